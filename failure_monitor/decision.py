@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the package talks about: a policy's decisions, and rollouts made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.errors import FailureMonitorError
+
+ActionKind = Literal["position", "velocity", "delta"]
+ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
+
+
+class InvalidDecisionError(FailureMonitorError):
+    """A decision has another shape than expected, or values that are not finite."""
+
+
+@dataclass(frozen=True)
+class PolicyFormat:
+    """The shapes and meaning of what a policy puts out at every decision.
+
+    Attributes:
+        embedding_size: E, the length of an observation embedding.
+        samples: B, how many action chunks are sampled per decision.
+        horizon: H, how many future actions a chunk predicts.
+        action_names: the names of the D action dimensions, in order.
+        action_kind: what an action means: an absolute `position`, a `velocity`, or a `delta`
+            to the position before it. Velocities and deltas are integrated before positions
+            are compared.
+        position_names: those of `action_names` that span the space in which sampled chunks
+            are compared (leave out a gripper's effort); empty means all.
+    """
+
+    embedding_size: int
+    samples: int
+    horizon: int
+    action_names: tuple[str, ...]
+    action_kind: ActionKind = "position"
+    position_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.position_names if name not in self.action_names]
+        if unknown:
+            raise InvalidDecisionError(
+                f"position dimensions {unknown} are not among the policy's actions "
+                f"{list(self.action_names)}: name some of these"
+            )
+
+    @property
+    def chunk_shape(self) -> tuple[int, int, int]:
+        """(B, H, D)."""
+        return (self.samples, self.horizon, len(self.action_names))
+
+    @property
+    def position_indices(self) -> tuple[int, ...]:
+        """Where `position_names` stand among the action dimensions."""
+        names = self.position_names or self.action_names
+        return tuple(self.action_names.index(name) for name in names)
+
+    def check(self, decision: Decision) -> None:
+        """Refuse a decision that is not of this format.
+
+        Raises:
+            InvalidDecisionError: a size differs, or a value is NaN or infinite.
+        """
+        if decision.embedding.shape != (self.embedding_size,):
+            raise InvalidDecisionError(
+                f"the embedding has shape {decision.embedding.shape}, expected "
+                f"({self.embedding_size},): the policy was re-trained, or these are another "
+                "policy's; calibrate again"
+            )
+        if decision.chunks.shape != self.chunk_shape:
+            raise InvalidDecisionError(
+                f"the action chunks have shape {decision.chunks.shape}, expected (B, H, D) = "
+                f"{self.chunk_shape}: the policy was re-trained, or these are another policy's; "
+                "calibrate again"
+            )
+        if not np.isfinite(decision.embedding).all():
+            raise InvalidDecisionError(
+                f"{_count_not_finite(decision.embedding)} of the embedding's values are NaN or "
+                "infinite: look at the policy's encoder and its inputs"
+            )
+        if not np.isfinite(decision.chunks).all():
+            raise InvalidDecisionError(
+                f"{_count_not_finite(decision.chunks)} of the action chunks' values are NaN or "
+                "infinite: look at the policy's sampler"
+            )
+
+
+def _count_not_finite(values: NDArray[np.float32]) -> str:
+    return f"{np.count_nonzero(~np.isfinite(values))} of {values.size}"
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """One inference of the policy.
+
+    Attributes:
+        stamp: when the observation was made, in seconds.
+        embedding: float32 (E,), the observation embedding.
+        chunks: float32 (B, H, D), the sampled action chunks; the first is executed.
+    """
+
+    stamp: float
+    embedding: NDArray[np.float32]
+    chunks: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """One run of a task: T decisions in order of time, and how it ended.
+
+    Attributes:
+        name: what tells it from the others in messages and tables.
+        stamps: float64 (T,), seconds.
+        embeddings: float32 (T, E).
+        chunks: float32 (T, B, H, D).
+        success: the outcome; None where nobody said.
+        group: what evaluation groups by, such as the kind of perturbation; may be empty.
+        source: where it came from.
+        sha256: of what it was read from, as hexadecimal.
+        calibration: whether its source sets it apart for calibration; None where it does not say.
+    """
+
+    name: str
+    stamps: NDArray[np.float64]
+    embeddings: NDArray[np.float32]
+    chunks: NDArray[np.float32]
+    success: bool | None = None
+    group: str = ""
+    source: str = ""
+    sha256: str = ""
+    calibration: bool | None = None
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def decisions(self) -> Iterator[Decision]:
+        """The decisions, first to last."""
+        for stamp, embedding, chunks in zip(self.stamps, self.embeddings, self.chunks, strict=True):
+            yield Decision(float(stamp), embedding, chunks)
+
+    def check(self, policy: PolicyFormat) -> None:
+        """Refuse a rollout without decisions, or with one that is not of the policy's format.
+
+        Raises:
+            InvalidDecisionError: names the rollout and the decision.
+        """
+        if len(self) == 0:
+            raise InvalidDecisionError(
+                f"{self.name}: the rollout has no decision: check that the policy published "
+                "embeddings and action chunks while it was recorded, or leave it out"
+            )
+        for index, decision in enumerate(self.decisions()):
+            try:
+                policy.check(decision)
+            except InvalidDecisionError as error:
+                raise InvalidDecisionError(f"{self.name}, decision {index}: {error}") from None
+
+
+@dataclass(frozen=True)
+class ScoreVerdict:
+    """What one score says of one decision.
+
+    Attributes:
+        name: the score.
+        value: the score of this decision alone.
+        windowed: its mean over the window.
+        threshold: what `windowed` is compared with.
+    """
+
+    name: str
+    value: float
+    windowed: float
+    threshold: float
+
+    @property
+    def normalised(self) -> float:
+        """Windowed score over threshold; above 1 is over."""
+        return self.windowed / self.threshold
+
+    @property
+    def over(self) -> bool:
+        """Whether the windowed score exceeds its threshold."""
+        return self.windowed > self.threshold
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the monitor says of one decision.
+
+    Attributes:
+        index: the decision's number in its rollout, from 0.
+        stamp: of its observation, in seconds.
+        scores: one verdict per score of the rule.
+        rule: how the scores combine.
+        level: the combined normalised score; the rule holds above 1.
+    """
+
+    index: int
+    stamp: float
+    scores: tuple[ScoreVerdict, ...]
+    rule: str
+    level: float
+
+    @property
+    def over(self) -> bool:
+        """Whether the rule holds: this decision calls for an alarm."""
+        return self.level > 1.0
+
+    @property
+    def reason(self) -> str:
+        """The verdict in words."""
+        parts = ", ".join(
+            f"{score.name} {score.normalised:.2f} of its threshold" for score in self.scores
+        )
+        return f"{parts} (rule '{self.rule}' at {self.level:.2f})"

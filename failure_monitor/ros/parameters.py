@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters declared in one line each, with a description and, where there is one, a range."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.node import Node
+
+Value = TypeVar("Value", bool, int, float, str, list[str], list[float])
+
+
+def declare(
+    node: Node,
+    name: str,
+    default: Value,
+    description: str,
+    *,
+    bounds: tuple[float, float] | None = None,
+    read_only: bool = False,
+) -> Value:
+    """Declare a parameter and return its value.
+
+    Args:
+        node: the node that owns it.
+        name: the parameter's name.
+        default: its value where none is given; also fixes its type.
+        description: what `ros2 param describe` prints.
+        bounds: the smallest and largest value, for floats.
+        read_only: whether only a launch file may set it.
+    """
+    descriptor = ParameterDescriptor(description=description, read_only=read_only)
+    if bounds is not None:
+        low, high = bounds
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    parameter: Value = node.declare_parameter(name, default, descriptor).value
+    return parameter

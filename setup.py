@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Packaging for colcon (ament_python) and for pip alike."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "failure_monitor"
+
+# The same `cv2` as python3-opencv, without its windows: a robot needs none.
+OPENCV = "opencv-python-headless"
+
+CALIBRATE = ["torch>=2.4", "onnx>=1.16", "onnxscript", "rosbags>=0.10.9", "matplotlib>=3.7"]
+DEMO = [*CALIBRATE, OPENCV, "metaworld==3.1.1", "mujoco>=3.0"]
+TEST = [
+    *DEMO,
+    "colcon-common-extensions",
+    "crepes",
+    "hypothesis",
+    "import-linter",
+    "mypy",
+    "psutil",
+    "pytest",
+    "pytest-timeout",
+    "ruff",
+    "types-PyYAML",
+]
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Runtime failure prediction for learned robot policies, as ROS 2 nodes",
+    license="Apache-2.0",
+    author="The failure_monitor authors",
+    maintainer="The failure_monitor authors",
+    maintainer_email="failure-monitor@users.noreply.github.com",
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={
+        PACKAGE: [
+            "py.typed",
+            "demo/models/*/*",
+            "demo/bags/*/*/*",
+        ]
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", glob("launch/*.launch.xml")),
+        (f"share/{PACKAGE}/config", glob("config/*")),
+    ],
+    install_requires=[
+        "numpy>=1.24",
+        "scipy>=1.10",
+        "onnxruntime>=1.17",
+        "pydantic>=2",
+        "PyYAML>=6",
+        "typer>=0.12",
+        "rich>=13",
+    ],
+    extras_require={"calibrate": CALIBRATE, "demo": DEMO, "test": TEST},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "failure-monitor = failure_monitor.cli:main",
+            "monitor_node = failure_monitor.ros.monitor_node:main",
+            "gate_node = failure_monitor.ros.gate_node:main",
+            "record_node = failure_monitor.ros.record_node:main",
+            "robot_node = failure_monitor.demo.robot_node:main",
+            "policy_node = failure_monitor.demo.policy_node:main",
+            "demo_director = failure_monitor.demo.director:main",
+        ]
+    },
+)
