@@ -7,7 +7,9 @@ Messages are taken and written as the bytes that came over the wire.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -16,7 +18,6 @@ from rclpy.timer import Timer
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from rosidl_runtime_py.utilities import get_message
 from std_msgs.msg import Bool
 
 from failure_monitor.errors import UsageError
@@ -25,6 +26,22 @@ from failure_monitor.ros.run import run_node
 
 DISCOVERY_PERIOD = 0.2
 """How often, in seconds, topics that nobody publishes yet are looked for."""
+
+
+def message_class(message_type: str) -> Any:
+    """The class of a message type such as `std_msgs/msg/Bool`.
+
+    Raises:
+        UsageError: its package is not installed here.
+    """
+    package, kind, name = message_type.split("/")
+    try:
+        return getattr(import_module(f"{package}.{kind}"), name)
+    except (ImportError, AttributeError):
+        raise UsageError(
+            f"record_node: the message type {message_type} is not installed on this machine: "
+            "install its package, or leave the topic out of 'topics'"
+        ) from None
 
 
 class RolloutBag:
@@ -96,7 +113,7 @@ class RecordNode(Node):
             self._on_message(topic, message_type, message)
 
         self.create_subscription(
-            get_message(message_type), topic, store, self._offered_qos(topic), raw=True
+            message_class(message_type), topic, store, self._offered_qos(topic), raw=True
         )
         self.get_logger().info(f"listening to {topic} ({message_type})")
 
