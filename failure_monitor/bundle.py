@@ -1,0 +1,315 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle: the folder that `calibrate` writes and the monitor node loads.
+
+    bundle.yaml     what was promised, on what, for which policy, with which settings
+    <score>.<part>.onnx
+    arrays.npz      the scores' arrays, as <score>.<part>
+
+Never a pickle. Written beside its place and renamed, so there is no half bundle. Every file's
+SHA-256 stands in bundle.yaml; a file that is missing or changed is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from failure_monitor import __version__
+from failure_monitor.conformal import JointThreshold, Rule, Scale
+from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.monitor import FailureMonitor
+from failure_monitor.scores.registry import score_named
+from failure_monitor.scores.score import Score, ScoreState
+
+SCHEMA_VERSION = 1
+DESCRIPTION_FILE = "bundle.yaml"
+ARRAYS_FILE = "arrays.npz"
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+"""A name without a folder: a bundle reads nothing outside its own."""
+
+
+class BundleError(FailureMonitorError):
+    """A folder that is no bundle, or one that is incomplete, changed or of a newer schema."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PolicySection(_Section):
+    """The policy that the bundle is for: `PolicyFormat`."""
+
+    embedding_size: int = Field(gt=0)
+    samples: int = Field(gt=0)
+    horizon: int = Field(gt=0)
+    action_names: tuple[str, ...]
+    action_kind: ActionKind
+    position_names: tuple[str, ...]
+
+
+class ScoreSection(_Section):
+    """One score of the rule: its scale, its threshold and its own numbers."""
+
+    name: str
+    centre: float
+    spread: float = Field(gt=0)
+    threshold: float = Field(gt=0)
+    parameters: dict[str, float]
+
+
+class CalibrationRollout(_Section):
+    """A rollout that set the thresholds."""
+
+    name: str
+    decisions: int = Field(gt=0)
+    sha256: str
+
+
+class PromiseSection(_Section):
+    """What holds of future successful rollouts that are exchangeable with these."""
+
+    alpha: float = Field(gt=0, lt=1)
+    rollouts: int = Field(gt=0)
+    rank: int = Field(gt=0)
+    smallest_alpha: float
+    false_alarm_interval_90: tuple[float, float]
+
+
+class BundleDescription(_Section):
+    """All that stands in bundle.yaml."""
+
+    schema_version: int
+    tool_version: str
+    created: str
+    policy: PolicySection
+    rule: Rule
+    window: int = Field(gt=0)
+    limit: float
+    scores: tuple[ScoreSection, ...] = Field(min_length=1)
+    promise: PromiseSection
+    folds: int
+    seed: int
+    calibration: tuple[CalibrationRollout, ...]
+    files: dict[FileName, str] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A calibrated rule over fitted scores, ready to watch a policy.
+
+    Attributes:
+        description: what bundle.yaml says; `files` is filled in by `save`.
+        scores: the fitted scores, in the description's order.
+    """
+
+    description: BundleDescription
+    scores: tuple[Score, ...]
+
+    @property
+    def policy(self) -> PolicyFormat:
+        """The policy that the bundle is for."""
+        return PolicyFormat(**self.description.policy.model_dump())
+
+    @property
+    def rule(self) -> Rule:
+        """How the scores combine."""
+        return self.description.rule
+
+    @property
+    def alpha(self) -> float:
+        """The promised false-alarm rate."""
+        return self.description.promise.alpha
+
+    @property
+    def calibration(self) -> tuple[CalibrationRollout, ...]:
+        """The rollouts that set the thresholds."""
+        return self.description.calibration
+
+    @property
+    def threshold(self) -> JointThreshold:
+        """The calibrated rule."""
+        sections = self.description.scores
+        scale = Scale(
+            centre=np.array([section.centre for section in sections]),
+            spread=np.array([section.spread for section in sections]),
+        )
+        return JointThreshold(self.rule, scale, self.description.limit)
+
+    def monitor(self) -> FailureMonitor:
+        """A monitor at the start of a rollout."""
+        return FailureMonitor(
+            self.policy, self.scores, window=self.description.window, threshold=self.threshold
+        )
+
+    def levels(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The combined normalised score at every decision, (T,); above 1 is an alarm."""
+        return self.monitor().over_rollout(rollout)
+
+
+def save(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle, replacing one that is there; nothing is left half-written.
+
+    Raises:
+        BundleError: the folder holds something else, or cannot be written.
+    """
+    if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
+        raise BundleError(f"{folder} exists and is no bundle: name another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {folder}: {error}") from None
+    try:
+        for name, content in _files(bundle).items():
+            (partial / name).write_bytes(content)
+        partial.chmod(0o755)
+        _replace(partial, folder)
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {folder}: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.rename(partial, folder)
+        return
+    # A folder that is not empty cannot be renamed over: the old one steps aside first.
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "old"
+    os.rename(folder, old)
+    os.rename(partial, folder)
+    shutil.rmtree(old.parent)
+
+
+def _files(bundle: Bundle) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for score in bundle.scores:
+        state = score.state()
+        files |= {f"{score.name}.{part}.onnx": model for part, model in state.models.items()}
+        arrays |= {f"{score.name}.{part}": array for part, array in state.arrays.items()}
+    if arrays:
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        files[ARRAYS_FILE] = buffer.getvalue()
+    hashes = {name: _sha256(content) for name, content in sorted(files.items())}
+    description = bundle.description.model_copy(update={"files": hashes})
+    text = yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return {DESCRIPTION_FILE: text.encode(), **files}
+
+
+def load(folder: Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises:
+        BundleError: something is missing, changed, malformed or of a newer schema.
+    """
+    description = _read_description(folder)
+    files = {
+        name: _read_checked(folder, name, sha256) for name, sha256 in description.files.items()
+    }
+    arrays = _read_arrays(folder, files)
+    scores = tuple(_read_score(section, files, arrays) for section in description.scores)
+    return Bundle(description, scores)
+
+
+def content_hash(folder: Path) -> str:
+    """The SHA-256 of bundle.yaml, which holds that of every other file: names this very bundle."""
+    return _sha256(_read(folder, DESCRIPTION_FILE))
+
+
+def _read_description(folder: Path) -> BundleDescription:
+    path = folder / DESCRIPTION_FILE
+    try:
+        content = yaml.safe_load(_read(folder, DESCRIPTION_FILE))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is no YAML ({error}): calibrate again") from None
+    if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
+        raise BundleError(f"{path} states no schema_version: this is no bundle")
+    if content["schema_version"] > SCHEMA_VERSION:
+        raise BundleError(
+            f"{path} has schema version {content['schema_version']}, written by failure_monitor "
+            f"{content.get('tool_version', '?')}; this is {__version__}, which reads up to "
+            f"{SCHEMA_VERSION}: update failure_monitor on this machine, or calibrate with it"
+        )
+    try:
+        return BundleDescription.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}, {where}: {first['msg']}: calibrate again") from None
+
+
+def _read_checked(folder: Path, name: str, sha256: str) -> bytes:
+    content = _read(folder, name)
+    if _sha256(content) != sha256:
+        raise BundleError(
+            f"{folder / name} is not the file that was calibrated (its SHA-256 differs from the "
+            f"one in {DESCRIPTION_FILE}): copy the bundle again, or calibrate again"
+        )
+    return content
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise BundleError(
+            f"the bundle {folder} lacks {name}: name a folder that `failure-monitor calibrate` "
+            "wrote, whole"
+        ) from None
+    except OSError as error:
+        raise BundleError(f"cannot read the bundle's file {folder / name}: {error}") from None
+
+
+def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.generic]]:
+    if ARRAYS_FILE not in files:
+        return {}
+    try:
+        with np.load(io.BytesIO(files[ARRAYS_FILE]), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:
+        raise BundleError(f"{folder / ARRAYS_FILE} holds no arrays ({error})") from None
+
+
+def _read_score(
+    section: ScoreSection, files: dict[str, bytes], arrays: dict[str, NDArray[np.generic]]
+) -> Score:
+    prefix = f"{section.name}."
+    state = ScoreState(
+        parameters=section.parameters,
+        arrays={
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        },
+        models={
+            name.removeprefix(prefix).removesuffix(".onnx"): content
+            for name, content in files.items()
+            if name.startswith(prefix) and name.endswith(".onnx")
+        },
+    )
+    try:
+        return score_named(section.name).from_state(state)
+    except KeyError as error:
+        raise BundleError(
+            f"the bundle lacks {error} of the score {section.name}: calibrate again"
+        ) from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Thresholds with a promise: finite-sample conformal calibration of several scores as one number.
+
+Of n calibration rollouts, all successful and exchangeable with future successful ones, each is
+reduced to one number c_i, its maximum over time under a rule. The ⌈(n+1)(1−alpha)⌉-th smallest
+c_i is exceeded by a future successful rollout with a chance of at most alpha: any false alarm in
+the whole rollout, not one per decision.
+Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; for the interval
+Vovk, "Conditional validity of inductive conformal predictors", 2012.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from failure_monitor.errors import FailureMonitorError
+
+Rule = Literal["all", "any", "mean"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+class CalibrationError(FailureMonitorError):
+    """The calibration rollouts do not support what was asked of them."""
+
+
+def rank(n: int, alpha: float) -> int:
+    """Which smallest of n calibration numbers is the threshold: ⌈(n+1)(1−alpha)⌉.
+
+    Raises:
+        CalibrationError: that rank exceeds n, so no threshold keeps the promise.
+    """
+    if not 0 < alpha < 1:
+        raise CalibrationError(f"alpha is a probability between 0 and 1, got {alpha}")
+    # Rounded first: (9 + 1) · (1 − 0.1) is 9.000000000000002 in floating point.
+    k = math.ceil(round((n + 1) * (1 - alpha), 9))
+    if k > n:
+        needed = math.ceil(round(1 / alpha, 9)) - 1
+        raise CalibrationError(
+            f"{n} calibration rollouts cannot promise a false-alarm rate of {alpha:g}: record "
+            f"{needed} successful rollouts, or ask for alpha {smallest_alpha(n):.3g} or more"
+        )
+    return max(k, 1)
+
+
+def smallest_alpha(n: int) -> float:
+    """The smallest false-alarm rate that n calibration rollouts can promise: 1/(n+1)."""
+    return 1 / (n + 1)
+
+
+def finite_sample_quantile(values: NDArray[np.float64], alpha: float) -> float:
+    """The ⌈(n+1)(1−alpha)⌉-th smallest of n values.
+
+    Raises:
+        CalibrationError: n is too small for alpha.
+    """
+    return float(np.sort(values)[rank(len(values), alpha) - 1])
+
+
+def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple[float, float]:
+    """Where the true false-alarm rate of one calibration lies, over the draw of its rollouts.
+
+    Given the calibration rollouts, the rate is Beta(n + 1 − k, k) distributed, k being the rank
+    (continuous scores; with ties it is smaller). Returns its central interval.
+    """
+    k = rank(n, alpha)
+    tail = (1 - confidence) / 2
+    low, high = beta.ppf([tail, 1 - tail], n + 1 - k, k)
+    return float(low), float(high)
+
+
+def windowed_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """The mean of the last `window` values at each time, of what there is at the start; (T,)."""
+    start = values[: window - 1]
+    means = np.cumsum(start) / np.arange(1, len(start) + 1)
+    if len(values) < window:
+        return means
+    full = np.lib.stride_tricks.sliding_window_view(values, window).mean(axis=-1)
+    return np.concatenate([means, full])
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What brings windowed scores of different kinds to one scale: z = (s − centre) / spread.
+
+    Attributes:
+        centre: (K,), the median of each score.
+        spread: (K,), its 95th percentile above the median; positive.
+    """
+
+    centre: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, windowed: NDArray[np.float64]) -> Scale:
+        """The scale of windowed scores (N, K) of successful rollouts.
+
+        A score that hardly ever varies takes its spread from its size, so that it cannot
+        divide by zero.
+        """
+        centre = np.median(windowed, axis=0)
+        spread = np.quantile(windowed, 0.95, axis=0) - centre
+        smallest = 1e-6 * np.maximum(np.abs(windowed).max(axis=0), 1e-6)
+        return cls(centre=centre, spread=np.maximum(spread, smallest))
+
+    def __call__(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Windowed scores (..., K) on the common scale."""
+        return (windowed - self.centre) / self.spread
+
+
+def combine(rule: Rule, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rule's one number F z of scores on the common scale, (..., K) to (...)."""
+    if rule == "mean":
+        return np.asarray(scaled.mean(axis=-1))
+    extreme = np.min if rule == "all" else np.max
+    return np.asarray(extreme(scaled, axis=-1))
+
+
+@dataclass(frozen=True, eq=False)
+class JointThreshold:
+    """The rule, the scale and the one limit that make up a calibrated alarm.
+
+    Attributes:
+        rule: how the scores combine.
+        scale: of each score.
+        limit: the combined number of a successful rollout exceeds it with a chance of at most
+            alpha.
+    """
+
+    rule: Rule
+    scale: Scale
+    limit: float
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """What each windowed score is compared with, (K,)."""
+        return self.scale.centre + self.limit * self.scale.spread
+
+    def level(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The combined normalised score: 0 where all scores are 0, 1 at the limit.
+
+        With one score it is the windowed score over its threshold. (..., K) to (...).
+        """
+        floor = combine(self.rule, self.scale(np.zeros_like(self.scale.centre)))
+        combined = combine(self.rule, self.scale(windowed))
+        return np.asarray((combined - floor) / (self.limit - floor))
+
+
+def joint_threshold(
+    rule: Rule, scale: Scale, maxima: NDArray[np.float64], alpha: float
+) -> JointThreshold:
+    """Calibrate a rule.
+
+    Args:
+        rule: how the scores combine.
+        scale: of each score.
+        maxima: (n,), c_i: the maximum over time of each calibration rollout's combined number.
+        alpha: the promised false-alarm rate.
+
+    Raises:
+        CalibrationError: too few rollouts for alpha, or scores that leave no room for a threshold.
+    """
+    threshold = JointThreshold(rule, scale, finite_sample_quantile(maxima, alpha))
+    if not (threshold.thresholds > 0).all():
+        raise CalibrationError(
+            "a threshold would be 0 or less: in the calibration rollouts the scores hardly ever "
+            "leave 0, or are never raised together; use other scores, or the rule 'any' or 'mean'"
+        )
+    return threshold
