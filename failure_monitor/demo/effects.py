@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What each kind of perturbation does to the simulated scene, to its images, to the actions."""
+
+from typing import Any, Protocol
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from failure_monitor.demo.perturbation import Perturbation
+
+Image = npt.NDArray[np.uint8]
+Vector = npt.NDArray[np.float64]
+
+
+class Scene(Protocol):
+    """The part of the simulation that an effect may change."""
+
+    model: Any
+    camera: mujoco.MjvCamera
+    object_body: str
+    object_joint: str
+
+    def move_object(self, offset: Vector) -> None:
+        """Move the object and its goal by `offset` (3,), metres."""
+
+
+class Effect:
+    """A perturbation at work: does nothing unless a kind overrides it."""
+
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        self.strength = strength
+        self.rng = rng
+
+    def object_position(self, drawn: Vector, low: Vector, high: Vector) -> Vector:
+        """Where the object starts (3,), given where training would put it, in metres."""
+        return drawn
+
+    def begin(self, scene: Scene) -> None:
+        """Change the scene, once, at the onset."""
+
+    def action(self, action: Vector) -> Vector:
+        """Return what the arm executes instead of `action` (4,)."""
+        return action
+
+    def image(self, image: Image) -> Image:
+        """Return what the camera delivers instead of `image` (height, width, 3)."""
+        return image
+
+    def _sign(self) -> float:
+        return float(self.rng.choice((-1.0, 1.0)))
+
+
+class ObjectRange(Effect):
+    """The object starts up to `strength` x 0.15 m beyond one side of the training range."""
+
+    reach = 0.15
+
+    def object_position(self, drawn: Vector, low: Vector, high: Vector) -> Vector:
+        """Put the object beyond the left or the right edge, at random."""
+        side = self._sign()
+        edge = high[0] if side > 0 else low[0]
+        beyond = self.reach * self.strength * self.rng.uniform(0.8, 1.0)
+        return np.array([edge + side * beyond, drawn[1], drawn[2]])
+
+
+class Displacement(Effect):
+    """The object jumps `strength` x 0.2 m sideways, away from the middle of the table."""
+
+    distance = 0.2
+
+    def begin(self, scene: Scene) -> None:
+        """Move the object and its goal."""
+        side = np.sign(scene.model.body(scene.object_body).pos[0]) or 1.0
+        scene.move_object(np.array([side * self.distance * self.strength, 0.0, 0.0]))
+
+
+class Camera(Effect):
+    """The camera swings `strength` x 30 degrees sideways and `strength` x 8 degrees up."""
+
+    azimuth = 30.0
+    elevation = -8.0
+
+    def begin(self, scene: Scene) -> None:
+        """Turn the camera about the point that it looks at."""
+        scene.camera.azimuth += self._sign() * self.azimuth * self.strength
+        scene.camera.elevation += self.elevation * self.strength
+
+
+class Light(Effect):
+    """All light falls to exp(-3 x `strength`), its red fastest and its blue slowest."""
+
+    fading = np.array([4.0, 3.0, 2.0])
+
+    def begin(self, scene: Scene) -> None:
+        """Dim every light of the scene."""
+        gain = np.exp(-self.fading * self.strength)
+        headlight = scene.model.vis.headlight
+        for light in (headlight.ambient, headlight.diffuse, headlight.specular):
+            light *= gain
+        for lights in ("light_ambient", "light_diffuse", "light_specular"):
+            getattr(scene.model, lights)[:] *= gain
+
+
+class Occlusion(Effect):
+    """A dark square with sides of `strength` x 0.6 of the image covers the scene's middle."""
+
+    side = 0.6
+    colour = (40, 40, 45)
+
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        super().__init__(strength, rng)
+        self.centre = rng.uniform(0.4, 0.6, size=2)
+
+    def image(self, image: Image) -> Image:
+        """Cover the square."""
+        size = np.array(image.shape[:2])
+        half = self.side * self.strength * size / 2
+        low = np.clip(self.centre * size - half, 0, size).astype(int)
+        high = np.clip(self.centre * size + half, 0, size).astype(int)
+        covered = image.copy()
+        covered[low[0] : high[0], low[1] : high[1]] = self.colour
+        return covered
+
+
+class Dynamics(Effect):
+    """The object gets heavier, its joint stiffer to move, and all contacts more slippery.
+
+    Mass is multiplied by 1 + 9 x `strength`, contact friction by exp(-3 x `strength`); the joint
+    gains `strength` x 60 N of dry friction and `strength` x 40 N s/m of damping.
+    """
+
+    mass = 9.0
+    slip = 3.0
+    dry_friction = 60.0
+    damping = 40.0
+
+    def begin(self, scene: Scene) -> None:
+        """Change the physics."""
+        model = scene.model
+        joint = model.joint(scene.object_joint)
+        model.body_mass[joint.bodyid] *= 1.0 + self.mass * self.strength
+        model.geom_friction[:] *= np.exp(-self.slip * self.strength)
+        model.dof_frictionloss[joint.dofadr] += self.dry_friction * self.strength
+        model.dof_damping[joint.dofadr] += self.damping * self.strength
+
+
+class Actuation(Effect):
+    """The arm executes the action plus a constant and a fresh random part of the velocity.
+
+    The constant has length `strength` x 0.5 in a random direction, the random part a standard
+    deviation of `strength` x 0.5 per axis, both in units of the action.
+    """
+
+    bias = 0.5
+    noise = 0.5
+
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        super().__init__(strength, rng)
+        direction = rng.normal(size=3)
+        self.offset = self.bias * strength * direction / np.linalg.norm(direction)
+
+    def action(self, action: Vector) -> Vector:
+        """Add the constant and the noise."""
+        executed = action.copy()
+        executed[:3] += self.offset + self.noise * self.strength * self.rng.normal(size=3)
+        return executed
+
+
+EFFECTS: dict[str, type[Effect]] = {
+    "none": Effect,
+    "object_range": ObjectRange,
+    "displacement": Displacement,
+    "camera": Camera,
+    "light": Light,
+    "occlusion": Occlusion,
+    "dynamics": Dynamics,
+    "actuation": Actuation,
+}
+"""The effect of each kind of perturbation."""
+
+
+def effect_of(perturbation: Perturbation, rng: np.random.Generator) -> Effect:
+    """Make the effect; its random choices come from `rng`."""
+    return EFFECTS[perturbation.kind](perturbation.strength, rng)

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's policy as a ROS node: camera and joints in, commands and decisions out."""
+
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import Bool, Float64MultiArray
+from std_srvs.srv import SetBool
+
+from failure_monitor.demo import jpeg
+from failure_monitor.demo.execution import ChunkExecution
+from failure_monitor.demo.policy import MODELS, FlowPolicy
+from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
+from failure_monitor.demo.tasks import TASKS, task_named
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.ros.messages import stamp_nanoseconds
+from failure_monitor.ros.parameters import declare
+from failure_monitor.ros.qos import LATCHED_QOS
+from failure_monitor.ros.run import run_node
+from failure_monitor.ros.tap import DecisionTap
+
+JOINT_MEMORY = 16
+"""Joint states kept to find the one that belongs to a camera frame."""
+
+
+class PolicyNode(Node):
+    """Acts on camera frames while a rollout runs: the robot's camera sets the pace."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        task = declare(
+            self, "task", next(iter(TASKS)), f"what it was trained for: {', '.join(TASKS)}"
+        )
+        models = declare(
+            self, "models", "", "folder of its ONNX models; empty: those of the package"
+        )
+        seed = declare(self, "seed", 0, "decides the noise that action chunks are sampled from")
+        self._policy = FlowPolicy(Path(models) if models else MODELS / task_named(task).name)
+        self._rng = np.random.default_rng(seed)
+        self._execution: ChunkExecution | None = None
+        self._first_stamp = 0
+        self._paused = False
+        self._joint_states: deque[JointState] = deque(maxlen=JOINT_MEMORY)
+        self._warm_up()
+        self._tap = DecisionTap(self, action_names=self._policy.action_names, frame_id="base")
+        self._commands = self.create_publisher(Float64MultiArray, "policy/command", 10)
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_subscription(JointState, "joint_states", self._joint_states.append, JOINT_QOS)
+        self.create_subscription(
+            CompressedImage, "camera/image_raw/compressed", self._on_image, CAMERA_QOS
+        )
+        self.create_subscription(Bool, "rollout/active", self._on_rollout, LATCHED_QOS)
+
+    def _warm_up(self) -> None:
+        # The first run of an ONNX model allocates: not while the arm waits for it.
+        size = self._policy.image_size
+        embedding = self._policy.embed(
+            np.zeros((size, size, 3), dtype=np.uint8),
+            np.zeros(len(self._policy.joint_names), dtype=np.float32),
+        )
+        self._policy.sample(embedding, np.random.default_rng(0))
+
+    def _on_rollout(self, message: Bool) -> None:
+        self._execution = ChunkExecution(self._policy, self._rng) if message.data else None
+        # Frames from before belong to the scene as it was before the rollout.
+        self._first_stamp = self.get_clock().now().nanoseconds
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = request.data
+        if self._execution is not None:
+            # What the old chunk was made for is past when the policy goes on.
+            self._execution = ChunkExecution(self._policy, self._rng)
+        response.success = True
+        response.message = "paused" if self._paused else "running"
+        self.get_logger().info(response.message)
+        return response
+
+    def _on_image(self, message: CompressedImage) -> None:
+        stamp = message.header.stamp
+        if self._execution is None or self._paused or stamp_nanoseconds(stamp) < self._first_stamp:
+            return
+        try:
+            image, joints = jpeg.decode(bytes(message.data)), self._joints_at(stamp)
+        except FailureMonitorError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        action, decision = self._execution.observe(image, joints)
+        self._commands.publish(Float64MultiArray(data=action.tolist()))
+        if decision is not None:
+            self._tap.publish(decision.embedding, decision.chunks, stamp)
+
+    def _joints_at(self, stamp: Time) -> npt.NDArray[np.float32]:
+        """Joint positions (J,) of the joint state nearest to the stamp."""
+        if not self._joint_states:
+            raise FailureMonitorError(
+                "the policy sees the camera but no joint states: check that "
+                f"'{self.resolve_topic_name('joint_states')}' is published"
+            )
+        wanted = stamp_nanoseconds(stamp)
+        nearest = min(
+            self._joint_states,
+            key=lambda state: abs(stamp_nanoseconds(state.header.stamp) - wanted),
+        )
+        positions = dict(zip(nearest.name, nearest.position, strict=True))
+        missing = [name for name in self._policy.joint_names if name not in positions]
+        if missing:
+            raise FailureMonitorError(
+                f"joint states lack {', '.join(missing)}: the policy was trained on another arm"
+            )
+        return np.array([positions[name] for name in self._policy.joint_names], np.float32)
+
+
+def main() -> None:
+    """Run the node."""
+    run_node(PolicyNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated robot as a ROS node: camera and joints out, commands in, rollouts on request."""
+
+import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.timer import Timer
+from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import Bool, Float64MultiArray, Header, String
+from std_srvs.srv import Trigger
+
+from failure_monitor.demo import jpeg
+from failure_monitor.demo.command_hold import CommandHold
+from failure_monitor.demo.perturbation import KINDS, MAX_STRENGTH, Perturbation
+from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
+from failure_monitor.demo.simulation import Simulation
+from failure_monitor.demo.tasks import CONTROL_PERIOD, FRAME_STEPS, TASKS, task_named
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.ros.parameters import declare
+from failure_monitor.ros.qos import LATCHED_QOS
+from failure_monitor.ros.run import run_node
+
+CAMERA_FRAME = "camera"
+ROBOT_FRAME = "base"
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """The rollout that the parameters describe."""
+
+    task: str
+    seed: int
+    perturbation: Perturbation
+    real_time_factor: float
+    time_limit: float
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise FailureMonitorError(f"the seed is {self.seed}: it must not be negative")
+        task_named(self.task)
+
+
+class RobotNode(Node):
+    """Steps the simulation on a timer and runs one rollout at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("robot")
+        self._declare_parameters()
+        self._plan = self._plan_of({})
+        self._simulation = Simulation(self._plan.task)
+        self._hold = CommandHold()
+        self._active = False
+        self._announced = "none"
+        self._steps_to_frame = FRAME_STEPS
+        self._images = self.create_publisher(
+            CompressedImage, "camera/image_raw/compressed", CAMERA_QOS
+        )
+        self._joints = self.create_publisher(JointState, "joint_states", JOINT_QOS)
+        self._active_states = self.create_publisher(Bool, "rollout/active", LATCHED_QOS)
+        self._outcomes = self.create_publisher(Bool, "rollout/success", LATCHED_QOS)
+        self._perturbations = self.create_publisher(String, "perturbation/active", LATCHED_QOS)
+        self.create_subscription(Float64MultiArray, "command", self._on_command, 10)
+        self.create_service(Trigger, "~/start", self._on_start)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self._clock_tick = self._start_clock()
+        self._active_states.publish(Bool(data=False))
+        self._announce_perturbation("none")
+
+    def _declare_parameters(self) -> None:
+        tasks, kinds = ", ".join(TASKS), ", ".join(KINDS)
+        declare(self, "task", next(iter(TASKS)), f"what the arm has to do: {tasks}")
+        declare(self, "seed", 0, "decides the scene and every random choice of a rollout")
+        declare(self, "perturbation", "none", f"what goes wrong: {kinds}")
+        declare(
+            self,
+            "strength",
+            1.0,
+            "how much of it; at 1 most rollouts fail",
+            bounds=(0.0, MAX_STRENGTH),
+        )
+        declare(self, "onset", 0.5, "simulated seconds until it goes wrong", bounds=(0.0, 60.0))
+        declare(
+            self,
+            "real_time_factor",
+            1.0,
+            "simulated seconds per second; less where the machine is too slow",
+            bounds=(0.05, 20.0),
+        )
+        declare(
+            self,
+            "time_limit",
+            0.0,
+            "simulated seconds until a rollout has failed; 0: the task's own limit",
+            bounds=(0.0, 600.0),
+        )
+
+    def _plan_of(self, changes: dict[str, object]) -> RolloutPlan:
+        def value(name: str) -> Any:
+            return changes.get(name, self.get_parameter(name).value)
+
+        return RolloutPlan(
+            task=value("task"),
+            seed=value("seed"),
+            perturbation=Perturbation(value("perturbation"), value("strength"), value("onset")),
+            real_time_factor=value("real_time_factor"),
+            time_limit=value("time_limit") or task_named(value("task")).time_limit,
+        )
+
+    def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        if self._active:
+            return SetParametersResult(
+                successful=False,
+                reason="a rollout is running: wait for its end or call ~/stop, then set again",
+            )
+        try:
+            self._plan_of({parameter.name: parameter.value for parameter in parameters})
+        except FailureMonitorError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._active:
+            response.message = "a rollout is running already: wait for its end or call ~/stop"
+            return response
+        self._begin_rollout()
+        response.success = True
+        response.message = f"{self._plan}"
+        return response
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self._active:
+            response.message = "no rollout is running: call ~/start to begin one"
+            return response
+        self._end_rollout()
+        response.success = True
+        return response
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        if not self._active:
+            return
+        try:
+            self._hold.receive(message.data)
+        except FailureMonitorError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+
+    def _begin_rollout(self) -> None:
+        self._plan = self._plan_of({})
+        if self._plan.task != self._simulation.task.name:
+            self._simulation.close()
+            self._simulation = Simulation(self._plan.task)
+        self._simulation.reset(self._plan.seed, self._plan.perturbation)
+        self._hold = CommandHold()
+        self._steps_to_frame = FRAME_STEPS
+        self._restart_clock()
+        self._active = True
+        self._announce_perturbation("none")
+        self._active_states.publish(Bool(data=True))
+        self.get_logger().info(f"rollout begins: {self._plan}")
+
+    def _end_rollout(self) -> None:
+        self._active = False
+        self._hold.drop()
+        self._outcomes.publish(Bool(data=self._simulation.success))
+        self._active_states.publish(Bool(data=False))
+        outcome = "success" if self._simulation.success else "failure"
+        self.get_logger().info(f"rollout ends: {outcome} after {self._simulation.time:.2f} s")
+
+    def _restart_clock(self) -> None:
+        self.destroy_timer(self._clock_tick)
+        self._clock_tick = self._start_clock()
+
+    def _start_clock(self) -> Timer:
+        # A timer that falls behind skips ticks: a slow machine slows the simulation, nothing else.
+        return self.create_timer(CONTROL_PERIOD / self._plan.real_time_factor, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._simulation.step(self._hold.next_action())
+        now = self.get_clock().now().to_msg()
+        self._publish_joints(now)
+        self._steps_to_frame -= 1
+        if self._steps_to_frame == 0:
+            self._steps_to_frame = FRAME_STEPS
+            self._publish_image(now)
+        if self._active:
+            self._follow_rollout()
+
+    def _follow_rollout(self) -> None:
+        if self._simulation.perturbed and self._announced == "none":
+            self._announce_perturbation(self._plan.perturbation.kind)
+        if self._simulation.success or self._simulation.time >= self._plan.time_limit:
+            self._end_rollout()
+
+    def _announce_perturbation(self, kind: str) -> None:
+        self._announced = kind
+        self._perturbations.publish(String(data=kind))
+
+    def _publish_joints(self, stamp: Time) -> None:
+        self._joints.publish(
+            JointState(
+                header=Header(stamp=stamp, frame_id=ROBOT_FRAME),
+                name=self._simulation.joint_names,
+                position=self._simulation.joint_positions.tolist(),
+                velocity=self._simulation.joint_velocities.tolist(),
+            )
+        )
+
+    def _publish_image(self, stamp: Time) -> None:
+        self._images.publish(
+            CompressedImage(
+                header=Header(stamp=stamp, frame_id=CAMERA_FRAME),
+                format="jpeg",
+                # array.array is taken as it is; rclpy would check bytes value by value.
+                data=array.array("B", jpeg.encode(self._simulation.render())),
+            )
+        )
+
+    def destroy_node(self) -> None:
+        """Free the renderer, then end."""
+        self._simulation.close()
+        super().destroy_node()
+
+
+def main() -> None:
+    """Run the node."""
+    run_node(RobotNode)
+
+
+if __name__ == "__main__":
+    main()

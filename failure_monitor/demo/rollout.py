@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A rollout in one process, without ROS: quick figures on how a policy fares.
+
+Run as `python -m failure_monitor.demo.rollout --task TASK --rollouts N`.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from failure_monitor.demo import jpeg
+from failure_monitor.demo.execution import ChunkExecution, PolicyDecision
+from failure_monitor.demo.perturbation import KINDS, Perturbation
+from failure_monitor.demo.policy import MODELS, FlowPolicy
+from failure_monitor.demo.simulation import Simulation
+from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_STEPS, TASKS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a rollout went: success, simulated seconds, and its decisions."""
+
+    success: bool
+    seconds: float
+    decisions: tuple[PolicyDecision, ...]
+
+
+def roll_out(
+    simulation: Simulation,
+    policy: FlowPolicy,
+    seed: int,
+    perturbation: Perturbation,
+    *,
+    latency: int = 1,
+) -> Outcome:
+    """Run a policy until success or the time limit; its actions come `latency` steps late."""
+    simulation.reset(seed, perturbation)
+    execution = ChunkExecution(policy, np.random.default_rng([seed, 3]))
+    action = np.zeros(len(ACTION_NAMES), dtype=np.float32)
+    decisions = []
+    while not simulation.success and simulation.time < simulation.task.time_limit:
+        image = jpeg.decode(jpeg.encode(simulation.render()))
+        before = action
+        action, decision = execution.observe(image, simulation.joint_positions)
+        if decision is not None:
+            decisions.append(decision)
+        for step in range(FRAME_STEPS):
+            simulation.step(before if step < latency else action)
+            if simulation.success:
+                break
+    return Outcome(simulation.success, simulation.time, tuple(decisions))
+
+
+def main() -> None:
+    """Print how many rollouts succeed, and how long they take."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--task", required=True, choices=sorted(TASKS))
+    parser.add_argument("--models", type=Path, help="default: those that come with the package")
+    parser.add_argument("--rollouts", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--perturbation", choices=sorted(KINDS), default="none")
+    parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--onset", type=float, default=0.5, help="simulated seconds")
+    arguments = parser.parse_args()
+    simulation = Simulation(arguments.task)
+    policy = FlowPolicy(arguments.models or MODELS / arguments.task)
+    perturbation = Perturbation(arguments.perturbation, arguments.strength, arguments.onset)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.rollouts)
+    outcomes = [roll_out(simulation, policy, seed, perturbation) for seed in seeds]
+    simulation.close()
+    succeeded = sum(outcome.success for outcome in outcomes)
+    seconds = np.median([outcome.seconds for outcome in outcomes])
+    count = np.median([len(outcome.decisions) for outcome in outcomes])
+    sys.stdout.write(
+        f"{arguments.task}, {perturbation}: {succeeded} of {len(outcomes)} rollouts succeeded; "
+        f"median {seconds:.2f} simulated s, {count:.0f} decisions\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

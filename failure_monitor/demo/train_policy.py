@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train the demo's policy for a task: demonstrations, flow matching, export to ONNX.
+
+Run as `python -m failure_monitor.demo.train_policy --task TASK --output FOLDER`.
+"""
+
+import argparse
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from failure_monitor.demo.demonstrations import Demonstrations, collect
+from failure_monitor.demo.export import export_onnx
+from failure_monitor.demo.flow_network import (
+    EMBEDDING_SIZE,
+    ChunkSampler,
+    FlowPolicyNetwork,
+    ObservationEncoder,
+    VelocityField,
+)
+from failure_monitor.demo.simulation import Simulation
+from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, TASKS
+
+logger = logging.getLogger("failure_monitor.demo.train_policy")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training takes."""
+
+    demonstrations: int = 200
+    """Successful demonstrations of the expert."""
+    horizon: int = 8
+    """H, actions per chunk, one per camera frame."""
+    h_exec: int = 2
+    """Actions executed before the next decision."""
+    steps: int = 6000
+    """Optimiser steps."""
+    batch: int = 96
+    """Frames per step."""
+    draws: int = 8
+    """Noises and flow times per frame."""
+    learning_rate: float = 1e-3
+    """Peak of a cosine schedule."""
+    seed: int = 0
+    """Seed of torch; demonstrations have their own."""
+
+
+def train(data: Demonstrations, plan: TrainingPlan) -> FlowPolicyNetwork:
+    """Fit a policy; its weights are an exponential moving average over the steps."""
+    torch.manual_seed(plan.seed)
+    network = _new_network(data)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=False)
+    optimiser = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, plan.learning_rate, total_steps=plan.steps, pct_start=0.05
+    )
+    frames = [torch.from_numpy(array) for array in (data.images, data.joints, data.chunks)]
+    began, running = time.monotonic(), 0.0
+    for step in range(1, plan.steps + 1):
+        loss = network.loss(*_draw(frames, plan.batch), draws=plan.draws)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(network)
+        running += loss.item()
+        if step % 500 == 0:
+            logger.info(
+                "step %d of %d: loss %.4f, %.0f s",
+                *(step, plan.steps, running / 500, time.monotonic() - began),
+            )
+            running = 0.0
+    return average.module.eval()
+
+
+def export(
+    network: FlowPolicyNetwork, data: Demonstrations, metadata: dict[str, object], folder: Path
+) -> None:
+    """Write `encoder.onnx` and `sampler.onnx` into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    some = slice(None, None, max(1, len(data.images) // 7))
+    image, joints = torch.from_numpy(data.images[some]), torch.from_numpy(data.joints[some])
+    off = export_onnx(
+        network.encoder,
+        {"image": image, "joints": joints},
+        "embedding",
+        folder / "encoder.onnx",
+        dynamic={"image": "frames", "joints": "frames"},
+        metadata=metadata,
+    )
+    logger.info("encoder.onnx: differs from torch by %.1e of the largest value", off)
+    with torch.no_grad():
+        embedding = network.encoder(image[:1], joints[:1])
+    noise = torch.randn(64, *data.chunks.shape[1:])
+    off = export_onnx(
+        network.sampler,
+        {"embedding": embedding, "noise": noise},
+        "chunks",
+        folder / "sampler.onnx",
+        dynamic={"noise": "samples"},
+        metadata=metadata,
+    )
+    logger.info("sampler.onnx: differs from torch by %.1e of the largest value", off)
+
+
+def _new_network(data: Demonstrations) -> FlowPolicyNetwork:
+    # Joints and actions that hardly move in the demonstrations would otherwise fill the network
+    # with magnified noise: fingers at their stop, a gripper that stays open.
+    joint_mean, joint_std = _moments(data.joints, smallest=0.01)
+    action_mean, action_std = _moments(data.chunks.reshape(-1, len(ACTION_NAMES)), smallest=0.1)
+    return FlowPolicyNetwork(
+        ObservationEncoder(data.images.shape[1], joint_mean, joint_std),
+        ChunkSampler(VelocityField(*data.chunks.shape[1:]), action_mean, action_std),
+    )
+
+
+def _moments(values: np.ndarray, smallest: float) -> tuple[Tensor, Tensor]:
+    mean = values.mean(axis=0, dtype=np.float64)
+    std = np.maximum(values.std(axis=0, dtype=np.float64), smallest)
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+
+
+def _draw(frames: list[Tensor], count: int) -> tuple[Tensor, Tensor, Tensor]:
+    chosen = torch.randint(len(frames[0]), (count,))
+    image, joints, chunks = (values[chosen] for values in frames)
+    return image, joints, chunks
+
+
+def _metadata(
+    simulation: Simulation, data: Demonstrations, plan: TrainingPlan
+) -> dict[str, object]:
+    task = simulation.task
+    return {
+        "task": task.name,
+        "h_exec": plan.h_exec,
+        "horizon": plan.horizon,
+        "action_names": ACTION_NAMES,
+        "frame_period": FRAME_PERIOD,
+        "joint_names": simulation.joint_names,
+        "embedding_size": EMBEDDING_SIZE,
+        "image_size": data.images.shape[1],
+        "camera_lookat": task.camera_lookat,
+        "camera_distance": task.camera_distance,
+        "camera_azimuth": task.camera_azimuth,
+        "camera_elevation": task.camera_elevation,
+        "demonstrations": len(data.seconds),
+        "longest_demonstration": float(data.seconds.max()),
+    }
+
+
+def train_task(task: str, output: Path, plan: TrainingPlan) -> None:
+    """Demonstrate, train and export one task."""
+    simulation = Simulation(task)
+    data = collect(simulation, plan.demonstrations, plan.horizon)
+    logger.info(
+        "%s: %d of %d demonstrations succeeded, %d frames, %.2f to %.2f s, median %.2f s",
+        *(task, len(data.seconds), data.attempts, len(data.images)),
+        *(data.seconds.min(), data.seconds.max(), np.median(data.seconds)),
+    )
+    network = train(data, plan)
+    export(network, data, _metadata(simulation, data, plan), output)
+    simulation.close()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", required=True, choices=sorted(TASKS))
+    parser.add_argument("--output", required=True, type=Path, help="folder for the two models")
+    parser.add_argument("--demonstrations", type=int, default=TrainingPlan.demonstrations)
+    parser.add_argument("--steps", type=int, default=TrainingPlan.steps)
+    parser.add_argument("--seed", type=int, default=TrainingPlan.seed)
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("failure_monitor").setLevel(logging.INFO)
+    torch.set_num_threads(arguments.threads)
+    plan = TrainingPlan(
+        demonstrations=arguments.demonstrations, steps=arguments.steps, seed=arguments.seed
+    )
+    train_task(arguments.task, arguments.output, plan)
+
+
+if __name__ == "__main__":
+    main()
