@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as separate processes on a ROS domain of their own."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import IO
+
+GRACE = 10.0
+"""Seconds that a node has to end after SIGINT."""
+
+
+def private_domain() -> dict[str, str]:
+    """Environment of a ROS graph that no other graph on the machine or its network joins.
+
+    A domain that ROS_DOMAIN_ID names already is kept.
+    """
+    # Above 101 Linux hands the domain's ports out to others; few people count beyond 10.
+    domain = os.environ.get("ROS_DOMAIN_ID", str(random.randint(20, 101)))
+    return {"ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+class NodeProcesses:
+    """Starts nodes of the package as processes and ends all of them on leaving the context."""
+
+    def __init__(self, environment: Mapping[str, str], log: IO[str] | None = None) -> None:
+        """Start nodes with these variables added; their output goes to `log` or is dropped."""
+        self._environment = {**os.environ, **environment}
+        self._log = log or subprocess.DEVNULL
+        self._processes: dict[str, subprocess.Popen] = {}
+
+    def start(
+        self,
+        module: str,
+        parameters: Mapping[str, object] | None = None,
+        remappings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start `failure_monitor.<module>` with ROS parameters and remappings."""
+        arguments = ["--ros-args"]
+        for name, value in (parameters or {}).items():
+            arguments += ["-p", f"{name}:={_yaml(value)}"]
+        for name, target in (remappings or {}).items():
+            arguments += ["-r", f"{name}:={target}"]
+        self._processes[module] = subprocess.Popen(
+            [sys.executable, "-m", f"failure_monitor.{module}", *arguments],
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def ended(self) -> dict[str, int]:
+        """Exit codes of the nodes that have ended by themselves, by module."""
+        codes = {module: process.poll() for module, process in self._processes.items()}
+        return {module: code for module, code in codes.items() if code is not None}
+
+    def stop(self) -> None:
+        """End all nodes: SIGINT first, SIGKILL for one that does not listen."""
+        for process in self._processes.values():
+            process.send_signal(signal.SIGINT)
+        for process in self._processes.values():
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+
+    def __enter__(self) -> "NodeProcesses":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    return str(value)

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Record bags of successful undisturbed rollouts, as the demo is calibrated from.
+
+Run as `python -m failure_monitor.demo.record_rollouts --task TASK --output FOLDER`. Robot, policy
+and recorder run as in the live demo, so that calibration and demo are exchangeable.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from rclpy.node import Node
+
+from failure_monitor.demo.node_processes import NodeProcesses, private_domain
+from failure_monitor.demo.policy import MODELS
+from failure_monitor.demo.robot_client import RobotClient
+from failure_monitor.demo.tasks import TASKS
+from failure_monitor.errors import FailureMonitorError
+
+logger = logging.getLogger("failure_monitor.demo.record_rollouts")
+
+TOPICS = (
+    "camera/image_raw/compressed",
+    "joint_states",
+    "policy/embedding",
+    "policy/action_chunks",
+    "policy/command",
+    "rollout/active",
+    "rollout/success",
+)
+"""What a bag of the demo holds."""
+
+FIRST_SEED = 10_000
+"""Recorded rollouts use the seeds from here on, demonstrations much larger ones."""
+
+TIMEOUT = 60.0
+"""Seconds after which a rollout, or a bag, is given up."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """How many rollouts were tried for how many bags."""
+
+    bags: int
+    attempts: int
+
+
+def record(task: str, count: int, output: Path, models: Path) -> Recording:
+    """Record `count` successful rollouts of a task into bags under `output`."""
+    domain = private_domain()
+    os.environ.update(domain)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, NodeProcesses(domain) as nodes:
+        nodes.start("demo.robot_node", {"task": task}, {"command": "policy/command"})
+        nodes.start("demo.policy_node", {"task": task, "models": models})
+        nodes.start(
+            "ros.record_node", {"topics": TOPICS, "output": scratch, "tail": 0.1, "prefix": task}
+        )
+        rclpy.init()
+        try:
+            return _record_until(count, Path(scratch), output, nodes)
+        finally:
+            rclpy.try_shutdown()
+
+
+def _record_until(count: int, scratch: Path, output: Path, nodes: NodeProcesses) -> Recording:
+    node = rclpy.create_node("record_rollouts")
+    robot = RobotClient(node)
+    robot.wait_for_robot(TIMEOUT)
+    _wait_for_listeners(node)
+    bags = attempts = 0
+    while bags < count:
+        seed = FIRST_SEED + attempts
+        attempts += 1
+        success = robot.roll_out({"seed": seed}, TIMEOUT)
+        bag = _finished_bag(scratch)
+        if success:
+            shutil.move(bag, output / f"rollout_{bags:02d}")
+            bags += 1
+        else:
+            shutil.rmtree(bag)
+        logger.info(
+            "seed %d: %s, %d of %d bags", seed, "success" if success else "failure", bags, count
+        )
+        if nodes.ended():
+            raise FailureMonitorError(f"a node ended before the recording did: {nodes.ended()}")
+    return Recording(bags, attempts)
+
+
+def _wait_for_listeners(node: Node) -> None:
+    """Return once the recorder listens to every topic, and robot and policy to one another."""
+    deadline = time.monotonic() + TIMEOUT
+    while missing := [topic for topic in TOPICS if "record" not in _subscribers(node, topic)]:
+        if time.monotonic() > deadline:
+            raise FailureMonitorError(
+                f"the recorder does not listen to {', '.join(missing)} after {TIMEOUT:.0f} s: "
+                "see the output of the nodes for one that did not start"
+            )
+        time.sleep(0.1)
+
+
+def _subscribers(node: Node, topic: str) -> set[str]:
+    return {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
+
+
+def _finished_bag(scratch: Path) -> Path:
+    """Wait for the recorder to finish its bag, and return the bag's folder."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        finished = [path for path in scratch.iterdir() if path.suffix != ".part"]
+        if finished:
+            return finished[0]
+        if time.monotonic() > deadline:
+            raise FailureMonitorError(f"the recorder has not finished a bag in {scratch}")
+        time.sleep(0.02)
+
+
+def main() -> None:
+    """Record one task."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--task", required=True, choices=sorted(TASKS))
+    parser.add_argument("--output", required=True, type=Path, help="folder for the bags")
+    parser.add_argument("--models", type=Path, help="default: those that come with the package")
+    parser.add_argument("--rollouts", type=int, default=30, help="bags of successful rollouts")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    models = arguments.models or MODELS / arguments.task
+    done = record(arguments.task, arguments.rollouts, arguments.output, models)
+    logger.info("%s: %d bags from %d rollouts", arguments.task, done.bags, done.attempts)
+
+
+if __name__ == "__main__":
+    main()
