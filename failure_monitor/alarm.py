@@ -66,12 +66,14 @@ class Alarm:
         self._enabled = True
         self._halt: Halt | None = None
         self._rollout_runs = False
+        self._late_inputs = ""
         self._forget()
 
     def _forget(self) -> None:
         self._verdict: Verdict | None = None
         self._fault = ""
         self._received = 0.0
+        self._has_permitted = False
 
     def start_rollout(self) -> None:
         """A rollout begins: verdicts of the last one no longer count. A latched halt stays."""
@@ -100,8 +102,12 @@ class Alarm:
             self._verdict, self._fault = None, reason
             self._latch(self._live(now))
 
+    def miss(self, late_inputs: str) -> None:
+        """Take note of the inputs other than decisions that are missing or late, in words."""
+        self._late_inputs = late_inputs
+
     def status(self, now: float) -> AlarmStatus:
-        """The state at this moment; latches a halt when the last verdict has become too old."""
+        """The state at this moment; latches a halt when an input has ceased to come."""
         live = self._live(now)
         self._latch(live)
         if self._halt is None:
@@ -128,11 +134,12 @@ class Alarm:
         return self._enabled and self._rollout_runs
 
     def _persists(self, live: AlarmStatus) -> bool:
-        """Whether what is known now would halt: an alarm, or verdicts that ceased to come."""
-        ceased = live.state == AlarmState.STALE and self._verdict is not None
+        """Whether what is known now halts: an alarm, or an input that has ceased to come."""
+        ceased = live.state == AlarmState.STALE and self._has_permitted
         return live.state == AlarmState.ALARM or ceased
 
     def _latch(self, live: AlarmStatus) -> None:
+        self._has_permitted |= live.permit
         if not self._persists(live):
             return
         worse = self._halt is not None and (self._halt.state, live.state) == (
@@ -157,6 +164,8 @@ class Alarm:
                 f"the last decision is older than {self._max_decision_age:g} s: the policy, the "
                 "network or the scoring has stopped"
             )
+        if self._late_inputs:
+            return _stale(self._late_inputs)
         if self._verdict.over:
             return AlarmStatus(AlarmState.ALARM, self._verdict.reason, permit=False)
         if any(score.over for score in self._verdict.scores):

@@ -169,3 +169,7 @@ class RecordNode(Node):
 def main() -> None:
     """Run the node."""
     run_node(RecordNode)
+
+
+if __name__ == "__main__":
+    main()

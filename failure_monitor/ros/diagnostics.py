@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Alarm states and verdicts as diagnostic messages."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from failure_monitor.alarm import AlarmState, AlarmStatus
+from failure_monitor.decision import Verdict
+
+LEVELS = {
+    AlarmState.NOMINAL: DiagnosticStatus.OK,
+    AlarmState.CAUTION: DiagnosticStatus.WARN,
+    AlarmState.ALARM: DiagnosticStatus.ERROR,
+    AlarmState.STALE: DiagnosticStatus.STALE,
+}
+
+
+def alarm_message(
+    status: AlarmStatus, verdict: Verdict | None, *, name: str, hardware_id: str, age: float | None
+) -> DiagnosticStatus:
+    """The alarm: level and message are state and reason, the values what they rest on.
+
+    Args:
+        status: of the alarm.
+        verdict: the last one, if there is any in this rollout.
+        name: the node's name.
+        hardware_id: the robot's or the policy's.
+        age: seconds since the last judged decision was received.
+    """
+    values = {
+        "state": status.state.value,
+        "permit": _yes(status.permit),
+        "halted": _yes(status.halted),
+    }
+    if age is not None:
+        values["decision_age"] = f"{age:.3f}"
+    if verdict is not None:
+        values |= _verdict_values(verdict)
+    return DiagnosticStatus(
+        level=LEVELS[status.state],
+        name=f"{name}: alarm",
+        message=status.reason,
+        hardware_id=hardware_id,
+        values=key_values(values),
+    )
+
+
+def _verdict_values(verdict: Verdict) -> dict[str, str]:
+    values = {
+        "decision": str(verdict.index),
+        "stamp": f"{verdict.stamp:.9f}",
+        "rule": verdict.rule,
+        "level": f"{verdict.level:.4f}",
+    }
+    for score in verdict.scores:
+        values[score.name] = f"{score.windowed:.6g}"
+        values[f"{score.name}.threshold"] = f"{score.threshold:.6g}"
+        values[f"{score.name}.ratio"] = f"{score.normalised:.4f}"
+    return values
+
+
+def key_values(values: dict[str, str]) -> list[KeyValue]:
+    """A mapping as diagnostic values."""
+    return [KeyValue(key=key, value=value) for key, value in values.items()]
+
+
+def _yes(value: bool) -> str:
+    return "true" if value else "false"
