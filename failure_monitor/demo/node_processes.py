@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO
 
+from failure_monitor.errors import FailureMonitorError
+
 GRACE = 10.0
 """Seconds that a node has to end after SIGINT."""
 
@@ -28,10 +30,10 @@ def private_domain() -> dict[str, str]:
 class NodeProcesses:
     """Starts nodes of the package as processes and ends all of them on leaving the context."""
 
-    def __init__(self, environment: Mapping[str, str], log: IO[str] | None = None) -> None:
-        """Start nodes with these variables added; their output goes to `log` or is dropped."""
+    def __init__(self, environment: Mapping[str, str], log: IO[str]) -> None:
+        """Start nodes with these variables added and their output going to `log`."""
         self._environment = {**os.environ, **environment}
-        self._log = log or subprocess.DEVNULL
+        self._log = log
         self._processes: dict[str, subprocess.Popen] = {}
 
     def start(
@@ -53,10 +55,15 @@ class NodeProcesses:
             stderr=self._log,
         )
 
-    def ended(self) -> dict[str, int]:
-        """Exit codes of the nodes that have ended by themselves, by module."""
-        codes = {module: process.poll() for module, process in self._processes.items()}
-        return {module: code for module, code in codes.items() if code is not None}
+    def check(self) -> None:
+        """Refuse to go on if a node has ended by itself."""
+        for module, process in self._processes.items():
+            code = process.poll()
+            if code is not None:
+                raise FailureMonitorError(
+                    f"failure_monitor.{module} ended by itself with exit code {code}: "
+                    "its output says why"
+                )
 
     def stop(self) -> None:
         """End all nodes: SIGINT first, SIGKILL for one that does not listen."""

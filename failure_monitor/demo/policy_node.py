@@ -51,7 +51,7 @@ class PolicyNode(Node):
         self._tap = DecisionTap(self, action_names=self._policy.action_names, frame_id="base")
         self._commands = self.create_publisher(Float64MultiArray, "policy/command", 10)
         self.create_service(SetBool, "~/pause", self._on_pause)
-        self.create_subscription(JointState, "joint_states", self._joint_states.append, JOINT_QOS)
+        self.create_subscription(JointState, "joint_states", self._on_joints, JOINT_QOS)
         self.create_subscription(
             CompressedImage, "camera/image_raw/compressed", self._on_image, CAMERA_QOS
         )
@@ -80,6 +80,9 @@ class PolicyNode(Node):
         response.message = "paused" if self._paused else "running"
         self.get_logger().info(response.message)
         return response
+
+    def _on_joints(self, message: JointState) -> None:
+        self._joint_states.append(message)
 
     def _on_image(self, message: CompressedImage) -> None:
         stamp = message.header.stamp

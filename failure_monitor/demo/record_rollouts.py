@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def record(task: str, count: int, output: Path, models: Path) -> Recording:
     domain = private_domain()
     os.environ.update(domain)
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, NodeProcesses(domain) as nodes:
+    with tempfile.TemporaryDirectory() as scratch, NodeProcesses(domain, sys.stderr) as nodes:
         nodes.start("demo.robot_node", {"task": task}, {"command": "policy/command"})
         nodes.start("demo.policy_node", {"task": task, "models": models})
         nodes.start(
@@ -74,7 +75,7 @@ def _record_until(count: int, scratch: Path, output: Path, nodes: NodeProcesses)
     node = rclpy.create_node("record_rollouts")
     robot = RobotClient(node)
     robot.wait_for_robot(TIMEOUT)
-    _wait_for_listeners(node)
+    _wait_for_listeners(node, nodes)
     bags = attempts = 0
     while bags < count:
         seed = FIRST_SEED + attempts
@@ -89,15 +90,15 @@ def _record_until(count: int, scratch: Path, output: Path, nodes: NodeProcesses)
         logger.info(
             "seed %d: %s, %d of %d bags", seed, "success" if success else "failure", bags, count
         )
-        if nodes.ended():
-            raise FailureMonitorError(f"a node ended before the recording did: {nodes.ended()}")
+        nodes.check()
     return Recording(bags, attempts)
 
 
-def _wait_for_listeners(node: Node) -> None:
+def _wait_for_listeners(node: Node, nodes: NodeProcesses) -> None:
     """Return once the recorder listens to every topic, and robot and policy to one another."""
     deadline = time.monotonic() + TIMEOUT
     while missing := [topic for topic in TOPICS if "record" not in _subscribers(node, topic)]:
+        nodes.check()
         if time.monotonic() > deadline:
             raise FailureMonitorError(
                 f"the recorder does not listen to {', '.join(missing)} after {TIMEOUT:.0f} s: "
