@@ -103,6 +103,9 @@ class RecordNode(Node):
     def _subscribe_to_what_is_there(self) -> None:
         types = dict(self.get_topic_names_and_types())
         for topic in sorted(self._waiting & types.keys()):
+            # A topic with subscribers alone offers no quality of service to go by.
+            if self.count_publishers(topic) == 0:
+                continue
             self._waiting.remove(topic)
             self._subscribe(topic, types[topic][0])
         if not self._waiting:
