@@ -53,9 +53,9 @@ class Effect:
 
 
 class ObjectRange(Effect):
-    """The object starts up to `strength` x 0.15 m beyond one side of the training range."""
+    """The object starts up to `strength` x 0.3 m beyond one side of the training range."""
 
-    reach = 0.15
+    reach = 0.3
 
     def object_position(self, drawn: Vector, low: Vector, high: Vector) -> Vector:
         """Put the object beyond the left or the right edge, at random."""
@@ -66,9 +66,9 @@ class ObjectRange(Effect):
 
 
 class Displacement(Effect):
-    """The object jumps `strength` x 0.2 m sideways, away from the middle of the table."""
+    """The object jumps `strength` x 0.35 m sideways, away from the middle of the table."""
 
-    distance = 0.2
+    distance = 0.35
 
     def begin(self, scene: Scene) -> None:
         """Move the object and its goal."""
@@ -77,9 +77,9 @@ class Displacement(Effect):
 
 
 class Camera(Effect):
-    """The camera swings `strength` x 30 degrees sideways and `strength` x 8 degrees up."""
+    """The camera swings `strength` x 40 degrees sideways and `strength` x 8 degrees up."""
 
-    azimuth = 30.0
+    azimuth = 40.0
     elevation = -8.0
 
     def begin(self, scene: Scene) -> None:
@@ -89,9 +89,9 @@ class Camera(Effect):
 
 
 class Light(Effect):
-    """All light falls to exp(-3 x `strength`), its red fastest and its blue slowest."""
+    """Light falls to exp(-`strength`): red by a third more, blue by a third less of the exponent."""
 
-    fading = np.array([4.0, 3.0, 2.0])
+    fading = np.array([4 / 3, 1.0, 2 / 3])
 
     def begin(self, scene: Scene) -> None:
         """Dim every light of the scene."""
@@ -104,9 +104,9 @@ class Light(Effect):
 
 
 class Occlusion(Effect):
-    """A dark square with sides of `strength` x 0.6 of the image covers the scene's middle."""
+    """A dark square with sides of `strength` x 0.4 of the image covers the scene's middle."""
 
-    side = 0.6
+    side = 0.4
     colour = (40, 40, 45)
 
     def __init__(self, strength: float, rng: np.random.Generator) -> None:

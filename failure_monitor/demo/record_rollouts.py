@@ -65,14 +65,17 @@ def record(task: str, count: int, output: Path, models: Path) -> Recording:
             "ros.record_node", {"topics": TOPICS, "output": scratch, "tail": 0.1, "prefix": task}
         )
         rclpy.init()
+        node = rclpy.create_node("record_rollouts")
         try:
-            return _record_until(count, Path(scratch), output, nodes)
+            return _record_until(count, node, nodes, Path(scratch), output)
         finally:
+            node.destroy_node()
             rclpy.try_shutdown()
 
 
-def _record_until(count: int, scratch: Path, output: Path, nodes: NodeProcesses) -> Recording:
-    node = rclpy.create_node("record_rollouts")
+def _record_until(
+    count: int, node: Node, nodes: NodeProcesses, scratch: Path, output: Path
+) -> Recording:
     robot = RobotClient(node)
     robot.wait_for_robot(TIMEOUT)
     _wait_for_listeners(node, nodes)
