@@ -25,7 +25,6 @@ _MODEL_ARRAYS = (
     "body_pos",
     "body_mass",
     "geom_friction",
-    "dof_frictionloss",
     "dof_damping",
     "light_ambient",
     "light_diffuse",
@@ -39,8 +38,6 @@ class Simulation:
 
     def __init__(self, task: str, *, image_size: int = 96) -> None:
         self.task = task_named(task)
-        self.object_body = self.task.object_body
-        self.object_joint = self.task.object_joint
         self._env = ALL_V3_ENVIRONMENTS[task]()
         self._env.max_path_length = np.iinfo(np.int64).max
         self._env._set_task_called = True
@@ -71,7 +68,7 @@ class Simulation:
     @property
     def object_position(self) -> npt.NDArray[np.float64]:
         """World position (3,) of the object's body, metres."""
-        return self.model.body(self.object_body).pos.copy()
+        return self.model.body(self.task.object_body).pos.copy()
 
     @property
     def time(self) -> float:
@@ -127,7 +124,7 @@ class Simulation:
 
     def move_object(self, offset: npt.NDArray[np.float64]) -> None:
         """Move the object and its goal by `offset` (3,), metres."""
-        self.model.body(self.object_body).pos += offset
+        self.model.body(self.task.object_body).pos += offset
         self._env._target_pos = self._env._target_pos + offset
         mujoco.mj_forward(self.model, self.data)
 

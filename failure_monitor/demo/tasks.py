@@ -30,6 +30,8 @@ class Task:
     """MuJoCo body that the task is about; its position is drawn anew in every rollout."""
     object_joint: str
     """MuJoCo joint that has to be moved."""
+    stiff_damping: float
+    """Damping (N s/m) that makes this joint too slow to move; large, as the arm is very strong."""
     camera_lookat: tuple[float, float, float]
     """World point in the image's centre, metres."""
     camera_distance: float
@@ -49,6 +51,7 @@ TASKS = {
             name="button-press-topdown-v3",
             object_body="box",
             object_joint="btnbox_joint",
+            stiff_damping=10_000.0,
             camera_lookat=(0.0, 0.68, 0.15),
             camera_distance=1.1,
             camera_azimuth=140.0,
@@ -59,6 +62,7 @@ TASKS = {
             name="drawer-open-v3",
             object_body="drawer",
             object_joint="goal_slidey",
+            stiff_damping=30_000.0,
             camera_lookat=(0.0, 0.70, 0.18),
             camera_distance=1.0,
             camera_azimuth=145.0,
