@@ -93,6 +93,8 @@ class Alarm:
     def hear(self, verdict: Verdict, received: float, now: float) -> None:
         """Take the verdict on a decision that was received at `received`."""
         if self._listens:
+            # A gap before this verdict counts, even if nobody asked for the status meanwhile.
+            self._latch(self._live(now))
             self._verdict, self._fault, self._received = verdict, "", received
             self._latch(self._live(now))
 
@@ -124,6 +126,7 @@ class Alarm:
             Why this is refused; empty when it is not.
         """
         live = self._live(now)
+        self._latch(live)
         if self._persists(live):
             return f"the cause of the halt persists: {live.reason}"
         self._halt = None

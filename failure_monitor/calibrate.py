@@ -73,6 +73,28 @@ class CalibrationSettings:
     jobs: int = 2
 
 
+def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
+    """The rollouts that may calibrate, and remarks on what was left out or taken for granted.
+
+    Where a source sets rollouts apart for calibration, those of them that succeeded are taken.
+    Elsewhere all are: one without an outcome counts as successful, one that failed is kept, for
+    `calibrate` to refuse, since its owner meant it to be a success.
+    """
+    remarks = []
+    apart = [rollout for rollout in rollouts if rollout.calibration is False]
+    failed = [rollout for rollout in rollouts if rollout.calibration and not rollout.success]
+    if apart:
+        remarks.append(f"{len(apart)} rollouts that their source keeps for tests are left out")
+    if failed:
+        remarks.append(f"{len(failed)} rollouts that failed are left out")
+    left_out = {id(rollout) for rollout in (*apart, *failed)}
+    chosen = [rollout for rollout in rollouts if id(rollout) not in left_out]
+    unlabelled = [rollout for rollout in chosen if rollout.success is None]
+    if unlabelled:
+        remarks.append(f"{len(unlabelled)} rollouts without an outcome are taken as successful")
+    return chosen, remarks
+
+
 def calibrate(
     rollouts: Sequence[Rollout],
     policy: PolicyFormat,

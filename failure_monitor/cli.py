@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: results on standard output, progress and complaints on standard error."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from failure_monitor import __version__, bundle
+from failure_monitor.conformal import RULES, Rule
+from failure_monitor.decision import ACTION_KINDS, ActionKind
+from failure_monitor.errors import FailureMonitorError, UsageError
+
+Arguments = ParamSpec("Arguments")
+
+app = typer.Typer(
+    help="Failure prediction for learned robot policies, with a promised false-alarm rate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+output = Console()
+progress = Console(stderr=True)
+
+FIPER_SCORES = ("rnd_oe", "ace")
+"""What the rule `fiper` means: all of these."""
+
+Sources = Annotated[
+    list[Path], typer.Argument(help="rosbag2 folders, folders of these, or rollout archives (.npz)")
+]
+EmbeddingTopic = Annotated[str, typer.Option(help="the topic of the policy's embeddings in bags")]
+ChunksTopic = Annotated[str, typer.Option(help="the topic of its sampled action chunks in bags")]
+SuccessTopic = Annotated[str, typer.Option(help="the topic of a rollout's outcome (Bool) in bags")]
+
+
+def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """End a command with one sentence and its exit code instead of a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except FailureMonitorError as error:
+            progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            progress.print("interrupted; nothing was written", style="red")
+            raise typer.Exit(130) from None
+
+    return wrapped
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    """Failure prediction for learned robot policies, with a promised false-alarm rate."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[RichHandler(console=progress, show_time=False, show_path=False)],
+    )
+    if version:
+        output.print(__version__)
+
+
+@app.command()
+@plain_errors
+def calibrate(
+    sources: Sources,
+    output_folder: Annotated[
+        Path, typer.Option("--output", help="the bundle to write, a folder for the monitor node")
+    ],
+    alpha: Annotated[
+        float, typer.Option(help="the chance that a successful rollout ever raises an alarm")
+    ] = 0.1,
+    rule: Annotated[
+        str, typer.Option(help=f"how scores combine: fiper, {', '.join(RULES)}")
+    ] = "fiper",
+    scores: Annotated[
+        str, typer.Option(help="comma-separated names of the rule's scores")
+    ] = ",".join(FIPER_SCORES),
+    window: Annotated[
+        int, typer.Option(min=1, help="over how many decisions a score is averaged")
+    ] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="parts for cross-fitting by rollout")] = 5,
+    action_kind: Annotated[
+        str, typer.Option(help=f"what an action means: {', '.join(ACTION_KINDS)}; for bags")
+    ] = "",
+    position_names: Annotated[
+        str,
+        typer.Option(help="comma-separated actions that span positions; for bags; default: all"),
+    ] = "",
+    embedding_topic: EmbeddingTopic = "/policy/embedding",
+    action_chunks_topic: ChunksTopic = "/policy/action_chunks",
+    success_topic: SuccessTopic = "/rollout/success",
+    seed: Annotated[int, typer.Option(help="of the folds and of the training")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="processes that fit at a time")] = 2,
+) -> None:
+    """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
+    # Imported here, as in every command: help must not wait for what it does not need.
+    from failure_monitor.calibrate import CalibrationSettings, choose
+    from failure_monitor.calibrate import calibrate as calibrate_rule
+    from failure_monitor.sources.rollouts import read_rollouts
+    from failure_monitor.sources.source import Topics
+
+    settings = CalibrationSettings(
+        scores=_names(scores),
+        rule=_rule(rule, _names(scores)),
+        alpha=alpha,
+        window=window,
+        folds=folds,
+        seed=seed,
+        jobs=jobs,
+    )
+    rollout_set = read_rollouts(
+        sources,
+        Topics(embedding_topic, action_chunks_topic, success_topic),
+        action_kind=_action_kind(action_kind),
+        position_names=_names(position_names) or None,
+    )
+    chosen, remarks = choose(rollout_set.rollouts)
+    for remark in remarks:
+        progress.print(remark, markup=False)
+    calibrated = calibrate_rule(
+        chosen, rollout_set.policy, settings, report=lambda step: progress.print(step)
+    )
+    bundle.save(calibrated, output_folder)
+    output.print(_promise(calibrated))
+    output.print(f"wrote {output_folder}", soft_wrap=True, markup=False)
+
+
+@app.command()
+@plain_errors
+def evaluate(
+    bundle_folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a calibrated bundle")],
+    sources: Sources,
+    json: Annotated[Path | None, typer.Option(help="write the results here as JSON")] = None,
+    embedding_topic: EmbeddingTopic = "/policy/embedding",
+    action_chunks_topic: ChunksTopic = "/policy/action_chunks",
+    success_topic: SuccessTopic = "/rollout/success",
+) -> None:
+    """Measure a bundle on rollouts with known outcomes."""
+    from failure_monitor.evaluate import evaluate as measure
+    from failure_monitor.evaluate import tables, write_json
+    from failure_monitor.sources.rollouts import read_rollouts
+    from failure_monitor.sources.source import Topics
+
+    calibrated = bundle.load(bundle_folder)
+    rollout_set = read_rollouts(
+        sources,
+        Topics(embedding_topic, action_chunks_topic, success_topic),
+        action_kind=calibrated.policy.action_kind,
+        position_names=calibrated.policy.position_names,
+    )
+    evaluation = measure(calibrated, rollout_set)
+    if json is not None:
+        write_json(evaluation, json)
+    for table in tables(evaluation):
+        output.print(table)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+@plain_errors
+def demo(context: typer.Context) -> None:
+    """Watch a simulated robot and its policy, undisturbed and perturbed (--help for options)."""
+    # A process of its own: the command line stays free of ROS.
+    done = subprocess.run([sys.executable, "-m", "failure_monitor.demo", *context.args])
+    raise typer.Exit(done.returncode)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _rule(rule: str, scores: Sequence[str]) -> Rule:
+    if rule == "fiper":
+        if set(scores) != set(FIPER_SCORES):
+            raise UsageError(
+                f"the rule 'fiper' is all of {', '.join(FIPER_SCORES)}; for the scores "
+                f"{', '.join(scores)} choose the rule {', '.join(RULES)}"
+            )
+        return "all"
+    for known in RULES:
+        if rule == known:
+            return known
+    raise UsageError(f"there is no rule '{rule}': choose fiper, {', '.join(RULES)}")
+
+
+def _action_kind(text: str) -> ActionKind | None:
+    for known in ACTION_KINDS:
+        if text == known:
+            return known
+    if text:
+        raise UsageError(f"there is no action kind '{text}': choose {', '.join(ACTION_KINDS)}")
+    return None
+
+
+def _promise(calibrated: bundle.Bundle) -> Table:
+    description = calibrated.description
+    promise = description.promise
+    low, high = promise.false_alarm_interval_90
+    table = Table(title="What this bundle promises", show_header=False, title_justify="left")
+    names = ", ".join(score.name for score in description.scores)
+    table.add_row("rule", f"{description.rule} of {names}, window {description.window}")
+    table.add_row(
+        "promise",
+        f"a successful rollout raises an alarm with a chance of at most {promise.alpha:g}",
+    )
+    table.add_row(
+        "calibrated on",
+        f"{promise.rollouts} rollouts, cross-fitted in {description.folds} folds; the threshold "
+        f"is the {promise.rank}. smallest of their maxima",
+    )
+    table.add_row(
+        "small print",
+        "the chance is over the draw of the calibration rollouts too: given these, the true rate "
+        f"lies between {low:.3f} and {high:.3f} (90 %)",
+    )
+    table.add_row(
+        "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
+    )
+    table.add_row("smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts")
+    for score in description.scores:
+        table.add_row(f"threshold of {score.name}", f"{score.threshold:.4g}")
+    return table
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every test runs in: a ROS domain of its own, and small rollouts made by a formula."""
+
+from __future__ import annotations
+
+import os
+import random
+
+# Before anything imports rclpy: the domain is read when a context is made.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(20, 100))
+
+import pytest
+from synthetic import POLICY, synthetic_rollout
+
+from failure_monitor.bundle import Bundle, save
+from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.decision import PolicyFormat, Rollout
+
+
+@pytest.fixture(scope="session")
+def policy() -> PolicyFormat:
+    return POLICY
+
+
+@pytest.fixture(scope="session")
+def rollouts() -> list[Rollout]:
+    return [synthetic_rollout(seed) for seed in range(12)]
+
+
+@pytest.fixture(scope="session")
+def bundle(rollouts: list[Rollout]) -> Bundle:
+    return calibrate(rollouts, POLICY, CalibrationSettings(rule="any", window=2, folds=3, jobs=1))
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("bundles") / "synthetic"
+    save(bundle, folder)
+    return folder

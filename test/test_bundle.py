@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle is whole, unchanged and of a known schema, or it is refused by name."""
+
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from failure_monitor import bundle as bundles
+from failure_monitor.bundle import BundleError, load, save
+
+
+@pytest.fixture
+def folder(bundle_folder, tmp_path):
+    return shutil.copytree(bundle_folder, tmp_path / "bundle")
+
+
+def edit(folder, change) -> None:
+    path = folder / "bundle.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_a_saved_bundle_judges_as_before(bundle, bundle_folder, rollouts):
+    np.testing.assert_array_equal(
+        load(bundle_folder).levels(rollouts[0]), bundle.levels(rollouts[0])
+    )
+
+
+def test_saving_again_replaces_the_bundle_and_leaves_nothing_else(bundle, tmp_path):
+    save(bundle, tmp_path / "bundle")
+    save(bundle, tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    load(tmp_path / "bundle")
+
+
+def test_the_same_bundle_gives_the_same_bytes(bundle, tmp_path):
+    save(bundle, tmp_path / "one")
+    save(bundle, tmp_path / "two")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_folder_with_something_else_is_not_overwritten(bundle, tmp_path):
+    (tmp_path / "thesis.tex").write_text("ten years of work")
+    with pytest.raises(BundleError, match="exists and is no bundle"):
+        save(bundle, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "ten years of work"
+
+
+def test_a_write_that_fails_leaves_the_old_bundle(bundle, folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(partial, name):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bundles, "_replace", full)
+    with pytest.raises(BundleError, match="No space left on device"):
+        save(bundle, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("name", ["bundle.yaml", "rnd_oe.distance.onnx", "arrays.npz"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=f"lacks {name}"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["rnd_oe.distance.onnx", "arrays.npz"])
+def test_a_changed_file_is_named(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name} is not the file that was calibrated"):
+        load(folder)
+
+
+def test_a_newer_schema_is_refused_with_both_versions(folder):
+    edit(folder, lambda content: content.update(schema_version=99, tool_version="9.0"))
+    with pytest.raises(BundleError, match=r"schema version 99, written by failure_monitor 9.0"):
+        load(folder)
+
+
+def test_a_wrong_value_is_named_by_its_place(folder):
+    edit(folder, lambda content: content["scores"][1].update(threshold="high"))
+    with pytest.raises(BundleError, match=r"scores\.1\.threshold"):
+        load(folder)
+
+
+def test_a_file_name_that_climbs_out_of_the_bundle_is_refused(folder):
+    (folder.parent / "outside.onnx").write_bytes(b"")
+    edit(folder, lambda content: content["files"].update({"../outside.onnx": "0" * 64}))
+    with pytest.raises(BundleError, match="files"):
+        load(folder)
+
+
+def test_yaml_tags_construct_nothing(folder, tmp_path):
+    mark = tmp_path / "mark"
+    (folder / "bundle.yaml").write_text(f"!!python/object/apply:pathlib.Path.touch ['{mark}']")
+    with pytest.raises(BundleError, match="no YAML"):
+        load(folder)
+    assert not mark.exists()
+
+
+def test_a_pickle_among_the_arrays_is_refused(folder, bundle):
+    np.savez(folder / "arrays.npz", evil=np.array([object()], dtype=object))
+    digest = bundles._sha256((folder / "arrays.npz").read_bytes())
+    edit(folder, lambda content: content["files"].update({"arrays.npz": digest}))
+    with pytest.raises(BundleError, match=r"arrays\.npz holds no arrays"):
+        load(folder)
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError, match=r"lacks bundle\.yaml"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "bundle.yaml").write_text("- a list")
+    with pytest.raises(BundleError, match="states no schema_version"):
+        load(tmp_path)

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A decision in, a verdict out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat
+
+
+@pytest.fixture
+def monitor(bundle):
+    return bundle.monitor()
+
+
+def test_the_streaming_and_the_vectorised_form_agree(bundle, monitor, rollouts):
+    for rollout in rollouts[:3]:
+        monitor.start_rollout()
+        streamed = [monitor.update(decision).level for decision in rollout.decisions()]
+        np.testing.assert_allclose(bundle.levels(rollout), streamed, rtol=1e-6)
+
+
+def test_a_rollout_like_those_calibrated_on_is_below_its_thresholds(monitor, rollouts):
+    verdicts = [monitor.update(decision) for decision in rollouts[0].decisions()]
+    assert not any(verdict.over for verdict in verdicts)
+    assert [verdict.index for verdict in verdicts] == list(range(len(rollouts[0])))
+
+
+def test_an_unfamiliar_embedding_raises_its_score_and_the_alarm(monitor, rollouts):
+    decision = next(rollouts[0].decisions())
+    verdict = monitor.update(dataclasses.replace(decision, embedding=decision.embedding + 5))
+    over = {score.name: score.over for score in verdict.scores}
+    assert over == {"rnd_oe": True, "ace": False}
+    assert verdict.over
+    assert "rnd_oe" in verdict.reason
+
+
+def test_samples_that_disagree_raise_the_entropy(monitor, rollouts):
+    decision = next(rollouts[0].decisions())
+    rng = np.random.default_rng(0)
+    scattered = rng.normal(size=decision.chunks.shape).astype(np.float32)
+    verdict = monitor.update(dataclasses.replace(decision, chunks=scattered))
+    assert {score.name: score.over for score in verdict.scores}["ace"]
+
+
+def test_a_new_rollout_forgets_the_window(monitor, rollouts):
+    first, *rest = rollouts[0].decisions()
+    alone = monitor.update(first).level
+    for decision in rest:
+        monitor.update(decision)
+    monitor.start_rollout()
+    verdict = monitor.update(first)
+    assert (verdict.level, verdict.index) == (alone, 0)
+
+
+@pytest.mark.parametrize("field", ["embedding", "chunks"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused_and_leaves_no_trace(monitor, rollouts, field, value):
+    first, second, *_ = rollouts[0].decisions()
+    expected = [monitor.update(first).level, monitor.update(second).level]
+    monitor.start_rollout()
+    monitor.update(first)
+    broken = getattr(second, field).copy()
+    broken.flat[3] = value
+    with pytest.raises(InvalidDecisionError, match=r"1 of .* NaN or infinite"):
+        monitor.update(dataclasses.replace(second, **{field: broken}))
+    assert monitor.update(second).level == expected[1]
+
+
+def test_sizes_other_than_the_calibrated_ones_are_refused(monitor, policy):
+    embedding = np.zeros(policy.embedding_size, np.float32)
+    chunks = np.zeros(policy.chunk_shape, np.float32)
+    with pytest.raises(InvalidDecisionError, match=r"embedding has shape \(7,\), expected \(6,\)"):
+        monitor.update(Decision(0.0, np.zeros(7, np.float32), chunks))
+    with pytest.raises(InvalidDecisionError, match=r"expected \(B, H, D\) = \(16, 5, 3\)"):
+        monitor.update(Decision(0.0, embedding, chunks[:, :-1]))
+
+
+def test_a_score_that_comes_out_as_nan_is_no_verdict(bundle, rollouts, monkeypatch):
+    monitor = bundle.monitor()
+    monkeypatch.setattr(bundle.scores[0], "update", lambda decision: float("nan"))
+    with pytest.raises(InvalidDecisionError, match="score rnd_oe came out as NaN"):
+        monitor.update(next(rollouts[0].decisions()))
+
+
+def test_position_names_must_be_action_names():
+    with pytest.raises(InvalidDecisionError, match=r"\['dz'\] are not among"):
+        PolicyFormat(4, 2, 2, ("dx", "dy"), position_names=("dz",))
