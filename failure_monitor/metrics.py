@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""How well alarms tell failed rollouts from successful ones.
+
+Failed rollouts run to their time limit and successful ones end before: a stop-watch scores high
+wherever late alarms count. The figures named early count only the decisions before the median
+length of the calibration rollouts, where a stop-watch knows nothing.
+
+What cannot be measured on the rollouts at hand is None, never a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+IN_DISTRIBUTION_GROUPS = frozenset({"", "id", "none"})
+"""Groups of rollouts that nothing disturbed: what the promised false-alarm rate is about."""
+
+
+@dataclass(frozen=True, eq=False)
+class RolloutResult:
+    """What a rule said of one rollout of known outcome.
+
+    Attributes:
+        name: of the rollout.
+        success: its outcome.
+        group: what figures are broken down by, such as the kind of perturbation.
+        levels: float64 (T,), T ≥ 1, the combined normalised score; above 1 is an alarm.
+        stamps: float64 (T,), seconds.
+    """
+
+    name: str
+    success: bool
+    group: str
+    levels: NDArray[np.float64]
+    stamps: NDArray[np.float64]
+
+    @property
+    def decisions(self) -> int:
+        """T."""
+        return len(self.levels)
+
+    @property
+    def duration_s(self) -> float:
+        """From the first decision to the last one, in seconds."""
+        return float(self.stamps[-1] - self.stamps[0])
+
+    @property
+    def alarm_decision(self) -> int | None:
+        """The first decision whose level exceeds 1, from 0; None if none does."""
+        over = np.flatnonzero(self.levels > 1.0)
+        return int(over[0]) if over.size else None
+
+    def alarms_before(self, decision: float) -> bool:
+        """Whether the alarm comes at a decision of a smaller number."""
+        return self.alarm_decision is not None and self.alarm_decision < decision
+
+    def max_level(self, before: float = math.inf) -> float:
+        """The largest level over the decisions of a smaller number than `before`, which is > 0."""
+        return float(self.levels[: math.ceil(min(before, self.decisions))].max())
+
+    @property
+    def lead_time_s(self) -> float | None:
+        """From the alarm to the last decision, in seconds; None without an alarm."""
+        if self.alarm_decision is None:
+            return None
+        return float(self.stamps[-1] - self.stamps[self.alarm_decision])
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The figures of a rule over some rollouts; None where they are not defined.
+
+    Attributes:
+        n_success: successful rollouts.
+        n_failure: failed rollouts.
+        tpr: the share of failed rollouts with an alarm.
+        tnr: the share of successful rollouts without one.
+        balanced_accuracy: the mean of `tpr` and `tnr`.
+        detection_time: the alarm's decision as a fraction of the longest rollout, mean over the
+            failed rollouts with an alarm.
+        twa: timestep-wise accuracy, ½ · (mean over failed rollouts of 1 − detection time, 0
+            without an alarm, + `tnr`).
+        early_tpr: `tpr`, where only early alarms count.
+        early_tnr: `tnr`, where only early alarms count.
+        early_balanced_accuracy: the mean of these.
+        auroc: the area under the ROC curve of the rollouts' largest levels.
+        early_auroc: the same of their largest early levels.
+        false_alarm_rate: the share of successful in-distribution rollouts with an alarm.
+        false_alarm_interval: its 95 % Clopper–Pearson interval.
+        lead_time_s: from the alarm to the end, median over failed rollouts with an alarm.
+        alarms_per_hour: alarms, at most one a rollout, per hour of all rollouts.
+    """
+
+    n_success: int
+    n_failure: int
+    tpr: float | None
+    tnr: float | None
+    balanced_accuracy: float | None
+    detection_time: float | None
+    twa: float | None
+    early_tpr: float | None
+    early_tnr: float | None
+    early_balanced_accuracy: float | None
+    auroc: float | None
+    early_auroc: float | None
+    false_alarm_rate: float | None
+    false_alarm_interval: tuple[float, float] | None
+    lead_time_s: float | None
+    alarms_per_hour: float | None
+
+
+def measure(results: Sequence[RolloutResult], *, early_decisions: float, longest: int) -> Metrics:
+    """The figures of a rule.
+
+    Args:
+        results: one per rollout.
+        early_decisions: the median length of the calibration rollouts, in decisions; only
+            decisions of a smaller number are early.
+        longest: the length, in decisions, of the longest rollout of the whole evaluation.
+    """
+    failures = [result for result in results if not result.success]
+    successes = [result for result in results if result.success]
+    undisturbed = [result for result in successes if result.group in IN_DISTRIBUTION_GROUPS]
+    false_alarms = sum(result.alarms_before(math.inf) for result in undisturbed)
+    tpr, tnr = _alarm_share(failures, math.inf), _silent_share(successes, math.inf)
+    early_tpr = _alarm_share(failures, early_decisions)
+    early_tnr = _silent_share(successes, early_decisions)
+    remaining = [
+        0.0 if result.alarm_decision is None else 1 - result.alarm_decision / longest
+        for result in failures
+    ]
+    return Metrics(
+        n_success=len(successes),
+        n_failure=len(failures),
+        tpr=tpr,
+        tnr=tnr,
+        balanced_accuracy=_half_sum(tpr, tnr),
+        detection_time=_mean(
+            [r.alarm_decision / longest for r in failures if r.alarm_decision is not None]
+        ),
+        twa=_half_sum(_mean(remaining), tnr),
+        early_tpr=early_tpr,
+        early_tnr=early_tnr,
+        early_balanced_accuracy=_half_sum(early_tpr, early_tnr),
+        auroc=auroc([r.max_level() for r in failures], [r.max_level() for r in successes]),
+        early_auroc=auroc(
+            [r.max_level(early_decisions) for r in failures],
+            [r.max_level(early_decisions) for r in successes],
+        ),
+        false_alarm_rate=_alarm_share(undisturbed, math.inf),
+        false_alarm_interval=clopper_pearson(false_alarms, len(undisturbed)),
+        lead_time_s=_median([r.lead_time_s for r in failures if r.lead_time_s is not None]),
+        alarms_per_hour=_alarms_per_hour(results),
+    )
+
+
+def auroc(failed: Sequence[float], successful: Sequence[float]) -> float | None:
+    """The chance that a failed rollout's level exceeds a successful one's; ties count half.
+
+    The area under the ROC curve by the rank sum (Mann and Whitney 1947); None if either is empty.
+    """
+    if not failed or not successful:
+        return None
+    _, inverse, counts = np.unique(
+        np.concatenate([failed, successful]), return_inverse=True, return_counts=True
+    )
+    mid_ranks = np.cumsum(counts) - (counts - 1) / 2
+    n = len(failed)
+    wins = mid_ranks[inverse[:n]].sum() - n * (n + 1) / 2
+    return float(wins / (n * len(successful)))
+
+
+def clopper_pearson(
+    events: int, trials: int, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """The exact interval of a binomial rate (Clopper and Pearson 1934); None without trials."""
+    if trials == 0:
+        return None
+    tail = (1 - confidence) / 2
+    low = beta.ppf(tail, events, trials - events + 1) if events > 0 else 0.0
+    high = beta.ppf(1 - tail, events + 1, trials - events) if events < trials else 1.0
+    return float(low), float(high)
+
+
+def _alarm_share(results: Sequence[RolloutResult], before: float) -> float | None:
+    return _mean([float(result.alarms_before(before)) for result in results])
+
+
+def _silent_share(results: Sequence[RolloutResult], before: float) -> float | None:
+    return _mean([float(not result.alarms_before(before)) for result in results])
+
+
+def _alarms_per_hour(results: Sequence[RolloutResult]) -> float | None:
+    hours = sum(result.duration_s for result in results) / 3600
+    alarms = sum(result.alarms_before(math.inf) for result in results)
+    return alarms / hours if hours > 0 else None
+
+
+def _half_sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else (one + other) / 2
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

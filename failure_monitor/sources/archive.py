@@ -1,0 +1,305 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rollouts from and to an archive: one `.npz` file with the decisions of all rollouts in a row.
+
+N decisions, M rollouts; B, H, D and E as everywhere.
+
+    action_chunks    (N, B, H, D)  float
+    obs_embedding    (N, E)        float
+    stamp            (N,)          float, seconds; or env_step (N,), whole, control steps
+    episode_start    (M,)          whole, a rollout's first decision
+    episode_length   (M,)          whole, its number of decisions
+    success          (M,)          bool
+    meta_json        ()            str: action_names, action_kind, position_dims, and, for
+                                   env_step, decision_dt_s and exec_horizon
+
+May be there: is_calibration (M,) bool; subtype (M,) str, the group; success_known and
+calibration_known (M,) bool, false where the former say nothing; name, source, sha256 (M,) str.
+Other arrays are not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
+from failure_monitor.sources.source import SourceContents, SourceError, Topics
+
+if TYPE_CHECKING:
+    from failure_monitor.sources.rollouts import RolloutSet
+
+FLOATS, WHOLE_NUMBERS, TRUTHS, TEXTS = "f", "iu", "b", "U"
+"""Kinds of dtype."""
+
+Array = NDArray[Any]
+Size = int | str
+"""A number that an array's side must have, or the letter of one that is free."""
+
+
+class Archive:
+    """A rollout archive."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether it is an `.npz` file."""
+        return path.is_file() and path.suffix == ".npz"
+
+    def read(self, path: Path, topics: Topics) -> SourceContents:
+        """All its rollouts; `topics` mean nothing here.
+
+        Raises:
+            SourceError: an array is missing, damaged, or of another kind or size; a rollout
+                lies outside the arrays.
+        """
+        with _open(path) as arrays:
+            return _read(path, arrays)
+
+
+class _Arrays:
+    """The arrays of an open archive, each checked as it is taken."""
+
+    def __init__(self, path: Path, npz: Any) -> None:
+        self.path = path
+        self._npz = npz
+
+    def __enter__(self) -> _Arrays:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._npz.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._npz.files
+
+    def take(self, name: str, kinds: str, sides: Sequence[Size]) -> Array:
+        """The array of that name, of one of the kinds of dtype, with these sides."""
+        if name not in self:
+            raise SourceError(
+                f"{self.path} has no array '{name}', only {', '.join(sorted(self._npz.files))}: "
+                "write it as the rollout archive's format says"
+            )
+        try:
+            array: Array = self._npz[name]
+        except Exception as error:  # zip, zlib and numpy each have errors of their own
+            raise SourceError(
+                f"{self.path}: the array '{name}' cannot be read ({error}): the file is damaged or "
+                "holds a pickle; write it again"
+            ) from None
+        fits = len(array.shape) == len(sides) and all(
+            isinstance(side, str) or side == size
+            for side, size in zip(sides, array.shape, strict=True)
+        )
+        if array.dtype.kind not in kinds or not fits:
+            wanted = f"({', '.join(str(side) for side in sides)})"
+            raise SourceError(
+                f"{self.path}: the array '{name}' is {array.dtype} {array.shape}, expected "
+                f"{_named(kinds)} {wanted}: write it as the rollout archive's format says"
+            )
+        return array
+
+    def take_or(self, default: Array, name: str, kinds: str) -> Array:
+        """The array of that name with the default's sides, or the default if there is none."""
+        return self.take(name, kinds, default.shape) if name in self else default
+
+
+def _named(kinds: str) -> str:
+    names = {FLOATS: "float", WHOLE_NUMBERS: "whole numbers", TRUTHS: "bool", TEXTS: "str"}
+    return names[kinds]
+
+
+def _open(path: Path) -> _Arrays:
+    try:
+        npz = np.load(path, allow_pickle=False)
+        if isinstance(npz, np.ndarray):
+            raise ValueError("it holds a single array")
+    except Exception as error:  # zip, numpy and the file system each have errors of their own
+        raise SourceError(
+            f"{path} is no readable .npz archive ({error}): it was cut off or is something else; "
+            "copy it again or leave it out"
+        ) from None
+    return _Arrays(path, npz)
+
+
+def _read(path: Path, arrays: _Arrays) -> SourceContents:
+    chunks = arrays.take("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
+    decisions = len(chunks)
+    embeddings = arrays.take("obs_embedding", FLOATS, (decisions, "E")).astype(np.float32)
+    meta = _Meta(path, arrays)
+    stamps = _stamps(arrays, meta, decisions)
+    slices = _slices(arrays, decisions)
+    outcomes = _flags(arrays, "success", "success_known", len(slices))
+    calibration = _flags(arrays, "is_calibration", "calibration_known", len(slices))
+    untold = np.full(len(slices), "")
+    groups = arrays.take_or(untold, "subtype", TEXTS)
+    names = arrays.take_or(untold, "name", TEXTS)
+    origins = arrays.take_or(untold, "source", TEXTS)
+    hashes = arrays.take_or(untold, "sha256", TEXTS)
+    rollouts = tuple(
+        Rollout(
+            name=str(names[index]) or f"{path.stem}/{index:03d}",
+            stamps=stamps[part],
+            embeddings=embeddings[part],
+            chunks=chunks[part],
+            success=outcomes[index],
+            group=str(groups[index]),
+            source=str(origins[index]) or str(path),
+            sha256=str(hashes[index]) or _content_sha256(stamps, embeddings, chunks, part),
+            calibration=calibration[index],
+        )
+        for index, part in enumerate(slices)
+    )
+    action_names = meta.action_names(chunks.shape[-1])
+    return SourceContents(
+        rollouts, action_names, meta.action_kind(), meta.position_names(action_names)
+    )
+
+
+def _stamps(arrays: _Arrays, meta: _Meta, decisions: int) -> NDArray[np.float64]:
+    if "stamp" in arrays:
+        return arrays.take("stamp", FLOATS, (decisions,)).astype(np.float64)
+    steps = arrays.take("env_step", WHOLE_NUMBERS, (decisions,))
+    return np.asarray(steps * meta.control_step_seconds(), dtype=np.float64)
+
+
+def _slices(arrays: _Arrays, decisions: int) -> list[slice]:
+    starts = arrays.take("episode_start", WHOLE_NUMBERS, ("M",))
+    lengths = arrays.take("episode_length", WHOLE_NUMBERS, starts.shape)
+    slices = []
+    for index, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+        if start < 0 or length < 1 or start + length > decisions:
+            raise SourceError(
+                f"{arrays.path}: 'episode_start' and 'episode_length' put rollout {index} at "
+                f"decisions {start} to {start + length - 1}, but the arrays hold 0 to "
+                f"{decisions - 1}: write it again"
+            )
+        slices.append(slice(start, start + length))
+    return slices
+
+
+def _flags(arrays: _Arrays, name: str, known_name: str, count: int) -> list[bool | None]:
+    if name != "success" and name not in arrays:
+        return [None] * count
+    flags = arrays.take(name, TRUTHS, (count,))
+    known = arrays.take_or(np.ones(count, dtype=bool), known_name, TRUTHS)
+    return [bool(flag) if told else None for flag, told in zip(flags, known, strict=True)]
+
+
+def _content_sha256(
+    stamps: NDArray[np.float64],
+    embeddings: NDArray[np.float32],
+    chunks: NDArray[np.float32],
+    part: slice,
+) -> str:
+    digest = hashlib.sha256()
+    for array in (stamps, embeddings, chunks):
+        digest.update(array[part].tobytes())
+    return digest.hexdigest()
+
+
+class _Meta:
+    """What `meta_json` says, each item checked as it is asked for."""
+
+    def __init__(self, path: Path, arrays: _Arrays) -> None:
+        text = str(arrays.take("meta_json", TEXTS, ()))
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise SourceError(f"{path}: 'meta_json' is no JSON ({error}): write it again") from None
+        self._content: Mapping[str, Any] = content if isinstance(content, dict) else {}
+        self._path = path
+
+    def action_names(self, dimensions: int) -> tuple[str, ...]:
+        names = self._content.get("action_names")
+        if (
+            not isinstance(names, list)
+            or len(names) != dimensions
+            or not all(isinstance(name, str) for name in names)
+        ):
+            raise self._wrong("action_names", names, f"a list of {dimensions} names")
+        return tuple(names)
+
+    def action_kind(self) -> ActionKind | None:
+        kind = self._content.get("action_kind")
+        if kind is not None and kind not in ACTION_KINDS:
+            raise self._wrong("action_kind", kind, f"one of {', '.join(ACTION_KINDS)}")
+        return kind
+
+    def position_names(self, action_names: tuple[str, ...]) -> tuple[str, ...] | None:
+        indices = self._content.get("position_dims")
+        if indices is None:
+            return None
+        allowed = range(len(action_names))
+        if not isinstance(indices, list) or not all(index in allowed for index in indices):
+            raise self._wrong("position_dims", indices, f"a list of numbers in {list(allowed)}")
+        return tuple(action_names[index] for index in indices)
+
+    def control_step_seconds(self) -> float:
+        decision, steps = (self._positive(key) for key in ("decision_dt_s", "exec_horizon"))
+        return decision / steps
+
+    def _positive(self, key: str) -> float:
+        value = self._content.get(key)
+        if not isinstance(value, (int, float)) or not value > 0:
+            raise self._wrong(key, value, "a positive number, since there is no array 'stamp'")
+        return float(value)
+
+    def _wrong(self, key: str, value: object, expected: str) -> SourceError:
+        return SourceError(
+            f"{self._path}: '{key}' in 'meta_json' is {json.dumps(value)}, expected {expected}: "
+            "write it as the rollout archive's format says"
+        )
+
+
+def write_archive(path: Path, rollout_set: RolloutSet) -> None:
+    """Write rollouts as an archive; it appears under its name once it is complete.
+
+    Args:
+        path: ends in `.npz`; a file that is there is replaced.
+        rollout_set: what to write.
+
+    Raises:
+        SourceError: the path does not end in `.npz`, or cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise SourceError(f"{path} does not end in .npz: name an archive that does")
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            np.savez_compressed(partial, **_arrays(rollout_set))  # type: ignore[arg-type]
+            os.replace(partial, path)
+    except OSError as error:
+        raise SourceError(f"cannot write the archive {path}: {error}") from None
+
+
+def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
+    policy, rollouts = rollout_set.policy, rollout_set.rollouts
+    lengths = np.array([len(rollout) for rollout in rollouts])
+    meta = {
+        "action_names": policy.action_names,
+        "action_kind": policy.action_kind,
+        "position_dims": [policy.action_names.index(name) for name in policy.position_names],
+    }
+    return {
+        "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
+        "obs_embedding": np.concatenate([rollout.embeddings for rollout in rollouts]),
+        "stamp": np.concatenate([rollout.stamps for rollout in rollouts]),
+        "episode_start": np.cumsum(lengths) - lengths,
+        "episode_length": lengths,
+        "success": np.array([bool(rollout.success) for rollout in rollouts]),
+        "success_known": np.array([rollout.success is not None for rollout in rollouts]),
+        "is_calibration": np.array([bool(rollout.calibration) for rollout in rollouts]),
+        "calibration_known": np.array([r.calibration is not None for r in rollouts]),
+        "subtype": np.array([rollout.group for rollout in rollouts]),
+        "name": np.array([rollout.name for rollout in rollouts]),
+        "source": np.array([rollout.source for rollout in rollouts]),
+        "sha256": np.array([rollout.sha256 for rollout in rollouts]),
+        "meta_json": np.array(json.dumps(meta)),
+    }
