@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,28 +53,25 @@ class Recording:
 
 
 def record(task: str, count: int, output: Path, models: Path) -> Recording:
-    """Record `count` successful rollouts of a task into bags under `output`."""
+    """Record `count` successful rollouts of a task into bags in `output`."""
     domain = private_domain()
     os.environ.update(domain)
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, NodeProcesses(domain, sys.stderr) as nodes:
+    with NodeProcesses(domain, sys.stderr) as nodes:
         nodes.start("demo.robot_node", {"task": task}, {"command": "policy/command"})
         nodes.start("demo.policy_node", {"task": task, "models": models})
-        nodes.start(
-            "ros.record_node", {"topics": TOPICS, "output": scratch, "tail": 0.1, "prefix": task}
-        )
+        # The policy is done with a rollout a moment after its end: no need for a longer tail.
+        nodes.start("ros.record_node", {"topics": TOPICS, "output": output, "tail": 0.1})
         rclpy.init()
         node = rclpy.create_node("record_rollouts")
         try:
-            return _record_until(count, node, nodes, Path(scratch), output)
+            return _record_until(count, node, nodes, output)
         finally:
             node.destroy_node()
             rclpy.try_shutdown()
 
 
-def _record_until(
-    count: int, node: Node, nodes: NodeProcesses, scratch: Path, output: Path
-) -> Recording:
+def _record_until(count: int, node: Node, nodes: NodeProcesses, output: Path) -> Recording:
     robot = RobotClient(node)
     robot.wait_for_robot(TIMEOUT)
     _wait_for_listeners(node, nodes)
@@ -83,10 +79,10 @@ def _record_until(
     while bags < count:
         seed = FIRST_SEED + attempts
         attempts += 1
+        before = _bags_in(output)
         success = robot.roll_out({"seed": seed}, TIMEOUT)
-        bag = _finished_bag(scratch)
+        bag = _new_bag(output, before)
         if success:
-            shutil.move(bag, output / f"rollout_{bags:02d}")
             bags += 1
         else:
             shutil.rmtree(bag)
@@ -114,16 +110,21 @@ def _subscribers(node: Node, topic: str) -> set[str]:
     return {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
 
 
-def _finished_bag(scratch: Path) -> Path:
-    """Wait for the recorder to finish its bag, and return the bag's folder."""
+def _bags_in(folder: Path) -> set[Path]:
+    return {metadata.parent for metadata in folder.glob("*/metadata.yaml")}
+
+
+def _new_bag(folder: Path, before: set[Path]) -> Path:
+    """Wait for the recorder to finish a bag, and return the bag's folder."""
     deadline = time.monotonic() + TIMEOUT
-    while True:
-        finished = [path for path in scratch.iterdir() if path.suffix != ".part"]
-        if finished:
-            return finished[0]
+    while not (new := _bags_in(folder) - before):
         if time.monotonic() > deadline:
-            raise FailureMonitorError(f"the recorder has not finished a bag in {scratch}")
+            raise FailureMonitorError(
+                f"the recorder has not finished a bag in {folder} {TIMEOUT:.0f} s after the "
+                "rollout: see its output"
+            )
         time.sleep(0.02)
+    return new.pop()
 
 
 def main() -> None:

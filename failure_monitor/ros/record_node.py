@@ -7,6 +7,7 @@ Messages are taken and written as the bytes that came over the wire.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from failure_monitor.ros.run import run_node
 
 DISCOVERY_PERIOD = 0.2
 """How often, in seconds, topics that nobody publishes yet are looked for."""
+
+
+UNFINISHED = ".part"
+"""The folder, inside the recorder's own, of bags that are not complete."""
 
 
 def message_class(message_type: str) -> Any:
@@ -48,9 +53,10 @@ class RolloutBag:
     """A bag that appears under its name only once it is complete."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path` with `.part` behind its name for writing."""
+        """Open the bag for writing, in the folder `UNFINISHED` beside `path`."""
         self.path = path
-        self._partial = path.with_name(path.name + ".part")
+        # The bag's files are named after its folder, so that only the folder above may differ.
+        self._partial = path.parent / UNFINISHED / path.name
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._writer = Writer(self._partial, version=9, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -69,6 +75,8 @@ class RolloutBag:
         """Finish the bag and give it its name."""
         self._writer.close()
         self._partial.rename(self.path)
+        with suppress(OSError):  # Another bag may be unfinished.
+            self._partial.parent.rmdir()
 
 
 class RecordNode(Node):
@@ -146,7 +154,9 @@ class RecordNode(Node):
             self._end = self.create_timer(self._tail, self._close_bag)
 
     def _next_path(self) -> Path:
-        taken = {path.name for path in self._folder.iterdir()}
+        # What a recorder that was killed left behind is kept, too.
+        bags = (*self._folder.iterdir(), *self._folder.glob(f"{UNFINISHED}/*"))
+        taken = {path.name for path in bags}
         numbers = (number for number in range(len(taken) + 1))
         return next(
             self._folder / name
