@@ -1,0 +1,333 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation: a bundle and rollouts of known outcome in, figures out.
+
+Beside the rule stands a control: a stop-watch that alarms when a rollout outlasts the calibration
+rollouts, calibrated at the same alpha. A rule is worth what it detects beyond it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.markup import escape
+from rich.table import Table
+
+from failure_monitor.conformal import finite_sample_quantile
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.metrics import Metrics, RolloutResult, measure
+from failure_monitor.sources.rollouts import RolloutSet
+
+logger = logging.getLogger(__name__)
+
+UNDEFINED = "–"
+
+
+class EvaluationError(FailureMonitorError):
+    """The rollouts cannot tell how well a bundle does."""
+
+
+class CalibrationLength(Protocol):
+    """What an evaluation needs to know of a calibration rollout."""
+
+    @property
+    def decisions(self) -> int:
+        """Its length."""
+
+    @property
+    def sha256(self) -> str:
+        """Of what it was read from."""
+
+
+class CalibratedRule(Protocol):
+    """What an evaluation needs of a `Bundle`."""
+
+    @property
+    def policy(self) -> PolicyFormat:
+        """The policy that it is for."""
+
+    @property
+    def alpha(self) -> float:
+        """The promised false-alarm rate."""
+
+    @property
+    def rule(self) -> str:
+        """How its scores combine."""
+
+    @property
+    def calibration(self) -> Sequence[CalibrationLength]:
+        """The rollouts that set its thresholds."""
+
+    def levels(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The combined normalised score at every decision, (T,); above 1 is an alarm."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The figures over all rollouts, and over each group."""
+
+    overall: Metrics
+    by_group: Mapping[str, Metrics]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a rule does on rollouts of known outcome.
+
+    Attributes:
+        alpha: the promised false-alarm rate.
+        rule: how the scores combine.
+        n_calibration: how many rollouts set the threshold.
+        early_decisions: their median length; decisions of a smaller number are early.
+        results: one per evaluated rollout.
+        metrics: the rule's figures.
+        control: those of elapsed time.
+        left_out: how many rollouts were left out, being set apart for calibration.
+        seen: how many of the evaluated rollouts calibrated the bundle.
+    """
+
+    alpha: float
+    rule: str
+    n_calibration: int
+    early_decisions: float
+    results: tuple[RolloutResult, ...]
+    metrics: Breakdown
+    control: Breakdown
+    left_out: int
+    seen: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything in JSON's own types; what is not defined is null."""
+        return {
+            "alpha": self.alpha,
+            "rule": self.rule,
+            "n_calibration": self.n_calibration,
+            "rollouts": [
+                {
+                    "id": result.name,
+                    "success": result.success,
+                    "group": result.group,
+                    "alarm_decision": result.alarm_decision,
+                    "decisions": result.decisions,
+                    "max_normalised_score": result.max_level(),
+                    "early_max_normalised_score": result.max_level(self.early_decisions),
+                }
+                for result in self.results
+            ],
+            "metrics": asdict(self.metrics),
+            "elapsed_time_control": asdict(self.control),
+        }
+
+
+def evaluate(bundle: CalibratedRule, rollout_set: RolloutSet) -> Evaluation:
+    """Score rollouts of known outcome, and measure how well the alarms tell them apart.
+
+    Rollouts that their source sets apart for calibration are left out.
+
+    Raises:
+        EvaluationError: the rollouts are of another policy, have no outcome, or none is left.
+        InvalidDecisionError: a decision is not of the bundle's format.
+    """
+    rollouts = [rollout for rollout in rollout_set.rollouts if not rollout.calibration]
+    left_out = len(rollout_set.rollouts) - len(rollouts)
+    _refuse(bundle, rollout_set, rollouts)
+    seen = _warn_of_calibration_rollouts(bundle, rollouts)
+    results = tuple(_result(rollout, _levels(bundle, rollout)) for rollout in rollouts)
+    lengths = np.array([float(rollout.decisions) for rollout in bundle.calibration])
+    limit = finite_sample_quantile(lengths, bundle.alpha)
+    elapsed = tuple(_result(r, np.arange(1, len(r) + 1) / limit) for r in rollouts)
+    early_decisions = float(np.median(lengths))
+    return Evaluation(
+        alpha=bundle.alpha,
+        rule=bundle.rule,
+        n_calibration=len(lengths),
+        early_decisions=early_decisions,
+        results=results,
+        metrics=_break_down(results, early_decisions),
+        control=_break_down(elapsed, early_decisions),
+        left_out=left_out,
+        seen=seen,
+    )
+
+
+def _refuse(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[Rollout]) -> None:
+    if rollout_set.policy.action_names != bundle.policy.action_names:
+        raise EvaluationError(
+            f"the rollouts' actions are {list(rollout_set.policy.action_names)}, the bundle's "
+            f"{list(bundle.policy.action_names)}: these are another policy's rollouts; calibrate "
+            "on its own"
+        )
+    if not rollouts:
+        raise EvaluationError(
+            f"nothing to evaluate: all {len(rollout_set.rollouts)} rollouts are set apart for "
+            "calibration; add some that are not"
+        )
+    unlabelled = [rollout.name for rollout in rollouts if rollout.success is None]
+    if unlabelled:
+        raise EvaluationError(
+            f"{len(unlabelled)} of the rollouts have no outcome ({_listed(unlabelled)}): record "
+            "whether they succeeded, or leave them out"
+        )
+    for rollout in rollouts:
+        rollout.check(bundle.policy)
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rollout]) -> int:
+    known = {rollout.sha256 for rollout in bundle.calibration} - {""}
+    seen = [rollout.name for rollout in rollouts if rollout.sha256 in known]
+    if seen:
+        logger.warning(
+            "%d of the %d rollouts calibrated this bundle (%s): the figures flatter it; evaluate "
+            "on other rollouts",
+            len(seen),
+            len(rollouts),
+            _listed(seen),
+        )
+    return len(seen)
+
+
+def _levels(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
+    levels = bundle.levels(rollout)
+    if not np.isfinite(levels).all():
+        raise EvaluationError(
+            f"{rollout.name}: the bundle's scores are not finite at decision "
+            f"{np.flatnonzero(~np.isfinite(levels))[0]}: calibrate again"
+        )
+    return levels
+
+
+def _result(rollout: Rollout, levels: NDArray[np.float64]) -> RolloutResult:
+    return RolloutResult(
+        name=rollout.name,
+        success=bool(rollout.success),
+        group=rollout.group,
+        levels=levels,
+        stamps=rollout.stamps,
+    )
+
+
+def _break_down(results: Sequence[RolloutResult], early_decisions: float) -> Breakdown:
+    longest = max(result.decisions for result in results)
+
+    def figures(of: Sequence[RolloutResult]) -> Metrics:
+        return measure(of, early_decisions=early_decisions, longest=longest)
+
+    groups = sorted({result.group for result in results})
+    return Breakdown(
+        overall=figures(results),
+        by_group={group: figures([r for r in results if r.group == group]) for group in groups},
+    )
+
+
+def write_json(evaluation: Evaluation, path: Path) -> None:
+    """Write `Evaluation.to_json`; the file appears under its name once it is complete.
+
+    Raises:
+        EvaluationError: it cannot be written.
+    """
+    text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            partial.write_text(text + "\n", encoding="utf-8")
+            os.replace(partial, path)
+    except OSError as error:
+        raise EvaluationError(f"cannot write the results {path}: {error}") from None
+
+
+def tables(evaluation: Evaluation) -> tuple[Table, ...]:
+    """The figures for people: the early ones, those of whole rollouts, the alarms."""
+    rows = _rows(evaluation)
+    early = _table(
+        f"Early: alarms before decision {evaluation.early_decisions:g}, the median length of the "
+        "calibration rollouts",
+        [(name, _early_cells(metrics)) for name, metrics in rows],
+    )
+    whole = _table(
+        "Whole rollouts, where late alarms count too",
+        [(name, _whole_cells(metrics)) for name, metrics in rows],
+    )
+    alarms = _table("Alarms", [(name, _alarm_cells(metrics)) for name, metrics in rows])
+    alarms.caption = escape(_caption(evaluation))
+    return early, whole, alarms
+
+
+def _table(title: str, rows: Sequence[tuple[str, Mapping[str, str]]]) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("rollouts")
+    for column in rows[0][1]:
+        table.add_column(escape(column), justify="right")
+    for name, cells in rows:
+        table.add_row(escape(name), *cells.values())
+    return table
+
+
+def _rows(evaluation: Evaluation) -> list[tuple[str, Metrics]]:
+    groups = evaluation.metrics.by_group
+    return [
+        ("all", evaluation.metrics.overall),
+        *((group or "(no group)", metrics) for group, metrics in groups.items() if len(groups) > 1),
+        ("elapsed time (control)", evaluation.control.overall),
+    ]
+
+
+def _early_cells(metrics: Metrics) -> dict[str, str]:
+    return {
+        "successes": str(metrics.n_success),
+        "failures": str(metrics.n_failure),
+        "bal. acc.": _cell(metrics.early_balanced_accuracy),
+        "AUROC": _cell(metrics.early_auroc),
+        "TPR": _cell(metrics.early_tpr),
+        "TNR": _cell(metrics.early_tnr),
+    }
+
+
+def _whole_cells(metrics: Metrics) -> dict[str, str]:
+    return {
+        "bal. acc.": _cell(metrics.balanced_accuracy),
+        "AUROC": _cell(metrics.auroc),
+        "TPR": _cell(metrics.tpr),
+        "TNR": _cell(metrics.tnr),
+        "TWA": _cell(metrics.twa),
+        "detection time": _cell(metrics.detection_time),
+    }
+
+
+def _alarm_cells(metrics: Metrics) -> dict[str, str]:
+    low, high = metrics.false_alarm_interval or (None, None)
+    return {
+        "false-alarm rate, undisturbed": _cell(metrics.false_alarm_rate),
+        "95 % interval": UNDEFINED if low is None else f"{_cell(low)}–{_cell(high)}",
+        "lead time": _cell(metrics.lead_time_s, unit=" s"),
+        "alarms per hour": _cell(metrics.alarms_per_hour, digits=0),
+    }
+
+
+def _cell(value: float | None, digits: int = 2, unit: str = "") -> str:
+    return UNDEFINED if value is None else f"{value:.{digits}f}{unit}"
+
+
+def _caption(evaluation: Evaluation) -> str:
+    parts = [
+        f"rule '{evaluation.rule}', alpha {evaluation.alpha:g}, "
+        f"{evaluation.n_calibration} calibration rollouts"
+    ]
+    if evaluation.left_out:
+        parts.append(f"left out: {evaluation.left_out} rollouts that are set apart for calibration")
+    if evaluation.seen:
+        parts.append(f"{evaluation.seen} of the rollouts calibrated this bundle")
+    return "; ".join(parts)
