@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""One thread scores; the newest decision wins; whatever a score raises is a fault."""
+
+import threading
+import time
+
+import pytest
+
+from failure_monitor.decision import Decision, InvalidDecisionError
+from failure_monitor.ros.scoring_worker import ScoringWorker
+
+
+class SlowMonitor:
+    """Judges a decision only when it is let; remembers what it saw."""
+
+    def __init__(self):
+        self.seen: list[object] = []
+        self.begun = threading.Semaphore(0)
+        self.let = threading.Semaphore(0)
+        self.raises: Exception | None = None
+
+    def start_rollout(self):
+        self.seen.append("start")
+
+    def update(self, decision):
+        self.begun.release()
+        assert self.let.acquire(timeout=5)
+        if self.raises is not None:
+            raise self.raises
+        self.seen.append(decision.stamp)
+        return f"verdict {decision.stamp:g}"
+
+
+@pytest.fixture
+def monitor():
+    return SlowMonitor()
+
+
+@pytest.fixture
+def woken():
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def worker(monitor, woken):
+    worker = ScoringWorker(monitor, wake=woken.release)
+    yield worker
+    monitor.let.release(100)
+    worker.stop()
+
+
+def decision(stamp: float) -> Decision:
+    return Decision(stamp, None, None)
+
+
+def test_decisions_that_wait_are_replaced_by_newer_ones_and_counted(worker, monitor, woken):
+    worker.submit(decision(1), received=10.0)
+    assert monitor.begun.acquire(timeout=5)
+    for stamp in (2, 3, 4):
+        worker.submit(decision(stamp), received=10.0 + stamp)
+    monitor.let.release(2)
+    assert woken.acquire(timeout=5)
+    assert woken.acquire(timeout=5)
+    assert [(j.verdict, j.received) for j in worker.collect()] == [
+        ("verdict 1", 10.0),
+        ("verdict 4", 14.0),
+    ]
+    assert worker.skipped == 2
+
+
+def test_submitting_never_waits_for_the_scoring(worker, monitor):
+    worker.submit(decision(1), received=0.0)
+    assert monitor.begun.acquire(timeout=5)
+    begin = time.monotonic()
+    worker.submit(decision(2), received=0.0)
+    assert worker.collect() == []
+    assert time.monotonic() - begin < 1.0
+
+
+def test_a_new_rollout_drops_what_is_at_work_and_starts_the_monitor_anew(worker, monitor, woken):
+    worker.submit(decision(1), received=0.0)
+    assert monitor.begun.acquire(timeout=5)
+    worker.start_rollout()
+    monitor.let.release(2)
+    assert woken.acquire(timeout=5)
+    assert worker.collect() == []
+    worker.submit(decision(2), received=0.0)
+    assert woken.acquire(timeout=5)
+    assert [judgement.verdict for judgement in worker.collect()] == ["verdict 2"]
+    assert monitor.seen == [1, "start", 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (InvalidDecisionError("3 values are NaN"), "3 values are NaN"),
+        (ZeroDivisionError("by zero"), "the scoring failed: ZeroDivisionError: by zero"),
+    ],
+)
+def test_what_the_scoring_raises_is_a_fault_and_the_thread_goes_on(
+    worker, monitor, woken, error, fault
+):
+    monitor.raises = error
+    worker.submit(decision(1), received=0.0)
+    monitor.let.release(2)
+    assert woken.acquire(timeout=5)
+    (judgement,) = worker.collect()
+    assert (judgement.verdict, judgement.fault) == (None, fault)
+    monitor.raises = None
+    worker.submit(decision(2), received=0.0)
+    assert woken.acquire(timeout=5)
+    assert worker.collect()[0].verdict == "verdict 2"
