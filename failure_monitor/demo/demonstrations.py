@@ -10,7 +10,7 @@ import numpy.typing as npt
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.expert import Expert
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import FRAME_STEPS
+from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_STEPS
 
 FIRST_SEED = 1_000_000
 """Demonstrations use the seeds from here on; rollouts use smaller ones."""
@@ -19,7 +19,10 @@ MAX_LATENCY = 2
 """Control steps by which an action may come late, at most."""
 
 _MAX_DISTURBANCE = 0.25
+"""Largest standard deviation of the noise on executed velocities; each demonstration draws one."""
+
 _PERSISTENCE = 0.6
+"""Correlation of that noise from one camera frame to the next."""
 
 
 @dataclass(frozen=True)
@@ -67,52 +70,46 @@ def _demonstrate(simulation: Simulation, seed: int, horizon: int) -> _Recorded |
     """Roll the expert out under disturbed execution; None if it fails."""
     rng = np.random.default_rng([seed, 2])
     expert = Expert(simulation.task.name, rng)
+    execution = _DisturbedExecution(rng)
     simulation.reset(seed)
     images: list[npt.NDArray[np.uint8]] = []
     joints: list[npt.NDArray[np.float64]] = []
     actions: list[npt.NDArray[np.float64]] = []
-    disturbance = rng.uniform(0.0, _MAX_DISTURBANCE)
-    noise, executed = np.zeros(3), np.zeros(4)
-    ended: float | None = None
-    while simulation.time < simulation.task.time_limit:
-        if ended is None:
-            images.append(jpeg.decode(jpeg.encode(simulation.render())))
-            joints.append(simulation.joint_positions)
-        # The expert goes on for one horizon after its success, so that the last chunks are whole.
-        elif len(actions) >= len(images) + horizon - 1:
-            break
-        action = expert.action(simulation.expert_observation)
-        actions.append(action)
-        noise = _next_disturbance(noise, disturbance, rng)
-        before, executed = executed, action + np.append(noise, 0.0)
-        _hold(simulation, before, executed, latency=int(rng.integers(MAX_LATENCY + 1)))
-        if ended is None and simulation.success:
-            ended = simulation.time
-    if ended is None or len(actions) < len(images) + horizon - 1:
+    while not simulation.success and simulation.time < simulation.task.time_limit:
+        images.append(jpeg.decode(jpeg.encode(simulation.render())))
+        joints.append(simulation.joint_positions)
+        actions.append(expert.action(simulation.expert_observation))
+        execution.run(simulation, actions[-1])
+    if not simulation.success:
         return None
+    seconds = simulation.time
+    # The expert goes on after its success, so that the last chunks are whole.
+    for _ in range(horizon - 1):
+        actions.append(expert.action(simulation.expert_observation))
+        execution.run(simulation, actions[-1])
     chunks = np.lib.stride_tricks.sliding_window_view(np.array(actions), horizon, axis=0)
     return (
         np.array(images),
         np.array(joints, dtype=np.float32),
-        chunks[: len(images)].transpose(0, 2, 1).astype(np.float32),
-        ended,
+        chunks.transpose(0, 2, 1).astype(np.float32),
+        seconds,
     )
 
 
-def _hold(
-    simulation: Simulation,
-    before: npt.NDArray[np.float64],
-    action: npt.NDArray[np.float64],
-    latency: int,
-) -> None:
-    """Execute one frame whose new action arrives `latency` control steps late."""
-    for step in range(FRAME_STEPS):
-        simulation.step(before if step < latency else action)
+class _DisturbedExecution:
+    """Executes actions late and with noise, so that the expert shows how to recover (DART)."""
 
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._scale = rng.uniform(0.0, _MAX_DISTURBANCE)
+        self._noise = np.zeros(3)
+        self._executed = np.zeros(len(ACTION_NAMES))
 
-def _next_disturbance(
-    noise: npt.NDArray[np.float64], scale: float, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Noise (3,) on the executed action: it makes the expert show how to recover (DART)."""
-    fresh = rng.normal(scale=scale, size=3)
-    return _PERSISTENCE * noise + np.sqrt(1.0 - _PERSISTENCE**2) * fresh
+    def run(self, simulation: Simulation, action: npt.NDArray[np.float64]) -> None:
+        """Execute one camera frame; the new action (4,) takes over from the one before."""
+        fresh = self._rng.normal(scale=self._scale, size=3)
+        self._noise = _PERSISTENCE * self._noise + np.sqrt(1.0 - _PERSISTENCE**2) * fresh
+        before, self._executed = self._executed, action + np.append(self._noise, 0.0)
+        latency = self._rng.integers(MAX_LATENCY + 1)
+        for step in range(FRAME_STEPS):
+            simulation.step(before if step < latency else self._executed)
