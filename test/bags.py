@@ -71,7 +71,7 @@ class BagBuilder:
     def embedding(
         self, values: NDArray[np.float32], stamp: int, received: int | None = None, **changes: Any
     ) -> None:
-        fields = [point_field("embedding", 0, count=values.size)]
+        fields = changes.pop("fields", [point_field("embedding", 0, count=values.size)])
         message = cloud(values, 1, 1, fields, stamp, **changes)
         self.write(EMBEDDING, message, stamp if received is None else received)
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,19 +70,14 @@ def read_rollouts(
         )
     _refuse_repeated(rollouts)
     shared = _shared_format(contents)
-    stated_kind: ActionKind | None = _agreed(
-        "action kind", [(held.rollouts, held.action_kind) for held in contents]
-    )
-    stated_names: tuple[str, ...] | None = _agreed(
-        "position names", [(held.rollouts, held.position_names) for held in contents]
-    )
-    policy = PolicyFormat(
-        embedding_size=shared.embedding_size,
-        samples=shared.samples,
-        horizon=shared.horizon,
-        action_names=shared.action_names,
-        action_kind=action_kind or stated_kind or "position",
-        position_names=tuple(stated_names or () if position_names is None else position_names),
+    if action_kind is None:
+        action_kind = _agreed("action kind", [(h.rollouts, h.action_kind) for h in contents])
+    if position_names is None:
+        position_names = _agreed(
+            "position names", [(h.rollouts, h.position_names) for h in contents]
+        )
+    policy = replace(
+        shared, action_kind=action_kind or "position", position_names=tuple(position_names or ())
     )
     return RolloutSet(policy, rollouts)
 
