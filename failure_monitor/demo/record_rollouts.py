@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,10 @@ FIRST_SEED = 10_000
 
 TIMEOUT = 60.0
 """Seconds after which a rollout, or a bag, is given up."""
+
+
+SETTLING = 1.0
+"""Seconds that discovery has to finish."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +100,29 @@ def _record_until(count: int, node: Node, nodes: NodeProcesses, output: Path) ->
 
 def _wait_for_listeners(node: Node, nodes: NodeProcesses) -> None:
     """Return once the recorder listens to every topic, and robot and policy to one another."""
+    expected = {topic: {"record"} for topic in TOPICS}
+    for topic in ("camera/image_raw/compressed", "joint_states", "rollout/active"):
+        expected[topic].add("policy")
+    expected["policy/command"].add("robot")
     deadline = time.monotonic() + TIMEOUT
-    while missing := [topic for topic in TOPICS if "record" not in _subscribers(node, topic)]:
+    while missing := _missing_listeners(node, expected):
         nodes.check()
         if time.monotonic() > deadline:
             raise FailureMonitorError(
-                f"the recorder does not listen to {', '.join(missing)} after {TIMEOUT:.0f} s: "
-                "see the output of the nodes for one that did not start"
+                f"{', '.join(missing)} after {TIMEOUT:.0f} s: see the output of the nodes for one "
+                "that did not start"
             )
         time.sleep(0.1)
+    # The graph tells of a subscription a little before its publishers have found it.
+    time.sleep(SETTLING)
 
 
-def _subscribers(node: Node, topic: str) -> set[str]:
-    return {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
+def _missing_listeners(node: Node, expected: Mapping[str, set[str]]) -> list[str]:
+    return [
+        f"node '{name}' does not listen to {topic}"
+        for topic, names in expected.items()
+        for name in names - {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
+    ]
 
 
 def _bags_in(folder: Path) -> set[Path]:

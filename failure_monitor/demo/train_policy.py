@@ -41,7 +41,7 @@ class TrainingPlan:
     """H, actions per chunk, one per camera frame."""
     h_exec: int = 2
     """Actions executed before the next decision."""
-    steps: int = 6000
+    steps: int = 5000
     """Optimiser steps."""
     batch: int = 96
     """Frames per step."""
