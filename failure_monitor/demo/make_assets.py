@@ -28,7 +28,9 @@ def make_assets(task: str, models: Path, bags: Path) -> None:
 def _run(module: str, *arguments: str | Path) -> None:
     # A process each: what training holds in memory must not slow the recording.
     command = [sys.executable, "-m", f"failure_monitor.demo.{module}", *map(str, arguments)]
-    subprocess.run(command, check=True)
+    done = subprocess.run(command)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
 
 
 def main() -> None:

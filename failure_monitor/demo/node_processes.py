@@ -34,7 +34,7 @@ class NodeProcesses:
         """Start nodes with these variables added and their output going to `log`."""
         self._environment = {**os.environ, **environment}
         self._log = log
-        self._processes: dict[str, subprocess.Popen] = {}
+        self._processes: list[tuple[str, subprocess.Popen]] = []
 
     def start(
         self,
@@ -48,16 +48,17 @@ class NodeProcesses:
             arguments += ["-p", f"{name}:={_yaml(value)}"]
         for name, target in (remappings or {}).items():
             arguments += ["-r", f"{name}:={target}"]
-        self._processes[module] = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", f"failure_monitor.{module}", *arguments],
             env=self._environment,
             stdout=self._log,
             stderr=self._log,
         )
+        self._processes.append((module, process))
 
     def check(self) -> None:
         """Refuse to go on if a node has ended by itself."""
-        for module, process in self._processes.items():
+        for module, process in self._processes:
             code = process.poll()
             if code is not None:
                 raise FailureMonitorError(
@@ -67,9 +68,9 @@ class NodeProcesses:
 
     def stop(self) -> None:
         """End all nodes: SIGINT first, SIGKILL for one that does not listen."""
-        for process in self._processes.values():
+        for _, process in self._processes:
             process.send_signal(signal.SIGINT)
-        for process in self._processes.values():
+        for _, process in self._processes:
             try:
                 process.wait(GRACE)
             except subprocess.TimeoutExpired:

@@ -152,7 +152,10 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     models = arguments.models or MODELS / arguments.task
-    done = record(arguments.task, arguments.rollouts, arguments.output, models)
+    try:
+        done = record(arguments.task, arguments.rollouts, arguments.output, models)
+    except FailureMonitorError as error:
+        parser.exit(error.exit_code, f"{error}\n")
     logger.info("%s: %d bags from %d rollouts", arguments.task, done.bags, done.attempts)
 
 

@@ -7,6 +7,7 @@ Run as `python -m failure_monitor.demo.rollout --task TASK --rollouts N`.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from failure_monitor.demo.perturbation import KINDS, Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_STEPS, TASKS
+from failure_monitor.errors import FailureMonitorError
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,24 @@ def main() -> None:
     parser.add_argument("--strength", type=float, default=1.0)
     parser.add_argument("--onset", type=float, default=0.5, help="simulated seconds")
     arguments = parser.parse_args()
-    simulation = Simulation(arguments.task)
-    policy = FlowPolicy(arguments.models or MODELS / arguments.task)
-    perturbation = Perturbation(arguments.perturbation, arguments.strength, arguments.onset)
+    try:
+        perturbation = Perturbation(arguments.perturbation, arguments.strength, arguments.onset)
+        policy = FlowPolicy(arguments.models or MODELS / arguments.task)
+        simulation = Simulation(arguments.task)
+    except FailureMonitorError as error:
+        parser.exit(error.exit_code, f"{error}\n")
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.rollouts)
     outcomes = [roll_out(simulation, policy, seed, perturbation) for seed in seeds]
     simulation.close()
+    sys.stdout.write(_summary(outcomes, arguments.task, perturbation))
+
+
+def _summary(outcomes: Sequence[Outcome], task: str, perturbation: Perturbation) -> str:
     succeeded = sum(outcome.success for outcome in outcomes)
     seconds = np.median([outcome.seconds for outcome in outcomes])
     count = np.median([len(outcome.decisions) for outcome in outcomes])
-    sys.stdout.write(
-        f"{arguments.task}, {perturbation}: {succeeded} of {len(outcomes)} rollouts succeeded; "
+    return (
+        f"{task}, {perturbation}: {succeeded} of {len(outcomes)} rollouts succeeded; "
         f"median {seconds:.2f} simulated s, {count:.0f} decisions\n"
     )
 

@@ -27,6 +27,7 @@ from failure_monitor.demo.flow_network import (
 )
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, TASKS
+from failure_monitor.errors import FailureMonitorError
 
 logger = logging.getLogger("failure_monitor.demo.train_policy")
 
@@ -187,7 +188,10 @@ def main() -> None:
     plan = TrainingPlan(
         demonstrations=arguments.demonstrations, steps=arguments.steps, seed=arguments.seed
     )
-    train_task(arguments.task, arguments.output, plan)
+    try:
+        train_task(arguments.task, arguments.output, plan)
+    except FailureMonitorError as error:
+        parser.exit(error.exit_code, f"{error}\n")
 
 
 if __name__ == "__main__":
