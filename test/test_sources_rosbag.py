@@ -298,6 +298,7 @@ def test_a_truncated_bag_is_refused_by_name(tmp_path: Path, storage: str) -> Non
         file.write_bytes(whole[:size])
         message = refusal(bag)
         assert message.startswith(f"{bag}: the bag is damaged"), size
+        assert f"{file.name} stops after {size} bytes" in message
         assert "\n" not in message
     file.write_bytes(whole)
     assert len(read_one(bag)) == 40

@@ -30,7 +30,7 @@ _TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 class Half(NamedTuple):
-    """One of the two messages of a decision: when it was received (ns), and its array."""
+    """One of the two messages of a decision: when it was received (ns), and a view on its data."""
 
     received: int
     values: NDArray[np.float32]
@@ -206,8 +206,7 @@ class Recording:
             )
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if stamp not in halves:
-            # A copy, for the view would keep the whole message.
-            halves[stamp] = Half(received, values.copy())
+            halves[stamp] = Half(received, values)
         elif stamp == 0:
             raise SourceError(
                 f"{self._where(topic)}: the header has no stamp: publish with the stamp of the "
