@@ -268,7 +268,7 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
 
 def _table(title: str, rows: Sequence[tuple[str, Mapping[str, str]]]) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column("rollouts")
+    table.add_column("rollouts", no_wrap=True)
     for column in rows[0][1]:
         table.add_column(escape(column), justify="right")
     for name, cells in rows:
@@ -287,8 +287,8 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, Metrics]]:
 
 def _early_cells(metrics: Metrics) -> dict[str, str]:
     return {
-        "successes": str(metrics.n_success),
-        "failures": str(metrics.n_failure),
+        "success": str(metrics.n_success),
+        "failure": str(metrics.n_failure),
         "bal. acc.": _cell(metrics.early_balanced_accuracy),
         "AUROC": _cell(metrics.early_auroc),
         "TPR": _cell(metrics.early_tpr),
