@@ -1,0 +1,97 @@
+# Sets up a virtual environment and runs things in it; `make help` lists what.
+#
+# In a sourced ROS 2 its rclpy and messages are used; elsewhere they come as wheels.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint demo-assets clean system-libraries
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# First and exactly: whatever else asks for torch then keeps to this one.
+TORCH ?= torch==2.13.0
+ROS_WHEELS ?= ros-jazzy-rclpy[fastrtps] ros-jazzy-rmw-fastrtps-cpp \
+	ros-jazzy-diagnostic-msgs ros-jazzy-geometry-msgs ros-jazzy-lifecycle-msgs \
+	ros-jazzy-sensor-msgs ros-jazzy-std-msgs ros-jazzy-std-srvs ros-jazzy-trajectory-msgs \
+	ros-jazzy-visualization-msgs
+
+# The first of these that is Python 3.10, 3.11 or 3.12. A sourced ROS is for its python3.
+PYTHONS := python3 python3.12 python3.11 python3.10
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(firstword $(foreach python,$(PYTHONS),\
+	$(shell $(python) -c '$(SUPPORTED)' 2>/dev/null && echo $(python))))
+
+SOURCED := $(if $(ROS_DISTRO),$(shell python3 -c 'import rclpy' 2>/dev/null && echo yes))
+FLAVOUR := $(if $(SOURCED),$(ROS_DISTRO),wheels)
+STAMP := $(VENV)/.set-up-for-$(FLAVOUR)
+OTHER_STAMPS = $(filter-out $(STAMP),$(wildcard $(VENV)/.set-up-for-*))
+
+# The test plug-ins of a sourced ROS 2 are not made for the pytest of the environment.
+PYTEST_OPTIONS := $(if $(SOURCED),-p no:launch -p no:launch_pytest -p no:launch_ros)
+
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -n)
+APT_GET = $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get -qq
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## set up .venv, with all that the other targets need
+
+demo: $(STAMP) system-libraries ## calibrate, then watch a simulated robot fail and be stopped
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/failure-monitor demo $(ARGS)
+
+test: $(STAMP) system-libraries ## run all tests
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) $(ARGS)
+
+lint: $(STAMP) ## check format, style, types and the import walls
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo
+
+demo-assets: $(STAMP) system-libraries ## train the demo's policies and record its bags again
+	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)
+
+clean: ## remove everything that was made here, .venv too
+	rm -rf build install log dist demo_output *.egg-info $(VENV)
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# An environment that was set up for another ROS is not built upon.
+$(STAMP): setup.py Makefile
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "make: Python 3.10, 3.11 or 3.12 is needed, found $$(python3 --version 2>&1):" \
+			"install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		$(call install_packages,python$$version-venv); \
+	fi
+	@echo "setting up $(VENV) ($(FLAVOUR)): takes minutes the first time"
+	@$(PYTHON) -m venv $(if $(OTHER_STAMPS),--clear) $(if $(SOURCED),--system-site-packages) $(VENV)
+	@$(BIN)/pip install --quiet --upgrade 'pip>=24'  # older ones search for hours on Python 3.10
+	@$(BIN)/pip install --quiet 'setuptools<80' wheel '$(TORCH)'
+	@$(BIN)/pip install --quiet --editable '.[test]' $(if $(SOURCED),,$(ROS_WHEELS))
+	@touch $@
+
+# What MuJoCo needs to render without a screen.
+system-libraries:
+	@if ! $(PYTHON) -c 'from ctypes.util import find_library as find; import sys; \
+			sys.exit(not (find("OSMesa") and find("EGL")))'; then \
+		$(call install_packages,libosmesa6 libegl1); \
+	fi
+
+# Installs Debian packages where that is possible without asking, else says what to do.
+define install_packages
+	if command -v apt-get >/dev/null && { [ -z "$(AS_ROOT)" ] || $(AS_ROOT) true; } 2>/dev/null; then \
+		echo "installing $(1)"; \
+		$(APT_GET) update && $(APT_GET) install --yes --no-install-recommends $(1) >/dev/null; \
+	else \
+		echo "make: system packages are missing; install them as on Debian and Ubuntu with" \
+			"'sudo apt-get install $(1)', then run make again" >&2; \
+		exit 1; \
+	fi
+endef
