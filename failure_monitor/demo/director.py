@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: calibrate, then watch a nominal rollout and three that go wrong.
+
+Starts robot, policy, gate and monitor (unless `ros2 launch` did), calibrates from the shipped
+bags as a user would, runs the rollouts one after the other, and tells what came of them. The
+exit code is 0 only if the demo showed what it promises.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rclpy.utilities import remove_ros_args
+from rich.console import Console
+
+from failure_monitor.demo.calibration_process import calibrate_arguments, calibration
+from failure_monitor.demo.live_table import LineView, LiveState, TableView, View
+from failure_monitor.demo.make_assets import BAGS
+from failure_monitor.demo.observer import Observer
+from failure_monitor.demo.perturbation import Perturbation
+from failure_monitor.demo.rig import Watch, open_rig
+from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
+from failure_monitor.demo.summary_table import summary_table
+from failure_monitor.demo.tasks import TASKS, task_named
+from failure_monitor.demo.timeline import SECOND, DemoRollout, Timeline
+from failure_monitor.errors import FailureMonitorError
+
+DEFAULT_TASK = "button-press-topdown-v3"
+
+DEFAULT_SEED = 1
+"""A typical one: a share alpha of undisturbed rollouts may raise a false alarm, this does not."""
+
+PERTURBATIONS = (
+    ("Camera knocked", Perturbation("camera", strength=1.0, onset=0.7)),
+    ("Object moved", Perturbation("displacement", strength=0.7, onset=1.0)),
+    ("Mechanism stuck", Perturbation("dynamics", strength=1.0, onset=0.0)),
+)
+"""One that the camera suffers, one that it sees, and one that it cannot see."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+LOG_WIDTH = 110
+"""Characters of a line where there is no terminal to say."""
+
+results = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
+progress = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo is asked to do.
+
+    Attributes:
+        task: of robot and policy.
+        output: folder for bundle, figures, logs and summary.
+        spawn: whether the nodes are started; otherwise they run already.
+        real_time_factor: simulated seconds per second.
+        seed: of the scene, which all rollouts share.
+        rule: how the scores combine.
+        scores: of the rule, comma-separated.
+        window: decisions that a score is averaged over.
+        alpha: the promised false-alarm rate.
+    """
+
+    task: str
+    output: Path
+    spawn: bool
+    real_time_factor: float
+    seed: int
+    rule: str
+    scores: str
+    window: int
+    alpha: float
+
+
+def plans(seed: int) -> list[DemoRollout]:
+    """The rollouts of the demo: one scene, undisturbed and perturbed in three ways."""
+    perturbed = [DemoRollout(title, kind, seed) for title, kind in PERTURBATIONS]
+    return [DemoRollout("Undisturbed", seed=seed), *perturbed]
+
+
+def run_demo(settings: DemoSettings) -> list[Timeline]:
+    """Calibrate, run all rollouts, and return what was observed of them."""
+    output, bundle = settings.output, settings.output / "bundle"
+    output.mkdir(parents=True, exist_ok=True)
+    arguments = calibrate_arguments(
+        BAGS / settings.task,
+        bundle,
+        rule=settings.rule,
+        window=settings.window,
+        alpha=settings.alpha,
+        scores=settings.scores,
+    )
+    with ExitStack() as stack:
+        rig = stack.enter_context(
+            open_rig(
+                settings.task,
+                output / "nodes.log",
+                spawn=settings.spawn,
+                real_time_factor=settings.real_time_factor,
+            )
+        )
+        progress.print(f"failure-monitor {' '.join(arguments)}", style="bold", soft_wrap=True)
+        process = stack.enter_context(calibration(arguments, output / "calibrate.log"))
+        progress.print(process.wait().rstrip(), markup=False, highlight=False, soft_wrap=True)
+        progress.print("connecting robot, policy, monitor and gate")
+        rig.connect(bundle)
+        view = stack.enter_context(TableView(progress)) if progress.is_terminal else None
+        follow = _follower(view or LineView(progress))
+        return [rig.run(plan, follow) for plan in plans(settings.seed)]
+
+
+def _follower(view: View) -> Watch:
+    def follow(plan: DemoRollout, observer: Observer) -> None:
+        recording = observer.recording
+        begin = recording.active[0][0] if recording.active else time.time_ns()
+        view.show(
+            LiveState(
+                plan=plan,
+                clock=(time.time_ns() - begin) / SECOND,
+                reading=recording.readings[-1] if recording.readings else None,
+                gate_open=observer.gate_open,
+                perturbation=observer.perturbation,
+            )
+        )
+
+    return follow
+
+
+def tell(timelines: Sequence[Timeline], settings: DemoSettings) -> list[str]:
+    """Print the summary, write it and the figures, and return what did not hold."""
+    # Imported here: matplotlib would keep the nodes waiting.
+    from failure_monitor.demo.figures import save_figure
+
+    summaries = [summarise(timeline) for timeline in timelines]
+    missing = shortfalls(summaries)
+    results.print(summary_table(summaries))
+    for number, timeline in enumerate(timelines):
+        kind = "nominal" if timeline.plan.is_nominal else timeline.plan.perturbation.kind
+        save_figure(timeline, settings.output / f"rollout_{number}_{kind}.png")
+    write_summary(settings.output / "summary.json", summaries, missing, settings)
+    results.print(f"figures, summary and logs: {settings.output}/", soft_wrap=True, markup=False)
+    return missing
+
+
+def write_summary(
+    path: Path,
+    summaries: Sequence[RolloutSummary],
+    missing: Sequence[str],
+    settings: DemoSettings,
+) -> None:
+    """Write the numbers as JSON."""
+    content = {
+        "task": settings.task,
+        "rule": settings.rule,
+        "scores": settings.scores.split(","),
+        "window": settings.window,
+        "alpha": settings.alpha,
+        "seed": settings.seed,
+        "real_time_factor": settings.real_time_factor,
+        "passed": not missing,
+        "shortfalls": list(missing),
+        "rollouts": [asdict(summary) for summary in summaries],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+@app.command()
+def demo(
+    task: Annotated[str, typer.Option(help=f"what the arm does: {', '.join(TASKS)}")] = (
+        DEFAULT_TASK
+    ),
+    output: Annotated[
+        Path, typer.Option(help="folder for the bundle, the figures, the summary and the logs")
+    ] = Path("demo_output"),
+    spawn: Annotated[
+        bool, typer.Option(help="start the nodes; --no-spawn where `ros2 launch` has done so")
+    ] = True,
+    real_time_factor: Annotated[
+        float, typer.Option(min=0.05, max=20.0, help="simulated seconds per second")
+    ] = 1.0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="of the scene; the default shows the typical case, while a share alpha of "
+            "undisturbed rollouts may raise a false alarm",
+        ),
+    ] = DEFAULT_SEED,
+    rule: Annotated[str, typer.Option(help="how the scores combine: fiper, all, any, mean")] = (
+        "any"
+    ),
+    scores: Annotated[str, typer.Option(help="comma-separated names of scores")] = "rnd_oe,ace",
+    window: Annotated[int, typer.Option(min=1, help="decisions a score is averaged over")] = 3,
+    alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
+) -> None:
+    """Watch a simulated robot and its policy, undisturbed and perturbed in three ways."""
+    settings = DemoSettings(
+        task, output, spawn, real_time_factor, seed, rule, scores, window, alpha
+    )
+    try:
+        task_named(task)
+        missing = tell(run_demo(settings), settings)
+    except FailureMonitorError as error:
+        _complain(f"failure-monitor demo: {error}")
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        _complain("interrupted; the nodes are ended")
+        raise typer.Exit(130) from None
+    if missing:
+        for sentence in missing:
+            _complain(sentence)
+        raise typer.Exit(1)
+    progress.print("all of it as it should be", style="green")
+
+
+def _complain(sentence: str) -> None:
+    progress.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    # Both ends, Ctrl-C and `kill`, unwind the same way and end the nodes.
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the demo."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    # `ros2 launch` appends ROS arguments, which are for rclpy.
+    app(args=remove_ros_args(sys.argv)[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""One figure per rollout: scores against the threshold over time, and what the camera saw.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; nothing is told by
+colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from failure_monitor.alarm import AlarmState
+from failure_monitor.demo import jpeg
+from failure_monitor.demo.summary import RolloutSummary, summarise
+from failure_monitor.demo.timeline import AlarmReading, Frame, Timeline
+
+BLUE, ORANGE, GREEN, PURPLE, VERMILION, GREY, BLACK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#7F7F7F",
+    "#000000",
+)
+
+FRAMES = 9
+"""Camera frames along the axis."""
+
+SIZE = (10.0, 5.4)
+"""Inches."""
+
+DOTS_PER_INCH = 150
+
+RATIO_TICKS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+
+SCORE_NAMES = {"rnd_oe": "RND-OE", "ace": "ACE"}
+"""Scores as the literature spells them."""
+
+
+@dataclass(frozen=True)
+class ScoreStyle:
+    """How one score is drawn: colour, line and marker differ, so that any one of them tells."""
+
+    color: str
+    linestyle: str
+    marker: str
+
+
+SCORE_STYLES = (
+    ScoreStyle(BLUE, "-", "o"),
+    ScoreStyle(ORANGE, "--", "s"),
+    ScoreStyle(GREEN, "-.", "^"),
+    ScoreStyle(PURPLE, ":", "D"),
+)
+
+
+@dataclass(frozen=True)
+class StateStyle:
+    """The background of a state."""
+
+    color: str
+    hatch: str
+
+
+STATE_STYLES = {
+    AlarmState.CAUTION: StateStyle("#F0E442", "...."),
+    AlarmState.ALARM: StateStyle(VERMILION, "///"),
+    AlarmState.STALE: StateStyle(GREY, "xxx"),
+}
+"""`NOMINAL` has none."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment: seconds from the begin, and how it is drawn."""
+
+    time: float
+    label: str
+    color: str
+    linestyle: str
+
+
+def save_figure(timeline: Timeline, path: Path) -> None:
+    """Draw a rollout into a PNG file."""
+    draw(timeline).savefig(path, dpi=DOTS_PER_INCH)
+
+
+def draw(timeline: Timeline) -> Figure:
+    """Draw a rollout."""
+    summary = summarise(timeline)
+    found = marks(timeline, summary)
+    figure = Figure(figsize=SIZE)
+    # Room above the scores for the marks' labels, a row each.
+    top = 0.915 - 0.0425 * len(found)
+    scores = figure.add_axes((0.075, 0.33, 0.905, top - 0.33))
+    strip = figure.add_axes((0.075, 0.02, 0.905, 0.225))
+    figure.text(0.075, 0.938, title(timeline, summary), fontsize=13, fontweight="bold")
+    _draw_scores(scores, timeline)
+    _draw_states(scores, timeline)
+    _draw_marks(scores, found)
+    _draw_frames(strip, scores, timeline)
+    figure.legend(
+        *scores.get_legend_handles_labels(),
+        loc="upper right",
+        bbox_to_anchor=(0.985, 0.995),
+        ncols=3,
+        fontsize=8.5,
+        frameon=False,
+    )
+    return figure
+
+
+def title(timeline: Timeline, summary: RolloutSummary) -> str:
+    """What the rollout shows and how it ended."""
+    outcome = {
+        "success": "task done",
+        "stopped": "stopped by the monitor",
+        "failure": "task failed",
+    }[summary.outcome]
+    return f"{timeline.plan.title}: {outcome}"
+
+
+def marks(timeline: Timeline, summary: RolloutSummary) -> list[Mark]:
+    """The moments of a rollout, in order."""
+    found = []
+    if timeline.perturbed is not None:
+        label = f"perturbation: {timeline.plan.perturbation.kind}"
+        found.append(Mark(timeline.seconds(timeline.perturbed), label, PURPLE, "-."))
+    if timeline.alarm is not None:
+        label = f"alarm at decision {summary.alarm_decision}"
+        found.append(Mark(timeline.seconds(timeline.alarm.time), label, VERMILION, "-"))
+    if timeline.gate_closing is not None:
+        label = "gate closed"
+        if summary.reaction_time is not None:
+            label += f" {1e3 * summary.reaction_time:.1f} ms after the decision was published"
+        found.append(Mark(timeline.seconds(timeline.gate_closing), label, BLACK, ":"))
+    end = "end: success" if timeline.success else "end: the time is up"
+    found.append(Mark(timeline.duration, end, "#595959", "-"))
+    return found
+
+
+def chosen_frames(timeline: Timeline, count: int) -> list[tuple[float, Frame]]:
+    """Frames at the middle of `count` equal parts of the rollout, with the middles' seconds."""
+    if not timeline.frames:
+        return []
+    middles = [timeline.duration * (index + 0.5) / count for index in range(count)]
+    return [
+        (
+            middle,
+            min(timeline.frames, key=lambda frame: abs(timeline.seconds(frame.time) - middle)),
+        )
+        for middle in middles
+    ]
+
+
+def state_spans(timeline: Timeline) -> Iterator[tuple[AlarmState, float, float]]:
+    """Each state with its first and last second, neighbours that are equal as one."""
+    readings = timeline.readings
+    start = 0
+    for index in range(1, len(readings) + 1):
+        if index < len(readings) and readings[index].state == readings[start].state:
+            continue
+        last = timeline.end if index == len(readings) else readings[index].time
+        yield readings[start].state, timeline.seconds(readings[start].time), timeline.seconds(last)
+        start = index
+
+
+def judged(readings: Sequence[AlarmReading]) -> list[AlarmReading]:
+    """The first reading of each decision: the alarm repeats it as a heartbeat."""
+    first: dict[int, AlarmReading] = {}
+    for reading in readings:
+        if reading.decision is not None:
+            first.setdefault(reading.decision, reading)
+    return [reading for reading in first.values() if reading.level is not None]
+
+
+def _draw_states(axes: Axes, timeline: Timeline) -> None:
+    named = set()
+    for state, begin, end in state_spans(timeline):
+        style = STATE_STYLES.get(state)
+        if style is None:
+            continue
+        label = None if state in named else state.value
+        named.add(state)
+        axes.axvspan(
+            begin,
+            end,
+            facecolor=(style.color, 0.13),
+            edgecolor=(style.color, 0.35),
+            hatch=style.hatch,
+            linewidth=0,
+            zorder=0,
+            label=label,
+        )
+
+
+def _draw_scores(axes: Axes, timeline: Timeline) -> None:
+    readings = judged(timeline.readings)
+    # Decisions are drawn when they were judged, as the heartbeat after it has other times.
+    times = [timeline.seconds(reading.time) for reading in readings]
+    names = [score.name for score in readings[0].scores] if readings else []
+    # Wide and pale beneath the scores: under the rule 'any' it runs along one of them.
+    axes.plot(
+        times,
+        [reading.level or 0.0 for reading in readings],
+        color=GREY,
+        alpha=0.35,
+        linewidth=7,
+        solid_capstyle="round",
+        label=f"rule '{readings[0].rule}'" if readings else None,
+    )
+    for index, name in enumerate(names):
+        style = SCORE_STYLES[index % len(SCORE_STYLES)]
+        axes.plot(
+            times,
+            [reading.scores[index].ratio for reading in readings],
+            color=style.color,
+            linestyle=style.linestyle,
+            marker=style.marker,
+            markersize=4.5,
+            linewidth=1.8,
+            label=SCORE_NAMES.get(name, name),
+        )
+    axes.axhline(1.0, color=BLACK, linewidth=1.4, linestyle=(0, (6, 2)), label="threshold")
+    _scale(axes, readings)
+    axes.set_xlim(0, timeline.duration * 1.005)
+    axes.set_xlabel("seconds since the rollout began")
+    axes.set_ylabel("score / threshold")
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _scale(axes: Axes, readings: Sequence[AlarmReading]) -> None:
+    """A logarithmic axis that shows the threshold and what lies about it."""
+    ratios = [score.ratio for reading in readings for score in reading.scores if score.ratio > 0]
+    axes.set_yscale("log", base=2)
+    low, high = min([0.5, *ratios]), max([2.0, *ratios])
+    axes.set_ylim(max(low, RATIO_TICKS[0]) / 1.2, min(high, RATIO_TICKS[-1]) * 1.6)
+    axes.yaxis.set_major_locator(FixedLocator(RATIO_TICKS))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _draw_marks(axes: Axes, found: Sequence[Mark]) -> None:
+    right = axes.get_xlim()[1]
+    for row, mark in enumerate(reversed(found)):
+        axes.axvline(mark.time, color=mark.color, linestyle=mark.linestyle, linewidth=1.8)
+        leans_left = mark.time > 0.6 * right
+        axes.annotate(
+            f"{mark.label} ▾" if leans_left else f"▾ {mark.label}",
+            xy=(mark.time, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4 if leans_left else -4, 3 + 16.5 * row),
+            textcoords="offset points",
+            ha="right" if leans_left else "left",
+            fontsize=9.5,
+            color=mark.color if mark.color != PURPLE else "#9B3F73",
+        )
+
+
+def _draw_frames(strip: Axes, scores: Axes, timeline: Timeline) -> None:
+    strip.set_axis_off()
+    low, high = scores.get_xlim()
+    strip.set_xlim(low, high)
+    strip.set_ylim(0, 1)
+    box = strip.get_position()
+    # What is square on paper, in units of the axes.
+    aspect = (box.width * SIZE[0]) / (box.height * SIZE[1])
+    width = 0.94 * timeline.duration / FRAMES
+    height = width / (high - low) * aspect
+    for middle, frame in chosen_frames(timeline, FRAMES):
+        left = middle - width / 2
+        inset = strip.inset_axes((left, 0.88 - height, width, height), transform=strip.transData)
+        inset.imshow(jpeg.decode(frame.jpeg), aspect="auto", interpolation="lanczos")
+        inset.set(xticks=[], yticks=[])
+        strip.text(middle, 0.91, f"{timeline.seconds(frame.time):.2f} s", ha="center", fontsize=8)

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The running rollout in a terminal: a table that follows it, or a line per change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from failure_monitor.alarm import AlarmState
+from failure_monitor.demo.timeline import AlarmReading, DemoRollout
+
+STATE_STYLES = {
+    AlarmState.NOMINAL: "bold black on green",
+    AlarmState.CAUTION: "bold black on yellow",
+    AlarmState.ALARM: "bold white on red",
+    AlarmState.STALE: "bold white on grey39",
+}
+
+BAR_CELLS = 30
+"""Characters of a bar; its middle is the threshold."""
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """What is shown.
+
+    Attributes:
+        plan: the rollout.
+        clock: seconds since it began.
+        reading: the last of the alarm.
+        gate_open: whether commands pass.
+        perturbation: the kind at work.
+    """
+
+    plan: DemoRollout
+    clock: float
+    reading: AlarmReading | None
+    gate_open: bool
+    perturbation: str
+
+
+class View(Protocol):
+    """Something that shows the running rollout."""
+
+    def show(self, state: LiveState) -> None:
+        """Show the latest."""
+
+
+class TableView:
+    """A table that is drawn anew several times a second; a context."""
+
+    def __init__(self, console: Console) -> None:
+        self._state: LiveState | None = None
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=8, transient=True
+        )
+
+    def show(self, state: LiveState) -> None:
+        """Draw this from now on."""
+        self._state = state
+
+    def __enter__(self) -> TableView:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        return Text("connecting …") if self._state is None else live_table(self._state)
+
+
+class LineView:
+    """A plain line for every change of state, gate or perturbation, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: set[str] = set()
+
+    def show(self, state: LiveState) -> None:
+        """Print what differs from the last in more than numbers."""
+        lines = live_lines(state)
+        for key, line in lines.items():
+            if key not in self._told:
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._told = set(lines)
+
+
+def live_lines(state: LiveState) -> dict[str, str]:
+    """Alarm, gate and perturbation in a line each, by what makes the line worth printing."""
+    title, reading = state.plan.title, state.reading
+    said = {f"gate {_gate(state.gate_open)}": ""}
+    if state.perturbation != "none":
+        said[f"perturbation {state.perturbation}"] = ""
+    if reading is not None:
+        said[reading.state.value] = f": {reading.reason}"
+    return {
+        f"{title} {key}": f"{title} {state.clock:5.2f} s  {key}{more}" for key, more in said.items()
+    }
+
+
+def live_table(state: LiveState) -> RenderableType:
+    """The state as a table: what goes on, each score against its threshold, and why."""
+    reading = state.reading
+    about = Table.grid(padding=(0, 2))
+    about.add_row("rollout", Text(state.plan.title, style="bold"))
+    about.add_row("clock", f"{state.clock:5.2f} s")
+    about.add_row("perturbation", state.perturbation)
+    about.add_row(
+        "decision", "–" if reading is None or reading.decision is None else _count(reading)
+    )
+    about.add_row("state", _state(reading))
+    gate_style = "bold green" if state.gate_open else "bold red"
+    about.add_row("gate", Text(_gate(state.gate_open), style=gate_style))
+    reason = Text("" if reading is None else reading.reason, style="italic")
+    return Group(about, _scores(reading), reason)
+
+
+def bar(ratio: float, cells: int = BAR_CELLS) -> Text:
+    """A bar from 0 to twice the threshold, which a mark in its middle shows."""
+    filled = min(round(max(ratio, 0.0) / 2 * cells), cells)
+    drawn = "█" * filled + "·" * (cells - filled)
+    middle = cells // 2
+    text = Text(drawn[:middle] + "│" + drawn[middle:])
+    text.append("▶" if ratio > 2 else " ")
+    text.stylize("red" if ratio > 1 else "green")
+    return text
+
+
+def _scores(reading: AlarmReading | None) -> Table:
+    table = Table(expand=False)
+    table.add_column("score")
+    table.add_column("value", justify="right", min_width=9)
+    table.add_column("threshold", justify="right", min_width=9)
+    table.add_column("ratio", justify="right", min_width=6)
+    table.add_column("│ is the threshold", min_width=BAR_CELLS + 2)
+    if reading is None or reading.level is None:
+        return table
+    for score in reading.scores:
+        table.add_row(
+            score.name,
+            f"{score.value:.4g}",
+            f"{score.threshold:.4g}",
+            f"{score.ratio:.2f}",
+            bar(score.ratio),
+        )
+    table.add_section()
+    table.add_row("rule", "", "", f"{reading.level:.2f}", bar(reading.level))
+    return table
+
+
+def _count(reading: AlarmReading) -> str:
+    return f"{reading.decision}"
+
+
+def _state(reading: AlarmReading | None) -> Text:
+    if reading is None:
+        return Text("no word from the monitor")
+    return Text(f" {reading.state.value} ", style=STATE_STYLES[reading.state])
+
+
+def _gate(is_open: bool) -> str:
+    return "open" if is_open else "closed"

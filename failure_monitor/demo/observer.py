@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Listens to all that the demo shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, PointCloud2
+from std_msgs.msg import Bool, Float64MultiArray, String
+
+from failure_monitor.demo.timeline import Frame, GateChange, Recording, read_alarm
+from failure_monitor.ros.messages import stamp_nanoseconds
+from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC
+
+DEPTH = 200
+"""Messages kept while the observer is busy; it must not miss one."""
+
+EVENT_QOS = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+STATE_QOS = QoSProfile(
+    depth=DEPTH,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class Observer:
+    """Records what robot, policy, monitor and gate publish, with the times of publication."""
+
+    def __init__(self, node: Node) -> None:
+        self.recording = Recording()
+        """What came since the last `clear`."""
+        self.gate_open = False
+        """As the gate said last."""
+        self.perturbation = "none"
+        """The kind at work, as the robot said last."""
+        self._node = node
+        self._listen(Bool, "rollout/active", STATE_QOS, self._on_active)
+        self._listen(Bool, "rollout/success", STATE_QOS, self._on_outcome)
+        self._listen(String, "perturbation/active", STATE_QOS, self._on_perturbation)
+        self._listen(DiagnosticStatus, "failure_monitor/alarm", STATE_QOS, self._on_alarm)
+        self._listen(Bool, "failure_monitor_gate/open", STATE_QOS, self._on_gate)
+        self._listen(PointCloud2, ACTION_CHUNKS_TOPIC, EVENT_QOS, self._on_chunks)
+        self._listen(Float64MultiArray, "policy/command", EVENT_QOS, self._on_sent)
+        self._listen(Float64MultiArray, "command", EVENT_QOS, self._on_passed)
+        self._listen(CompressedImage, "camera/image_raw/compressed", EVENT_QOS, self._on_image)
+
+    def clear(self) -> None:
+        """Forget what was recorded."""
+        self.recording = Recording()
+
+    def _listen(
+        self, message: type, topic: str, qos: QoSProfile, hear: Callable[[Any, int], None]
+    ) -> None:
+        def on_message(content: Any, info: Any) -> None:
+            hear(content, info["source_timestamp"])
+
+        self._node.create_subscription(message, topic, on_message, qos)
+
+    def _on_active(self, message: Bool, time: int) -> None:
+        self.recording.active.append((time, message.data))
+
+    def _on_outcome(self, message: Bool, time: int) -> None:
+        self.recording.outcomes.append((time, message.data))
+
+    def _on_perturbation(self, message: String, time: int) -> None:
+        self.perturbation = message.data
+        self.recording.perturbations.append((time, message.data))
+
+    def _on_alarm(self, message: DiagnosticStatus, time: int) -> None:
+        values = {value.key: value.value for value in message.values}
+        self.recording.readings.append(read_alarm(time, message.message, values))
+
+    def _on_gate(self, message: Bool, time: int) -> None:
+        self.gate_open = message.data
+        self.recording.gate.append(GateChange(time, message.data))
+
+    def _on_chunks(self, message: PointCloud2, time: int) -> None:
+        self.recording.chunks.append((time, stamp_nanoseconds(message.header.stamp)))
+
+    def _on_sent(self, message: Float64MultiArray, time: int) -> None:
+        self.recording.sent.append(time)
+
+    def _on_passed(self, message: Float64MultiArray, time: int) -> None:
+        self.recording.passed.append(time)
+
+    def _on_image(self, message: CompressedImage, time: int) -> None:
+        self.recording.frames.append(Frame(time, bytes(message.data)))

@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Robot, policy, monitor and gate, wired up, run and observed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.signals import SignalHandlerOptions
+
+from failure_monitor.demo.monitor_client import MonitorClient
+from failure_monitor.demo.node_processes import NodeProcesses, private_domain
+from failure_monitor.demo.observer import Observer
+from failure_monitor.demo.robot_client import RobotClient
+from failure_monitor.demo.timeline import DemoRollout, Timeline, timeline
+from failure_monitor.errors import FailureMonitorError
+
+NODES = ("robot", "policy", "failure_monitor", "failure_monitor_gate")
+"""What has to run."""
+
+SETTLING = 4.0
+"""Seconds for which two new processes may not have found each other, though both are seen."""
+
+REHEARSAL = 0.6
+"""Simulated seconds of the rollout that tries every connection."""
+
+REHEARSALS = 5
+"""Rehearsals after which something must be wrong."""
+
+TAIL = 0.3
+"""Seconds for which messages of a rollout may come after its end."""
+
+TIMEOUT = 60.0
+"""Seconds to start the nodes; and, at real time, to end a rollout."""
+
+Watch = Callable[[DemoRollout, Observer], None]
+"""Called again and again while a rollout runs."""
+
+
+class Rig:
+    """Runs one rollout after the other."""
+
+    def __init__(
+        self, node: Node, nodes: NodeProcesses, *, task: str, real_time_factor: float
+    ) -> None:
+        self._node = node
+        self._nodes = nodes
+        self._task = task
+        self._real_time_factor = real_time_factor
+        self._robot = RobotClient(node)
+        self._monitor = MonitorClient(node)
+        self._observer = Observer(node)
+
+    def connect(self, bundle: Path) -> None:
+        """Wait for the nodes, load the bundle, and rehearse until a command reaches the robot."""
+        self._wait_for_nodes()
+        self._check_policy()
+        self._robot.wait_for_robot(TIMEOUT)
+        self._monitor.load(bundle)
+        for _ in range(REHEARSALS):
+            self._begin(DemoRollout("rehearsal"), time_limit=REHEARSAL)
+            self._follow(DemoRollout("rehearsal"), lambda plan, observer: None)
+            if self._observer.recording.passed:
+                return
+        raise FailureMonitorError(
+            "no command came through the gate in "
+            f"{REHEARSALS} short rollouts; the monitor says: {self._last_reason()}"
+        )
+
+    def run(self, plan: DemoRollout, watch: Watch = lambda plan, observer: None) -> Timeline:
+        """Run a rollout to its end, whether or not it is stopped on the way."""
+        self._begin(plan, time_limit=0.0)
+        self._follow(plan, watch)
+        return timeline(plan, self._observer.recording)
+
+    def _begin(self, plan: DemoRollout, *, time_limit: float) -> None:
+        self._observer.clear()
+        self._monitor.start_rollout()
+        parameters = {
+            "task": self._task,
+            "seed": plan.seed,
+            "perturbation": plan.perturbation.kind,
+            "strength": plan.perturbation.strength,
+            "onset": plan.perturbation.onset,
+            "real_time_factor": self._real_time_factor,
+            "time_limit": time_limit,
+        }
+        self._robot.begin(parameters, TIMEOUT)
+
+    def _follow(self, plan: DemoRollout, watch: Watch) -> None:
+        deadline = time.monotonic() + TIMEOUT / min(self._real_time_factor, 1.0)
+        while self._robot.outcome is None:
+            self._nodes.check()
+            if time.monotonic() > deadline:
+                raise FailureMonitorError(
+                    f"'{plan.title}' has not ended: the simulation is stuck or far too slow; see "
+                    "the output of the robot's node"
+                )
+            rclpy.spin_once(self._node, timeout_sec=0.1)
+            watch(plan, self._observer)
+        self._monitor.end_rollout(self._robot.outcome)
+        self._spin(TAIL)
+
+    def _wait_for_nodes(self) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while missing := set(NODES) - set(self._node.get_node_names()):
+            self._nodes.check()
+            if time.monotonic() > deadline:
+                raise FailureMonitorError(
+                    f"no node {', '.join(sorted(missing))} after {TIMEOUT:.0f} s: see the output "
+                    "of the nodes, and that they run on the same ROS_DOMAIN_ID"
+                )
+            self._spin(0.1)
+        self._spin(SETTLING)
+
+    def _check_policy(self) -> None:
+        parameters = AsyncParameterClient(self._node, "policy")
+        parameters.wait_for_services(TIMEOUT)
+        future = parameters.get_parameters(["task"])
+        rclpy.spin_until_future_complete(self._node, future, timeout_sec=TIMEOUT)
+        if not future.done():
+            raise FailureMonitorError(f"node 'policy' has not answered within {TIMEOUT:.0f} s")
+        task = future.result().values[0].string_value
+        if task != self._task:
+            raise FailureMonitorError(
+                f"the policy that runs is trained for '{task}', the demo is asked for "
+                f"'{self._task}': start both with the same task"
+            )
+
+    def _spin(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            rclpy.spin_once(self._node, timeout_sec=left)
+
+    def _last_reason(self) -> str:
+        readings = self._observer.recording.readings
+        return readings[-1].reason if readings else "nothing"
+
+
+@contextmanager
+def open_rig(
+    task: str, log: Path, *, spawn: bool = True, halt: bool = True, real_time_factor: float = 1.0
+) -> Iterator[Rig]:
+    """Start the nodes, end them afterwards.
+
+    Args:
+        task: of robot and policy.
+        log: file for the output of the nodes.
+        spawn: start the nodes as processes on a private ROS domain; otherwise they run already.
+        halt: whether the robot hears the gate; otherwise the policy, whatever the gate does.
+        real_time_factor: simulated seconds per second.
+    """
+    domain = private_domain() if spawn else {}
+    os.environ.update(domain)
+    with log.open("w") as output, NodeProcesses(domain, output) as nodes:
+        if spawn:
+            _start_nodes(nodes, task, halt)
+        # Python's own signal handlers: an interrupt must unwind to here and end the nodes.
+        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node("demo_director")
+        try:
+            yield Rig(node, nodes, task=task, real_time_factor=real_time_factor)
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()
+
+
+def _start_nodes(nodes: NodeProcesses, task: str, halt: bool) -> None:
+    nodes.start("demo.robot_node", {"task": task}, {} if halt else {"command": "policy/command"})
+    nodes.start("demo.policy_node", {"task": task})
+    nodes.start("ros.gate_node", {}, {"command_in": "policy/command", "command_out": "command"})
+    nodes.start("ros.monitor_node", {"autostart": False, "hardware_id": "demo"})

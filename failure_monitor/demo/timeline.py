@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What was observed of a rollout, in the order of publication.
+
+All times are publication times in nanoseconds of one wall clock: what happened first is not
+what was received first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from failure_monitor.alarm import AlarmState
+from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
+from failure_monitor.errors import FailureMonitorError
+
+SECOND = 1_000_000_000
+"""Nanoseconds."""
+
+_RATIO = ".ratio"
+
+
+@dataclass(frozen=True)
+class DemoRollout:
+    """A rollout that is to be run.
+
+    Attributes:
+        title: what it shows, in a few words.
+        perturbation: what goes wrong in it.
+        seed: decides the scene.
+    """
+
+    title: str
+    perturbation: Perturbation = UNDISTURBED
+    seed: int = 0
+
+    @property
+    def is_nominal(self) -> bool:
+        """Whether nothing goes wrong in it."""
+        return self.perturbation.kind == "none"
+
+
+@dataclass(frozen=True)
+class ScoreReading:
+    """A windowed score beside its threshold; `ratio` is one over the other."""
+
+    name: str
+    value: float
+    threshold: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class AlarmReading:
+    """One message of the monitor's alarm.
+
+    Attributes:
+        time: of publication.
+        state: of the alarm.
+        reason: why, in words.
+        permit: whether commands may pass.
+        decision: number of the last decision in its rollout; None before the first.
+        stamp: of that decision's observation, in seconds.
+        rule: how the scores combine.
+        level: the combined normalised score.
+        scores: of that decision.
+    """
+
+    time: int
+    state: AlarmState
+    reason: str
+    permit: bool
+    decision: int | None = None
+    stamp: float | None = None
+    rule: str = ""
+    level: float | None = None
+    scores: tuple[ScoreReading, ...] = ()
+
+
+def read_alarm(time: int, reason: str, values: Mapping[str, str]) -> AlarmReading:
+    """The reading in an alarm message: when it was published, its message and its values."""
+    return AlarmReading(
+        time=time,
+        state=AlarmState(values["state"]),
+        reason=reason,
+        permit=values["permit"] == "true",
+        decision=int(values["decision"]) if "decision" in values else None,
+        stamp=float(values["stamp"]) if "stamp" in values else None,
+        rule=values.get("rule", ""),
+        level=float(values["level"]) if "level" in values else None,
+        scores=tuple(
+            ScoreReading(
+                name=name,
+                value=float(values[name]),
+                threshold=float(values[f"{name}.threshold"]),
+                ratio=float(values[key]),
+            )
+            for key in values
+            if key.endswith(_RATIO) and (name := key.removesuffix(_RATIO))
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class GateChange:
+    """The gate opened or closed."""
+
+    time: int
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A camera image as it was published, compressed."""
+
+    time: int
+    jpeg: bytes
+
+
+@dataclass
+class Recording:
+    """What is observed, as it comes in; pairs are a time and what was said then.
+
+    Attributes:
+        active: whether a rollout runs.
+        outcomes: whether it succeeded.
+        perturbations: the kind at work.
+        readings: of the alarm.
+        gate: its changes.
+        chunks: the publication time of action chunks, and the stamp of their observation.
+        sent: when the policy sent commands.
+        passed: when commands came out of the gate.
+        frames: of the camera.
+    """
+
+    active: list[tuple[int, bool]] = field(default_factory=list)
+    outcomes: list[tuple[int, bool]] = field(default_factory=list)
+    perturbations: list[tuple[int, str]] = field(default_factory=list)
+    readings: list[AlarmReading] = field(default_factory=list)
+    gate: list[GateChange] = field(default_factory=list)
+    chunks: list[tuple[int, int]] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One rollout from begin to end.
+
+    Attributes:
+        plan: what was to be run.
+        begin: when the robot announced it.
+        end: when the robot announced that.
+        success: the outcome.
+        perturbed: when the perturbation set in; None if it did not.
+        readings: of the alarm, in order.
+        gate: its changes, in order.
+        chunks: publication time of action chunks by the stamp of their observation.
+        sent: when the policy sent commands.
+        passed: when commands came out of the gate, up to the last that was seen.
+        frames: of the camera, in order.
+    """
+
+    plan: DemoRollout
+    begin: int
+    end: int
+    success: bool
+    perturbed: int | None
+    readings: tuple[AlarmReading, ...]
+    gate: tuple[GateChange, ...]
+    chunks: Mapping[int, int]
+    sent: tuple[int, ...]
+    passed: tuple[int, ...]
+    frames: tuple[Frame, ...]
+
+    def seconds(self, time: int) -> float:
+        """Seconds from the begin to a time."""
+        return (time - self.begin) / SECOND
+
+    @property
+    def duration(self) -> float:
+        """Seconds from begin to end."""
+        return self.seconds(self.end)
+
+    @property
+    def alarm(self) -> AlarmReading | None:
+        """The first alarm."""
+        alarms = (reading for reading in self.readings if reading.state == AlarmState.ALARM)
+        return next(alarms, None)
+
+    @property
+    def gate_closing(self) -> int | None:
+        """When the gate first closed at or after the alarm."""
+        if (alarm := self.alarm) is None:
+            return None
+        # The permit is withdrawn before the alarm is published, so the gate may be the first.
+        chunk = self.alarming_chunk
+        since = alarm.time if chunk is None else chunk
+        return next(
+            (change.time for change in self.gate if not change.is_open and change.time >= since),
+            None,
+        )
+
+    @property
+    def alarming_chunk(self) -> int | None:
+        """When the action chunks of the decision that raised the alarm were published."""
+        alarm = self.alarm
+        if alarm is None or alarm.stamp is None:
+            return None
+        # Seconds in floating point are good to a microsecond; decisions are far further apart.
+        wanted = round(alarm.stamp * SECOND)
+        nearest = min(self.chunks, key=lambda stamp: abs(stamp - wanted), default=None)
+        if nearest is None or abs(nearest - wanted) > SECOND // 1000:
+            return None
+        return self.chunks[nearest]
+
+    @property
+    def passed_after_alarm(self) -> int:
+        """How many commands came out of the gate after the alarm was published."""
+        alarm = self.alarm
+        return 0 if alarm is None else sum(time > alarm.time for time in self.passed)
+
+
+def timeline(plan: DemoRollout, recording: Recording) -> Timeline:
+    """Cut the first rollout out of a recording.
+
+    Raises:
+        FailureMonitorError: the recording has no begin, end or outcome of a rollout.
+    """
+    begin = _first([time for time, active in sorted(recording.active) if active], "begin")
+    end = _first(
+        [time for time, active in sorted(recording.active) if not active and time > begin], "end"
+    )
+    outcomes = [success for time, success in sorted(recording.outcomes) if time >= begin]
+    perturbations = [time for time, kind in sorted(recording.perturbations) if kind != "none"]
+    return Timeline(
+        plan=plan,
+        begin=begin,
+        end=end,
+        success=_first(outcomes, "outcome"),
+        perturbed=next((time for time in perturbations if begin <= time <= end), None),
+        readings=tuple(_within(recording.readings, begin, end)),
+        gate=tuple(_within(recording.gate, begin, end)),
+        chunks={stamp: time for time, stamp in recording.chunks},
+        sent=tuple(time for time in sorted(recording.sent) if begin <= time <= end),
+        passed=tuple(time for time in sorted(recording.passed) if begin <= time),
+        frames=tuple(_within(recording.frames, begin, end)),
+    )
+
+
+Event = TypeVar("Event", AlarmReading, GateChange, Frame)
+Found = TypeVar("Found", int, bool)
+
+
+def _within(events: list[Event], begin: int, end: int) -> list[Event]:
+    return sorted(
+        (event for event in events if begin <= event.time <= end), key=lambda event: event.time
+    )
+
+
+def _first(found: list[Found], what: str) -> Found:
+    if not found:
+        raise FailureMonitorError(
+            f"nothing was heard of the {what} of the rollout: check that the robot publishes "
+            "'rollout/active' and 'rollout/success'"
+        )
+    return found[0]
