@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -188,3 +190,17 @@ def test_policy_node_refuses_an_unknown_task_with_one_sentence(capfd: pytest.Cap
         with pytest.raises(FailureMonitorError, match="exit code 1"):
             watch(nodes)
     assert "there is no demo task 'fold-laundry'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["robot_node", "policy_node"])
+def test_a_node_ends_normally_on_a_signal(module: str, ending: signal.Signals):
+    # A domain of its own: the graph under test has these nodes already.
+    environment = {**os.environ, "ROS_DOMAIN_ID": "101"}
+    command = [sys.executable, "-m", f"failure_monitor.demo.{module}"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    time.sleep(4.0)
+    process.send_signal(ending)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
