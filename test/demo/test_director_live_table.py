@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from demo_timelines import NOMINAL, at, reading
+from rich.console import Console
+
+from failure_monitor.alarm import AlarmState
+from failure_monitor.demo.live_table import BAR_CELLS, LineView, LiveState, bar, live_table
+
+CALM = LiveState(
+    plan=NOMINAL, clock=0.5, reading=reading(at(0.5), 0.5, 4), gate_open=True, perturbation="none"
+)
+ALARMED = replace(CALM, reading=reading(at(1.0), 1.5, 9, AlarmState.ALARM), gate_open=False)
+
+
+def printed(state: LiveState) -> str:
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(live_table(state))
+    return capture.get()
+
+
+def test_the_table_shows_state_scores_gate_and_reason() -> None:
+    text = printed(ALARMED)
+    for part in ("ALARM", "rnd_oe", "ace", "1.50", "closed", "level 1.5", "Undisturbed"):
+        assert part in text
+
+
+def test_the_table_can_be_drawn_before_the_monitor_has_spoken() -> None:
+    assert "no word from the monitor" in printed(replace(CALM, reading=None))
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(0.0, 0.0), (0.5, 0.25), (1.0, 0.5), (9.0, 1.0)])
+def test_a_bar_is_full_at_twice_the_threshold(ratio: float, share: float) -> None:
+    text = bar(ratio).plain
+    assert abs(text.count("█") - share * BAR_CELLS) <= 1
+    assert text[BAR_CELLS // 2] == "│"
+
+
+def test_a_line_is_printed_only_for_a_change() -> None:
+    console = Console(width=100)
+    view = LineView(console)
+    with console.capture() as capture:
+        view.show(CALM)
+        view.show(replace(CALM, clock=0.6))
+        view.show(ALARMED)
+        view.show(replace(ALARMED, clock=1.2))
+    assert [line.split("s  ")[1] for line in capture.get().splitlines()] == [
+        "gate open",
+        "NOMINAL: level 0.5",
+        "gate closed",
+        "ALARM: level 1.5",
+    ]

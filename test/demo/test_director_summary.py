@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from demo_timelines import KNOCKED, NOMINAL, detected, missed, nominal, recording
+from rich.console import Console
+
+from failure_monitor.alarm import AlarmState
+from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
+from failure_monitor.demo.summary_table import summary_table
+from failure_monitor.demo.timeline import timeline
+
+
+def demo(*changed: RolloutSummary) -> list[RolloutSummary]:
+    """The four summaries of a demo that holds, the last ones replaced."""
+    good = [summarise(nominal()), *[summarise(detected())] * 3]
+    return [*good[: 4 - len(changed)], *changed]
+
+
+def test_a_nominal_rollout_is_a_success_without_an_alarm() -> None:
+    summary = summarise(nominal())
+    assert summary.outcome == "success"
+    assert not summary.alarmed
+    assert summary.max_level == 0.5
+    assert summary.decisions == 20
+    assert summary.lead_time is None
+    assert summary.reaction_time is None
+
+
+def test_a_detected_failure_is_measured_from_publication_to_publication() -> None:
+    summary = summarise(detected())
+    assert summary.outcome == "stopped"
+    assert summary.stop_reason == "level 1.5"
+    assert summary.alarm_decision == 7
+    assert summary.alarm_time == pytest.approx(0.71)
+    assert summary.detection_delay == pytest.approx(0.21)
+    assert summary.lead_time == pytest.approx(3.29)
+    assert summary.reaction_time == pytest.approx(0.005)
+    assert summary.passed_after_alarm == 0
+
+
+def test_a_missed_failure_is_a_failure() -> None:
+    summary = summarise(missed())
+    assert summary.outcome == "failure"
+    assert summary.stop_reason == ""
+    assert not summary.detected
+
+
+def test_an_alarm_before_the_perturbation_is_no_detection() -> None:
+    early = timeline(KNOCKED, recording(success=False, perturbed_at=1.5, alarm_at_decision=3))
+    summary = summarise(early)
+    assert summary.alarmed
+    assert not summary.detected
+
+
+def test_a_lost_input_stops_without_an_alarm() -> None:
+    recorded = recording(duration=2.0, success=False)
+    recorded.readings[10:] = [
+        replace(reading, state=AlarmState.STALE, permit=False, reason="no joint states")
+        for reading in recorded.readings[10:]
+    ]
+    summary = summarise(timeline(NOMINAL, recorded))
+    assert (summary.outcome, summary.stop_reason) == ("stopped", "no joint states")
+    assert not summary.alarmed
+    assert "no joint states" in " ".join(shortfalls([summary, *demo()[1:]]))
+
+
+def test_a_summary_is_plain_json() -> None:
+    assert json.loads(json.dumps(asdict(summarise(detected()))))["outcome"] == "stopped"
+
+
+def test_a_demo_that_holds_has_no_shortfall() -> None:
+    assert shortfalls(demo()) == []
+
+
+def test_one_missed_perturbation_is_forgiven_two_are_not() -> None:
+    gone = summarise(missed())
+    assert shortfalls(demo(gone)) == []
+    (sentence,) = shortfalls(demo(gone, gone))
+    assert sentence.startswith("1 of 3 perturbed rollouts raised an alarm")
+
+
+def test_a_false_alarm_in_the_nominal_rollout_does_not_hold() -> None:
+    false_alarm = summarise(timeline(NOMINAL, recording(success=False, alarm_at_decision=5)))
+    (sentence,) = shortfalls([false_alarm, *demo()[1:]])
+    assert "the undisturbed rollout raised an alarm after 0.51 s" in sentence
+
+
+def test_a_nominal_rollout_that_fails_does_not_hold() -> None:
+    failed = summarise(timeline(NOMINAL, recording(success=False)))
+    (sentence,) = shortfalls([failed, *demo()[1:]])
+    assert sentence.startswith("the undisturbed rollout ended as failure")
+
+
+def test_a_command_that_passes_after_an_alarm_does_not_hold() -> None:
+    leaky = replace(summarise(detected()), passed_after_alarm=1)
+    (sentence,) = shortfalls(demo(leaky))
+    assert sentence.startswith("1 commands passed the gate after the alarm in 'Camera knocked'")
+
+
+def test_the_table_tells_alarm_and_reaction() -> None:
+    console = Console(width=110, record=True, file=None, quiet=False)
+    with console.capture() as capture:
+        console.print(summary_table(demo()))
+    text = capture.get()
+    assert "Undisturbed" in text
+    assert "decision 7" in text
+    assert "5.0 ms" in text
