@@ -45,6 +45,9 @@ TIMEOUT = 60.0
 """Seconds after which a rollout, or a bag, is given up."""
 
 
+PATIENCE = 2
+"""Rollouts tried per bag wanted before the policy is called unfit."""
+
 SETTLING = 1.0
 """Seconds that discovery has to finish."""
 
@@ -95,6 +98,11 @@ def _record_until(count: int, node: Node, nodes: NodeProcesses, output: Path) ->
             "seed %d: %s, %d of %d bags", seed, "success" if success else "failure", bags, count
         )
         nodes.check()
+        if attempts >= PATIENCE * count and bags < count:
+            raise FailureMonitorError(
+                f"only {bags} of {attempts} rollouts succeeded: the policy is not good enough to "
+                "calibrate from; train it for longer or with more demonstrations"
+            )
     return Recording(bags, attempts)
 
 
