@@ -24,6 +24,7 @@ TEST = [
     "pytest",
     "pytest-timeout",
     "ruff",
+    "scikit-learn",
     "types-PyYAML",
 ]
 
