@@ -94,9 +94,10 @@ class PolicyNode(Node):
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
         action, decision = self._execution.observe(image, joints)
-        self._commands.publish(Float64MultiArray(data=action.tolist()))
+        # The decision first: what judges it should not learn of it after the robot.
         if decision is not None:
             self._tap.publish(decision.embedding, decision.chunks, stamp)
+        self._commands.publish(Float64MultiArray(data=action.tolist()))
 
     def _joints_at(self, stamp: Time) -> npt.NDArray[np.float32]:
         """Joint positions (J,) of the joint state nearest to the stamp."""
