@@ -59,6 +59,7 @@ class PolicySection(_Section):
     action_names: tuple[str, ...]
     action_kind: ActionKind
     position_names: tuple[str, ...]
+    executed_actions: int | None = Field(default=None, gt=0)
 
 
 class ScoreSection(_Section):

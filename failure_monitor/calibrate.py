@@ -40,14 +40,15 @@ from failure_monitor.conformal import (
     joint_threshold,
     rank,
     smallest_alpha,
-    windowed_mean,
 )
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.fitting.fit import fit_score
+from failure_monitor.monitor import windowed_scores
 from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score
 
 Series = NDArray[np.float64]
-"""Windowed scores of one rollout, (T, K)."""
+"""Windowed scores of one rollout, (T, K); NaN where undefined."""
 
 
 @dataclass(frozen=True)
@@ -198,25 +199,12 @@ def _score_held_out(
 ) -> list[Series]:
     fitting, held_out = part
     scores = _fit(fitting, policy, settings)
-    return [
-        np.stack(
-            [windowed_mean(score.over_rollout(rollout), settings.window) for score in scores],
-            axis=-1,
-        )
-        for rollout in held_out
-    ]
+    return [windowed_scores(scores, rollout, settings.window) for rollout in held_out]
 
 
 def _fit(
     rollouts: Sequence[Rollout], policy: PolicyFormat, settings: CalibrationSettings
 ) -> tuple[Score, ...]:
-    # Imported here, so that reading a command's help does not wait for torch.
-    import torch
-
-    from failure_monitor.fitting.fit import fit_score
-
-    # The networks are small: a second thread would cost more than it brings.
-    torch.set_num_threads(1)
     return tuple(fit_score(name, rollouts, policy, settings.seed) for name in settings.scores)
 
 

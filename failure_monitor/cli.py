@@ -102,6 +102,10 @@ def calibrate(
         str,
         typer.Option(help="comma-separated actions that span positions; for bags; default: all"),
     ] = "",
+    executed_actions: Annotated[
+        int | None,
+        typer.Option(min=1, help="actions of a chunk executed before the next decision; for bags"),
+    ] = None,
     embedding_topic: EmbeddingTopic = "/policy/embedding",
     action_chunks_topic: ChunksTopic = "/policy/action_chunks",
     success_topic: SuccessTopic = "/rollout/success",
@@ -129,6 +133,7 @@ def calibrate(
         Topics(embedding_topic, action_chunks_topic, success_topic),
         action_kind=_action_kind(action_kind),
         position_names=_names(position_names) or None,
+        executed_actions=executed_actions,
     )
     chosen, remarks = choose(rollout_set.rollouts)
     for remark in remarks:
@@ -163,6 +168,7 @@ def evaluate(
         Topics(embedding_topic, action_chunks_topic, success_topic),
         action_kind=calibrated.policy.action_kind,
         position_names=calibrated.policy.position_names,
+        executed_actions=calibrated.policy.executed_actions,
     )
     evaluation = measure(calibrated, rollout_set)
     if json is not None:

@@ -76,7 +76,15 @@ def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple
 
 
 def windowed_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """The mean of the last `window` values at each time, of what there is at the start; (T,)."""
+    """The mean of the last `window` values at each time, of what there is at the start; (T,).
+
+    NaN, which may stand only at the start, is no part of a mean; where there is nothing else the
+    mean is NaN.
+    """
+    undefined = int(np.isnan(values).sum())
+    if undefined:
+        defined = windowed_mean(values[undefined:], window)
+        return np.concatenate([values[:undefined], defined])
     start = values[: window - 1]
     means = np.cumsum(start) / np.arange(1, len(start) + 1)
     if len(values) < window:
@@ -99,14 +107,22 @@ class Scale:
 
     @classmethod
     def fit(cls, windowed: NDArray[np.float64]) -> Scale:
-        """The scale of windowed scores (N, K) of successful rollouts.
+        """The scale of windowed scores (N, K) of successful rollouts; NaN is undefined.
 
         A score that hardly ever varies takes its spread from its size, so that it cannot
         divide by zero.
+
+        Raises:
+            CalibrationError: a score is nowhere defined.
         """
-        centre = np.median(windowed, axis=0)
-        spread = np.quantile(windowed, 0.95, axis=0) - centre
-        smallest = 1e-6 * np.maximum(np.abs(windowed).max(axis=0), 1e-6)
+        if np.isnan(windowed).all(axis=0).any():
+            raise CalibrationError(
+                "a score of the rule is undefined at every decision of the calibration rollouts, "
+                "which are too short for it: record longer ones, or leave it out of the rule"
+            )
+        centre = np.nanmedian(windowed, axis=0)
+        spread = np.nanquantile(windowed, 0.95, axis=0) - centre
+        smallest = 1e-6 * np.maximum(np.nanmax(np.abs(windowed), axis=0), 1e-6)
         return cls(centre=centre, spread=np.maximum(spread, smallest))
 
     def __call__(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,11 +131,19 @@ class Scale:
 
 
 def combine(rule: Rule, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rule's one number F z of scores on the common scale, (..., K) to (...)."""
+    """The rule's one number F z of scores on the common scale, (..., K) to (...).
+
+    A score that is undefined, NaN, has no say: `any` and `mean` go over the others, and `all`
+    cannot hold without it. Where the rule has nothing to say the number is −∞, which exceeds
+    no threshold.
+    """
+    undefined = np.isnan(scaled)
     if rule == "mean":
-        return np.asarray(scaled.mean(axis=-1))
+        count = (~undefined).sum(axis=-1)
+        total = np.where(undefined, 0.0, scaled).sum(axis=-1)
+        return np.where(count > 0, total / np.maximum(count, 1), -np.inf)
     extreme = np.min if rule == "all" else np.max
-    return np.asarray(extreme(scaled, axis=-1))
+    return np.asarray(extreme(np.where(undefined, -np.inf, scaled), axis=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +169,14 @@ class JointThreshold:
     def level(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
         """The combined normalised score: 0 where all scores are 0, 1 at the limit.
 
-        With one score it is the windowed score over its threshold. (..., K) to (...).
+        With one score it is the windowed score over its threshold. 0 where the rule has nothing
+        to say (see `combine`). (..., K) to (...).
         """
-        floor = combine(self.rule, self.scale(np.zeros_like(self.scale.centre)))
+        zero = np.where(np.isnan(windowed), np.nan, self.scale(np.zeros_like(self.scale.centre)))
         combined = combine(self.rule, self.scale(windowed))
-        return np.asarray((combined - floor) / (self.limit - floor))
+        silent = np.isneginf(combined)
+        floor = np.where(silent, 0.0, combine(self.rule, zero))
+        return np.where(silent, 0.0, (combined - floor) / (self.limit - floor))
 
 
 def joint_threshold(

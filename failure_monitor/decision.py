@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -35,6 +36,8 @@ class PolicyFormat:
             are compared.
         position_names: those of `action_names` that span the space in which sampled chunks
             are compared (leave out a gripper's effort); empty means all.
+        executed_actions: k, how many actions of a chunk are executed before the next decision;
+            None where nobody said.
     """
 
     embedding_size: int
@@ -43,6 +46,7 @@ class PolicyFormat:
     action_names: tuple[str, ...]
     action_kind: ActionKind = "position"
     position_names: tuple[str, ...] = ()
+    executed_actions: int | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.position_names if name not in self.action_names]
@@ -50,6 +54,11 @@ class PolicyFormat:
             raise InvalidDecisionError(
                 f"position dimensions {unknown} are not among the policy's actions "
                 f"{list(self.action_names)}: name some of these"
+            )
+        if self.executed_actions is not None and not 1 <= self.executed_actions <= self.horizon:
+            raise InvalidDecisionError(
+                f"{self.executed_actions} actions of a chunk cannot be executed, a chunk has "
+                f"{self.horizon}: give a number from 1 to {self.horizon}"
             )
 
     @property
@@ -91,6 +100,21 @@ class PolicyFormat:
                 f"{_count_not_finite(decision.chunks)} of the action chunks' values are NaN or "
                 "infinite: look at the policy's sampler"
             )
+        if decision.positions is not None:
+            self._check_positions(decision.positions)
+
+    def _check_positions(self, positions: NDArray[np.float32]) -> None:
+        if positions.shape != (len(self.position_indices),):
+            names = ", ".join(self.action_names[index] for index in self.position_indices)
+            raise InvalidDecisionError(
+                f"the measured positions have shape {positions.shape}, expected one number for "
+                f"each of {names}: name the actions that the positions belong to"
+            )
+        if not np.isfinite(positions).all():
+            raise InvalidDecisionError(
+                f"{_count_not_finite(positions)} of the measured positions are NaN or infinite: "
+                "look at the robot's state publisher"
+            )
 
 
 def _count_not_finite(values: NDArray[np.float32]) -> str:
@@ -105,11 +129,14 @@ class Decision:
         stamp: when the observation was made, in seconds.
         embedding: float32 (E,), the observation embedding.
         chunks: float32 (B, H, D), the sampled action chunks; the first is executed.
+        positions: float32 (P,), where the robot was measured to be, in the space and units of
+            the position actions; None where nobody measured.
     """
 
     stamp: float
     embedding: NDArray[np.float32]
     chunks: NDArray[np.float32]
+    positions: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +153,7 @@ class Rollout:
         source: where it came from.
         sha256: of what it was read from, as hexadecimal.
         calibration: whether its source sets it apart for calibration; None where it does not say.
+        positions: float32 (T, P), measured positions as in `Decision`; None where there are none.
     """
 
     name: str
@@ -137,14 +165,20 @@ class Rollout:
     source: str = ""
     sha256: str = ""
     calibration: bool | None = None
+    positions: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.stamps)
 
     def decisions(self) -> Iterator[Decision]:
         """The decisions, first to last."""
-        for stamp, embedding, chunks in zip(self.stamps, self.embeddings, self.chunks, strict=True):
-            yield Decision(float(stamp), embedding, chunks)
+        for index, stamp in enumerate(self.stamps):
+            yield Decision(
+                stamp=float(stamp),
+                embedding=self.embeddings[index],
+                chunks=self.chunks[index],
+                positions=None if self.positions is None else self.positions[index],
+            )
 
     def check(self, policy: PolicyFormat) -> None:
         """Refuse a rollout without decisions, or with one that is not of the policy's format.
@@ -170,8 +204,9 @@ class ScoreVerdict:
 
     Attributes:
         name: the score.
-        value: the score of this decision alone.
-        windowed: its mean over the window.
+        value: the score of this decision alone; NaN where it is undefined, as a score of two
+            decisions is at a rollout's first.
+        windowed: its mean over the decisions in the window that have one; NaN if none has.
         threshold: what `windowed` is compared with.
     """
 
@@ -181,8 +216,13 @@ class ScoreVerdict:
     threshold: float
 
     @property
+    def is_defined(self) -> bool:
+        """Whether the score has a say; if not, it is neither over nor below its threshold."""
+        return not math.isnan(self.windowed)
+
+    @property
     def normalised(self) -> float:
-        """Windowed score over threshold; above 1 is over."""
+        """Windowed score over threshold; above 1 is over, NaN is undefined."""
         return self.windowed / self.threshold
 
     @property
@@ -200,7 +240,8 @@ class Verdict:
         stamp: of its observation, in seconds.
         scores: one verdict per score of the rule.
         rule: how the scores combine.
-        level: the combined normalised score; the rule holds above 1.
+        level: the combined normalised score; the rule holds above 1. It is 0 where the rule
+            has nothing to say yet, since no score, or not each of `all`, is defined.
     """
 
     index: int
@@ -218,6 +259,9 @@ class Verdict:
     def reason(self) -> str:
         """The verdict in words."""
         parts = ", ".join(
-            f"{score.name} {score.normalised:.2f} of its threshold" for score in self.scores
+            f"{score.name} {score.normalised:.2f} of its threshold"
+            if score.is_defined
+            else f"{score.name} undefined so early in a rollout"
+            for score in self.scores
         )
         return f"{parts} (rule '{self.rule}' at {self.level:.2f})"

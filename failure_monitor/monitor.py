@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -50,7 +51,9 @@ class FailureMonitor:
     def start_rollout(self) -> None:
         """Forget the past: the next decision is a rollout's first."""
         self._index = 0
-        self._recent: deque[NDArray[np.float64]] = deque(maxlen=self._window)
+        self._recent: tuple[deque[float], ...] = tuple(
+            deque(maxlen=self._window) for _ in self._scores
+        )
         for score in self._scores:
             score.start_rollout()
 
@@ -58,14 +61,16 @@ class FailureMonitor:
         """Judge the next decision.
 
         Raises:
-            InvalidDecisionError: it is not of the policy's format, or a score came out as NaN or
-                infinite; the past stays as it was, and there is no verdict.
+            InvalidDecisionError: it is not of the policy's format, and leaves no trace; or a score
+                came out as NaN or infinite where it is defined. There is no verdict.
         """
         self._policy.check(decision)
-        values = np.array([score.update(decision) for score in self._scores])
+        values = [score.update(decision) for score in self._scores]
         self._check_scores(values)
-        self._recent.append(values)
-        windowed = np.mean(self._recent, axis=0)
+        for recent, value in zip(self._recent, values, strict=True):
+            if not math.isnan(value):
+                recent.append(value)
+        windowed = np.array([np.mean(recent) if recent else np.nan for recent in self._recent])
         verdict = Verdict(
             index=self._index,
             stamp=decision.stamp,
@@ -81,13 +86,14 @@ class FailureMonitor:
         self._index += 1
         return verdict
 
-    def _check_scores(self, values: NDArray[np.float64]) -> None:
-        if not np.isfinite(values).all():
-            names = [
-                score.name
-                for score, value in zip(self._scores, values, strict=True)
-                if not np.isfinite(value)
-            ]
+    def _check_scores(self, values: Sequence[float]) -> None:
+        names = [
+            score.name
+            for score, value in zip(self._scores, values, strict=True)
+            if not math.isfinite(value)
+            and not (math.isnan(value) and self._index < score.first_defined)
+        ]
+        if names:
             raise InvalidDecisionError(
                 f"the score {', '.join(names)} came out as NaN or infinite: the decision lies too "
                 "far from all that was calibrated on"
@@ -97,9 +103,28 @@ class FailureMonitor:
         """The combined normalised score at every decision of a whole rollout, (T,).
 
         The vectorised form of `update`; the past of `update` is left alone.
+
+        Raises:
+            InvalidDecisionError: a score came out as NaN or infinite where it is defined.
         """
-        windowed = np.stack(
-            [windowed_mean(score.over_rollout(rollout), self._window) for score in self._scores],
-            axis=-1,
-        )
-        return self._threshold.level(windowed)
+        return self._threshold.level(windowed_scores(self._scores, rollout, self._window))
+
+
+def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> NDArray[np.float64]:
+    """The windowed scores at every decision of a rollout, (T, K); NaN where undefined.
+
+    Raises:
+        InvalidDecisionError: a score came out as NaN or infinite where it is defined.
+    """
+    columns = []
+    for score in scores:
+        values = score.over_rollout(rollout)
+        wrong = ~np.isfinite(values)
+        wrong[: score.first_defined] &= np.isinf(values[: score.first_defined])
+        if wrong.any():
+            raise InvalidDecisionError(
+                f"{rollout.name}, decision {np.flatnonzero(wrong)[0]}: the score {score.name} came "
+                "out as NaN or infinite: the decision lies too far from all that was fitted on"
+            )
+        columns.append(windowed_mean(values, window))
+    return np.stack(columns, axis=-1)

@@ -64,14 +64,14 @@ def test_a_write_that_fails_leaves_the_old_bundle(bundle, folder, monkeypatch):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("name", ["bundle.yaml", "rnd_oe.distance.onnx", "arrays.npz"])
+@pytest.mark.parametrize("name", ["bundle.yaml", "rnd_oe.network.onnx", "arrays.npz"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(BundleError, match=f"lacks {name}"):
         load(folder)
 
 
-@pytest.mark.parametrize("name", ["rnd_oe.distance.onnx", "arrays.npz"])
+@pytest.mark.parametrize("name", ["rnd_oe.network.onnx", "arrays.npz"])
 def test_a_changed_file_is_named(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -162,10 +162,10 @@ def test_rollouts_of_another_policy_cannot_be_evaluated(calibrated, folder, tmp_
 
 def test_a_damaged_bundle_is_refused_by_the_name_of_its_file(calibrated, folder, tests, tmp_path):
     damaged = shutil.copytree(folder / "bundle", tmp_path / "bundle")
-    (damaged / "rnd_oe.distance.onnx").write_bytes(b"")
+    (damaged / "rnd_oe.network.onnx").write_bytes(b"")
     result = failure_monitor("evaluate", damaged, tests)
     assert result.returncode == 1
-    assert "rnd_oe.distance.onnx is not the file that was calibrated" in result.stderr
+    assert "rnd_oe.network.onnx is not the file that was calibrated" in result.stderr
 
 
 def test_help_does_not_wait_for_torch():

@@ -131,3 +131,36 @@ def test_a_constant_score_has_a_scale_all_the_same():
     scale = Scale.fit(np.full((10, 1), 3.0))
     assert scale.spread[0] > 0
     assert np.isfinite(scale(np.array([[3.0], [4.0]]))).all()
+
+
+@given(values=arrays(np.float64, 6, elements=finite), undefined=st.integers(0, 6))
+def test_what_is_undefined_is_no_part_of_a_window(values, undefined):
+    values[:undefined] = np.nan
+    means = windowed_mean(values, 3)
+    assert np.isnan(means[:undefined]).all()
+    np.testing.assert_array_equal(means[undefined:], windowed_mean(values[undefined:], 3))
+
+
+def test_an_undefined_score_has_no_say():
+    scaled = np.array([[1.0, 3.0, np.nan], [np.nan, np.nan, np.nan]])
+    assert combine("any", scaled).tolist() == [3.0, -math.inf]
+    assert combine("mean", scaled).tolist() == [2.0, -math.inf]
+    assert combine("all", scaled).tolist() == [-math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("rule", ["all", "any", "mean"])
+def test_the_level_is_over_exactly_where_the_rule_holds(rule):
+    scale = Scale(centre=np.array([1.0, 4.0]), spread=np.array([1.0, 2.0]))
+    threshold = JointThreshold(rule, scale, 0.5)
+    values = [0.0, 1.0, 2.0, 6.0, np.nan]
+    windowed = np.array([[one, other] for one in values for other in values])
+    level = threshold.level(windowed)
+    assert np.isfinite(level).all()
+    np.testing.assert_array_equal(level > 1, combine(rule, scale(windowed)) > 0.5)
+    assert threshold.level(np.array([0.0, np.nan])) == 0
+    assert threshold.level(np.array([np.nan, np.nan])) == 0
+
+
+def test_a_score_that_is_nowhere_defined_is_refused():
+    with pytest.raises(CalibrationError, match="undefined at every decision"):
+        Scale.fit(np.array([[1.0, np.nan], [2.0, np.nan]]))

@@ -85,6 +85,20 @@ def test_a_score_that_comes_out_as_nan_is_no_verdict(bundle, rollouts, monkeypat
         monitor.update(next(rollouts[0].decisions()))
 
 
+def test_measured_positions_must_be_those_of_the_position_actions(monitor, rollouts):
+    decision = next(rollouts[0].decisions())
+    with pytest.raises(InvalidDecisionError, match="expected one number for each of dx, dy"):
+        monitor.update(dataclasses.replace(decision, positions=np.zeros(3, np.float32)))
+    with pytest.raises(InvalidDecisionError, match="1 of 2 of the measured positions are NaN"):
+        monitor.update(dataclasses.replace(decision, positions=np.float32([0, np.nan])))
+
+
+@pytest.mark.parametrize("executed", [0, 6])
+def test_a_chunk_bounds_how_many_actions_are_executed(policy, executed):
+    with pytest.raises(InvalidDecisionError, match="give a number from 1 to 5"):
+        dataclasses.replace(policy, executed_actions=executed)
+
+
 def test_position_names_must_be_action_names():
     with pytest.raises(InvalidDecisionError, match=r"\['dz'\] are not among"):
         PolicyFormat(4, 2, 2, ("dx", "dy"), position_names=("dz",))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from failure_monitor.fitting.fit import fit_score
 from failure_monitor.fitting.onnx_export import ExportError, export_network
-from failure_monitor.fitting.random_network_distillation import fit_random_network_distillation
 from failure_monitor.scores.onnx_network import OnnxNetwork, OnnxNetworkError
 from failure_monitor.scores.random_network_distillation import RandomNetworkDistillation
 from failure_monitor.scores.score import ScoreUndefinedError
@@ -17,7 +17,7 @@ from failure_monitor.scores.score import ScoreUndefinedError
 
 @pytest.fixture(scope="module")
 def score(rollouts, policy):
-    return fit_random_network_distillation(rollouts, policy, seed=0)
+    return fit_score("rnd_oe", rollouts, policy, seed=0)
 
 
 def test_it_is_larger_far_away_than_on_fitting_data(score, rollouts):
@@ -36,8 +36,8 @@ def test_a_stored_score_is_the_same_score(score, rollouts):
 
 
 def test_the_same_seed_gives_the_same_model(score, rollouts, policy):
-    again = fit_random_network_distillation(rollouts, policy, seed=0)
-    other = fit_random_network_distillation(rollouts, policy, seed=1)
+    again = fit_score("rnd_oe", rollouts, policy, seed=0)
+    other = fit_score("rnd_oe", rollouts, policy, seed=1)
     assert again.state().models == score.state().models
     assert other.state().models != score.state().models
 
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_model(score, rollouts, policy):
 def test_a_feature_that_is_constant_when_fitting_cannot_explode(rollouts, policy):
     constant = np.float32([1, 1, 1, 1, 1, 0])
     fitting = [dataclasses.replace(r, embeddings=r.embeddings * constant) for r in rollouts]
-    score = fit_random_network_distillation(fitting, policy, seed=0)
+    score = fit_score("rnd_oe", fitting, policy, seed=0)
     moved = dataclasses.replace(
         fitting[0], embeddings=fitting[0].embeddings + np.float32([0, 0, 0, 0, 0, 1e-3])
     )
@@ -55,7 +55,7 @@ def test_a_feature_that_is_constant_when_fitting_cannot_explode(rollouts, policy
 def test_embeddings_that_never_change_are_refused(rollouts, policy):
     same = [dataclasses.replace(r, embeddings=np.ones_like(r.embeddings)) for r in rollouts]
     with pytest.raises(ScoreUndefinedError, match="the same at every decision"):
-        fit_random_network_distillation(same, policy, seed=0)
+        fit_score("rnd_oe", same, policy, seed=0)
 
 
 def test_an_export_that_computes_something_else_is_refused():

@@ -14,6 +14,7 @@ import pytest
 from bags import write_bag
 from synthetic import POLICY, synthetic_rollout
 
+from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
 from failure_monitor.sources.source import SourceError
@@ -82,6 +83,7 @@ def test_an_archive_gives_its_rollouts(tmp_path: Path) -> None:
     assert (policy.embedding_size, policy.chunk_shape) == (5, (3, 4, 2))
     assert (policy.action_names, policy.action_kind) == (("dx", "dy"), "delta")
     assert policy.position_names == ("dy",)
+    assert policy.executed_actions == 4
 
 
 def test_what_the_caller_says_of_actions_overrides_the_archive(tmp_path: Path) -> None:
@@ -115,6 +117,48 @@ def test_rollouts_survive_being_archived(tmp_path: Path) -> None:
         for name, value in vars(one).items():
             np.testing.assert_array_equal(getattr(other, name), value, err_msg=name)
     assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]
+
+
+def test_measured_positions_come_in_the_units_of_the_actions(tmp_path: Path) -> None:
+    path = write_arrays(
+        tmp_path / "task.npz",
+        ee_pos=np.full((DECISIONS, 2), 0.05),
+        meta_json=meta_json(position_dims=[0, 1], position_scale=0.01),
+    )
+    first, *_ = read_rollouts([path]).rollouts
+    assert first.positions is not None
+    np.testing.assert_allclose(first.positions, np.full((LENGTHS[0], 2), 5.0))
+    # Three measured numbers are not those of the one position action.
+    first, *_ = read_rollouts([write_arrays(tmp_path / "other.npz")]).rollouts
+    assert first.positions is None
+
+
+def test_measured_positions_and_executed_actions_survive_being_archived(tmp_path: Path) -> None:
+    rollout = synthetic_rollout(0)
+    positions = np.arange(2.0 * len(rollout), dtype=np.float32).reshape(-1, 2)
+    policy = replace(POLICY, executed_actions=3)
+    write_archive(
+        tmp_path / "set.npz", RolloutSet(policy, (replace(rollout, positions=positions),))
+    )
+    again = read_rollouts([tmp_path / "set.npz"])
+    assert again.policy == policy
+    np.testing.assert_array_equal(again.rollouts[0].positions, positions)
+
+
+@pytest.mark.parametrize("actions", [0, 2.5, "four"])
+def test_a_wrong_number_of_executed_actions_is_refused(tmp_path: Path, actions: Any) -> None:
+    path = write_arrays(
+        tmp_path / "task.npz",
+        stamp=np.arange(float(DECISIONS)),
+        meta_json=meta_json(exec_horizon=actions),
+    )
+    assert "'exec_horizon' in 'meta_json'" in refusal(path)
+
+
+def test_more_executed_actions_than_a_chunk_has_are_refused(tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "task.npz", meta_json=meta_json(exec_horizon=5))
+    with pytest.raises(InvalidDecisionError, match="a chunk has 4: give a number from 1 to 4"):
+        read_rollouts([path])
 
 
 def test_a_bag_is_the_same_rollout_after_it_was_archived(tmp_path: Path) -> None:

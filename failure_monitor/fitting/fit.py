@@ -4,26 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
+
+import numpy as np
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.fitting.random_network_distillation import fit_random_network_distillation
-from failure_monitor.scores.action_chunk_entropy import ActionChunkEntropy
+from failure_monitor.scores.network_score import NetworkScore
+from failure_monitor.scores.onnx_network import OnnxNetwork
+from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score
-
-Fit = Callable[[Sequence[Rollout], PolicyFormat, int], Score]
-
-
-def _fit_action_chunk_entropy(
-    rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int
-) -> Score:
-    return ActionChunkEntropy.fit(rollouts, policy)
-
-
-_FITS: dict[str, Fit] = {
-    "rnd_oe": fit_random_network_distillation,
-    "ace": _fit_action_chunk_entropy,
-}
+from failure_monitor.scores.standardisation import Standardisation
 
 
 def fit_score(name: str, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int) -> Score:
@@ -31,5 +22,29 @@ def fit_score(name: str, rollouts: Sequence[Rollout], policy: PolicyFormat, seed
 
     Raises:
         ScoreUndefinedError: the score means nothing for this policy or these rollouts.
+        UsageError: there is no such score.
     """
-    return _FITS[name](rollouts, policy, seed)
+    score = score_named(name)
+    if issubclass(score, NetworkScore):
+        return _train(score, rollouts, seed)
+    return score.fit(rollouts, policy, seed)
+
+
+def _train(score: type[NetworkScore], rollouts: Sequence[Rollout], seed: int) -> NetworkScore:
+    """Train a network on standardised inputs, and export it together with the standardisation."""
+    inputs = np.concatenate([score.inputs(rollout) for rollout in rollouts])
+    standardisation = Standardisation.fit(inputs, f"{score.name}: the {score.inputs_name}")
+    # Imported here, so that nothing waits for torch that does not need it.
+    import torch
+
+    from failure_monitor.fitting.onnx_export import export_network
+    from failure_monitor.fitting.standardise import Standardise
+
+    # The networks are small: a second thread would cost more than it brings.
+    torch.set_num_threads(1)
+    standardise = Standardise(standardisation)
+    examples = torch.from_numpy(inputs)
+    trainer = import_module(f"failure_monitor.fitting.{score.trained_by}")
+    network = trainer.train(standardise(examples), seed)
+    model = export_network(torch.nn.Sequential(standardise, network), examples[:8])
+    return score(OnnxNetwork(model, name=score.name))

@@ -1,21 +1,13 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of random network distillation on successful rollouts, and its export to ONNX."""
+"""Training of random network distillation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.fitting.onnx_export import export_network
-from failure_monitor.scores.onnx_network import OnnxNetwork
-from failure_monitor.scores.random_network_distillation import RandomNetworkDistillation
-from failure_monitor.scores.score import ScoreUndefinedError
+from failure_monitor.fitting.perceptron import perceptron
 
 # The published networks, E-1024-2048-4096-512, are made for embeddings of thousands of features.
 HIDDEN_SIZE = 256
@@ -25,76 +17,27 @@ BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-5
 
-CONSTANT_BELOW = 1e-4
-"""A feature with a smaller standard deviation is left out: divided by it, noise would explode."""
-CLIP = 10.0
-"""Standardised features are clipped to ±CLIP."""
-
-
-class Standardise(nn.Module):
-    """Drops features that are near constant, and scales the others to zero mean, unit variance."""
-
-    def __init__(self, embeddings: Tensor) -> None:
-        """Statistics of the fitting embeddings (N, E)."""
-        super().__init__()
-        deviation, mean = torch.std_mean(embeddings, dim=0)
-        self.register_buffer("varying", torch.nonzero(deviation >= CONSTANT_BELOW).squeeze(1))
-        self.register_buffer("mean", mean[self.varying])
-        self.register_buffer("deviation", deviation[self.varying])
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """(N, E) to (N, features that vary)."""
-        varying = torch.index_select(embeddings, 1, self.varying)
-        return torch.clamp((varying - self.mean) / self.deviation, -CLIP, CLIP)
-
 
 class Distance(nn.Module):
-    """‖f(e) − g(e)‖₂ of standardised embeddings."""
+    """‖f(x) − g(x)‖₂."""
 
-    def __init__(self, standardise: Standardise, predictor: nn.Module, target: nn.Module) -> None:
+    def __init__(self, predictor: nn.Module, target: nn.Module) -> None:
         super().__init__()
-        self.standardise, self.predictor, self.target = standardise, predictor, target
+        self.predictor, self.target = predictor, target
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """(N, E) to (N,)."""
-        features = self.standardise(embeddings)
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, F) to (N,)."""
         return torch.linalg.vector_norm(self.predictor(features) - self.target(features), dim=1)
 
 
-def fit_random_network_distillation(
-    rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int
-) -> RandomNetworkDistillation:
-    """Train f to match a random g on the rollouts' embeddings.
-
-    Raises:
-        ScoreUndefinedError: the embeddings never change.
-    """
+def train(features: Tensor, seed: int) -> Distance:
+    """Train f to match a random g on standardised features (N, F)."""
     generator = torch.Generator().manual_seed(seed)
-    embeddings = torch.from_numpy(np.concatenate([rollout.embeddings for rollout in rollouts]))
-    standardise = Standardise(embeddings)
-    features = standardise(embeddings)
-    if features.shape[1] == 0:
-        raise ScoreUndefinedError(
-            "rnd_oe: the embeddings are the same at every decision, so nothing can be learned "
-            "from them: check what the policy publishes on its embedding topic"
-        )
     sizes = [features.shape[1], HIDDEN_SIZE, HIDDEN_SIZE]
-    target = _perceptron([*sizes, OUTPUT_SIZE], generator)
-    predictor = _perceptron([*sizes, HIDDEN_SIZE, OUTPUT_SIZE], generator)
+    target = perceptron([*sizes, OUTPUT_SIZE], generator)
+    predictor = perceptron([*sizes, HIDDEN_SIZE, OUTPUT_SIZE], generator)
     _distil(predictor, target, features, generator)
-    model = export_network(Distance(standardise, predictor, target), embeddings[:8])
-    return RandomNetworkDistillation(OnnxNetwork(model, name=RandomNetworkDistillation.name))
-
-
-def _perceptron(sizes: Sequence[int], generator: torch.Generator) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        linear = nn.Linear(inputs, outputs)
-        # Orthogonal weights keep a random network's output as varied as its input.
-        nn.init.orthogonal_(linear.weight, gain=2**0.5, generator=generator)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return Distance(predictor, target)
 
 
 def _distil(

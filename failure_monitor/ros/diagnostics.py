@@ -55,9 +55,10 @@ def _verdict_values(verdict: Verdict) -> dict[str, str]:
         "level": f"{verdict.level:.4f}",
     }
     for score in verdict.scores:
-        values[score.name] = f"{score.windowed:.6g}"
+        values[score.name] = f"{score.windowed:.6g}" if score.is_defined else "undefined"
         values[f"{score.name}.threshold"] = f"{score.threshold:.6g}"
-        values[f"{score.name}.ratio"] = f"{score.normalised:.4f}"
+        if score.is_defined:
+            values[f"{score.name}.ratio"] = f"{score.normalised:.4f}"
     return values
 
 

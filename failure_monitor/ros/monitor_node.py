@@ -260,7 +260,8 @@ class MonitorNode(LifecycleNode):
         self._alarm.hear(verdict, judgement.received, time.monotonic())
         self._beat()
         for score in verdict.scores:
-            watch.normalised_publishers[score.name].publish(Float64(data=score.normalised))
+            if score.is_defined:
+                watch.normalised_publishers[score.name].publish(Float64(data=score.normalised))
         watch.normalised_publishers[RULE_LEVEL].publish(Float64(data=verdict.level))
 
     def _fail(self, reason: str) -> None:

@@ -17,14 +17,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Decision, PolicyFormat, Rollout
-from failure_monitor.scores.score import Score, ScoreState, ScoreUndefinedError
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.score import InstantScore, ScoreState, ScoreUndefinedError
 
 CELL_FACTOR = 0.03
 """The side of a grid cell as a share of a dimension's range over the fitting rollouts."""
 
 
-class ActionChunkEntropy(Score):
+class ActionChunkEntropy(InstantScore):
     """Entropy of the samples' positions, binned jointly over the position dimensions."""
 
     name = "ace"
@@ -55,7 +55,9 @@ class ActionChunkEntropy(Score):
         self._hash = np.random.default_rng(0).integers(1, 2**62, size=len(cell)) * 2 + 1
 
     @classmethod
-    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat) -> ActionChunkEntropy:
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> ActionChunkEntropy:
         """Span the grid over the positions in the fitting rollouts.
 
         Raises:
@@ -63,13 +65,13 @@ class ActionChunkEntropy(Score):
         """
         if policy.samples < 2:
             raise ScoreUndefinedError(
-                "ace: the policy publishes one action chunk per decision, and the entropy of one "
-                "sample is always 0: sample more chunks, or leave ace out of the rule"
+                f"{cls.name}: the policy publishes one action chunk per decision, and the entropy "
+                "of one sample is always 0: sample more chunks, or leave it out of the rule"
             )
         if all(np.ptp(rollout.chunks, axis=1).max() == 0 for rollout in rollouts):
             raise ScoreUndefinedError(
-                "ace: all sampled chunks of every decision are the same, so the policy is "
-                "deterministic and its entropy always 0: sample with noise, or leave ace out "
+                f"{cls.name}: all sampled chunks of every decision are the same, so the policy is "
+                "deterministic and its entropy always 0: sample with noise, or leave it out "
                 "of the rule"
             )
         indices = np.array(policy.position_indices, dtype=np.int64)
@@ -89,31 +91,15 @@ class ActionChunkEntropy(Score):
         span[span == 0] = span.max()
         return cls(anchor=low, cell=CELL_FACTOR * span, indices=indices, integrate=integrate)
 
-    def update(self, decision: Decision) -> float:
-        """The mean entropy over the chunk's steps, in bits."""
-        return float(self._entropy(decision.chunks[np.newaxis])[0])
-
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """The mean entropy over the chunk's steps at every decision, (T,), in bits."""
-        return self._entropy(rollout.chunks)
-
-    def _entropy(self, chunks: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(T, B, H, D) to (T,)."""
-        decisions, samples, horizon, _ = chunks.shape
-        positions = _positions(chunks, self._indices, self._integrate)
+        positions = _positions(rollout.chunks, self._indices, self._integrate)
         cells = np.floor((positions - self._anchor) / self._cell).clip(-(2.0**53), 2.0**53)
-        cells = cells.astype(np.int64) @ self._hash
-        cells = np.sort(cells.transpose(0, 2, 1).reshape(-1, samples), axis=1)
-        is_first = np.empty(cells.shape, dtype=bool)
-        is_first[:, 0] = True
-        np.not_equal(cells[:, 1:], cells[:, :-1], out=is_first[:, 1:])
-        starts = np.flatnonzero(is_first)
-        counts = np.diff(starts, append=cells.size)
-        surplus = np.bincount(
-            starts // samples, weights=counts * np.log2(counts), minlength=decisions * horizon
-        )
-        entropy: NDArray[np.float64] = np.log2(samples) - surplus / samples
-        return np.asarray(entropy.reshape(decisions, horizon).mean(axis=1))
+        return self._entropy(cells.astype(np.int64))
+
+    def _entropy(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of the joint cells of all dimensions, (T, B, H, P) to (T,)."""
+        return mean_entropy(cells @ self._hash)
 
     def state(self) -> ScoreState:
         """The grid."""
@@ -131,6 +117,22 @@ class ActionChunkEntropy(Score):
             indices=state.arrays["indices"].astype(np.int64),
             integrate=bool(state.parameters["integrate"]),
         )
+
+
+def mean_entropy(cells: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The entropy over B samples' cells, averaged over steps: (T, B, H) to (T,), in bits."""
+    decisions, samples, steps = cells.shape
+    cells = np.sort(cells.transpose(0, 2, 1).reshape(-1, samples), axis=1)
+    is_first = np.empty(cells.shape, dtype=bool)
+    is_first[:, 0] = True
+    np.not_equal(cells[:, 1:], cells[:, :-1], out=is_first[:, 1:])
+    starts = np.flatnonzero(is_first)
+    counts = np.diff(starts, append=cells.size)
+    surplus = np.bincount(
+        starts // samples, weights=counts * np.log2(counts), minlength=decisions * steps
+    )
+    entropy: NDArray[np.float64] = np.log2(samples) - surplus / samples
+    return np.asarray(entropy.reshape(decisions, steps).mean(axis=1))
 
 
 def _positions(

@@ -16,33 +16,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Decision, Rollout
-from failure_monitor.scores.onnx_network import OnnxNetwork
-from failure_monitor.scores.score import Score, ScoreState
+from failure_monitor.decision import Rollout
+from failure_monitor.scores.network_score import NetworkScore
 
 
-class RandomNetworkDistillation(Score):
+class RandomNetworkDistillation(NetworkScore):
     """The distance between the trained and the random network's output."""
 
     name = "rnd_oe"
+    trained_by = "random_network_distillation"
+    inputs_name = "embeddings"
 
-    def __init__(self, network: OnnxNetwork) -> None:
-        """A graph from embeddings (N, E) to distances (N,)."""
-        self._network = network
-
-    def update(self, decision: Decision) -> float:
-        """The distance for the decision's embedding."""
-        return float(self._network(decision.embedding[np.newaxis])[0])
-
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The distance at every decision, (T,)."""
-        return self._network(rollout.embeddings).astype(np.float64)
-
-    def state(self) -> ScoreState:
-        """The graph."""
-        return ScoreState(models={"distance": self._network.model})
-
-    @classmethod
-    def from_state(cls, state: ScoreState) -> RandomNetworkDistillation:
-        """The score with a stored graph."""
-        return cls(OnnxNetwork(state.models["distance"], name=cls.name))
+    @staticmethod
+    def inputs(rollout: Rollout) -> NDArray[np.float32]:
+        """The embeddings, (T, E)."""
+        return rollout.embeddings

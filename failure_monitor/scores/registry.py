@@ -6,11 +6,17 @@ from __future__ import annotations
 
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.action_chunk_entropy import ActionChunkEntropy
+from failure_monitor.scores.action_network_distillation import ActionNetworkDistillation
 from failure_monitor.scores.random_network_distillation import RandomNetworkDistillation
 from failure_monitor.scores.score import Score
 
 SCORES: dict[str, type[Score]] = {
-    score.name: score for score in (RandomNetworkDistillation, ActionChunkEntropy)
+    score.name: score
+    for score in (
+        ActionChunkEntropy,
+        ActionNetworkDistillation,
+        RandomNetworkDistillation,
+    )
 }
 
 

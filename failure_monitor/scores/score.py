@@ -1,17 +1,18 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every score offers."""
+"""What every score offers, and the three kinds of them: by how much of the past they look at."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Decision, Rollout
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 
 
@@ -38,12 +39,27 @@ class Score(ABC):
     """A number per decision, larger is worse, from one rollout's past only.
 
     `update` is the streaming form and `over_rollout` the vectorised one; they agree.
+
+    Attributes:
+        name: of the score, in commands, bundles and messages.
+        first_defined: the number of the first decision of a rollout that has the score; both
+            forms give NaN before it, and a finite number from it on.
     """
 
     name: ClassVar[str]
+    first_defined: ClassVar[int] = 0
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Score:
+        """Fit the score on successful rollouts. A `NetworkScore` is trained in `fitting` instead.
+
+        Raises:
+            ScoreUndefinedError: the score means nothing for this policy or these rollouts.
+        """
+        raise NotImplementedError(f"{cls.name} is trained by failure_monitor.fitting.fit")
 
     def start_rollout(self) -> None:  # noqa: B027
-        """Forget the past: the next decision is a rollout's first. Most scores have no past."""
+        """Forget the past: the next decision is a rollout's first. Many scores have no past."""
 
     @abstractmethod
     def update(self, decision: Decision) -> float:
@@ -61,3 +77,71 @@ class Score(ABC):
     @abstractmethod
     def from_state(cls, state: ScoreState) -> Score:
         """The score that `state` describes."""
+
+
+class InstantScore(Score):
+    """A score of a decision alone: `over_rollout` is all that it must define."""
+
+    def update(self, decision: Decision) -> float:
+        """The score of the decision."""
+        return float(self.over_rollout(_in_a_row(decision))[0])
+
+
+class TransitionScore(Score):
+    """A score of a decision and the one before it: undefined at a rollout's first."""
+
+    first_defined = 1
+    _previous: Decision | None = None
+
+    def start_rollout(self) -> None:
+        """Forget the decision before."""
+        self._previous = None
+
+    def update(self, decision: Decision) -> float:
+        """The score of the step from the decision before; NaN where there is none."""
+        previous, self._previous = self._previous, decision
+        if previous is None:
+            return np.nan
+        return float(self.over_transitions(_in_a_row(previous, decision))[0])
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """NaN, and the score of every step from one decision to the next; (T,)."""
+        return np.concatenate([[np.nan], self.over_transitions(rollout)])
+
+    @abstractmethod
+    def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The score of every step from one decision to the next, (T − 1,)."""
+
+
+class TimedScore(Score):
+    """A score of a decision and of its number in the rollout."""
+
+    _number: int = 0
+
+    def start_rollout(self) -> None:
+        """Count from 0."""
+        self._number = 0
+
+    def update(self, decision: Decision) -> float:
+        """The score of the next decision."""
+        number, self._number = self._number, self._number + 1
+        return float(self.at(_in_a_row(decision), np.array([number]))[0])
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The score of every decision, (T,)."""
+        return self.at(rollout, np.arange(len(rollout)))
+
+    @abstractmethod
+    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The scores of decisions, given their numbers (T,) in the rollout; (T,)."""
+
+
+def _in_a_row(*decisions: Decision) -> Rollout:
+    positions = [d.positions for d in decisions if d.positions is not None]
+    return Rollout(
+        name="the running rollout",
+        stamps=np.array([decision.stamp for decision in decisions]),
+        embeddings=np.stack([decision.embedding for decision in decisions]),
+        chunks=np.stack([decision.chunks for decision in decisions]),
+        positions=np.stack(positions) if len(positions) == len(decisions) else None,
+    )

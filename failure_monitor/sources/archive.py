@@ -13,9 +13,12 @@ N decisions, M rollouts; B, H, D and E as everywhere.
     meta_json        ()            str: action_names, action_kind, position_dims, and, for
                                    env_step, decision_dt_s and exec_horizon
 
+exec_horizon is how many actions of a chunk were executed before the next decision.
+
 May be there: is_calibration (M,) bool; subtype (M,) str, the group; success_known and
-calibration_known (M,) bool, false where the former say nothing; name, source, sha256 (M,) str.
-Other arrays are not read.
+calibration_known (M,) bool, false where the former say nothing; name, source, sha256 (M,) str;
+ee_pos (N, P) float, the measured positions that belong to position_dims, position_scale times
+as large as the actions' (meta_json; 1 if it does not say). Other arrays are not read.
 """
 
 from __future__ import annotations
@@ -142,6 +145,8 @@ def _read(path: Path, arrays: _Arrays) -> SourceContents:
     names = arrays.take_or(untold, "name", TEXTS)
     origins = arrays.take_or(untold, "source", TEXTS)
     hashes = arrays.take_or(untold, "sha256", TEXTS)
+    action_names = meta.action_names(chunks.shape[-1])
+    positions = _positions(arrays, meta, decisions, action_names)
     rollouts = tuple(
         Rollout(
             name=str(names[index]) or f"{path.stem}/{index:03d}",
@@ -153,12 +158,16 @@ def _read(path: Path, arrays: _Arrays) -> SourceContents:
             source=str(origins[index]) or str(path),
             sha256=str(hashes[index]) or _content_sha256(stamps, embeddings, chunks, part),
             calibration=calibration[index],
+            positions=None if positions is None else positions[part],
         )
         for index, part in enumerate(slices)
     )
-    action_names = meta.action_names(chunks.shape[-1])
     return SourceContents(
-        rollouts, action_names, meta.action_kind(), meta.position_names(action_names)
+        rollouts,
+        action_names,
+        meta.action_kind(),
+        meta.position_names(action_names),
+        meta.executed_actions(),
     )
 
 
@@ -167,6 +176,18 @@ def _stamps(arrays: _Arrays, meta: _Meta, decisions: int) -> NDArray[np.float64]
         return arrays.take("stamp", FLOATS, (decisions,)).astype(np.float64)
     steps = arrays.take("env_step", WHOLE_NUMBERS, (decisions,))
     return np.asarray(steps * meta.control_step_seconds(), dtype=np.float64)
+
+
+def _positions(
+    arrays: _Arrays, meta: _Meta, decisions: int, action_names: tuple[str, ...]
+) -> NDArray[np.float32] | None:
+    """Measured positions in the units of the actions; None if they are not those of the actions."""
+    if "ee_pos" not in arrays:
+        return None
+    positions = arrays.take("ee_pos", FLOATS, (decisions, "P"))
+    if positions.shape[1] != len(meta.position_names(action_names) or action_names):
+        return None
+    return (positions / meta.position_scale()).astype(np.float32)
 
 
 def _slices(arrays: _Arrays, decisions: int) -> list[slice]:
@@ -242,13 +263,23 @@ class _Meta:
         return tuple(action_names[index] for index in indices)
 
     def control_step_seconds(self) -> float:
-        decision, steps = (self._positive(key) for key in ("decision_dt_s", "exec_horizon"))
-        return decision / steps
+        why = "since there is no array 'stamp'"
+        return self._positive("decision_dt_s", why) / self._positive("exec_horizon", why)
 
-    def _positive(self, key: str) -> float:
+    def executed_actions(self) -> int | None:
+        actions = self._content.get("exec_horizon")
+        if actions is not None and (not isinstance(actions, int) or actions < 1):
+            raise self._wrong("exec_horizon", actions, "a whole positive number")
+        return actions
+
+    def position_scale(self) -> float:
+        scale = self._content.get("position_scale")
+        return 1.0 if scale is None else self._positive("position_scale", "to divide 'ee_pos' by")
+
+    def _positive(self, key: str, why: str) -> float:
         value = self._content.get(key)
         if not isinstance(value, (int, float)) or not value > 0:
-            raise self._wrong(key, value, "a positive number, since there is no array 'stamp'")
+            raise self._wrong(key, value, f"a positive number, {why}")
         return float(value)
 
     def _wrong(self, key: str, value: object, expected: str) -> SourceError:
@@ -286,7 +317,10 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         "action_names": policy.action_names,
         "action_kind": policy.action_kind,
         "position_dims": [policy.action_names.index(name) for name in policy.position_names],
+        "exec_horizon": policy.executed_actions,
     }
+    positions = [rollout.positions for rollout in rollouts if rollout.positions is not None]
+    measured = {"ee_pos": np.concatenate(positions)} if len(positions) == len(rollouts) else {}
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
         "obs_embedding": np.concatenate([rollout.embeddings for rollout in rollouts]),
@@ -302,4 +336,5 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         "source": np.array([rollout.source for rollout in rollouts]),
         "sha256": np.array([rollout.sha256 for rollout in rollouts]),
         "meta_json": np.array(json.dumps(meta)),
+        **measured,
     }

@@ -43,6 +43,7 @@ def read_rollouts(
     *,
     action_kind: ActionKind | None = None,
     position_names: Sequence[str] | None = None,
+    executed_actions: int | None = None,
 ) -> RolloutSet:
     """Read every rollout of the sources.
 
@@ -51,12 +52,15 @@ def read_rollouts(
         topics: under which names bags hold what is needed; the defaults of `Topics` if None.
         action_kind: what an action means; if None, what the sources say, else `position`.
         position_names: the actions that span positions; if None, what the sources say, else all.
+        executed_actions: how many actions of a chunk are executed before the next decision; if
+            None, what the sources say.
 
     Raises:
         SourceError: a source is missing, damaged or unknown, holds no rollouts, holds a rollout
             twice, or rollouts differ in their format.
         PointCloudError: a bag's message is no embedding or no batch of action chunks.
-        InvalidDecisionError: a position name is not among the action names.
+        InvalidDecisionError: a position name is not among the action names, or more actions are
+            executed than a chunk has.
     """
     topics = topics or Topics()
     contents = [
@@ -76,8 +80,15 @@ def read_rollouts(
         position_names = _agreed(
             "position names", [(h.rollouts, h.position_names) for h in contents]
         )
+    if executed_actions is None:
+        executed_actions = _agreed(
+            "number of executed actions", [(h.rollouts, h.executed_actions) for h in contents]
+        )
     policy = replace(
-        shared, action_kind=action_kind or "position", position_names=tuple(position_names or ())
+        shared,
+        action_kind=action_kind or "position",
+        position_names=tuple(position_names or ()),
+        executed_actions=executed_actions,
     )
     return RolloutSet(policy, rollouts)
 

@@ -42,12 +42,15 @@ class SourceContents:
         action_names: the names of the D action dimensions, in order.
         action_kind: what an action means; None where the source does not say.
         position_names: the actions that span positions; None where the source does not say.
+        executed_actions: how many actions of a chunk are executed before the next decision;
+            None where the source does not say.
     """
 
     rollouts: tuple[Rollout, ...]
     action_names: tuple[str, ...]
     action_kind: ActionKind | None = None
     position_names: tuple[str, ...] | None = None
+    executed_actions: int | None = None
 
 
 class SourceKind(Protocol):
