@@ -72,7 +72,7 @@ $(STAMP): setup.py Makefile
 	fi
 	@echo "setting up $(VENV) ($(FLAVOUR)): takes minutes the first time"
 	@$(PYTHON) -m venv $(if $(OTHER_STAMPS),--clear) $(if $(SOURCED),--system-site-packages) $(VENV)
-	@$(BIN)/pip install --quiet --upgrade 'pip>=24'  # older ones search for hours on Python 3.10
+	@$(BIN)/pip install --quiet --upgrade 'pip>=24'  # older ones lose themselves on Python 3.10
 	@$(BIN)/pip install --quiet 'setuptools<80' wheel '$(TORCH)'
 	@$(BIN)/pip install --quiet --editable '.[test]' $(if $(SOURCED),,$(ROS_WHEELS))
 	@touch $@
