@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts from wherever they are kept: rosbag2 folders, folders of these, archives."""
+"""Rollouts from wherever they are kept: bags, archives, FIPER folders, and folders of these."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.sources.archive import Archive
+from failure_monitor.sources.fiper import FiperFolder
 from failure_monitor.sources.rosbag import BagFolder
 from failure_monitor.sources.source import SourceContents, SourceError, SourceKind, Topics
 
@@ -19,6 +20,7 @@ __all__ = ["RolloutSet", "SourceError", "Topics", "read_rollouts"]
 SOURCE_KINDS: Mapping[str, SourceKind] = {
     "rosbag2 folder": BagFolder(),
     "rollout archive (.npz)": Archive(),
+    "FIPER rollout folder": FiperFolder(),
 }
 
 Stated = TypeVar("Stated")
@@ -48,7 +50,7 @@ def read_rollouts(
     """Read every rollout of the sources.
 
     Args:
-        paths: rosbag2 folders, archives, or folders of these, which are read by name.
+        paths: rosbag2 folders, archives, FIPER folders, or folders of these, read by name.
         topics: under which names bags hold what is needed; the defaults of `Topics` if None.
         action_kind: what an action means; if None, what the sources say, else `position`.
         position_names: the actions that span positions; if None, what the sources say, else all.
