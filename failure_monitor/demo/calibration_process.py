@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from failure_monitor.demo.interrupts import uninterrupted
 from failure_monitor.errors import FailureMonitorError
 
 POSITION_NAMES = "dx,dy,dz"
@@ -59,9 +60,9 @@ class CalibrationProcess:
         """
         results, _ = self._process.communicate()
         if self._process.returncode != 0:
-            raise FailureMonitorError(
-                f"the calibration failed: {self._log.read_text().strip()} (in {self._log})"
-            )
+            said = self._log.read_text().split("failure-monitor: ")[-1].strip().splitlines()
+            why = said[-1] if said else "it said nothing"
+            raise FailureMonitorError(f"the calibration failed: {why} (see {self._log})")
         return results
 
     def stop(self) -> None:
@@ -74,8 +75,11 @@ class CalibrationProcess:
 @contextmanager
 def calibration(arguments: Sequence[str], log: Path) -> Iterator[CalibrationProcess]:
     """Start a calibration; it ends with the context, done or not."""
-    process = CalibrationProcess(arguments, log)
+    process = None
     try:
+        with uninterrupted():
+            process = CalibrationProcess(arguments, log)
         yield process
     finally:
-        process.stop()
+        if process is not None:
+            process.stop()

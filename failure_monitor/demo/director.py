@@ -10,7 +10,6 @@ exit code is 0 only if the demo showed what it promises.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from rclpy.utilities import remove_ros_args
 from rich.console import Console
 
 from failure_monitor.demo.calibration_process import calibrate_arguments, calibration
+from failure_monitor.demo.interrupts import unwind_on_signals
 from failure_monitor.demo.live_table import LineView, LiveState, TableView, View
 from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.observer import Observer
@@ -227,14 +227,9 @@ def _complain(sentence: str) -> None:
     progress.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    # Both ends, Ctrl-C and `kill`, unwind the same way and end the nodes.
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the demo."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    unwind_on_signals()
     # `ros2 launch` appends ROS arguments, which are for rclpy.
     app(args=remove_ros_args(sys.argv)[1:])
 

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.signals import SignalHandlerOptions
 
+from failure_monitor.demo.interrupts import uninterrupted
 from failure_monitor.demo.monitor_client import MonitorClient
 from failure_monitor.demo.node_processes import NodeProcesses, private_domain
 from failure_monitor.demo.observer import Observer
@@ -162,7 +163,8 @@ def open_rig(
     os.environ.update(domain)
     with log.open("w") as output, NodeProcesses(domain, output) as nodes:
         if spawn:
-            _start_nodes(nodes, task, halt)
+            with uninterrupted():
+                _start_nodes(nodes, task, halt)
         # Python's own signal handlers: an interrupt must unwind to here and end the nodes.
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("demo_director")

@@ -17,8 +17,8 @@ NOTHING = "–"
 def summary_table(summaries: Sequence[RolloutSummary]) -> Table:
     """One row per rollout."""
     table = Table(title="What came of the rollouts", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("rollout")
-    table.add_column("perturbation")
+    table.add_column("rollout", no_wrap=True)
+    table.add_column("perturbation", no_wrap=True)
     table.add_column("outcome")
     table.add_column("alarm at", justify="right")
     table.add_column("after the\nperturbation", justify="right")
