@@ -10,17 +10,21 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor import __version__, bundle
 from failure_monitor.conformal import RULES, Rule
 from failure_monitor.decision import ACTION_KINDS, ActionKind
 from failure_monitor.errors import FailureMonitorError, UsageError
+
+if TYPE_CHECKING:
+    from failure_monitor.sources.rollouts import RolloutSet
 
 Arguments = ParamSpec("Arguments")
 
@@ -37,10 +41,23 @@ FIPER_SCORES = ("rnd_oe", "ace")
 """What the rule `fiper` means: all of these."""
 
 Sources = Annotated[
-    list[Path], typer.Argument(help="rosbag2 folders, folders of these, or rollout archives (.npz)")
+    list[Path],
+    typer.Argument(
+        help="rosbag2 folders, rollout archives (.npz), FIPER rollout folders, or folders of these"
+    ),
 ]
 EmbeddingTopic = Annotated[str, typer.Option(help="the topic of the policy's embeddings in bags")]
 ChunksTopic = Annotated[str, typer.Option(help="the topic of its sampled action chunks in bags")]
+StatedActionKind = Annotated[
+    str, typer.Option(help=f"what an action means: {', '.join(ACTION_KINDS)}; for bags")
+]
+StatedPositionNames = Annotated[
+    str, typer.Option(help="comma-separated actions that span positions; for bags; default: all")
+]
+StatedExecutedActions = Annotated[
+    int | None,
+    typer.Option(min=1, help="actions of a chunk executed before the next decision; for bags"),
+]
 SuccessTopic = Annotated[str, typer.Option(help="the topic of a rollout's outcome (Bool) in bags")]
 
 
@@ -95,17 +112,9 @@ def calibrate(
         int, typer.Option(min=1, help="over how many decisions a score is averaged")
     ] = 5,
     folds: Annotated[int, typer.Option(min=2, help="parts for cross-fitting by rollout")] = 5,
-    action_kind: Annotated[
-        str, typer.Option(help=f"what an action means: {', '.join(ACTION_KINDS)}; for bags")
-    ] = "",
-    position_names: Annotated[
-        str,
-        typer.Option(help="comma-separated actions that span positions; for bags; default: all"),
-    ] = "",
-    executed_actions: Annotated[
-        int | None,
-        typer.Option(min=1, help="actions of a chunk executed before the next decision; for bags"),
-    ] = None,
+    action_kind: StatedActionKind = "",
+    position_names: StatedPositionNames = "",
+    executed_actions: StatedExecutedActions = None,
     embedding_topic: EmbeddingTopic = "/policy/embedding",
     action_chunks_topic: ChunksTopic = "/policy/action_chunks",
     success_topic: SuccessTopic = "/rollout/success",
@@ -177,6 +186,43 @@ def evaluate(
         output.print(table)
 
 
+@app.command()
+@plain_errors
+def archive(
+    sources: Sources,
+    output_file: Annotated[
+        Path, typer.Option("--output", help="the archive to write, an .npz file")
+    ],
+    action_kind: StatedActionKind = "",
+    position_names: StatedPositionNames = "",
+    executed_actions: StatedExecutedActions = None,
+    embedding_topic: EmbeddingTopic = "/policy/embedding",
+    action_chunks_topic: ChunksTopic = "/policy/action_chunks",
+    success_topic: SuccessTopic = "/rollout/success",
+) -> None:
+    """Put the rollouts of bags or FIPER folders into one file, a rollout archive."""
+    from failure_monitor.sources.archive import write_archive
+    from failure_monitor.sources.rollouts import read_rollouts
+    from failure_monitor.sources.source import Topics
+
+    if output_file.suffix != ".npz" or not output_file.parent.is_dir():
+        raise UsageError(
+            f"{output_file} cannot become an archive: name a file that ends in .npz, in a folder "
+            "that exists"
+        )
+    rollout_set = read_rollouts(
+        sources,
+        Topics(embedding_topic, action_chunks_topic, success_topic),
+        action_kind=_action_kind(action_kind),
+        position_names=_names(position_names) or None,
+        executed_actions=executed_actions,
+    )
+    write_archive(output_file, rollout_set)
+    output.print(_contents(rollout_set))
+    size = output_file.stat().st_size
+    output.print(f"wrote {output_file}, {size} bytes", soft_wrap=True, markup=False)
+
+
 @app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
@@ -214,6 +260,29 @@ def _action_kind(text: str) -> ActionKind | None:
     if text:
         raise UsageError(f"there is no action kind '{text}': choose {', '.join(ACTION_KINDS)}")
     return None
+
+
+def _contents(rollout_set: RolloutSet) -> Table:
+    policy, rollouts = rollout_set.policy, rollout_set.rollouts
+    outcomes = [rollout.success for rollout in rollouts]
+    table = Table(title="What this archive holds", show_header=False, title_justify="left")
+    table.add_row(
+        "rollouts",
+        f"{len(rollouts)}: {outcomes.count(True)} succeeded, {outcomes.count(False)} failed, "
+        f"{outcomes.count(None)} without an outcome",
+    )
+    table.add_row("decisions", str(sum(len(rollout) for rollout in rollouts)))
+    table.add_row("embeddings", f"{policy.embedding_size} numbers")
+    table.add_row(
+        "action chunks", "{} samples of {} actions with {} dimensions".format(*policy.chunk_shape)
+    )
+    positions = ", ".join(policy.action_names[index] for index in policy.position_indices)
+    table.add_row("an action is", escape(f"a {policy.action_kind}; {positions} span positions"))
+    executed = policy.executed_actions
+    table.add_row(
+        "executed", "nobody said" if executed is None else f"{executed} actions of a chunk"
+    )
+    return table
 
 
 def _promise(calibrated: bundle.Bundle) -> Table:

@@ -7,15 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder
+from fiper_episodes import write_folder
 from synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import load
 from failure_monitor.decision import Rollout
+from failure_monitor.sources.rollouts import read_rollouts
 
 
 def write(path: Path, rollout: Rollout, *, success: bool = True) -> None:
@@ -166,6 +169,82 @@ def test_a_damaged_bundle_is_refused_by_the_name_of_its_file(calibrated, folder,
     result = failure_monitor("evaluate", damaged, tests)
     assert result.returncode == 1
     assert "rnd_oe.network.onnx is not the file that was calibrated" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def archived(folder, successes):
+    return failure_monitor(
+        "archive",
+        successes,
+        *("--output", folder / "successes.npz"),
+        *("--action-kind", "delta", "--position-names", "dx,dy", "--executed-actions", "2"),
+    )
+
+
+def test_archive_says_what_it_wrote(archived, folder):
+    assert archived.returncode == 0, archived.stderr
+    assert "10: 10 succeeded, 0 failed, 0 without an outcome" in archived.stdout
+    assert "120" in archived.stdout
+    assert "a delta; dx, dy span positions" in archived.stdout
+    assert "2 actions of a chunk" in archived.stdout
+    size = (folder / "successes.npz").stat().st_size
+    assert f"wrote {folder / 'successes.npz'}, {size} bytes" in archived.stdout
+
+
+def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated, archived, folder):
+    result = failure_monitor(
+        "calibrate",
+        folder / "successes.npz",
+        *("--output", folder / "bundle_of_archive"),
+        *("--rule", "any", "--window", "2", "--folds", "5", "--jobs", "1"),
+    )
+    assert result.returncode == 0, result.stderr
+    ours, theirs = load(folder / "bundle_of_archive"), load(folder / "bundle")
+    assert [score.threshold for score in ours.description.scores] == [
+        score.threshold for score in theirs.description.scores
+    ]
+    assert [rollout.sha256 for rollout in ours.calibration] == [
+        rollout.sha256 for rollout in theirs.calibration
+    ]
+    assert ours.policy == replace(theirs.policy, executed_actions=2)
+
+
+def test_an_archive_of_bags_evaluates_as_the_bags_do(calibrated, folder, tests, tmp_path):
+    archived = failure_monitor("archive", tests, "--output", tmp_path / "tests.npz")
+    assert "6: 3 succeeded, 3 failed, 0 without an outcome" in archived.stdout
+    results = []
+    for name, source in (("bags", tests), ("archive", tmp_path / "tests.npz")):
+        json_file = tmp_path / f"{name}.json"
+        result = failure_monitor("evaluate", folder / "bundle", source, "--json", json_file)
+        assert result.returncode == 0, result.stderr
+        results.append(json.loads(json_file.read_text()))
+    assert results[0] == results[1]
+
+
+def test_a_fiper_folder_becomes_an_archive(tmp_path):
+    fiper_folder = write_folder(tmp_path / "rollouts")
+    result = failure_monitor("archive", fiper_folder, "--output", tmp_path / "set.npz")
+    assert result.returncode == 0, result.stderr
+    assert "3: 2 succeeded, 1 failed, 0 without an outcome" in result.stdout
+    assert "1 of the 2 episodes in calibration/ failed" in " ".join(result.stderr.split())
+    archived = read_rollouts([tmp_path / "set.npz"])
+    assert archived.policy == read_rollouts([fiper_folder]).policy
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "sentence"),
+    [
+        ("set.zip", 2, "name a file that ends in .npz"),
+        ("nowhere/set.npz", 2, "in a folder that exists"),
+        ("set.npz", 1, "nowhere does not exist"),
+    ],
+)
+def test_archive_refuses_in_one_sentence_and_writes_nothing(tmp_path, output, code, sentence):
+    result = failure_monitor("archive", tmp_path / "nowhere", "--output", tmp_path / output)
+    assert result.returncode == code
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_does_not_wait_for_torch():
