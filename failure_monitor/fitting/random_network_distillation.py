@@ -12,7 +12,7 @@ from failure_monitor.fitting.perceptron import perceptron
 # The published networks, E-1024-2048-4096-512, are made for embeddings of thousands of features.
 HIDDEN_SIZE = 256
 OUTPUT_SIZE = 128
-EPOCHS = 120
+EPOCHS = 40
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-5

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.score import InstantScore, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.sampled_chunks import require_differing_samples
+from failure_monitor.scores.score import InstantScore, ScoreState
 
 CELL_FACTOR = 0.03
 """The side of a grid cell as a share of a dimension's range over the fitting rollouts."""
@@ -63,17 +64,7 @@ class ActionChunkEntropy(InstantScore):
         Raises:
             ScoreUndefinedError: one sample per decision, or samples that never differ.
         """
-        if policy.samples < 2:
-            raise ScoreUndefinedError(
-                f"{cls.name}: the policy publishes one action chunk per decision, and the entropy "
-                "of one sample is always 0: sample more chunks, or leave it out of the rule"
-            )
-        if all(np.ptp(rollout.chunks, axis=1).max() == 0 for rollout in rollouts):
-            raise ScoreUndefinedError(
-                f"{cls.name}: all sampled chunks of every decision are the same, so the policy is "
-                "deterministic and its entropy always 0: sample with noise, or leave it out "
-                "of the rule"
-            )
+        require_differing_samples(rollouts, policy, cls.name)
         indices = np.array(policy.position_indices, dtype=np.int64)
         integrate = policy.action_kind != "position"
         lows, highs = zip(

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Rollout
-from failure_monitor.scores.score import ScoreState
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.score import Score, ScoreState
 from failure_monitor.scores.standardisation import Standardisation
 
 MOST_DECISIONS = 4000
@@ -94,6 +94,34 @@ class NearestNeighbours:
             memory=state.arrays["memory"].astype(np.float32),
             numbers=state.arrays["numbers"].astype(np.int64),
         )
+
+
+class NeighbourScore(Score):
+    """A score that looks up the nearest of the fitting embeddings, and knows nothing else."""
+
+    def __init__(self, neighbours: NearestNeighbours) -> None:
+        """Among which embeddings to look."""
+        self._neighbours = neighbours
+
+    @classmethod
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> NeighbourScore:
+        """Remember the embeddings of the rollouts, and when they were taken.
+
+        Raises:
+            ScoreUndefinedError: the embeddings never change.
+        """
+        return cls(NearestNeighbours.fit(rollouts, seed, cls.name))
+
+    def state(self) -> ScoreState:
+        """The embeddings and when they were taken."""
+        return ScoreState(arrays=self._neighbours.arrays())
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> NeighbourScore:
+        """The score with stored embeddings."""
+        return cls(NearestNeighbours.from_state(state))
 
 
 def decision_numbers(rollouts: Sequence[Rollout]) -> NDArray[np.int64]:

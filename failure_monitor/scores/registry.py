@@ -6,16 +6,48 @@ from __future__ import annotations
 
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.action_chunk_entropy import ActionChunkEntropy
+from failure_monitor.scores.action_chunk_entropy_per_dimension import ActionChunkEntropyPerDimension
 from failure_monitor.scores.action_network_distillation import ActionNetworkDistillation
+from failure_monitor.scores.elapsed_time import ElapsedTime
+from failure_monitor.scores.kernel_support import KernelSupport
+from failure_monitor.scores.kinematics import Kinematics
+from failure_monitor.scores.lag import Lag
+from failure_monitor.scores.logpzo import LogPZO
+from failure_monitor.scores.mahalanobis import Mahalanobis
+from failure_monitor.scores.nearest_neighbour_distance import NearestNeighbourDistance
+from failure_monitor.scores.one_step_prediction import OneStepPrediction
+from failure_monitor.scores.phase_neighbour_distance import PhaseNeighbourDistance
+from failure_monitor.scores.principal_component_clusters import PrincipalComponentClusters
+from failure_monitor.scores.pseudo_count import PseudoCount
 from failure_monitor.scores.random_network_distillation import RandomNetworkDistillation
+from failure_monitor.scores.retrieval import Retrieval
 from failure_monitor.scores.score import Score
+from failure_monitor.scores.single_sample_consistency import SingleSampleConsistency
+from failure_monitor.scores.temporal_consistency import TemporalConsistency
+from failure_monitor.scores.tracking import Tracking
 
 SCORES: dict[str, type[Score]] = {
     score.name: score
     for score in (
         ActionChunkEntropy,
+        ActionChunkEntropyPerDimension,
         ActionNetworkDistillation,
+        ElapsedTime,
+        KernelSupport,
+        Kinematics,
+        Lag,
+        LogPZO,
+        Mahalanobis,
+        NearestNeighbourDistance,
+        OneStepPrediction,
+        PhaseNeighbourDistance,
+        PrincipalComponentClusters,
+        PseudoCount,
         RandomNetworkDistillation,
+        Retrieval,
+        SingleSampleConsistency,
+        TemporalConsistency,
+        Tracking,
     )
 }
 

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of consecutive action chunks that are about the same time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.sampled_chunks import executed_actions
+from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
+
+
+class ChunkOverlapScore(TransitionScore):
+    """A score of what was planned at the decision before and what is planned now."""
+
+    def __init__(self, *, executed: int, weights: NDArray[np.float32]) -> None:
+        """How chunks are compared.
+
+        Args:
+            executed: k, how many actions are executed before the next decision.
+            weights: (D,), what each action is multiplied with.
+        """
+        self._executed = executed
+        self._weights = weights
+
+    @classmethod
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> ChunkOverlapScore:
+        """Take the actions' scales from the rollouts.
+
+        Raises:
+            ScoreUndefinedError: chunks do not overlap, or nobody said how much is executed.
+        """
+        executed = executed_actions(policy, cls.name)
+        if executed == policy.horizon:
+            raise ScoreUndefinedError(
+                f"{cls.name}: all {executed} actions of a chunk are executed before the next "
+                "decision, so no two chunks are about the same time: execute fewer, or leave it "
+                "out of the rule"
+            )
+        return cls(executed=executed, weights=action_weights(rollouts))
+
+    def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The comparison of every decision with the one before, (T − 1,)."""
+        chunks = rollout.chunks * self._weights
+        left = chunks.shape[2] - self._executed
+        return self.compare(chunks[:-1, :, self._executed :], chunks[1:, :, :left])
+
+    @staticmethod
+    @abstractmethod
+    def compare(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The score of overlapping parts (T − 1, B, H − k, D) of scaled chunks; (T − 1,)."""
+
+    def state(self) -> ScoreState:
+        """The number of executed actions and the scales."""
+        return ScoreState(
+            parameters={"executed": float(self._executed)}, arrays={"weights": self._weights}
+        )
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> ChunkOverlapScore:
+        """The score with stored scales."""
+        return cls(
+            executed=int(state.parameters["executed"]),
+            weights=state.arrays["weights"].astype(np.float32),
+        )
+
+
+def action_weights(rollouts: Sequence[Rollout]) -> NDArray[np.float32]:
+    """One over the standard deviation of each action in the executed chunks, (D,); or 0.
+
+    It makes actions of different units comparable; one that never varies weighs nothing.
+    """
+    actions = np.concatenate([rollout.chunks[:, 0].astype(np.float64) for rollout in rollouts])
+    deviation = actions.std(axis=(0, 1))
+    varies = deviation > 1e-6 * np.abs(actions).max(axis=(0, 1))
+    weights = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+    return np.asarray(weights, dtype=np.float32)

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Elapsed time: the control that every other score must beat.
+
+    score(t) = t, the number of decisions so far, this one included
+
+Failed rollouts run to their time limit and successful ones end early, so that a stop-watch tells
+them apart in hindsight; it predicts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.score import ScoreState, TimedScore
+
+
+class ElapsedTime(TimedScore):
+    """The number of decisions so far."""
+
+    name = "elapsed_time"
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> ElapsedTime:
+        """There is nothing to fit."""
+        return cls()
+
+    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The numbers, counted from 1; (T,)."""
+        return numbers.astype(np.float64) + 1
+
+    def state(self) -> ScoreState:
+        """Nothing."""
+        return ScoreState()
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> ElapsedTime:
+        """The score."""
+        return cls()

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Mahalanobis distance of the observation embedding: how unfamiliar it is.
+
+    score(e) = √((e − μ)ᵀ Σ⁻¹ (e − μ))
+
+with μ and Σ the mean and the shrunk covariance of the standardised fitting embeddings.
+Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution Samples", NeurIPS 2018;
+the shrinkage is that of Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
+covariance matrices", 2004.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.score import InstantScore, ScoreState
+from failure_monitor.scores.standardisation import Standardisation
+
+SMALLEST_VARIANCE = 1e-6
+"""Variances along the covariance's axes are at least this share of their mean."""
+
+
+class Mahalanobis(InstantScore):
+    """The distance from the fitting embeddings' mean, in units of their spread."""
+
+    name = "mahalanobis"
+
+    def __init__(
+        self,
+        *,
+        standardisation: Standardisation,
+        mean: NDArray[np.float64],
+        whitening: NDArray[np.float64],
+    ) -> None:
+        """The embeddings' distribution.
+
+        Args:
+            standardisation: of embeddings.
+            mean: μ, (V,).
+            whitening: (V, V), a matrix W with W Wᵀ = Σ⁻¹.
+        """
+        self._standardisation = standardisation
+        self._mean = mean
+        self._whitening = whitening
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Mahalanobis:
+        """Estimate mean and covariance from the rollouts' embeddings.
+
+        Raises:
+            ScoreUndefinedError: the embeddings never change.
+        """
+        standardisation = Standardisation.of_embeddings(rollouts, cls.name)
+        embeddings = standardisation(np.concatenate([rollout.embeddings for rollout in rollouts]))
+        mean = embeddings.mean(axis=0)
+        variances, axes = np.linalg.eigh(shrunk_covariance(embeddings - mean))
+        variances = np.maximum(variances, SMALLEST_VARIANCE * variances.mean())
+        return cls(standardisation=standardisation, mean=mean, whitening=axes / np.sqrt(variances))
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The distance at every decision, (T,)."""
+        apart = self._standardisation(rollout.embeddings) - self._mean
+        return np.asarray(np.linalg.norm(apart @ self._whitening, axis=-1))
+
+    def state(self) -> ScoreState:
+        """The distribution."""
+        return ScoreState(
+            arrays={
+                "mean": self._mean,
+                "whitening": self._whitening,
+                **self._standardisation.arrays("embedding"),
+            }
+        )
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> Mahalanobis:
+        """The score with a stored distribution."""
+        return cls(
+            standardisation=Standardisation.from_state(state, "embedding"),
+            mean=state.arrays["mean"].astype(np.float64),
+            whitening=state.arrays["whitening"].astype(np.float64),
+        )
+
+
+def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The Ledoit–Wolf covariance of centred values (N, V): (1 − ρ) S + ρ m I.
+
+    S is the sample covariance, m = tr S / V, and ρ = min(1, b² / d²) with d² = ‖S − m I‖² and
+    b² = Σ_n ‖x_n x_nᵀ − S‖² / N², all in the Frobenius norm.
+    """
+    count, size = centred.shape
+    sample = centred.T @ centred / count
+    target = np.trace(sample) / size * np.eye(size)
+    distance = np.sum((sample - target) ** 2)
+    fourth = np.mean(np.sum(centred**2, axis=1) ** 2)
+    error = max((fourth - np.sum(sample**2)) / count, 0.0)
+    shrinkage = 1.0 if error >= distance else error / distance
+    return np.asarray((1 - shrinkage) * sample + shrinkage * target)

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pseudo-count of observation and executed chunk: how often something like it was seen.
+
+A network f regresses a random vector of ±1 that was drawn for every fitting decision. Where n
+decisions look alike it can only learn the mean of their n vectors, so that
+
+    ‖f(x)‖² / d ≈ 1/n,    score(x) = ‖f(x)‖₂,    x = [e, executed chunk]
+
+with d = 20 the length of the vectors. A fixed random network is added to f, so that it is large
+where nothing was learned. Of several candidate chunks the one with the smallest score is the most
+familiar. f and the standardisation of x are inside one ONNX graph.
+Lobel et al., "Flipping Coins to Estimate Pseudocounts for Exploration in Reinforcement Learning",
+ICML 2023; for vision-language-action models Yang et al. (TACO), 2025.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Rollout
+from failure_monitor.scores.network_score import NetworkScore
+from failure_monitor.scores.standardisation import executed_chunks
+
+
+class PseudoCount(NetworkScore):
+    """The norm of the coin-flipping network's output."""
+
+    name = "pseudo_count"
+    trained_by = "pseudo_count"
+    inputs_name = "embeddings and executed action chunks"
+
+    @staticmethod
+    def inputs(rollout: Rollout) -> NDArray[np.float32]:
+        """The embeddings and the executed chunks, (T, E + H·D)."""
+        return np.concatenate([rollout.embeddings, executed_chunks(rollout)], axis=1)

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Retrieval: whether the policy does what it did on similar observations.
+
+    score(e, A) = min ‖ā − ā_i‖₂,    over the 8 nearest embeddings e_i of the fitting rollouts
+
+with ā the mean over the sampled chunks of a decision, and everything standardised. The minimum,
+since a policy may have had several ways to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.nearest_neighbours import (
+    MOST_DECISIONS,
+    NearestNeighbours,
+    choose_decisions,
+)
+from failure_monitor.scores.score import InstantScore, ScoreState
+from failure_monitor.scores.standardisation import Standardisation, mean_chunks
+
+NEIGHBOURS = 8
+
+
+class Retrieval(InstantScore):
+    """The distance of the mean chunk to those of the nearest fitting decisions."""
+
+    name = "retrieval"
+
+    def __init__(
+        self,
+        *,
+        neighbours: NearestNeighbours,
+        standardisation: Standardisation,
+        chunks: NDArray[np.float32],
+    ) -> None:
+        """What was done when.
+
+        Args:
+            neighbours: the embeddings.
+            standardisation: of mean chunks.
+            chunks: (N, V), the standardised mean chunk that belongs to each embedding.
+        """
+        self._neighbours = neighbours
+        self._standardisation = standardisation
+        self._chunks = chunks
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Retrieval:
+        """Remember the embeddings and mean chunks of the rollouts.
+
+        Raises:
+            ScoreUndefinedError: the embeddings or the mean chunks never change.
+        """
+        standardisation = Standardisation.of_mean_chunks(rollouts, cls.name)
+        chosen = choose_decisions(rollouts, MOST_DECISIONS, seed)
+        chunks = np.concatenate([mean_chunks(rollout) for rollout in rollouts])[chosen]
+        return cls(
+            neighbours=NearestNeighbours.fit(rollouts, seed, cls.name),
+            standardisation=standardisation,
+            chunks=standardisation(chunks).astype(np.float32),
+        )
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The distance at every decision, (T,)."""
+        places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
+        chunks = self._standardisation(mean_chunks(rollout))
+        apart = self._chunks[places] - chunks[:, np.newaxis]
+        return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
+
+    def state(self) -> ScoreState:
+        """The embeddings and the mean chunks."""
+        return ScoreState(
+            arrays={
+                "chunks": self._chunks,
+                **self._standardisation.arrays("chunk"),
+                **self._neighbours.arrays(),
+            }
+        )
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> Retrieval:
+        """The score with stored embeddings and mean chunks."""
+        return cls(
+            neighbours=NearestNeighbours.from_state(state),
+            standardisation=Standardisation.from_state(state, "chunk"),
+            chunks=state.arrays["chunks"].astype(np.float32),
+        )

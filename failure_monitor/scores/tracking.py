@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tracking: whether the robot moves as it is commanded.
+
+Between two decisions the first k actions of the executed chunk are carried out. Of each position
+dimension d,
+
+    commanded c_d = Σ_{h<k} a_hd, or a_{k−1,d} − p_d where actions are positions
+    measured  m_d = p'_d − p_d,   p and p' the measured positions at the two decisions
+
+a line m ≈ α c + β is fitted to successful rollouts, which knows the controller's gain and the
+units, and the score is the root mean square over dimensions of the residual m − αc − β, each
+divided by its size over the fitting rollouts. Undefined at a rollout's first decision. It sees an
+arm that is stuck, pushed or overloaded, of which the policy's own outputs tell nothing.
+De Luca and Mattone, "Actuator failure detection and isolation using generalized momenta", ICRA
+2003, is the classical residual of this kind, with a model of the robot instead of a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
+from failure_monitor.scores.sampled_chunks import executed_actions
+from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
+
+SMALLEST_RESIDUAL = 1e-3
+"""As a share of the measured motion: no robot counts as tracking more exactly."""
+
+
+class Tracking(TransitionScore):
+    """The residual of the measured against the commanded motion."""
+
+    name = "tracking"
+
+    def __init__(
+        self,
+        *,
+        indices: NDArray[np.int64],
+        executed: int,
+        are_positions: bool,
+        line: NDArray[np.float64],
+        residual: NDArray[np.float64],
+    ) -> None:
+        """How the robot follows commands.
+
+        Args:
+            indices: (P,), which action dimensions are positions.
+            executed: k, how many actions are executed before the next decision.
+            are_positions: whether these actions are positions, not velocities or deltas.
+            line: (2, P), α and β.
+            residual: (P,), the residual's size; infinite for a dimension that never moves.
+        """
+        self._indices = indices
+        self._executed = executed
+        self._are_positions = are_positions
+        self._line = line
+        self._residual = residual
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Tracking:
+        """Fit the lines to the rollouts.
+
+        Raises:
+            ScoreUndefinedError: positions were not measured or never change, nobody said how
+                many actions are executed, or no rollout has a second decision.
+        """
+        executed = executed_actions(policy, cls.name)
+        for rollout in rollouts:
+            if rollout.positions is None:
+                raise ScoreUndefinedError(
+                    f"{cls.name}: {rollout.name} has no measured positions: record them in an "
+                    "archive as 'ee_pos' (bags hold none yet), or leave this score out of the rule"
+                )
+        indices = np.array(policy.position_indices, dtype=np.int64)
+        are_positions = policy.action_kind == "position"
+        motions = [_motions(rollout, indices, executed, are_positions) for rollout in rollouts]
+        commanded, measured = (np.concatenate(part) for part in zip(*motions, strict=True))
+        if not len(measured) or not measured.any():
+            raise ScoreUndefinedError(
+                f"{cls.name}: the measured positions never change from one decision to the next: "
+                "check what was recorded, or leave this score out of the rule"
+            )
+        line = np.stack([_line(c, m) for c, m in zip(commanded.T, measured.T, strict=True)], axis=1)
+        left = measured - line[0] * commanded - line[1]
+        moved = np.sqrt(np.mean(measured**2, axis=0))
+        residual = np.maximum(np.sqrt(np.mean(left**2, axis=0)), SMALLEST_RESIDUAL * moved)
+        return cls(
+            indices=indices,
+            executed=executed,
+            are_positions=are_positions,
+            line=line,
+            residual=np.where(moved > 0, residual, np.inf),
+        )
+
+    def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The size of the residual at every decision but the first, (T − 1,).
+
+        Raises:
+            InvalidDecisionError: the positions were not measured.
+        """
+        if rollout.positions is None:
+            raise InvalidDecisionError(
+                f"{rollout.name} has no measured positions, which the score {self.name} needs: "
+                "publish them, or calibrate a rule without it"
+            )
+        commanded, measured = _motions(rollout, self._indices, self._executed, self._are_positions)
+        scaled = (measured - self._line[0] * commanded - self._line[1]) / self._residual
+        moving = np.isfinite(self._residual).sum()
+        return np.asarray(np.sqrt(np.sum(scaled**2, axis=1) / moving))
+
+    def state(self) -> ScoreState:
+        """The lines and the residuals' sizes."""
+        return ScoreState(
+            parameters={
+                "executed": float(self._executed),
+                "are_positions": float(self._are_positions),
+            },
+            arrays={"indices": self._indices, "line": self._line, "residual": self._residual},
+        )
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> Tracking:
+        """The score with stored lines."""
+        return cls(
+            indices=state.arrays["indices"].astype(np.int64),
+            executed=int(state.parameters["executed"]),
+            are_positions=bool(state.parameters["are_positions"]),
+            line=state.arrays["line"].astype(np.float64),
+            residual=state.arrays["residual"].astype(np.float64),
+        )
+
+
+def _motions(
+    rollout: Rollout, indices: NDArray[np.int64], executed: int, are_positions: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What was commanded and what was measured between decisions, (T − 1, P) each."""
+    positions = np.asarray(rollout.positions, dtype=np.float64)
+    actions = rollout.chunks[:-1, 0, :executed][..., indices].astype(np.float64)
+    commanded = actions[:, -1] - positions[:-1] if are_positions else actions.sum(axis=1)
+    return commanded, np.diff(positions, axis=0)
+
+
+def _line(commanded: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares of measured on commanded motions (N,): slope and offset, (2,)."""
+    design = np.stack([commanded, np.ones_like(commanded)], axis=1)
+    line, *_ = np.linalg.lstsq(design, measured)
+    return np.asarray(line)
