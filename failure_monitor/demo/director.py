@@ -42,7 +42,7 @@ DEFAULT_SEED = 2
 
 PERTURBATIONS = (
     ("Camera knocked", Perturbation("camera", strength=1.0, onset=0.7)),
-    ("Object moved", Perturbation("displacement", strength=0.7, onset=1.0)),
+    ("Object moved", Perturbation("displacement", strength=1.2, onset=0.8)),
     ("Mechanism stuck", Perturbation("dynamics", strength=1.0, onset=0.0)),
 )
 """One that the camera suffers, one that it sees, and one that it cannot see."""
