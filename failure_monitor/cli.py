@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -61,6 +62,16 @@ StatedExecutedActions = Annotated[
 SuccessTopic = Annotated[str, typer.Option(help="the topic of a rollout's outcome (Bool) in bags")]
 
 
+class MissingExtraError(FailureMonitorError):
+    """A Python package that only some commands need is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this command needs the Python package '{package}', which is not installed: "
+            f"pip install 'failure_monitor[{extra}]'"
+        )
+
+
 def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """End a command with one sentence and its exit code instead of a traceback."""
 
@@ -71,6 +82,10 @@ def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None
         except FailureMonitorError as error:
             progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
             raise typer.Exit(error.exit_code) from None
+        except ModuleNotFoundError as error:
+            missing = MissingExtraError(error.name or str(error), "calibrate")
+            progress.print(f"failure-monitor: {missing}", style="red", soft_wrap=True, markup=False)
+            raise typer.Exit(missing.exit_code) from None
         except KeyboardInterrupt:
             progress.print("interrupted; nothing was written", style="red")
             raise typer.Exit(130) from None
@@ -230,6 +245,9 @@ def archive(
 @plain_errors
 def demo(context: typer.Context) -> None:
     """Watch a simulated robot and its policy, undisturbed and perturbed (--help for options)."""
+    for package in ("rclpy", "metaworld", "matplotlib", "rosbags", "torch"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "demo")
     # A process of its own: the command line stays free of ROS.
     done = subprocess.run([sys.executable, "-m", "failure_monitor.demo", *context.args])
     raise typer.Exit(done.returncode)

@@ -250,3 +250,30 @@ def test_archive_refuses_in_one_sentence_and_writes_nothing(tmp_path, output, co
 def test_help_does_not_wait_for_torch():
     script = "import sys, failure_monitor.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "hidden", "extra"),
+    [("calibrate", "rosbags", "calibrate"), ("demo", "rclpy", "demo")],
+)
+def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(
+    tmp_path, command, hidden, extra
+):
+    # As on a machine without it: neither imported nor found.
+    script = f"""
+import importlib.util, sys
+sys.modules[{hidden!r}] = None
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name == {hidden!r} else find_spec(name)
+from failure_monitor.cli import main
+sys.argv = ["failure-monitor", {command!r}, "bags", "--output", "bundle"]
+main()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    sentence = " ".join(result.stderr.split())
+    assert f"needs the Python package '{hidden}" in sentence
+    assert f"pip install 'failure_monitor[{extra}]'" in sentence

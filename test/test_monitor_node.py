@@ -214,6 +214,8 @@ def test_a_lifecycle_manager_can_configure_activate_and_deactivate_it(
         state = observer.node.create_client(GetState, "/failure_monitor/get_state")
         assert change.wait_for_service(DISCOVERY)
         assert state.wait_for_service(DISCOVERY)
+        # An answer is lost if the node has not found this client yet, though it is found by it.
+        observer.wait_until_answered(state, GetState.Request())
 
         def transition(number: int) -> bool:
             future = change.call_async(ChangeState.Request(transition=Transition(id=number)))
