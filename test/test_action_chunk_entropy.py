@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.action_chunk_entropy import CELL_FACTOR, ActionChunkEntropy
+from failure_monitor.scores.action_chunk_entropy_per_dimension import ActionChunkEntropyPerDimension
 from failure_monitor.scores.score import ScoreUndefinedError
 
 POSITIONS = PolicyFormat(
@@ -133,3 +134,26 @@ def test_fitting_takes_rollouts_of_different_lengths(policy, rollouts):
         "short", rollouts[0].stamps[:1], rollouts[0].embeddings[:1], rollouts[0].chunks[:1]
     )
     assert ActionChunkEntropy.fit([short, rollouts[1]], policy).over_rollout(short).shape == (1,)
+
+
+def per_dimension() -> ActionChunkEntropyPerDimension:
+    return ActionChunkEntropyPerDimension(
+        anchor=np.zeros(2), cell=np.full(2, CELL), indices=np.arange(2), integrate=False
+    )
+
+
+@given(chunk_batches, st.permutations(range(8)))
+def test_per_dimension_it_lies_between_the_joint_entropy_and_its_multiple(chunks, order):
+    # Subadditive: what dimensions share is counted once jointly, and each time singly.
+    value = per_dimension().update(decision(chunks))
+    assert grid().update(decision(chunks)) - 1e-9 <= value <= 2 * math.log2(8) + 1e-9
+    assert per_dimension().update(decision(chunks[order])) == pytest.approx(value)
+
+
+def test_per_dimension_by_hand():
+    # Step 1: x 4 of 8 apart, y all the same: 1 + 0 bits. Steps 2 and 3: both split the same way.
+    chunks = np.zeros((8, 3, 2))
+    chunks[4:, 0, 0] = 1.5
+    chunks[4:, 1:] = 5.5
+    assert per_dimension().update(decision(chunks)) == pytest.approx((1 + 2 + 2) / 3)
+    assert grid().update(decision(chunks)) == pytest.approx(1)

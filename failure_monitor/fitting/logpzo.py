@@ -54,7 +54,8 @@ def _follow_lines(
     batches = -(-len(features) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=EPOCHS * batches)
     trials = _lines(held_out.repeat(TIMES_HELD_OUT, 1), generator)
-    lowest, best = float("inf"), copy.deepcopy(velocity.state_dict())
+    # Copies: the state's tensors are the weights themselves, which go on changing.
+    lowest, best = _tried(velocity, trials), copy.deepcopy(velocity.state_dict())
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(features), generator=generator).split(BATCH_SIZE):
             optimiser.zero_grad()
@@ -62,11 +63,9 @@ def _follow_lines(
             loss.backward()
             optimiser.step()
             schedule.step()
-        with torch.no_grad():
-            loss = float(_loss(velocity, *trials))
-        if loss < lowest:
-            # A copy: the state's tensors are the weights themselves, which go on changing.
-            lowest, best = loss, copy.deepcopy(velocity.state_dict())
+        tried = _tried(velocity, trials)
+        if tried < lowest:
+            lowest, best = tried, copy.deepcopy(velocity.state_dict())
     velocity.load_state_dict(best)
 
 
@@ -79,3 +78,8 @@ def _lines(start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 def _loss(velocity: nn.Module, points: Tensor, directions: Tensor) -> Tensor:
     return nn.functional.mse_loss(velocity(points), directions)
+
+
+def _tried(velocity: nn.Module, lines: tuple[Tensor, Tensor]) -> float:
+    with torch.no_grad():
+        return float(_loss(velocity, *lines))

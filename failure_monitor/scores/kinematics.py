@@ -27,6 +27,8 @@ from failure_monitor.scores.score import InstantScore, ScoreState, ScoreUndefine
 
 FEWEST_VELOCITIES = 3
 """Jerk is the second difference of velocities."""
+NEGLIGIBLE = 1e-5
+"""What is smaller than this share of the largest is a rounding error of single precision."""
 
 
 class Kinematics(InstantScore):
@@ -72,8 +74,8 @@ class Kinematics(InstantScore):
         indices = np.array(policy.position_indices, dtype=np.int64)
         motions = [_velocities(rollout, indices, are_positions) for rollout in rollouts]
         velocities = np.concatenate(motions)
-        sizes = _root_mean_square(velocities, axis=(0, 1))
-        scales = _root_mean_square(_unevenness(velocities / sizes), axis=0)
+        sizes = _sizes(velocities.reshape(-1, len(indices)))
+        scales = _sizes(_unevenness(velocities / sizes))
         if np.isinf(scales).all():
             raise ScoreUndefinedError(
                 f"{cls.name}: every executed chunk moves evenly, so there is nothing to compare "
@@ -123,9 +125,10 @@ def _unevenness(velocities: NDArray[np.float64]) -> NDArray[np.float64]:
     )
 
 
-def _root_mean_square(
-    values: NDArray[np.float64], axis: int | tuple[int, ...]
-) -> NDArray[np.float64]:
-    """Infinite instead of 0, so that what is divided by it does not count."""
-    size = np.sqrt(np.mean(values**2, axis=axis))
-    return np.where(size > 0, size, np.inf)
+def _sizes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The root mean square of each column of (N, C), (C,).
+
+    Infinite instead of 0 and rounding errors of 0, so that what is divided by it does not count.
+    """
+    sizes = np.sqrt(np.mean(values**2, axis=0))
+    return np.where(sizes > NEGLIGIBLE * sizes.max(), sizes, np.inf)

@@ -11,7 +11,8 @@ with d = 20 the length of the vectors. A fixed random network is added to f, so 
 where nothing was learned. Of several candidate chunks the one with the smallest score is the most
 familiar. f and the standardisation of x are inside one ONNX graph.
 Lobel et al., "Flipping Coins to Estimate Pseudocounts for Exploration in Reinforcement Learning",
-ICML 2023; for vision-language-action models Yang et al. (TACO), 2025.
+ICML 2023; for action chunks "Steering Vision-Language-Action Models as Anti-Exploration" (TACO),
+2025.
 """
 
 from __future__ import annotations
