@@ -145,7 +145,7 @@ def test_measured_positions_and_executed_actions_survive_being_archived(tmp_path
     np.testing.assert_array_equal(again.rollouts[0].positions, positions)
 
 
-@pytest.mark.parametrize("actions", [0, 2.5, "four"])
+@pytest.mark.parametrize("actions", [0, 2.5, "four", True])
 def test_a_wrong_number_of_executed_actions_is_refused(tmp_path: Path, actions: Any) -> None:
     path = write_arrays(
         tmp_path / "task.npz",
@@ -246,6 +246,9 @@ def test_a_rollout_outside_the_arrays_is_refused(tmp_path: Path, start: int, len
         {"action_kind": "torque"},
         {"position_dims": [0, 2]},
         {"position_dims": 1},
+        {"position_dims": [1.0]},
+        {"position_dims": [True]},
+        {"decision_dt_s": True},
         {"decision_dt_s": None},
         {"exec_horizon": 0},
     ],

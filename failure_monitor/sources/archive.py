@@ -258,7 +258,9 @@ class _Meta:
         if indices is None:
             return None
         allowed = range(len(action_names))
-        if not isinstance(indices, list) or not all(index in allowed for index in indices):
+        if not isinstance(indices, list) or not all(
+            type(index) is int and index in allowed for index in indices
+        ):
             raise self._wrong("position_dims", indices, f"a list of numbers in {list(allowed)}")
         return tuple(action_names[index] for index in indices)
 
@@ -268,7 +270,7 @@ class _Meta:
 
     def executed_actions(self) -> int | None:
         actions = self._content.get("exec_horizon")
-        if actions is not None and (not isinstance(actions, int) or actions < 1):
+        if actions is not None and (type(actions) is not int or actions < 1):
             raise self._wrong("exec_horizon", actions, "a whole positive number")
         return actions
 
@@ -278,7 +280,8 @@ class _Meta:
 
     def _positive(self, key: str, why: str) -> float:
         value = self._content.get(key)
-        if not isinstance(value, (int, float)) or not value > 0:
+        # JSON's true and 1.0 pass for the number 1 in Python.
+        if type(value) not in (int, float) or not value > 0:
             raise self._wrong(key, value, f"a positive number, {why}")
         return float(value)
 
