@@ -259,7 +259,8 @@ class _Meta:
             return None
         allowed = range(len(action_names))
         if not isinstance(indices, list) or not all(
-            type(index) is int and index in allowed for index in indices
+            type(index) is int and index in allowed  # 1.0 and true are in it, too
+            for index in indices
         ):
             raise self._wrong("position_dims", indices, f"a list of numbers in {list(allowed)}")
         return tuple(action_names[index] for index in indices)
@@ -280,8 +281,8 @@ class _Meta:
 
     def _positive(self, key: str, why: str) -> float:
         value = self._content.get(key)
-        # JSON's true and 1.0 pass for the number 1 in Python.
-        if type(value) not in (int, float) or not value > 0:
+        # JSON's true passes for the number 1 in Python.
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
             raise self._wrong(key, value, f"a positive number, {why}")
         return float(value)
 
