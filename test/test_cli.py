@@ -277,3 +277,18 @@ main()
     sentence = " ".join(result.stderr.split())
     assert f"needs the Python package '{hidden}" in sentence
     assert f"pip install 'failure_monitor[{extra}]'" in sentence
+
+
+def test_a_score_that_must_know_how_much_is_executed_says_how_to_say_it(folder, successes, tests):
+    arguments = (
+        *("calibrate", successes, "--output", folder / "stac", "--rule", "any"),
+        *("--scores", "stac", "--folds", "2", "--jobs", "1", "--action-kind", "delta"),
+    )
+    refused = failure_monitor(*arguments)
+    assert refused.returncode == 1
+    assert "stac: how many actions of a chunk are executed" in refused.stderr
+    assert "--executed-actions" in refused.stderr
+    done = failure_monitor(*arguments, "--executed-actions", "2")
+    assert done.returncode == 0, done.stderr
+    assert load(folder / "stac").policy.executed_actions == 2
+    assert failure_monitor("evaluate", folder / "stac", tests).returncode == 0
