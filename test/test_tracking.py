@@ -103,9 +103,13 @@ def test_positions_that_never_change_are_refused():
         Tracking.fit(still, DELTAS)
 
 
-def test_a_decision_without_measured_positions_is_refused(score):
-    first, second, *_ = following(1).decisions()
+def test_a_decision_without_measured_positions_is_refused_from_the_first_on(score):
+    first, *_ = following(1).decisions()
     score.start_rollout()
-    score.update(first)
     with pytest.raises(InvalidDecisionError, match="which the score tracking needs"):
-        score.update(dataclasses.replace(second, positions=None))
+        score.update(dataclasses.replace(first, positions=None))
+
+
+def test_a_rollout_without_measured_positions_is_refused_by_name(score):
+    with pytest.raises(InvalidDecisionError, match="rollout 1 has no measured positions"):
+        score.over_rollout(dataclasses.replace(following(1), positions=None))

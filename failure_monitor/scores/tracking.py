@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
+from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat, Rollout
 from failure_monitor.scores.sampled_chunks import executed_actions
 from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
 
@@ -96,6 +96,16 @@ class Tracking(TransitionScore):
             residual=np.where(moved > 0, residual, np.inf),
         )
 
+    def update(self, decision: Decision) -> float:
+        """The size of the residual since the decision before; NaN where there is none.
+
+        Raises:
+            InvalidDecisionError: the position was not measured, be it at the first decision.
+        """
+        if decision.positions is None:
+            raise self._unmeasured("the decision")
+        return super().update(decision)
+
     def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
         """The size of the residual at every decision but the first, (T − 1,).
 
@@ -103,14 +113,17 @@ class Tracking(TransitionScore):
             InvalidDecisionError: the positions were not measured.
         """
         if rollout.positions is None:
-            raise InvalidDecisionError(
-                f"{rollout.name} has no measured positions, which the score {self.name} needs: "
-                "publish them, or calibrate a rule without it"
-            )
+            raise self._unmeasured(rollout.name)
         commanded, measured = _motions(rollout, self._indices, self._executed, self._are_positions)
         scaled = (measured - self._line[0] * commanded - self._line[1]) / self._residual
         moving = np.isfinite(self._residual).sum()
         return np.asarray(np.sqrt(np.sum(scaled**2, axis=1) / moving))
+
+    def _unmeasured(self, what: str) -> InvalidDecisionError:
+        return InvalidDecisionError(
+            f"{what} has no measured positions, which the score {self.name} needs (bags and the "
+            "monitor node have none yet): calibrate a rule without it"
+        )
 
     def state(self) -> ScoreState:
         """The lines and the residuals' sizes."""
