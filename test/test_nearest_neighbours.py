@@ -130,6 +130,12 @@ def test_a_large_memory_is_thinned_at_random_but_in_order_of_time(monkeypatch):
     assert not np.array_equal(other.numbers, neighbours.numbers)
 
 
+def test_phase_knn_has_neighbours_at_times_of_which_nothing_is_remembered(monkeypatch):
+    monkeypatch.setattr(nearest_neighbours, "MOST_DECISIONS", 5)
+    score = PhaseNeighbourDistance.fit([synthetic_rollout(0, decisions=200)], POLICY)
+    assert np.isfinite(score.over_rollout(synthetic_rollout(1, decisions=300))).all()
+
+
 @pytest.mark.parametrize("most", [1, 10, 1000])
 def test_chosen_decisions_are_different_ones(most):
     chosen = choose_decisions(ROLLOUTS, most, seed=0)

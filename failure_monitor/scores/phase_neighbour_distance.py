@@ -41,7 +41,8 @@ class PhaseNeighbourDistance(NeighbourScore, TimedScore):
     def _phases(self, numbers: NDArray[np.int64]) -> list[slice]:
         """Which part of the memory, which is in order of time, makes up each decision's phase."""
         times = self._neighbours.numbers
-        centres = np.minimum(numbers, times[-1])
+        # The next time that is remembered, or the last one: no phase is empty.
+        centres = times[np.minimum(np.searchsorted(times, numbers), len(times) - 1)]
         starts = np.searchsorted(times, centres - PHASE_WIDTH, side="left")
         ends = np.searchsorted(times, centres + PHASE_WIDTH, side="right")
         return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
