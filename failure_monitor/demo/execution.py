@@ -25,20 +25,27 @@ class ChunkExecution:
         self._policy = policy
         self._rng = rng
         self._frame = 0
+        self._decided = 0
         self._chunk = np.empty((0, 0), dtype=np.float32)
+
+    def act(self) -> npt.NDArray[np.float32] | None:
+        """Return the action (D,) for this frame; None before the first decision.
+
+        It comes from a decision of an earlier frame, so that no command goes out before the
+        decision that it comes from can have been judged.
+        """
+        if self._frame == 0:
+            return None
+        return self._chunk[self._frame - self._decided]
 
     def observe(
         self, image: npt.NDArray[np.uint8], joints: npt.NDArray[np.floating]
-    ) -> tuple[npt.NDArray[np.float32], PolicyDecision | None]:
-        """Take a camera frame and joint positions (J,); return the action (D,) to execute.
-
-        The decision comes with the frames at which one is taken: the first, then every h_exec-th.
-        """
-        decision = None
-        place = self._frame % self._policy.h_exec
-        if place == 0:
-            embedding = self._policy.embed(image, joints)
-            decision = PolicyDecision(embedding, self._policy.sample(embedding, self._rng))
-            self._chunk = decision.chunks[0]
-        self._frame += 1
-        return self._chunk[place], decision
+    ) -> PolicyDecision | None:
+        """Take this frame and joint positions (J,); decide at the first and every h_exec-th."""
+        frame, self._frame = self._frame, self._frame + 1
+        if frame % self._policy.h_exec:
+            return None
+        embedding = self._policy.embed(image, joints)
+        decision = PolicyDecision(embedding, self._policy.sample(embedding, self._rng))
+        self._chunk, self._decided = decision.chunks[0], frame
+        return decision

@@ -93,11 +93,13 @@ class PolicyNode(Node):
         except FailureMonitorError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
-        action, decision = self._execution.observe(image, joints)
-        # The decision first: what judges it should not learn of it after the robot.
+        # The command first: it must not wait for the inference.
+        action = self._execution.act()
+        if action is not None:
+            self._commands.publish(Float64MultiArray(data=action.tolist()))
+        decision = self._execution.observe(image, joints)
         if decision is not None:
             self._tap.publish(decision.embedding, decision.chunks, stamp)
-        self._commands.publish(Float64MultiArray(data=action.tolist()))
 
     def _joints_at(self, stamp: Time) -> npt.NDArray[np.float32]:
         """Joint positions (J,) of the joint state nearest to the stamp."""

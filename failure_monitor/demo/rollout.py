@@ -36,22 +36,22 @@ def roll_out(
     policy: FlowPolicy,
     seed: int,
     perturbation: Perturbation,
-    *,
-    latency: int = 1,
 ) -> Outcome:
-    """Run a policy until success or the time limit; its actions come `latency` steps late."""
+    """Run a policy until success or the time limit."""
     simulation.reset(seed, perturbation)
     execution = ChunkExecution(policy, np.random.default_rng([seed, 3]))
     action = np.zeros(len(ACTION_NAMES), dtype=np.float32)
     decisions = []
     while not simulation.success and simulation.time < simulation.task.time_limit:
         image = jpeg.decode(jpeg.encode(simulation.render()))
-        before = action
-        action, decision = execution.observe(image, simulation.joint_positions)
+        commanded = execution.act()
+        if commanded is not None:
+            action = commanded
+        decision = execution.observe(image, simulation.joint_positions)
         if decision is not None:
             decisions.append(decision)
-        for step in range(FRAME_STEPS):
-            simulation.step(before if step < latency else action)
+        for _ in range(FRAME_STEPS):
+            simulation.step(action)
             if simulation.success:
                 break
     return Outcome(simulation.success, simulation.time, tuple(decisions))

@@ -98,8 +98,10 @@ class GateNode(Node):
         message = self._command_type.message
         self._command_publisher = self.create_publisher(message, "command_out", COMMAND_QOS)
         self._open_publisher = self.create_publisher(Bool, "~/open", LATCHED_QOS)
-        self.create_subscription(message, "command_in", self._on_command, COMMAND_QOS)
+        # The permit first: of two messages that wait, the executor takes that of the older
+        # subscription, and a withdrawn permit must be known before the next command.
         self.create_subscription(Bool, permit_topic, self._on_permit, PERMIT_SUBSCRIPTION_QOS)
+        self.create_subscription(message, "command_in", self._on_command, COMMAND_QOS)
         # A steady clock: the lease must run out whatever happens to ROS time.
         self._expiry = self.create_timer(
             lease, self._show_state, clock=Clock(clock_type=ClockType.STEADY_TIME)
