@@ -72,8 +72,8 @@ class ScoreSection(_Section):
     parameters: dict[str, float]
 
 
-class CalibrationRollout(_Section):
-    """A rollout that set the thresholds."""
+class RolloutSection(_Section):
+    """A rollout that set the thresholds, or that scores were fitted on."""
 
     name: str
     decisions: int = Field(gt=0)
@@ -91,7 +91,11 @@ class PromiseSection(_Section):
 
 
 class BundleDescription(_Section):
-    """All that stands in bundle.yaml."""
+    """All that stands in bundle.yaml.
+
+    `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
+    of the rollouts in `calibration`.
+    """
 
     schema_version: int
     tool_version: str
@@ -104,7 +108,8 @@ class BundleDescription(_Section):
     promise: PromiseSection
     folds: int
     seed: int
-    calibration: tuple[CalibrationRollout, ...]
+    calibration: tuple[RolloutSection, ...]
+    fit: tuple[RolloutSection, ...] = ()
     files: dict[FileName, str] = {}
 
 
@@ -136,9 +141,14 @@ class Bundle:
         return self.description.promise.alpha
 
     @property
-    def calibration(self) -> tuple[CalibrationRollout, ...]:
+    def calibration(self) -> tuple[RolloutSection, ...]:
         """The rollouts that set the thresholds."""
         return self.description.calibration
+
+    @property
+    def fit(self) -> tuple[RolloutSection, ...]:
+        """The rollouts that scores were fitted on, where these are not the calibration rollouts."""
+        return self.description.fit
 
     @property
     def threshold(self) -> JointThreshold:

@@ -2,20 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibration: successful rollouts in, a bundle out.
 
-Every rollout sets the threshold with scores that were fitted without it: the rollouts are dealt
-into folds, and each fold is scored by what the other folds taught (cross-fitting by rollout).
-The bundle's own scores are then fitted on all of them.
+Every rollout sets the threshold with scores that were fitted without it. Either the scores are
+fitted on other rollouts altogether, or the calibration rollouts are dealt into folds, and each
+fold is scored by what the other folds taught (cross-fitting by rollout); the bundle's own scores
+are then fitted on all of them.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +22,9 @@ from failure_monitor.bundle import (
     SCHEMA_VERSION,
     Bundle,
     BundleDescription,
-    CalibrationRollout,
     PolicySection,
     PromiseSection,
+    RolloutSection,
     ScoreSection,
 )
 from failure_monitor.conformal import (
@@ -41,14 +38,11 @@ from failure_monitor.conformal import (
     rank,
     smallest_alpha,
 )
+from failure_monitor.cross_fitting import HeldOutScores, Recipe, Series, cross_fit
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.fitting.fit import fit_score
 from failure_monitor.monitor import windowed_scores
 from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score
-
-Series = NDArray[np.float64]
-"""Windowed scores of one rollout, (T, K); NaN where undefined."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,8 @@ class CalibrationSettings:
         rule: how they combine.
         alpha: the promised false-alarm rate.
         window: over how many decisions a score is averaged.
-        folds: into how many parts the rollouts are dealt for cross-fitting.
+        folds: into how many parts the rollouts that scores are fitted on are dealt for
+            cross-fitting.
         seed: of the dealing and of the training.
         jobs: how many processes fit at a time.
     """
@@ -101,14 +96,26 @@ def calibrate(
     policy: PolicyFormat,
     settings: CalibrationSettings,
     *,
+    fit_rollouts: Sequence[Rollout] = (),
     report: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
     """Fit the scores and calibrate their joint threshold.
+
+    Without rollouts to fit on, the calibration rollouts are cross-fitted: each fold is scored and
+    brought to scale by the others, as a future rollout will be by rollouts that are not itself.
+
+    With them, scores and scale come from these rollouts alone, so that to the frozen rule
+    calibration rollouts and future ones are alike: the promise is then exact. A scale from the
+    calibration rollouts would make it approximate. The scale is that of the fitting rollouts'
+    cross-fitted scores, since a score is too low on what it was fitted on, some much more than
+    others, and a rule over scores so scaled would listen to these alone.
 
     Args:
         rollouts: successful ones, exchangeable with the successful ones to come.
         policy: the format of their decisions.
         settings: what to calibrate.
+        fit_rollouts: successful ones to fit the scores on; none means the calibration rollouts.
+            They need not be like those to come, but a rule over them detects the better if so.
         report: told what is being done.
 
     Raises:
@@ -117,117 +124,84 @@ def calibrate(
         ScoreUndefinedError: a score means nothing for this policy.
         UsageError: a score does not exist.
     """
-    _check(rollouts, policy, settings)
-    folds = _deal(len(rollouts), settings.folds, settings.seed)
-    held_out = _cross_fit(rollouts, policy, settings, folds, report)
-    maxima = _maxima(held_out, folds, settings.rule)
-    threshold = joint_threshold(
-        settings.rule, Scale.fit(np.concatenate(held_out)), maxima, settings.alpha
-    )
-    report(f"fitting the scores on all {len(rollouts)} rollouts")
-    scores = _fit(rollouts, policy, settings)
-    return Bundle(_describe(rollouts, policy, settings, threshold, scores), scores)
+    _check(rollouts, fit_rollouts, policy, settings)
+    recipe = Recipe(policy, settings.scores, settings.window, settings.seed)
+    teachers = fit_rollouts or rollouts
+    held_out = cross_fit(teachers, recipe, folds=settings.folds, jobs=settings.jobs, report=report)
+    report(f"fitting the scores on all {len(teachers)} rollouts")
+    scores = recipe.fit(teachers)
+    scale = Scale.fit(np.concatenate(held_out.series))
+    if fit_rollouts:
+        report(f"scoring the {len(rollouts)} calibration rollouts")
+        calibration = [windowed_scores(scores, rollout, settings.window) for rollout in rollouts]
+        maxima = np.array([_maximum(series, scale, settings.rule) for series in calibration])
+    else:
+        maxima = _cross_fitted_maxima(held_out, settings.rule)
+    threshold = joint_threshold(settings.rule, scale, maxima, settings.alpha)
+    return Bundle(_describe(rollouts, fit_rollouts, policy, settings, threshold, scores), scores)
 
 
 def _check(
-    rollouts: Sequence[Rollout], policy: PolicyFormat, settings: CalibrationSettings
+    rollouts: Sequence[Rollout],
+    fit_rollouts: Sequence[Rollout],
+    policy: PolicyFormat,
+    settings: CalibrationSettings,
 ) -> None:
     for name in settings.scores:
         score_named(name)
-    failed = [rollout.name for rollout in rollouts if rollout.success is False]
+    failed = [rollout.name for rollout in (*rollouts, *fit_rollouts) if rollout.success is False]
     if failed:
         raise CalibrationError(
             f"{len(failed)} of the rollouts failed ({', '.join(failed[:5])}): only successful "
             "ones can calibrate; leave these out"
         )
     rank(len(rollouts), settings.alpha)
-    if len(rollouts) < settings.folds or settings.folds < 2:
+    _refuse_shared(rollouts, fit_rollouts)
+    teachers = len(fit_rollouts or rollouts)
+    if teachers < settings.folds or settings.folds < 2:
         raise CalibrationError(
-            f"{len(rollouts)} rollouts cannot be dealt into {settings.folds} folds: set the folds "
-            f"to a number from 2 to {len(rollouts)}"
+            f"{teachers} rollouts {'to fit on ' if fit_rollouts else ''}cannot be dealt into "
+            f"{settings.folds} folds: "
+            + (
+                f"set the folds to a number from 2 to {teachers}"
+                if teachers > 1
+                else "give 2 or more"
+            )
         )
-    for rollout in rollouts:
+    for rollout in (*rollouts, *fit_rollouts):
         rollout.check(policy)
 
 
-def _deal(n: int, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of every rollout, (n,): sizes differ by one at most."""
-    order = np.random.default_rng(seed).permutation(n)
-    fold = np.empty(n, dtype=np.int64)
-    fold[order] = np.arange(n) % folds
-    return fold
-
-
-def _cross_fit(
-    rollouts: Sequence[Rollout],
-    policy: PolicyFormat,
-    settings: CalibrationSettings,
-    folds: NDArray[np.int64],
-    report: Callable[[str], None],
-) -> list[Series]:
-    """Every rollout's windowed scores, by scores fitted on the other folds."""
-    parts = [
-        (
-            [rollout for rollout, fold in zip(rollouts, folds, strict=True) if fold != held],
-            [rollout for rollout, fold in zip(rollouts, folds, strict=True) if fold == held],
+def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout]) -> None:
+    fitted = {rollout.sha256 for rollout in fit_rollouts} - {""}
+    shared = [rollout.name for rollout in rollouts if rollout.sha256 in fitted]
+    if shared:
+        raise CalibrationError(
+            f"{len(shared)} of the calibration rollouts are also among those to fit on "
+            f"({', '.join(shared[:5])}): a rollout cannot calibrate scores that were fitted on it; "
+            "leave each of them out on one side"
         )
-        for held in range(settings.folds)
-    ]
-    held_out: list[Series] = [np.empty(0)] * len(rollouts)
-    with _workers(settings.jobs) as workers:
-        run = map if workers is None else workers.map
-        for fold, scored in enumerate(
-            run(partial(_score_held_out, policy=policy, settings=settings), parts)
-        ):
-            report(f"fold {fold + 1} of {settings.folds} fitted and scored")
-            for position, series in zip(np.flatnonzero(folds == fold), scored, strict=True):
-                held_out[position] = series
-    return held_out
 
 
-def _workers(jobs: int) -> ProcessPoolExecutor | nullcontext[None]:
-    if jobs < 2:
-        return nullcontext()
-    # Spawned, not forked: torch and ONNX Runtime do not survive a fork with their threads.
-    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+def _maximum(series: Series, scale: Scale, rule: Rule) -> float:
+    """c_i, the maximum over time of a rollout's combined number."""
+    return float(combine(rule, scale(series)).max())
 
 
-def _score_held_out(
-    part: tuple[list[Rollout], list[Rollout]],
-    policy: PolicyFormat,
-    settings: CalibrationSettings,
-) -> list[Series]:
-    fitting, held_out = part
-    scores = _fit(fitting, policy, settings)
-    return [windowed_scores(scores, rollout, settings.window) for rollout in held_out]
-
-
-def _fit(
-    rollouts: Sequence[Rollout], policy: PolicyFormat, settings: CalibrationSettings
-) -> tuple[Score, ...]:
-    return tuple(fit_score(name, rollouts, policy, settings.seed) for name in settings.scores)
-
-
-def _maxima(
-    held_out: Sequence[Series], folds: NDArray[np.int64], rule: Rule
-) -> NDArray[np.float64]:
-    """c_i, the maximum over time of each rollout's combined number, (n,).
-
-    Each fold is brought to scale by the other folds' scores, as a future rollout will be by
-    scores that are not its own.
-    """
-    maxima = np.empty(len(held_out))
-    for fold in range(folds.max() + 1):
-        others = [series for series, f in zip(held_out, folds, strict=True) if f != fold]
-        scale = Scale.fit(np.concatenate(others))
-        for position, series in enumerate(held_out):
-            if folds[position] == fold:
-                maxima[position] = combine(rule, scale(series)).max()
+def _cross_fitted_maxima(held_out: HeldOutScores, rule: Rule) -> NDArray[np.float64]:
+    """c_i of each rollout, (n,), every fold brought to scale by the other folds' scores."""
+    maxima = np.empty(len(held_out.series))
+    for fold in range(held_out.folds.max() + 1):
+        scale = Scale.fit(np.concatenate(held_out.of_all_but(fold)))
+        maxima[held_out.folds == fold] = [
+            _maximum(series, scale, rule) for series in held_out.of(fold)
+        ]
     return maxima
 
 
 def _describe(
     rollouts: Sequence[Rollout],
+    fit_rollouts: Sequence[Rollout],
     policy: PolicyFormat,
     settings: CalibrationSettings,
     threshold: JointThreshold,
@@ -261,8 +235,13 @@ def _describe(
         ),
         folds=settings.folds,
         seed=settings.seed,
-        calibration=tuple(
-            CalibrationRollout(name=rollout.name, decisions=len(rollout), sha256=rollout.sha256)
-            for rollout in rollouts
-        ),
+        calibration=_listed(rollouts),
+        fit=_listed(fit_rollouts),
+    )
+
+
+def _listed(rollouts: Sequence[Rollout]) -> tuple[RolloutSection, ...]:
+    return tuple(
+        RolloutSection(name=rollout.name, decisions=len(rollout), sha256=rollout.sha256)
+        for rollout in rollouts
     )

@@ -21,11 +21,12 @@ from rich.table import Table
 
 from failure_monitor import __version__, bundle
 from failure_monitor.conformal import RULES, Rule
-from failure_monitor.decision import ACTION_KINDS, ActionKind
+from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError, UsageError
 
 if TYPE_CHECKING:
     from failure_monitor.sources.rollouts import RolloutSet
+    from failure_monitor.sources.source import Topics
 
 Arguments = ParamSpec("Arguments")
 
@@ -127,6 +128,13 @@ def calibrate(
         int, typer.Option(min=1, help="over how many decisions a score is averaged")
     ] = 5,
     folds: Annotated[int, typer.Option(min=2, help="parts for cross-fitting by rollout")] = 5,
+    fit: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="sources of other successful rollouts to fit the scores on (may be given more "
+            "than once); without it the calibration rollouts are cross-fitted"
+        ),
+    ] = None,
     action_kind: StatedActionKind = "",
     position_names: StatedPositionNames = "",
     executed_actions: StatedExecutedActions = None,
@@ -152,18 +160,24 @@ def calibrate(
         seed=seed,
         jobs=jobs,
     )
+    topics = Topics(embedding_topic, action_chunks_topic, success_topic)
     rollout_set = read_rollouts(
         sources,
-        Topics(embedding_topic, action_chunks_topic, success_topic),
+        topics,
         action_kind=_action_kind(action_kind),
         position_names=_names(position_names) or None,
         executed_actions=executed_actions,
     )
     chosen, remarks = choose(rollout_set.rollouts)
-    for remark in remarks:
+    fit_rollouts, fit_remarks = choose(_of_the_same_policy(fit or [], topics, rollout_set.policy))
+    for remark in (*remarks, *(f"to fit on: {remark}" for remark in fit_remarks)):
         progress.print(remark, markup=False)
     calibrated = calibrate_rule(
-        chosen, rollout_set.policy, settings, report=lambda step: progress.print(step)
+        chosen,
+        rollout_set.policy,
+        settings,
+        fit_rollouts=fit_rollouts,
+        report=lambda step: progress.print(step),
     )
     bundle.save(calibrated, output_folder)
     output.print(_promise(calibrated))
@@ -271,6 +285,29 @@ def _rule(rule: str, scores: Sequence[str]) -> Rule:
     raise UsageError(f"there is no rule '{rule}': choose fiper, {', '.join(RULES)}")
 
 
+def _of_the_same_policy(
+    sources: Sequence[Path], topics: Topics, policy: PolicyFormat
+) -> tuple[Rollout, ...]:
+    """The rollouts of more sources; none of none."""
+    from failure_monitor.sources.rollouts import SourceError, read_rollouts
+
+    if not sources:
+        return ()
+    rollout_set = read_rollouts(
+        sources,
+        topics,
+        action_kind=policy.action_kind,
+        position_names=policy.position_names,
+        executed_actions=policy.executed_actions,
+    )
+    if rollout_set.policy != policy:
+        raise SourceError(
+            f"the rollouts in {', '.join(map(str, sources))} are of another policy than those to "
+            f"calibrate on ({rollout_set.policy} against {policy}): give rollouts of one policy"
+        )
+    return rollout_set.rollouts
+
+
 def _action_kind(text: str) -> ActionKind | None:
     for known in ACTION_KINDS:
         if text == known:
@@ -316,8 +353,8 @@ def _promise(calibrated: bundle.Bundle) -> Table:
     )
     table.add_row(
         "calibrated on",
-        f"{promise.rollouts} rollouts, cross-fitted in {description.folds} folds; the threshold "
-        f"is the {promise.rank}. smallest of their maxima",
+        f"{promise.rollouts} rollouts{_fitted_on(description)}; the threshold is the "
+        f"{promise.rank}. smallest of their maxima",
     )
     table.add_row(
         "small print",
@@ -331,6 +368,12 @@ def _promise(calibrated: bundle.Bundle) -> Table:
     for score in description.scores:
         table.add_row(f"threshold of {score.name}", f"{score.threshold:.4g}")
     return table
+
+
+def _fitted_on(description: bundle.BundleDescription) -> str:
+    if description.fit:
+        return f", with scores fitted on {len(description.fit)} others"
+    return f", cross-fitted in {description.folds} folds"
 
 
 def main() -> None:

@@ -68,6 +68,10 @@ class CalibratedRule(Protocol):
     def calibration(self) -> Sequence[CalibrationLength]:
         """The rollouts that set its thresholds."""
 
+    @property
+    def fit(self) -> Sequence[CalibrationLength]:
+        """The rollouts that its scores were fitted on, where these are others."""
+
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
         """The combined normalised score at every decision, (T,); above 1 is an alarm."""
 
@@ -93,7 +97,7 @@ class Evaluation:
         metrics: the rule's figures.
         control: those of elapsed time.
         left_out: how many rollouts were left out, being set apart for calibration.
-        seen: how many of the evaluated rollouts calibrated the bundle.
+        seen: how many of the evaluated rollouts the bundle was calibrated or its scores fitted on.
     """
 
     alpha: float
@@ -187,11 +191,11 @@ def _listed(names: Sequence[str], most: int = 10) -> str:
 
 
 def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rollout]) -> int:
-    known = {rollout.sha256 for rollout in bundle.calibration} - {""}
+    known = {rollout.sha256 for rollout in (*bundle.calibration, *bundle.fit)} - {""}
     seen = [rollout.name for rollout in rollouts if rollout.sha256 in known]
     if seen:
         logger.warning(
-            "%d of the %d rollouts calibrated this bundle (%s): the figures flatter it; evaluate "
+            "%d of the %d rollouts made this bundle (%s): the figures flatter it; evaluate "
             "on other rollouts",
             len(seen),
             len(rollouts),
@@ -329,5 +333,5 @@ def _caption(evaluation: Evaluation) -> str:
     if evaluation.left_out:
         parts.append(f"left out: {evaluation.left_out} rollouts that are set apart for calibration")
     if evaluation.seen:
-        parts.append(f"{evaluation.seen} of the rollouts calibrated this bundle")
+        parts.append(f"{evaluation.seen} of the rollouts made this bundle")
     return "; ".join(parts)

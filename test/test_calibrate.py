@@ -3,30 +3,55 @@
 """Successful rollouts in, a bundle out; or one sentence that says why not."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from synthetic import synthetic_rollout
 
-from failure_monitor import calibrate as calibration
+from failure_monitor.bundle import Bundle
 from failure_monitor.calibrate import CalibrationSettings, calibrate, choose
 from failure_monitor.conformal import CalibrationError
-from failure_monitor.decision import InvalidDecisionError
+from failure_monitor.cross_fitting import Recipe
+from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.score import ScoreUndefinedError
 
 QUICK = CalibrationSettings(scores=("ace",), rule="all", folds=3, jobs=1)
 
 
-def test_no_rollout_is_scored_by_what_was_fitted_on_it(rollouts, policy, monkeypatch):
-    fitted_on = []
-    fit = calibration._fit
+@pytest.fixture
+def fitted_on(monkeypatch):
+    """The names of the rollouts of every fit, in order."""
+    names = []
+    fit = Recipe.fit
 
-    def spy(fitting, *rest):
-        fitted_on.append({rollout.name for rollout in fitting})
-        return fit(fitting, *rest)
+    def spy(recipe, rollouts):
+        names.append({rollout.name for rollout in rollouts})
+        return fit(recipe, rollouts)
 
-    monkeypatch.setattr(calibration, "_fit", spy)
+    monkeypatch.setattr(Recipe, "fit", spy)
+    return names
+
+
+def false_alarm_rates(calibration: Callable[[list[Rollout]], Bundle], rollouts: int) -> list[float]:
+    """Of 60 calibrations on fresh rollouts, each on 20 more fresh rollouts."""
+    rates = []
+    for repetition in range(60):
+        seeds = range(1000 * repetition + 100, 1000 * repetition + 120 + rollouts)
+        fresh = [synthetic_rollout(seed) for seed in seeds]
+        bundle = calibration(fresh[:rollouts])
+        rates.append(np.mean([bundle.levels(rollout).max() > 1 for rollout in fresh[rollouts:]]))
+    return rates
+
+
+def assert_promise_holds(rates: list[float], alpha: float = 0.1) -> None:
+    standard_error = np.std(rates) / np.sqrt(len(rates))
+    assert np.mean(rates) <= alpha + 2 * standard_error
+    assert np.mean(rates) > alpha / 5
+
+
+def test_no_rollout_is_scored_by_what_was_fitted_on_it(rollouts, policy, fitted_on):
     calibrate(rollouts, policy, QUICK)
     everything = {rollout.name for rollout in rollouts}
     *folds, last = fitted_on
@@ -36,16 +61,55 @@ def test_no_rollout_is_scored_by_what_was_fitted_on_it(rollouts, policy, monkeyp
 
 
 def test_the_combined_false_alarm_rate_keeps_the_promise(policy):
-    # 60 calibrations on fresh rollouts, each tested on 20 fresh rollouts.
-    rates = []
-    for repetition in range(60):
-        seeds = range(1000 * repetition + 100, 1000 * repetition + 139)
-        fresh = [synthetic_rollout(seed) for seed in seeds]
-        bundle = calibrate(fresh[:19], policy, QUICK)
-        rates.append(np.mean([bundle.levels(rollout).max() > 1 for rollout in fresh[19:]]))
-    standard_error = np.std(rates) / np.sqrt(len(rates))
-    assert np.mean(rates) <= 0.1 + 2 * standard_error
-    assert np.mean(rates) > 0.02
+    assert_promise_holds(false_alarm_rates(lambda fresh: calibrate(fresh, policy, QUICK), 19))
+
+
+def test_calibration_rollouts_teach_nothing_where_others_are_given_to_fit_on(
+    rollouts, policy, fitted_on
+):
+    settings = dataclasses.replace(QUICK, alpha=0.2)
+    bundle = calibrate(rollouts[6:], policy, settings, fit_rollouts=rollouts[:6])
+    taught = {rollout.name for rollout in rollouts[:6]}
+    assert all(names <= taught for names in fitted_on)
+    assert fitted_on[-1] == taught
+    assert [rollout.sha256 for rollout in bundle.fit] == [r.sha256 for r in rollouts[:6]]
+    assert [rollout.sha256 for rollout in bundle.calibration] == [r.sha256 for r in rollouts[6:]]
+
+
+def test_the_scale_does_not_depend_on_calibration_rollouts_where_others_are_fitted_on(
+    rollouts, policy
+):
+    settings = dataclasses.replace(QUICK, alpha=0.4)
+    one, other = (
+        calibrate(part, policy, settings, fit_rollouts=rollouts[:6]).threshold.scale
+        for part in (rollouts[6:9], rollouts[9:])
+    )
+    assert (one.centre, one.spread) == (other.centre, other.spread)
+
+
+def test_the_promise_holds_with_rollouts_to_fit_on(policy):
+    def calibration(fresh):
+        return calibrate(fresh[6:], policy, QUICK, fit_rollouts=fresh[:6])
+
+    assert_promise_holds(false_alarm_rates(calibration, 25))
+
+
+def test_the_promise_holds_however_unlike_the_rollouts_to_fit_on_are(policy):
+    def calibration(fresh):
+        unlike = [dataclasses.replace(rollout, chunks=2 * rollout.chunks) for rollout in fresh[:6]]
+        return calibrate(fresh[6:], policy, QUICK, fit_rollouts=unlike)
+
+    assert_promise_holds(false_alarm_rates(calibration, 25))
+
+
+def test_a_rollout_to_calibrate_and_to_fit_on_is_refused_by_name(rollouts, policy):
+    with pytest.raises(CalibrationError, match=r"2 of .* fit on \(rollout 3, rollout 4\)"):
+        calibrate(rollouts[3:], policy, QUICK, fit_rollouts=rollouts[:5])
+
+
+def test_fewer_rollouts_to_fit_on_than_folds_are_refused(rollouts, policy):
+    with pytest.raises(CalibrationError, match="2 rollouts to fit on cannot be dealt into 3"):
+        calibrate(rollouts[2:], policy, QUICK, fit_rollouts=rollouts[:2])
 
 
 def test_more_processes_give_the_same_bundle(rollouts, policy):

@@ -108,6 +108,28 @@ def test_evaluate_measures_the_bundle_on_rollouts_with_outcomes(calibrated, fold
     assert control["tpr"] < overall["tpr"]
 
 
+def test_calibrate_fits_the_scores_on_other_rollouts_where_they_are_given(successes, folder):
+    for seed in range(40, 46):
+        write(folder / "to_fit_on" / f"rollout_{seed}", synthetic_rollout(seed))
+    result = failure_monitor(
+        "calibrate",
+        successes,
+        *("--fit", folder / "to_fit_on" / "rollout_40", "--fit", folder / "to_fit_on"),
+        *("--output", folder / "fitted_apart", "--jobs", "1"),
+    )
+    assert result.returncode == 1
+    assert "are the same rollout" in result.stderr
+    result = failure_monitor(
+        "calibrate",
+        successes,
+        *("--fit", folder / "to_fit_on", "--scores", "ace", "--rule", "any"),
+        *("--output", folder / "fitted_apart", "--jobs", "1"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "10 rollouts, with scores fitted on 6 others" in result.stdout
+    assert len(load(folder / "fitted_apart").fit) == 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

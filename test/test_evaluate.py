@@ -39,6 +39,7 @@ class FirstFeatureRule:
     calibration: tuple[CalibratedLength, ...] = field(
         default=tuple(CalibratedLength(10 + index, f"calibration {index}") for index in range(10))
     )
+    fit: tuple[CalibratedLength, ...] = (CalibratedLength(10, "fitting 0"),)
 
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
         return rollout.embeddings[:, 0].astype(np.float64)
@@ -120,15 +121,16 @@ def test_rollouts_set_apart_for_calibration_are_left_out_and_counted() -> None:
     assert "left out: 1 rollout" in rendered(evaluation)[-1]
 
 
-def test_rollouts_that_calibrated_the_bundle_are_counted_in_a_warning(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("sha256", ["calibration 3", "fitting 0"])
+def test_rollouts_that_made_the_bundle_are_counted_in_a_warning(
+    caplog: pytest.LogCaptureFixture, sha256: str
 ) -> None:
-    seen = replace(rollout(7, alarm=None, success=True), sha256="calibration 3")
+    seen = replace(rollout(7, alarm=None, success=True), sha256=sha256)
     evaluation = evaluate(FirstFeatureRule(), of(seen, *labelled()))
     assert evaluation.seen == 1
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "1 of the 6 rollouts calibrated this bundle (rollout 7)" in record.message
+    assert "1 of the 6 rollouts made this bundle (rollout 7)" in record.message
 
 
 def test_unlabelled_rollouts_are_refused_by_name() -> None:

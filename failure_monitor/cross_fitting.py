@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-fitting by rollout: every rollout is scored by what the others taught.
+
+The rollouts are dealt into folds; scores that are fitted on all folds but one score that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.fitting.fit import fit_score
+from failure_monitor.monitor import windowed_scores
+from failure_monitor.scores.score import Score
+
+Series = NDArray[np.float64]
+"""Windowed scores of one rollout, (T, K); NaN where undefined."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is fitted, and how.
+
+    Attributes:
+        policy: the format of the rollouts' decisions.
+        scores: the names of the K scores.
+        window: over how many decisions a score is averaged.
+        seed: of the training.
+    """
+
+    policy: PolicyFormat
+    scores: tuple[str, ...]
+    window: int
+    seed: int
+
+    def fit(self, rollouts: Sequence[Rollout]) -> tuple[Score, ...]:
+        """The scores, fitted on these rollouts.
+
+        Raises:
+            ScoreUndefinedError: a score means nothing for this policy or these rollouts.
+            UsageError: a score does not exist.
+        """
+        return tuple(fit_score(name, rollouts, self.policy, self.seed) for name in self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutScores:
+    """What scores say of rollouts that they were not fitted on.
+
+    Attributes:
+        folds: int64 (n,), the fold of every rollout.
+        series: the windowed scores of every rollout, n times (T, K).
+    """
+
+    folds: NDArray[np.int64]
+    series: tuple[Series, ...]
+
+    def of(self, fold: int) -> list[Series]:
+        """Those of the fold's rollouts."""
+        return [series for series, f in zip(self.series, self.folds, strict=True) if f == fold]
+
+    def of_all_but(self, fold: int) -> list[Series]:
+        """Those of all rollouts outside the fold."""
+        return [series for series, f in zip(self.series, self.folds, strict=True) if f != fold]
+
+
+def cross_fit(
+    rollouts: Sequence[Rollout],
+    recipe: Recipe,
+    *,
+    folds: int,
+    jobs: int = 1,
+    report: Callable[[str], None] = lambda step: None,
+) -> HeldOutScores:
+    """Every rollout's windowed scores, by scores fitted on the other folds.
+
+    Args:
+        rollouts: at least as many as folds.
+        recipe: what is fitted.
+        folds: into how many parts the rollouts are dealt, at least 2.
+        jobs: how many processes fit at a time.
+        report: told what is being done.
+    """
+    dealt = deal(len(rollouts), folds, recipe.seed)
+    parts = [
+        (
+            [rollout for rollout, fold in zip(rollouts, dealt, strict=True) if fold != held],
+            [rollout for rollout, fold in zip(rollouts, dealt, strict=True) if fold == held],
+        )
+        for held in range(folds)
+    ]
+    held_out: list[Series] = [np.empty(0)] * len(rollouts)
+    with _workers(jobs) as workers:
+        run = map if workers is None else workers.map
+        for fold, scored in enumerate(run(partial(_score_held_out, recipe=recipe), parts)):
+            report(f"fold {fold + 1} of {folds} fitted and scored")
+            for position, series in zip(np.flatnonzero(dealt == fold), scored, strict=True):
+                held_out[position] = series
+    return HeldOutScores(dealt, tuple(held_out))
+
+
+def deal(n: int, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of every rollout, (n,): sizes differ by one at most."""
+    order = np.random.default_rng(seed).permutation(n)
+    fold = np.empty(n, dtype=np.int64)
+    fold[order] = np.arange(n) % folds
+    return fold
+
+
+def _workers(jobs: int) -> ProcessPoolExecutor | nullcontext[None]:
+    if jobs < 2:
+        return nullcontext()
+    # Spawned, not forked: torch and ONNX Runtime do not survive a fork with their threads.
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+
+
+def _score_held_out(part: tuple[list[Rollout], list[Rollout]], recipe: Recipe) -> list[Series]:
+    fitting, held_out = part
+    scores = recipe.fit(fitting)
+    return [windowed_scores(scores, rollout, recipe.window) for rollout in held_out]
