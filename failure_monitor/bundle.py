@@ -4,7 +4,7 @@
 
     bundle.yaml     what was promised, on what, for which policy, with which settings
     <score>.<part>.onnx
-    arrays.npz      the scores' arrays, as <score>.<part>
+    arrays.npz      the scores' arrays, as <score>.<part>; the scale, where it varies over time
 
 Never a pickle. Written beside its place and renamed, so there is no half bundle. Every file's
 SHA-256 stands in bundle.yaml; a file that is missing or changed is refused by name.
@@ -24,19 +24,21 @@ from typing import Annotated
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from failure_monitor import __version__
-from failure_monitor.conformal import JointThreshold, Rule, Scale
+from failure_monitor.conformal import JointThreshold, Rule, Scale, ThresholdKind
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitor import FailureMonitor
 from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score, ScoreState
+from failure_monitor.time_varying_scale import TimeVaryingScale
 
 SCHEMA_VERSION = 1
 DESCRIPTION_FILE = "bundle.yaml"
 ARRAYS_FILE = "arrays.npz"
+CENTRE_ARRAY, SPREAD_ARRAY = "time_varying_scale.centre", "time_varying_scale.spread"
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 """A name without a folder: a bundle reads nothing outside its own."""
@@ -63,12 +65,12 @@ class PolicySection(_Section):
 
 
 class ScoreSection(_Section):
-    """One score of the rule: its scale, its threshold and its own numbers."""
+    """One score of the rule: its own numbers, and its scale and threshold where constant."""
 
     name: str
-    centre: float
-    spread: float = Field(gt=0)
-    threshold: float = Field(gt=0)
+    centre: float | None = None
+    spread: float | None = Field(default=None, gt=0)
+    threshold: float | None = Field(default=None, gt=0)
     parameters: dict[str, float]
 
 
@@ -103,6 +105,7 @@ class BundleDescription(_Section):
     policy: PolicySection
     rule: Rule
     window: int = Field(gt=0)
+    threshold: ThresholdKind = "constant"
     limit: float
     scores: tuple[ScoreSection, ...] = Field(min_length=1)
     promise: PromiseSection
@@ -112,6 +115,14 @@ class BundleDescription(_Section):
     fit: tuple[RolloutSection, ...] = ()
     files: dict[FileName, str] = {}
 
+    @model_validator(mode="after")
+    def _constant_thresholds_are_stated(self) -> BundleDescription:
+        if self.threshold == "constant" and any(
+            None in (score.centre, score.spread, score.threshold) for score in self.scores
+        ):
+            raise ValueError("a constant threshold needs every score's centre, spread, threshold")
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
@@ -120,10 +131,12 @@ class Bundle:
     Attributes:
         description: what bundle.yaml says; `files` is filled in by `save`.
         scores: the fitted scores, in the description's order.
+        scale: of these scores.
     """
 
     description: BundleDescription
     scores: tuple[Score, ...]
+    scale: Scale
 
     @property
     def policy(self) -> PolicyFormat:
@@ -153,12 +166,7 @@ class Bundle:
     @property
     def threshold(self) -> JointThreshold:
         """The calibrated rule."""
-        sections = self.description.scores
-        scale = Scale(
-            centre=np.array([section.centre for section in sections]),
-            spread=np.array([section.spread for section in sections]),
-        )
-        return JointThreshold(self.rule, scale, self.description.limit)
+        return JointThreshold(self.rule, self.scale, self.description.limit)
 
     def monitor(self) -> FailureMonitor:
         """A monitor at the start of a rollout."""
@@ -213,6 +221,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         state = score.state()
         files |= {f"{score.name}.{part}.onnx": model for part, model in state.models.items()}
         arrays |= {f"{score.name}.{part}": array for part, array in state.arrays.items()}
+    if bundle.description.threshold == "time-varying":
+        arrays |= {CENTRE_ARRAY: bundle.scale.centre, SPREAD_ARRAY: bundle.scale.spread}
     if arrays:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -235,7 +245,7 @@ def load(folder: Path) -> Bundle:
     }
     arrays = _read_arrays(folder, files)
     scores = tuple(_read_score(section, files, arrays) for section in description.scores)
-    return Bundle(description, scores)
+    return Bundle(description, scores, _read_scale(folder, description, arrays))
 
 
 def content_hash(folder: Path) -> str:
@@ -295,6 +305,31 @@ def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.
             return dict(arrays)
     except Exception as error:
         raise BundleError(f"{folder / ARRAYS_FILE} holds no arrays ({error})") from None
+
+
+def _read_scale(
+    folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
+) -> Scale:
+    sections = description.scores
+    if description.threshold == "constant":
+        return Scale(
+            centre=np.array([section.centre for section in sections], dtype=np.float64),
+            spread=np.array([section.spread for section in sections], dtype=np.float64),
+        )
+    try:
+        centre, spread = (arrays[name].astype(np.float64) for name in (CENTRE_ARRAY, SPREAD_ARRAY))
+    except KeyError as error:
+        raise BundleError(
+            f"{folder / ARRAYS_FILE} lacks {error}, which a time-varying threshold needs: "
+            "calibrate again"
+        ) from None
+    if not (len(centre) and centre.shape == spread.shape == (len(centre), len(sections))):
+        raise BundleError(
+            f"{folder / ARRAYS_FILE} has a time-varying scale of shapes {centre.shape} and "
+            f"{spread.shape}, expected one column for each of {len(sections)} scores: calibrate "
+            "again"
+        )
+    return TimeVaryingScale(centre, spread)
 
 
 def _read_score(

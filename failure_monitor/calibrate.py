@@ -11,7 +11,7 @@ are then fitted on all of them.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ from failure_monitor.conformal import (
     JointThreshold,
     Rule,
     Scale,
+    ThresholdKind,
     combine,
     false_alarm_interval,
     joint_threshold,
@@ -43,6 +44,12 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.monitor import windowed_scores
 from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score
+from failure_monitor.time_varying_scale import TimeVaryingScale
+
+SCALES: Mapping[ThresholdKind, type[Scale]] = {
+    "constant": Scale,
+    "time-varying": TimeVaryingScale,
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class CalibrationSettings:
         rule: how they combine.
         alpha: the promised false-alarm rate.
         window: over how many decisions a score is averaged.
+        threshold: constant, or time-varying with the decision's number in its rollout.
         folds: into how many parts the rollouts that scores are fitted on are dealt for
             cross-fitting.
         seed: of the dealing and of the training.
@@ -64,6 +72,7 @@ class CalibrationSettings:
     rule: Rule = "all"
     alpha: float = 0.1
     window: int = 5
+    threshold: ThresholdKind = "constant"
     folds: int = 5
     seed: int = 0
     jobs: int = 2
@@ -130,15 +139,17 @@ def calibrate(
     held_out = cross_fit(teachers, recipe, folds=settings.folds, jobs=settings.jobs, report=report)
     report(f"fitting the scores on all {len(teachers)} rollouts")
     scores = recipe.fit(teachers)
-    scale = Scale.fit(np.concatenate(held_out.series))
+    kind = SCALES[settings.threshold]
+    scale = kind.fit(held_out.series)
     if fit_rollouts:
         report(f"scoring the {len(rollouts)} calibration rollouts")
         calibration = [windowed_scores(scores, rollout, settings.window) for rollout in rollouts]
         maxima = np.array([_maximum(series, scale, settings.rule) for series in calibration])
     else:
-        maxima = _cross_fitted_maxima(held_out, settings.rule)
+        maxima = _cross_fitted_maxima(held_out, kind, settings.rule)
     threshold = joint_threshold(settings.rule, scale, maxima, settings.alpha)
-    return Bundle(_describe(rollouts, fit_rollouts, policy, settings, threshold, scores), scores)
+    description = _describe(rollouts, fit_rollouts, policy, settings, threshold, scores)
+    return Bundle(description, scores, scale)
 
 
 def _check(
@@ -185,14 +196,16 @@ def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout])
 
 def _maximum(series: Series, scale: Scale, rule: Rule) -> float:
     """c_i, the maximum over time of a rollout's combined number."""
-    return float(combine(rule, scale(series)).max())
+    return float(combine(rule, scale.at(np.arange(len(series)))(series)).max())
 
 
-def _cross_fitted_maxima(held_out: HeldOutScores, rule: Rule) -> NDArray[np.float64]:
+def _cross_fitted_maxima(
+    held_out: HeldOutScores, kind: type[Scale], rule: Rule
+) -> NDArray[np.float64]:
     """c_i of each rollout, (n,), every fold brought to scale by the other folds' scores."""
     maxima = np.empty(len(held_out.series))
     for fold in range(held_out.folds.max() + 1):
-        scale = Scale.fit(np.concatenate(held_out.of_all_but(fold)))
+        scale = kind.fit(held_out.of_all_but(fold))
         maxima[held_out.folds == fold] = [
             _maximum(series, scale, rule) for series in held_out.of(fold)
         ]
@@ -215,14 +228,13 @@ def _describe(
         policy=PolicySection(**vars(policy)),
         rule=settings.rule,
         window=settings.window,
+        threshold=settings.threshold,
         limit=threshold.limit,
         scores=tuple(
             ScoreSection(
                 name=score.name,
-                centre=float(threshold.scale.centre[index]),
-                spread=float(threshold.scale.spread[index]),
-                threshold=float(threshold.thresholds[index]),
                 parameters=score.state().parameters,
+                **(_constant(threshold, index) if settings.threshold == "constant" else {}),
             )
             for index, score in enumerate(scores)
         ),
@@ -238,6 +250,14 @@ def _describe(
         calibration=_listed(rollouts),
         fit=_listed(fit_rollouts),
     )
+
+
+def _constant(threshold: JointThreshold, index: int) -> dict[str, float]:
+    return {
+        "centre": float(threshold.scale.centre[index]),
+        "spread": float(threshold.scale.spread[index]),
+        "threshold": float(threshold.thresholds[index]),
+    }
 
 
 def _listed(rollouts: Sequence[Rollout]) -> tuple[RolloutSection, ...]:

@@ -13,14 +13,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor import __version__, bundle
-from failure_monitor.conformal import RULES, Rule
+from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
 from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError, UsageError
 
@@ -127,6 +129,12 @@ def calibrate(
     window: Annotated[
         int, typer.Option(min=1, help="over how many decisions a score is averaged")
     ] = 5,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(THRESHOLD_KINDS)} with the decision's number in its rollout"
+        ),
+    ] = "constant",
     folds: Annotated[int, typer.Option(min=2, help="parts for cross-fitting by rollout")] = 5,
     fit: Annotated[
         list[Path] | None,
@@ -156,6 +164,7 @@ def calibrate(
         rule=_rule(rule, _names(scores)),
         alpha=alpha,
         window=window,
+        threshold=_threshold_kind(threshold),
         folds=folds,
         seed=seed,
         jobs=jobs,
@@ -285,6 +294,13 @@ def _rule(rule: str, scores: Sequence[str]) -> Rule:
     raise UsageError(f"there is no rule '{rule}': choose fiper, {', '.join(RULES)}")
 
 
+def _threshold_kind(text: str) -> ThresholdKind:
+    for known in THRESHOLD_KINDS:
+        if text == known:
+            return known
+    raise UsageError(f"there is no threshold '{text}': choose {', '.join(THRESHOLD_KINDS)}")
+
+
 def _of_the_same_policy(
     sources: Sequence[Path], topics: Topics, policy: PolicyFormat
 ) -> tuple[Rollout, ...]:
@@ -365,9 +381,24 @@ def _promise(calibrated: bundle.Bundle) -> Table:
         "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
     )
     table.add_row("smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts")
-    for score in description.scores:
-        table.add_row(f"threshold of {score.name}", f"{score.threshold:.4g}")
+    if description.threshold == "time-varying":
+        table.add_row(
+            "time", "thresholds vary over a rollout: call ~/start_rollout when one begins"
+        )
+    thresholds = np.atleast_2d(calibrated.threshold.thresholds)
+    for score, over_time in zip(description.scores, thresholds.T, strict=True):
+        table.add_row(f"threshold of {score.name}", _range(over_time))
     return table
+
+
+def _range(over_time: NDArray[np.float64]) -> str:
+    """A threshold, or from where to where it goes over the decisions of a rollout."""
+    if len(over_time) == 1:
+        return f"{over_time[0]:.4g}"
+    return (
+        f"{over_time.min():.4g} to {over_time.max():.4g} over {len(over_time)} decisions, "
+        f"{over_time[-1]:.4g} from there on"
+    )
 
 
 def _fitted_on(description: bundle.BundleDescription) -> str:

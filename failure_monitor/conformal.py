@@ -13,7 +13,8 @@ Vovk, "Conditional validity of inductive conformal predictors", 2012.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -24,6 +25,8 @@ from failure_monitor.errors import FailureMonitorError
 
 Rule = Literal["all", "any", "mean"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+ThresholdKind = Literal["constant", "time-varying"]
+THRESHOLD_KINDS: tuple[ThresholdKind, ...] = get_args(ThresholdKind)
 
 
 class CalibrationError(FailureMonitorError):
@@ -98,16 +101,16 @@ class Scale:
     """What brings windowed scores of different kinds to one scale: z = (s − centre) / spread.
 
     Attributes:
-        centre: (K,), the median of each score.
-        spread: (K,), its 95th percentile above the median; positive.
+        centre: (K,), the median of each score; or (T, K), at each of T decisions.
+        spread: likewise, its 95th percentile above the median; positive.
     """
 
     centre: NDArray[np.float64]
     spread: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, windowed: NDArray[np.float64]) -> Scale:
-        """The scale of windowed scores (N, K) of successful rollouts; NaN is undefined.
+    def fit(cls, series: Sequence[NDArray[np.float64]]) -> Scale:
+        """The scale of the windowed scores of successful rollouts, (T, K) each; NaN is undefined.
 
         A score that hardly ever varies takes its spread from its size, so that it cannot
         divide by zero.
@@ -115,6 +118,7 @@ class Scale:
         Raises:
             CalibrationError: a score is nowhere defined.
         """
+        windowed = np.concatenate(series)
         if np.isnan(windowed).all(axis=0).any():
             raise CalibrationError(
                 "a score of the rule is undefined at every decision of the calibration rollouts, "
@@ -124,6 +128,14 @@ class Scale:
         spread = np.nanquantile(windowed, 0.95, axis=0) - centre
         smallest = 1e-6 * np.maximum(np.nanmax(np.abs(windowed), axis=0), 1e-6)
         return cls(centre=centre, spread=np.maximum(spread, smallest))
+
+    def at(self, decisions: int | NDArray[np.int64]) -> Scale:
+        """The scale at a decision, or at each of several; counted from 0. Here it is constant."""
+        return self
+
+    def covers(self, decision: int) -> bool:
+        """Whether rollouts that the scale was fitted on tell of this decision."""
+        return True
 
     def __call__(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
         """Windowed scores (..., K) on the common scale."""
@@ -161,9 +173,13 @@ class JointThreshold:
     scale: Scale
     limit: float
 
+    def at(self, decisions: int | NDArray[np.int64]) -> JointThreshold:
+        """The threshold at a decision, or at each of several; counted from 0."""
+        return replace(self, scale=self.scale.at(decisions))
+
     @property
     def thresholds(self) -> NDArray[np.float64]:
-        """What each windowed score is compared with, (K,)."""
+        """What each windowed score is compared with, of the scale's shape."""
         return self.scale.centre + self.limit * self.scale.spread
 
     def level(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -197,6 +213,7 @@ def joint_threshold(
     if not (threshold.thresholds > 0).all():
         raise CalibrationError(
             "a threshold would be 0 or less: in the calibration rollouts the scores hardly ever "
-            "leave 0, or are never raised together; use other scores, or the rule 'any' or 'mean'"
+            "leave 0, or are never raised together; use other scores, the rule 'any' or 'mean', or "
+            "a constant threshold"
         )
     return threshold

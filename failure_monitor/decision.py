@@ -242,6 +242,8 @@ class Verdict:
         rule: how the scores combine.
         level: the combined normalised score; the rule holds above 1. It is 0 where the rule
             has nothing to say yet, since no score, or not each of `all`, is defined.
+        past_calibration: whether the thresholds vary over time and the rollout has outlasted
+            what they were made of, so that they keep their last values.
     """
 
     index: int
@@ -249,6 +251,7 @@ class Verdict:
     scores: tuple[ScoreVerdict, ...]
     rule: str
     level: float
+    past_calibration: bool = False
 
     @property
     def over(self) -> bool:
@@ -264,4 +267,9 @@ class Verdict:
             else f"{score.name} undefined so early in a rollout"
             for score in self.scores
         )
-        return f"{parts} (rule '{self.rule}' at {self.level:.2f})"
+        past = (
+            "; past the longest calibration rollout, where thresholds keep their last values"
+            if self.past_calibration
+            else ""
+        )
+        return f"{parts} (rule '{self.rule}' at {self.level:.2f}){past}"

@@ -71,17 +71,19 @@ class FailureMonitor:
             if not math.isnan(value):
                 recent.append(value)
         windowed = np.array([np.mean(recent) if recent else np.nan for recent in self._recent])
+        threshold = self._threshold.at(self._index)
         verdict = Verdict(
             index=self._index,
             stamp=decision.stamp,
             scores=tuple(
-                ScoreVerdict(score.name, float(value), float(mean), float(threshold))
-                for score, value, mean, threshold in zip(
-                    self._scores, values, windowed, self._threshold.thresholds, strict=True
+                ScoreVerdict(score.name, float(value), float(mean), float(limit))
+                for score, value, mean, limit in zip(
+                    self._scores, values, windowed, threshold.thresholds, strict=True
                 )
             ),
-            rule=self._threshold.rule,
-            level=float(self._threshold.level(windowed)),
+            rule=threshold.rule,
+            level=float(threshold.level(windowed)),
+            past_calibration=not self._threshold.scale.covers(self._index),
         )
         self._index += 1
         return verdict
@@ -107,7 +109,8 @@ class FailureMonitor:
         Raises:
             InvalidDecisionError: a score came out as NaN or infinite where it is defined.
         """
-        return self._threshold.level(windowed_scores(self._scores, rollout, self._window))
+        threshold = self._threshold.at(np.arange(len(rollout)))
+        return threshold.level(windowed_scores(self._scores, rollout, self._window))
 
 
 def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> NDArray[np.float64]:

@@ -35,6 +35,12 @@ def bundle(rollouts: list[Rollout]) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def time_varying_bundle(rollouts: list[Rollout]) -> Bundle:
+    settings = CalibrationSettings(rule="any", window=2, folds=3, jobs=1, threshold="time-varying")
+    return calibrate(rollouts, POLICY, settings)
+
+
+@pytest.fixture(scope="session")
 def bundle_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("bundles") / "synthetic"
     save(bundle, folder)

@@ -30,6 +30,49 @@ def test_a_saved_bundle_judges_as_before(bundle, bundle_folder, rollouts):
     )
 
 
+def test_thresholds_that_vary_over_time_are_kept_among_the_arrays(
+    time_varying_bundle, rollouts, tmp_path
+):
+    save(time_varying_bundle, tmp_path / "bundle")
+    loaded = load(tmp_path / "bundle")
+    np.testing.assert_array_equal(
+        loaded.levels(rollouts[0]), time_varying_bundle.levels(rollouts[0])
+    )
+    with np.load(tmp_path / "bundle" / "arrays.npz") as arrays:
+        assert arrays["time_varying_scale.centre"].shape == (12, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda arrays: arrays.pop("time_varying_scale.spread"), "lacks 'time_varying_scale.spr"),
+        (
+            lambda arrays: arrays.update({"time_varying_scale.spread": np.ones((12, 1))}),
+            r"\(12, 2\) and \(12, 1\), expected one column for each of 2 scores",
+        ),
+    ],
+)
+def test_a_time_varying_scale_that_is_not_whole_is_refused(
+    time_varying_bundle, tmp_path, change, sentence
+):
+    folder = tmp_path / "bundle"
+    save(time_varying_bundle, folder)
+    with np.load(folder / "arrays.npz") as stored:
+        arrays = dict(stored)
+    change(arrays)
+    np.savez(folder / "arrays.npz", **arrays)
+    digest = bundles._sha256((folder / "arrays.npz").read_bytes())
+    edit(folder, lambda content: content["files"].update({"arrays.npz": digest}))
+    with pytest.raises(BundleError, match=sentence):
+        load(folder)
+
+
+def test_a_constant_threshold_that_is_not_stated_is_refused(folder):
+    edit(folder, lambda content: content["scores"][1].pop("spread"))
+    with pytest.raises(BundleError, match="needs every score's centre, spread, threshold"):
+        load(folder)
+
+
 def test_saving_again_replaces_the_bundle_and_leaves_nothing_else(bundle, tmp_path):
     save(bundle, tmp_path / "bundle")
     save(bundle, tmp_path / "bundle")

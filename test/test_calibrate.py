@@ -16,6 +16,7 @@ from failure_monitor.cross_fitting import Recipe
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.score import ScoreUndefinedError
+from failure_monitor.time_varying_scale import TimeVaryingScale
 
 QUICK = CalibrationSettings(scores=("ace",), rule="all", folds=3, jobs=1)
 
@@ -34,12 +35,20 @@ def fitted_on(monkeypatch):
     return names
 
 
-def false_alarm_rates(calibration: Callable[[list[Rollout]], Bundle], rollouts: int) -> list[float]:
+def rollout_of_any_length(seed: int) -> Rollout:
+    return synthetic_rollout(seed, decisions=int(np.random.default_rng(seed).integers(6, 25)))
+
+
+def false_alarm_rates(
+    calibration: Callable[[list[Rollout]], Bundle],
+    rollouts: int,
+    make: Callable[[int], Rollout] = synthetic_rollout,
+) -> list[float]:
     """Of 60 calibrations on fresh rollouts, each on 20 more fresh rollouts."""
     rates = []
     for repetition in range(60):
         seeds = range(1000 * repetition + 100, 1000 * repetition + 120 + rollouts)
-        fresh = [synthetic_rollout(seed) for seed in seeds]
+        fresh = [make(seed) for seed in seeds]
         bundle = calibration(fresh[:rollouts])
         rates.append(np.mean([bundle.levels(rollout).max() > 1 for rollout in fresh[rollouts:]]))
     return rates
@@ -100,6 +109,31 @@ def test_the_promise_holds_however_unlike_the_rollouts_to_fit_on_are(policy):
         return calibrate(fresh[6:], policy, QUICK, fit_rollouts=unlike)
 
     assert_promise_holds(false_alarm_rates(calibration, 25))
+
+
+@pytest.mark.parametrize("fitting", [0, 8])
+def test_the_promise_holds_for_time_varying_thresholds_and_rollouts_of_any_length(policy, fitting):
+    settings = dataclasses.replace(QUICK, threshold="time-varying", window=2)
+
+    def calibration(fresh):
+        return calibrate(fresh[fitting:], policy, settings, fit_rollouts=fresh[:fitting])
+
+    assert_promise_holds(false_alarm_rates(calibration, 19 + fitting, rollout_of_any_length))
+
+
+def test_no_rollout_is_brought_to_scale_by_itself(rollouts, policy, monkeypatch):
+    fitted_on = []
+    fit = TimeVaryingScale.fit
+
+    def spy(series):
+        fitted_on.append({scores.tobytes() for scores in series})
+        return fit(series)
+
+    monkeypatch.setattr(TimeVaryingScale, "fit", spy)
+    calibrate(rollouts, policy, dataclasses.replace(QUICK, threshold="time-varying"))
+    everything = max(fitted_on, key=len)
+    assert sorted(len(everything - others) for others in fitted_on) == [0, 4, 4, 4]
+    assert len(set().union(*(everything - others for others in fitted_on))) == 12
 
 
 def test_a_rollout_to_calibrate_and_to_fit_on_is_refused_by_name(rollouts, policy):

@@ -108,7 +108,7 @@ def test_evaluate_measures_the_bundle_on_rollouts_with_outcomes(calibrated, fold
     assert control["tpr"] < overall["tpr"]
 
 
-def test_calibrate_fits_the_scores_on_other_rollouts_where_they_are_given(successes, folder):
+def test_calibrate_fits_scores_and_time_varying_thresholds_on_other_rollouts(successes, folder):
     for seed in range(40, 46):
         write(folder / "to_fit_on" / f"rollout_{seed}", synthetic_rollout(seed))
     result = failure_monitor(
@@ -123,17 +123,22 @@ def test_calibrate_fits_the_scores_on_other_rollouts_where_they_are_given(succes
         "calibrate",
         successes,
         *("--fit", folder / "to_fit_on", "--scores", "ace", "--rule", "any"),
+        *("--threshold", "time-varying"),
         *("--output", folder / "fitted_apart", "--jobs", "1"),
     )
     assert result.returncode == 0, result.stderr
     assert "10 rollouts, with scores fitted on 6 others" in result.stdout
-    assert len(load(folder / "fitted_apart").fit) == 6
+    assert "over 12 decisions" in result.stdout
+    bundle = load(folder / "fitted_apart")
+    assert len(bundle.fit) == 6
+    assert bundle.description.threshold == "time-varying"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (["--alpha", "0.05"], 1, "record 19 successful rollouts, or ask for alpha 0.0909"),
+        (["--threshold", "wavy"], 2, "there is no threshold 'wavy': choose constant, time-varyi"),
         (["--rule", "most"], 2, "there is no rule 'most': choose fiper, all, any, mean"),
         (["--scores", "rnd_oe", "--rule", "fiper"], 2, "the rule 'fiper' is all of rnd_oe, ace"),
         (["--scores", "wisdom", "--rule", "any"], 2, "there is no score 'wisdom'"),

@@ -128,7 +128,7 @@ def test_scores_that_are_never_raised_together_leave_no_room_for_the_rule_all():
 
 
 def test_a_constant_score_has_a_scale_all_the_same():
-    scale = Scale.fit(np.full((10, 1), 3.0))
+    scale = Scale.fit([np.full((10, 1), 3.0)])
     assert scale.spread[0] > 0
     assert np.isfinite(scale(np.array([[3.0], [4.0]]))).all()
 
@@ -163,4 +163,4 @@ def test_the_level_is_over_exactly_where_the_rule_holds(rule):
 
 def test_a_score_that_is_nowhere_defined_is_refused():
     with pytest.raises(CalibrationError, match="undefined at every decision"):
-        Scale.fit(np.array([[1.0, np.nan], [2.0, np.nan]]))
+        Scale.fit([np.array([[1.0, np.nan], [2.0, np.nan]])])

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from synthetic import synthetic_rollout
 
 from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat
 
@@ -20,6 +21,33 @@ def test_the_streaming_and_the_vectorised_form_agree(bundle, monitor, rollouts):
         monitor.start_rollout()
         streamed = [monitor.update(decision).level for decision in rollout.decisions()]
         np.testing.assert_allclose(bundle.levels(rollout), streamed, rtol=1e-6)
+
+
+def test_both_forms_agree_with_thresholds_that_vary_over_time(time_varying_bundle, rollouts):
+    monitor = time_varying_bundle.monitor()
+    longer = synthetic_rollout(5, decisions=15)
+    for rollout in (*rollouts[:3], longer):
+        monitor.start_rollout()
+        streamed = [monitor.update(decision).level for decision in rollout.decisions()]
+        np.testing.assert_allclose(time_varying_bundle.levels(rollout), streamed, rtol=1e-6)
+
+
+def test_a_verdict_says_that_the_rollout_outlasts_those_of_the_thresholds(time_varying_bundle):
+    monitor = time_varying_bundle.monitor()
+    longer = synthetic_rollout(5, decisions=14)
+    verdicts = [monitor.update(decision) for decision in longer.decisions()]
+    assert [verdict.past_calibration for verdict in verdicts] == [False] * 12 + [True] * 2
+    assert "past the longest calibration rollout" in verdicts[-1].reason
+    assert "past" not in verdicts[11].reason
+    assert verdicts[-1].scores[0].threshold == verdicts[11].scores[0].threshold
+    assert verdicts[0].scores[0].threshold != verdicts[11].scores[0].threshold
+
+
+def test_a_new_rollout_counts_from_its_first_decision(time_varying_bundle, rollouts):
+    monitor = time_varying_bundle.monitor()
+    first, *rest = (monitor.update(decision) for decision in rollouts[0].decisions())
+    monitor.start_rollout()
+    assert monitor.update(next(rollouts[0].decisions())) == first != rest[0]
 
 
 def test_a_rollout_like_those_calibrated_on_is_below_its_thresholds(monitor, rollouts):
