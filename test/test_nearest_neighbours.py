@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores that look up the nearest fitting decisions: kNN, phase kNN, lag, retrieval."""
+"""Scores that look up the nearest fitting decisions: kNN, phase kNN, lag, chunk lag, retrieval."""
 
 import dataclasses
 
@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.scores import nearest_neighbours
+from failure_monitor.scores.chunk_lag import ChunkLag
 from failure_monitor.scores.lag import Lag
 from failure_monitor.scores.nearest_neighbour_distance import NEIGHBOURS, NearestNeighbourDistance
 from failure_monitor.scores.nearest_neighbours import NearestNeighbours, choose_decisions
@@ -102,6 +103,31 @@ def test_a_robot_that_is_ahead_of_time_does_not_lag():
     score = Lag.fit([rollout_with(path) for _ in range(8)], POLICY)
     ahead = rollout_with(path[np.minimum(2 * np.arange(12), 11)])
     assert score.over_rollout(ahead)[:6].max() == 0
+
+
+def test_chunk_lag_counts_the_decisions_for_which_the_same_is_planned():
+    path = np.arange(12)[:, np.newaxis, np.newaxis, np.newaxis] * np.ones(POLICY.chunk_shape)
+
+    def planning(chunks: np.ndarray):
+        rollout = synthetic_rollout(99, decisions=12)
+        return dataclasses.replace(rollout, chunks=chunks.astype(np.float32))
+
+    fitting = [planning(path) for _ in range(8)]
+    score = ChunkLag.fit(fitting, POLICY)
+    np.testing.assert_array_equal(score.over_rollout(fitting[0]), np.zeros(12))
+    again = planning(path[np.minimum(np.arange(12), 4)])
+    np.testing.assert_array_equal(score.over_rollout(again), [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7])
+    ahead = planning(path[np.minimum(2 * np.arange(12), 11)])
+    assert score.over_rollout(ahead)[:6].max() == 0
+
+
+def test_chunk_lag_looks_at_the_mean_chunk_only():
+    score = ChunkLag.fit(ROLLOUTS, POLICY)
+    rollout = synthetic_rollout(77)
+    other = dataclasses.replace(
+        rollout, chunks=rollout.chunks[:, ::-1], embeddings=-rollout.embeddings
+    )
+    np.testing.assert_array_equal(score.over_rollout(other), score.over_rollout(rollout))
 
 
 def test_retrieval_is_0_where_the_policy_does_what_it_did():

@@ -200,7 +200,9 @@ def test_embeddings_that_never_change_are_refused(rollouts, name):
         fit_score(name, same, MOVING, seed=0)
 
 
-@pytest.mark.parametrize("name", ["rnd_a", "retrieval", "one_step", "kernel_support", "kinematics"])
+@pytest.mark.parametrize(
+    "name", ["chunk_lag", "rnd_a", "retrieval", "one_step", "kernel_support", "kinematics"]
+)
 def test_action_chunks_that_never_change_are_refused(rollouts, name):
     same = [dataclasses.replace(r, chunks=np.ones_like(r.chunks)) for r in rollouts]
     with pytest.raises(ScoreUndefinedError, match=f"{name}: .*chunk"):

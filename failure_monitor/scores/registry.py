@@ -8,6 +8,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.scores.action_chunk_entropy import ActionChunkEntropy
 from failure_monitor.scores.action_chunk_entropy_per_dimension import ActionChunkEntropyPerDimension
 from failure_monitor.scores.action_network_distillation import ActionNetworkDistillation
+from failure_monitor.scores.chunk_lag import ChunkLag
 from failure_monitor.scores.elapsed_time import ElapsedTime
 from failure_monitor.scores.kernel_support import KernelSupport
 from failure_monitor.scores.kinematics import Kinematics
@@ -32,6 +33,7 @@ SCORES: dict[str, type[Score]] = {
         ActionChunkEntropy,
         ActionChunkEntropyPerDimension,
         ActionNetworkDistillation,
+        ChunkLag,
         ElapsedTime,
         KernelSupport,
         Kinematics,

@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chunk lag: how far what the policy plans is behind what it planned in successful rollouts.
+
+    score(A, t) = max(0, t − median of t_i),    over the 8 nearest mean chunks ā_i of the fitting
+                                                rollouts, planned at their decisions t_i
+
+of standardised mean chunks, in decisions. It sees a policy that still plans an early part of the
+task, as after a grasp that failed, also where the observations have moved on; `lag` looks at the
+observations instead. Like elapsed time it cannot fall behind early in a rollout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.lag import Lag
+from failure_monitor.scores.nearest_neighbours import NearestNeighbours, NeighbourScore
+from failure_monitor.scores.standardisation import Standardisation, mean_chunks
+
+
+class ChunkLag(Lag):
+    """The decisions by which similar mean chunks came earlier in the fitting rollouts."""
+
+    name = "chunk_lag"
+
+    @classmethod
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> NeighbourScore:
+        """Remember the mean chunks of the rollouts, and when they were planned.
+
+        Raises:
+            ScoreUndefinedError: the mean chunks never change.
+        """
+        # Refuses in its own words; the neighbours would complain of embeddings.
+        Standardisation.of_mean_chunks(rollouts, cls.name)
+        planned = [_with_chunks_as_embeddings(rollout) for rollout in rollouts]
+        return cls(NearestNeighbours.fit(planned, seed, cls.name))
+
+    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The lag at every decision, (T,), in decisions."""
+        return super().at(_with_chunks_as_embeddings(rollout), numbers)
+
+
+def _with_chunks_as_embeddings(rollout: Rollout) -> Rollout:
+    return replace(rollout, embeddings=mean_chunks(rollout))
