@@ -9,6 +9,7 @@ from failure_monitor.scores.action_chunk_entropy import ActionChunkEntropy
 from failure_monitor.scores.action_chunk_entropy_per_dimension import ActionChunkEntropyPerDimension
 from failure_monitor.scores.action_network_distillation import ActionNetworkDistillation
 from failure_monitor.scores.chunk_lag import ChunkLag
+from failure_monitor.scores.command_effect import CommandEffect
 from failure_monitor.scores.elapsed_time import ElapsedTime
 from failure_monitor.scores.kernel_support import KernelSupport
 from failure_monitor.scores.kinematics import Kinematics
@@ -34,6 +35,7 @@ SCORES: dict[str, type[Score]] = {
         ActionChunkEntropyPerDimension,
         ActionNetworkDistillation,
         ChunkLag,
+        CommandEffect,
         ElapsedTime,
         KernelSupport,
         Kinematics,

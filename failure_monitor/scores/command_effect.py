@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command effect: whether the motion commanded so far had its usual result.
+
+What was executed of all chunks before decision t adds up to a place, as the commands have it:
+
+    u_t = Σ_{s<t} Σ_{h<k} a_s,h    of velocities and deltas, the latest target of positions
+
+From standardised u_t and u_{t−3} (of a decision before the first, u_0) ridge regression on random
+Fourier features φ predicts the standardised embedding, ê_t = Wᵀ φ(u_t, u_{t−3}). With residuals ρ
+of the fitting rollouts, each predicted from the others,
+
+    σ_v = √mean ρ_v²,    R²_v = 1 − mean ρ_v² / var e_v, at least 0,    w_v ∝ (R²_v)³, Σ w_v = 1
+    score = √(Σ_v w_v z_v²),    z_v = (e_v − ê_v) / σ_v, clipped
+
+so that those features count which commands determine: proprioception, and what tells in the image
+where the arm is. It sees an arm that is stuck, pushed or elsewhere than commanded, and a camera
+that moved; not an object out of place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
+from failure_monitor.scores.fourier_features import FourierFeatures
+from failure_monitor.scores.sampled_chunks import executed_actions
+from failure_monitor.scores.score import Score, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.standardisation import CLIP, Standardisation
+
+BACK = 3
+"""Decisions: the second of the two places that predict is that so long ago."""
+RIDGE = 1.0
+SMALLEST_RESIDUAL = 1e-3
+"""In standard deviations of the embedding: added to the size of every feature's residuals."""
+
+
+class CommandEffect(Score):
+    """The residual of the embedding that the commands so far predict."""
+
+    name = "command_effect"
+
+    def __init__(
+        self,
+        *,
+        executed: int,
+        are_positions: bool,
+        command: Standardisation,
+        embedding: Standardisation,
+        features: FourierFeatures,
+        regression: NDArray[np.float64],
+        residual: NDArray[np.float64],
+        weights: NDArray[np.float64],
+    ) -> None:
+        """The model, for U command and V embedding features that vary.
+
+        Args:
+            executed: k, how many actions of a chunk are executed before the next decision.
+            are_positions: whether actions are positions, not velocities or deltas.
+            command: standardisation of commanded places.
+            embedding: standardisation of embeddings.
+            features: φ, of 2U inputs.
+            regression: W, (M + 2U + 1, V).
+            residual: σ, (V,).
+            weights: w, (V,).
+        """
+        self._executed = executed
+        self._are_positions = are_positions
+        self._command = command
+        self._embedding = embedding
+        self._features = features
+        self._regression = regression
+        self._residual = residual
+        self._weights = weights
+        self.start_rollout()
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> CommandEffect:
+        """Fit the model to the rollouts.
+
+        Raises:
+            ScoreUndefinedError: nobody said how many actions are executed; no rollout has a
+                second decision; commands or embeddings never change, or have nothing to do with
+                each other.
+        """
+        executed = executed_actions(policy, cls.name)
+        if max(map(len, rollouts)) < 2:
+            raise ScoreUndefinedError(
+                f"{cls.name}: every rollout has a single decision, before which nothing was "
+                "commanded: record longer rollouts, or leave it out of the rule"
+            )
+        are_positions = policy.action_kind == "position"
+        places = [_commanded_places(rollout, executed, are_positions) for rollout in rollouts]
+        command = Standardisation.fit(np.concatenate(places), f"{cls.name}: the commanded places")
+        embedding = Standardisation.of_embeddings(rollouts, cls.name)
+        features = FourierFeatures.draw(2 * len(command.varying), seed)
+        inputs = [features(_now_and_before(command(place))) for place in places]
+        targets = [embedding(rollout.embeddings) for rollout in rollouts]
+        regression, residuals = _ridge(inputs, targets)
+        mean_square = np.mean(residuals**2, axis=0)
+        return cls(
+            executed=executed,
+            are_positions=are_positions,
+            command=command,
+            embedding=embedding,
+            features=features,
+            regression=regression,
+            residual=np.sqrt(mean_square) + SMALLEST_RESIDUAL,
+            weights=_weights(1 - mean_square / np.var(np.concatenate(targets), axis=0)),
+        )
+
+    def start_rollout(self) -> None:
+        """Forget what was commanded."""
+        self._place: NDArray[np.float64] | None = None
+        self._places: deque[NDArray[np.float64]] = deque(maxlen=BACK + 1)
+
+    def update(self, decision: Decision) -> float:
+        """The size of the residual at the next decision."""
+        actions = decision.chunks[0, : self._executed].astype(np.float64)
+        if self._place is None:
+            self._place = _first_place(actions, self._are_positions)
+        self._places.append(self._command(self._place))
+        inputs = np.concatenate([self._places[-1], self._places[0]])
+        self._place = actions[-1] if self._are_positions else self._place + actions.sum(axis=0)
+        return float(self._sizes(inputs[np.newaxis], decision.embedding[np.newaxis])[0])
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The size of the residual at every decision, (T,)."""
+        places = self._command(_commanded_places(rollout, self._executed, self._are_positions))
+        return self._sizes(_now_and_before(places), rollout.embeddings)
+
+    def _sizes(
+        self, inputs: NDArray[np.float64], embeddings: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        predicted = self._features(inputs) @ self._regression
+        scaled = ((self._embedding(embeddings) - predicted) / self._residual).clip(-CLIP, CLIP)
+        return np.asarray(np.sqrt(scaled**2 @ self._weights))
+
+    def state(self) -> ScoreState:
+        """The model."""
+        return ScoreState(
+            parameters={
+                "executed": float(self._executed),
+                "are_positions": float(self._are_positions),
+            },
+            arrays={
+                "regression": self._regression,
+                "residual": self._residual,
+                "weights": self._weights,
+                **self._features.arrays(),
+                **self._command.arrays("command"),
+                **self._embedding.arrays("embedding"),
+            },
+        )
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> CommandEffect:
+        """The score with a stored model."""
+        return cls(
+            features=FourierFeatures.from_state(state),
+            command=Standardisation.from_state(state, "command"),
+            embedding=Standardisation.from_state(state, "embedding"),
+            regression=state.arrays["regression"].astype(np.float64),
+            residual=state.arrays["residual"].astype(np.float64),
+            weights=state.arrays["weights"].astype(np.float64),
+            executed=int(state.parameters["executed"]),
+            are_positions=bool(state.parameters["are_positions"]),
+        )
+
+
+def _commanded_places(rollout: Rollout, executed: int, are_positions: bool) -> NDArray[np.float64]:
+    """u at every decision, (T, D)."""
+    actions = rollout.chunks[:, 0, :executed].astype(np.float64)
+    first = _first_place(actions[0], are_positions)
+    moves = actions[:-1, -1] if are_positions else np.cumsum(actions.sum(axis=1), axis=0)[:-1]
+    return np.concatenate([first[np.newaxis], moves])
+
+
+def _first_place(actions: NDArray[np.float64], are_positions: bool) -> NDArray[np.float64]:
+    """u_0, (D,), of the first executed actions (k, D).
+
+    Velocities and deltas count from the start. Among positions 0 may be far away; the first
+    target is near to where the robot is.
+    """
+    return actions[0] if are_positions else np.zeros_like(actions[0])
+
+
+def _now_and_before(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is predicted from, (T, U) to (T, 2U)."""
+    before = np.maximum(np.arange(len(places)) - BACK, 0)
+    return np.concatenate([places, places[before]], axis=1)
+
+
+def _ridge(
+    inputs: Sequence[NDArray[np.float64]], targets: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ridge regression, and its residuals of every rollout when fitted on the others.
+
+    With H = Φ (ΦᵀΦ + λI)⁻¹ Φᵀ of one rollout's features Φ, the residuals of the fit without it are
+    (I − H)⁻¹ times those of the fit with it: Allen's PRESS statistic, for several rows at once.
+
+    Args:
+        inputs: of every rollout, (T, F).
+        targets: of every rollout, (T, V).
+
+    Returns:
+        The regression, (F, V), and the residuals, (N, V).
+    """
+    design, wanted = np.concatenate(inputs), np.concatenate(targets)
+    inverse = np.linalg.inv(design.T @ design + RIDGE * np.eye(design.shape[1]))
+    regression = inverse @ (design.T @ wanted)
+    residuals = [
+        np.linalg.solve(np.eye(len(x)) - x @ inverse @ x.T, y - x @ regression)
+        for x, y in zip(inputs, targets, strict=True)
+    ]
+    return regression, np.concatenate(residuals)
+
+
+def _weights(determination: NDArray[np.float64]) -> NDArray[np.float64]:
+    """w of the coefficients of determination R², (V,)."""
+    determined = np.maximum(determination, 0.0) ** 3
+    if not determined.any():
+        raise ScoreUndefinedError(
+            f"{CommandEffect.name}: the commands say nothing about any of the embedding's features "
+            "(R² is 0 on rollouts that were held out): check that the executed chunk comes first "
+            "among the samples, calibrate on more rollouts, or leave it out of the rule"
+        )
+    return np.asarray(determined / determined.sum())
