@@ -34,7 +34,7 @@ OF_EMBEDDINGS = (
     "rnd_oe",
 )
 OF_CHUNKS = ("kernel_support", "kinematics", "pseudo_count", "rnd_a", "retrieval", "stac_single")
-OF_SAMPLES = ("ace", "ace_per_dimension", "stac")
+OF_SAMPLES = ("ace", "ace_per_dimension", "dispersion_profile", "stac")
 
 every_score = pytest.mark.parametrize("name", SCORES)
 

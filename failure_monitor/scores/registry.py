@@ -10,6 +10,7 @@ from failure_monitor.scores.action_chunk_entropy_per_dimension import ActionChun
 from failure_monitor.scores.action_network_distillation import ActionNetworkDistillation
 from failure_monitor.scores.chunk_lag import ChunkLag
 from failure_monitor.scores.command_effect import CommandEffect
+from failure_monitor.scores.dispersion_profile import DispersionProfile
 from failure_monitor.scores.elapsed_time import ElapsedTime
 from failure_monitor.scores.kernel_support import KernelSupport
 from failure_monitor.scores.kinematics import Kinematics
@@ -36,6 +37,7 @@ SCORES: dict[str, type[Score]] = {
         ActionNetworkDistillation,
         ChunkLag,
         CommandEffect,
+        DispersionProfile,
         ElapsedTime,
         KernelSupport,
         Kinematics,

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Dispersion profile: is the policy as sure of each action as it usually is at such a time?
+
+Of the B sampled chunks A of a decision, for each of H time steps and D actions,
+
+    l_hd = log(std_b(A_bhd) + 0.01 r_d),    r_d the range of action d over the fitting rollouts
+
+and the score of the standardised profile l is that of the embeddings' `phase_knn`: its mean
+distance to the 8 nearest of the profiles at decisions t − 3 … t + 3 of the fitting rollouts. It
+sees a policy that is surer or less sure, or of other actions, than in a rollout that succeeds;
+both happen off the training data. A deterministic policy has no dispersion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.nearest_neighbours import NearestNeighbours
+from failure_monitor.scores.phase_neighbour_distance import PhaseNeighbourDistance
+from failure_monitor.scores.sampled_chunks import require_differing_samples
+from failure_monitor.scores.score import ScoreState
+from failure_monitor.scores.standardisation import Standardisation
+
+SMALLEST_SHARE = 0.01
+"""Of an action's range: dispersions well below it are all alike."""
+
+
+class DispersionProfile(PhaseNeighbourDistance):
+    """The mean distance to the nearest fitting profiles of about the same time."""
+
+    name = "dispersion_profile"
+
+    def __init__(self, neighbours: NearestNeighbours, smallest: NDArray[np.float64]) -> None:
+        """With what to compare.
+
+        Args:
+            neighbours: the profiles, in the place of embeddings.
+            smallest: (D,), what is added to each action's standard deviation, in its unit.
+        """
+        super().__init__(neighbours)
+        self._smallest = smallest
+
+    @classmethod
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> DispersionProfile:
+        """Remember the profiles of the rollouts, and when they were taken.
+
+        Raises:
+            ScoreUndefinedError: the policy has one sample per decision or is deterministic, or
+                the profiles never change.
+        """
+        require_differing_samples(rollouts, policy, cls.name)
+        smallest = SMALLEST_SHARE * _ranges(rollouts)
+        profiles = [_with_profiles_as_embeddings(rollout, smallest) for rollout in rollouts]
+        # Refuses in its own words; the neighbours would complain of embeddings.
+        Standardisation.fit(
+            np.concatenate([profile.embeddings for profile in profiles]),
+            f"{cls.name}: the dispersions of the action chunks",
+        )
+        return cls(NearestNeighbours.fit(profiles, seed, cls.name), smallest)
+
+    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The mean distance at every decision, (T,)."""
+        return super().at(_with_profiles_as_embeddings(rollout, self._smallest), numbers)
+
+    def state(self) -> ScoreState:
+        """The profiles, when they were taken, and what is added to dispersions."""
+        return ScoreState(arrays={"smallest": self._smallest, **self._neighbours.arrays()})
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> DispersionProfile:
+        """The score with stored profiles."""
+        return cls(NearestNeighbours.from_state(state), state.arrays["smallest"].astype(np.float64))
+
+
+def _ranges(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
+    """The range of each action over all sampled chunks, (D,); 1 for one that never varies."""
+    highest = np.max([rollout.chunks.max(axis=(0, 1, 2)) for rollout in rollouts], axis=0)
+    lowest = np.min([rollout.chunks.min(axis=(0, 1, 2)) for rollout in rollouts], axis=0)
+    ranges = highest.astype(np.float64) - lowest
+    return np.where(ranges > 0, ranges, 1.0)
+
+
+def _with_profiles_as_embeddings(rollout: Rollout, smallest: NDArray[np.float64]) -> Rollout:
+    profiles = np.log(rollout.chunks.std(axis=1) + smallest).reshape(len(rollout), -1)
+    return replace(rollout, embeddings=profiles.astype(np.float32))
