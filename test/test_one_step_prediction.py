@@ -9,7 +9,12 @@ import pytest
 from synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.decision import Rollout
-from failure_monitor.scores.one_step_prediction import RIDGE, OneStepPrediction, _ridge
+from failure_monitor.scores.one_step_prediction import (
+    RIDGE,
+    OneStepPrediction,
+    _ridge,
+    _whitening,
+)
 
 
 def pushed_rollout(seed: int, *, works: bool = True) -> Rollout:
@@ -60,5 +65,18 @@ def test_the_residual_of_the_ridge_is_that_of_leaving_each_one_out():
         x, y = np.delete(features, index, axis=0), np.delete(targets, index, axis=0)
         weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(4), x.T @ y)
         left_out.append(targets[index] - features[index] @ weights)
-    _, residual = _ridge(features, targets)
-    np.testing.assert_allclose(residual, np.sqrt(np.mean(np.square(left_out), axis=0)))
+    _, residuals = _ridge(features, targets)
+    np.testing.assert_allclose(residuals, left_out)
+
+
+def test_features_that_err_together_count_once():
+    random = np.random.default_rng(0)
+    shared = random.normal(size=(1000, 1))
+    scaled = np.concatenate([shared, shared, random.normal(size=(1000, 1))], axis=1)
+    scaled /= np.sqrt(np.mean(scaled**2, axis=0))
+    whitening = _whitening(scaled)
+    # S is [[1, 0.7], [0.7, 1]] for the two that are the same, whose eigenvalues are 1.7 and 0.3.
+    together, apart, alone = np.linalg.norm([[1, 1, 0], [1, -1, 0], [0, 0, 1]] @ whitening, axis=1)
+    assert together == pytest.approx(np.sqrt(2 / 1.7 / 3), rel=0.05)
+    assert apart == pytest.approx(np.sqrt(2 / 0.3 / 3), rel=0.05)
+    assert alone == pytest.approx(np.sqrt(1 / 3), rel=0.05)

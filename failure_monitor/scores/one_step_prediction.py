@@ -6,12 +6,15 @@ A small model predicts how the standardised embedding changes from one decision 
 
     x_t = [e_t, ā_t],    φ(x) = [cos(ωᵀx + b), x, 1],    ê_{t+1} = e_t + Wᵀ φ(x_t)
 
-with ā the standardised mean chunk, ω and b random Fourier features and W fitted by ridge
-regression. The score is the root mean square over features of the residual e − ê, each divided by
-its own size over the fitting rollouts and clipped. Undefined at a rollout's first decision.
-Rahimi and Recht, "Random Features for Large-Scale Kernel Machines", NeurIPS 2007. The residuals
-of the fitting rollouts are those of leave-one-out prediction, which ridge regression has in
-closed form (Allen's PRESS statistic).
+with ā the standardised mean chunk, φ random Fourier features and W fitted by ridge regression. Of
+the residual z = e − ê, each of its V features divided by its size over the fitting rollouts and
+clipped,
+
+    score = √(zᵀ S⁻¹ z / V),    S = 0.7 · mean of z zᵀ over the fitting rollouts + 0.3 · I
+
+so that features that err together count once. Undefined at a rollout's first decision. The
+residuals of the fitting rollouts are those of leave-one-out prediction, which ridge regression
+has in closed form (Allen's PRESS statistic). It sees a push, a slip, a leap of the scene.
 """
 
 from __future__ import annotations
@@ -23,15 +26,17 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.fourier_features import FourierFeatures
 from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
 from failure_monitor.scores.standardisation import CLIP, Standardisation, mean_chunks
 
-FOURIER_FEATURES = 256
 RIDGE = 10.0
 HIGHEST_LEVERAGE = 0.95
 """Beyond it a leave-one-out residual would rest on next to nothing."""
 SMALLEST_RESIDUAL = 1e-3
 """In standard deviations of the embedding: no feature counts as predicted more exactly."""
+SHRINKAGE = 0.3
+"""The identity's share in S: the fitting decisions are too few to tell all that errs together."""
 
 
 class OneStepPrediction(TransitionScore):
@@ -44,27 +49,27 @@ class OneStepPrediction(TransitionScore):
         *,
         embedding: Standardisation,
         chunk: Standardisation,
-        frequencies: NDArray[np.float64],
-        phases: NDArray[np.float64],
+        features: FourierFeatures,
         weights: NDArray[np.float64],
         residual: NDArray[np.float64],
+        whitening: NDArray[np.float64],
     ) -> None:
         """The model, for V embedding and U mean-chunk features that vary.
 
         Args:
             embedding: standardisation of embeddings.
             chunk: standardisation of mean chunks.
-            frequencies: ω, (V + U, M).
-            phases: b, (M,).
+            features: φ, of V + U inputs.
             weights: W, (M + V + U + 1, V).
             residual: (V,), the size of each feature's residual over the fitting rollouts.
+            whitening: (V, V), a matrix A with A Aᵀ = S⁻¹ / V.
         """
         self._embedding = embedding
         self._chunk = chunk
-        self._frequencies = frequencies
-        self._phases = phases
+        self._features = features
         self._weights = weights
         self._residual = residual
+        self._whitening = whitening
 
     @classmethod
     def fit(
@@ -83,37 +88,35 @@ class OneStepPrediction(TransitionScore):
             )
         embedding = Standardisation.of_embeddings(rollouts, cls.name)
         chunk = Standardisation.of_mean_chunks(rollouts, cls.name)
-        size = len(embedding.varying) + len(chunk.varying)
-        random = np.random.default_rng(seed)
-        frequencies = random.normal(size=(size, FOURIER_FEATURES)) / np.sqrt(size)
-        phases = random.uniform(0, 2 * np.pi, FOURIER_FEATURES)
+        features = FourierFeatures.draw(len(embedding.varying) + len(chunk.varying), seed)
         transitions = [_transitions(rollout, embedding, chunk) for rollout in rollouts]
         inputs, changes = (np.concatenate(part) for part in zip(*transitions, strict=True))
-        weights, residual = _ridge(_features(inputs, frequencies, phases), changes)
+        weights, residuals = _ridge(features(inputs), changes)
+        residual = np.maximum(np.sqrt(np.mean(residuals**2, axis=0)), SMALLEST_RESIDUAL)
         return cls(
             embedding=embedding,
             chunk=chunk,
-            frequencies=frequencies,
-            phases=phases,
+            features=features,
             weights=weights,
             residual=residual,
+            whitening=_whitening(residuals / residual),
         )
 
     def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
         """The size of the residual at every decision but the first, (T − 1,)."""
         inputs, changes = _transitions(rollout, self._embedding, self._chunk)
-        predicted = _features(inputs, self._frequencies, self._phases) @ self._weights
+        predicted = self._features(inputs) @ self._weights
         scaled = ((changes - predicted) / self._residual).clip(-CLIP, CLIP)
-        return np.asarray(np.sqrt(np.mean(scaled**2, axis=1)))
+        return np.asarray(np.linalg.norm(scaled @ self._whitening, axis=1))
 
     def state(self) -> ScoreState:
         """The model."""
         return ScoreState(
             arrays={
-                "frequencies": self._frequencies,
-                "phases": self._phases,
                 "weights": self._weights,
                 "residual": self._residual,
+                "whitening": self._whitening,
+                **self._features.arrays(),
                 **self._embedding.arrays("embedding"),
                 **self._chunk.arrays("chunk"),
             }
@@ -125,10 +128,10 @@ class OneStepPrediction(TransitionScore):
         return cls(
             embedding=Standardisation.from_state(state, "embedding"),
             chunk=Standardisation.from_state(state, "chunk"),
-            frequencies=state.arrays["frequencies"].astype(np.float64),
-            phases=state.arrays["phases"].astype(np.float64),
+            features=FourierFeatures.from_state(state),
             weights=state.arrays["weights"].astype(np.float64),
             residual=state.arrays["residual"].astype(np.float64),
+            whitening=state.arrays["whitening"].astype(np.float64),
         )
 
 
@@ -141,21 +144,20 @@ def _transitions(
     return inputs[:-1], np.diff(embeddings, axis=0)
 
 
-def _features(
-    inputs: NDArray[np.float64], frequencies: NDArray[np.float64], phases: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """φ, (N, V + U) to (N, M + V + U + 1)."""
-    waves = np.cos(inputs @ frequencies + phases)
-    return np.concatenate([waves, inputs, np.ones((len(inputs), 1))], axis=1)
-
-
 def _ridge(
     features: NDArray[np.float64], targets: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The regression's weights, and the root mean square of its leave-one-out residuals."""
+    """The regression's weights, (F, V), and its leave-one-out residuals, (N, V)."""
     gram = cho_factor(features.T @ features + RIDGE * np.eye(features.shape[1]))
     weights = cho_solve(gram, features.T @ targets)
     leverage = np.einsum("nf,fn->n", features, cho_solve(gram, features.T))
     residuals = targets - features @ weights
     residuals /= (1 - np.minimum(leverage, HIGHEST_LEVERAGE))[:, np.newaxis]
-    return weights, np.maximum(np.sqrt(np.mean(residuals**2, axis=0)), SMALLEST_RESIDUAL)
+    return weights, residuals
+
+
+def _whitening(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A with A Aᵀ = S⁻¹ / V, (V, V), of scaled residuals (N, V)."""
+    count, size = scaled.shape
+    together = (1 - SHRINKAGE) * scaled.T @ scaled / count + SHRINKAGE * np.eye(size)
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(together)).T / np.sqrt(size))
