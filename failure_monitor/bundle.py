@@ -48,6 +48,10 @@ class BundleError(FailureMonitorError):
     """A folder that is no bundle, or one that is incomplete, changed or of a newer schema."""
 
 
+class UnknownTaskError(FailureMonitorError):
+    """A task that a bundle has no threshold for."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,12 +69,11 @@ class PolicySection(_Section):
 
 
 class ScoreSection(_Section):
-    """One score of the rule: its own numbers, and its scale and threshold where constant."""
+    """One score of the rule: its own numbers, and its scale where that is constant."""
 
     name: str
     centre: float | None = None
     spread: float | None = Field(default=None, gt=0)
-    threshold: float | None = Field(default=None, gt=0)
     parameters: dict[str, float]
 
 
@@ -80,12 +83,19 @@ class RolloutSection(_Section):
     name: str
     decisions: int = Field(gt=0)
     sha256: str
+    task: str = ""
 
 
 class PromiseSection(_Section):
-    """What holds of future successful rollouts that are exchangeable with these."""
+    """What holds of future successful rollouts that are exchangeable with those of one task.
 
-    alpha: float = Field(gt=0, lt=1)
+    `limit` is that of the combined number of the scores on their scale; `thresholds`, by the
+    scores' names, what it makes of each, where these are constant.
+    """
+
+    task: str = ""
+    limit: float
+    thresholds: dict[str, Annotated[float, Field(gt=0)]] = {}
     rollouts: int = Field(gt=0)
     rank: int = Field(gt=0)
     smallest_alpha: float
@@ -106,9 +116,9 @@ class BundleDescription(_Section):
     rule: Rule
     window: int = Field(gt=0)
     threshold: ThresholdKind = "constant"
-    limit: float
+    alpha: float = Field(gt=0, lt=1)
     scores: tuple[ScoreSection, ...] = Field(min_length=1)
-    promise: PromiseSection
+    promises: tuple[PromiseSection, ...] = Field(min_length=1)
     folds: int
     seed: int
     calibration: tuple[RolloutSection, ...]
@@ -116,11 +126,11 @@ class BundleDescription(_Section):
     files: dict[FileName, str] = {}
 
     @model_validator(mode="after")
-    def _constant_thresholds_are_stated(self) -> BundleDescription:
+    def _constant_scale_is_stated(self) -> BundleDescription:
         if self.threshold == "constant" and any(
-            None in (score.centre, score.spread, score.threshold) for score in self.scores
+            None in (score.centre, score.spread) for score in self.scores
         ):
-            raise ValueError("a constant threshold needs every score's centre, spread, threshold")
+            raise ValueError("a constant threshold needs every score's centre and spread")
         return self
 
 
@@ -151,7 +161,7 @@ class Bundle:
     @property
     def alpha(self) -> float:
         """The promised false-alarm rate."""
-        return self.description.promise.alpha
+        return self.description.alpha
 
     @property
     def calibration(self) -> tuple[RolloutSection, ...]:
@@ -163,20 +173,71 @@ class Bundle:
         """The rollouts that scores were fitted on, where these are not the calibration rollouts."""
         return self.description.fit
 
-    @property
-    def threshold(self) -> JointThreshold:
-        """The calibrated rule."""
-        return JointThreshold(self.rule, self.scale, self.description.limit)
+    def promise(self, task: str = "") -> PromiseSection:
+        """What was promised for a task, which needs no name if the bundle knows but one.
 
-    def monitor(self) -> FailureMonitor:
-        """A monitor at the start of a rollout."""
+        A bundle that was calibrated on rollouts without a task takes any for its own.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
+        promises = {promise.task: promise for promise in self.description.promises}
+        if task in promises:
+            return promises[task]
+        if len(promises) == 1 and (not task or "" in promises):
+            return self.description.promises[0]
+        known = ", ".join(promises)
+        if not task:
+            raise UnknownTaskError(
+                f"the bundle has a threshold for each of the tasks {known}, and nobody said which "
+                "of them this is: name it ('task' of the monitor node, --task for bags)"
+            )
+        raise UnknownTaskError(
+            f"the bundle has no threshold for the task '{task}', only for {known}: name one of "
+            "these, or calibrate with successful rollouts of the task"
+        )
+
+    def threshold(self, task: str = "") -> JointThreshold:
+        """The calibrated rule for a task.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
+        return JointThreshold(self.rule, self.scale, self.promise(task).limit)
+
+    def monitor(self, task: str = "") -> FailureMonitor:
+        """A monitor at the start of a rollout of a task.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
         return FailureMonitor(
-            self.policy, self.scores, window=self.description.window, threshold=self.threshold
+            self.policy,
+            self.scores,
+            window=self.description.window,
+            threshold=self.threshold(task),
         )
 
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The combined normalised score at every decision, (T,); above 1 is an alarm."""
-        return self.monitor().over_rollout(rollout)
+        """The combined normalised score at every decision, (T,); above 1 is an alarm.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for the rollout's task.
+        """
+        try:
+            monitor = self.monitor(rollout.task)
+        except UnknownTaskError as error:
+            raise UnknownTaskError(f"{rollout.name}: {error}") from None
+        return monitor.over_rollout(rollout)
+
+    def calibration_of(self, rollout: Rollout) -> tuple[RolloutSection, ...]:
+        """The rollouts that set the threshold for one like this.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for the rollout's task.
+        """
+        task = self.promise(rollout.task).task
+        return tuple(section for section in self.calibration if section.task == task)
 
 
 def save(bundle: Bundle, folder: Path) -> None:

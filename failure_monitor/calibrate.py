@@ -11,7 +11,8 @@ are then fitted on all of them.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +111,10 @@ def calibrate(
 ) -> Bundle:
     """Fit the scores and calibrate their joint threshold.
 
+    Where rollouts name their tasks there is a limit for each, set by its own rollouts, so that
+    the promise holds in every task (Mondrian; Vovk, Gammerman and Shafer, section 4.5). Scores
+    and scale are of all tasks together.
+
     Without rollouts to fit on, the calibration rollouts are cross-fitted: each fold is scored and
     brought to scale by the others, as a future rollout will be by rollouts that are not itself.
 
@@ -147,8 +152,11 @@ def calibrate(
         maxima = np.array([_maximum(series, scale, settings.rule) for series in calibration])
     else:
         maxima = _cross_fitted_maxima(held_out, kind, settings.rule)
-    threshold = joint_threshold(settings.rule, scale, maxima, settings.alpha)
-    description = _describe(rollouts, fit_rollouts, policy, settings, threshold, scores)
+    thresholds = {}
+    for task, own in _by_task(rollouts).items():
+        with _naming(task):
+            thresholds[task] = joint_threshold(settings.rule, scale, maxima[own], settings.alpha)
+    description = _describe(rollouts, fit_rollouts, policy, settings, thresholds, scores)
     return Bundle(description, scores, scale)
 
 
@@ -166,7 +174,9 @@ def _check(
             f"{len(failed)} of the rollouts failed ({', '.join(failed[:5])}): only successful "
             "ones can calibrate; leave these out"
         )
-    rank(len(rollouts), settings.alpha)
+    for task, own in _by_task(rollouts).items():
+        with _naming(task):
+            rank(len(own), settings.alpha)
     _refuse_shared(rollouts, fit_rollouts)
     teachers = len(fit_rollouts or rollouts)
     if teachers < settings.folds or settings.folds < 2:
@@ -194,6 +204,28 @@ def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout])
         )
 
 
+def _by_task(rollouts: Sequence[Rollout]) -> dict[str, NDArray[np.int64]]:
+    """Which of the rollouts are of each task; one task without a name where nobody said."""
+    tasks = np.array([rollout.task for rollout in rollouts])
+    names = [str(task) for task in np.unique(tasks)]
+    if len(names) > 1 and "" in names:
+        unnamed = [rollout.name for rollout in rollouts if not rollout.task]
+        raise CalibrationError(
+            f"{len(unnamed)} of the rollouts name no task ({', '.join(unnamed[:5])}), others are "
+            f"of {', '.join(names[1:])}: name the task of all or of none"
+        )
+    return {task: np.flatnonzero(tasks == task) for task in names}
+
+
+@contextmanager
+def _naming(task: str) -> Iterator[None]:
+    """Has errors name the task."""
+    try:
+        yield
+    except CalibrationError as error:
+        raise CalibrationError(f"task '{task}': {error}" if task else str(error)) from None
+
+
 def _maximum(series: Series, scale: Scale, rule: Rule) -> float:
     """c_i, the maximum over time of a rollout's combined number."""
     return float(combine(rule, scale.at(np.arange(len(series)))(series)).max())
@@ -217,10 +249,11 @@ def _describe(
     fit_rollouts: Sequence[Rollout],
     policy: PolicyFormat,
     settings: CalibrationSettings,
-    threshold: JointThreshold,
+    thresholds: Mapping[str, JointThreshold],
     scores: Sequence[Score],
 ) -> BundleDescription:
-    n = len(rollouts)
+    of_each_task = _by_task(rollouts)
+    scale = next(iter(thresholds.values())).scale
     return BundleDescription(
         schema_version=SCHEMA_VERSION,
         tool_version=__version__,
@@ -229,21 +262,18 @@ def _describe(
         rule=settings.rule,
         window=settings.window,
         threshold=settings.threshold,
-        limit=threshold.limit,
+        alpha=settings.alpha,
         scores=tuple(
             ScoreSection(
                 name=score.name,
                 parameters=score.state().parameters,
-                **(_constant(threshold, index) if settings.threshold == "constant" else {}),
+                **(_constant_scale(scale, index) if settings.threshold == "constant" else {}),
             )
             for index, score in enumerate(scores)
         ),
-        promise=PromiseSection(
-            alpha=settings.alpha,
-            rollouts=n,
-            rank=rank(n, settings.alpha),
-            smallest_alpha=smallest_alpha(n),
-            false_alarm_interval_90=false_alarm_interval(n, settings.alpha),
+        promises=tuple(
+            _promise(task, threshold, len(of_each_task[task]), settings)
+            for task, threshold in thresholds.items()
         ),
         folds=settings.folds,
         seed=settings.seed,
@@ -252,16 +282,36 @@ def _describe(
     )
 
 
-def _constant(threshold: JointThreshold, index: int) -> dict[str, float]:
-    return {
-        "centre": float(threshold.scale.centre[index]),
-        "spread": float(threshold.scale.spread[index]),
-        "threshold": float(threshold.thresholds[index]),
-    }
+def _constant_scale(scale: Scale, index: int) -> dict[str, float]:
+    return {"centre": float(scale.centre[index]), "spread": float(scale.spread[index])}
+
+
+def _promise(
+    task: str, threshold: JointThreshold, n: int, settings: CalibrationSettings
+) -> PromiseSection:
+    constant = settings.threshold == "constant"
+    return PromiseSection(
+        task=task,
+        limit=threshold.limit,
+        thresholds=(
+            dict(zip(settings.scores, threshold.thresholds.tolist(), strict=True))
+            if constant
+            else {}
+        ),
+        rollouts=n,
+        rank=rank(n, settings.alpha),
+        smallest_alpha=smallest_alpha(n),
+        false_alarm_interval_90=false_alarm_interval(n, settings.alpha),
+    )
 
 
 def _listed(rollouts: Sequence[Rollout]) -> tuple[RolloutSection, ...]:
     return tuple(
-        RolloutSection(name=rollout.name, decisions=len(rollout), sha256=rollout.sha256)
+        RolloutSection(
+            name=rollout.name,
+            decisions=len(rollout),
+            sha256=rollout.sha256,
+            task=rollout.task,
+        )
         for rollout in rollouts
     )

@@ -62,6 +62,9 @@ StatedExecutedActions = Annotated[
     int | None,
     typer.Option(min=1, help="actions of a chunk executed before the next decision; for bags"),
 ]
+StatedTask = Annotated[
+    str, typer.Option(help="the task of all of these rollouts; default: what archives say")
+]
 SuccessTopic = Annotated[str, typer.Option(help="the topic of a rollout's outcome (Bool) in bags")]
 
 
@@ -146,6 +149,7 @@ def calibrate(
     action_kind: StatedActionKind = "",
     position_names: StatedPositionNames = "",
     executed_actions: StatedExecutedActions = None,
+    task: StatedTask = "",
     embedding_topic: EmbeddingTopic = "/policy/embedding",
     action_chunks_topic: ChunksTopic = "/policy/action_chunks",
     success_topic: SuccessTopic = "/rollout/success",
@@ -176,6 +180,7 @@ def calibrate(
         action_kind=_action_kind(action_kind),
         position_names=_names(position_names) or None,
         executed_actions=executed_actions,
+        task=task or None,
     )
     chosen, remarks = choose(rollout_set.rollouts)
     fit_rollouts, fit_remarks = choose(_of_the_same_policy(fit or [], topics, rollout_set.policy))
@@ -199,6 +204,7 @@ def evaluate(
     bundle_folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a calibrated bundle")],
     sources: Sources,
     json: Annotated[Path | None, typer.Option(help="write the results here as JSON")] = None,
+    task: StatedTask = "",
     embedding_topic: EmbeddingTopic = "/policy/embedding",
     action_chunks_topic: ChunksTopic = "/policy/action_chunks",
     success_topic: SuccessTopic = "/rollout/success",
@@ -216,6 +222,7 @@ def evaluate(
         action_kind=calibrated.policy.action_kind,
         position_names=calibrated.policy.position_names,
         executed_actions=calibrated.policy.executed_actions,
+        task=task or None,
     )
     evaluation = measure(calibrated, rollout_set)
     if json is not None:
@@ -234,6 +241,7 @@ def archive(
     action_kind: StatedActionKind = "",
     position_names: StatedPositionNames = "",
     executed_actions: StatedExecutedActions = None,
+    task: StatedTask = "",
     embedding_topic: EmbeddingTopic = "/policy/embedding",
     action_chunks_topic: ChunksTopic = "/policy/action_chunks",
     success_topic: SuccessTopic = "/rollout/success",
@@ -254,6 +262,7 @@ def archive(
         action_kind=_action_kind(action_kind),
         position_names=_names(position_names) or None,
         executed_actions=executed_actions,
+        task=task or None,
     )
     write_archive(output_file, rollout_set)
     output.print(_contents(rollout_set))
@@ -342,6 +351,8 @@ def _contents(rollout_set: RolloutSet) -> Table:
         f"{len(rollouts)}: {outcomes.count(True)} succeeded, {outcomes.count(False)} failed, "
         f"{outcomes.count(None)} without an outcome",
     )
+    tasks = sorted({rollout.task for rollout in rollouts} - {""})
+    table.add_row("tasks", escape(", ".join(tasks)) or "nobody said")
     table.add_row("decisions", str(sum(len(rollout) for rollout in rollouts)))
     table.add_row("embeddings", f"{policy.embedding_size} numbers")
     table.add_row(
@@ -358,18 +369,33 @@ def _contents(rollout_set: RolloutSet) -> Table:
 
 def _promise(calibrated: bundle.Bundle) -> Table:
     description = calibrated.description
-    promise = description.promise
-    low, high = promise.false_alarm_interval_90
     table = Table(title="What this bundle promises", show_header=False, title_justify="left")
     names = ", ".join(score.name for score in description.scores)
     table.add_row("rule", f"{description.rule} of {names}, window {description.window}")
     table.add_row(
         "promise",
-        f"a successful rollout raises an alarm with a chance of at most {promise.alpha:g}",
+        f"a successful rollout raises an alarm with a chance of at most {description.alpha:g}",
     )
     table.add_row(
+        "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
+    )
+    if description.threshold == "time-varying":
+        table.add_row(
+            "time", "thresholds vary over a rollout: call ~/start_rollout when one begins"
+        )
+    for promise in description.promises:
+        _add_task(table, calibrated, promise)
+    return table
+
+
+def _add_task(table: Table, calibrated: bundle.Bundle, promise: bundle.PromiseSection) -> None:
+    low, high = promise.false_alarm_interval_90
+    if promise.task:
+        table.add_section()
+        table.add_row("task", escape(promise.task))
+    table.add_row(
         "calibrated on",
-        f"{promise.rollouts} rollouts{_fitted_on(description)}; the threshold is the "
+        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is the "
         f"{promise.rank}. smallest of their maxima",
     )
     table.add_row(
@@ -377,18 +403,10 @@ def _promise(calibrated: bundle.Bundle) -> Table:
         "the chance is over the draw of the calibration rollouts too: given these, the true rate "
         f"lies between {low:.3f} and {high:.3f} (90 %)",
     )
-    table.add_row(
-        "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
-    )
     table.add_row("smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts")
-    if description.threshold == "time-varying":
-        table.add_row(
-            "time", "thresholds vary over a rollout: call ~/start_rollout when one begins"
-        )
-    thresholds = np.atleast_2d(calibrated.threshold.thresholds)
-    for score, over_time in zip(description.scores, thresholds.T, strict=True):
+    thresholds = np.atleast_2d(calibrated.threshold(promise.task).thresholds)
+    for score, over_time in zip(calibrated.scores, thresholds.T, strict=True):
         table.add_row(f"threshold of {score.name}", _range(over_time))
-    return table
 
 
 def _range(over_time: NDArray[np.float64]) -> str:

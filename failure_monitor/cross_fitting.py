@@ -90,7 +90,7 @@ def cross_fit(
         jobs: how many processes fit at a time.
         report: told what is being done.
     """
-    dealt = deal(len(rollouts), folds, recipe.seed)
+    dealt = deal([rollout.task for rollout in rollouts], folds, recipe.seed)
     parts = [
         (
             [rollout for rollout, fold in zip(rollouts, dealt, strict=True) if fold != held],
@@ -108,11 +108,15 @@ def cross_fit(
     return HeldOutScores(dealt, tuple(held_out))
 
 
-def deal(n: int, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of every rollout, (n,): sizes differ by one at most."""
-    order = np.random.default_rng(seed).permutation(n)
-    fold = np.empty(n, dtype=np.int64)
-    fold[order] = np.arange(n) % folds
+def deal(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of every rollout, (n,), given their n tasks.
+
+    The sizes of folds differ by one at most, in all and of each task.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(tasks))
+    order = shuffled[np.argsort(np.array(tasks)[shuffled], kind="stable")]
+    fold = np.empty(len(tasks), dtype=np.int64)
+    fold[order] = np.arange(len(tasks)) % folds
     return fold
 
 

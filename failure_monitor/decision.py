@@ -154,6 +154,7 @@ class Rollout:
         sha256: of what it was read from, as hexadecimal.
         calibration: whether its source sets it apart for calibration; None where it does not say.
         positions: float32 (T, P), measured positions as in `Decision`; None where there are none.
+        task: what the robot was to do; empty where nobody said.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Rollout:
     sha256: str = ""
     calibration: bool | None = None
     positions: NDArray[np.float32] | None = None
+    task: str = ""
 
     def __len__(self) -> int:
         return len(self.stamps)

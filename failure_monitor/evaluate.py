@@ -72,6 +72,9 @@ class CalibratedRule(Protocol):
     def fit(self) -> Sequence[CalibrationLength]:
         """The rollouts that its scores were fitted on, where these are others."""
 
+    def calibration_of(self, rollout: Rollout) -> Sequence[CalibrationLength]:
+        """The rollouts that set the threshold for one like this: those of its task."""
+
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
         """The combined normalised score at every decision, (T,); above 1 is an alarm."""
 
@@ -148,8 +151,7 @@ def evaluate(bundle: CalibratedRule, rollout_set: RolloutSet) -> Evaluation:
     seen = _warn_of_calibration_rollouts(bundle, rollouts)
     results = tuple(_result(rollout, _levels(bundle, rollout)) for rollout in rollouts)
     lengths = np.array([float(rollout.decisions) for rollout in bundle.calibration])
-    limit = finite_sample_quantile(lengths, bundle.alpha)
-    elapsed = tuple(_result(r, np.arange(1, len(r) + 1) / limit) for r in rollouts)
+    elapsed = tuple(_result(rollout, _elapsed(bundle, rollout)) for rollout in rollouts)
     early_decisions = float(np.median(lengths))
     return Evaluation(
         alpha=bundle.alpha,
@@ -212,6 +214,12 @@ def _levels(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
             f"{np.flatnonzero(~np.isfinite(levels))[0]}: calibrate again"
         )
     return levels
+
+
+def _elapsed(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
+    """The control's levels: elapsed time, with a limit as the rule's."""
+    lengths = np.array([float(other.decisions) for other in bundle.calibration_of(rollout)])
+    return np.arange(1, len(rollout) + 1) / finite_sample_quantile(lengths, bundle.alpha)
 
 
 def _result(rollout: Rollout, levels: NDArray[np.float64]) -> RolloutResult:

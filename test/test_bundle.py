@@ -3,13 +3,16 @@
 """A bundle is whole, unchanged and of a known schema, or it is refused by name."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
+from synthetic import synthetic_rollout
 
 from failure_monitor import bundle as bundles
-from failure_monitor.bundle import BundleError, load, save
+from failure_monitor.bundle import BundleError, UnknownTaskError, load, save
+from failure_monitor.calibrate import CalibrationSettings, calibrate
 
 
 @pytest.fixture
@@ -69,8 +72,55 @@ def test_a_time_varying_scale_that_is_not_whole_is_refused(
 
 def test_a_constant_threshold_that_is_not_stated_is_refused(folder):
     edit(folder, lambda content: content["scores"][1].pop("spread"))
-    with pytest.raises(BundleError, match="needs every score's centre, spread, threshold"):
+    with pytest.raises(BundleError, match="needs every score's centre and spread"):
         load(folder)
+
+
+@pytest.fixture(scope="module")
+def bundle_of_two_tasks(policy):
+    rollouts = [
+        replace(synthetic_rollout(seed), task=task)
+        for seed, task in enumerate(["pick"] * 10 + ["place"] * 10)
+    ]
+    return calibrate(rollouts, policy, CalibrationSettings(scores=("ace",), folds=2, jobs=1))
+
+
+def test_a_bundle_of_several_tasks_judges_each_by_its_own_limit(bundle_of_two_tasks, tmp_path):
+    save(bundle_of_two_tasks, tmp_path / "bundle")
+    loaded = load(tmp_path / "bundle")
+    rollout = synthetic_rollout(50)
+    levels = [loaded.levels(replace(rollout, task=task)) for task in ("pick", "place")]
+    limits = [loaded.threshold(task).thresholds for task in ("pick", "place")]
+    np.testing.assert_allclose(levels[0] * limits[0], levels[1] * limits[1])
+    assert limits[0] != limits[1]
+    assert loaded.description.promises == bundle_of_two_tasks.description.promises
+
+
+def test_a_task_that_is_unknown_or_not_named_is_refused_with_those_there_are(bundle_of_two_tasks):
+    with pytest.raises(UnknownTaskError, match="tasks pick, place, and nobody said which"):
+        bundle_of_two_tasks.monitor()
+    with pytest.raises(UnknownTaskError, match="task 'fold', only for pick, place"):
+        bundle_of_two_tasks.monitor("fold")
+    with pytest.raises(UnknownTaskError, match=r"rollout 50: .* task 'fold'"):
+        bundle_of_two_tasks.levels(replace(synthetic_rollout(50), task="fold"))
+
+
+def test_the_calibration_rollouts_of_a_task_are_its_own(bundle_of_two_tasks):
+    own = bundle_of_two_tasks.calibration_of(replace(synthetic_rollout(50), task="place"))
+    assert [rollout.name for rollout in own] == [f"rollout {seed}" for seed in range(10, 20)]
+
+
+def test_a_bundle_of_one_task_needs_no_name_and_takes_no_other(rollouts, policy):
+    settings = CalibrationSettings(scores=("ace",), folds=2, jobs=1)
+    picking = [replace(rollout, task="pick") for rollout in rollouts]
+    bundle = calibrate(picking, policy, settings)
+    assert bundle.promise() == bundle.promise("pick")
+    with pytest.raises(UnknownTaskError, match="task 'place', only for pick"):
+        bundle.monitor("place")
+
+
+def test_a_bundle_without_tasks_takes_any(bundle):
+    assert bundle.promise("pick") == bundle.promise()
 
 
 def test_saving_again_replaces_the_bundle_and_leaves_nothing_else(bundle, tmp_path):
@@ -130,8 +180,8 @@ def test_a_newer_schema_is_refused_with_both_versions(folder):
 
 
 def test_a_wrong_value_is_named_by_its_place(folder):
-    edit(folder, lambda content: content["scores"][1].update(threshold="high"))
-    with pytest.raises(BundleError, match=r"scores\.1\.threshold"):
+    edit(folder, lambda content: content["scores"][1].update(spread="high"))
+    with pytest.raises(BundleError, match=r"scores\.1\.spread"):
         load(folder)
 
 

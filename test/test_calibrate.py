@@ -12,7 +12,7 @@ from synthetic import synthetic_rollout
 from failure_monitor.bundle import Bundle
 from failure_monitor.calibrate import CalibrationSettings, calibrate, choose
 from failure_monitor.conformal import CalibrationError
-from failure_monitor.cross_fitting import Recipe
+from failure_monitor.cross_fitting import Recipe, deal
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.score import ScoreUndefinedError
@@ -90,7 +90,7 @@ def test_the_scale_does_not_depend_on_calibration_rollouts_where_others_are_fitt
 ):
     settings = dataclasses.replace(QUICK, alpha=0.4)
     one, other = (
-        calibrate(part, policy, settings, fit_rollouts=rollouts[:6]).threshold.scale
+        calibrate(part, policy, settings, fit_rollouts=rollouts[:6]).scale
         for part in (rollouts[6:9], rollouts[9:])
     )
     assert (one.centre, one.spread) == (other.centre, other.spread)
@@ -141,6 +141,66 @@ def test_a_rollout_to_calibrate_and_to_fit_on_is_refused_by_name(rollouts, polic
         calibrate(rollouts[3:], policy, QUICK, fit_rollouts=rollouts[:5])
 
 
+def steady_and_shaky(seed: int) -> Rollout:
+    """Of one of two tasks; in one of them the samples scatter more."""
+    rollout = synthetic_rollout(seed)
+    if seed % 2:
+        return dataclasses.replace(rollout, task="steady")
+    centre = rollout.chunks.mean(axis=1, keepdims=True)
+    return dataclasses.replace(
+        rollout, task="shaky", chunks=centre + 1.2 * (rollout.chunks - centre)
+    )
+
+
+@pytest.mark.parametrize("threshold", ["constant", "time-varying"])
+def test_the_promise_holds_in_each_of_several_tasks(policy, threshold):
+    settings = dataclasses.replace(QUICK, threshold=threshold)
+    rates = {"steady": [], "shaky": []}
+    for repetition in range(60):
+        seeds = range(1000 * repetition + 100, 1000 * repetition + 178)
+        fresh = [steady_and_shaky(seed) for seed in seeds]
+        bundle = calibrate(fresh[:38], policy, settings)
+        for task, of_task in rates.items():
+            alarms = [bundle.levels(r).max() > 1 for r in fresh[38:] if r.task == task]
+            of_task.append(np.mean(alarms))
+    for of_task in rates.values():
+        assert_promise_holds(of_task)
+
+
+def test_every_task_has_a_limit_and_a_rank_of_its_own(policy):
+    fresh = [steady_and_shaky(seed) for seed in range(30)]
+    bundle = calibrate([*fresh, synthetic_of_task(99, "steady")], policy, QUICK)
+    steady, shaky = (bundle.promise(task) for task in ("steady", "shaky"))
+    assert (steady.rollouts, steady.rank, shaky.rollouts, shaky.rank) == (16, 16, 15, 15)
+    assert steady.limit < shaky.limit
+    assert bundle.threshold("steady").thresholds == pytest.approx(steady.thresholds["ace"])
+    assert {rollout.task for rollout in bundle.calibration} == {"steady", "shaky"}
+
+
+def synthetic_of_task(seed: int, task: str) -> Rollout:
+    return dataclasses.replace(synthetic_rollout(seed), task=task)
+
+
+def test_a_task_with_too_few_rollouts_is_refused_by_name_with_the_number_needed(rollouts, policy):
+    few = [synthetic_of_task(seed, "stack") for seed in range(20, 24)]
+    many = [dataclasses.replace(rollout, task="pick") for rollout in rollouts]
+    with pytest.raises(CalibrationError, match=r"task 'stack': 4 .* record 9 successful"):
+        calibrate([*many, *few], policy, QUICK)
+
+
+def test_rollouts_without_a_task_among_others_are_refused_by_name(rollouts, policy):
+    mixed = [dataclasses.replace(rollout, task="pick") for rollout in rollouts[1:]]
+    with pytest.raises(CalibrationError, match=r"1 of .* name no task \(rollout 0\), .* of pick"):
+        calibrate([rollouts[0], *mixed], policy, QUICK)
+
+
+def test_every_task_is_dealt_evenly_into_the_folds():
+    tasks = ["pick"] * 10 + ["place"] * 7
+    folds = deal(tasks, 5, seed=3)
+    assert np.bincount(folds[:10]).tolist() == [2] * 5
+    assert sorted(np.bincount(folds[10:])) == [1, 1, 1, 2, 2]
+
+
 def test_fewer_rollouts_to_fit_on_than_folds_are_refused(rollouts, policy):
     with pytest.raises(CalibrationError, match="2 rollouts to fit on cannot be dealt into 3"):
         calibrate(rollouts[2:], policy, QUICK, fit_rollouts=rollouts[:2])
@@ -151,13 +211,13 @@ def test_more_processes_give_the_same_bundle(rollouts, policy):
     one, two = (
         calibrate(rollouts, policy, dataclasses.replace(settings, jobs=jobs)) for jobs in (1, 2)
     )
-    assert one.description.limit == two.description.limit
+    assert one.description.promises == two.description.promises
     assert one.scores[0].state().models == two.scores[0].state().models
 
 
 def test_the_bundle_says_what_it_promises_and_on_what(bundle, rollouts):
-    promise = bundle.description.promise
-    assert (promise.alpha, promise.rollouts, promise.rank) == (0.1, 12, 12)
+    promise = bundle.promise()
+    assert (bundle.alpha, promise.rollouts, promise.rank) == (0.1, 12, 12)
     low, high = promise.false_alarm_interval_90
     assert low < 1 / 13 < high
     assert [rollout.name for rollout in bundle.calibration] == [r.name for r in rollouts]

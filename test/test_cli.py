@@ -227,9 +227,7 @@ def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated,
     )
     assert result.returncode == 0, result.stderr
     ours, theirs = load(folder / "bundle_of_archive"), load(folder / "bundle")
-    assert [score.threshold for score in ours.description.scores] == [
-        score.threshold for score in theirs.description.scores
-    ]
+    assert ours.description.promises == theirs.description.promises
     assert [rollout.sha256 for rollout in ours.calibration] == [
         rollout.sha256 for rollout in theirs.calibration
     ]
@@ -256,6 +254,31 @@ def test_a_fiper_folder_becomes_an_archive(tmp_path):
     assert "1 of the 2 episodes in calibration/ failed" in " ".join(result.stderr.split())
     archived = read_rollouts([tmp_path / "set.npz"])
     assert archived.policy == read_rollouts([fiper_folder]).policy
+
+
+def test_archives_carry_their_tasks_into_a_bundle_with_a_limit_for_each(successes, tmp_path):
+    for task in ("pick", "place"):
+        for seed in range(60, 70):
+            shift = 0 if task == "pick" else 100
+            write(tmp_path / task / f"rollout_{seed}", synthetic_rollout(seed + shift))
+        archive = tmp_path / f"{task}.npz"
+        failure_monitor("archive", tmp_path / task, "--task", task, "--output", archive)
+    result = failure_monitor(
+        "calibrate",
+        *(tmp_path / "pick.npz", tmp_path / "place.npz", "--output", tmp_path / "bundle"),
+        *("--scores", "ace", "--rule", "any", "--jobs", "1"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert [promise.task for promise in load(tmp_path / "bundle").description.promises] == [
+        "pick",
+        "place",
+    ]
+    evaluations = [
+        failure_monitor("evaluate", tmp_path / "bundle", successes, *told)
+        for told in ([], ["--task", "place"])
+    ]
+    assert [evaluation.returncode for evaluation in evaluations] == [1, 0]
+    assert "nobody said which of them this is" in evaluations[0].stderr
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ class FirstFeatureRule:
     )
     fit: tuple[CalibratedLength, ...] = (CalibratedLength(10, "fitting 0"),)
 
+    def calibration_of(self, rollout: Rollout) -> tuple[CalibratedLength, ...]:
+        return self.calibration
+
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
         return rollout.embeddings[:, 0].astype(np.float64)
 

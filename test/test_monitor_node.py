@@ -14,6 +14,9 @@ from ros_graph import DISCOVERY, Observer, node_process
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64
 
+from failure_monitor.bundle import load, save
+from failure_monitor.calibrate import CalibrationSettings, calibrate
+
 MONITOR = "failure_monitor.ros.monitor_node"
 
 pytestmark = pytest.mark.ros
@@ -203,6 +206,42 @@ def test_without_a_bundle_it_stays_up_and_says_why(observer, bundle, reason):
         assert observer.state() == "STALE"
         assert not observer.permitted()
         assert process.is_running
+
+
+@pytest.fixture(scope="module")
+def bundle_of_two_tasks(rollouts, policy, tmp_path_factory):
+    of_tasks = [
+        dataclasses.replace(rollout, task=("pick", "place")[index % 2])
+        for index, rollout in enumerate(rollouts)
+    ]
+    settings = CalibrationSettings(scores=("ace",), alpha=0.2, folds=2, jobs=1)
+    folder = tmp_path_factory.mktemp("bundles") / "two_tasks"
+    save(calibrate(of_tasks, policy, settings), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [({}, "tasks pick, place, and nobody said which"), ({"task": "fold"}, "for the task 'fold'")],
+)
+def test_a_bundle_of_several_tasks_needs_one_of_them(
+    bundle_of_two_tasks, observer, parameters, reason
+):
+    with node_process(MONITOR, bundle=bundle_of_two_tasks, **parameters):
+        observer.wait_for(lambda: reason in observer.reason(), "the reason")
+        assert observer.state() == "STALE"
+        assert not observer.permitted()
+
+
+def test_the_task_chooses_the_thresholds(bundle_of_two_tasks, observer, decision):
+    parameters = {"task": "place", "max_joint_state_age": 0.0}
+    with node_process(MONITOR, bundle=bundle_of_two_tasks, **parameters):
+        observer.wait_until_heard()
+        observer.decide(decision)
+        observer.wait_for_state("NOMINAL")
+        expected = load(bundle_of_two_tasks).promise("place").thresholds["ace"]
+        threshold = float(observer.alarm_values()["ace.threshold"])
+        assert threshold == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_lifecycle_manager_can_configure_activate_and_deactivate_it(

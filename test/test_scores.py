@@ -309,7 +309,7 @@ def test_a_score_that_is_not_finite_where_it_is_defined_is_refused_in_both_forms
     with pytest.raises(InvalidDecisionError, match="rollout 0, decision 2: the score broken"):
         windowed_scores([Broken()], rollouts[0], window=2)
     monitor = FailureMonitor(
-        MOVING, [Broken()], window=2, threshold=bundles["elapsed_time"].threshold
+        MOVING, [Broken()], window=2, threshold=bundles["elapsed_time"].threshold()
     )
     first, second, third, *_ = rollouts[0].decisions()
     monitor.update(first)

@@ -98,12 +98,28 @@ def test_an_archive_may_lack_what_is_optional(tmp_path: Path) -> None:
         assert (rollout.calibration, rollout.group) == (None, "")
 
 
+def test_the_task_is_that_of_the_rollout_or_else_that_of_all(tmp_path: Path) -> None:
+    path = write_arrays(
+        tmp_path / "set.npz", task=np.array(["fold", "", ""]), meta_json=meta_json(task="pick")
+    )
+    assert [r.task for r in read_rollouts([path]).rollouts] == ["fold", "pick", "pick"]
+    assert {r.task for r in read_rollouts([path], task="place").rollouts} == {"place"}
+    untold = write_arrays(tmp_path / "untold.npz", meta_json=meta_json(task=None))
+    assert {r.task for r in read_rollouts([untold]).rollouts} == {""}
+
+
+def test_a_task_is_a_text(tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "set.npz", meta_json=meta_json(task=["pick"]))
+    assert "'task' in 'meta_json' is [\"pick\"], expected a text" in refusal(path)
+
+
 def test_rollouts_survive_being_archived(tmp_path: Path) -> None:
     rollouts = tuple(
         replace(
             synthetic_rollout(seed, decisions=3 + seed, success=success),
             group=f"group {seed}",
             source=f"somewhere/{seed}",
+            task=f"task {seed % 2}",
             calibration=calibration,
         )
         for seed, (success, calibration) in enumerate(

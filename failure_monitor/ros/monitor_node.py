@@ -108,7 +108,7 @@ class MonitorNode(LifecycleNode):
         """Load the bundle."""
         self._settings = read_parameters(self)
         try:
-            self._watch = self._make_watch(self._settings.bundle)
+            self._watch = self._make_watch(self._settings.bundle, self._settings.task)
         except FailureMonitorError as error:
             self._idle_reason = str(error)
             self.get_logger().error(f"not configured: {error}")
@@ -168,7 +168,7 @@ class MonitorNode(LifecycleNode):
         self._forget_bundle()
         super().destroy_node()
 
-    def _make_watch(self, folder: str) -> Watch:
+    def _make_watch(self, folder: str, task: str) -> Watch:
         if not folder:
             raise BundleError(
                 "the parameter 'bundle' is empty: name the folder that `failure-monitor "
@@ -179,7 +179,7 @@ class MonitorNode(LifecycleNode):
         return Watch(
             bundle=bundle,
             bundle_hash=content_hash(Path(folder)),
-            worker=ScoringWorker(bundle.monitor(), wake=self._judged.trigger),
+            worker=ScoringWorker(bundle.monitor(task), wake=self._judged.trigger),
             pairing=DecisionPairing(),
             normalised_publishers={
                 name: self.create_publisher(Float64, f"~/normalised_scores/{name}", DECISION_QOS)
@@ -329,11 +329,12 @@ class MonitorNode(LifecycleNode):
     def _inputs_message(self, status: AlarmStatus) -> DiagnosticStatus:
         values = {"bundle": self._settings.bundle}
         if self._watch is not None:
-            watch, description = self._watch, self._watch.bundle.description
+            watch, promise = self._watch, self._watch.bundle.promise(self._settings.task)
             values |= {
                 "bundle_sha256": watch.bundle_hash,
                 "alpha": f"{watch.bundle.alpha:g}",
-                "calibration_rollouts": str(description.promise.rollouts),
+                "task": promise.task,
+                "calibration_rollouts": str(promise.rollouts),
                 "skipped_decisions": str(watch.worker.skipped),
                 "unpaired_messages": str(watch.pairing.unpaired),
                 "out_of_order_messages": str(watch.pairing.out_of_order),

@@ -17,6 +17,7 @@ class MonitorParameters:
     """What the node is told to do; read when it is configured."""
 
     bundle: str
+    task: str
     embedding_topic: str
     action_chunks_topic: str
     joint_states_topic: str
@@ -30,6 +31,7 @@ class MonitorParameters:
 def declare_parameters(node: Node) -> None:
     """Declare every parameter of the node, with its description and range."""
     declare(node, "bundle", "", "the folder that `failure-monitor calibrate` wrote")
+    declare(node, "task", "", "the task that is run, for a bundle of several; read on configuring")
     declare(node, "embedding_topic", EMBEDDING_TOPIC, "the policy's observation embeddings")
     declare(node, "action_chunks_topic", ACTION_CHUNKS_TOPIC, "the policy's sampled action chunks")
     declare(node, "joint_states_topic", "joint_states", "the robot's joint states")

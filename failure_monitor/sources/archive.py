@@ -17,6 +17,7 @@ exec_horizon is how many actions of a chunk were executed before the next decisi
 
 May be there: is_calibration (M,) bool; subtype (M,) str, the group; success_known and
 calibration_known (M,) bool, false where the former say nothing; name, source, sha256 (M,) str;
+task (M,) str, for rollouts without one the task of meta_json;
 ee_pos (N, P) float, the measured positions that belong to position_dims, position_scale times
 as large as the actions' (meta_json; 1 if it does not say). Other arrays are not read.
 """
@@ -145,6 +146,7 @@ def _read(path: Path, arrays: _Arrays) -> SourceContents:
     names = arrays.take_or(untold, "name", TEXTS)
     origins = arrays.take_or(untold, "source", TEXTS)
     hashes = arrays.take_or(untold, "sha256", TEXTS)
+    tasks = arrays.take_or(untold, "task", TEXTS)
     action_names = meta.action_names(chunks.shape[-1])
     positions = _positions(arrays, meta, decisions, action_names)
     rollouts = tuple(
@@ -159,6 +161,7 @@ def _read(path: Path, arrays: _Arrays) -> SourceContents:
             sha256=str(hashes[index]) or _content_sha256(stamps, embeddings, chunks, part),
             calibration=calibration[index],
             positions=None if positions is None else positions[part],
+            task=str(tasks[index]) or meta.task(),
         )
         for index, part in enumerate(slices)
     )
@@ -275,6 +278,12 @@ class _Meta:
             raise self._wrong("exec_horizon", actions, "a whole positive number")
         return actions
 
+    def task(self) -> str:
+        task = self._content.get("task")
+        if task is not None and not isinstance(task, str):
+            raise self._wrong("task", task, "a text")
+        return task or ""
+
     def position_scale(self) -> float:
         scale = self._content.get("position_scale")
         return 1.0 if scale is None else self._positive("position_scale", "to divide 'ee_pos' by")
@@ -336,6 +345,7 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         "is_calibration": np.array([bool(rollout.calibration) for rollout in rollouts]),
         "calibration_known": np.array([r.calibration is not None for r in rollouts]),
         "subtype": np.array([rollout.group for rollout in rollouts]),
+        "task": np.array([rollout.task for rollout in rollouts]),
         "name": np.array([rollout.name for rollout in rollouts]),
         "source": np.array([rollout.source for rollout in rollouts]),
         "sha256": np.array([rollout.sha256 for rollout in rollouts]),

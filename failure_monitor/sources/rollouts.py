@@ -46,6 +46,7 @@ def read_rollouts(
     action_kind: ActionKind | None = None,
     position_names: Sequence[str] | None = None,
     executed_actions: int | None = None,
+    task: str | None = None,
 ) -> RolloutSet:
     """Read every rollout of the sources.
 
@@ -56,6 +57,7 @@ def read_rollouts(
         position_names: the actions that span positions; if None, what the sources say, else all.
         executed_actions: how many actions of a chunk are executed before the next decision; if
             None, what the sources say.
+        task: what the robot was to do in all of these rollouts; if None, what the sources say.
 
     Raises:
         SourceError: a source is missing, damaged or unknown, holds no rollouts, holds a rollout
@@ -92,6 +94,8 @@ def read_rollouts(
         position_names=tuple(position_names or ()),
         executed_actions=executed_actions,
     )
+    if task is not None:
+        rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
     return RolloutSet(policy, rollouts)
 
 
