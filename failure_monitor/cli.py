@@ -395,8 +395,8 @@ def _add_task(table: Table, calibrated: bundle.Bundle, promise: bundle.PromiseSe
         table.add_row("task", escape(promise.task))
     table.add_row(
         "calibrated on",
-        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is the "
-        f"{promise.rank}. smallest of their maxima",
+        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is number "
+        f"{promise.rank} of their maxima, smallest first",
     )
     table.add_row(
         "small print",
