@@ -171,6 +171,8 @@ class Alarm:
             return _stale(self._late_inputs)
         if self._verdict.over:
             return AlarmStatus(AlarmState.ALARM, self._verdict.reason, permit=False)
+        if not any(score.is_defined for score in self._verdict.scores):
+            return _stale(f"nothing can be judged yet: {self._verdict.reason}")
         if any(score.over for score in self._verdict.scores):
             return AlarmStatus(AlarmState.CAUTION, self._verdict.reason, permit=True)
         return AlarmStatus(AlarmState.NOMINAL, self._verdict.reason, permit=True)

@@ -53,7 +53,8 @@ class UnknownTaskError(FailureMonitorError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # NaN exceeds nothing: a limit that is NaN would never alarm.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PolicySection(_Section):

@@ -89,6 +89,8 @@ def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None
             progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
             raise typer.Exit(error.exit_code) from None
         except ModuleNotFoundError as error:
+            if (error.name or "").startswith("failure_monitor"):
+                raise
             missing = MissingExtraError(error.name or str(error), "calibrate")
             progress.print(f"failure-monitor: {missing}", style="red", soft_wrap=True, markup=False)
             raise typer.Exit(missing.exit_code) from None

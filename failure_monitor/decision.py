@@ -258,7 +258,8 @@ class Verdict:
     @property
     def over(self) -> bool:
         """Whether the rule holds: this decision calls for an alarm."""
-        return self.level > 1.0
+        # Not `> 1`: a level that is NaN, for whatever reason, must alarm.
+        return not self.level <= 1.0
 
     @property
     def reason(self) -> str:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alarm fails closed, latches, and says why."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,21 @@ def test_the_rule_holding_is_an_alarm(alarm):
     status = alarm.status(0.0)
     assert (status.state, status.permit, status.halted) == (AlarmState.ALARM, False, True)
     assert "rnd_oe 1.20 of its threshold" in status.reason
+
+
+def test_a_verdict_without_a_defined_score_permits_nothing_and_does_not_latch(alarm):
+    undefined = Verdict(0, 0.0, (ScoreVerdict("stac", math.nan, math.nan, 1.0),), "all", 0.0)
+    alarm.hear(undefined, received=0.0, now=0.0)
+    status = alarm.status(0.0)
+    assert (status.state, status.permit) == (AlarmState.STALE, False)
+    assert "stac undefined so early" in status.reason
+    alarm.hear(verdict(0.5), received=0.1, now=0.1)
+    assert alarm.status(0.1).permit
+
+
+def test_a_level_that_is_nan_is_an_alarm(alarm):
+    alarm.hear(verdict(0.5, level=math.nan), received=0.0, now=0.0)
+    assert alarm.status(0.0).state == AlarmState.ALARM
 
 
 def test_an_old_verdict_is_stale_and_halts(alarm):

@@ -185,6 +185,12 @@ def test_a_wrong_value_is_named_by_its_place(folder):
         load(folder)
 
 
+def test_a_limit_that_is_nan_is_refused(folder):
+    edit(folder, lambda content: content["promises"][0].update(limit=float("nan")))
+    with pytest.raises(BundleError, match=r"promises\.0\.limit"):
+        load(folder)
+
+
 def test_a_file_name_that_climbs_out_of_the_bundle_is_refused(folder):
     (folder.parent / "outside.onnx").write_bytes(b"")
     edit(folder, lambda content: content["files"].update({"../outside.onnx": "0" * 64}))
