@@ -1,0 +1,13 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: results on standard output, progress and complaints on standard error."""
+
+from failure_monitor.cli import archive, calibrate, demo, evaluate
+from failure_monitor.cli.app import app
+
+__all__ = ["archive", "calibrate", "demo", "evaluate", "main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""`failure-monitor calibrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.markup import escape
+from rich.table import Table
+
+from failure_monitor import bundle
+from failure_monitor.cli.app import app, output, plain_errors, progress
+from failure_monitor.cli.options import (
+    ChunksTopic,
+    EmbeddingTopic,
+    Sources,
+    StatedActionKind,
+    StatedExecutedActions,
+    StatedPositionNames,
+    StatedTask,
+    SuccessTopic,
+    names,
+    stated_action_kind,
+)
+from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import UsageError
+
+if TYPE_CHECKING:
+    from failure_monitor.sources.source import Topics
+
+FIPER_SCORES = ("rnd_oe", "ace")
+"""What the rule `fiper` means: all of these."""
+
+
+@app.command()
+@plain_errors
+def calibrate(
+    sources: Sources,
+    output_folder: Annotated[
+        Path, typer.Option("--output", help="the bundle to write, a folder for the monitor node")
+    ],
+    alpha: Annotated[
+        float, typer.Option(help="the chance that a successful rollout ever raises an alarm")
+    ] = 0.1,
+    rule: Annotated[
+        str, typer.Option(help=f"how scores combine: fiper, {', '.join(RULES)}")
+    ] = "fiper",
+    scores: Annotated[
+        str, typer.Option(help="comma-separated names of the rule's scores")
+    ] = ",".join(FIPER_SCORES),
+    window: Annotated[
+        int, typer.Option(min=1, help="over how many decisions a score is averaged")
+    ] = 5,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(THRESHOLD_KINDS)} with the decision's number in its rollout"
+        ),
+    ] = "constant",
+    folds: Annotated[int, typer.Option(min=2, help="parts for cross-fitting by rollout")] = 5,
+    fit: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="sources of other successful rollouts to fit the scores on (may be given more "
+            "than once); without it the calibration rollouts are cross-fitted"
+        ),
+    ] = None,
+    action_kind: StatedActionKind = "",
+    position_names: StatedPositionNames = "",
+    executed_actions: StatedExecutedActions = None,
+    task: StatedTask = "",
+    embedding_topic: EmbeddingTopic = "/policy/embedding",
+    action_chunks_topic: ChunksTopic = "/policy/action_chunks",
+    success_topic: SuccessTopic = "/rollout/success",
+    seed: Annotated[int, typer.Option(help="of the folds and of the training")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="processes that fit at a time")] = 2,
+) -> None:
+    """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
+    # Imported here, as in every command: help must not wait for what it does not need.
+    from failure_monitor.calibrate import CalibrationSettings, choose
+    from failure_monitor.calibrate import calibrate as calibrate_rule
+    from failure_monitor.sources.rollouts import read_rollouts
+    from failure_monitor.sources.source import Topics
+
+    settings = CalibrationSettings(
+        scores=names(scores),
+        rule=_rule(rule, names(scores)),
+        alpha=alpha,
+        window=window,
+        threshold=_threshold_kind(threshold),
+        folds=folds,
+        seed=seed,
+        jobs=jobs,
+    )
+    topics = Topics(embedding_topic, action_chunks_topic, success_topic)
+    rollout_set = read_rollouts(
+        sources,
+        topics,
+        action_kind=stated_action_kind(action_kind),
+        position_names=names(position_names) or None,
+        executed_actions=executed_actions,
+        task=task or None,
+    )
+    chosen, remarks = choose(rollout_set.rollouts)
+    fit_rollouts, fit_remarks = choose(_of_the_same_policy(fit or [], topics, rollout_set.policy))
+    for remark in (*remarks, *(f"to fit on: {remark}" for remark in fit_remarks)):
+        progress.print(remark, markup=False)
+    calibrated = calibrate_rule(
+        chosen,
+        rollout_set.policy,
+        settings,
+        fit_rollouts=fit_rollouts,
+        report=lambda step: progress.print(step),
+    )
+    bundle.save(calibrated, output_folder)
+    output.print(_promise(calibrated))
+    output.print(f"wrote {output_folder}", soft_wrap=True, markup=False)
+
+
+def _rule(rule: str, scores: Sequence[str]) -> Rule:
+    if rule == "fiper":
+        if set(scores) != set(FIPER_SCORES):
+            raise UsageError(
+                f"the rule 'fiper' is all of {', '.join(FIPER_SCORES)}; for the scores "
+                f"{', '.join(scores)} choose the rule {', '.join(RULES)}"
+            )
+        return "all"
+    for known in RULES:
+        if rule == known:
+            return known
+    raise UsageError(f"there is no rule '{rule}': choose fiper, {', '.join(RULES)}")
+
+
+def _threshold_kind(text: str) -> ThresholdKind:
+    for known in THRESHOLD_KINDS:
+        if text == known:
+            return known
+    raise UsageError(f"there is no threshold '{text}': choose {', '.join(THRESHOLD_KINDS)}")
+
+
+def _of_the_same_policy(
+    sources: Sequence[Path], topics: Topics, policy: PolicyFormat
+) -> tuple[Rollout, ...]:
+    """The rollouts of more sources; none of none."""
+    from failure_monitor.sources.rollouts import SourceError, read_rollouts
+
+    if not sources:
+        return ()
+    rollout_set = read_rollouts(
+        sources,
+        topics,
+        action_kind=policy.action_kind,
+        position_names=policy.position_names,
+        executed_actions=policy.executed_actions,
+    )
+    if rollout_set.policy != policy:
+        raise SourceError(
+            f"the rollouts in {', '.join(map(str, sources))} are of another policy than those to "
+            f"calibrate on ({rollout_set.policy} against {policy}): give rollouts of one policy"
+        )
+    return rollout_set.rollouts
+
+
+def _promise(calibrated: bundle.Bundle) -> Table:
+    description = calibrated.description
+    table = Table(title="What this bundle promises", show_header=False, title_justify="left")
+    names = ", ".join(score.name for score in description.scores)
+    table.add_row("rule", f"{description.rule} of {names}, window {description.window}")
+    table.add_row(
+        "promise",
+        f"a successful rollout raises an alarm with a chance of at most {description.alpha:g}",
+    )
+    table.add_row(
+        "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
+    )
+    if description.threshold == "time-varying":
+        table.add_row(
+            "time", "thresholds vary over a rollout: call ~/start_rollout when one begins"
+        )
+    for promise in description.promises:
+        _add_task(table, calibrated, promise)
+    return table
+
+
+def _add_task(table: Table, calibrated: bundle.Bundle, promise: bundle.PromiseSection) -> None:
+    low, high = promise.false_alarm_interval_90
+    if promise.task:
+        table.add_section()
+        table.add_row("task", escape(promise.task))
+    table.add_row(
+        "calibrated on",
+        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is number "
+        f"{promise.rank} of their maxima, smallest first",
+    )
+    table.add_row(
+        "small print",
+        "the chance is over the draw of the calibration rollouts too: given these, the true rate "
+        f"lies between {low:.3f} and {high:.3f} (90 %)",
+    )
+    table.add_row("smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts")
+    thresholds = np.atleast_2d(calibrated.threshold(promise.task).thresholds)
+    for score, over_time in zip(calibrated.scores, thresholds.T, strict=True):
+        table.add_row(f"threshold of {score.name}", _range(over_time))
+
+
+def _range(over_time: NDArray[np.float64]) -> str:
+    """A threshold, or from where to where it goes over the decisions of a rollout."""
+    if len(over_time) == 1:
+        return f"{over_time[0]:.4g}"
+    return (
+        f"{over_time.min():.4g} to {over_time.max():.4g} over {len(over_time)} decisions, "
+        f"{over_time[-1]:.4g} from there on"
+    )
+
+
+def _fitted_on(description: bundle.BundleDescription) -> str:
+    if description.fit:
+        return f", with scores fitted on {len(description.fit)} others"
+    return f", cross-fitted in {description.folds} folds"
