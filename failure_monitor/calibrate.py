@@ -43,8 +43,8 @@ from failure_monitor.conformal import (
 from failure_monitor.cross_fitting import HeldOutScores, Recipe, Series, cross_fit
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.monitor import windowed_scores
-from failure_monitor.scores.registry import score_named
-from failure_monitor.scores.score import Score
+from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
+from failure_monitor.scores.score import Score, ScoreUndefinedError
 from failure_monitor.time_varying_scale import TimeVaryingScale
 
 SCALES: Mapping[ThresholdKind, type[Scale]] = {
@@ -69,10 +69,10 @@ class CalibrationSettings:
         jobs: how many processes fit at a time.
     """
 
-    scores: tuple[str, ...] = ("rnd_oe", "ace")
-    rule: Rule = "all"
+    scores: tuple[str, ...] = DEFAULT_SCORES
+    rule: Rule = "mean"
     alpha: float = 0.1
-    window: int = 5
+    window: int = 3
     threshold: ThresholdKind = "constant"
     folds: int = 5
     seed: int = 0
@@ -99,6 +99,31 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
     if unlabelled:
         remarks.append(f"{len(unlabelled)} rollouts without an outcome are taken as successful")
     return chosen, remarks
+
+
+def default_scores(
+    rollouts: Sequence[Rollout], policy: PolicyFormat
+) -> tuple[tuple[str, ...], list[str]]:
+    """Those of `DEFAULT_SCORES` that mean something for a policy, and remarks on the others.
+
+    Raises:
+        CalibrationError: none does.
+        InvalidDecisionError: a decision is not of the policy's format.
+    """
+    for rollout in rollouts:
+        rollout.check(policy)
+    defined: list[str] = []
+    remarks: list[str] = []
+    for name in DEFAULT_SCORES:
+        try:
+            score_named(name).fit(rollouts, policy)
+        except ScoreUndefinedError as error:
+            remarks.append(f"without the score {name}: {error}")
+        else:
+            defined.append(name)
+    if not defined:
+        raise CalibrationError(f"none of the default scores can be used: {'; '.join(remarks)}")
+    return tuple(defined), remarks
 
 
 def calibrate(

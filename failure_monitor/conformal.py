@@ -27,6 +27,9 @@ Rule = Literal["all", "any", "mean"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 ThresholdKind = Literal["constant", "time-varying"]
 THRESHOLD_KINDS: tuple[ThresholdKind, ...] = get_args(ThresholdKind)
+CEILING = 5.0
+"""The most that one score may say in a mean, on the common scale: no score outvotes all others.
+Thresholds are calibrated with it, so bundles depend on it."""
 
 
 class CalibrationError(FailureMonitorError):
@@ -146,12 +149,18 @@ class Scale:
 def combine(rule: Rule, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
     """The rule's one number F z of scores on the common scale, (..., K) to (...).
 
+    A mean counts no score for more than `CEILING`: an embedding far from all that was fitted on
+    sends some scores to any height, and tells no more than one that is merely far. One score
+    alone is not held back.
+
     A score that is undefined, NaN, has no say: `any` and `mean` go over the others, and `all`
     cannot hold without it. Where the rule has nothing to say the number is −∞, which exceeds
     no threshold.
     """
     undefined = np.isnan(scaled)
     if rule == "mean":
+        if scaled.shape[-1] > 1:
+            scaled = np.minimum(scaled, CEILING)
         count = (~undefined).sum(axis=-1)
         total = np.where(undefined, 0.0, scaled).sum(axis=-1)
         return np.where(count > 0, total / np.maximum(count, 1), -np.inf)
@@ -211,6 +220,11 @@ def joint_threshold(
         CalibrationError: too few rollouts for alpha, or scores that leave no room for a threshold.
     """
     threshold = JointThreshold(rule, scale, finite_sample_quantile(maxima, alpha))
+    if rule == "mean" and len(scale.centre.T) > 1 and threshold.limit >= CEILING:
+        raise CalibrationError(
+            "the limit of the rule 'mean' would be out of reach: some calibration rollouts are "
+            "unlike all others in every score; look at these, record more, or use the rule 'any'"
+        )
     if not (threshold.thresholds > 0).all():
         raise CalibrationError(
             "a threshold would be 0 or less: in the calibration rollouts the scores hardly ever "

@@ -31,12 +31,18 @@ def rollouts() -> list[Rollout]:
 
 @pytest.fixture(scope="session")
 def bundle(rollouts: list[Rollout]) -> Bundle:
-    return calibrate(rollouts, POLICY, CalibrationSettings(rule="any", window=2, folds=3, jobs=1))
+    return calibrate(
+        rollouts,
+        POLICY,
+        CalibrationSettings(scores=("rnd_oe", "ace"), rule="any", window=2, folds=3, jobs=1),
+    )
 
 
 @pytest.fixture(scope="session")
 def time_varying_bundle(rollouts: list[Rollout]) -> Bundle:
-    settings = CalibrationSettings(rule="any", window=2, folds=3, jobs=1, threshold="time-varying")
+    settings = CalibrationSettings(
+        scores=("rnd_oe", "ace"), rule="any", window=2, folds=3, jobs=1, threshold="time-varying"
+    )
     return calibrate(rollouts, POLICY, settings)
 
 

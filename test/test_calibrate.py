@@ -207,7 +207,7 @@ def test_fewer_rollouts_to_fit_on_than_folds_are_refused(rollouts, policy):
 
 
 def test_more_processes_give_the_same_bundle(rollouts, policy):
-    settings = CalibrationSettings(folds=2, rule="mean")
+    settings = CalibrationSettings(scores=("rnd_oe", "ace"), folds=2, rule="mean")
     one, two = (
         calibrate(rollouts, policy, dataclasses.replace(settings, jobs=jobs)) for jobs in (1, 2)
     )

@@ -73,7 +73,8 @@ def calibrated(folder, successes):
         successes,
         "--output",
         folder / "bundle",
-        *("--rule", "any", "--window", "2", "--folds", "5", "--jobs", "1"),
+        *("--scores", "rnd_oe,ace", "--rule", "any"),
+        *("--window", "2", "--folds", "5", "--jobs", "1"),
         *("--action-kind", "delta", "--position-names", "dx,dy"),
     )
 
@@ -173,10 +174,28 @@ def test_a_deterministic_policy_is_refused(tmp_path):
         rollout = synthetic_rollout(seed)
         rollout.chunks[:] = rollout.chunks[:, :1]
         write(tmp_path / "bags" / f"rollout_{seed}", rollout)
-    result = failure_monitor("calibrate", tmp_path / "bags", "--output", tmp_path / "bundle")
+    arguments = ("calibrate", tmp_path / "bags", "--output", tmp_path / "bundle")
+    result = failure_monitor(*arguments, "--rule", "fiper")
     assert result.returncode == 1
     assert "the policy is deterministic" in result.stderr
     assert not (tmp_path / "bundle").exists()
+
+
+def test_the_default_rule_leaves_out_what_the_policy_does_not_allow_and_says_so(tmp_path):
+    for seed in range(10):
+        rollout = synthetic_rollout(seed)
+        rollout.chunks[:] = rollout.chunks[:, :1]
+        write(tmp_path / "bags" / f"rollout_{seed}", rollout)
+    result = failure_monitor(
+        *("calibrate", tmp_path / "bags", "--output", tmp_path / "bundle", "--jobs", "1")
+    )
+    assert result.returncode == 0, result.stderr
+    said = " ".join(result.stderr.split())
+    assert "without the score command_effect" in said
+    assert "without the score dispersion_profile" in said
+    description = load(tmp_path / "bundle").description
+    assert (description.rule, description.window) == ("mean", 3)
+    assert [score.name for score in description.scores] == ["one_step", "phase_knn", "chunk_lag"]
 
 
 def test_rollouts_of_another_policy_cannot_be_evaluated(calibrated, folder, tmp_path):
@@ -223,7 +242,8 @@ def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated,
         "calibrate",
         folder / "successes.npz",
         *("--output", folder / "bundle_of_archive"),
-        *("--rule", "any", "--window", "2", "--folds", "5", "--jobs", "1"),
+        *("--scores", "rnd_oe,ace", "--rule", "any"),
+        *("--window", "2", "--folds", "5", "--jobs", "1"),
     )
     assert result.returncode == 0, result.stderr
     ours, theirs = load(folder / "bundle_of_archive"), load(folder / "bundle")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from failure_monitor.conformal import (
+    CEILING,
     CalibrationError,
     JointThreshold,
     Scale,
@@ -100,6 +101,20 @@ def test_rules_combine_as_they_are_named():
     assert combine("all", scaled).tolist() == [1.0, 4.0]
     assert combine("any", scaled).tolist() == [3.0, 5.0]
     assert combine("mean", scaled).tolist() == [2.0, 4.5]
+
+
+def test_no_score_outvotes_all_others_in_a_mean():
+    assert combine("mean", np.array([1e9, -1.0, -1.0])) == (CEILING - 2) / 3
+    assert combine("any", np.array([1e9, -1.0, -1.0])) == 1e9
+    assert combine("mean", np.array([1e9])) == 1e9
+
+
+def test_a_mean_that_could_never_reach_its_limit_is_refused():
+    scale = Scale(centre=np.array([1.0, 1.0]), spread=np.array([1.0, 1.0]))
+    maxima = np.array([0.5] * 8 + [CEILING])
+    with pytest.raises(CalibrationError, match="out of reach"):
+        joint_threshold("mean", scale, maxima, alpha=0.1)
+    assert joint_threshold("any", scale, maxima, alpha=0.1).limit == CEILING
 
 
 def test_one_score_is_normalised_by_its_threshold():

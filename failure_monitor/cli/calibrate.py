@@ -31,6 +31,7 @@ from failure_monitor.cli.options import (
 from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
+from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
 
 if TYPE_CHECKING:
     from failure_monitor.sources.source import Topics
@@ -50,14 +51,22 @@ def calibrate(
         float, typer.Option(help="the chance that a successful rollout ever raises an alarm")
     ] = 0.1,
     rule: Annotated[
-        str, typer.Option(help=f"how scores combine: fiper, {', '.join(RULES)}")
-    ] = "fiper",
+        str,
+        typer.Option(
+            help=f"how scores combine: {', '.join(RULES)}; fiper: all of "
+            f"{', '.join(FIPER_SCORES)}"
+        ),
+    ] = "mean",
     scores: Annotated[
-        str, typer.Option(help="comma-separated names of the rule's scores")
-    ] = ",".join(FIPER_SCORES),
+        str,
+        typer.Option(
+            help="comma-separated names of the rule's scores; default: those of "
+            f"{', '.join(DEFAULT_SCORES)} that the policy allows"
+        ),
+    ] = "",
     window: Annotated[
         int, typer.Option(min=1, help="over how many decisions a score is averaged")
-    ] = 5,
+    ] = 3,
     threshold: Annotated[
         str,
         typer.Option(
@@ -84,21 +93,13 @@ def calibrate(
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
     # Imported here, as in every command: help must not wait for what it does not need.
-    from failure_monitor.calibrate import CalibrationSettings, choose
+    from failure_monitor.calibrate import CalibrationSettings, choose, default_scores
     from failure_monitor.calibrate import calibrate as calibrate_rule
     from failure_monitor.sources.rollouts import read_rollouts
     from failure_monitor.sources.source import Topics
 
-    settings = CalibrationSettings(
-        scores=names(scores),
-        rule=_rule(rule, names(scores)),
-        alpha=alpha,
-        window=window,
-        threshold=_threshold_kind(threshold),
-        folds=folds,
-        seed=seed,
-        jobs=jobs,
-    )
+    threshold_kind = _threshold_kind(threshold)
+    rule_of_scores, score_names = _rule(rule, names(scores))
     topics = Topics(embedding_topic, action_chunks_topic, success_topic)
     rollout_set = read_rollouts(
         sources,
@@ -110,8 +111,21 @@ def calibrate(
     )
     chosen, remarks = choose(rollout_set.rollouts)
     fit_rollouts, fit_remarks = choose(_of_the_same_policy(fit or [], topics, rollout_set.policy))
+    if not score_names and chosen:
+        score_names, undefined = default_scores(fit_rollouts or chosen, rollout_set.policy)
+        remarks += undefined
     for remark in (*remarks, *(f"to fit on: {remark}" for remark in fit_remarks)):
         progress.print(remark, markup=False)
+    settings = CalibrationSettings(
+        scores=score_names,
+        rule=rule_of_scores,
+        alpha=alpha,
+        window=window,
+        threshold=threshold_kind,
+        folds=folds,
+        seed=seed,
+        jobs=jobs,
+    )
     calibrated = calibrate_rule(
         chosen,
         rollout_set.policy,
@@ -124,17 +138,20 @@ def calibrate(
     output.print(f"wrote {output_folder}", soft_wrap=True, markup=False)
 
 
-def _rule(rule: str, scores: Sequence[str]) -> Rule:
+def _rule(rule: str, scores: tuple[str, ...]) -> tuple[Rule, tuple[str, ...]]:
+    """How scores combine, and their names; none where the default is left to the policy."""
     if rule == "fiper":
-        if set(scores) != set(FIPER_SCORES):
+        if scores and set(scores) != set(FIPER_SCORES):
             raise UsageError(
                 f"the rule 'fiper' is all of {', '.join(FIPER_SCORES)}; for the scores "
                 f"{', '.join(scores)} choose the rule {', '.join(RULES)}"
             )
-        return "all"
+        return "all", FIPER_SCORES
     for known in RULES:
         if rule == known:
-            return known
+            for name in scores:
+                score_named(name)
+            return known, scores
     raise UsageError(f"there is no rule '{rule}': choose fiper, {', '.join(RULES)}")
 
 

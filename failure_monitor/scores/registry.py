@@ -57,6 +57,9 @@ SCORES: dict[str, type[Score]] = {
     )
 }
 
+DEFAULT_SCORES = ("command_effect", "dispersion_profile", "one_step", "phase_knn", "chunk_lag")
+"""What detected best, as a mean, on tasks that it was not chosen on: docs/detection.md."""
+
 
 def score_named(name: str) -> type[Score]:
     """The score of that name.
