@@ -176,7 +176,7 @@ def calibrate(
         calibration = [windowed_scores(scores, rollout, settings.window) for rollout in rollouts]
         maxima = np.array([_maximum(series, scale, settings.rule) for series in calibration])
     else:
-        maxima = _cross_fitted_maxima(held_out, kind, settings.rule)
+        maxima = cross_fitted_maxima(held_out, kind, settings.rule)
     thresholds = {}
     for task, own in _by_task(rollouts).items():
         with _naming(task):
@@ -256,7 +256,7 @@ def _maximum(series: Series, scale: Scale, rule: Rule) -> float:
     return float(combine(rule, scale.at(np.arange(len(series)))(series)).max())
 
 
-def _cross_fitted_maxima(
+def cross_fitted_maxima(
     held_out: HeldOutScores, kind: type[Scale], rule: Rule
 ) -> NDArray[np.float64]:
     """c_i of each rollout, (n,), every fold brought to scale by the other folds' scores."""
