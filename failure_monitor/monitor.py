@@ -70,7 +70,9 @@ class FailureMonitor:
         for recent, value in zip(self._recent, values, strict=True):
             if not math.isnan(value):
                 recent.append(value)
-        windowed = np.array([np.mean(recent) if recent else np.nan for recent in self._recent])
+        windowed = np.array(
+            [sum(recent) / len(recent) if recent else np.nan for recent in self._recent]
+        )
         threshold = self._threshold.at(self._index)
         verdict = Verdict(
             index=self._index,

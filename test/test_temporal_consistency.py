@@ -90,9 +90,9 @@ def test_only_the_overlap_counts():
     # Now what was planned before, two actions on, with an end that was not planned yet.
     chunks = np.stack([plan[:, :5], plan[:, 2:]])
     score = TemporalConsistency(executed=EXECUTED, weights=np.ones(2, np.float32))
-    assert score.over_transitions(rollout_of(chunks))[0] == pytest.approx(0, abs=1e-6)
+    assert score.over_rollout(rollout_of(chunks))[1] == pytest.approx(0, abs=1e-6)
     chunks[1, :, :3] += 2
-    assert score.over_transitions(rollout_of(chunks))[0] > 0.5
+    assert score.over_rollout(rollout_of(chunks))[1] > 0.5
 
 
 def test_a_single_sample_that_goes_on_as_planned_is_consistent():

@@ -46,16 +46,23 @@ class ChunkOverlapScore(TransitionScore):
             )
         return cls(executed=executed, weights=action_weights(rollouts))
 
-    def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The comparison of every decision with the one before, (T − 1,)."""
-        chunks = rollout.chunks * self._weights
-        left = chunks.shape[2] - self._executed
-        return self.compare(chunks[:-1, :, self._executed :], chunks[1:, :, :left])
+    def seen(self, rollout: Rollout) -> NDArray[np.float32]:
+        """The scaled chunks, (T, B, H, D)."""
+        return rollout.chunks * self._weights
+
+    def compare(
+        self, before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The comparison of the parts that are about the same time, (N,)."""
+        left = now.shape[2] - self._executed
+        return self.compare_overlaps(before[:, :, self._executed :], now[:, :, :left])
 
     @staticmethod
     @abstractmethod
-    def compare(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The score of overlapping parts (T − 1, B, H − k, D) of scaled chunks; (T − 1,)."""
+    def compare_overlaps(
+        before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The score of N pairs of overlapping parts (N, B, H − k, D) of scaled chunks; (N,)."""
 
     def state(self) -> ScoreState:
         """The number of executed actions and the scales."""

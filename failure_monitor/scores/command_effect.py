@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
-from failure_monitor.scores.fourier_features import FourierFeatures
+from failure_monitor.scores.fourier_features import FourierFeatures, row_by_row
 from failure_monitor.scores.sampled_chunks import executed_actions
 from failure_monitor.scores.score import Score, ScoreState, ScoreUndefinedError
 from failure_monitor.scores.standardisation import CLIP, Standardisation
@@ -52,7 +52,7 @@ class CommandEffect(Score):
         command: Standardisation,
         embedding: Standardisation,
         features: FourierFeatures,
-        regression: NDArray[np.float64],
+        regression: NDArray[np.float32],
         residual: NDArray[np.float64],
         weights: NDArray[np.float64],
     ) -> None:
@@ -98,7 +98,7 @@ class CommandEffect(Score):
         command = Standardisation.fit(np.concatenate(places), f"{cls.name}: the commanded places")
         embedding = Standardisation.of_embeddings(rollouts, cls.name)
         features = FourierFeatures.draw(2 * len(command.varying), seed)
-        inputs = [features(_now_and_before(command(place))) for place in places]
+        inputs = [features(_now_and_before(command(place))).astype(np.float64) for place in places]
         targets = [embedding(rollout.embeddings) for rollout in rollouts]
         regression, residuals = _ridge(inputs, targets)
         mean_square = np.mean(residuals**2, axis=0)
@@ -108,7 +108,7 @@ class CommandEffect(Score):
             command=command,
             embedding=embedding,
             features=features,
-            regression=regression,
+            regression=regression.astype(np.float32),
             residual=np.sqrt(mean_square) + SMALLEST_RESIDUAL,
             weights=_weights(1 - mean_square / np.var(np.concatenate(targets), axis=0)),
         )
@@ -136,7 +136,7 @@ class CommandEffect(Score):
     def _sizes(
         self, inputs: NDArray[np.float64], embeddings: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        predicted = self._features(inputs) @ self._regression
+        predicted = row_by_row(self._features(inputs), self._regression)
         scaled = ((self._embedding(embeddings) - predicted) / self._residual).clip(-CLIP, CLIP)
         return np.asarray(np.sqrt(scaled**2 @ self._weights))
 
@@ -164,7 +164,7 @@ class CommandEffect(Score):
             features=FourierFeatures.from_state(state),
             command=Standardisation.from_state(state, "command"),
             embedding=Standardisation.from_state(state, "embedding"),
-            regression=state.arrays["regression"].astype(np.float64),
+            regression=state.arrays["regression"].astype(np.float32),
             residual=state.arrays["residual"].astype(np.float64),
             weights=state.arrays["weights"].astype(np.float64),
             executed=int(state.parameters["executed"]),

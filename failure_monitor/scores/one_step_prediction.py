@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.fourier_features import FourierFeatures
+from failure_monitor.scores.fourier_features import FourierFeatures, row_by_row
 from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
 from failure_monitor.scores.standardisation import CLIP, Standardisation, mean_chunks
 
@@ -50,9 +50,9 @@ class OneStepPrediction(TransitionScore):
         embedding: Standardisation,
         chunk: Standardisation,
         features: FourierFeatures,
-        weights: NDArray[np.float64],
+        weights: NDArray[np.float32],
         residual: NDArray[np.float64],
-        whitening: NDArray[np.float64],
+        whitening: NDArray[np.float32],
     ) -> None:
         """The model, for V embedding and U mean-chunk features that vary.
 
@@ -89,25 +89,35 @@ class OneStepPrediction(TransitionScore):
         embedding = Standardisation.of_embeddings(rollouts, cls.name)
         chunk = Standardisation.of_mean_chunks(rollouts, cls.name)
         features = FourierFeatures.draw(len(embedding.varying) + len(chunk.varying), seed)
-        transitions = [_transitions(rollout, embedding, chunk) for rollout in rollouts]
-        inputs, changes = (np.concatenate(part) for part in zip(*transitions, strict=True))
-        weights, residuals = _ridge(features(inputs), changes)
+        seen = [_inputs(rollout, embedding, chunk) for rollout in rollouts]
+        before = np.concatenate([inputs[:-1] for inputs in seen])
+        steps = np.concatenate([np.diff(inputs, axis=0) for inputs in seen])
+        weights, residuals = _ridge(
+            features(before).astype(np.float64), steps[:, : len(embedding.varying)]
+        )
         residual = np.maximum(np.sqrt(np.mean(residuals**2, axis=0)), SMALLEST_RESIDUAL)
         return cls(
             embedding=embedding,
             chunk=chunk,
             features=features,
-            weights=weights,
+            weights=weights.astype(np.float32),
             residual=residual,
-            whitening=_whitening(residuals / residual),
+            whitening=_whitening(residuals / residual).astype(np.float32),
         )
 
-    def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The size of the residual at every decision but the first, (T − 1,)."""
-        inputs, changes = _transitions(rollout, self._embedding, self._chunk)
-        predicted = self._features(inputs) @ self._weights
+    def seen(self, rollout: Rollout) -> NDArray[np.float64]:
+        """x, (T, V + U)."""
+        return _inputs(rollout, self._embedding, self._chunk)
+
+    def compare(
+        self, before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The size of the residual of every step, (N,)."""
+        changes = (now - before)[:, : len(self._residual)]
+        predicted = row_by_row(self._features(before), self._weights)
         scaled = ((changes - predicted) / self._residual).clip(-CLIP, CLIP)
-        return np.asarray(np.linalg.norm(scaled @ self._whitening, axis=1))
+        whitened = row_by_row(scaled.astype(np.float32), self._whitening)
+        return np.asarray(np.linalg.norm(whitened, axis=1), dtype=np.float64)
 
     def state(self) -> ScoreState:
         """The model."""
@@ -129,19 +139,18 @@ class OneStepPrediction(TransitionScore):
             embedding=Standardisation.from_state(state, "embedding"),
             chunk=Standardisation.from_state(state, "chunk"),
             features=FourierFeatures.from_state(state),
-            weights=state.arrays["weights"].astype(np.float64),
+            weights=state.arrays["weights"].astype(np.float32),
             residual=state.arrays["residual"].astype(np.float64),
-            whitening=state.arrays["whitening"].astype(np.float64),
+            whitening=state.arrays["whitening"].astype(np.float32),
         )
 
 
-def _transitions(
+def _inputs(
     rollout: Rollout, embedding: Standardisation, chunk: Standardisation
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What is predicted from, (T − 1, V + U), and the change of the embedding, (T − 1, V)."""
-    embeddings = embedding(rollout.embeddings)
-    inputs = np.concatenate([embeddings, chunk(mean_chunks(rollout))], axis=1)
-    return inputs[:-1], np.diff(embeddings, axis=0)
+) -> NDArray[np.float64]:
+    """x at every decision, the standardised embedding before the mean chunk; (T, V + U)."""
+    parts = embedding(rollout.embeddings), chunk(mean_chunks(rollout))
+    return np.concatenate(parts, axis=1)
 
 
 def _ridge(

@@ -84,33 +84,39 @@ class InstantScore(Score):
 
     def update(self, decision: Decision) -> float:
         """The score of the decision."""
-        return float(self.over_rollout(_in_a_row(decision))[0])
+        return float(self.over_rollout(_alone(decision))[0])
 
 
 class TransitionScore(Score):
     """A score of a decision and the one before it: undefined at a rollout's first."""
 
     first_defined = 1
-    _previous: Decision | None = None
+    _before: NDArray[np.floating] | None = None
 
     def start_rollout(self) -> None:
         """Forget the decision before."""
-        self._previous = None
+        self._before = None
 
     def update(self, decision: Decision) -> float:
         """The score of the step from the decision before; NaN where there is none."""
-        previous, self._previous = self._previous, decision
-        if previous is None:
-            return np.nan
-        return float(self.over_transitions(_in_a_row(previous, decision))[0])
+        now = self.seen(_alone(decision))
+        before, self._before = self._before, now
+        return np.nan if before is None else float(self.compare(before, now)[0])
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """NaN, and the score of every step from one decision to the next; (T,)."""
-        return np.concatenate([[np.nan], self.over_transitions(rollout)])
+        seen = self.seen(rollout)
+        return np.concatenate([[np.nan], self.compare(seen[:-1], seen[1:])])
 
     @abstractmethod
-    def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The score of every step from one decision to the next, (T − 1,)."""
+    def seen(self, rollout: Rollout) -> NDArray[np.floating]:
+        """What is compared of every decision, (T, …)."""
+
+    @abstractmethod
+    def compare(
+        self, before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The score of N steps, given what was seen before and after each, (N, …); (N,)."""
 
 
 class TimedScore(Score):
@@ -125,7 +131,7 @@ class TimedScore(Score):
     def update(self, decision: Decision) -> float:
         """The score of the next decision."""
         number, self._number = self._number, self._number + 1
-        return float(self.at(_in_a_row(decision), np.array([number]))[0])
+        return float(self.at(_alone(decision), np.array([number]))[0])
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """The score of every decision, (T,)."""
@@ -136,12 +142,12 @@ class TimedScore(Score):
         """The scores of decisions, given their numbers (T,) in the rollout; (T,)."""
 
 
-def _in_a_row(*decisions: Decision) -> Rollout:
-    positions = [d.positions for d in decisions if d.positions is not None]
+def _alone(decision: Decision) -> Rollout:
+    """A rollout of that decision, without a copy of it."""
     return Rollout(
-        name="the running rollout",
-        stamps=np.array([decision.stamp for decision in decisions]),
-        embeddings=np.stack([decision.embedding for decision in decisions]),
-        chunks=np.stack([decision.chunks for decision in decisions]),
-        positions=np.stack(positions) if len(positions) == len(decisions) else None,
+        name="the decision",
+        stamps=np.array([decision.stamp]),
+        embeddings=decision.embedding[np.newaxis],
+        chunks=decision.chunks[np.newaxis],
+        positions=None if decision.positions is None else decision.positions[np.newaxis],
     )

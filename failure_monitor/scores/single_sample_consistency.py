@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.decision import Rollout
 from failure_monitor.scores.chunk_overlap import ChunkOverlapScore
 
 
@@ -26,8 +27,14 @@ class SingleSampleConsistency(ChunkOverlapScore):
 
     name = "stac_single"
 
+    def seen(self, rollout: Rollout) -> NDArray[np.float32]:
+        """The scaled executed chunks, (T, 1, H, D)."""
+        return rollout.chunks[:, :1] * self._weights
+
     @staticmethod
-    def compare(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The mean distance of every pair of executed chunks, (T − 1,)."""
+    def compare_overlaps(
+        before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The mean distance of every pair of executed chunks, (N,)."""
         apart = before[:, 0].astype(np.float64) - now[:, 0]
         return np.asarray(np.linalg.norm(apart, axis=-1).mean(axis=-1))

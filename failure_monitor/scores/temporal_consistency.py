@@ -49,8 +49,10 @@ class TemporalConsistency(ChunkOverlapScore):
         return super().fit(rollouts, policy, seed)
 
     @staticmethod
-    def compare(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.float64]:
-        """MMD² of every pair of sets, (T − 1,)."""
+    def compare_overlaps(
+        before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """MMD² of every pair of sets, (N,)."""
         return np.array(
             [
                 discrepancy(x.reshape(len(x), -1), y.reshape(len(y), -1))

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat, Rollout
+from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
 from failure_monitor.scores.sampled_chunks import executed_actions
 from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
 
@@ -77,8 +77,12 @@ class Tracking(TransitionScore):
                 )
         indices = np.array(policy.position_indices, dtype=np.int64)
         are_positions = policy.action_kind == "position"
-        motions = [_motions(rollout, indices, executed, are_positions) for rollout in rollouts]
-        commanded, measured = (np.concatenate(part) for part in zip(*motions, strict=True))
+        seen = [
+            _commands_and_positions(rollout, indices, executed, are_positions)
+            for rollout in rollouts
+        ]
+        commanded = np.concatenate([of_rollout[:-1, 0] for of_rollout in seen])
+        measured = np.concatenate([np.diff(of_rollout[:, 1], axis=0) for of_rollout in seen])
         if not len(measured) or not measured.any():
             raise ScoreUndefinedError(
                 f"{cls.name}: the measured positions never change from one decision to the next: "
@@ -96,34 +100,27 @@ class Tracking(TransitionScore):
             residual=np.where(moved > 0, residual, np.inf),
         )
 
-    def update(self, decision: Decision) -> float:
-        """The size of the residual since the decision before; NaN where there is none.
-
-        Raises:
-            InvalidDecisionError: the position was not measured, be it at the first decision.
-        """
-        if decision.positions is None:
-            raise self._unmeasured("the decision")
-        return super().update(decision)
-
-    def over_transitions(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The size of the residual at every decision but the first, (T − 1,).
+    def seen(self, rollout: Rollout) -> NDArray[np.float64]:
+        """What is commanded next and where the robot is, (T, 2, P).
 
         Raises:
             InvalidDecisionError: the positions were not measured.
         """
         if rollout.positions is None:
-            raise self._unmeasured(rollout.name)
-        commanded, measured = _motions(rollout, self._indices, self._executed, self._are_positions)
-        scaled = (measured - self._line[0] * commanded - self._line[1]) / self._residual
+            raise InvalidDecisionError(
+                f"{rollout.name} has no measured positions, which the score {self.name} needs "
+                "(bags and the monitor node have none yet): calibrate a rule without it"
+            )
+        return _commands_and_positions(rollout, self._indices, self._executed, self._are_positions)
+
+    def compare(
+        self, before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The size of the residual of every step, (N,)."""
+        measured = now[:, 1] - before[:, 1]
+        scaled = (measured - self._line[0] * before[:, 0] - self._line[1]) / self._residual
         moving = np.isfinite(self._residual).sum()
         return np.asarray(np.sqrt(np.sum(scaled**2, axis=1) / moving))
-
-    def _unmeasured(self, what: str) -> InvalidDecisionError:
-        return InvalidDecisionError(
-            f"{what} has no measured positions, which the score {self.name} needs (bags and the "
-            "monitor node have none yet): calibrate a rule without it"
-        )
 
     def state(self) -> ScoreState:
         """The lines and the residuals' sizes."""
@@ -147,14 +144,14 @@ class Tracking(TransitionScore):
         )
 
 
-def _motions(
+def _commands_and_positions(
     rollout: Rollout, indices: NDArray[np.int64], executed: int, are_positions: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What was commanded and what was measured between decisions, (T − 1, P) each."""
+) -> NDArray[np.float64]:
+    """The motion that is commanded until the next decision, and the position; (T, 2, P)."""
     positions = np.asarray(rollout.positions, dtype=np.float64)
-    actions = rollout.chunks[:-1, 0, :executed][..., indices].astype(np.float64)
-    commanded = actions[:, -1] - positions[:-1] if are_positions else actions.sum(axis=1)
-    return commanded, np.diff(positions, axis=0)
+    actions = rollout.chunks[:, 0, :executed][..., indices].astype(np.float64)
+    commanded = actions[:, -1] - positions if are_positions else actions.sum(axis=1)
+    return np.stack([commanded, positions], axis=1)
 
 
 def _line(commanded: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:
