@@ -1,0 +1,283 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""How well scores and rules detect failures, with the elapsed-time control beside them.
+
+python benchmarks/detection.py ARCHIVE...: on rollout archives of several tasks,
+
+- every score alone, the rules of the literature, and the default rule with its ablation;
+- what leave-one-task-out choice reaches: scores and window are chosen on all tasks but one, by
+  adding to a mean whatever helps most, and measured on the one left out.
+
+Every figure is the mean over the archives and over several dealings of the calibration rollouts
+into folds; alarms are calibrated at the same alpha throughout.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from scored_archives import RuleOf, ScoredArchive, score_archive
+
+from failure_monitor import conformal
+from failure_monitor.metrics import Metrics
+from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES
+
+FIGURES = (
+    "early_balanced_accuracy",
+    "early_auroc",
+    "early_tpr",
+    "early_tnr",
+    "balanced_accuracy",
+    "twa",
+    "false_alarm_rate",
+)
+HEADINGS = ("early bal. acc.", "early AUROC", "early TPR", "early TNR", "bal. acc.", "TWA", "FA")
+WINDOWS = (1, 3, 5, 9)
+WINDOW = 3
+MOST_SCORES = 6
+CONTROL = "elapsed_time"
+
+console = Console(width=150)
+progress = Console(stderr=True)
+
+Dealings = Mapping[str, Sequence[ScoredArchive]]
+"""By archive, its scores under every dealing into folds."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one rule: the mean over archives, and those of every archive."""
+
+    title: str
+    mean: dict[str, float]
+    by_archive: dict[str, dict[str, float]]
+
+
+def main(
+    archives: Annotated[list[Path], typer.Argument(help="rollout archives, one of each task")],
+    alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
+    dealings: Annotated[int, typer.Option(min=1, help="dealings into folds")] = 3,
+    folds: Annotated[int, typer.Option(min=2)] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="processes that fit at a time")] = 2,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="a folder to keep scores in; empty it when a score has changed"),
+    ] = None,
+    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+) -> None:
+    """Measure every score and rule."""
+    # Without a failure to learn from there is no probe: failure_probe.py measures it.
+    names = [name for name in SCORES if name != "probe"]
+    scored: Dealings = {
+        path.stem: [
+            score_archive(
+                path,
+                names,
+                seed=seed,
+                folds=folds,
+                jobs=jobs,
+                cache=cache,
+                report=lambda step: progress.print(step, markup=False),
+            )
+            for seed in range(dealings)
+        ]
+        for path in archives
+    }
+    parts = {
+        "Scores alone": _scores_alone(scored, alpha),
+        "Rules": _rules(scored, alpha),
+        "The default rule, changed": _ablation(scored, alpha),
+        "By kind of perturbation, the default rule": _by_group(scored, alpha),
+    }
+    if len(scored) > 2:
+        parts["Chosen on the other tasks"] = _left_out(scored, alpha)
+    for title, rows in parts.items():
+        console.print(_table(title, rows))
+    if results is not None:
+        text = json.dumps({part: [asdict(row) for row in rows] for part, rows in parts.items()})
+        results.write_text(text + "\n")
+
+
+def _scores_alone(scored: Dealings, alpha: float) -> list[Row]:
+    rows = [
+        _row(name, _with(scored, (name,)), RuleOf((name,), window=WINDOW), alpha)
+        for name in SCORES
+        if name != CONTROL and _with(scored, (name,))
+    ]
+    rows.sort(key=lambda row: -row.mean["early_auroc"])
+    return [*rows, _control(scored, alpha)]
+
+
+def _rules(scored: Dealings, alpha: float) -> list[Row]:
+    literature = ("rnd_oe", "ace", "stac")
+    rules = {
+        "default": RuleOf(DEFAULT_SCORES),
+        "fiper: all of rnd_oe, ace": RuleOf(("rnd_oe", "ace"), "all"),
+        "the same, window 5": RuleOf(("rnd_oe", "ace"), "all", 5),
+        "the same, window 9": RuleOf(("rnd_oe", "ace"), "all", 9),
+        "mean of rnd_oe, ace": RuleOf(("rnd_oe", "ace")),
+        "mean of rnd_oe, ace, stac": RuleOf(literature),
+        "any of rnd_oe, ace, stac": RuleOf(literature, "any"),
+        "any of rnd_oe, stac": RuleOf(("rnd_oe", "stac"), "any"),
+        "mean of phase_knn, one_step, lag, rnd_oe": RuleOf(
+            ("phase_knn", "one_step", "lag", "rnd_oe")
+        ),
+        "any of the default's scores": RuleOf(DEFAULT_SCORES, "any"),
+        "all of the default's scores": RuleOf(DEFAULT_SCORES, "all"),
+        "mean of all scores": RuleOf(tuple(name for name in _everywhere(scored))),
+    }
+    rows = [_row(title, scored, rule, alpha) for title, rule in rules.items()]
+    return [*rows, _control(scored, alpha)]
+
+
+def _ablation(scored: Dealings, alpha: float) -> list[Row]:
+    rows = [_row("default", scored, RuleOf(DEFAULT_SCORES), alpha)]
+    for left_out in DEFAULT_SCORES:
+        scores = tuple(name for name in DEFAULT_SCORES if name != left_out)
+        rows.append(_row(f"without {left_out}", scored, RuleOf(scores), alpha))
+    for window in WINDOWS:
+        if window != WINDOW:
+            rule = RuleOf(DEFAULT_SCORES, window=window)
+            rows.append(_row(f"window {window}", scored, rule, alpha))
+    for ceiling in (2.0, 3.0, 10.0, np.inf):
+        with _ceiling(ceiling):
+            rows.append(_row(f"ceiling {ceiling:g}", scored, RuleOf(DEFAULT_SCORES), alpha))
+    for added in _everywhere(scored):
+        if added not in (*DEFAULT_SCORES, CONTROL):
+            rule = RuleOf((*DEFAULT_SCORES, added))
+            rows.append(_row(f"with {added}", scored, rule, alpha))
+    return rows
+
+
+def _left_out(scored: Dealings, alpha: float) -> list[Row]:
+    """For every task: scores and window chosen on the others, measured on it."""
+    rows = []
+    for name, archives in scored.items():
+        others = {other: scored[other] for other in scored if other != name}
+        chosen = _choose(others, alpha)
+        rows.append(_row(f"{name}: {chosen}", {name: archives}, chosen, alpha))
+    figures = {key: mean(row.mean[key] for row in rows) for key in FIGURES}
+    return [*rows, Row("mean of these", figures, {})]
+
+
+def _choose(scored: Dealings, alpha: float) -> RuleOf:
+    """Adds to a mean whatever helps most, until nothing does."""
+    names = [name for name in _everywhere(scored) if name != CONTROL]
+
+    def worth(rule: RuleOf) -> float:
+        row = _row("", scored, rule, alpha)
+        return row.mean["early_balanced_accuracy"] + row.mean["early_auroc"]
+
+    best, best_worth = None, -np.inf
+    while best is None or len(best.scores) < MOST_SCORES:
+        taken = () if best is None else best.scores
+        windows = WINDOWS if best is None else (best.window,)
+        candidates = [
+            RuleOf((*taken, name), window=window)
+            for name in names
+            if name not in taken
+            for window in windows
+        ]
+        candidate = max(candidates, key=worth)
+        if worth(candidate) <= best_worth:
+            break
+        best, best_worth = candidate, worth(candidate)
+    assert best is not None
+    return max((RuleOf(best.scores, window=window) for window in WINDOWS), key=worth)
+
+
+def _by_group(scored: Dealings, alpha: float) -> list[Row]:
+    rule = RuleOf(DEFAULT_SCORES)
+    groups = sorted({test.group for archives in scored.values() for test in archives[0].tests})
+    return [
+        _figures(
+            group,
+            scored,
+            lambda archive, group=group: archive.measure(rule, alpha)[1].get(group),
+        )
+        for group in groups
+    ]
+
+
+def _row(title: str, scored: Dealings, rule: RuleOf, alpha: float) -> Row:
+    return _figures(title, scored, lambda archive: archive.measure(rule, alpha)[0])
+
+
+def _control(scored: Dealings, alpha: float) -> Row:
+    return _figures("elapsed time (control)", scored, lambda archive: archive.control(alpha)[0])
+
+
+def _figures(
+    title: str, scored: Dealings, measure: Callable[[ScoredArchive], Metrics | None]
+) -> Row:
+    by_archive = {}
+    for name, archives in scored.items():
+        found = [metrics for metrics in map(measure, archives) if metrics is not None]
+        by_archive[name] = {
+            key: _mean(getattr(metrics, key) for metrics in found) for key in FIGURES
+        }
+    return Row(
+        title,
+        {key: _mean(figures[key] for figures in by_archive.values()) for key in FIGURES},
+        by_archive,
+    )
+
+
+def _mean(values: Iterator[float | None]) -> float:
+    """NaN where there is nothing to take the mean of."""
+    defined = [value for value in values if value is not None and not np.isnan(value)]
+    return mean(defined) if defined else np.nan
+
+
+def _everywhere(scored: Dealings) -> list[str]:
+    """The scores that mean something on every archive."""
+    return [
+        name
+        for name in SCORES
+        if all(name in archive.calibration for each in scored.values() for archive in each)
+    ]
+
+
+def _with(scored: Dealings, scores: tuple[str, ...]) -> Dealings:
+    """The archives on which these scores mean something."""
+    return {
+        name: archives
+        for name, archives in scored.items()
+        if all(score in archives[0].calibration for score in scores)
+    }
+
+
+@contextmanager
+def _ceiling(value: float) -> Iterator[None]:
+    kept = conformal.CEILING
+    conformal.CEILING = value
+    try:
+        yield
+    finally:
+        conformal.CEILING = kept
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("", overflow="fold")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = ("–" if np.isnan(row.mean[key]) else f"{row.mean[key]:.3f}" for key in FIGURES)
+        table.add_row(row.title, *cells)
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
