@@ -8,6 +8,7 @@ late or broken is `STALE` or `ALARM`, and only a young verdict below its thresho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -62,11 +63,12 @@ class Alarm:
         Args:
             max_decision_age: seconds after which the last verdict is too old to permit anything.
         """
-        self._max_decision_age = max_decision_age
+        self.max_decision_age = max_decision_age
+        """Seconds after which the last verdict is too old to permit anything."""
         self._enabled = True
         self._halt: Halt | None = None
-        self._rollout_runs = False
-        self._late_inputs = ""
+        self._why_no_rollout = "no rollout is running; call ~/start_rollout"
+        self._problems: tuple[str, ...] = ()
         self._forget()
 
     def _forget(self) -> None:
@@ -77,12 +79,12 @@ class Alarm:
 
     def start_rollout(self) -> None:
         """A rollout begins: verdicts of the last one no longer count. A latched halt stays."""
-        self._rollout_runs = True
+        self._why_no_rollout = ""
         self._forget()
 
-    def end_rollout(self) -> None:
-        """The rollout is over: nothing is permitted until the next one starts."""
-        self._rollout_runs = False
+    def end_rollout(self, reason: str = "no rollout is running; call ~/start_rollout") -> None:
+        """The rollout is over, for this reason: nothing is permitted until the next one starts."""
+        self._why_no_rollout = reason
         self._forget()
 
     def enable(self, enabled: bool) -> None:
@@ -104,9 +106,12 @@ class Alarm:
             self._verdict, self._fault = None, reason
             self._latch(self._live(now))
 
-    def miss(self, late_inputs: str) -> None:
-        """Take note of the inputs other than decisions that are missing or late, in words."""
-        self._late_inputs = late_inputs
+    def doubt(self, problems: Sequence[str]) -> None:
+        """Take note of all that is amiss with the inputs now, in words: none means they are fine.
+
+        Nothing is permitted while an input is missing, late or not to be trusted.
+        """
+        self._problems = tuple(problems)
 
     def status(self, now: float) -> AlarmStatus:
         """The state at this moment; latches a halt when an input has ceased to come."""
@@ -134,7 +139,7 @@ class Alarm:
 
     @property
     def _listens(self) -> bool:
-        return self._enabled and self._rollout_runs
+        return self._enabled and not self._why_no_rollout
 
     def _persists(self, live: AlarmStatus) -> bool:
         """Whether what is known now halts: an alarm, or an input that has ceased to come."""
@@ -156,23 +161,24 @@ class Alarm:
         """The state by what is known now, as if no halt were latched."""
         if not self._enabled:
             return _stale("the monitor is disabled; call ~/enable")
-        if not self._rollout_runs:
-            return _stale("no rollout is running; call ~/start_rollout")
+        if self._why_no_rollout:
+            return _stale("; ".join((self._why_no_rollout, *self._problems)))
         if self._fault:
             return AlarmStatus(AlarmState.ALARM, self._fault, permit=False)
         if self._verdict is None:
-            return _stale("no decision since the rollout started")
-        if now - self._received > self._max_decision_age:
-            return _stale(
-                f"the last decision is older than {self._max_decision_age:g} s: the policy, the "
+            return _stale("; ".join(("no decision since the rollout started", *self._problems)))
+        if now - self._received > self.max_decision_age:
+            late = (
+                f"the last decision is older than {self.max_decision_age:g} s: the policy, the "
                 "network or the scoring has stopped"
             )
-        if self._late_inputs:
-            return _stale(self._late_inputs)
+            return _stale("; ".join((late, *self._problems)))
         if self._verdict.over:
             return AlarmStatus(AlarmState.ALARM, self._verdict.reason, permit=False)
-        if not any(score.is_defined for score in self._verdict.scores):
-            return _stale(f"nothing can be judged yet: {self._verdict.reason}")
+        if self._problems:
+            return _stale("; ".join(self._problems))
+        if self._verdict.is_silent:
+            return _stale(f"the rule cannot judge this decision: {self._verdict.reason}")
         if any(score.over for score in self._verdict.scores):
             return AlarmStatus(AlarmState.CAUTION, self._verdict.reason, permit=True)
         return AlarmStatus(AlarmState.NOMINAL, self._verdict.reason, permit=True)

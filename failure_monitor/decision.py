@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -131,12 +131,15 @@ class Decision:
         chunks: float32 (B, H, D), the sampled action chunks; the first is executed.
         positions: float32 (P,), where the robot was measured to be, in the space and units of
             the position actions; None where nobody measured.
+        external: what others think of this decision, by the names of their scores; larger is
+            worse.
     """
 
     stamp: float
     embedding: NDArray[np.float32]
     chunks: NDArray[np.float32]
     positions: NDArray[np.float32] | None = None
+    external: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +158,7 @@ class Rollout:
         calibration: whether its source sets it apart for calibration; None where it does not say.
         positions: float32 (T, P), measured positions as in `Decision`; None where there are none.
         task: what the robot was to do; empty where nobody said.
+        external: float64 (T,) each, external scores as in `Decision`, by their names.
     """
 
     name: str
@@ -168,6 +172,7 @@ class Rollout:
     calibration: bool | None = None
     positions: NDArray[np.float32] | None = None
     task: str = ""
+    external: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -180,6 +185,7 @@ class Rollout:
                 embedding=self.embeddings[index],
                 chunks=self.chunks[index],
                 positions=None if self.positions is None else self.positions[index],
+                external={name: float(values[index]) for name, values in self.external.items()},
             )
 
     def check(self, policy: PolicyFormat) -> None:
@@ -256,6 +262,12 @@ class Verdict:
     past_calibration: bool = False
 
     @property
+    def is_silent(self) -> bool:
+        """Whether the rule has nothing to say, so that it could not call for an alarm."""
+        undefined = [not score.is_defined for score in self.scores]
+        return any(undefined) if self.rule == "all" else all(undefined)
+
+    @property
     def over(self) -> bool:
         """Whether the rule holds: this decision calls for an alarm."""
         # Not `> 1`: a level that is NaN, for whatever reason, must alarm.
@@ -267,7 +279,7 @@ class Verdict:
         parts = ", ".join(
             f"{score.name} {score.normalised:.2f} of its threshold"
             if score.is_defined
-            else f"{score.name} undefined so early in a rollout"
+            else f"{score.name} undefined, for too little of the rollout was seen"
             for score in self.scores
         )
         past = (

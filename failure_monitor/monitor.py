@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,22 +57,33 @@ class FailureMonitor:
         for score in self._scores:
             score.start_rollout()
 
+    def skip(self, decisions: int) -> None:
+        """Decisions went by that nobody can judge: they count, and leave a gap in the windows.
+
+        The number of the next decision, on which time-varying thresholds and some scores depend,
+        then stays that of calibration. Scores that compare with the decision before are undefined
+        after the gap, as they are at a rollout's first decision.
+        """
+        self._index += decisions
+        for recent in self._recent:
+            recent.extend([math.nan] * min(decisions, self._window))
+        for score in self._scores:
+            score.resume(self._index)
+
     def update(self, decision: Decision) -> Verdict:
         """Judge the next decision.
 
         Raises:
             InvalidDecisionError: it is not of the policy's format, and leaves no trace; or a score
-                came out as NaN or infinite where it is defined. There is no verdict.
+                came out as NaN or infinite where it is defined. There is no verdict; `skip` it.
         """
         self._policy.check(decision)
+        defined = [score.is_defined_next for score in self._scores]
         values = [score.update(decision) for score in self._scores]
-        self._check_scores(values)
+        self._check_scores(values, defined)
         for recent, value in zip(self._recent, values, strict=True):
-            if not math.isnan(value):
-                recent.append(value)
-        windowed = np.array(
-            [sum(recent) / len(recent) if recent else np.nan for recent in self._recent]
-        )
+            recent.append(value)
+        windowed = np.array([_mean_of_defined(recent) for recent in self._recent])
         threshold = self._threshold.at(self._index)
         verdict = Verdict(
             index=self._index,
@@ -90,12 +101,11 @@ class FailureMonitor:
         self._index += 1
         return verdict
 
-    def _check_scores(self, values: Sequence[float]) -> None:
+    def _check_scores(self, values: Sequence[float], defined: Sequence[bool]) -> None:
         names = [
             score.name
-            for score, value in zip(self._scores, values, strict=True)
-            if not math.isfinite(value)
-            and not (math.isnan(value) and self._index < score.first_defined)
+            for score, value, is_defined in zip(self._scores, values, defined, strict=True)
+            if math.isinf(value) or (math.isnan(value) and is_defined)
         ]
         if names:
             raise InvalidDecisionError(
@@ -113,6 +123,12 @@ class FailureMonitor:
         """
         threshold = self._threshold.at(np.arange(len(rollout)))
         return threshold.level(windowed_scores(self._scores, rollout, self._window))
+
+
+def _mean_of_defined(recent: Iterable[float]) -> float:
+    """The mean of what is no NaN; NaN if nothing is."""
+    values = [value for value in recent if not math.isnan(value)]
+    return sum(values) / len(values) if values else math.nan
 
 
 def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> NDArray[np.float64]:

@@ -61,7 +61,7 @@ def test_a_verdict_without_a_defined_score_permits_nothing_and_does_not_latch(al
     alarm.hear(undefined, received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.state, status.permit) == (AlarmState.STALE, False)
-    assert "stac undefined so early" in status.reason
+    assert "stac undefined, for too little of the rollout was seen" in status.reason
     alarm.hear(verdict(0.5), received=0.1, now=0.1)
     assert alarm.status(0.1).permit
 
@@ -164,13 +164,13 @@ def test_disabling_permits_nothing_and_enabling_waits_for_a_verdict(alarm):
 
 
 def test_an_input_that_ceases_halts_and_one_that_never_came_does_not_latch(alarm):
-    alarm.miss("no joint states have come")
+    alarm.doubt(["no joint states have come"])
     alarm.hear(verdict(0.5), received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.permit, status.halted) == (False, False)
-    alarm.miss("")
+    alarm.doubt([])
     assert alarm.status(0.1).permit
-    alarm.miss("no joint states for more than 0.5 s")
+    alarm.doubt(["no joint states for more than 0.5 s"])
     status = alarm.status(0.2)
     assert (status.state, status.permit, status.halted) == (AlarmState.STALE, False, True)
 

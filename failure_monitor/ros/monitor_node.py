@@ -273,7 +273,8 @@ class MonitorNode(LifecycleNode):
     def _status(self) -> AlarmStatus:
         if not self._is_active:
             return AlarmStatus(AlarmState.STALE, self._idle_reason, permit=False)
-        self._alarm.miss(self._missing_joint_states())
+        missing = self._missing_joint_states()
+        self._alarm.doubt([missing] if missing else [])
         return self._alarm.status(time.monotonic())
 
     def _missing_joint_states(self) -> str:

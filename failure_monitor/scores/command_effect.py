@@ -43,6 +43,7 @@ class CommandEffect(Score):
     """The residual of the embedding that the commands so far predict."""
 
     name = "command_effect"
+    follows_rollout = True
 
     def __init__(
         self,
@@ -117,9 +118,21 @@ class CommandEffect(Score):
         """Forget what was commanded."""
         self._place: NDArray[np.float64] | None = None
         self._places: deque[NDArray[np.float64]] = deque(maxlen=BACK + 1)
+        self._knows_all_commands = True
+
+    def resume(self, number: int) -> None:
+        """What was commanded meanwhile is not known, and so no place until the next rollout."""
+        self._knows_all_commands = False
+
+    @property
+    def is_defined_next(self) -> bool:
+        """Whether every decision of the rollout was seen."""
+        return self._knows_all_commands
 
     def update(self, decision: Decision) -> float:
-        """The size of the residual at the next decision."""
+        """The size of the residual at the next decision; NaN if one before it was not seen."""
+        if not self._knows_all_commands:
+            return np.nan
         actions = decision.chunks[0, : self._executed].astype(np.float64)
         if self._place is None:
             self._place = _first_place(actions, self._are_positions)

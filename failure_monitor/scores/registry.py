@@ -12,6 +12,7 @@ from failure_monitor.scores.chunk_lag import ChunkLag
 from failure_monitor.scores.command_effect import CommandEffect
 from failure_monitor.scores.dispersion_profile import DispersionProfile
 from failure_monitor.scores.elapsed_time import ElapsedTime
+from failure_monitor.scores.external import EXTERNAL_PREFIX, external_score
 from failure_monitor.scores.kernel_support import KernelSupport
 from failure_monitor.scores.kinematics import Kinematics
 from failure_monitor.scores.lag import Lag
@@ -62,11 +63,16 @@ DEFAULT_SCORES = ("command_effect", "dispersion_profile", "one_step", "phase_knn
 
 
 def score_named(name: str) -> type[Score]:
-    """The score of that name.
+    """The score of that name; `external:NAME` is one that another program computes.
 
     Raises:
         UsageError: there is none.
     """
+    if name.startswith(EXTERNAL_PREFIX):
+        return external_score(name.removeprefix(EXTERNAL_PREFIX))
     if name not in SCORES:
-        raise UsageError(f"there is no score '{name}': the scores are {', '.join(sorted(SCORES))}")
+        raise UsageError(
+            f"there is no score '{name}': the scores are {', '.join(sorted(SCORES))}, and "
+            f"{EXTERNAL_PREFIX}NAME for one of your own"
+        )
     return SCORES[name]

@@ -44,10 +44,12 @@ class Score(ABC):
         name: of the score, in commands, bundles and messages.
         first_defined: the number of the first decision of a rollout that has the score; both
             forms give NaN before it, and a finite number from it on.
+        follows_rollout: whether the score depends on when the rollout began.
     """
 
     name: ClassVar[str]
     first_defined: ClassVar[int] = 0
+    follows_rollout: ClassVar[bool] = False
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Score:
@@ -60,6 +62,14 @@ class Score(ABC):
 
     def start_rollout(self) -> None:  # noqa: B027
         """Forget the past: the next decision is a rollout's first. Many scores have no past."""
+
+    def resume(self, number: int) -> None:  # noqa: B027
+        """Decisions went by unseen: the next one has this number in the rollout."""
+
+    @property
+    def is_defined_next(self) -> bool:
+        """Whether the next decision has the score: not where too little was seen before it."""
+        return True
 
     @abstractmethod
     def update(self, decision: Decision) -> float:
@@ -97,6 +107,15 @@ class TransitionScore(Score):
         """Forget the decision before."""
         self._before = None
 
+    def resume(self, number: int) -> None:
+        """The decision before the next one was not seen."""
+        self._before = None
+
+    @property
+    def is_defined_next(self) -> bool:
+        """Whether the decision before was seen."""
+        return self._before is not None
+
     def update(self, decision: Decision) -> float:
         """The score of the step from the decision before; NaN where there is none."""
         now = self.seen(_alone(decision))
@@ -122,11 +141,16 @@ class TransitionScore(Score):
 class TimedScore(Score):
     """A score of a decision and of its number in the rollout."""
 
+    follows_rollout = True
     _number: int = 0
 
     def start_rollout(self) -> None:
         """Count from 0."""
         self._number = 0
+
+    def resume(self, number: int) -> None:
+        """Go on counting from there."""
+        self._number = number
 
     def update(self, decision: Decision) -> float:
         """The score of the next decision."""
@@ -150,4 +174,5 @@ def _alone(decision: Decision) -> Rollout:
         embeddings=decision.embedding[np.newaxis],
         chunks=decision.chunks[np.newaxis],
         positions=None if decision.positions is None else decision.positions[np.newaxis],
+        external={name: np.array([value]) for name, value in decision.external.items()},
     )

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""External scores: numbers that other programs publish, taken as they are.
+
+    score(t) = the newest value at the moment when decision t was complete
+
+The policy's energy, a learned probe, a progress estimate of a vision-language model, one minus a
+confidence: larger must be worse, and usual values above 0. There are as many as a rule names;
+`external:energy` is the one called energy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
+from failure_monitor.errors import UsageError
+from failure_monitor.scores.score import InstantScore, ScoreState, ScoreUndefinedError
+
+EXTERNAL_PREFIX = "external:"
+"""What the names of external scores begin with in a rule."""
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""What can be part of a topic."""
+
+
+class ExternalScore(InstantScore):
+    """What another program says of each decision.
+
+    Attributes:
+        source: its name without the prefix, as in `Decision.external`.
+    """
+
+    source: ClassVar[str]
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> ExternalScore:
+        """There is nothing to fit.
+
+        Raises:
+            ScoreUndefinedError: a rollout has no such values.
+        """
+        for rollout in rollouts:
+            if cls.source not in rollout.external:
+                raise ScoreUndefinedError(
+                    f"{cls.name}: {rollout.name} has no values of it: record its topic with the "
+                    "rollouts and name it, or leave this score out of the rule"
+                )
+        return cls()
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The values at every decision, (T,).
+
+        Raises:
+            InvalidDecisionError: there are none, or one is NaN or infinite.
+        """
+        if self.source not in rollout.external:
+            raise InvalidDecisionError(
+                f"{rollout.name} has no value of the score {self.name}: publish it before the "
+                "decision is complete, or calibrate a rule without it"
+            )
+        values = rollout.external[self.source]
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise InvalidDecisionError(
+                f"{rollout.name}: the score {self.name} is {values[wrong[0]]} at decision "
+                f"{wrong[0]}: look at what publishes it"
+            )
+        return np.asarray(values, dtype=np.float64)
+
+    def state(self) -> ScoreState:
+        """Nothing."""
+        return ScoreState()
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> ExternalScore:
+        """The score."""
+        return cls()
+
+
+@cache
+def external_score(source: str) -> type[ExternalScore]:
+    """The score of that name without the prefix.
+
+    Raises:
+        UsageError: the name could not be part of a topic.
+    """
+    if not NAME.fullmatch(source):
+        raise UsageError(
+            f"'{EXTERNAL_PREFIX}{source}' names no external score: after the colon must come "
+            "letters, digits and underscores, a letter first"
+        )
+    return type(
+        "ExternalScore", (ExternalScore,), {"name": EXTERNAL_PREFIX + source, "source": source}
+    )
