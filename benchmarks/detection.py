@@ -135,7 +135,7 @@ def _rules(scored: Dealings, alpha: float) -> list[Row]:
         ),
         "any of the default's scores": RuleOf(DEFAULT_SCORES, "any"),
         "all of the default's scores": RuleOf(DEFAULT_SCORES, "all"),
-        "mean of all scores": RuleOf(tuple(name for name in _everywhere(scored))),
+        "mean of all scores": RuleOf(tuple(_everywhere(scored))),
     }
     rows = [_row(title, scored, rule, alpha) for title, rule in rules.items()]
     return [*rows, _control(scored, alpha)]
@@ -154,7 +154,7 @@ def _ablation(scored: Dealings, alpha: float) -> list[Row]:
         with _ceiling(ceiling):
             rows.append(_row(f"ceiling {ceiling:g}", scored, RuleOf(DEFAULT_SCORES), alpha))
     for added in _everywhere(scored):
-        if added not in (*DEFAULT_SCORES, CONTROL):
+        if added not in DEFAULT_SCORES:
             rule = RuleOf((*DEFAULT_SCORES, added))
             rows.append(_row(f"with {added}", scored, rule, alpha))
     return rows
@@ -173,7 +173,7 @@ def _left_out(scored: Dealings, alpha: float) -> list[Row]:
 
 def _choose(scored: Dealings, alpha: float) -> RuleOf:
     """Adds to a mean whatever helps most, until nothing does."""
-    names = [name for name in _everywhere(scored) if name != CONTROL]
+    names = _everywhere(scored)
 
     def worth(rule: RuleOf) -> float:
         row = _row("", scored, rule, alpha)
@@ -241,11 +241,12 @@ def _mean(values: Iterator[float | None]) -> float:
 
 
 def _everywhere(scored: Dealings) -> list[str]:
-    """The scores that mean something on every archive."""
+    """The scores that mean something on every archive, without the control."""
     return [
         name
         for name in SCORES
-        if all(name in archive.calibration for each in scored.values() for archive in each)
+        if name != CONTROL
+        and all(name in archive.calibration for each in scored.values() for archive in each)
     ]
 
 

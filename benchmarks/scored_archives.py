@@ -85,15 +85,15 @@ class ScoredArchive:
         return self._figures([np.arange(1, len(test) + 1) / limit for test in self.tests])
 
     def _figures(self, levels: Sequence[NDArray[np.float64]]) -> tuple[Metrics, dict[str, Metrics]]:
+        early = float(np.median(self._calibration_lengths()))
         results = [
-            RolloutResult(test.name, bool(test.success), test.group, level, test.stamps)
+            RolloutResult(test.name, bool(test.success), test.group, level, test.stamps, early)
             for test, level in zip(self.tests, levels, strict=True)
         ]
-        early = float(np.median(self._calibration_lengths()))
         longest = max(result.decisions for result in results)
 
         def figures(of: Sequence[RolloutResult]) -> Metrics:
-            return measure(of, early_decisions=early, longest=longest)
+            return measure(of, longest=longest)
 
         groups = sorted({result.group for result in results})
         return figures(results), {

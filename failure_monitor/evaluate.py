@@ -95,7 +95,8 @@ class Evaluation:
         alpha: the promised false-alarm rate.
         rule: how the scores combine.
         n_calibration: how many rollouts set the threshold.
-        early_decisions: their median length; decisions of a smaller number are early.
+        early_decisions: by task, the median length of the calibration rollouts that a rollout of
+            the task is compared with; decisions of a smaller number are early.
         results: one per evaluated rollout.
         metrics: the rule's figures.
         control: those of elapsed time.
@@ -106,7 +107,7 @@ class Evaluation:
     alpha: float
     rule: str
     n_calibration: int
-    early_decisions: float
+    early_decisions: Mapping[str, float]
     results: tuple[RolloutResult, ...]
     metrics: Breakdown
     control: Breakdown
@@ -126,8 +127,8 @@ class Evaluation:
                     "group": result.group,
                     "alarm_decision": result.alarm_decision,
                     "decisions": result.decisions,
-                    "max_normalised_score": result.max_level(),
-                    "early_max_normalised_score": result.max_level(self.early_decisions),
+                    "max_normalised_score": result.max_level,
+                    "early_max_normalised_score": result.early_max_level,
                 }
                 for result in self.results
             ],
@@ -149,18 +150,28 @@ def evaluate(bundle: CalibratedRule, rollout_set: RolloutSet) -> Evaluation:
     left_out = len(rollout_set.rollouts) - len(rollouts)
     _refuse(bundle, rollout_set, rollouts)
     seen = _warn_of_calibration_rollouts(bundle, rollouts)
-    results = tuple(_result(rollout, _levels(bundle, rollout)) for rollout in rollouts)
-    lengths = np.array([float(rollout.decisions) for rollout in bundle.calibration])
-    elapsed = tuple(_result(rollout, _elapsed(bundle, rollout)) for rollout in rollouts)
-    early_decisions = float(np.median(lengths))
+    early_decisions = {rollout.task: _median_length(bundle, rollout) for rollout in rollouts}
+
+    def result(rollout: Rollout, levels: NDArray[np.float64]) -> RolloutResult:
+        return RolloutResult(
+            name=rollout.name,
+            success=bool(rollout.success),
+            group=rollout.group,
+            levels=levels,
+            stamps=rollout.stamps,
+            early_decisions=early_decisions[rollout.task],
+        )
+
+    results = tuple(result(rollout, _levels(bundle, rollout)) for rollout in rollouts)
+    elapsed = tuple(result(rollout, _elapsed(bundle, rollout)) for rollout in rollouts)
     return Evaluation(
         alpha=bundle.alpha,
         rule=bundle.rule,
-        n_calibration=len(lengths),
+        n_calibration=len(bundle.calibration),
         early_decisions=early_decisions,
         results=results,
-        metrics=_break_down(results, early_decisions),
-        control=_break_down(elapsed, early_decisions),
+        metrics=_break_down(results),
+        control=_break_down(elapsed),
         left_out=left_out,
         seen=seen,
     )
@@ -216,32 +227,29 @@ def _levels(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
     return levels
 
 
+def _lengths(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
+    return np.array([float(other.decisions) for other in bundle.calibration_of(rollout)])
+
+
+def _median_length(bundle: CalibratedRule, rollout: Rollout) -> float:
+    return float(np.median(_lengths(bundle, rollout)))
+
+
 def _elapsed(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
     """The control's levels: elapsed time, with a limit as the rule's."""
-    lengths = np.array([float(other.decisions) for other in bundle.calibration_of(rollout)])
-    return np.arange(1, len(rollout) + 1) / finite_sample_quantile(lengths, bundle.alpha)
+    limit = finite_sample_quantile(_lengths(bundle, rollout), bundle.alpha)
+    return np.arange(1, len(rollout) + 1) / limit
 
 
-def _result(rollout: Rollout, levels: NDArray[np.float64]) -> RolloutResult:
-    return RolloutResult(
-        name=rollout.name,
-        success=bool(rollout.success),
-        group=rollout.group,
-        levels=levels,
-        stamps=rollout.stamps,
-    )
-
-
-def _break_down(results: Sequence[RolloutResult], early_decisions: float) -> Breakdown:
+def _break_down(results: Sequence[RolloutResult]) -> Breakdown:
     longest = max(result.decisions for result in results)
-
-    def figures(of: Sequence[RolloutResult]) -> Metrics:
-        return measure(of, early_decisions=early_decisions, longest=longest)
-
     groups = sorted({result.group for result in results})
     return Breakdown(
-        overall=figures(results),
-        by_group={group: figures([r for r in results if r.group == group]) for group in groups},
+        overall=measure(results, longest=longest),
+        by_group={
+            group: measure([r for r in results if r.group == group], longest=longest)
+            for group in groups
+        },
     )
 
 
@@ -265,8 +273,7 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
     """The figures for people: the early ones, those of whole rollouts, the alarms."""
     rows = _rows(evaluation)
     early = _table(
-        f"Early: alarms before decision {evaluation.early_decisions:g}, the median length of the "
-        "calibration rollouts",
+        _early_title(evaluation.early_decisions),
         [(name, _early_cells(metrics)) for name, metrics in rows],
     )
     whole = _table(
@@ -276,6 +283,17 @@ def tables(evaluation: Evaluation) -> tuple[Table, ...]:
     alarms = _table("Alarms", [(name, _alarm_cells(metrics)) for name, metrics in rows])
     alarms.caption = escape(_caption(evaluation))
     return early, whole, alarms
+
+
+def _early_title(early_decisions: Mapping[str, float]) -> str:
+    decisions = sorted(set(early_decisions.values()))
+    if len(decisions) == 1:
+        return (
+            f"Early: alarms before decision {decisions[0]:g}, the median length of the calibration "
+            "rollouts"
+        )
+    each = ", ".join(f"{task} {early:g}" for task, early in sorted(early_decisions.items()))
+    return f"Early: alarms before the median length of the task's calibration rollouts ({each})"
 
 
 def _table(title: str, rows: Sequence[tuple[str, Mapping[str, str]]]) -> Table:

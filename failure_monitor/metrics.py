@@ -12,7 +12,7 @@ What cannot be measured on the rollouts at hand is None, never a number.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,8 @@ class RolloutResult:
         group: what figures are broken down by, such as the kind of perturbation.
         levels: float64 (T,), T ≥ 1, the combined normalised score; above 1 is an alarm.
         stamps: float64 (T,), seconds.
+        early_decisions: the median length of its task's calibration rollouts, in decisions; only
+            decisions of a smaller number are early.
     """
 
     name: str
@@ -40,6 +42,7 @@ class RolloutResult:
     group: str
     levels: NDArray[np.float64]
     stamps: NDArray[np.float64]
+    early_decisions: float = math.inf
 
     @property
     def decisions(self) -> int:
@@ -57,13 +60,25 @@ class RolloutResult:
         over = np.flatnonzero(self.levels > 1.0)
         return int(over[0]) if over.size else None
 
-    def alarms_before(self, decision: float) -> bool:
-        """Whether the alarm comes at a decision of a smaller number."""
-        return self.alarm_decision is not None and self.alarm_decision < decision
+    @property
+    def alarms(self) -> bool:
+        """Whether there is an alarm."""
+        return self.alarm_decision is not None
 
-    def max_level(self, before: float = math.inf) -> float:
-        """The largest level over the decisions of a smaller number than `before`, which is > 0."""
-        return float(self.levels[: math.ceil(min(before, self.decisions))].max())
+    @property
+    def alarms_early(self) -> bool:
+        """Whether the alarm comes at an early decision."""
+        return self.alarm_decision is not None and self.alarm_decision < self.early_decisions
+
+    @property
+    def max_level(self) -> float:
+        """The largest level."""
+        return float(self.levels.max())
+
+    @property
+    def early_max_level(self) -> float:
+        """The largest level over the early decisions, of which there is at least one."""
+        return float(self.levels[: math.ceil(min(self.early_decisions, self.decisions))].max())
 
     @property
     def lead_time_s(self) -> float | None:
@@ -116,22 +131,21 @@ class Metrics:
     alarms_per_hour: float | None
 
 
-def measure(results: Sequence[RolloutResult], *, early_decisions: float, longest: int) -> Metrics:
+def measure(results: Sequence[RolloutResult], *, longest: int) -> Metrics:
     """The figures of a rule.
 
     Args:
         results: one per rollout.
-        early_decisions: the median length of the calibration rollouts, in decisions; only
-            decisions of a smaller number are early.
         longest: the length, in decisions, of the longest rollout of the whole evaluation.
     """
     failures = [result for result in results if not result.success]
     successes = [result for result in results if result.success]
     undisturbed = [result for result in successes if result.group in IN_DISTRIBUTION_GROUPS]
-    false_alarms = sum(result.alarms_before(math.inf) for result in undisturbed)
-    tpr, tnr = _alarm_share(failures, math.inf), _silent_share(successes, math.inf)
-    early_tpr = _alarm_share(failures, early_decisions)
-    early_tnr = _silent_share(successes, early_decisions)
+    false_alarms = [result.alarms for result in undisturbed]
+    tpr = _share(result.alarms for result in failures)
+    tnr = _share(not result.alarms for result in successes)
+    early_tpr = _share(result.alarms_early for result in failures)
+    early_tnr = _share(not result.alarms_early for result in successes)
     remaining = [
         0.0 if result.alarm_decision is None else 1 - result.alarm_decision / longest
         for result in failures
@@ -149,13 +163,12 @@ def measure(results: Sequence[RolloutResult], *, early_decisions: float, longest
         early_tpr=early_tpr,
         early_tnr=early_tnr,
         early_balanced_accuracy=_half_sum(early_tpr, early_tnr),
-        auroc=auroc([r.max_level() for r in failures], [r.max_level() for r in successes]),
+        auroc=auroc([r.max_level for r in failures], [r.max_level for r in successes]),
         early_auroc=auroc(
-            [r.max_level(early_decisions) for r in failures],
-            [r.max_level(early_decisions) for r in successes],
+            [r.early_max_level for r in failures], [r.early_max_level for r in successes]
         ),
-        false_alarm_rate=_alarm_share(undisturbed, math.inf),
-        false_alarm_interval=clopper_pearson(false_alarms, len(undisturbed)),
+        false_alarm_rate=_share(false_alarms),
+        false_alarm_interval=clopper_pearson(sum(false_alarms), len(undisturbed)),
         lead_time_s=_median([r.lead_time_s for r in failures if r.lead_time_s is not None]),
         alarms_per_hour=_alarms_per_hour(results),
     )
@@ -189,17 +202,13 @@ def clopper_pearson(
     return float(low), float(high)
 
 
-def _alarm_share(results: Sequence[RolloutResult], before: float) -> float | None:
-    return _mean([float(result.alarms_before(before)) for result in results])
-
-
-def _silent_share(results: Sequence[RolloutResult], before: float) -> float | None:
-    return _mean([float(not result.alarms_before(before)) for result in results])
+def _share(events: Iterable[bool]) -> float | None:
+    return _mean([float(event) for event in events])
 
 
 def _alarms_per_hour(results: Sequence[RolloutResult]) -> float | None:
     hours = sum(result.duration_s for result in results) / 3600
-    alarms = sum(result.alarms_before(math.inf) for result in results)
+    alarms = sum(result.alarms for result in results)
     return alarms / hours if hours > 0 else None
 
 

@@ -101,7 +101,24 @@ def test_detection_times_of_groups_are_fractions_of_the_same_longest_rollout() -
 
 
 def test_decisions_are_early_before_the_median_calibration_length() -> None:
-    assert evaluate(FirstFeatureRule(), of(*labelled())).early_decisions == 14.5
+    assert evaluate(FirstFeatureRule(), of(*labelled())).early_decisions == {"": 14.5}
+
+
+@dataclass(frozen=True)
+class TwoTaskRule(FirstFeatureRule):
+    """The same, calibrated on short rollouts of one task and on long ones of another."""
+
+    def calibration_of(self, rollout: Rollout) -> tuple[CalibratedLength, ...]:
+        return self.calibration[:9] if rollout.task == "short" else self.calibration[1:]
+
+
+def test_early_is_told_task_by_task() -> None:
+    late = rollout(1, alarm=14, success=False, decisions=FAILED_LENGTH)
+    short, long = (replace(late, task=task) for task in ("short", "long"))
+    evaluation = evaluate(TwoTaskRule(), of(short, long))
+    assert evaluation.early_decisions == {"short": 14.0, "long": 15.0}
+    assert [result.alarms_early for result in evaluation.results] == [False, True]
+    assert "(long 15, short 14)" in rendered(evaluation)[0].replace("\n", " ")
 
 
 def test_the_control_alarms_when_a_rollout_outlasts_the_calibration_quantile() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,11 @@ def result(
     return RolloutResult("rollout", success, group, levels, 10 + period * np.arange(decisions))
 
 
+def figures(results: Sequence[RolloutResult], early_decisions: float, longest: int) -> Metrics:
+    early = [replace(result, early_decisions=early_decisions) for result in results]
+    return measure(early, longest=longest)
+
+
 def results_of(outcomes: Sequence[bool], levels: Sequence[list[float]]) -> list[RolloutResult]:
     return [
         RolloutResult("rollout", success, "id", np.array(level), np.arange(len(level), dtype=float))
@@ -48,7 +54,7 @@ def example() -> Metrics:
         result(20, 15, success=False, group="light"),
         result(20, None, success=False, group="light"),
     ]
-    return measure(results, early_decisions=8.0, longest=20)
+    return figures(results, early_decisions=8.0, longest=20)
 
 
 def test_rates_are_shares_of_the_failed_and_the_successful_rollouts() -> None:
@@ -65,7 +71,7 @@ def test_early_rates_count_only_alarms_before_the_median_length() -> None:
 
 @pytest.mark.parametrize(("early_decisions", "counts"), [(5, 0.0), (5.5, 1.0), (6, 1.0)])
 def test_an_alarm_at_the_median_length_is_not_early(early_decisions: float, counts: float) -> None:
-    metrics = measure([result(9, 5, success=False)], early_decisions=early_decisions, longest=9)
+    metrics = figures([result(9, 5, success=False)], early_decisions=early_decisions, longest=9)
     assert metrics.early_tpr == counts
 
 
@@ -85,7 +91,7 @@ def test_false_alarms_are_those_of_undisturbed_successes() -> None:
 
 @pytest.mark.parametrize(("group", "counts"), [("", 1), ("id", 1), ("none", 1), ("light", 0)])
 def test_undisturbed_groups_are_known_by_name(group: str, counts: int) -> None:
-    metrics = measure([result(5, 2, success=True, group=group)], early_decisions=5, longest=5)
+    metrics = figures([result(5, 2, success=True, group=group)], early_decisions=5, longest=5)
     assert metrics.false_alarm_rate == (1.0 if counts else None)
 
 
@@ -94,7 +100,7 @@ def test_lead_time_is_the_median_from_alarm_to_end_of_detected_failures() -> Non
 
 
 def test_alarms_per_hour_counts_one_alarm_a_rollout() -> None:
-    metrics = measure(
+    metrics = figures(
         [result(11, 2, success=False), result(11, None, success=True)],
         early_decisions=5,
         longest=11,
@@ -114,11 +120,12 @@ def test_early_levels_are_those_of_decisions_with_a_smaller_number(
     before: float, expected: float
 ) -> None:
     levels = np.array([0.0, 1.0, 3.0, 7.0])
-    assert RolloutResult("r", True, "", levels, np.arange(4.0)).max_level(before) == expected
+    result = RolloutResult("r", True, "", levels, np.arange(4.0), early_decisions=before)
+    assert result.early_max_level == expected
 
 
 def test_without_failures_nothing_is_said_of_detection() -> None:
-    metrics = measure([result(5, None, success=True)], early_decisions=5, longest=5)
+    metrics = figures([result(5, None, success=True)], early_decisions=5, longest=5)
     assert metrics.tnr == 1.0
     for name in (
         "tpr",
@@ -135,7 +142,7 @@ def test_without_failures_nothing_is_said_of_detection() -> None:
 
 
 def test_without_successes_nothing_is_said_of_false_alarms() -> None:
-    metrics = measure([result(5, 1, success=False)], early_decisions=5, longest=5)
+    metrics = figures([result(5, 1, success=False)], early_decisions=5, longest=5)
     assert metrics.tpr == 1.0
     for name in (
         "tnr",
@@ -150,12 +157,12 @@ def test_without_successes_nothing_is_said_of_false_alarms() -> None:
 
 
 def test_without_detected_failures_there_is_no_detection_time() -> None:
-    metrics = measure([result(5, None, success=False)], early_decisions=5, longest=5)
+    metrics = figures([result(5, None, success=False)], early_decisions=5, longest=5)
     assert (metrics.tpr, metrics.detection_time, metrics.lead_time_s) == (0.0, None, None)
 
 
 def test_rollouts_of_one_decision_have_no_alarms_per_hour() -> None:
-    metrics = measure([result(1, 0, success=False)], early_decisions=5, longest=5)
+    metrics = figures([result(1, 0, success=False)], early_decisions=5, longest=5)
     assert metrics.alarms_per_hour is None
 
 
@@ -198,7 +205,7 @@ def test_every_rate_lies_between_nothing_and_all(
     drawn: list[tuple[bool, list[float]]], early: int
 ) -> None:
     results = results_of(*zip(*drawn, strict=True))
-    metrics = measure(results, early_decisions=early, longest=max(r.decisions for r in results))
+    metrics = figures(results, early_decisions=early, longest=max(r.decisions for r in results))
     for name in ("tpr", "tnr", "detection_time", "twa", "early_tpr", "early_auroc", "auroc"):
         value = getattr(metrics, name)
         assert value is None or 0 <= value <= 1, name
@@ -212,6 +219,6 @@ def test_every_rate_lies_between_nothing_and_all(
 def test_everything_is_early_before_an_infinite_length(
     drawn: list[tuple[bool, list[float]]],
 ) -> None:
-    metrics = measure(results_of(*zip(*drawn, strict=True)), early_decisions=math.inf, longest=12)
+    metrics = figures(results_of(*zip(*drawn, strict=True)), early_decisions=math.inf, longest=12)
     assert (metrics.early_tpr, metrics.early_tnr) == (metrics.tpr, metrics.tnr)
     assert metrics.early_auroc == metrics.auroc
