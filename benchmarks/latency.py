@@ -1,0 +1,274 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What it takes to score one decision, on one thread.
+
+python benchmarks/latency.py: the median and the 99th percentile of every score's `update` and of
+the default rule's `FailureMonitor.update`, beside a plain numpy version of the same formula
+(textbook_scores.py) that is given the same decisions in the same run, and the largest difference
+between what the two say. Then the memory of the default rule over many decisions of one rollout
+that never ends.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Annotated
+
+import one_thread
+
+# isort: split
+import numpy as np
+import psutil
+import typer
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from synthetic_task import SyntheticTask
+from textbook_scores import FORMULAS, Past, textbook
+
+from failure_monitor.bundle import Bundle
+from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.conformal import CEILING
+from failure_monitor.decision import Decision, Rollout
+from failure_monitor.fitting.fit import fit_score
+from failure_monitor.monitor import FailureMonitor
+
+assert one_thread
+FITTING_ROLLOUTS, TEST_ROLLOUTS = 50, 5
+DECISIONS, HORIZON, ACTIONS = 40, 16, 7
+SIZES = ((64, 64), (64, 512), (256, 64), (256, 512))
+"""B and E."""
+TARGET_US = 1000.0
+"""Of the default rule, at the largest sizes."""
+WARM_UP = 5000
+"""Decisions before memory is measured for the first time."""
+SMALLEST_SCORE = 1e-3
+"""Differences of smaller scores are relative to it."""
+DEFAULT_RULE = "default rule"
+
+console = Console(width=110)
+progress = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Microseconds for a decision.
+
+    Attributes:
+        name: of a score, or the default rule.
+        samples: B.
+        embedding_size: E.
+        median_us: of the package.
+        p99_us: of the package.
+        textbook_us: the textbook's median.
+        difference: between the two, the largest relative to the score.
+    """
+
+    name: str
+    samples: int
+    embedding_size: int
+    median_us: float
+    p99_us: float
+    textbook_us: float
+    difference: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the textbook takes."""
+        return self.textbook_us / self.median_us
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of the default rule's process, in bytes, after the warm-up and at the end."""
+
+    decisions: int
+    traced_before: int
+    traced_after: int
+    resident_before: int
+    resident_after: int
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="the smallest and largest sizes, fewer decisions")] = (
+        False
+    ),
+    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+) -> None:
+    """Time every score and the default rule, and watch the memory of the latter."""
+    rows = []
+    for samples, embedding_size in SIZES[:: 3 if quick else 1]:
+        task = SyntheticTask.of_size(
+            embedding=embedding_size,
+            samples=samples,
+            horizon=HORIZON,
+            actions=ACTIONS,
+            decisions=DECISIONS,
+        )
+        progress.print(f"B {samples}, E {embedding_size}")
+        rollouts = task.rollouts(range(FITTING_ROLLOUTS))
+        tests = task.rollouts(range(1000, 1000 + (1 if quick else TEST_ROLLOUTS)))
+        bundle = calibrate(rollouts, task.policy, CalibrationSettings(folds=2, jobs=1))
+        of_size = [_time_score(name, rollouts, tests, task) for name in FORMULAS]
+        of_size.append(_time_rule(bundle, tests))
+        console.print(_table(of_size))
+        rows += of_size
+    memory = _watch_memory(bundle, tests, 10_000 if quick else 100_000)
+    console.print(_memory_in_words(memory), highlight=False)
+    verdict = "meets" if rows[-1].median_us <= TARGET_US else "MISSES"
+    console.print(
+        f"the default rule {verdict} its target of {TARGET_US:g} µs at B {rows[-1].samples}, "
+        f"E {rows[-1].embedding_size}: {rows[-1].median_us:.0f} µs",
+        highlight=False,
+    )
+    if results is not None:
+        figures = {
+            "rows": [asdict(row) | {"ratio": row.ratio} for row in rows],
+            "memory": asdict(memory),
+        }
+        results.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _time_score(
+    name: str, rollouts: Sequence[Rollout], tests: Sequence[Rollout], task: SyntheticTask
+) -> Row:
+    score = fit_score(name, rollouts, task.policy, seed=0)
+    formula = textbook(score, task.policy)
+    return _row(name, tests, score.start_rollout, score.update, lambda: formula)
+
+
+def _time_rule(bundle: Bundle, tests: Sequence[Rollout]) -> Row:
+    monitor = bundle.monitor()
+    return _row(
+        DEFAULT_RULE,
+        tests,
+        monitor.start_rollout,
+        lambda decision: monitor.update(decision).level,
+        lambda: _textbook_rule(bundle),
+    )
+
+
+def _row(
+    name: str,
+    tests: Sequence[Rollout],
+    start_rollout: Callable[[], None],
+    update: Callable[[Decision], float],
+    start_textbook: Callable[[], Callable[[Past], float]],
+) -> Row:
+    """Give the decisions of the tests to both forms, one after the other."""
+    values, expected, took, textbook_took = [], [], [], []
+    for test in tests:
+        decisions = list(test.decisions())
+        start_rollout()
+        for decision in decisions:
+            began = time.perf_counter_ns()
+            values.append(update(decision))
+            took.append(time.perf_counter_ns() - began)
+        formula = start_textbook()
+        for index in range(len(decisions)):
+            past = decisions[: index + 1]
+            began = time.perf_counter_ns()
+            expected.append(formula(past))
+            textbook_took.append(time.perf_counter_ns() - began)
+    apart = np.abs(np.subtract(values, expected)) / np.maximum(np.abs(expected), SMALLEST_SCORE)
+    if (np.isnan(values) != np.isnan(expected)).any():
+        apart = np.array([np.inf])
+    policy = tests[0].chunks.shape[1], tests[0].embeddings.shape[1]
+    return Row(
+        name,
+        *policy,
+        median_us=float(np.median(took)) / 1e3,
+        p99_us=float(np.quantile(took, 0.99)) / 1e3,
+        textbook_us=float(np.median(textbook_took)) / 1e3,
+        difference=float(np.nanmax(apart)),
+    )
+
+
+def _textbook_rule(bundle: Bundle) -> Callable[[Past], float]:
+    """The level of the rule `mean` by its definition, for one rollout."""
+    formulas = [textbook(score, bundle.policy) for score in bundle.scores]
+    threshold, window = bundle.threshold(), bundle.description.window
+    centre, spread = threshold.scale.centre, threshold.scale.spread
+    recent: list[list[float]] = []
+
+    def mean(windowed: NDArray[np.float64]) -> float:
+        z = np.minimum((windowed - centre) / spread, CEILING)
+        return float(z[~np.isnan(z)].mean())
+
+    def level(past: Past) -> float:
+        recent.append([formula(past) for formula in formulas])
+        last = np.array(recent[-window:])
+        defined = ~np.isnan(last)
+        sums, counts = np.where(defined, last, 0).sum(axis=0), defined.sum(axis=0)
+        windowed = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        floor = mean(np.where(np.isnan(windowed), np.nan, 0.0))
+        return (mean(windowed) - floor) / (threshold.limit - floor)
+
+    return level
+
+
+def _watch_memory(bundle: Bundle, tests: Sequence[Rollout], decisions: int) -> Memory:
+    progress.print(f"the default rule over {decisions} decisions")
+    monitor, process = bundle.monitor(), psutil.Process()
+    endless = cycle([decision for test in tests for decision in test.decisions()])
+    tracemalloc.start()
+    _judge(monitor, endless, WARM_UP)
+    traced, resident = tracemalloc.get_traced_memory()[0], process.memory_info().rss
+    _judge(monitor, endless, decisions)
+    memory = Memory(
+        decisions=decisions,
+        traced_before=traced,
+        traced_after=tracemalloc.get_traced_memory()[0],
+        resident_before=resident,
+        resident_after=process.memory_info().rss,
+    )
+    tracemalloc.stop()
+    return memory
+
+
+def _judge(monitor: FailureMonitor, decisions: Iterator[Decision], count: int) -> None:
+    for decision in islice(decisions, count):
+        monitor.update(decision)
+
+
+def _memory_in_words(memory: Memory) -> str:
+    traced = (memory.traced_after - memory.traced_before) / 1024
+    resident = (memory.resident_after - memory.resident_before) / 1024
+    return (
+        f"over {memory.decisions} decisions of one rollout the default rule's allocated memory "
+        f"changed by {traced:+.1f} KiB and the resident memory by {resident:+.0f} KiB, of "
+        f"{memory.resident_after / 2**20:.0f} MiB"
+    )
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(
+        title=f"One decision: B {rows[0].samples}, H {HORIZON}, D {ACTIONS}, "
+        f"E {rows[0].embedding_size}; µs",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("")
+    for heading in ("median", "p99", "textbook, median", "textbook / median", "difference"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.median_us:.1f}",
+            f"{row.p99_us:.1f}",
+            f"{row.textbook_us:.1f}",
+            f"{row.ratio:.2g}",
+            f"{row.difference:.0e}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
