@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import Decision, Rollout
 from failure_monitor.scores.network_score import NetworkScore
 from failure_monitor.scores.standardisation import executed_chunks
 
@@ -36,3 +36,9 @@ class PseudoCount(NetworkScore):
     def inputs(rollout: Rollout) -> NDArray[np.float32]:
         """The embeddings and the executed chunks, (T, E + H·D)."""
         return np.concatenate([rollout.embeddings, executed_chunks(rollout)], axis=1)
+
+    def over_samples(self, decision: Decision) -> NDArray[np.float32]:
+        """The score that each sampled chunk would have if it were executed, (B,)."""
+        chunks = decision.chunks.reshape(len(decision.chunks), -1)
+        embeddings = np.broadcast_to(decision.embedding, (len(chunks), len(decision.embedding)))
+        return self._network(np.concatenate([embeddings, chunks], axis=1))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.nearest_neighbours import (
     MOST_DECISIONS,
     NearestNeighbours,
@@ -71,6 +71,15 @@ class Retrieval(InstantScore):
         places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
         chunks = self._standardisation(mean_chunks(rollout))
         apart = self._chunks[places] - chunks[:, np.newaxis]
+        return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
+
+    def over_samples(self, decision: Decision) -> NDArray[np.float32]:
+        """The score that each sampled chunk would have if it were the mean one, (B,)."""
+        query = self._neighbours.standardisation(decision.embedding[np.newaxis])
+        places, _ = self._neighbours.nearest(query.astype(np.float32), NEIGHBOURS)
+        chunks = decision.chunks.reshape(len(decision.chunks), -1)
+        standardised = self._standardisation(chunks).astype(np.float32)
+        apart = standardised[:, np.newaxis] - self._chunks[places[0]]
         return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
 
     def state(self) -> ScoreState:

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The response table: one reaction for each state of the alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from failure_monitor.errors import UsageError
+
+
+class Reaction(Enum):
+    """What is done while the alarm is in a state; from the mildest to the strongest."""
+
+    GO = "go"
+    """Commands pass, at full speed."""
+    SLOW = "slow"
+    """Commands pass, the slower the nearer the alarm."""
+    REPLAN = "replan"
+    """Commands pass, slowly, and the policy decides anew after every action."""
+    HOLD = "hold"
+    """No command passes until the state is better."""
+    HALT = "halt"
+    """No command passes until a reset, and the policy is stopped by the halting menu."""
+
+    @property
+    def permits(self) -> bool:
+        """Whether commands may pass."""
+        return self in (Reaction.GO, Reaction.SLOW, Reaction.REPLAN)
+
+
+ALLOWED: Mapping[str, tuple[Reaction, ...]] = {
+    "nominal": (Reaction.GO, Reaction.SLOW),
+    "caution": (Reaction.GO, Reaction.SLOW, Reaction.REPLAN, Reaction.HOLD, Reaction.HALT),
+    "alarm": (Reaction.REPLAN, Reaction.HOLD, Reaction.HALT),
+    "stale": (Reaction.HOLD, Reaction.HALT),
+}
+"""What each state may be answered with: nothing passes while the monitor knows nothing."""
+
+
+@dataclass(frozen=True)
+class ResponseTable:
+    """The reaction to each state; what could let an unwatched robot go on is refused."""
+
+    nominal: Reaction = Reaction.GO
+    caution: Reaction = Reaction.SLOW
+    alarm: Reaction = Reaction.HALT
+    stale: Reaction = Reaction.HALT
+
+    def __post_init__(self) -> None:
+        for state, allowed in ALLOWED.items():
+            if getattr(self, state) not in allowed:
+                raise UsageError(_refusal(state, getattr(self, state).value))
+
+    @classmethod
+    def from_words(cls, words: Mapping[str, str]) -> ResponseTable:
+        """The table that parameters spell out, by the names of the states in lower case.
+
+        Raises:
+            UsageError: a word is no reaction, or none that the state may be answered with.
+        """
+        known = {reaction.value: reaction for reaction in Reaction}
+        for state, word in words.items():
+            if word not in known:
+                raise UsageError(_refusal(state, word))
+        return cls(**{state: known[word] for state, word in words.items()})
+
+
+def _refusal(state: str, word: str) -> str:
+    allowed = ", ".join(reaction.value for reaction in ALLOWED[state])
+    return f"the response to {state.upper()} cannot be '{word}': choose one of {allowed}"
