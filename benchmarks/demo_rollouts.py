@@ -27,6 +27,7 @@ from failure_monitor.demo.calibration_process import calibrate_arguments, calibr
 from failure_monitor.demo.director import DEFAULT_TASK, PERTURBATIONS
 from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.perturbation import KINDS, UNDISTURBED, Perturbation
+from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.rig import open_rig
 from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
 from failure_monitor.demo.timeline import DemoRollout
@@ -158,7 +159,10 @@ def main(
     first_seed: Annotated[int, typer.Option(help="of every row")] = 0,
     halt: Annotated[bool, typer.Option(help="whether the gate stops the robot")] = True,
     bundle: Annotated[Path | None, typer.Option(help="default: calibrated as in the demo")] = None,
-    rule: Annotated[str, typer.Option(help="where no bundle is given")] = "any",
+    rule: Annotated[str, typer.Option(help="where no bundle is given")] = "mean",
+    scores: Annotated[
+        str, typer.Option(help="where no bundle is given; default: those of `calibrate`")
+    ] = "",
     window: Annotated[int, typer.Option(help="where no bundle is given")] = 3,
     alpha: Annotated[float, typer.Option(help="where no bundle is given")] = 0.1,
     log: Annotated[Path, typer.Option(help="for the output of the nodes")] = Path("nodes.log"),
@@ -169,7 +173,13 @@ def main(
     with tempfile.TemporaryDirectory() as scratch, open_rig(task, log, halt=halt) as rig:
         calibrated = bundle or Path(scratch) / "bundle"
         arguments = calibrate_arguments(
-            BAGS / task, calibrated, rule=rule, window=window, alpha=alpha, scores="rnd_oe,ace"
+            BAGS / task,
+            calibrated,
+            executed_actions=FlowPolicy(MODELS / task).h_exec,
+            rule=rule,
+            window=window,
+            alpha=alpha,
+            scores=scores,
         )
         with nullcontext() if bundle else calibration(arguments, Path(scratch) / "log") as process:
             if process is not None:
@@ -198,6 +208,7 @@ def main(
             "task": task,
             "halt": halt,
             "rule": rule,
+            "scores": scores,
             "window": window,
             "alpha": alpha,
             "rows": [asdict(line) for line in rows],

@@ -20,7 +20,14 @@ POSITION_NAMES = "dx,dy,dz"
 
 
 def calibrate_arguments(
-    bags: Path, bundle: Path, *, rule: str, window: int, alpha: float, scores: str
+    bags: Path,
+    bundle: Path,
+    *,
+    executed_actions: int,
+    rule: str,
+    window: int,
+    alpha: float,
+    scores: str,
 ) -> list[str]:
     """What comes after `failure-monitor`."""
     return [
@@ -33,6 +40,7 @@ def calibrate_arguments(
         *("--alpha", f"{alpha:g}"),
         *("--action-kind", "delta"),
         *("--position-names", POSITION_NAMES),
+        *("--executed-actions", str(executed_actions)),
     ]
 
 

@@ -28,6 +28,7 @@ from failure_monitor.demo.live_table import LineView, LiveState, TableView, View
 from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.observer import Observer
 from failure_monitor.demo.perturbation import Perturbation
+from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.rig import Watch, open_rig
 from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
 from failure_monitor.demo.summary_table import summary_table
@@ -66,7 +67,7 @@ class DemoSettings:
         real_time_factor: simulated seconds per second.
         seed: of the scene, which all rollouts share.
         rule: how the scores combine.
-        scores: of the rule, comma-separated.
+        scores: of the rule, comma-separated; empty means the default ones.
         window: decisions that a score is averaged over.
         alpha: the promised false-alarm rate.
     """
@@ -95,6 +96,7 @@ def run_demo(settings: DemoSettings) -> list[Timeline]:
     arguments = calibrate_arguments(
         BAGS / settings.task,
         bundle,
+        executed_actions=FlowPolicy(MODELS / settings.task).h_exec,
         rule=settings.rule,
         window=settings.window,
         alpha=settings.alpha,
@@ -162,7 +164,7 @@ def write_summary(
     content = {
         "task": settings.task,
         "rule": settings.rule,
-        "scores": settings.scores.split(","),
+        "scores": settings.scores,
         "window": settings.window,
         "alpha": settings.alpha,
         "seed": settings.seed,
@@ -197,9 +199,11 @@ def demo(
         ),
     ] = DEFAULT_SEED,
     rule: Annotated[str, typer.Option(help="how the scores combine: fiper, all, any, mean")] = (
-        "any"
+        "mean"
     ),
-    scores: Annotated[str, typer.Option(help="comma-separated names of scores")] = "rnd_oe,ace",
+    scores: Annotated[
+        str, typer.Option(help="comma-separated names of scores; default: those of `calibrate`")
+    ] = "",
     window: Annotated[int, typer.Option(min=1, help="decisions a score is averaged over")] = 3,
     alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
 ) -> None:

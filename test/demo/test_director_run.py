@@ -67,6 +67,7 @@ def test_a_calibration_that_fails_says_why(tmp_path: Path) -> None:
     arguments = calibrate_arguments(
         tmp_path / "no_bags",
         tmp_path / "bundle",
+        executed_actions=2,
         rule="any",
         window=3,
         alpha=0.1,
