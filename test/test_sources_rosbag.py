@@ -243,17 +243,6 @@ def test_a_bag_whose_decisions_all_come_before_the_rollout_is_refused(tmp_path: 
     assert "none of its 1 decisions" in refusal(tmp_path / "bag")
 
 
-def test_a_bag_of_two_rollouts_is_refused(tmp_path: Path) -> None:
-    embeddings, chunks = decision_arrays(1)
-    with BagBuilder(tmp_path / "bag") as bag:
-        bag.flag(ACTIVE, True, BEGIN - 1)
-        bag.embedding(embeddings[0], BEGIN)
-        bag.chunks(chunks[0], BEGIN)
-        bag.flag(ACTIVE, False, BEGIN + 1)
-        bag.flag(ACTIVE, True, BEGIN + 2)
-    assert "one rollout per bag" in refusal(tmp_path / "bag")
-
-
 def test_a_layout_error_names_bag_topic_and_message(tmp_path: Path) -> None:
     embeddings, _ = decision_arrays(2)
     with BagBuilder(tmp_path / "bag") as bag:

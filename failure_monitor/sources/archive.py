@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
-from failure_monitor.sources.source import SourceContents, SourceError, Topics
+from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 
 if TYPE_CHECKING:
     from failure_monitor.sources.rollouts import RolloutSet
@@ -56,8 +56,8 @@ class Archive:
         """Whether it is an `.npz` file."""
         return path.is_file() and path.suffix == ".npz"
 
-    def read(self, path: Path, topics: Topics) -> SourceContents:
-        """All its rollouts; `topics` mean nothing here.
+    def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
+        """All its rollouts; `options` mean nothing here.
 
         Raises:
             SourceError: an array is missing, damaged, or of another kind or size; a rollout

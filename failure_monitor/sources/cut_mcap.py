@@ -8,9 +8,9 @@ behind the last whole record. A chunk that was cut through is lost.
 
 from __future__ import annotations
 
-import shutil
+import io
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEADER_SIZE = 9
@@ -18,14 +18,71 @@ RECORD_HEADER_SIZE = 9
 FOOTER_WITHOUT_SUMMARY = b"\x02" + (20).to_bytes(8, "little") + bytes(20) + MAGIC
 
 
-def close_cut_mcap(path: Path, copy: Path) -> None:
-    """Write what is left of the mcap file `path` to `copy`, with an end."""
-    shutil.copyfile(path, copy)
-    with copy.open("r+b") as stream:
-        end = _end_of_whole_records(stream, path.stat().st_size)
-        stream.truncate(end)
-        stream.seek(end)
-        stream.write(FOOTER_WITHOUT_SUMMARY)
+class ReclosedMcap:
+    """Stands for the path of a cut mcap file, in as far as a reader of rosbags uses a path."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is read or written yet."""
+        self._path = path
+        self.suffix = ".mcap"
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def exists(self) -> bool:
+        """As for a path."""
+        return self._path.exists()
+
+    def is_dir(self) -> bool:
+        """As for a path."""
+        return False
+
+    def open(self, mode: str) -> BinaryIO:
+        """The whole records of the file, with an end."""
+        file = self._path.open("rb")
+        end = _end_of_whole_records(file, self._path.stat().st_size)
+        spliced: Any = _Spliced(file, end, FOOTER_WITHOUT_SUMMARY)
+        return io.BufferedReader(spliced)
+
+
+class _Spliced(io.RawIOBase):
+    """The first bytes of a file, and then others."""
+
+    def __init__(self, file: BinaryIO, end: int, appended: bytes) -> None:
+        self._file = file
+        self._end = end
+        self._appended = appended
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        if self._position < self._end:
+            self._file.seek(self._position)
+            data = self._file.read(min(len(buffer), self._end - self._position))
+        else:
+            begin = self._position - self._end
+            data = self._appended[begin : begin + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    @property
+    def _size(self) -> int:
+        return self._end + len(self._appended)
 
 
 def _end_of_whole_records(stream: BinaryIO, size: int) -> int:

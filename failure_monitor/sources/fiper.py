@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import ActionKind, Rollout
 from failure_monitor.sources.plain_pickle import PickleError, read_plain_pickle
-from failure_monitor.sources.source import SourceContents, SourceError, Topics
+from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ class FiperFolder:
         """Whether the folder has episodes in `calibration/` or `test/`."""
         return any(_episode_files(path / part) for part in PARTS)
 
-    def read(self, path: Path, topics: Topics) -> SourceContents:
-        """Its episodes, without those of `calibration/` that failed; `topics` mean nothing here.
+    def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
+        """Its episodes, without those of `calibration/` that failed; `options` mean nothing here.
 
         Raises:
             SourceError: an episode is damaged, holds more than plain values and arrays, lacks

@@ -1,86 +1,141 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bag's messages, put together to one rollout.
+"""A bag's messages, put together to decisions.
 
 An embedding and action chunks of the same header stamp are a decision; decisions are ordered by
-that stamp. The time at which a message was received only tells whether the rollout was running.
+that stamp. The time at which messages were received, bag time, tells when a decision was
+complete, and so which rollout it belongs to and what else was known by then.
 """
 
 from __future__ import annotations
 
-import logging
+import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.typesys import Stores, get_typestore
 
-from failure_monitor.point_cloud import PointCloudError, read_action_chunks, read_embedding
-from failure_monitor.sources.source import SourceError, Topics
+from failure_monitor.errors import FailureMonitorError, UsageError
+from failure_monitor.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.sources.measured_positions import POSITION_TYPES, MeasuredPositions
+from failure_monitor.sources.source import BagOptions, SourceError, Topics
+from failure_monitor.sources.wire import StampedFloats, Take, Wire, WireError
 
 POINT_CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 BOOL_TYPE = "std_msgs/msg/Bool"
-
-logger = logging.getLogger(__name__)
-
-# The messages needed have been the same since ROS 2 Foxy.
-_TYPES = get_typestore(Stores.ROS2_JAZZY)
+STRING_TYPE = "std_msgs/msg/String"
+NUMBER_TYPES = ("std_msgs/msg/Float64", "std_msgs/msg/Float32")
 
 
-class Half(NamedTuple):
-    """One of the two messages of a decision: when it was received (ns), and a view on its data."""
+def expected_types(topics: Topics) -> dict[str, tuple[str, ...]]:
+    """The topics that are read, and of which of these types each must be.
+
+    Raises:
+        UsageError: a topic has two meanings.
+    """
+    meanings = [
+        (topics.embedding, (POINT_CLOUD_TYPE,)),
+        (topics.action_chunks, (POINT_CLOUD_TYPE,)),
+        (topics.success, (BOOL_TYPE,)),
+        (topics.active, (BOOL_TYPE,)),
+        (topics.group, (STRING_TYPE,)),
+        (topics.task, (STRING_TYPE,)),
+        (topics.positions, POSITION_TYPES),
+        *((topic, NUMBER_TYPES) for topic in topics.external.values()),
+    ]
+    counts = Counter(topic for topic, _ in meanings if topic)
+    twice = [topic for topic, count in counts.items() if count > 1]
+    if twice:
+        raise UsageError(f"the topic {twice[0]} has two meanings: name another for one of them")
+    return {topic: types for topic, types in meanings if topic}
+
+
+class Completion(NamedTuple):
+    """The moment at which a decision was complete.
+
+    Attributes:
+        received: when its second half was received (ns).
+        positions: where the robot was, (P,); None where nobody asks.
+        external: the newest values of the external scores; NaN where there was none yet.
+    """
 
     received: int
-    values: NDArray[np.float32]
+    positions: NDArray[np.float64] | None
+    external: tuple[float, ...]
 
 
 class Recording:
     """Takes a bag's messages in the order in which they were received.
 
     Attributes:
-        embeddings: the embedding messages, by stamp in nanoseconds.
-        chunks: the action-chunk messages, likewise.
+        embeddings: float32 (E,) each, views on messages, by stamp in nanoseconds.
+        chunks: float32 (B, H, D) each, likewise.
+        completions: of the decisions of which both are there, likewise.
         action_names: of the D action dimensions; empty before the first action chunks.
+        markers: when and whether a rollout was said to run.
+        outcomes: when and what was said of success.
+        groups: when and what was said of the group.
+        tasks: when and what was said of the task.
         repeated: how many messages had a stamp that their topic had already used.
     """
 
-    def __init__(self, bag: Path, topics: Topics) -> None:
+    def __init__(
+        self, bag: Path, options: BagOptions, types: Mapping[str, str], wire: Wire
+    ) -> None:
         """Begin with nothing.
 
         Args:
             bag: what errors name.
-            topics: which topic means what.
+            options: which topic means what.
+            types: the types of the topics that the bag has of those.
+            wire: how the messages are serialised.
         """
-        self.embeddings: dict[int, Half] = {}
-        self.chunks: dict[int, Half] = {}
+        self.embeddings: dict[int, NDArray[np.float32]] = {}
+        self.chunks: dict[int, NDArray[np.float32]] = {}
+        self.completions: dict[int, Completion] = {}
         self.action_names: tuple[str, ...] = ()
+        self.markers: list[tuple[int, bool]] = []
+        self.outcomes: list[tuple[int, bool]] = []
+        self.groups: list[tuple[int, str]] = []
+        self.tasks: list[tuple[int, str]] = []
         self.repeated = 0
         self._bag = bag
-        self._topics = topics
+        self._options = options
+        self._types = types
+        self._wire = wire
         self._counts: Counter[str] = Counter()
-        self._received: list[int] = []
-        self._active: list[tuple[int, bool]] = []
-        self._outcomes: list[tuple[int, bool]] = []
+        self._received: tuple[int, int] | None = None
+        self._embedding_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_embedding)
+        self._chunk_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_chunks)
+        self._external = dict.fromkeys(options.topics.external, math.nan)
+        topic = options.topics.positions
+        self._positions = MeasuredPositions(wire, topic, types[topic]) if topic in types else None
 
-    def take(self, topic: str, received: int, serialised: bytes) -> None:
-        """Take one message, in CDR, of one of the topics.
+    def takes(self) -> dict[str, Take]:
+        """What takes the messages of each topic that the bag has.
 
-        Raises:
-            SourceError: it cannot be deserialised, or differs in its format from those before.
-            PointCloudError: it is no embedding or no batch of action chunks.
+        They raise a FailureMonitorError that names bag, topic and message.
         """
-        if topic == self._topics.embedding:
-            self._take_embedding(received, self._deserialise(topic, POINT_CLOUD_TYPE, serialised))
-        elif topic == self._topics.action_chunks:
-            self._take_chunks(received, self._deserialise(topic, POINT_CLOUD_TYPE, serialised))
-        else:
-            message = self._deserialise(topic, BOOL_TYPE, serialised)
-            flags = self._active if topic == self._topics.active else self._outcomes
-            flags.append((received, bool(message.data)))
-        self._counts[topic] += 1
-        self._received.append(received)
+        topics = self._options.topics
+        takes: dict[str, Take] = {
+            topics.embedding: self._take_embedding,
+            topics.action_chunks: self._take_chunks,
+            topics.success: self._saying(topics.success, self.outcomes, bool),
+            topics.active: self._saying(topics.active, self.markers, bool),
+            topics.group: self._saying(topics.group, self.groups, str),
+            topics.task: self._saying(topics.task, self.tasks, str),
+            **{topic: self._external_value(name) for name, topic in topics.external.items()},
+        }
+        if self._positions is not None:
+            takes[topics.positions] = self._positions.take
+        return {
+            topic: self._counted(topic, take)
+            for topic, take in takes.items()
+            if topic in self._types
+        }
 
     def count(self, topic: str) -> int:
         """How many messages of a topic were taken."""
@@ -89,131 +144,100 @@ class Recording:
     @property
     def seconds(self) -> float:
         """From the first message taken to the last one."""
-        if not self._received:
-            return 0.0
-        return 1e-9 * (max(self._received) - min(self._received))
+        return 1e-9 * (self._received[1] - self._received[0]) if self._received else 0.0
 
     @property
-    def stamps(self) -> list[int]:
-        """The stamps, in nanoseconds, of the decisions of which both messages are there."""
-        return sorted(self.embeddings.keys() & self.chunks.keys())
+    def unpaired(self) -> int:
+        """How many messages have no partner of the same stamp."""
+        return len(self.embeddings.keys() ^ self.chunks.keys())
 
-    def stamps_while_active(self) -> list[int]:
-        """The stamps of the decisions that were received while the rollout was running.
+    def _counted(self, topic: str, take: Take) -> Take:
+        counts = self._counts
 
-        Raises:
-            SourceError: the bag says that no rollout ran, or several.
-        """
-        begin, end = self._begin_and_end()
-        stamps = self.stamps
-        inside = [stamp for stamp in stamps if begin <= self._completed(stamp) <= end]
-        if len(inside) < len(stamps):
-            logger.info(
-                "%s: left out %d of %d decisions, received while %s was not true",
-                self._bag,
-                len(stamps) - len(inside),
-                len(stamps),
-                self._topics.active,
-            )
-        return inside
+        def take_and_count(received: int, serialised: bytes) -> None:
+            try:
+                take(received, serialised)
+            except FailureMonitorError as error:
+                raise type(error)(f"{self._where(topic)}: {error}") from None
+            except WireError as error:
+                raise SourceError(
+                    f"{self._where(topic)}: {error}: the bag is damaged; record it again or leave "
+                    "it out"
+                ) from None
+            counts[topic] += 1
+            first, last = self._received or (received, received)
+            self._received = (min(first, received), max(last, received))
 
-    def outcome(self) -> bool | None:
-        """What was last said of success since the rollout began; None if nothing was."""
-        begin, _ = self._begin_and_end()
-        said = [success for received, success in self._outcomes if received >= begin]
-        return said[-1] if said else None
-
-    def warn_of_losses(self) -> None:
-        """Tell how many messages make up no decision, if any."""
-        unpaired = len(self.embeddings.keys() ^ self.chunks.keys())
-        if unpaired or self.repeated:
-            logger.warning(
-                "%s: left out %d messages without a partner of the same stamp and %d with the "
-                "stamp of an earlier one on %s and %s: the recorder lost messages, or the policy "
-                "stamps them wrongly",
-                self._bag,
-                unpaired,
-                self.repeated,
-                self._topics.embedding,
-                self._topics.action_chunks,
-            )
-
-    def _completed(self, stamp: int) -> int:
-        return max(self.embeddings[stamp].received, self.chunks[stamp].received)
-
-    def _begin_and_end(self) -> tuple[float, float]:
-        if not self._active:
-            return -np.inf, np.inf
-        begins = [time for time, active in self._active if active]
-        if not begins:
-            raise SourceError(
-                f"{self._bag}: {self._topics.active} is never true, so no rollout ran: record "
-                "from before its begin, or leave the bag out"
-            )
-        ends = [time for time, active in self._active if not active and time >= begins[0]]
-        end = ends[0] if ends else np.inf
-        if begins[-1] > end:
-            raise SourceError(
-                f"{self._bag}: {self._topics.active} turns true again after the rollout's end: "
-                "record one rollout per bag"
-            )
-        return begins[0], end
-
-    def _deserialise(self, topic: str, message_type: str, serialised: bytes) -> Any:
-        try:
-            return _TYPES.deserialize_cdr(serialised, message_type)
-        except Exception as error:  # damaged bytes fail in any of the decoder's steps
-            raise SourceError(
-                f"{self._where(topic)}: the bytes are no {message_type} ({error}): the bag is "
-                "damaged; record it again or leave it out"
-            ) from None
-
-    def _take_embedding(self, received: int, message: Any) -> None:
-        topic = self._topics.embedding
-        try:
-            embedding = read_embedding(message)
-        except PointCloudError as error:
-            raise PointCloudError(f"{self._where(topic)}: {error}") from None
-        self._keep(topic, self.embeddings, received, message, embedding)
-
-    def _take_chunks(self, received: int, message: Any) -> None:
-        topic = self._topics.action_chunks
-        try:
-            names, chunks = read_action_chunks(message)
-        except PointCloudError as error:
-            raise PointCloudError(f"{self._where(topic)}: {error}") from None
-        if self.action_names and names != self.action_names:
-            raise SourceError(
-                f"{self._where(topic)}: the actions are {list(names)}, before they were "
-                f"{list(self.action_names)}: record one policy per bag"
-            )
-        self.action_names = names
-        self._keep(topic, self.chunks, received, message, chunks)
-
-    def _keep(
-        self,
-        topic: str,
-        halves: dict[int, Half],
-        received: int,
-        message: Any,
-        values: NDArray[np.float32],
-    ) -> None:
-        first = next(iter(halves.values()), None)
-        if first is not None and values.shape != first.values.shape:
-            raise SourceError(
-                f"{self._where(topic)}: the shape is {values.shape}, before it was "
-                f"{first.values.shape}: record one policy per bag"
-            )
-        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        if stamp not in halves:
-            halves[stamp] = Half(received, values)
-        elif stamp == 0:
-            raise SourceError(
-                f"{self._where(topic)}: the header has no stamp: publish with the stamp of the "
-                "observation"
-            )
-        else:
-            self.repeated += 1
+        return take_and_count
 
     def _where(self, topic: str) -> str:
         return f"{self._bag}, {topic}, message {self._counts[topic]}"
+
+    def _saying(self, topic: str, said: list[tuple[int, Any]], kind: type) -> Take:
+        def take(received: int, serialised: bytes) -> None:
+            message = self._wire.message(serialised, self._types[topic])
+            said.append((received, kind(message.data)))
+
+        return take
+
+    def _external_value(self, name: str) -> Take:
+        topic = self._options.topics.external[name]
+
+        def take(received: int, serialised: bytes) -> None:
+            self._external[name] = float(self._wire.message(serialised, self._types[topic]).data)
+
+        return take
+
+    def _take_embedding(self, received: int, serialised: bytes) -> None:
+        stamp, embedding, _ = self._embedding_floats.read(serialised)
+        self._keep(self.embeddings, stamp, embedding)
+        if stamp in self.chunks:
+            self._complete(stamp, received)
+
+    def _take_chunks(self, received: int, serialised: bytes) -> None:
+        stamp, chunks, names = self._chunk_floats.read(serialised)
+        if names != self.action_names:
+            if self.action_names:
+                raise SourceError(
+                    f"the actions are {list(names)}, before they were {list(self.action_names)}: "
+                    "record one policy per bag"
+                )
+            self.action_names = names
+        self._keep(self.chunks, stamp, chunks)
+        if stamp in self.embeddings:
+            self._complete(stamp, received)
+
+    def _keep(
+        self, halves: dict[int, NDArray[np.float32]], stamp: int, values: NDArray[np.float32]
+    ) -> None:
+        first = next(iter(halves.values()), values)
+        if values.shape != first.shape:
+            raise SourceError(
+                f"the shape is {values.shape}, before it was {first.shape}: record one policy per "
+                "bag"
+            )
+        if stamp not in halves:
+            halves[stamp] = values
+        elif stamp == 0:
+            raise SourceError("the header has no stamp: publish with the stamp of the observation")
+        else:
+            self.repeated += 1
+
+    def _complete(self, stamp: int, received: int) -> None:
+        if stamp in self.completions:
+            return
+        positions = None
+        if self._positions is not None:
+            options = self._options
+            names = options.measured_names or options.position_names or self.action_names
+            positions = self._positions.at(stamp, names)
+        self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
+
+
+def _pick_embedding(message: Any) -> tuple[NDArray[np.float32], None]:
+    return read_embedding(message), None
+
+
+def _pick_chunks(message: Any) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    names, chunks = read_action_chunks(message)
+    return chunks, names

@@ -4,26 +4,45 @@
 
 from __future__ import annotations
 
+import glob
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.sources.archive import Archive
+from failure_monitor.sources.bag_files import refuse_link_out
 from failure_monitor.sources.fiper import FiperFolder
-from failure_monitor.sources.rosbag import BagFolder
-from failure_monitor.sources.source import SourceContents, SourceError, SourceKind, Topics
+from failure_monitor.sources.labels import Labels
+from failure_monitor.sources.reading import Found, Report, read_all
+from failure_monitor.sources.rosbag import BagFile, BagFolder
+from failure_monitor.sources.source import (
+    BagOptions,
+    BoundaryKind,
+    Reception,
+    SourceContents,
+    SourceError,
+    SourceKind,
+    Topics,
+)
 
-__all__ = ["RolloutSet", "SourceError", "Topics", "read_rollouts"]
+__all__ = ["RolloutSet", "SourceError", "Topics", "find_sources", "read_rollouts"]
 
 SOURCE_KINDS: Mapping[str, SourceKind] = {
     "rosbag2 folder": BagFolder(),
+    ".mcap, .db3 or ROS 1 .bag file": BagFile(),
     "rollout archive (.npz)": Archive(),
     "FIPER rollout folder": FiperFolder(),
 }
 
 Stated = TypeVar("Stated")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,31 +52,46 @@ class RolloutSet:
     Attributes:
         policy: the format that all of them share.
         rollouts: at least one, in the order of their sources.
+        receptions: how those of bags were received, by the rollouts' SHA-256.
     """
 
     policy: PolicyFormat
     rollouts: tuple[Rollout, ...]
+    receptions: Mapping[str, Reception] = field(default_factory=dict)
 
 
 def read_rollouts(
     paths: Sequence[Path],
     topics: Topics | None = None,
     *,
+    boundaries: BoundaryKind = "auto",
+    pause: float | None = None,
+    labels: Labels | None = None,
     action_kind: ActionKind | None = None,
     position_names: Sequence[str] | None = None,
+    measured_names: Sequence[str] = (),
     executed_actions: int | None = None,
     task: str | None = None,
+    jobs: int = 1,
+    report: Report = lambda so_far: None,
 ) -> RolloutSet:
     """Read every rollout of the sources.
 
     Args:
-        paths: rosbag2 folders, archives, FIPER folders, or folders of these, read by name.
+        paths: bags, archives, FIPER folders, folders of these, read by name, or patterns of
+            their names.
         topics: under which names bags hold what is needed; the defaults of `Topics` if None.
+        boundaries: what tells the rollouts in a bag apart, as in `BagOptions`.
+        pause: how long, in seconds, a pause is that ends a rollout.
+        labels: outcomes and more, which override what the sources say.
         action_kind: what an action means; if None, what the sources say, else `position`.
         position_names: the actions that span positions; if None, what the sources say, else all.
+        measured_names: the joints that these move, in their order; if empty, those of their names.
         executed_actions: how many actions of a chunk are executed before the next decision; if
             None, what the sources say.
         task: what the robot was to do in all of these rollouts; if None, what the sources say.
+        jobs: how many processes read at a time.
+        report: told, now and then, how far it is.
 
     Raises:
         SourceError: a source is missing, damaged or unknown, holds no rollouts, holds a rollout
@@ -65,56 +99,86 @@ def read_rollouts(
         PointCloudError: a bag's message is no embedding or no batch of action chunks.
         InvalidDecisionError: a position name is not among the action names, or more actions are
             executed than a chunk has.
+        UsageError: a topic has two meanings.
     """
-    topics = topics or Topics()
-    contents = [
-        kind.read(source, topics) for path in paths for source, kind in _sources_at(Path(path))
-    ]
-    rollouts = tuple(rollout for held in contents for rollout in held.rollouts)
+    options = BagOptions(
+        topics=topics or Topics(),
+        boundaries=boundaries,
+        pause=pause,
+        position_names=tuple(position_names or ()),
+        measured_names=tuple(measured_names),
+    )
+    contents = read_all(find_sources(paths), options, jobs=jobs, report=report)
+    rollouts = _called_apart([rollout for held in contents for rollout in held.rollouts])
     if not rollouts:
         raise SourceError(
             f"no rollouts in {_listed(paths) or 'an empty list of sources'}: name "
             f"{_known_kinds()} that holds some"
         )
     _refuse_repeated(rollouts)
-    shared = _shared_format(contents)
-    if action_kind is None:
-        action_kind = _agreed("action kind", [(h.rollouts, h.action_kind) for h in contents])
-    if position_names is None:
-        position_names = _agreed(
-            "position names", [(h.rollouts, h.position_names) for h in contents]
-        )
-    if executed_actions is None:
-        executed_actions = _agreed(
-            "number of executed actions", [(h.rollouts, h.executed_actions) for h in contents]
-        )
-    policy = replace(
-        shared,
-        action_kind=action_kind or "position",
-        position_names=tuple(position_names or ()),
-        executed_actions=executed_actions,
-    )
+    if labels is not None:
+        rollouts = labels.apply(rollouts)
     if task is not None:
         rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
-    return RolloutSet(policy, rollouts)
+    receptions = _receptions(contents)
+    _tell_of_delays(rollouts, receptions)
+    policy = _policy(contents, action_kind, position_names, executed_actions)
+    return RolloutSet(policy, rollouts, receptions)
+
+
+def find_sources(paths: Sequence[Path]) -> list[Found]:
+    """The sources at some paths, in folders there, and of names that fit a pattern.
+
+    Raises:
+        SourceError: there is none, or none that is known, or it is a link out of its folder.
+    """
+    return [
+        Found(source, kind, _size(source))
+        for path in paths
+        for named in _matching(Path(path))
+        for source, kind in _sources_at(named)
+    ]
+
+
+def _matching(path: Path) -> list[Path]:
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+    # A pattern such as `day*/*` also fits notes and configuration files.
+    known = [path for path in found if path.is_dir() or _kind_of(path) is not None]
+    if not known:
+        raise SourceError(f"no source fits the pattern {path}: name {_known_kinds()}")
+    return known
 
 
 def _sources_at(path: Path) -> Iterator[tuple[Path, SourceKind]]:
     if not path.exists():
         raise SourceError(f"{path} does not exist: name {_known_kinds()}")
-    kind = _kind_of(path)
-    if kind is not None:
-        yield path, kind
-        return
-    inner = sorted(path.iterdir()) if path.is_dir() else []
-    sources = [(child, kind) for child in inner if (kind := _kind_of(child)) is not None]
+    try:
+        kind = _kind_of(path)
+        if kind is not None:
+            yield path, kind
+            return
+        inner = sorted(path.iterdir()) if path.is_dir() else []
+        sources = [(child, kind) for child in inner if (kind := _kind_of(child)) is not None]
+    except PermissionError as error:
+        raise SourceError(
+            f"{error.filename} cannot be read: {error.strerror}: let this user read it"
+        ) from None
     if not sources:
         raise SourceError(f"{path} is no known source of rollouts: name {_known_kinds()}")
+    for child, _ in sources:
+        refuse_link_out(child, path)
     yield from sources
 
 
 def _kind_of(path: Path) -> SourceKind | None:
     return next((kind for kind in SOURCE_KINDS.values() if kind.recognises(path)), None)
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _known_kinds() -> str:
@@ -123,6 +187,21 @@ def _known_kinds() -> str:
 
 def _listed(paths: Sequence[Path]) -> str:
     return ", ".join(str(path) for path in paths)
+
+
+def _called_apart(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
+    """Rollouts of the same name get as much of their path before it as tells them apart."""
+    names = [rollout.name for rollout in rollouts]
+    parents = [Path(rollout.source).resolve().parent.parts for rollout in rollouts]
+    for depth in range(1, max((len(parts) for parts in parents), default=0)):
+        counts = Counter(names)
+        if len(counts) == len(names):
+            break
+        names = [
+            f"{parts[-depth]}/{name}" if counts[name] > 1 and depth < len(parts) else name
+            for name, parts in zip(names, parents, strict=True)
+        ]
+    return tuple(replace(rollout, name=name) for rollout, name in zip(rollouts, names, strict=True))
 
 
 def _refuse_repeated(rollouts: Sequence[Rollout]) -> None:
@@ -134,6 +213,61 @@ def _refuse_repeated(rollouts: Sequence[Rollout]) -> None:
                 f"{_title(earlier)} and {_title(rollout)} are the same rollout (equal SHA-256): "
                 "leave one of them out, for no rollout may count twice"
             )
+
+
+def _receptions(contents: Sequence[SourceContents]) -> dict[str, Reception]:
+    return {
+        rollout.sha256: reception
+        for held in contents
+        if held.receptions
+        for rollout, reception in zip(held.rollouts, held.receptions, strict=True)
+    }
+
+
+def _tell_of_delays(rollouts: Sequence[Rollout], receptions: Mapping[str, Reception]) -> None:
+    """Say how bag time and header stamps, by which decisions are ordered, lie to each other."""
+    if not receptions:
+        return
+    spreads = {
+        rollout.name: float(np.ptp(receptions[rollout.sha256].delays))
+        for rollout in rollouts
+        if rollout.sha256 in receptions
+    }
+    worst = max(spreads, key=lambda name: spreads[name])
+    median = np.median(np.concatenate([reception.delays for reception in receptions.values()]))
+    logger.info(
+        "decisions are ordered by header stamp; bag time is %.3f s behind it (median), and varies "
+        "by at most %.3f s within a rollout (%s)",
+        median,
+        spreads[worst],
+        worst,
+    )
+
+
+def _policy(
+    contents: Sequence[SourceContents],
+    action_kind: ActionKind | None,
+    position_names: Sequence[str] | None,
+    executed_actions: int | None,
+) -> PolicyFormat:
+    """The format that all share, with what the user or else the sources state."""
+    shared = _shared_format(contents)
+    if action_kind is None:
+        action_kind = _agreed("action kind", [(h.rollouts, h.action_kind) for h in contents])
+    if position_names is None:
+        position_names = _agreed(
+            "position names", [(h.rollouts, h.position_names) for h in contents]
+        )
+    if executed_actions is None:
+        executed_actions = _agreed(
+            "number of executed actions", [(h.rollouts, h.executed_actions) for h in contents]
+        )
+    return replace(
+        shared,
+        action_kind=action_kind or "position",
+        position_names=tuple(position_names or ()),
+        executed_actions=executed_actions,
+    )
 
 
 def _shared_format(contents: Sequence[SourceContents]) -> PolicyFormat:

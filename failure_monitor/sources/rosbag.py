@@ -1,178 +1,201 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts from rosbag2 folders (mcap or SQLite): one bag, one rollout.
+"""Rollouts from bags: rosbag2 folders, bare mcap and SQLite files, ROS 1 bags.
 
 A bag is read whole or refused: half a rollout would pass for a short one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from threading import Event
 
-import numpy as np
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
-
-from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.sources.cut_mcap import close_cut_mcap
-from failure_monitor.sources.recording import BOOL_TYPE, POINT_CLOUD_TYPE, Recording
-from failure_monitor.sources.source import SourceContents, SourceError, Topics
-from failure_monitor.sources.storage import (
-    DamagedStorageError,
+from failure_monitor.sources.bag_files import (
+    Bag,
+    DamagedBagError,
+    bag_at,
+    bag_sha256,
+    is_bag_file,
+    is_bag_folder,
     refuse_cut_off,
     storage_files,
-    storage_sha256,
 )
+from failure_monitor.sources.bag_messages import (
+    is_ros1,
+    open_storage,
+    read_messages,
+    read_messages_from,
+    recorded_topics,
+)
+from failure_monitor.sources.bag_metadata import TopicCount
+from failure_monitor.sources.bag_rollouts import rollouts_of
+from failure_monitor.sources.cut_mcap import ReclosedMcap
+from failure_monitor.sources.memory_bound import bounded_memory
+from failure_monitor.sources.recording import Recording, expected_types
+from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
+from failure_monitor.sources.wire import Wire
 
-METADATA_FILE = "metadata.yaml"
+MEMORY = 2 << 30
+"""Bytes that reading any bag may take, and `MEMORY_PER_BYTE` more for each on disk."""
+MEMORY_PER_BYTE = 8
 
 
 class BagFolder:
-    """A rosbag2 folder that holds one rollout."""
+    """A rosbag2 folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the folder has a bag's metadata or storage files."""
-        return path.is_dir() and ((path / METADATA_FILE).exists() or bool(storage_files(path)))
+        """Whether the folder has a bag's metadata, or storage files that are called after it."""
+        return is_bag_folder(path)
 
-    def read(self, path: Path, topics: Topics) -> SourceContents:
-        """The bag's rollout.
+    def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
+        """The bag's rollouts.
 
         Raises:
-            SourceError: the bag is damaged or incomplete, lacks a topic, holds no decision or
-                more than one rollout.
+            SourceError: the bag is damaged or incomplete, lacks a topic, or holds no decision.
             PointCloudError: a message is no embedding or no batch of action chunks.
+            UsageError: a topic has two meanings.
         """
-        recording = _read_whole(path, topics)
-        stamps = recording.stamps_while_active()
-        if not stamps:
-            raise SourceError(_why_no_decision(path, topics, recording))
-        recording.warn_of_losses()
-        rollout = Rollout(
-            name=path.resolve().name,
-            stamps=1e-9 * np.array(stamps, dtype=np.float64),
-            embeddings=np.stack([recording.embeddings[stamp].values for stamp in stamps]),
-            chunks=np.stack([recording.chunks[stamp].values for stamp in stamps]),
-            success=recording.outcome(),
-            source=str(path),
-            sha256=storage_sha256(path),
+        return _read(path, options, advance)
+
+
+class BagFile:
+    """A bare mcap or SQLite file, or a ROS 1 bag."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file's name ends as these do."""
+        return is_bag_file(path)
+
+    def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
+        """The bag's rollouts; as of a `BagFolder`."""
+        return _read(path, options, advance)
+
+
+def topics_of_bag(path: Path) -> tuple[TopicCount, ...]:
+    """The topics of a bag, by name.
+
+    Raises:
+        SourceError: it is damaged, or cannot be read.
+    """
+    with _errors_named(path, BagOptions()):
+        return recorded_topics(bag_at(path))
+
+
+def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
+    with _errors_named(path, options):
+        bag = bag_at(path)
+        topics = recorded_topics(bag)
+        if not any(topic.messages for topic in topics):
+            raise SourceError(f"{path} holds no messages: record it again or leave it out")
+        types = _types(path, options, topics)
+        recording = Recording(path, options, types, Wire(ros1=is_ros1(bag)))
+        with (
+            _hashed_meanwhile(bag) as sha256,
+            bounded_memory(MEMORY + MEMORY_PER_BYTE * bag.size),
+        ):
+            read_messages(bag, recording.takes(), advance)
+        return rollouts_of(bag, recording, options, sha256.result())
+
+
+@contextmanager
+def _hashed_meanwhile(bag: Bag) -> Iterator[Future[str]]:
+    """The bag's hash; worked out beside the reading, as it takes about as long."""
+    given_up = Event()
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            yield beside.submit(bag_sha256, bag, given_up)
+        except BaseException:
+            given_up.set()
+            raise
+
+
+def _types(path: Path, options: BagOptions, there: Sequence[TopicCount]) -> dict[str, str]:
+    """The type of every topic that is both wanted and there."""
+    topics = options.topics
+    listed = ", ".join(f"{topic.name} ({topic.message_type})" for topic in there)
+    needed = [topics.embedding, topics.action_chunks, topics.positions, *topics.external.values()]
+    if options.boundaries == "markers":
+        needed.append(topics.active)
+    if options.boundaries == "outcomes":
+        needed.append(topics.success)
+    names = {topic.name for topic in there}
+    missing = [topic for topic in needed if topic and topic not in names]
+    if missing:
+        raise SourceError(
+            f"{path} has no topic {' and no '.join(missing)}, only {listed}: record what is "
+            "missing, or name the topics under which it is"
         )
-        return SourceContents((rollout,), recording.action_names)
+    expected = expected_types(topics)
+    wanted = [topic for topic in there if topic.name in expected]
+    for topic in wanted:
+        if topic.message_type not in expected[topic.name]:
+            raise SourceError(
+                f"{path}: {topic.name} is a {topic.message_type}, expected a "
+                f"{' or '.join(expected[topic.name])}: name the right topic"
+            )
+    return {topic.name: topic.message_type for topic in wanted}
 
 
-def _read_whole(path: Path, topics: Topics) -> Recording:
-    recording = Recording(path, topics)
+@contextmanager
+def _errors_named(path: Path, options: BagOptions) -> Iterator[None]:
+    """Say of anything that goes wrong in which bag it does, and what to do about it."""
     try:
-        _refuse_incomplete_files(path)
-        with Reader(path) as reader:
-            if reader.message_count == 0:
-                raise SourceError(f"{path} holds no messages: record it again or leave it out")
-            connections = _needed(path, topics, reader.connections)
-            _take_messages(reader, connections, recording)
-            _refuse_missing_messages(connections, recording)
+        yield
     except FailureMonitorError:
         raise
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {_reason(error)}: leave it out") from None
+    except MemoryError:
+        raise SourceError(
+            f"{path} would take more than {MEMORY >> 30} GiB and {MEMORY_PER_BYTE} times its size "
+            "of memory to read, so one of the lengths in it must be wrong: record it again or "
+            "leave it out"
+        ) from None
     except Exception as error:  # a damaged bag fails in any of rosbags' parsers
         raise SourceError(
             f"{path}: the bag is damaged, or its recording was cut off ({_reason(error)}): "
-            f"{_readable_part(path, topics)}; record it again, leave it out, or mend it with "
+            f"{_readable_part(path, options)}; record it again, leave it out, or mend it with "
             f"{_remedy(path)}"
         ) from None
-    return recording
 
 
-def _refuse_incomplete_files(path: Path) -> None:
-    if not (path / METADATA_FILE).exists():
-        raise DamagedStorageError(f"{METADATA_FILE} is missing")
-    for storage in storage_files(path):
-        refuse_cut_off(storage)
+def _files(path: Path) -> list[Path]:
+    return storage_files(path) if path.is_dir() else [path]
 
 
-def _needed(path: Path, topics: Topics, connections: Sequence[Connection]) -> list[Connection]:
-    types = {
-        topics.embedding: POINT_CLOUD_TYPE,
-        topics.action_chunks: POINT_CLOUD_TYPE,
-        topics.success: BOOL_TYPE,
-        topics.active: BOOL_TYPE,
-    }
-    there = {connection.topic for connection in connections}
-    missing = [t for t in (topics.embedding, topics.action_chunks) if t not in there]
-    if missing:
-        listed = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in connections))
-        raise SourceError(
-            f"{path} has no topic {' and no '.join(missing)}, only {listed}: record the policy's "
-            "embeddings and action chunks, or name the topics under which they are"
-        )
-    for connection in connections:
-        expected = types.get(connection.topic, connection.msgtype)
-        if connection.msgtype != expected:
-            raise SourceError(
-                f"{path}: {connection.topic} is a {connection.msgtype}, expected a {expected}: "
-                "name the right topic"
-            )
-    return [connection for connection in connections if connection.topic in types]
-
-
-def _take_messages(reader: Reader, connections: Sequence[Connection], into: Recording) -> None:
-    for connection, received, serialised in reader.messages(connections):
-        into.take(connection.topic, received, serialised)
-
-
-def _refuse_missing_messages(connections: Sequence[Connection], recording: Recording) -> None:
-    for topic in {connection.topic for connection in connections}:
-        expected = sum(c.msgcount for c in connections if c.topic == topic)
-        if recording.count(topic) != expected:
-            raise DamagedStorageError(
-                f"{METADATA_FILE} counts {expected} messages on {topic}, the storage holds "
-                f"{recording.count(topic)}"
-            )
-
-
-def _readable_part(path: Path, topics: Topics) -> str:
-    recording = Recording(path, topics)
+def _readable_part(path: Path, options: BagOptions) -> str:
+    decisions, seconds = 0, 0.0
     # Whatever lies behind the damage, of any sort, is not counted.
-    with suppress(Exception), TemporaryDirectory() as folder:
-        for storage in storage_files(path):
-            readable = storage
-            if storage.suffix == ".mcap":
-                readable = Path(folder) / storage.name
-                close_cut_mcap(storage, readable)
-            with Reader(readable) as reader:
-                _take_messages(reader, _needed(path, topics, reader.connections), recording)
-    decisions = len(recording.stamps)
+    with suppress(Exception), bounded_memory(MEMORY):
+        for file in _files(path):
+            readable = ReclosedMcap(file) if file.suffix == ".mcap" else file
+            with open_storage(readable) as reader:
+                types = {connection.topic: connection.msgtype for connection in reader.connections}
+                recording = Recording(path, options, types, Wire(ros1=file.suffix == ".bag"))
+                try:
+                    read_messages_from(reader, recording.takes())
+                finally:
+                    decisions += len(recording.completions)
+                    seconds += recording.seconds
     if not decisions:
         return "no decision of it is readable"
-    return f"it is readable until {recording.seconds:.1f} s, {decisions} decisions"
+    return f"it is readable until {seconds:.1f} s, {decisions} decisions"
 
 
 def _remedy(path: Path) -> str:
-    try:
-        for storage in storage_files(path):
-            refuse_cut_off(storage)
-    except DamagedStorageError:
-        return "'mcap recover'" if storage.suffix == ".mcap" else "the '.recover' of sqlite3"
-    return "'ros2 bag reindex'"
-
-
-def _why_no_decision(path: Path, topics: Topics, recording: Recording) -> str:
-    for topic in (topics.embedding, topics.action_chunks):
-        if recording.count(topic) == 0:
-            return (
-                f"{path} has no message on {topic}: check that the policy published there while "
-                "the bag was recorded, or leave the bag out"
-            )
-    if not recording.stamps:
-        return (
-            f"{path}: no message on {topics.embedding} has the header stamp of one on "
-            f"{topics.action_chunks}: publish both with the stamp of the observation"
-        )
-    return (
-        f"{path}: none of its {len(recording.stamps)} decisions was received while "
-        f"{topics.active} was true: record from before the rollout's begin, or leave the bag out"
-    )
+    if path.suffix == ".bag":
+        return "'rosbag reindex'"
+    for file in _files(path):
+        try:
+            refuse_cut_off(file)
+        except DamagedBagError:
+            return "'mcap recover'" if file.suffix == ".mcap" else "the '.recover' of sqlite3"
+        except OSError:
+            break
+    return "'ros2 bag reindex'" if path.is_dir() else "'mcap recover'"
 
 
 def _reason(error: Exception) -> str:

@@ -4,12 +4,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from failure_monitor.decision import ActionKind, Rollout
 from failure_monitor.errors import FailureMonitorError
+
+BoundaryKind = Literal["auto", "bag", "markers", "outcomes", "pauses"]
+BOUNDARY_KINDS: tuple[BoundaryKind, ...] = get_args(BoundaryKind)
+
+Advance = Callable[[float], None]
+"""Told, now and then, which share of a source has been read, 0 to 1."""
 
 
 class SourceError(FailureMonitorError):
@@ -24,13 +34,62 @@ class Topics:
         embedding: sensor_msgs/PointCloud2, the observation embeddings.
         action_chunks: sensor_msgs/PointCloud2, the sampled action chunks.
         success: std_msgs/Bool, the outcome; a bag may lack it.
-        active: std_msgs/Bool, true from the rollout's begin to its end; a bag may lack it.
+        active: std_msgs/Bool, true from a rollout's begin to its end; a bag may lack it.
+        group: std_msgs/String, what evaluation groups by; a bag may lack it.
+        task: std_msgs/String, what the robot was to do; a bag may lack it.
+        positions: sensor_msgs/JointState, or geometry_msgs/PoseStamped or PointStamped: where
+            the robot was measured to be; empty: not read.
+        external: std_msgs/Float64 or Float32, what others think of the decisions, by the names of
+            their scores.
     """
 
     embedding: str = "/policy/embedding"
     action_chunks: str = "/policy/action_chunks"
     success: str = "/rollout/success"
     active: str = "/rollout/active"
+    group: str = "/rollout/group"
+    task: str = "/rollout/task"
+    positions: str = ""
+    external: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """How bags are read.
+
+    Attributes:
+        topics: which topic means what.
+        boundaries: what tells the rollouts in a bag apart. `bag`: nothing, a bag is a rollout;
+            `markers`: the topic `active`; `outcomes`: every outcome ends a rollout; `pauses`: a
+            time without decisions; `auto`: markers where there are some, else the bag.
+        pause: how long, in seconds, a pause is that ends a rollout; for `pauses`.
+        position_names: the actions that span positions; empty: all.
+        measured_names: the joints that these move, in their order; empty: those of their names.
+    """
+
+    topics: Topics = field(default_factory=Topics)
+    boundaries: BoundaryKind = "auto"
+    pause: float | None = None
+    position_names: tuple[str, ...] = ()
+    measured_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Reception:
+    """How the messages of a bag's rollout were received.
+
+    Attributes:
+        delays: float64 (T,), seconds from a decision's header stamp to the bag time at which it
+            was complete.
+        unpaired: how many messages of the bag had no partner of the same stamp.
+        repeated: how many had a stamp that their topic had already used.
+        left_out: how many decisions of the bag belong to no rollout.
+    """
+
+    delays: NDArray[np.float64]
+    unpaired: int
+    repeated: int
+    left_out: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +103,7 @@ class SourceContents:
         position_names: the actions that span positions; None where the source does not say.
         executed_actions: how many actions of a chunk are executed before the next decision;
             None where the source does not say.
+        receptions: of every rollout; empty where the source is no bag.
     """
 
     rollouts: tuple[Rollout, ...]
@@ -51,6 +111,7 @@ class SourceContents:
     action_kind: ActionKind | None = None
     position_names: tuple[str, ...] | None = None
     executed_actions: int | None = None
+    receptions: tuple[Reception, ...] = ()
 
 
 class SourceKind(Protocol):
@@ -59,7 +120,7 @@ class SourceKind(Protocol):
     def recognises(self, path: Path) -> bool:
         """Whether the file or folder at `path`, which exists, looks like this kind."""
 
-    def read(self, path: Path, topics: Topics) -> SourceContents:
+    def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
         """All rollouts that it holds.
 
         Raises:

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a rosbag2 folder's metadata.yaml says, checked before it is believed.
+
+Read here and not by rosbags, whose YAML parser takes longer than a small bag's messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+METADATA_FILE = "metadata.yaml"
+LARGEST_METADATA = 16 << 20
+"""Bytes; thousands of split files and topics stay far below."""
+NEWEST_VERSION = 9
+COMPRESSION_MODES = ("", "none", "file", "message")
+
+# The C parser is many times as fast, and not everywhere there.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class MetadataError(Exception):
+    """A metadata.yaml that is damaged, or says what cannot be; who reads the bag names it."""
+
+
+@dataclass(frozen=True)
+class TopicCount:
+    """A topic of a bag.
+
+    Attributes:
+        name: the topic.
+        message_type: such as `std_msgs/msg/Bool`.
+        messages: how many messages are said to be there.
+    """
+
+    name: str
+    message_type: str
+    messages: int
+
+
+@dataclass(frozen=True)
+class BagMetadata:
+    """The parts of metadata.yaml that matter for reading.
+
+    Attributes:
+        files: the names of the storage files, in order.
+        compression: `file`, `message`, or empty for none.
+        topics: what was recorded.
+    """
+
+    files: tuple[str, ...]
+    compression: str
+    topics: tuple[TopicCount, ...]
+
+
+def read_metadata(folder: Path) -> BagMetadata:
+    """Read a bag folder's metadata.yaml.
+
+    Raises:
+        MetadataError: it is missing, is no such metadata, or names files outside of the folder.
+        OSError: it cannot be read.
+    """
+    path = folder / METADATA_FILE
+    if not path.exists():
+        raise MetadataError(f"{METADATA_FILE} is missing")
+    if path.stat().st_size > LARGEST_METADATA:
+        raise MetadataError(f"{METADATA_FILE} has more than {LARGEST_METADATA} bytes")
+    try:
+        content = yaml.load(path.read_bytes(), _LOADER)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise MetadataError(f"{METADATA_FILE} is no plain YAML ({_first_line(error)})") from None
+    information = _field(content, "rosbag2_bagfile_information", dict)
+    version = _field(information, "version", int)
+    if version > NEWEST_VERSION:
+        raise MetadataError(
+            f"{METADATA_FILE} is of version {version}, this reads up to {NEWEST_VERSION}"
+        )
+    files = _field(information, "relative_file_paths", list)
+    topics = _field(information, "topics_with_message_count", list)
+    return BagMetadata(
+        files=tuple(_name_inside(file, version) for file in files),
+        compression=_compression(information),
+        topics=tuple(_topic(item) for item in topics),
+    )
+
+
+def _field(content: Any, key: str, kind: type) -> Any:
+    value = content.get(key) if isinstance(content, dict) else None
+    if type(value) is not kind:
+        raise MetadataError(
+            f"{METADATA_FILE} has a '{key}' of type {type(value).__name__}, expected "
+            f"{kind.__name__}"
+        )
+    return value
+
+
+def _name_inside(file: Any, version: int) -> str:
+    """The file's name; what stands before it, as it did in versions 1 to 3, is not followed."""
+    path = PurePosixPath(file if isinstance(file, str) else "")
+    if not path.name or (version > 3 and len(path.parts) > 1) or ".." in path.parts:
+        said = file[:80] if isinstance(file, str) else type(file).__name__
+        raise MetadataError(f"{METADATA_FILE} names a file outside of the bag ('{said}')")
+    return path.name
+
+
+def _compression(information: dict[str, Any]) -> str:
+    mode = information.get("compression_mode") or ""
+    compression_format = information.get("compression_format") or ""
+    if not isinstance(mode, str) or mode.lower() not in COMPRESSION_MODES:
+        raise MetadataError(f"{METADATA_FILE} has an unknown compression_mode")
+    mode = mode.lower().replace("none", "")
+    if mode and compression_format != "zstd":
+        raise MetadataError(f"{METADATA_FILE} has a compression_format other than zstd")
+    return mode
+
+
+def _topic(item: Any) -> TopicCount:
+    topic = _field(item, "topic_metadata", dict)
+    serialised = topic.get("serialization_format", "cdr")
+    if serialised != "cdr":
+        raise MetadataError(f"{METADATA_FILE} has a topic that is not serialised as cdr")
+    return TopicCount(
+        name=_field(topic, "name", str),
+        message_type=_field(topic, "type", str),
+        messages=_field(item, "message_count", int),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The rollouts in what was recorded: where each begins and ends, and how it came out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Rollout
+from failure_monitor.sources.bag_files import Bag
+from failure_monitor.sources.boundaries import (
+    NEVER,
+    WHOLE_BAG,
+    Span,
+    spans_of_markers,
+    spans_of_outcomes,
+    spans_of_pauses,
+)
+from failure_monitor.sources.recording import Recording
+from failure_monitor.sources.source import BagOptions, Reception, SourceContents, SourceError
+
+logger = logging.getLogger(__name__)
+
+OUTCOME_MARK = re.compile(r"_([sf])_")
+"""In a bag's name: its one rollout succeeded, or failed."""
+
+LONG_PAUSE = 5.0
+"""Seconds without a decision that, if they are also `LONG_PAUSES` usual ones, hint at the end of
+a rollout."""
+LONG_PAUSES = 20
+
+Said = TypeVar("Said")
+
+
+class _Run(NamedTuple):
+    """A rollout's decisions, and the bag time until which something may be said of it."""
+
+    span: Span
+    stamps: list[int]
+    until: int
+
+
+def rollouts_of(bag: Bag, recording: Recording, options: BagOptions, sha256: str) -> SourceContents:
+    """The rollouts of a bag that was read; what was recorded is taken out of `recording`.
+
+    Raises:
+        SourceError: there is none, or it cannot be told where one ends.
+    """
+    if not recording.completions:
+        raise SourceError(_why_no_decision(bag, recording, options))
+    runs = _runs(bag, recording, options)
+    _warn_of_losses(bag, recording, options)
+    left_out = len(recording.completions) - sum(len(run.stamps) for run in runs)
+    if left_out:
+        logger.info(
+            "%s: left out %d of %d decisions, which were received while no rollout ran",
+            bag.path,
+            left_out,
+            len(recording.completions),
+        )
+    unpaired = recording.unpaired
+    rollouts, receptions = [], []
+    for index, run in enumerate(runs):
+        completions = [recording.completions[stamp] for stamp in run.stamps]
+        received = np.array([completion.received for completion in completions])
+        receptions.append(
+            Reception(
+                delays=1e-9 * (received - np.array(run.stamps)),
+                unpaired=unpaired,
+                repeated=recording.repeated,
+                left_out=left_out,
+            )
+        )
+        external = np.array([completion.external for completion in completions], np.float64)
+        last = int(received.max())
+        rollouts.append(
+            Rollout(
+                name=bag.name if len(runs) == 1 else f"{bag.name}/{index:03d}",
+                stamps=1e-9 * np.array(run.stamps, dtype=np.float64),
+                embeddings=_taken_out(recording.embeddings, run.stamps),
+                chunks=_taken_out(recording.chunks, run.stamps),
+                success=_outcome(bag, recording, run, alone=len(runs) == 1),
+                group=_said_by(recording.groups, last, run.until) or "",
+                source=str(bag.path),
+                sha256=sha256 if len(runs) == 1 else _part_sha256(sha256, run),
+                positions=_positions([completion.positions for completion in completions]),
+                task=_said_by(recording.tasks, last, run.until) or "",
+                external=dict(zip(options.topics.external, external.T, strict=True)),
+            )
+        )
+    return SourceContents(tuple(rollouts), recording.action_names, receptions=tuple(receptions))
+
+
+def _taken_out(
+    halves: dict[int, NDArray[np.float32]], stamps: Sequence[int]
+) -> NDArray[np.float32]:
+    """The arrays of these stamps as one, a copy, so that the messages can be let go."""
+    stacked = np.empty((len(stamps), *halves[stamps[0]].shape), np.float32)
+    for place, stamp in enumerate(stamps):
+        stacked[place] = halves.pop(stamp)
+    return stacked
+
+
+def _positions(measured: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float32] | None:
+    known = [positions for positions in measured if positions is not None]
+    return np.array(known, np.float32) if known else None
+
+
+def _part_sha256(sha256: str, run: _Run) -> str:
+    """Tells the rollouts of one bag apart."""
+    return hashlib.sha256(f"{sha256} {run.stamps[0]}".encode()).hexdigest()
+
+
+def _runs(bag: Bag, recording: Recording, options: BagOptions) -> list[_Run]:
+    spans = _spans(bag, recording, options)
+    begins = [span.begin for span in spans]
+    untils = [*(begin - 1 for begin in begins[1:]), NEVER]
+    runs = [_Run(span, [], until) for span, until in zip(spans, untils, strict=True)]
+    for stamp in sorted(recording.completions):
+        received = recording.completions[stamp].received
+        place = bisect_right(begins, received) - 1
+        if place >= 0 and received <= spans[place].end:
+            runs[place].stamps.append(stamp)
+    filled = [run for run in runs if run.stamps]
+    if not filled:
+        raise SourceError(
+            f"{bag.path}: none of its {len(recording.completions)} decisions was received while "
+            f"{options.topics.active} was true: record from before the rollout's begin, or leave "
+            "the bag out"
+        )
+    if len(filled) < len(runs):
+        logger.warning(
+            "%s: left out %d of %d rollouts, in which the policy took no decision",
+            bag.path,
+            len(runs) - len(filled),
+            len(runs),
+        )
+    return filled
+
+
+def _spans(bag: Bag, recording: Recording, options: BagOptions) -> list[Span]:
+    kind = options.boundaries
+    if kind == "markers" or (kind == "auto" and recording.markers):
+        return _marked_spans(bag, recording, options)
+    if kind == "outcomes":
+        return _spans_until_outcomes(bag, recording, options)
+    completions = sorted((stamp, c.received) for stamp, c in recording.completions.items())
+    stamps, received = ([pair[place] for pair in completions] for place in (0, 1))
+    if kind == "pauses":
+        return sorted(spans_of_pauses(stamps, received, round(1e9 * (options.pause or 0.0))))
+    if kind == "auto":
+        _refuse_several_outcomes(bag, recording, options)
+        _warn_of_long_pause(bag, stamps)
+    return [WHOLE_BAG]
+
+
+def _marked_spans(bag: Bag, recording: Recording, options: BagOptions) -> list[Span]:
+    spans = spans_of_markers(recording.markers)
+    if not spans:
+        raise SourceError(
+            f"{bag.path}: {options.topics.active} is never true, so no rollout ran: record from "
+            "before its begin, or leave the bag out"
+        )
+    unsaid = not any(time >= spans[-1].begin for time, _ in recording.outcomes)
+    if not spans[-1].ended and unsaid:
+        logger.warning(
+            "%s: recording stopped before the %srollout was said to end on %s, so it may be half "
+            "a rollout",
+            bag.path,
+            "last " if len(spans) > 1 else "",
+            options.topics.active,
+        )
+    return spans
+
+
+def _spans_until_outcomes(bag: Bag, recording: Recording, options: BagOptions) -> list[Span]:
+    spans = _outcome_spans(recording)
+    if not any(span.ended for span in spans):
+        raise SourceError(
+            f"{bag.path}: nothing was said on {options.topics.success} after a decision, so no "
+            "rollout ended: record until the outcome is known, or leave the bag out"
+        )
+    if not spans[-1].ended:
+        logger.warning(
+            "%s: left out what follows the last outcome on %s: a rollout that did not end",
+            bag.path,
+            options.topics.success,
+        )
+    return [span for span in spans if span.ended]
+
+
+def _outcome_spans(recording: Recording) -> list[Span]:
+    received = sorted(completion.received for completion in recording.completions.values())
+    return spans_of_outcomes(sorted(time for time, _ in recording.outcomes), received)
+
+
+def _refuse_several_outcomes(bag: Bag, recording: Recording, options: BagOptions) -> None:
+    ended = sum(span.ended for span in _outcome_spans(recording))
+    if ended > 1:
+        raise SourceError(
+            f"{bag.path} has {ended} outcomes on {options.topics.success} with decisions between "
+            "them: say whether each ends a rollout ('--boundaries outcomes') or the bag is one "
+            "('--boundaries bag')"
+        )
+
+
+def _warn_of_long_pause(bag: Bag, stamps: Sequence[int]) -> None:
+    pauses = 1e-9 * np.diff(np.array(stamps))
+    if len(pauses) and pauses.max() > max(LONG_PAUSE, LONG_PAUSES * float(np.median(pauses))):
+        logger.warning(
+            "%s: taken for one rollout although it pauses for %.1f s; if there are several, say "
+            "so with '--boundaries pauses'",
+            bag.path,
+            pauses.max(),
+        )
+
+
+def _outcome(bag: Bag, recording: Recording, run: _Run, *, alone: bool) -> bool | None:
+    said = [success for time, success in recording.outcomes if run.span.begin <= time <= run.until]
+    mark = OUTCOME_MARK.search(bag.name) if alone else None
+    if mark is None:
+        return said[-1] if said else None
+    named = mark[1] == "s"
+    if said and said[-1] is not named:
+        raise SourceError(
+            f"{bag.path}: its name says that the rollout {_ended(named)}, its topic that it "
+            f"{_ended(said[-1])}: rename it, or leave it out"
+        )
+    return named
+
+
+def _ended(success: bool) -> str:
+    return "succeeded" if success else "failed"
+
+
+def _said_by(said: Sequence[tuple[int, Said]], time: int, until: int) -> Said | None:
+    """What was last said by a time; if nothing was, what was said next, in time."""
+    before = [value for when, value in said if when <= time]
+    after = [value for when, value in said if time < when <= until]
+    return before[-1] if before else (after[0] if after else None)
+
+
+def _why_no_decision(bag: Bag, recording: Recording, options: BagOptions) -> str:
+    topics = options.topics
+    for topic in (topics.embedding, topics.action_chunks):
+        if recording.count(topic) == 0:
+            return (
+                f"{bag.path} has no message on {topic}: check that the policy published there "
+                "while the bag was recorded, or leave the bag out"
+            )
+    return (
+        f"{bag.path}: no message on {topics.embedding} has the header stamp of one on "
+        f"{topics.action_chunks}: publish both with the stamp of the observation"
+    )
+
+
+def _warn_of_losses(bag: Bag, recording: Recording, options: BagOptions) -> None:
+    if recording.unpaired or recording.repeated:
+        logger.warning(
+            "%s: left out %d messages without a partner of the same stamp and %d with the stamp "
+            "of an earlier one on %s and %s: the recorder lost messages, or the policy stamps "
+            "them wrongly",
+            bag.path,
+            recording.unpaired,
+            recording.repeated,
+            options.topics.embedding,
+            options.topics.action_chunks,
+        )

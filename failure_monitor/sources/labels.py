@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Outcomes, and what else is known of rollouts, from a file that somebody wrote.
+
+CSV with a first row of names; `rollout` must be there:
+
+    rollout,outcome,group,task
+    rollout_0001,success,,
+    rollout_0002,failure,camera,pick
+
+or YAML, with the outcome alone or with more:
+
+    rollout_0001: success
+    rollout_0002: {outcome: failure, group: camera, task: pick}
+
+A rollout is named as in every table, or by the end of its path: `monday/rollout_0001`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from failure_monitor.decision import Rollout
+from failure_monitor.sources.bag_files import FILE_SUFFIXES
+from failure_monitor.sources.source import SourceError
+
+logger = logging.getLogger(__name__)
+
+OUTCOMES = {
+    **dict.fromkeys(("success", "true", "yes", "s", "1"), True),
+    **dict.fromkeys(("failure", "false", "no", "f", "0"), False),
+    **dict.fromkeys(("", "unknown"), None),
+}
+"""The words for an outcome, in any case; nothing means that it is not known."""
+
+NAME, OUTCOME, GROUP, TASK = COLUMNS = ("rollout", "outcome", "group", "task")
+LARGEST_FILE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is said of one rollout.
+
+    Attributes:
+        success: the outcome; None where it is not said.
+        group: what evaluation groups by; empty where it is not said.
+        task: what the robot was to do; empty where it is not said.
+    """
+
+    success: bool | None = None
+    group: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a file.
+
+    Attributes:
+        path: the file.
+        by_name: what is said, by the rollout's name.
+    """
+
+    path: Path
+    by_name: Mapping[str, Label]
+
+    def apply(self, rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
+        """The rollouts with what their labels say; what these do not say stays as it was.
+
+        Raises:
+            SourceError: a label is of no rollout or of several, a rollout has several labels, or
+                one has no outcome from anywhere.
+        """
+        label_of: dict[int, str] = {}
+        for name in self.by_name:
+            place = self._place(name, rollouts)
+            if place in label_of:
+                raise SourceError(
+                    f"{self.path} labels {rollouts[place].name} twice, as '{label_of[place]}' and "
+                    f"as '{name}': leave one of them out"
+                )
+            label_of[place] = name
+        labelled = tuple(
+            self._with_label(rollout, label_of.get(place)) for place, rollout in enumerate(rollouts)
+        )
+        unlabelled = [rollout.name for rollout in labelled if rollout.success is None]
+        if unlabelled:
+            raise SourceError(
+                f"{self.path} says nothing of the outcome of {_listed(unlabelled)}, nor does "
+                "anything else: add a label, or leave the rollouts out"
+            )
+        return labelled
+
+    def _place(self, name: str, rollouts: Sequence[Rollout]) -> int:
+        places = [place for place, rollout in enumerate(rollouts) if _is_called(rollout, name)]
+        if not places:
+            raise SourceError(
+                f"{self.path} labels '{name}', and there is no such rollout, only "
+                f"{_listed([rollout.name for rollout in rollouts])}: correct the name, or leave "
+                "the label out"
+            )
+        if len(places) > 1:
+            raise SourceError(
+                f"{self.path} labels '{name}', and there are {len(places)} such rollouts "
+                f"({_listed([rollouts[place].source for place in places])}): name more of its path"
+            )
+        return places[0]
+
+    def _with_label(self, rollout: Rollout, name: str | None) -> Rollout:
+        if name is None:
+            return rollout
+        label = self.by_name[name]
+        if None not in (label.success, rollout.success) and label.success is not rollout.success:
+            logger.warning(
+                "%s: %s overrides the outcome that was recorded", rollout.name, self.path
+            )
+        return replace(
+            rollout,
+            success=rollout.success if label.success is None else label.success,
+            group=label.group or rollout.group,
+            task=label.task or rollout.task,
+        )
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a file of labels.
+
+    Raises:
+        SourceError: it is missing, no CSV or YAML, or says something else than labels.
+    """
+    text = _text(path)
+    if path.suffix == ".csv":
+        entries = _rows(path, text)
+    elif path.suffix in (".yaml", ".yml"):
+        entries = _entries(path, text)
+    else:
+        raise SourceError(f"{path} is neither .csv nor .yaml: write the labels as one of these")
+    by_name: dict[str, Label] = {}
+    for name, fields in entries:
+        if name in by_name:
+            raise SourceError(f"{path} labels '{name}' twice: leave one of them out")
+        by_name[name] = _label(path, name, fields)
+    return Labels(path, by_name)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise SourceError(f"{path} has more than {LARGEST_FILE} bytes, so it holds no labels")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SourceError(f"{path} is no text in UTF-8: write the labels as such") from None
+    except OSError as error:
+        raise SourceError(f"the labels {path} cannot be read: {error.strerror}") from None
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    try:
+        reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
+        columns = reader.fieldnames or ()
+        if NAME not in columns or not set(columns) <= set(COLUMNS):
+            raise SourceError(
+                f"{path} has the columns {', '.join(columns) or 'none'}, expected {NAME} and some "
+                f"of {', '.join(COLUMNS[1:])}: name them in the first row"
+            )
+        for number, row in enumerate(reader, start=2):
+            # A row that is too long keeps its rest under None, one that is too short has Nones.
+            if None in row or None in row.values():
+                raise SourceError(
+                    f"{path}, line {number}: there are more or fewer fields than the "
+                    f"{len(columns)} columns: separate them by commas"
+                )
+            yield row.pop(NAME).strip(), row
+    except csv.Error as error:
+        raise SourceError(f"{path} is no CSV ({error}): correct it") from None
+
+
+def _entries(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    # No value is constructed, so that no tag means anything, 0001 stays 0001, and nothing that is
+    # said twice gets lost.
+    try:
+        root = yaml.compose(text, yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise SourceError(f"{path} is no YAML ({reason}): correct it") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise SourceError(
+            f"{path} holds no rollouts with their labels, such as 'rollout_0001: success': write "
+            "them so"
+        )
+    for name, said in _pairs(path, root):
+        if isinstance(said, yaml.MappingNode):
+            yield name, {key: _word(path, value) for key, value in _pairs(path, said)}
+        else:
+            yield name, {OUTCOME: _word(path, said)}
+
+
+def _pairs(path: Path, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+    for key, value in node.value:
+        yield _word(path, key), value
+
+
+def _word(path: Path, node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode) or not node.tag.startswith("tag:yaml.org,2002:str"):
+        line = node.start_mark.line + 1
+        raise SourceError(f"{path}, line {line}: there is a {node.tag}, expected a word")
+    return str(node.value)
+
+
+def _label(path: Path, name: str, fields: Mapping[str, str]) -> Label:
+    unknown = [key for key in fields if key not in COLUMNS[1:]]
+    if unknown:
+        raise SourceError(
+            f"{path}, {name}: '{unknown[0]}' means nothing here, expected {', '.join(COLUMNS[1:])}"
+        )
+    outcome, group, task = (fields.get(key, "").strip() for key in COLUMNS[1:])
+    if outcome.lower() not in OUTCOMES:
+        raise SourceError(
+            f"{path}, {name}: the outcome is '{outcome}', expected success or failure"
+        )
+    return Label(OUTCOMES[outcome.lower()], group, task)
+
+
+def _is_called(rollout: Rollout, name: str) -> bool:
+    """Whether a name is the rollout's, or the end of its path, behind it its number in the bag."""
+    source = Path(rollout.source).resolve().as_posix()
+    number = "/" + rollout.name.rpartition("/")[2] if "/" in rollout.name else ""
+    paths = {source, source.removesuffix(next(filter(source.endswith, FILE_SUFFIXES), ""))}
+    return rollout.name == name or any(
+        f"{path}{behind}".endswith(f"/{name}") for path in paths for behind in ("", number)
+    )
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
