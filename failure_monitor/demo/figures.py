@@ -25,8 +25,9 @@ from failure_monitor.demo import jpeg
 from failure_monitor.demo.summary import RolloutSummary, summarise
 from failure_monitor.demo.timeline import AlarmReading, Frame, Timeline
 
-BLUE, ORANGE, GREEN, PURPLE, VERMILION, GREY, BLACK = (
+BLUE, SKY_BLUE, ORANGE, GREEN, PURPLE, VERMILION, GREY, BLACK = (
     "#0072B2",
+    "#56B4E9",
     "#E69F00",
     "#009E73",
     "#CC79A7",
@@ -54,7 +55,7 @@ class ScoreStyle:
     """How one score is drawn: colour, line and marker differ, so that any one of them tells."""
 
     color: str
-    linestyle: str
+    linestyle: str | tuple[float, tuple[float, ...]]
     marker: str
 
 
@@ -63,6 +64,7 @@ SCORE_STYLES = (
     ScoreStyle(ORANGE, "--", "s"),
     ScoreStyle(GREEN, "-.", "^"),
     ScoreStyle(PURPLE, ":", "D"),
+    ScoreStyle(SKY_BLUE, (0, (5, 1)), "v"),
 )
 
 
@@ -209,11 +211,9 @@ def _draw_states(axes: Axes, timeline: Timeline) -> None:
 def _draw_scores(axes: Axes, timeline: Timeline) -> None:
     readings = judged(timeline.readings)
     # Decisions are drawn when they were judged, as the heartbeat after it has other times.
-    times = [timeline.seconds(reading.time) for reading in readings]
-    names = [score.name for score in readings[0].scores] if readings else []
     # Wide and pale beneath the scores: under the rule 'any' it runs along one of them.
     axes.plot(
-        times,
+        [timeline.seconds(reading.time) for reading in readings],
         [reading.level or 0.0 for reading in readings],
         color=GREY,
         alpha=0.35,
@@ -221,17 +221,16 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
         solid_capstyle="round",
         label=f"rule '{readings[0].rule}'" if readings else None,
     )
-    for index, name in enumerate(names):
+    for index, (name, points) in enumerate(curves(timeline, readings).items()):
         style = SCORE_STYLES[index % len(SCORE_STYLES)]
         axes.plot(
-            times,
-            [reading.scores[index].ratio for reading in readings],
+            *zip(*points, strict=True),
             color=style.color,
             linestyle=style.linestyle,
             marker=style.marker,
             markersize=4.5,
             linewidth=1.8,
-            label=SCORE_NAMES.get(name, name),
+            label=SCORE_NAMES.get(name, name.replace("_", " ")),
         )
     axes.axhline(1.0, color=BLACK, linewidth=1.4, linestyle=(0, (6, 2)), label="threshold")
     _scale(axes, readings)
@@ -240,6 +239,19 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
     axes.set_ylabel("score / threshold")
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def curves(
+    timeline: Timeline, readings: Sequence[AlarmReading]
+) -> dict[str, list[tuple[float, float]]]:
+    """Of each score, when it was judged and its ratio; a reading leaves out what is undefined."""
+    # The last reading has them all, in the rule's order.
+    names = [score.name for score in readings[-1].scores] if readings else []
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for reading in readings:
+        for score in reading.scores:
+            points.setdefault(score.name, []).append((timeline.seconds(reading.time), score.ratio))
+    return points
 
 
 def _scale(axes: Axes, readings: Sequence[AlarmReading]) -> None:

@@ -15,6 +15,7 @@ from failure_monitor.demo.figures import (
     SIZE,
     STATE_STYLES,
     chosen_frames,
+    curves,
     draw,
     judged,
     marks,
@@ -67,6 +68,16 @@ def test_heartbeats_between_decisions_are_not_drawn() -> None:
     beats = tuple(replace(reading, time=reading.time + 1) for reading in observed.readings)
     doubled = sorted((*observed.readings, *beats), key=lambda reading: reading.time)
     assert judged(doubled) == list(observed.readings)
+
+
+def test_a_score_that_is_undefined_at_first_has_a_curve_of_its_own() -> None:
+    observed = nominal()
+    first, second, *_ = observed.readings
+    late = replace(first, scores=first.scores[1:])
+    drawn = curves(observed, [late, second])
+    assert list(drawn) == ["rnd_oe", "ace"]
+    assert drawn["rnd_oe"] == [(observed.seconds(second.time), second.scores[0].ratio)]
+    assert [ratio for _, ratio in drawn["ace"]] == [0.6, 0.6]
 
 
 def test_frames_lie_evenly_along_the_axis() -> None:
