@@ -19,11 +19,12 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.bag_files import Bag, DamagedBagError, refuse_cut_off
 from failure_monitor.sources.bag_metadata import METADATA_FILE, TopicCount
 from failure_monitor.sources.cut_mcap import ReclosedMcap
 from failure_monitor.sources.source import Advance, SourceError
-from failure_monitor.sources.wire import Take
+from failure_monitor.sources.wire import Take, WireError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -87,9 +88,7 @@ def read_messages(
             for connection in connections:
                 expected[connection.topic] += connection.msgcount
             if connections:
-                found += _hand_on(
-                    reader, connections, takes, bag.compression, _part(advance, begin, share)
-                )
+                _hand_on(bag, reader, connections, takes, found, _part(advance, begin, share))
     if bag.topics is not None:
         _refuse_missing(METADATA_FILE, bag.topics, takes, found)
     _refuse_missing("its index", [TopicCount(t, "", n) for t, n in expected.items()], takes, found)
@@ -97,36 +96,48 @@ def read_messages(
 
 
 def read_messages_from(reader: Reader, takes: Mapping[str, Take]) -> None:
-    """Hand on every message of some topics of an open file."""
+    """Hand on every message of some topics of an open file, whatever is wrong with it."""
     connections = [c for c in reader.connections if c.topic in takes]
     if connections:
-        _hand_on(reader, connections, takes, "", lambda share: None)
+        for connection, received, serialised in reader.messages(connections):
+            takes[connection.topic](received, serialised)
 
 
 def _hand_on(
+    bag: Bag,
     reader: Reader,
     connections: Sequence[Connection],
     takes: Mapping[str, Take],
-    compression: str,
+    found: Counter[str],
     advance: Advance,
-) -> Counter[str]:
-    """Hand on messages, and count them by topic."""
+) -> None:
+    """Hand on messages, and add up how many were found of each topic."""
     take = {connection.id: takes[connection.topic] for connection in connections}
     counts = dict.fromkeys(take, 0)
     begin, duration = reader.start_time, max(1, reader.duration)
+    unpack = bag.compression == "message"
     until_advance = MESSAGES_BETWEEN_ADVANCES
-    for connection, received, data in reader.messages(connections):
-        number = connection.id
-        take[number](received, zstd.decompress(data) if compression == "message" else data)
-        counts[number] += 1
-        until_advance -= 1
-        if not until_advance:
-            until_advance = MESSAGES_BETWEEN_ADVANCES
-            advance((received - begin) / duration)
-    by_topic: Counter[str] = Counter()
+    number = connections[0].id
+    # This loop is as fast as reading can be: whatever is said of a message is said when it fails.
+    try:
+        for connection, received, serialised in reader.messages(connections):
+            number = connection.id
+            take[number](received, zstd.decompress(serialised) if unpack else serialised)
+            counts[number] += 1
+            until_advance -= 1
+            if not until_advance:
+                until_advance = MESSAGES_BETWEEN_ADVANCES
+                advance((received - begin) / duration)
+    except (FailureMonitorError, WireError) as error:
+        topic = next(connection.topic for connection in connections if connection.id == number)
+        where = f"{bag.path}, {topic}, message {found[topic] + counts[number]}"
+        if isinstance(error, FailureMonitorError):
+            raise type(error)(f"{where}: {error}") from None
+        raise SourceError(
+            f"{where}: {error}: the bag is damaged; record it again or leave it out"
+        ) from None
     for connection in connections:
-        by_topic[connection.topic] += counts[connection.id]
-    return by_topic
+        found[connection.topic] += counts[connection.id]
 
 
 def _part(advance: Advance, begin: float, share: float) -> Advance:

@@ -250,8 +250,9 @@ def _said_by(said: Sequence[tuple[int, Said]], time: int, until: int) -> Said | 
 
 def _why_no_decision(bag: Bag, recording: Recording, options: BagOptions) -> str:
     topics = options.topics
-    for topic in (topics.embedding, topics.action_chunks):
-        if recording.count(topic) == 0:
+    halves = {topics.embedding: recording.embeddings, topics.action_chunks: recording.chunks}
+    for topic, messages in halves.items():
+        if not messages:
             return (
                 f"{bag.path} has no message on {topic}: check that the policy published there "
                 "while the bag was recorded, or leave the bag out"

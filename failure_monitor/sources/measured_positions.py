@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +32,8 @@ REMEMBERED = 4096
 """Measurements kept: eight seconds at 500 Hz, longer than a policy takes to decide."""
 
 
-class _Measurement(NamedTuple):
-    stamp: int
-    values: NDArray[np.float64]
-    names: tuple[str, ...]
-
-
 class MeasuredPositions:
-    """Remembers the measurements of the last moments."""
+    """Remembers the measurements of the last moments, and decodes the few that are asked for."""
 
     def __init__(self, wire: Wire, topic: str, message_type: str) -> None:
         """Nothing has been measured yet.
@@ -51,21 +45,14 @@ class MeasuredPositions:
         """
         pick = _pick_joints if message_type == JOINT_STATE_TYPE else _pick_axes
         self._floats = StampedFloats(wire, message_type, pick)
+        self._wire = wire
         self._topic = topic
-        self._newest: deque[_Measurement] = deque(maxlen=REMEMBERED)
-        self._names_seen: set[tuple[str, ...]] = set()
+        self._type = message_type
+        self._newest: deque[bytes] = deque(maxlen=REMEMBERED)
 
     def take(self, received: int, serialised: bytes) -> None:
-        """Take one message.
-
-        Raises:
-            WireError: it is none of the type.
-            SourceError: it has another number of positions than of joints.
-        """
-        stamp, values, names = self._floats.read(serialised)
-        if values is not None:
-            self._names_seen.add(names)
-            self._newest.append(_Measurement(stamp, values, names))
+        """Take one message."""
+        self._newest.append(serialised)
 
     def at(self, stamp: int, names: Sequence[str]) -> NDArray[np.float64]:
         """The positions of some joints when the observation of a stamp was made, (P,).
@@ -73,26 +60,45 @@ class MeasuredPositions:
         A point or pose has the positions x, y and z, whatever the actions are called.
 
         Raises:
-            SourceError: none was measured near enough.
+            SourceError: none was measured near enough, or a joint is missing.
+            WireError: a measurement's bytes are none of the type.
         """
-        nearest: _Measurement | None = None
-        for measurement in reversed(self._newest):
-            if measurement.stamp < stamp - TOLERANCE:
+        before: tuple[int, NDArray[np.float64]] | None = None
+        later: list[tuple[int, bytes]] = []
+        joints: set[str] = set()
+        for serialised in reversed(self._newest):
+            away = self._wire.stamp_of(serialised, self._type) - stamp
+            if away > 0:
+                later.append((away, serialised))
+            elif before is not None or away < -TOLERANCE:
                 break
-            distance = abs(measurement.stamp - stamp)
-            is_nearer = nearest is None or distance < abs(nearest.stamp - stamp)
-            if is_nearer and distance <= TOLERANCE and _has(measurement, names):
-                nearest = measurement
-        if nearest is None:
-            raise SourceError(self._why_unmeasured(stamp, names))
-        if nearest.names == AXES:
-            return nearest.values
-        return nearest.values[[nearest.names.index(name) for name in names]]
+            elif (values := self._positions(serialised, names, joints)) is not None:
+                before = (-away, values)
+        for away, serialised in reversed(later):
+            if away > (TOLERANCE if before is None else before[0]):
+                break
+            if (values := self._positions(serialised, names, joints)) is not None:
+                return values
+        if before is None:
+            raise SourceError(self._why_unmeasured(stamp, names, joints))
+        return before[1]
 
-    def _why_unmeasured(self, stamp: int, names: Sequence[str]) -> str:
-        joints = {name for seen in self._names_seen for name in seen}
-        missing = [name for name in names if name not in joints]
-        if joints and missing and joints != set(AXES):
+    def _positions(
+        self, serialised: bytes, names: Sequence[str], joints: set[str]
+    ) -> NDArray[np.float64] | None:
+        """Those of the names in a message, to whose joints `joints` is extended; None without."""
+        _, values, its_names = self._floats.read(serialised)
+        if values is None or its_names == AXES:
+            return np.asarray(values) if values is not None else None
+        # Several nodes may publish on the topic, each joints of its own.
+        joints.update(its_names)
+        if not set(names) <= set(its_names):
+            return None
+        return np.asarray(values[[its_names.index(name) for name in names]])
+
+    def _why_unmeasured(self, stamp: int, names: Sequence[str], joints: set[str]) -> str:
+        if joints:
+            missing = [name for name in names if name not in joints]
             return (
                 f"{self._topic} has no joint {', '.join(missing)}, only "
                 f"{', '.join(sorted(joints))}: name the joints that the position actions move"
@@ -102,10 +108,6 @@ class MeasuredPositions:
             f"of the observation's ({1e-9 * stamp:.3f} s): record it from the begin on, stamped by "
             "the same clock, or do not ask for positions"
         )
-
-
-def _has(measurement: _Measurement, names: Sequence[str]) -> bool:
-    return measurement.names == AXES or set(names) <= set(measurement.names)
 
 
 def _pick_joints(message: Any) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:

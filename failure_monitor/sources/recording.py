@@ -12,17 +12,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.errors import FailureMonitorError, UsageError
+from failure_monitor.errors import UsageError
 from failure_monitor.point_cloud import read_action_chunks, read_embedding
 from failure_monitor.sources.measured_positions import POSITION_TYPES, MeasuredPositions
 from failure_monitor.sources.source import BagOptions, SourceError, Topics
-from failure_monitor.sources.wire import StampedFloats, Take, Wire, WireError
+from failure_monitor.sources.wire import StampedFloats, Take, Wire
 
 POINT_CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 BOOL_TYPE = "std_msgs/msg/Bool"
@@ -82,13 +81,10 @@ class Recording:
         repeated: how many messages had a stamp that their topic had already used.
     """
 
-    def __init__(
-        self, bag: Path, options: BagOptions, types: Mapping[str, str], wire: Wire
-    ) -> None:
+    def __init__(self, options: BagOptions, types: Mapping[str, str], wire: Wire) -> None:
         """Begin with nothing.
 
         Args:
-            bag: what errors name.
             options: which topic means what.
             types: the types of the topics that the bag has of those.
             wire: how the messages are serialised.
@@ -102,12 +98,9 @@ class Recording:
         self.groups: list[tuple[int, str]] = []
         self.tasks: list[tuple[int, str]] = []
         self.repeated = 0
-        self._bag = bag
         self._options = options
         self._types = types
         self._wire = wire
-        self._counts: Counter[str] = Counter()
-        self._received: tuple[int, int] | None = None
         self._embedding_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_embedding)
         self._chunk_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_chunks)
         self._external = dict.fromkeys(options.topics.external, math.nan)
@@ -117,7 +110,7 @@ class Recording:
     def takes(self) -> dict[str, Take]:
         """What takes the messages of each topic that the bag has.
 
-        They raise a FailureMonitorError that names bag, topic and message.
+        They raise a FailureMonitorError or a WireError.
         """
         topics = self._options.topics
         takes: dict[str, Take] = {
@@ -131,47 +124,19 @@ class Recording:
         }
         if self._positions is not None:
             takes[topics.positions] = self._positions.take
-        return {
-            topic: self._counted(topic, take)
-            for topic, take in takes.items()
-            if topic in self._types
-        }
-
-    def count(self, topic: str) -> int:
-        """How many messages of a topic were taken."""
-        return self._counts[topic]
+        return {topic: take for topic, take in takes.items() if topic in self._types}
 
     @property
     def seconds(self) -> float:
-        """From the first message taken to the last one."""
-        return 1e-9 * (self._received[1] - self._received[0]) if self._received else 0.0
+        """From the first message to the last, of decisions and what was said of their rollouts."""
+        times = [completion.received for completion in self.completions.values()]
+        times += [time for time, _ in (*self.markers, *self.outcomes)]
+        return 1e-9 * (max(times) - min(times)) if times else 0.0
 
     @property
     def unpaired(self) -> int:
         """How many messages have no partner of the same stamp."""
         return len(self.embeddings.keys() ^ self.chunks.keys())
-
-    def _counted(self, topic: str, take: Take) -> Take:
-        counts = self._counts
-
-        def take_and_count(received: int, serialised: bytes) -> None:
-            try:
-                take(received, serialised)
-            except FailureMonitorError as error:
-                raise type(error)(f"{self._where(topic)}: {error}") from None
-            except WireError as error:
-                raise SourceError(
-                    f"{self._where(topic)}: {error}: the bag is damaged; record it again or leave "
-                    "it out"
-                ) from None
-            counts[topic] += 1
-            first, last = self._received or (received, received)
-            self._received = (min(first, received), max(last, received))
-
-        return take_and_count
-
-    def _where(self, topic: str) -> str:
-        return f"{self._bag}, {topic}, message {self._counts[topic]}"
 
     def _saying(self, topic: str, said: list[tuple[int, Any]], kind: type) -> Take:
         def take(received: int, serialised: bytes) -> None:

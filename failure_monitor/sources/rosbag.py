@@ -91,7 +91,7 @@ def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
         if not any(topic.messages for topic in topics):
             raise SourceError(f"{path} holds no messages: record it again or leave it out")
         types = _types(path, options, topics)
-        recording = Recording(path, options, types, Wire(ros1=is_ros1(bag)))
+        recording = Recording(options, types, Wire(ros1=is_ros1(bag)))
         with (
             _hashed_meanwhile(bag) as sha256,
             bounded_memory(MEMORY + MEMORY_PER_BYTE * bag.size),
@@ -174,7 +174,7 @@ def _readable_part(path: Path, options: BagOptions) -> str:
             readable = ReclosedMcap(file) if file.suffix == ".mcap" else file
             with open_storage(readable) as reader:
                 types = {connection.topic: connection.msgtype for connection in reader.connections}
-                recording = Recording(path, options, types, Wire(ros1=file.suffix == ".bag"))
+                recording = Recording(options, types, Wire(ros1=file.suffix == ".bag"))
                 try:
                     read_messages_from(reader, recording.takes())
                 finally:

@@ -20,6 +20,8 @@ from rosbags.typesys import Stores, get_typestore
 
 STAMP_BEGIN, STAMP_END = 4, 12
 """In CDR behind four bytes that tell the encoding, in ROS 1 behind the sequence number."""
+LITTLE_ENDIAN = 1
+"""The second byte of CDR, where it is."""
 ROS1_STAMP, ROS2_STAMP = struct.Struct("<II"), struct.Struct("<iI")
 
 Take = Callable[[int, bytes], None]
@@ -43,6 +45,7 @@ class Wire:
     def __init__(self, *, ros1: bool) -> None:
         """As ROS 1 does, or as ROS 2."""
         self.stamp = ROS1_STAMP if ros1 else ROS2_STAMP
+        self._ros1 = ros1
         self._types = _types(ros1)
         self._decode = self._types.deserialize_ros1 if ros1 else self._types.deserialize_cdr
 
@@ -53,9 +56,22 @@ class Wire:
             WireError: the bytes are none of this type.
         """
         try:
-            return self._decode(serialised, message_type)
+            # A view, so that arrays in the message are views on the same bytes.
+            return self._decode(memoryview(serialised), message_type)
         except Exception as error:  # damaged bytes fail in any of the decoder's steps
             raise WireError(f"the bytes are no {message_type} ({error})") from None
+
+    def stamp_of(self, serialised: bytes, message_type: str) -> int:
+        """The stamp, in nanoseconds, of a message with a header.
+
+        Raises:
+            WireError: the bytes are none of this type.
+        """
+        if len(serialised) >= STAMP_END and (self._ros1 or serialised[1] == LITTLE_ENDIAN):
+            seconds, nanoseconds = self.stamp.unpack_from(serialised, STAMP_BEGIN)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+        stamp = self.message(serialised, message_type).header.stamp
+        return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
 
 
 @cache
