@@ -8,11 +8,12 @@ import signal
 import numpy as np
 import pytest
 import rclpy
+from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from ros_graph import DISCOVERY, Observer, node_process
 from sensor_msgs.msg import JointState, PointCloud2
-from std_msgs.msg import Float64
+from std_msgs.msg import Float64, Header
 
 from failure_monitor.bundle import load, save
 from failure_monitor.calibrate import CalibrationSettings, calibrate
@@ -72,7 +73,13 @@ def test_it_permits_after_a_nominal_decision_and_says_what_it_rests_on(
         assert published[-1].data == pytest.approx(score.normalised, rel=1e-5)
     observer.wait_for(lambda: observer.heard["/diagnostics"], "diagnostics")
     names = {status.name for status in observer.heard["/diagnostics"][-1].status}
-    assert names == {"failure_monitor: alarm", "failure_monitor: inputs"}
+    assert names == {
+        "failure_monitor: alarm",
+        "failure_monitor: scoring",
+        "failure_monitor: /policy/embedding",
+        "failure_monitor: /policy/action_chunks",
+        "failure_monitor: /joint_states",
+    }
 
 
 def test_an_alarm_withdraws_the_permit_and_latches_until_reset(
@@ -142,9 +149,10 @@ def test_another_policys_actions_are_an_alarm_that_names_both(monitor, observer,
 
 
 def test_a_message_that_is_no_embedding_is_an_alarm_that_names_the_topic(monitor, observer):
-    observer.embeddings.publish(PointCloud2(height=1, width=1))
+    header = Header(stamp=Time(sec=1))
+    observer.embeddings.publish(PointCloud2(header=header, height=1, width=1))
     observer.wait_for_state("ALARM")
-    assert "'policy/embedding': an embedding is a 1×1 cloud" in observer.reason()
+    assert "'/policy/embedding': an embedding is a 1×1 cloud" in observer.reason()
 
 
 def test_rollouts_begin_and_end_by_service(monitor, observer, decision, strange):
@@ -182,7 +190,9 @@ def test_joint_states_that_never_come_or_cease_withhold_the_permit(
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
         observer.wait_until_heard()
         observer.decide(decision)
-        observer.wait_for(lambda: "no joint states have come" in observer.reason(), "the reason")
+        observer.wait_for(
+            lambda: "nothing on '/joint_states' ever" in observer.reason(), "the reason"
+        )
         observer.wait_for(joints.get_subscription_count, "the monitor to subscribe to joints")
 
         def permitted_while_joints_come():
@@ -190,7 +200,7 @@ def test_joint_states_that_never_come_or_cease_withhold_the_permit(
             return observer.permitted()
 
         observer.wait_for(permitted_while_joints_come, "the permit")
-        late = "no joint states on 'joint_states' for more than 0.5 s"
+        late = "nothing on '/joint_states' for more than 0.5 s"
         observer.wait_for(lambda: late in observer.reason(), "the reason")
         observer.wait_for_stop("STALE")
 

@@ -15,9 +15,9 @@ CHUNKS = np.zeros((1, 1, 1), np.float32)
 def test_either_half_may_come_first():
     pairing = DecisionPairing()
     assert pairing.embedding(1, EMBEDDING) is None
-    assert pairing.chunks(1, CHUNKS).stamp == 1e-9
+    assert pairing.chunks(1, CHUNKS).stamp == 1
     assert pairing.chunks(2, CHUNKS) is None
-    assert pairing.embedding(2, EMBEDDING).stamp == 2e-9
+    assert pairing.embedding(2, EMBEDDING).stamp == 2
 
 
 def test_a_stamp_that_is_off_by_a_nanosecond_does_not_pair():
@@ -44,6 +44,17 @@ def test_halves_whose_other_half_never_comes_are_counted_and_forgotten():
     assert pairing.chunks(CAPACITY, CHUNKS) is not None
 
 
+def test_a_pair_tells_how_many_decisions_before_it_lacked_a_half():
+    pairing = DecisionPairing()
+    pairing.embedding(1, EMBEDDING)
+    pairing.chunks(2, CHUNKS)
+    pairing.embedding(3, EMBEDDING)
+    assert pairing.chunks(3, CHUNKS).missed == 2
+    pairing.embedding(4, EMBEDDING)
+    assert pairing.chunks(4, CHUNKS).missed == 0
+    assert pairing.unpaired == 2
+
+
 def test_a_new_rollout_may_begin_with_older_stamps():
     pairing = DecisionPairing()
     pairing.embedding(9, EMBEDDING)
@@ -59,7 +70,8 @@ def test_decisions_come_out_once_and_in_order(halves):
     values = {"embedding": EMBEDDING, "chunks": CHUNKS}
     stamps = []
     for half, stamp in halves:
-        decision = getattr(pairing, half)(stamp, values[half])
-        if decision is not None:
-            stamps.append(decision.stamp)
+        pair = getattr(pairing, half)(stamp, values[half])
+        if pair is not None:
+            assert (pair.embedding is EMBEDDING, pair.chunks is CHUNKS) == (True, True)
+            stamps.append(pair.stamp)
     assert stamps == sorted(set(stamps))

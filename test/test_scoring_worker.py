@@ -20,8 +20,12 @@ class SlowMonitor:
         self.let = threading.Semaphore(0)
         self.raises: Exception | None = None
 
-    def start_rollout(self):
-        self.seen.append("start")
+    def of(self, task):
+        self.seen.append(f"start {task}")
+        return self
+
+    def skip(self, decisions):
+        self.seen.append(f"skip {decisions}")
 
     def update(self, decision):
         self.begun.release()
@@ -44,7 +48,7 @@ def woken():
 
 @pytest.fixture
 def worker(monitor, woken):
-    worker = ScoringWorker(monitor, wake=woken.release)
+    worker = ScoringWorker(lambda observed: observed, monitor.of, wake=woken.release)
     yield worker
     monitor.let.release(100)
     worker.stop()
@@ -66,7 +70,21 @@ def test_decisions_that_wait_are_replaced_by_newer_ones_and_counted(worker, moni
         ("verdict 1", 10.0),
         ("verdict 4", 14.0),
     ]
-    assert worker.skipped == 2
+    assert (worker.skipped, worker.judged) == (2, 2)
+    assert monitor.seen == ["start ", 1, "skip 2", 4]
+
+
+def test_decisions_that_were_missed_before_count_with_those_that_were_replaced(
+    worker, monitor, woken
+):
+    worker.submit(decision(1), received=0.0, missed=1)
+    assert monitor.begun.acquire(timeout=5)
+    worker.submit(decision(4), received=0.0, missed=2)
+    worker.submit(decision(6), received=0.0, missed=1)
+    monitor.let.release(2)
+    assert woken.acquire(timeout=5)
+    assert woken.acquire(timeout=5)
+    assert monitor.seen == ["start ", "skip 1", 1, "skip 4", 6]
 
 
 def test_submitting_never_waits_for_the_scoring(worker, monitor):
@@ -81,14 +99,14 @@ def test_submitting_never_waits_for_the_scoring(worker, monitor):
 def test_a_new_rollout_drops_what_is_at_work_and_starts_the_monitor_anew(worker, monitor, woken):
     worker.submit(decision(1), received=0.0)
     assert monitor.begun.acquire(timeout=5)
-    worker.start_rollout()
+    worker.start_rollout("pick")
     monitor.let.release(2)
     assert woken.acquire(timeout=5)
     assert worker.collect() == []
     worker.submit(decision(2), received=0.0)
     assert woken.acquire(timeout=5)
     assert [judgement.verdict for judgement in worker.collect()] == ["verdict 2"]
-    assert monitor.seen == [1, "start", 2]
+    assert monitor.seen == ["start ", 1, "start pick", 2]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +125,22 @@ def test_what_the_scoring_raises_is_a_fault_and_the_thread_goes_on(
     assert woken.acquire(timeout=5)
     (judgement,) = worker.collect()
     assert (judgement.verdict, judgement.fault) == (None, fault)
+    assert monitor.seen == ["start ", "skip 1"]
     monitor.raises = None
     worker.submit(decision(2), received=0.0)
     assert woken.acquire(timeout=5)
     assert worker.collect()[0].verdict == "verdict 2"
+
+
+def test_what_making_a_decision_raises_is_a_fault_too(monitor, woken):
+    def decide(observed):
+        raise InvalidDecisionError(f"{observed} is no image")
+
+    worker = ScoringWorker(decide, monitor.of, wake=woken.release)
+    worker.submit("x.jpeg", received=3.0)
+    assert woken.acquire(timeout=5)
+    (judgement,) = worker.collect()
+    worker.stop()
+    assert (judgement.fault, judgement.decision) == ("x.jpeg is no image", None)
+    assert judgement.received == 3.0
+    assert monitor.seen == ["start ", "skip 1"]

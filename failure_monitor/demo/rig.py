@@ -179,4 +179,5 @@ def _start_nodes(nodes: NodeProcesses, task: str, halt: bool) -> None:
     nodes.start("demo.robot_node", {"task": task}, {} if halt else {"command": "policy/command"})
     nodes.start("demo.policy_node", {"task": task})
     nodes.start("ros.gate_node", {}, {"command_in": "policy/command", "command_out": "command"})
-    nodes.start("ros.monitor_node", {"autostart": False, "hardware_id": "demo"})
+    monitor = {"autostart": False, "hardware_id": "demo", "rollout_boundaries": "service"}
+    nodes.start("ros.monitor_node", monitor)

@@ -6,100 +6,71 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.publisher import Publisher
-from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import JointState, PointCloud2
-from std_msgs.msg import Bool, Float64
-from std_srvs.srv import SetBool, Trigger
+from rclpy.parameter import Parameter
 
 from failure_monitor.alarm import Alarm, AlarmState, AlarmStatus
-from failure_monitor.bundle import Bundle, BundleError, content_hash, load
+from failure_monitor.bundle import UnknownTaskError
 from failure_monitor.decision import Decision, Verdict
-from failure_monitor.errors import FailureMonitorError
-from failure_monitor.point_cloud import PointCloudError, read_action_chunks, read_embedding
-from failure_monitor.ros.diagnostics import alarm_message, key_values
-from failure_monitor.ros.messages import stamp_nanoseconds
-from failure_monitor.ros.monitor_parameters import (
-    declare_parameters,
-    read_parameters,
-)
-from failure_monitor.ros.pairing import DecisionPairing
-from failure_monitor.ros.qos import DECISION_QOS, heartbeat_qos
+from failure_monitor.errors import FailureMonitorError, UsageError
+from failure_monitor.ros.clock_watch import ClockWatch
+from failure_monitor.ros.diagnostics import alarm_message, scoring_message
+from failure_monitor.ros.monitor_inputs import MonitorInputs
+from failure_monitor.ros.monitor_outputs import MonitorOutputs
+from failure_monitor.ros.monitor_parameters import declare_parameters, read_parameters
+from failure_monitor.ros.monitor_services import Answer, offer_switch, offer_trigger
+from failure_monitor.ros.observed import Observed, as_published
+from failure_monitor.ros.rollout_boundaries import open_boundaries
 from failure_monitor.ros.run import run_node
 from failure_monitor.ros.scoring_worker import Judgement, ScoringWorker
+from failure_monitor.ros.watched_bundle import WatchedBundle, load_watched
 
 DIAGNOSTICS_PERIOD = 1.0
 """Seconds, as diagnostic tools expect."""
 
-RULE_LEVEL = "rule"
-"""The name under which the combined normalised score is published beside the scores'."""
-
-
-@dataclass(eq=False)
-class Watch:
-    """What exists while a bundle is loaded.
-
-    Attributes:
-        bundle: the calibrated rule.
-        bundle_hash: names the very bundle in diagnostics.
-        worker: scores decisions with it.
-        pairing: makes decisions of messages.
-        normalised_publishers: one per score, and one for the rule.
-    """
-
-    bundle: Bundle
-    bundle_hash: str
-    worker: ScoringWorker
-    pairing: DecisionPairing
-    normalised_publishers: dict[str, Publisher]
-
 
 class MonitorNode(LifecycleNode):
-    """A lifecycle node; its heartbeat says `STALE` in every state but active."""
+    """A lifecycle node; its heartbeat says `STALE` in every state but active.
+
+    Callbacks store what comes; one worker thread runs models and scores; what it finds is taken
+    here, told, and answered with whatever stops or steers the robot.
+    """
 
     def __init__(self) -> None:
         super().__init__("failure_monitor")
         declare_parameters(self)
         self._settings = read_parameters(self)
         self._alarm = Alarm(max_decision_age=self._settings.max_decision_age)
-        self._watch: Watch | None = None
-        self._is_active = False
+        self._watched: WatchedBundle | None = None
+        self._worker: ScoringWorker[Observed] | None = None
+        self._inputs: MonitorInputs | None = None
         self._idle_reason = "the monitor is not configured"
         self._verdict: Verdict | None = None
+        self._decision: Decision | None = None
         self._received = 0.0
-        self._joint_state_received: float | None = None
         self._state_told: AlarmState | None = None
-        self._inputs: list[Any] = []
+        self._clock_watch = ClockWatch(is_simulated=self.get_parameter("use_sim_time").value)
 
-        period = self._settings.heartbeat_period
-        # Not lifecycle publishers: those are silent unless active, and silence tells nobody why.
-        self._permit_publisher = self.create_publisher(
-            Bool, "~/permit", heartbeat_qos(period, latched=False)
-        )
-        self._alarm_publisher = self.create_publisher(
-            DiagnosticStatus, "~/alarm", heartbeat_qos(period, latched=True)
-        )
-        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_service(Trigger, "~/reset", self._on_reset)
-        self.create_service(SetBool, "~/enable", self._on_enable)
-        self.create_service(Trigger, "~/start_rollout", self._on_start_rollout)
-        self.create_service(SetBool, "~/end_rollout", self._on_end_rollout)
+        self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
+        offer_trigger(self, "~/reset", self._reset)
+        offer_switch(self, "~/enable", self._enable)
+        offer_trigger(self, "~/start_rollout", self._start_rollout_by_service)
+        offer_switch(self, "~/end_rollout", self._end_rollout_by_service)
         self._judged = self.create_guard_condition(self._on_judged)
         # Steady: the heartbeat must not stop with a clock that is simulated or stepped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(period, self._beat, clock=steady)
-        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
+        self.create_timer(self._settings.heartbeat_period, self._beat, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._on_diagnostics_time, clock=steady)
+        self.add_on_set_parameters_callback(self._on_parameters)
         if self._settings.autostart:
             self.trigger_configure()
             # Does nothing when configuring failed; the heartbeat then says why.
-            if self._watch is not None:
+            if self._watched is not None:
                 self.trigger_activate()
 
     # Lifecycle
@@ -108,36 +79,37 @@ class MonitorNode(LifecycleNode):
         """Load the bundle."""
         self._settings = read_parameters(self)
         try:
-            self._watch = self._make_watch(self._settings.bundle, self._settings.task)
+            self._settings.check(self)
+            self._watched = load_watched(self._settings)
         except FailureMonitorError as error:
             self._idle_reason = str(error)
             self.get_logger().error(f"not configured: {error}")
             return TransitionCallbackReturn.FAILURE
+        self._worker = ScoringWorker(
+            as_published, self._watched.bundle.monitor, wake=self._judged.trigger
+        )
+        self._outputs.open_scores(score.name for score in self._watched.bundle.scores)
         self._idle_reason = "the monitor is not active"
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen, as if a rollout had just started."""
-        self._inputs = [
-            self.create_subscription(
-                PointCloud2, self._settings.embedding_topic, self._on_embedding, DECISION_QOS
-            ),
-            self.create_subscription(
-                PointCloud2,
-                self._settings.action_chunks_topic,
-                self._on_action_chunks,
-                DECISION_QOS,
-            ),
-            self.create_subscription(
-                JointState,
-                self._settings.joint_states_topic,
-                self._on_joint_state,
-                qos_profile_sensor_data,
-            ),
-        ]
+        """Listen."""
+        assert self._watched is not None, "rclpy activates only what is configured"
         self._alarm = Alarm(max_decision_age=self._settings.max_decision_age)
-        self._is_active = True
-        self._start_rollout()
+        self._alarm.enable(self._settings.enable)
+        boundaries = open_boundaries(self, self._settings, self)
+        self._inputs = MonitorInputs(
+            self,
+            self._settings,
+            self._watched.bundle,
+            boundaries,
+            take=self._on_observed,
+            fail=self._fail,
+        )
+        if boundaries.why_none_yet:
+            self.end_rollout(boundaries.why_none_yet)
+        else:
+            self.start_rollout("")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -168,134 +140,90 @@ class MonitorNode(LifecycleNode):
         self._forget_bundle()
         super().destroy_node()
 
-    def _make_watch(self, folder: str, task: str) -> Watch:
-        if not folder:
-            raise BundleError(
-                "the parameter 'bundle' is empty: name the folder that `failure-monitor "
-                "calibrate` wrote"
-            )
-        bundle = load(Path(folder))
-        names = [score.name for score in bundle.scores] + [RULE_LEVEL]
-        return Watch(
-            bundle=bundle,
-            bundle_hash=content_hash(Path(folder)),
-            worker=ScoringWorker(bundle.monitor(task), wake=self._judged.trigger),
-            pairing=DecisionPairing(),
-            normalised_publishers={
-                name: self.create_publisher(Float64, f"~/normalised_scores/{name}", DECISION_QOS)
-                for name in names
-            },
-        )
-
     def _forget_bundle(self) -> None:
-        if self._watch is None:
+        if self._worker is None:
             return
-        self._watch.worker.stop()
-        for publisher in self._watch.normalised_publishers.values():
-            self.destroy_publisher(publisher)
-        self._watch = None
+        self._worker.stop()
+        self._worker = self._watched = None
+        self._outputs.close_scores()
         self._idle_reason = "the monitor is not configured"
 
     def _stop_listening(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs = []
-        self._is_active = False
+        if self._inputs is not None:
+            self._inputs.destroy()
+        self._inputs = None
         self._idle_reason = "the monitor is not active"
 
-    # Inputs
+    # Rollouts
 
-    def _on_embedding(self, message: PointCloud2) -> None:
-        if self._watch is None:
-            return
+    def start_rollout(self, task: str) -> None:
+        """The next decision is the first of a rollout of a task, by default the parameter's."""
+        assert self._watched is not None
+        assert self._worker is not None
+        assert self._inputs is not None
         try:
-            embedding = read_embedding(message)
-        except PointCloudError as error:
-            self._fail(f"'{self._settings.embedding_topic}': {error}")
+            self._watched.take_task(task or self._settings.task)
+        except UnknownTaskError as error:
+            self.end_rollout(str(error))
             return
-        stamp = stamp_nanoseconds(message.header.stamp)
-        self._submit(self._watch, self._watch.pairing.embedding(stamp, embedding))
+        self._inputs.start_rollout()
+        self._worker.start_rollout(self._watched.task)
+        self._verdict = self._decision = None
+        self._alarm.start_rollout()
+        self._beat()
 
-    def _on_action_chunks(self, message: PointCloud2) -> None:
-        if self._watch is None:
-            return
-        topic = self._settings.action_chunks_topic
-        expected = self._watch.bundle.policy.action_names
-        try:
-            names, chunks = read_action_chunks(message)
-        except PointCloudError as error:
-            self._fail(f"'{topic}': {error}")
-            return
-        if names != expected:
-            self._fail(
-                f"'{topic}' carries the actions {list(names)}, the bundle expects "
-                f"{list(expected)}: the topic is another policy's, or calibrate again"
-            )
-            return
-        stamp = stamp_nanoseconds(message.header.stamp)
-        self._submit(self._watch, self._watch.pairing.chunks(stamp, chunks))
+    def end_rollout(self, reason: str) -> None:
+        """Nothing is permitted until the next rollout begins, for this reason."""
+        self._alarm.end_rollout(reason)
+        self._beat()
 
-    def _on_joint_state(self, message: JointState) -> None:
-        self._joint_state_received = time.monotonic()
+    # From an observation to what is said of it
 
-    def _submit(self, watch: Watch, decision: Decision | None) -> None:
-        if decision is not None:
-            watch.worker.submit(decision, time.monotonic())
+    def _on_observed(self, observed: Observed, received: float, missed: int) -> None:
+        assert self._worker is not None
+        assert self._inputs is not None
+        if self._inputs.boundaries.begins_with_decision(received):
+            self.start_rollout("")
+            missed = 0
+        self._worker.submit(observed, received, missed)
 
     def _on_judged(self) -> None:
-        if self._watch is None or not self._is_active:
+        if self._worker is None or self._inputs is None:
             return
-        for judgement in self._watch.worker.collect():
-            self._take(judgement, self._watch)
+        for judgement in self._worker.collect():
+            self._take(judgement)
 
-    def _take(self, judgement: Judgement, watch: Watch) -> None:
+    def _take(self, judgement: Judgement) -> None:
         if judgement.verdict is None:
             if judgement.error is not None:
                 trace = traceback.format_exception(judgement.error)
                 self.get_logger().error("".join(trace))
             self._fail(judgement.fault)
             return
-        verdict = judgement.verdict
-        self._verdict, self._received = verdict, judgement.received
-        self._alarm.hear(verdict, judgement.received, time.monotonic())
+        self._verdict, self._decision = judgement.verdict, judgement.decision
+        self._received = judgement.received
+        self._alarm.hear(judgement.verdict, judgement.received, time.monotonic())
         self._beat()
-        for score in verdict.scores:
-            if score.is_defined:
-                watch.normalised_publishers[score.name].publish(Float64(data=score.normalised))
-        watch.normalised_publishers[RULE_LEVEL].publish(Float64(data=verdict.level))
+        self._outputs.publish_scores(judgement.verdict)
 
     def _fail(self, reason: str) -> None:
         self._alarm.fail(reason, time.monotonic())
         self._beat()
 
-    # Outputs
-
     def _status(self) -> AlarmStatus:
-        if not self._is_active:
+        if self._inputs is None:
             return AlarmStatus(AlarmState.STALE, self._idle_reason, permit=False)
-        missing = self._missing_joint_states()
-        self._alarm.doubt([missing] if missing else [])
-        return self._alarm.status(time.monotonic())
-
-    def _missing_joint_states(self) -> str:
-        """In words; empty if they are fresh or not asked for."""
-        limit, topic = self._settings.max_joint_state_age, self._settings.joint_states_topic
-        if limit == 0:
-            return ""
-        if self._joint_state_received is None:
-            return (
-                f"no joint states have come on '{topic}'; set max_joint_state_age to 0.0 for a "
-                "robot without joints"
-            )
-        if time.monotonic() - self._joint_state_received > limit:
-            return f"no joint states on '{topic}' for more than {limit:g} s"
-        return ""
+        now = time.monotonic()
+        clock_problems = self._clock_watch.problems(self._clock_seconds())
+        self._alarm.doubt([*clock_problems, *self._inputs.problems(now)])
+        return self._alarm.status(now)
 
     def _beat(self) -> None:
-        """Say the present truth: the permit first, so that it is withdrawn before the alarm."""
+        """Say the present truth, and have it acted on."""
+        if self._inputs is not None:
+            self._inputs.boundaries.pass_time(time.monotonic())
         status = self._status()
-        self._permit_publisher.publish(Bool(data=status.permit))
-        self._alarm_publisher.publish(self._alarm_message(status))
+        self._outputs.publish_alarm(self._alarm_message(status), permit=status.permit)
         if status.state != self._state_told:
             self._tell(status)
 
@@ -311,94 +239,100 @@ class MonitorNode(LifecycleNode):
             self.get_logger().warning(transition)
         self._publish_diagnostics()
 
+    # Diagnostics
+
+    @property
+    def _diagnostic_name(self) -> str:
+        """Tells several monitors apart, one of each arm."""
+        return self.get_fully_qualified_name().removeprefix("/")
+
+    def _clock_seconds(self) -> float:
+        return 1e-9 * self.get_clock().now().nanoseconds
+
+    def _on_diagnostics_time(self) -> None:
+        jump = self._clock_watch.look(time.monotonic(), self._clock_seconds())
+        if jump:
+            self.get_logger().warning(jump)
+        self._publish_diagnostics()
+
+    def _publish_diagnostics(self) -> None:
+        now, name = time.monotonic(), self._diagnostic_name
+        statuses = [self._alarm_message(self._status())]
+        if self._watched is not None and self._worker is not None:
+            counts = {"clock_jumps": self._clock_watch.jumps}
+            if self._inputs is not None:
+                counts["unpaired_messages"] = self._inputs.unpaired
+            statuses.append(
+                scoring_message(
+                    self._watched,
+                    self._worker,
+                    counts,
+                    name=name,
+                    hardware_id=self._settings.hardware_id,
+                )
+            )
+        if self._inputs is not None:
+            statuses += self._inputs.diagnose(
+                now, name=name, hardware_id=self._settings.hardware_id
+            )
+        self._outputs.publish_diagnostics(statuses)
+
     def _alarm_message(self, status: AlarmStatus) -> DiagnosticStatus:
         age = None if self._verdict is None else time.monotonic() - self._received
         return alarm_message(
             status,
             self._verdict,
-            name=self.get_name(),
+            name=self._diagnostic_name,
             hardware_id=self._settings.hardware_id,
             age=age,
         )
 
-    def _publish_diagnostics(self) -> None:
-        status = self._status()
-        array = DiagnosticArray(status=[self._alarm_message(status), self._inputs_message(status)])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(array)
+    # Services and parameters
 
-    def _inputs_message(self, status: AlarmStatus) -> DiagnosticStatus:
-        values = {"bundle": self._settings.bundle}
-        if self._watch is not None:
-            watch, promise = self._watch, self._watch.bundle.promise(self._settings.task)
-            values |= {
-                "bundle_sha256": watch.bundle_hash,
-                "alpha": f"{watch.bundle.alpha:g}",
-                "task": promise.task,
-                "calibration_rollouts": str(promise.rollouts),
-                "skipped_decisions": str(watch.worker.skipped),
-                "unpaired_messages": str(watch.pairing.unpaired),
-                "out_of_order_messages": str(watch.pairing.out_of_order),
-            }
-        missing = self._missing_joint_states() if self._is_active else self._idle_reason
-        return DiagnosticStatus(
-            level=DiagnosticStatus.WARN if missing else DiagnosticStatus.OK,
-            name=f"{self.get_name()}: inputs",
-            message=missing or "inputs are coming",
-            hardware_id=self._settings.hardware_id,
-            values=key_values(values),
+    def _reset(self) -> Answer:
+        if self._inputs is None:
+            return Answer(False, self._idle_reason)
+        refusal = self._alarm.reset(time.monotonic())
+        is_halted = self._status().halted
+        self._beat()
+        return Answer(not is_halted, refusal or "the halt is reset")
+
+    def _enable(self, enable: bool) -> Answer:
+        result = self.set_parameters([Parameter("enable", value=enable)])[0]
+        said = "enabled" if enable else "disabled: nothing is permitted"
+        return Answer(result.successful, said if result.successful else result.reason)
+
+    def _start_rollout_by_service(self) -> Answer:
+        if self._inputs is None:
+            return Answer(False, self._idle_reason)
+        self.start_rollout("")
+        is_halted = self._status().halted
+        return Answer(
+            True, "halted: call ~/reset before commands can pass" if is_halted else "started"
         )
 
-    # Services
+    def _end_rollout_by_service(self, success: bool) -> Answer:
+        if self._inputs is None:
+            return Answer(False, self._idle_reason)
+        self.get_logger().info(f"the rollout {'succeeded' if success else 'failed'}")
+        self.end_rollout("no rollout is running; call ~/start_rollout")
+        return Answer(True, "ended")
 
-    def _start_rollout(self) -> None:
-        if self._watch is not None:
-            self._watch.pairing.start_rollout()
-            self._watch.worker.start_rollout()
-        self._verdict = None
-        self._alarm.start_rollout()
-
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if not self._is_active:
-            response.message = self._idle_reason
-            return response
-        response.message = self._alarm.reset(time.monotonic()) or "the halt is reset"
-        response.success = not self._status().halted
-        self._beat()
-        return response
-
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._alarm.enable(request.data)
-        response.success = True
-        response.message = "enabled" if request.data else "disabled: nothing is permitted"
-        self._beat()
-        return response
-
-    def _on_start_rollout(
-        self, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        if not self._is_active:
-            response.message = self._idle_reason
-            return response
-        self._start_rollout()
-        response.success = True
-        halted = self._status().halted
-        response.message = "halted: call ~/reset before commands can pass" if halted else "started"
-        self._beat()
-        return response
-
-    def _on_end_rollout(
-        self, request: SetBool.Request, response: SetBool.Response
-    ) -> SetBool.Response:
-        if not self._is_active:
-            response.message = self._idle_reason
-            return response
-        self._alarm.end_rollout()
-        self.get_logger().info(f"the rollout {'succeeded' if request.data else 'failed'}")
-        response.success = True
-        response.message = "ended"
-        self._beat()
-        return response
+    def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        try:
+            settings = self._settings.changed(
+                self, parameters, is_configured=self._watched is not None
+            )
+        except UsageError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        was_enabled, self._settings = self._settings.enable, settings
+        self._alarm.max_decision_age = settings.max_decision_age
+        if self._inputs is not None:
+            self._inputs.use(settings)
+        if settings.enable != was_enabled:
+            self._alarm.enable(settings.enable)
+            self._beat()
+        return SetParametersResult(successful=True)
 
 
 def main() -> None:

@@ -4,37 +4,144 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
+from failure_monitor.errors import UsageError
 from failure_monitor.ros.parameters import declare
 from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
+
+BOUNDARIES = ("none", "service", "topic", "pause")
+"""What may tell when a rollout begins and ends."""
+
+ROLLOUT_TOPIC_TYPES = ("std_msgs/msg/Bool", "std_msgs/msg/String")
+
+SETTABLE = (
+    "enable",
+    "max_decision_age",
+    "max_joint_state_age",
+    "max_external_age",
+    "max_stamp_lead",
+    "max_stamp_age",
+)
+"""What takes effect at once when it is set while the node runs."""
 
 
 @dataclass(frozen=True)
 class MonitorParameters:
-    """What the node is told to do; read when it is configured."""
+    """What the node is told to do."""
 
     bundle: str
     task: str
+    enable: bool
     embedding_topic: str
     action_chunks_topic: str
     joint_states_topic: str
+    rollout_boundaries: str
+    rollout_topic: str
+    rollout_topic_type: str
+    rollout_pause: float
     max_decision_age: float
     max_joint_state_age: float
+    max_external_age: float
+    max_stamp_lead: float
+    max_stamp_age: float
     heartbeat_period: float
     hardware_id: str
     autostart: bool
 
+    @property
+    def topic_names_task(self) -> bool:
+        """Whether a topic says which task a rollout is of."""
+        return self.rollout_boundaries == "topic" and self.rollout_topic_type.endswith("String")
+
+    def check(self, node: Node) -> None:
+        """Refuse values that do not go together, or are none of a parameter's.
+
+        Args:
+            node: whose parameters they are.
+
+        Raises:
+            UsageError: says which, and what would do.
+        """
+        for name in _NAMES:
+            if name.endswith("_topic"):
+                _check_topic(node, name, getattr(self, name))
+        _check_choice("rollout_boundaries", self.rollout_boundaries, BOUNDARIES)
+        _check_choice("rollout_topic_type", self.rollout_topic_type, ROLLOUT_TOPIC_TYPES)
+        if self.rollout_boundaries == "pause" and self.rollout_pause > self.max_decision_age:
+            raise UsageError(
+                f"rollout_pause is {self.rollout_pause:g} s, longer than max_decision_age, "
+                f"{self.max_decision_age:g} s: every end of a rollout would latch a halt; make "
+                "the pause shorter, or the age larger"
+            )
+
+    def changed(
+        self, node: Node, parameters: Sequence[Parameter], *, is_configured: bool
+    ) -> MonitorParameters:
+        """These with some set anew, if that may be done now.
+
+        Raises:
+            UsageError: says what may not be set, and when it may.
+        """
+        own = {p.name: p.value for p in parameters if p.name in _NAMES}
+        for name in own:
+            if is_configured and name not in SETTABLE:
+                raise UsageError(
+                    f"'{name}' takes effect when the node is configured, which it is already: "
+                    "deactivate it and clean it up first, or set it at the start"
+                )
+        new = replace(self, **own)
+        new.check(node)
+        return new
+
+
+_NAMES = {field.name for field in fields(MonitorParameters)}
+
 
 def declare_parameters(node: Node) -> None:
-    """Declare every parameter of the node, with its description and range."""
+    """Declare every parameter of the node, with its description and range.
+
+    Raises:
+        UsageError: the node is given a value of another type or out of bounds.
+    """
     declare(node, "bundle", "", "the folder that `failure-monitor calibrate` wrote")
-    declare(node, "task", "", "the task that is run, for a bundle of several; read on configuring")
+    declare(node, "task", "", "the task that is run, for a bundle of several")
+    declare(node, "enable", True, "whether to permit anything; also by ~/enable")
     declare(node, "embedding_topic", EMBEDDING_TOPIC, "the policy's observation embeddings")
     declare(node, "action_chunks_topic", ACTION_CHUNKS_TOPIC, "the policy's sampled action chunks")
     declare(node, "joint_states_topic", "joint_states", "the robot's joint states")
+    declare(
+        node,
+        "rollout_boundaries",
+        "none",
+        "what tells when rollouts begin and end: 'service' ~/start_rollout and ~/end_rollout, "
+        "'topic' rollout_topic, 'pause' rollout_pause, or 'none': one begins on activation",
+    )
+    declare(
+        node,
+        "rollout_topic",
+        "rollout/active",
+        "says whether a rollout runs, for rollout_boundaries 'topic'",
+    )
+    declare(
+        node,
+        "rollout_topic_type",
+        ROLLOUT_TOPIC_TYPES[0],
+        "std_msgs/msg/Bool: true while a rollout runs; std_msgs/msg/String: its task, empty while "
+        "none runs",
+    )
+    declare(
+        node,
+        "rollout_pause",
+        1.0,
+        "seconds without a decision that end a rollout, for rollout_boundaries 'pause'",
+        bounds=(0.05, 60.0),
+    )
     declare(
         node,
         "max_decision_age",
@@ -47,6 +154,27 @@ def declare_parameters(node: Node) -> None:
         "max_joint_state_age",
         0.5,
         "seconds after which joint states count as lost; 0 for a robot without joints",
+        bounds=(0.0, 60.0),
+    )
+    declare(
+        node,
+        "max_external_age",
+        1.0,
+        "seconds after which the value of an external score is too old for a decision",
+        bounds=(0.01, 60.0),
+    )
+    declare(
+        node,
+        "max_stamp_lead",
+        0.5,
+        "seconds by which a decision's stamp may be ahead of this machine's clock",
+        bounds=(0.0, 60.0),
+    )
+    declare(
+        node,
+        "max_stamp_age",
+        0.0,
+        "seconds by which a decision's stamp may be behind this machine's clock; 0 for any",
         bounds=(0.0, 60.0),
     )
     declare(
@@ -69,6 +197,17 @@ def declare_parameters(node: Node) -> None:
 
 def read_parameters(node: Node) -> MonitorParameters:
     """The values of all parameters."""
-    return MonitorParameters(
-        **{field.name: node.get_parameter(field.name).value for field in fields(MonitorParameters)}
-    )
+    return MonitorParameters(**{name: node.get_parameter(name).value for name in _NAMES})
+
+
+def _check_topic(node: Node, name: str, value: str) -> None:
+    try:
+        node.resolve_topic_name(value)
+    except RCLError as error:
+        reason = str(error).split(", at /", 1)[0]
+        raise UsageError(f"the parameter '{name}' is '{value}', no topic ({reason})") from None
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"the parameter '{name}' is '{value}', not one of {', '.join(choices)}")

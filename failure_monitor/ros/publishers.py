@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who publishes on a topic, in words: why nothing comes, or why what comes cannot be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+
+def contradiction(node: Node, topic: str) -> str:
+    """Why what comes on a topic may contradict itself: several publish on it. Else empty."""
+    if node.count_publishers(topic) < 2:
+        return ""
+    names = sorted(_name(publisher) for publisher in node.get_publishers_info_by_topic(topic))
+    return (
+        f"{len(names)} publishers on '{topic}' ({', '.join(names)}): stop all but one, or wait "
+        "until one that died is forgotten"
+    )
+
+
+def why_silent(node: Node, topic: str, message_type: str, qos: QoSProfile) -> str:
+    """Why nothing may have come on a topic that is subscribed to with this type and QoS."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return "nobody publishes there"
+    strange = {p.topic_type for p in publishers if p.topic_type != message_type}
+    if strange:
+        return f"{_names(publishers)} publishes {', '.join(strange)} there, expected {message_type}"
+    is_reliable = qos.reliability == ReliabilityPolicy.RELIABLE
+    if is_reliable and all(
+        p.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for p in publishers
+    ):
+        return f"{_names(publishers)} publishes there best effort: let it publish reliably"
+    return f"{_names(publishers)} publishes there, and is silent or cannot be reached"
+
+
+def _names(publishers: Sequence[TopicEndpointInfo]) -> str:
+    return ", ".join(sorted({_name(publisher) for publisher in publishers}))
+
+
+def _name(publisher: TopicEndpointInfo) -> str:
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
