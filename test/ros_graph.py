@@ -44,8 +44,17 @@ class NodeProcess:
         self._process.send_signal(signal)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    def wait(self, timeout: float = DISCOVERY) -> tuple[int, str]:
+        """Until it ends by itself; return exit code and output."""
+        output, _ = self._process.communicate(timeout=timeout)
+        return self._process.returncode, output
 
     def end(self, signal: int = 2) -> tuple[int, str]:
         """Signal, wait, and return exit code and output."""

@@ -112,7 +112,7 @@ def test_parameter_file_lists_every_parameter_at_its_default(executable):
 
 @pytest.mark.ros
 @pytest.mark.parametrize(
-    ("executable", "name"), [("monitor_node", "hardware_id"), ("gate_node", "permit_topic")]
+    ("executable", "name"), [("monitor_node", "hardware_id"), ("gate_node", "joint_states_topic")]
 )
 def test_parameter_file_counts_in_a_namespace_and_under_another_name(executable, name, tmp_path):
     text = (ROOT / "config" / FILE_OF[executable]).read_text()
@@ -195,4 +195,4 @@ def test_default_arguments_are_the_defaults_of_the_nodes():
         for remap in element.iter("remap"):
             argument = re.fullmatch(r"\$\(var (\w+)\)", remap.get("to")).group(1)
             assert defaults[argument] == remap.get("from")
-    assert defaults["command_type"] == sections(ROOT / "config/gate.yaml")["/**"]["command_type"]
+    assert defaults["command_type"] == sections(ROOT / "config/gate.yaml")["/**"]["command.type"]

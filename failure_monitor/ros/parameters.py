@@ -7,7 +7,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
+
+from failure_monitor.errors import UsageError
 
 Value = TypeVar("Value", bool, int, float, str, list[str], list[float])
 
@@ -30,10 +33,18 @@ def declare(
         description: what `ros2 param describe` prints.
         bounds: the smallest and largest value, for floats.
         read_only: whether only a launch file may set it.
+
+    Raises:
+        UsageError: the node is given a value of another type or out of bounds.
     """
     descriptor = ParameterDescriptor(description=description, read_only=read_only)
     if bounds is not None:
         low, high = bounds
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    parameter: Value = node.declare_parameter(name, default, descriptor).value
+    try:
+        parameter: Value | None = node.declare_parameter(name, default, descriptor).value
+    except ParameterException as error:
+        raise UsageError(f"{node.get_name()}: {error}") from error
+    if parameter is None:
+        raise UsageError(f"{node.get_name()}: the parameter '{name}' is given without a value")
     return parameter

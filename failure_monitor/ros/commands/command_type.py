@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the gate must know of a message type to check, slow and replace its commands."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from builtin_interfaces.msg import Time
+
+from failure_monitor.errors import FailureMonitorError
+
+Message = TypeVar("Message")
+
+
+class CommandError(FailureMonitorError):
+    """Why a command may not pass, or a safe one cannot be made, in words."""
+
+
+class CommandType(ABC, Generic[Message]):
+    """Commands of one message type.
+
+    What a type can do is said by `safe_commands` and `can_be_scaled`; what it cannot do is never
+    asked of it.
+
+    Attributes:
+        message: the message class.
+        safe_commands: how a robot that is commanded so can be stopped; see docs/gate.md.
+        can_be_scaled: whether the speed that a command asks for can be lowered.
+        needs_joints: whether only the configuration tells which joints the numbers are for.
+        limits: how many decelerations 'decelerate' needs to be told.
+        decelerates_from_measured: whether 'decelerate' begins with the measured motion of the
+            joints; otherwise with the velocities of the last command.
+    """
+
+    message: type[Message]
+    safe_commands: tuple[str, ...] = ("nothing",)
+    can_be_scaled: bool = False
+    needs_joints: bool = False
+    limits: int = 1
+    decelerates_from_measured: bool = False
+
+    @abstractmethod
+    def numbers(self, command: Message) -> Iterable[float]:
+        """All numbers of a command that must be finite."""
+
+    def scaled(self, command: Message, scale: float) -> Message:
+        """The same motion at a part of its speed; at 0 a command to stand still.
+
+        Raises:
+            CommandError: it cannot be slowed.
+        """
+        raise NotImplementedError
+
+    def stamped(self, command: Message, stamp: Time) -> Message:
+        """A command made by the gate, with the time of its making where the type carries one."""
+        return command
+
+    def speeds(self, command: Message) -> Sequence[float]:
+        """What is brought down to zero to stand still: one absolute value per limit, or more."""
+        raise NotImplementedError
+
+    def joints(self, last: Message, configured: Sequence[str]) -> Sequence[str]:
+        """The joints that a command moves.
+
+        Raises:
+            CommandError: they do not fit those that the gate is told.
+        """
+        raise NotImplementedError
+
+    def at_rest(self, last: Message, positions: Sequence[float], seconds: float) -> Message:
+        """A command to be at rest where these joint positions are.
+
+        Args:
+            last: the last command that passed.
+            positions: one for each of its joints.
+            seconds: the time to get there, for types that carry it.
+        """
+        raise NotImplementedError
+
+
+def check_numbers(kind: CommandType[Any], command: Any) -> None:
+    """Refuse a command without numbers, or with one that is none.
+
+    Raises:
+        CommandError: it is such a command.
+    """
+    numbers = list(kind.numbers(command))
+    if not numbers:
+        raise CommandError("it has no values")
+    if not all(map(math.isfinite, numbers)):
+        raise CommandError("it has NaN or infinite values")

@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bare numbers: velocities, positions or whatever the controller takes them for."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+from std_msgs.msg import Float64MultiArray
+
+from failure_monitor.ros.commands.command_type import CommandError, CommandType
+
+
+class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
+    """std_msgs/msg/Float64MultiArray.
+
+    Only who configures the gate knows what the numbers are: 'zero', 'decelerate' and the speed
+    scale are for velocities, 'hold' is for joint positions.
+    """
+
+    message = Float64MultiArray
+    safe_commands = ("nothing", "zero", "decelerate", "hold")
+    can_be_scaled = True
+    needs_joints = True
+
+    def numbers(self, command: Float64MultiArray) -> Iterable[float]:
+        """All."""
+        data: Iterable[float] = command.data
+        return data
+
+    def scaled(self, command: Float64MultiArray, scale: float) -> Float64MultiArray:
+        """Every number in the same proportion."""
+        data = array("d", [scale * value for value in command.data])
+        return Float64MultiArray(layout=command.layout, data=data)
+
+    def speeds(self, command: Float64MultiArray) -> Sequence[float]:
+        """Of every joint."""
+        return [abs(value) for value in command.data]
+
+    def joints(self, last: Float64MultiArray, configured: Sequence[str]) -> Sequence[str]:
+        """Those that the gate is told, in this order."""
+        if len(last.data) != len(configured):
+            raise CommandError(
+                f"it has {len(last.data)} values, but the gate is told {len(configured)} joints"
+            )
+        return configured
+
+    def at_rest(
+        self, last: Float64MultiArray, positions: Sequence[float], seconds: float
+    ) -> Float64MultiArray:
+        """The positions."""
+        return Float64MultiArray(layout=last.layout, data=array("d", positions))

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trajectories of named joints, as the joint trajectory controller takes them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from builtin_interfaces.msg import Duration
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from failure_monitor.ros.commands.command_type import CommandError, CommandType
+
+SECOND = 1_000_000_000
+"""In nanoseconds."""
+
+LONGEST = 2**31 * SECOND
+"""Nanoseconds that a duration message cannot hold any more."""
+
+
+class JointTrajectoryCommands(CommandType[JointTrajectory]):
+    """trajectory_msgs/msg/JointTrajectory.
+
+    A trajectory is slowed when it passes, and keeps to that speed.
+    """
+
+    message = JointTrajectory
+    safe_commands = ("nothing", "hold", "decelerate")
+    can_be_scaled = True
+    decelerates_from_measured = True
+
+    def numbers(self, command: JointTrajectory) -> Iterable[float]:
+        """Positions, velocities, accelerations and efforts of every point."""
+        return chain.from_iterable(
+            chain(point.positions, point.velocities, point.accelerations, point.effort)
+            for point in command.points
+        )
+
+    def scaled(self, command: JointTrajectory, scale: float) -> JointTrajectory:
+        """The same path in more time."""
+        if command.points and _nanoseconds(command.points[-1].time_from_start) == 0:
+            raise CommandError("its points have no times that could be stretched")
+        return JointTrajectory(
+            header=command.header,
+            joint_names=command.joint_names,
+            points=[_slowed(point, scale) for point in command.points],
+        )
+
+    def joints(self, last: JointTrajectory, configured: Sequence[str]) -> Sequence[str]:
+        """Those that the trajectory names."""
+        names: Sequence[str] = last.joint_names
+        return names
+
+    def at_rest(
+        self, last: JointTrajectory, positions: Sequence[float], seconds: float
+    ) -> JointTrajectory:
+        """One point; without a stamp it starts at once.
+
+        The controller gets there by a cubic spline from the motion of this moment. Where the
+        point is that of a constant deceleration, so is the spline.
+        """
+        point = JointTrajectoryPoint(
+            positions=array("d", positions),
+            velocities=array("d", [0.0] * len(positions)),
+            time_from_start=_duration(round(seconds * SECOND)),
+        )
+        return JointTrajectory(joint_names=last.joint_names, points=[point])
+
+
+def _slowed(point: JointTrajectoryPoint, scale: float) -> JointTrajectoryPoint:
+    return JointTrajectoryPoint(
+        positions=point.positions,
+        velocities=array("d", [scale * value for value in point.velocities]),
+        accelerations=array("d", [scale * scale * value for value in point.accelerations]),
+        effort=point.effort,
+        time_from_start=_duration(round(_nanoseconds(point.time_from_start) / scale)),
+    )
+
+
+def _nanoseconds(duration: Duration) -> int:
+    return int(duration.sec) * SECOND + int(duration.nanosec)
+
+
+def _duration(nanoseconds: int) -> Duration:
+    if not -LONGEST <= nanoseconds < LONGEST:
+        raise CommandError("it would take longer than a duration message can say")
+    return Duration(sec=nanoseconds // SECOND, nanosec=nanoseconds % SECOND)

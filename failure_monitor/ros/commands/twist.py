@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Velocities of a body: mobile bases, and arms that are servoed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Twist, TwistStamped, Vector3
+from std_msgs.msg import Header
+
+from failure_monitor.ros.commands.command_type import CommandType
+
+
+class TwistCommands(CommandType[Twist]):
+    """geometry_msgs/msg/Twist."""
+
+    message = Twist
+    safe_commands = ("nothing", "zero", "decelerate")
+    can_be_scaled = True
+    limits = 2
+
+    def numbers(self, command: Twist) -> Iterable[float]:
+        """Linear and angular velocity."""
+        linear, angular = command.linear, command.angular
+        return (linear.x, linear.y, linear.z, angular.x, angular.y, angular.z)
+
+    def scaled(self, command: Twist, scale: float) -> Twist:
+        """On the same path, as linear and angular velocity keep their proportion."""
+        linear, angular = command.linear, command.angular
+        return Twist(
+            linear=Vector3(x=scale * linear.x, y=scale * linear.y, z=scale * linear.z),
+            angular=Vector3(x=scale * angular.x, y=scale * angular.y, z=scale * angular.z),
+        )
+
+    def speeds(self, command: Twist) -> Sequence[float]:
+        """In m/s and rad/s."""
+        linear, angular = command.linear, command.angular
+        return (
+            math.hypot(linear.x, linear.y, linear.z),
+            math.hypot(angular.x, angular.y, angular.z),
+        )
+
+
+class TwistStampedCommands(CommandType[TwistStamped]):
+    """geometry_msgs/msg/TwistStamped."""
+
+    message = TwistStamped
+    safe_commands = TwistCommands.safe_commands
+    can_be_scaled = True
+    limits = TwistCommands.limits
+
+    _twist = TwistCommands()
+
+    def numbers(self, command: TwistStamped) -> Iterable[float]:
+        """Linear and angular velocity."""
+        return self._twist.numbers(command.twist)
+
+    def scaled(self, command: TwistStamped, scale: float) -> TwistStamped:
+        """As a twist, under the same header."""
+        return TwistStamped(header=command.header, twist=self._twist.scaled(command.twist, scale))
+
+    def stamped(self, command: TwistStamped, stamp: Time) -> TwistStamped:
+        """In the frame of the command: controllers refuse velocities of long ago."""
+        header = Header(stamp=stamp, frame_id=command.header.frame_id)
+        return TwistStamped(header=header, twist=command.twist)
+
+    def speeds(self, command: TwistStamped) -> Sequence[float]:
+        """In m/s and rad/s."""
+        return self._twist.speeds(command.twist)
