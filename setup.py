@@ -8,11 +8,8 @@ from setuptools import find_packages, setup
 
 PACKAGE = "failure_monitor"
 
-# The same `cv2` as python3-opencv, without its windows: a robot needs none.
-OPENCV = "opencv-python-headless"
-
-CALIBRATE = ["torch>=2.4", "onnx>=1.16", "onnxscript", "rosbags>=0.10.9", "matplotlib>=3.7"]
-DEMO = [*CALIBRATE, OPENCV, "metaworld==3.1.1", "mujoco>=3.0"]
+CALIBRATE = ["torch>=2.4", "onnx>=1.16", "rosbags>=0.10.9", "matplotlib>=3.7"]
+DEMO = [*CALIBRATE, "metaworld==3.1.1", "mujoco>=3.0"]
 TEST = [
     *DEMO,
     "colcon-common-extensions",
@@ -55,6 +52,8 @@ setup(
         "numpy>=1.24",
         "scipy>=1.10",
         "onnxruntime>=1.17",
+        # The same `cv2` as python3-opencv, without its windows: a robot needs none.
+        "opencv-python-headless",
         "pydantic>=2",
         "PyYAML>=6",
         "typer>=0.12",
@@ -68,6 +67,7 @@ setup(
             "monitor_node = failure_monitor.ros.monitor_node:main",
             "gate_node = failure_monitor.ros.gate_node:main",
             "record_node = failure_monitor.ros.record_node:main",
+            "incident_recorder_node = failure_monitor.ros.incident_recorder_node:main",
             "robot_node = failure_monitor.demo.robot_node:main",
             "policy_node = failure_monitor.demo.policy_node:main",
             "demo_director = failure_monitor.demo.director:main",

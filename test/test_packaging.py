@@ -23,6 +23,7 @@ PACKAGE = ROOT / "failure_monitor"
 ROSDEP_KEYS = {
     "numpy": "python3-numpy",
     "onnxruntime": "python3-onnxruntime-pip",
+    "opencv-python-headless": "python3-opencv",
     "pydantic": "python3-pydantic",
     "PyYAML": "python3-yaml",
     "rich": "python3-rich",

@@ -73,13 +73,14 @@ class FilmBlock(nn.Module):
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
+        self.width = width
         self.norm = nn.LayerNorm(width)
         self.modulation = nn.Linear(condition, 2 * width)
         self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        """Transform hidden (N, width) under a condition (N or 1, C)."""
-        scale, shift = self.modulation(condition).chunk(2, dim=1)
+        """Transform hidden (…, width) under a condition (…, C)."""
+        scale, shift = self.modulation(condition).split(self.width, dim=-1)
         return hidden + self.layers(self.norm(hidden) * (1 + scale) + shift)
 
 
@@ -96,19 +97,20 @@ class VelocityField(nn.Module):
         self.leave = nn.Linear(width, horizon * action_size)
 
     def forward(self, chunks: Tensor, time: Tensor, embedding: Tensor) -> Tensor:
-        """Velocity (N, H, D) of chunks (N, H, D) at time (N or 1, 1) given (N or 1, E)."""
-        condition = self.condition(torch.cat((embedding, time_features(time)), dim=1))
-        hidden = self.enter(chunks.flatten(1))
+        """Velocity (…, H, D) of chunks (…, H, D) at time (…, 1) given embeddings (…, E)."""
+        features = time_features(time).expand(*embedding.shape[:-1], -1)
+        condition = self.condition(torch.cat((embedding, features), dim=-1))
+        hidden = self.enter(chunks.flatten(-2))
         for block in self.blocks:
             hidden = block(hidden, condition)
         return self.leave(hidden).view_as(chunks)
 
 
 def time_features(time: Tensor) -> Tensor:
-    """Sines and cosines (N, F) of a flow time (N, 1) in [0, 1]."""
+    """Sines and cosines (…, F) of a flow time (…, 1) in [0, 1]."""
     octaves = torch.exp(torch.linspace(0.0, math.log(100.0), _TIME_FEATURES // 2))
     phases = time * octaves
-    return torch.cat((phases.sin(), phases.cos()), dim=1)
+    return torch.cat((phases.sin(), phases.cos()), dim=-1)
 
 
 class ChunkSampler(nn.Module):
@@ -121,11 +123,11 @@ class ChunkSampler(nn.Module):
         self.register_buffer("action_std", action_std)
 
     def forward(self, embedding: Tensor, noise: Tensor) -> Tensor:
-        """Integrate noise (B, H, D) to chunks (B, H, D) given an embedding (1, E)."""
-        chunks = noise
+        """Integrate noise (N, B, H, D) to as many chunks given embeddings (N, E)."""
+        chunks, condition = noise, embedding[:, None]
         for step in range(EULER_STEPS):
-            time = torch.full((1, 1), step / EULER_STEPS)
-            chunks = chunks + self.velocity(chunks, time, embedding) / EULER_STEPS
+            time = torch.full((1, 1, 1), step / EULER_STEPS)
+            chunks = chunks + self.velocity(chunks, time, condition) / EULER_STEPS
         return chunks * self.action_std + self.action_mean
 
 

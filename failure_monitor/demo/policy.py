@@ -4,13 +4,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.onnx_file import OnnxFile, read_onnx_file
+from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
 
 SAMPLES = 64
 """B, action chunks sampled per decision."""
@@ -18,28 +18,28 @@ SAMPLES = 64
 MODELS = Path(__file__).parent / "models"
 """One folder per task with the models that come with the package."""
 
+CAMERA = "camera"
+"""The one camera, as the encoder calls it."""
+
 
 class FlowPolicy:
     """An observation encoder and a sampler of action chunks, one thread each."""
 
     def __init__(self, folder: Path) -> None:
-        self._encoder = _load(folder / "encoder.onnx")
-        self._sampler = _load(folder / "sampler.onnx")
-        about = _metadata(self._sampler)
-        self.task: str = about["task"]
-        self.h_exec: int = about["h_exec"]
-        self.horizon: int = about["horizon"]
-        self.action_names: tuple[str, ...] = tuple(about["action_names"])
-        self.joint_names: tuple[str, ...] = tuple(about["joint_names"])
-        self.image_size: int = about["image_size"]
+        self._encoder = ObservationEncoder(_read(folder / "encoder.onnx"))
+        self._sampler = PolicySampler(_read(folder / "sampler.onnx"))
+        self.task: str = json.loads(self._sampler.properties["task"])
+        self.h_exec: int = self._sampler.contract.executed_actions or self._sampler.horizon
+        self.horizon = self._sampler.horizon
+        self.action_names = self._sampler.action_names
+        self.joint_names = self._encoder.joint_names
+        self.image_size = self._encoder.cameras[CAMERA].height
 
     def embed(
         self, image: npt.NDArray[np.uint8], joints: npt.NDArray[np.floating]
     ) -> npt.NDArray[np.float32]:
         """Embed an RGB image (height, width, 3) and joint positions (J,) to (E,)."""
-        inputs = {"image": image[None], "joints": np.asarray(joints, dtype=np.float32)[None]}
-        embedding: npt.NDArray[np.float32] = self._encoder.run(None, inputs)[0][0]
-        return embedding
+        return self._encoder.embed({CAMERA: image}, joints.astype(np.float32))
 
     def sample(
         self,
@@ -48,26 +48,14 @@ class FlowPolicy:
         samples: int = SAMPLES,
     ) -> npt.NDArray[np.float32]:
         """Sample action chunks (B, H, D) for an embedding (E,)."""
-        shape = (samples, self.horizon, len(self.action_names))
-        noise = rng.standard_normal(shape, dtype=np.float32)
-        inputs = {"embedding": embedding[None], "noise": noise}
-        chunks: npt.NDArray[np.float32] = self._sampler.run(None, inputs)[0]
-        return chunks
+        noise = rng.standard_normal((samples, *self._sampler.noise_shape), dtype=np.float32)
+        return self._sampler.sample(embedding, noise)
 
 
-def _load(path: Path) -> onnxruntime.InferenceSession:
+def _read(path: Path) -> OnnxFile:
     if not path.is_file():
         raise FailureMonitorError(
             f"there is no policy model '{path}': name a folder with encoder.onnx and sampler.onnx, "
             "or train one with 'python -m failure_monitor.demo.train_policy'"
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        str(path), sess_options=options, providers=["CPUExecutionProvider"]
-    )
-
-
-def _metadata(session: onnxruntime.InferenceSession) -> dict[str, Any]:
-    properties = session.get_modelmeta().custom_metadata_map
-    return {key: json.loads(value) for key, value in properties.items()}
+    return read_onnx_file(path)

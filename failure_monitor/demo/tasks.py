@@ -19,6 +19,9 @@ ACTION_NAMES = ("dx", "dy", "dz", "gripper")
 """Velocity of the gripper's set-point, 0.01 m per control step at 1, and the gripper's effort,
 -1 opens, 1 closes."""
 
+POSITION_NAMES = ("dx", "dy", "dz")
+"""Those that move the gripper."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -6,8 +6,10 @@ Run as `python -m failure_monitor.demo.train_policy --task TASK --output FOLDER`
 """
 
 import argparse
+import json
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,6 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from failure_monitor.demo.demonstrations import Demonstrations, collect
-from failure_monitor.demo.export import export_onnx
 from failure_monitor.demo.flow_network import (
     EMBEDDING_SIZE,
     ChunkSampler,
@@ -25,9 +26,12 @@ from failure_monitor.demo.flow_network import (
     ObservationEncoder,
     VelocityField,
 )
+from failure_monitor.demo.policy import CAMERA
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, TASKS
+from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, POSITION_NAMES, TASKS
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.export import export_encoder, export_sampler
+from failure_monitor.onnx_contract import EMBEDDING, JOINTS
 
 logger = logging.getLogger("failure_monitor.demo.train_policy")
 
@@ -84,31 +88,40 @@ def train(data: Demonstrations, plan: TrainingPlan) -> FlowPolicyNetwork:
 
 
 def export(
-    network: FlowPolicyNetwork, data: Demonstrations, metadata: dict[str, object], folder: Path
+    network: FlowPolicyNetwork,
+    data: Demonstrations,
+    *,
+    joint_names: Sequence[str],
+    executed_actions: int,
+    metadata: Mapping[str, object],
+    folder: Path,
 ) -> None:
     """Write `encoder.onnx` and `sampler.onnx` into the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    about = {key: json.dumps(value) for key, value in metadata.items()}
     some = slice(None, None, max(1, len(data.images) // 7))
     image, joints = torch.from_numpy(data.images[some]), torch.from_numpy(data.joints[some])
-    off = export_onnx(
+    off = export_encoder(
         network.encoder,
-        {"image": image, "joints": joints},
-        "embedding",
         folder / "encoder.onnx",
-        dynamic={"image": "frames", "joints": "frames"},
-        metadata=metadata,
+        cameras={CAMERA: (image.shape[1], image.shape[2])},
+        joint_names=joint_names,
+        examples={CAMERA: image, JOINTS: joints},
+        metadata=about,
     )
     logger.info("encoder.onnx: differs from torch by %.1e of the largest value", off)
     with torch.no_grad():
-        embedding = network.encoder(image[:1], joints[:1])
-    noise = torch.randn(64, *data.chunks.shape[1:])
-    off = export_onnx(
+        embedding = network.encoder(image, joints)
+    off = export_sampler(
         network.sampler,
-        {"embedding": embedding, "noise": noise},
-        "chunks",
         folder / "sampler.onnx",
-        dynamic={"noise": "samples"},
-        metadata=metadata,
+        embedding_size=EMBEDDING_SIZE,
+        noise_shape=data.chunks.shape[1:],
+        action_names=ACTION_NAMES,
+        action_kind="delta",
+        position_names=POSITION_NAMES,
+        executed_actions=executed_actions,
+        examples={EMBEDDING: embedding},
+        metadata=about,
     )
     logger.info("sampler.onnx: differs from torch by %.1e of the largest value", off)
 
@@ -136,19 +149,11 @@ def _draw(frames: list[Tensor], count: int) -> tuple[Tensor, Tensor, Tensor]:
     return image, joints, chunks
 
 
-def _metadata(
-    simulation: Simulation, data: Demonstrations, plan: TrainingPlan
-) -> dict[str, object]:
+def _metadata(simulation: Simulation, data: Demonstrations) -> dict[str, object]:
     task = simulation.task
     return {
         "task": task.name,
-        "h_exec": plan.h_exec,
-        "horizon": plan.horizon,
-        "action_names": ACTION_NAMES,
         "frame_period": FRAME_PERIOD,
-        "joint_names": simulation.joint_names,
-        "embedding_size": EMBEDDING_SIZE,
-        "image_size": data.images.shape[1],
         "camera_lookat": task.camera_lookat,
         "camera_distance": task.camera_distance,
         "camera_azimuth": task.camera_azimuth,
@@ -168,7 +173,14 @@ def train_task(task: str, output: Path, plan: TrainingPlan) -> None:
         *(data.seconds.min(), data.seconds.max(), np.median(data.seconds)),
     )
     network = train(data, plan)
-    export(network, data, _metadata(simulation, data, plan), output)
+    export(
+        network,
+        data,
+        joint_names=simulation.joint_names,
+        executed_actions=plan.h_exec,
+        metadata=_metadata(simulation, data),
+        folder=output,
+    )
     simulation.close()
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -32,21 +33,9 @@ def export_network(network: nn.Module, example: Tensor) -> bytes:
         ExportError: they differ by more than `TOLERANCE`.
     """
     network.eval()
-    buffer = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        # The exporter built on torch.export takes seconds per model, for graphs as small as these.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            network,
-            (example,),
-            buffer,
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_axes={"input": {0: "N"}, "output": {0: "N"}},
-            dynamo=False,
-        )
+    model = to_onnx(network, {"input": example}, "output", free={"input": "N", "output": "N"})
+    with torch.no_grad():
         expected = network(example)
-    model = buffer.getvalue()
     difference = torch.from_numpy(OnnxNetwork(model, name="export")(example.numpy())) - expected
     allowed = TOLERANCE * max(float(expected.abs().max()), 1.0)
     if float(difference.abs().max()) > allowed:
@@ -56,3 +45,30 @@ def export_network(network: nn.Module, example: Tensor) -> bytes:
             "versions of torch and onnxruntime do not agree on one of its operators"
         )
     return model
+
+
+def to_onnx(
+    network: nn.Module, inputs: Mapping[str, Tensor], output: str, *, free: Mapping[str, str]
+) -> bytes:
+    """A network as a serialised ONNX model, not compared with it yet.
+
+    Args:
+        network: to be exported, in the mode that it is in.
+        inputs: an example of each input, by name, in the order in which the network takes them.
+        output: the name of the one output.
+        free: a letter for each leading axis that may have any length, by input and output.
+    """
+    buffer = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        # The exporter built on torch.export takes seconds per model, for graphs as small as these.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            tuple(inputs.values()),
+            buffer,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes={name: dict(enumerate(axes)) for name, axes in free.items()},
+            dynamo=False,
+        )
+    return buffer.getvalue()

@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera messages to RGB images of the size that a model takes.
+
+The reader takes any object with the attributes of sensor_msgs/Image or CompressedImage: a message
+of rclpy as well as one that a bag reader made. It imports no ROS.
+
+An image is first scaled and then brought into RGB order, which costs less and gives the same: the
+channels do not mix. Where the camera gives RGB of the right size nothing is copied.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.errors import FailureMonitorError
+
+MAX_PIXELS = 64_000_000
+"""A compressed image that claims more is refused before memory is set aside for it."""
+
+
+class CameraImageError(FailureMonitorError):
+    """A message that holds no image which could be read."""
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """How pixels lie in a sensor_msgs/Image.
+
+    Attributes:
+        channels: bytes per pixel.
+        to_rgb: code of OpenCV's conversion; None where they are RGB.
+        mixed: whether a byte means nothing without its neighbours, so that the image must be
+            converted before it is scaled.
+    """
+
+    channels: int
+    to_rgb: int | None
+    mixed: bool = False
+
+
+_ENCODINGS = {
+    "rgb8": _Encoding(3, None),
+    "bgr8": _Encoding(3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Encoding(4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Encoding(4, cv2.COLOR_BGRA2RGB),
+    "mono8": _Encoding(1, cv2.COLOR_GRAY2RGB),
+    # ROS names a mosaic after its first row, OpenCV after the second one's second pixel.
+    "bayer_rggb8": _Encoding(1, cv2.COLOR_BayerBG2RGB, mixed=True),
+    "bayer_bggr8": _Encoding(1, cv2.COLOR_BayerRG2RGB, mixed=True),
+    "bayer_gbrg8": _Encoding(1, cv2.COLOR_BayerGR2RGB, mixed=True),
+    "bayer_grbg8": _Encoding(1, cv2.COLOR_BayerGB2RGB, mixed=True),
+    "yuv422": _Encoding(2, cv2.COLOR_YUV2RGB_UYVY, mixed=True),
+    "uyvy": _Encoding(2, cv2.COLOR_YUV2RGB_UYVY, mixed=True),
+    "yuv422_yuy2": _Encoding(2, cv2.COLOR_YUV2RGB_YUY2, mixed=True),
+    "yuyv": _Encoding(2, cv2.COLOR_YUV2RGB_YUY2, mixed=True),
+}
+
+ENCODINGS = tuple(_ENCODINGS)
+"""The encodings of sensor_msgs/Image that are read."""
+
+_BGR = _Encoding(3, cv2.COLOR_BGR2RGB)
+
+_JPEG_BEGIN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_SEGMENT = struct.Struct(">BBHBHH")
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of the segment that states the size."""
+_PNG_BEGIN, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG_HEADER = struct.Struct(">8sI4sIIB")
+_PADDING = 4096
+"""As many bytes of zeros may follow a picture."""
+
+
+def read_camera_image(message: Any, height: int, width: int) -> NDArray[np.uint8]:
+    """The image in a camera's message, RGB, uint8 (height, width, 3).
+
+    An image of another size is scaled to this one, even if that changes its proportions: by the
+    mean over an area where it shrinks, else between pixels. The result may be a view on the
+    message's data. A picture's note on how to turn it (EXIF) is ignored.
+
+    Raises:
+        CameraImageError: it is empty, cut off, damaged, too large, or of an encoding that is
+            not read.
+    """
+    if hasattr(message, "encoding"):
+        encoding, pixels = _view(message)
+    else:
+        encoding, pixels = _BGR, _decompress(message)
+    if encoding.mixed:
+        return _scale(_convert(pixels, encoding), height, width)
+    return _convert(_scale(pixels, height, width), encoding)
+
+
+def _view(message: Any) -> tuple[_Encoding, NDArray[np.uint8]]:
+    """The bytes of a sensor_msgs/Image, (height, width, channels), without its rows' padding."""
+    encoding = _ENCODINGS.get(message.encoding)
+    if encoding is None:
+        raise CameraImageError(
+            f"the image's encoding is '{message.encoding}', expected one of "
+            f"{', '.join(ENCODINGS)}: have the driver publish one of these, or convert the image"
+        )
+    height, width, step = message.height, message.width, message.step
+    row = width * encoding.channels
+    what = f"the image is {width}×{height} in {message.encoding}"
+    if height == 0 or width == 0:
+        raise CameraImageError(f"{what}: it is empty; look at the camera's driver")
+    if step < row:
+        raise CameraImageError(
+            f"{what} and needs {row} bytes a row, its step is {step}: look at the camera's driver"
+        )
+    if len(message.data) != step * height:
+        raise CameraImageError(
+            f"{what} with a step of {step} and should have {step * height} bytes, got "
+            f"{len(message.data)}: it is cut off or padded; look at the camera's driver"
+        )
+    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
+    return encoding, rows[:, :row].reshape(height, width, encoding.channels)
+
+
+def _decompress(message: Any) -> NDArray[np.uint8]:
+    """The pixels of a sensor_msgs/CompressedImage, BGR, (height, width, 3)."""
+    data = np.frombuffer(message.data, np.uint8)
+    what = f"the compressed image of {len(data)} bytes and format '{message.format}'"
+    if message.format.startswith("bayer_"):
+        raise CameraImageError(
+            f"{what} is a mosaic, of which compression leaves no colours: compress the image "
+            "after debayering"
+        )
+    height, width = _size(data, what)
+    if height == 0 or width == 0 or height * width > MAX_PIXELS:
+        raise CameraImageError(
+            f"{what} says that it is {width}×{height}, expected 1 to {MAX_PIXELS} pixels: look "
+            "at the camera's driver"
+        )
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        pixels = None
+    if pixels is None or pixels.shape != (height, width, 3):
+        raise CameraImageError(f"{what} is damaged: look at the camera's driver and network")
+    decoded: NDArray[np.uint8] = pixels
+    return decoded
+
+
+def _size(data: NDArray[np.uint8], what: str) -> tuple[int, int]:
+    """Height and width as a JPEG's or a PNG's header states them, if its end is there too."""
+    head, tail = bytes(data[: len(_PNG_BEGIN)]), bytes(data[-_PADDING:]).rstrip(b"\0")
+    if head.startswith(_JPEG_BEGIN):
+        size, ended = _jpeg_size(data), tail.endswith(_JPEG_END)
+    elif head == _PNG_BEGIN:
+        size, ended = _png_size(data, what), tail.endswith(_PNG_END)
+    else:
+        raise CameraImageError(
+            f"{what} is neither JPEG nor PNG: have the driver publish one of these"
+        )
+    # Decoders fill up with grey what is missing.
+    if size is None or not ended:
+        raise CameraImageError(f"{what} is cut off: look at the camera's driver and network")
+    return size
+
+
+def _png_size(data: NDArray[np.uint8], what: str) -> tuple[int, int] | None:
+    if len(data) < _PNG_HEADER.size:
+        return None
+    _, _, _, width, height, depth = _PNG_HEADER.unpack_from(data.data)
+    if depth > 8:
+        raise CameraImageError(f"{what} has {depth} bits a channel: publish 8 bits")
+    return height, width
+
+
+def _jpeg_size(data: NDArray[np.uint8]) -> tuple[int, int] | None:
+    at = len(_JPEG_BEGIN) - 1
+    while at + _JPEG_SEGMENT.size <= len(data):
+        begin, marker, length, _, height, width = _JPEG_SEGMENT.unpack_from(data.data, at)
+        if begin != 0xFF:
+            return None
+        if marker in _JPEG_FRAMES:
+            return height, width
+        # Any number of 0xFF may stand before a marker.
+        at += 1 if marker == 0xFF else 2 + length
+    return None
+
+
+def _scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    scaled: NDArray[np.uint8] = cv2.resize(pixels, (width, height), interpolation=method)
+    return scaled
+
+
+def _convert(pixels: NDArray[np.uint8], encoding: _Encoding) -> NDArray[np.uint8]:
+    if encoding.to_rgb is None:
+        return pixels
+    try:
+        rgb: NDArray[np.uint8] = cv2.cvtColor(pixels, encoding.to_rgb)
+    except cv2.error as error:
+        height, width = pixels.shape[:2]
+        raise CameraImageError(
+            f"an image of {width}×{height} pixels cannot be converted to RGB ({error.err}): look "
+            "at the camera's driver"
+        ) from None
+    return rgb
