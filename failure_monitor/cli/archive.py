@@ -12,18 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.options import (
-    ChunksTopic,
-    EmbeddingTopic,
-    Sources,
-    StatedActionKind,
-    StatedExecutedActions,
-    StatedPositionNames,
-    StatedTask,
-    SuccessTopic,
-    names,
-    stated_action_kind,
-)
+from failure_monitor.cli.options import Reading, Sources, StatedActions, with_options
 from failure_monitor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,37 +21,24 @@ if TYPE_CHECKING:
 
 @app.command()
 @plain_errors
+@with_options
 def archive(
     sources: Sources,
     output_file: Annotated[
         Path, typer.Option("--output", help="the archive to write, an .npz file")
     ],
-    action_kind: StatedActionKind = "",
-    position_names: StatedPositionNames = "",
-    executed_actions: StatedExecutedActions = None,
-    task: StatedTask = "",
-    embedding_topic: EmbeddingTopic = "/policy/embedding",
-    action_chunks_topic: ChunksTopic = "/policy/action_chunks",
-    success_topic: SuccessTopic = "/rollout/success",
+    reading: Reading,
+    actions: StatedActions,
 ) -> None:
     """Put the rollouts of bags or FIPER folders into one file, a rollout archive."""
     from failure_monitor.sources.archive import write_archive
-    from failure_monitor.sources.rollouts import read_rollouts
-    from failure_monitor.sources.source import Topics
 
     if output_file.suffix != ".npz" or not output_file.parent.is_dir():
         raise UsageError(
             f"{output_file} cannot become an archive: name a file that ends in .npz, in a folder "
             "that exists"
         )
-    rollout_set = read_rollouts(
-        sources,
-        Topics(embedding_topic, action_chunks_topic, success_topic),
-        action_kind=stated_action_kind(action_kind),
-        position_names=names(position_names) or None,
-        executed_actions=executed_actions,
-        task=task or None,
-    )
+    rollout_set = reading.read(sources, **actions.stated)
     write_archive(output_file, rollout_set)
     output.print(_contents(rollout_set))
     size = output_file.stat().st_size

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -16,25 +15,10 @@ from rich.table import Table
 
 from failure_monitor import bundle
 from failure_monitor.cli.app import app, output, plain_errors, progress
-from failure_monitor.cli.options import (
-    ChunksTopic,
-    EmbeddingTopic,
-    Sources,
-    StatedActionKind,
-    StatedExecutedActions,
-    StatedPositionNames,
-    StatedTask,
-    SuccessTopic,
-    names,
-    stated_action_kind,
-)
+from failure_monitor.cli.options import Reading, Sources, StatedActions, names, with_options
 from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
-from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
-
-if TYPE_CHECKING:
-    from failure_monitor.sources.source import Topics
 
 FIPER_SCORES = ("rnd_oe", "ace")
 """What the rule `fiper` means: all of these."""
@@ -42,8 +26,11 @@ FIPER_SCORES = ("rnd_oe", "ace")
 
 @app.command()
 @plain_errors
+@with_options
 def calibrate(
     sources: Sources,
+    reading: Reading,
+    actions: StatedActions,
     output_folder: Annotated[
         Path, typer.Option("--output", help="the bundle to write, a folder for the monitor node")
     ],
@@ -53,8 +40,7 @@ def calibrate(
     rule: Annotated[
         str,
         typer.Option(
-            help=f"how scores combine: {', '.join(RULES)}; fiper: all of "
-            f"{', '.join(FIPER_SCORES)}"
+            help=f"how scores combine: {', '.join(RULES)}; fiper: all of {', '.join(FIPER_SCORES)}"
         ),
     ] = "mean",
     scores: Annotated[
@@ -81,36 +67,18 @@ def calibrate(
             "than once); without it the calibration rollouts are cross-fitted"
         ),
     ] = None,
-    action_kind: StatedActionKind = "",
-    position_names: StatedPositionNames = "",
-    executed_actions: StatedExecutedActions = None,
-    task: StatedTask = "",
-    embedding_topic: EmbeddingTopic = "/policy/embedding",
-    action_chunks_topic: ChunksTopic = "/policy/action_chunks",
-    success_topic: SuccessTopic = "/rollout/success",
     seed: Annotated[int, typer.Option(help="of the folds and of the training")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="processes that fit at a time")] = 2,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
     # Imported here, as in every command: help must not wait for what it does not need.
     from failure_monitor.calibrate import CalibrationSettings, choose, default_scores
     from failure_monitor.calibrate import calibrate as calibrate_rule
-    from failure_monitor.sources.rollouts import read_rollouts
-    from failure_monitor.sources.source import Topics
 
     threshold_kind = _threshold_kind(threshold)
     rule_of_scores, score_names = _rule(rule, names(scores))
-    topics = Topics(embedding_topic, action_chunks_topic, success_topic)
-    rollout_set = read_rollouts(
-        sources,
-        topics,
-        action_kind=stated_action_kind(action_kind),
-        position_names=names(position_names) or None,
-        executed_actions=executed_actions,
-        task=task or None,
-    )
+    rollout_set, to_fit_on = reading.read_groups([sources, fit or []], **actions.stated)
     chosen, remarks = choose(rollout_set.rollouts)
-    fit_rollouts, fit_remarks = choose(_of_the_same_policy(fit or [], topics, rollout_set.policy))
+    fit_rollouts, fit_remarks = choose(to_fit_on.rollouts)
     if not score_names and chosen:
         score_names, undefined = default_scores(fit_rollouts or chosen, rollout_set.policy)
         remarks += undefined
@@ -124,7 +92,7 @@ def calibrate(
         threshold=threshold_kind,
         folds=folds,
         seed=seed,
-        jobs=jobs,
+        jobs=reading.processes,
     )
     calibrated = calibrate_rule(
         chosen,
@@ -160,29 +128,6 @@ def _threshold_kind(text: str) -> ThresholdKind:
         if text == known:
             return known
     raise UsageError(f"there is no threshold '{text}': choose {', '.join(THRESHOLD_KINDS)}")
-
-
-def _of_the_same_policy(
-    sources: Sequence[Path], topics: Topics, policy: PolicyFormat
-) -> tuple[Rollout, ...]:
-    """The rollouts of more sources; none of none."""
-    from failure_monitor.sources.rollouts import SourceError, read_rollouts
-
-    if not sources:
-        return ()
-    rollout_set = read_rollouts(
-        sources,
-        topics,
-        action_kind=policy.action_kind,
-        position_names=policy.position_names,
-        executed_actions=policy.executed_actions,
-    )
-    if rollout_set.policy != policy:
-        raise SourceError(
-            f"the rollouts in {', '.join(map(str, sources))} are of another policy than those to "
-            f"calibrate on ({rollout_set.policy} against {policy}): give rollouts of one policy"
-        )
-    return rollout_set.rollouts
 
 
 def _promise(calibrated: bundle.Bundle) -> Table:

@@ -75,8 +75,7 @@ class Labels:
         """The rollouts with what their labels say; what these do not say stays as it was.
 
         Raises:
-            SourceError: a label is of no rollout or of several, a rollout has several labels, or
-                one has no outcome from anywhere.
+            SourceError: a label is of no rollout or of several, or a rollout has several labels.
         """
         label_of: dict[int, str] = {}
         for name in self.by_name:
@@ -87,16 +86,22 @@ class Labels:
                     f"as '{name}': leave one of them out"
                 )
             label_of[place] = name
-        labelled = tuple(
+        return tuple(
             self._with_label(rollout, label_of.get(place)) for place, rollout in enumerate(rollouts)
         )
-        unlabelled = [rollout.name for rollout in labelled if rollout.success is None]
+
+    def refuse_unlabelled(self, rollouts: Sequence[Rollout]) -> None:
+        """Refuse rollouts of which neither a label nor anything else told the outcome.
+
+        Raises:
+            SourceError: there is one.
+        """
+        unlabelled = [rollout.name for rollout in rollouts if rollout.success is None]
         if unlabelled:
             raise SourceError(
                 f"{self.path} says nothing of the outcome of {_listed(unlabelled)}, nor does "
                 "anything else: add a label, or leave the rollouts out"
             )
-        return labelled
 
     def _place(self, name: str, rollouts: Sequence[Rollout]) -> int:
         places = [place for place, rollout in enumerate(rollouts) if _is_called(rollout, name)]

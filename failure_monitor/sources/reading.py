@@ -8,25 +8,34 @@ Processes take a second to start, so that a few small sources are read faster wi
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from logging import LogRecord
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, TypeAlias
 
-from failure_monitor.sources.source import BagOptions, SourceContents, SourceError, SourceKind
+from failure_monitor.errors import FailureMonitorError, UsageError
+from failure_monitor.sources.source import (
+    Advance,
+    BagOptions,
+    SourceContents,
+    SourceError,
+    SourceKind,
+)
+from failure_monitor.sources.worker_processes import CONTEXT, worker_processes
 
 logger = logging.getLogger(__name__)
 
-WORTH_A_PROCESS = 64 << 20
+WORTH_A_PROCESS = 512 << 20
 """Bytes in all, from which on processes are started."""
+
+MOST_NAMED = 8
+"""Sources that a sentence about several names."""
 
 REPORT_PERIOD = 0.1
 """Seconds between two reports of the same source."""
@@ -63,6 +72,7 @@ class ReadSoFar:
 
 
 Report = Callable[[ReadSoFar], None]
+Outcome: TypeAlias = "SourceContents | FailureMonitorError"
 
 
 def read_all(
@@ -82,14 +92,47 @@ def read_all(
     progress = _Progress(sources, report)
     jobs = min(jobs, len(sources))
     if jobs < 2 or sum(source.size for source in sources) < WORTH_A_PROCESS:
-        contents = []
-        for place, source in enumerate(sources):
-            contents.append(
-                source.kind.read(source.path, options, _at_intervals(progress.at, place))
-            )
-            progress.at(place, 1.0)
-        return contents
-    return _read_by_processes(sources, options, jobs, progress)
+        outcomes = _read_here(sources, options, progress)
+    else:
+        outcomes = _read_by_processes(sources, options, jobs, progress)
+    faults = [outcome for outcome in outcomes if isinstance(outcome, FailureMonitorError)]
+    if faults:
+        raise _summed_up(faults, outcomes, sources)
+    return [outcome for outcome in outcomes if isinstance(outcome, SourceContents)]
+
+
+def _summed_up(
+    faults: Sequence[FailureMonitorError], outcomes: Sequence[Outcome], sources: Sequence[Found]
+) -> FailureMonitorError:
+    """The first fault, and where others are: who mends one wants to know of all."""
+    if len(faults) == 1:
+        return faults[0]
+    faulty = [
+        source.path.name
+        for source, outcome in zip(sources, outcomes, strict=True)
+        if isinstance(outcome, FailureMonitorError)
+    ]
+    listed = ", ".join(faulty[1:MOST_NAMED]) + (" and others" if len(faulty) > MOST_NAMED else "")
+    return SourceError(
+        f"{faults[0]} (of {len(sources)} sources, {len(faults) - 1} more are refused: {listed})"
+    )
+
+
+def _read_here(sources: Sequence[Found], options: BagOptions, progress: _Progress) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for place, source in enumerate(sources):
+        outcomes.append(_read(source, options, _at_intervals(progress.at, place)))
+        progress.at(place, 1.0)
+    return outcomes
+
+
+def _read(source: Found, options: BagOptions, advance: Advance) -> Outcome:
+    try:
+        return source.kind.read(source.path, options, advance)
+    except UsageError:
+        raise
+    except FailureMonitorError as error:
+        return error
 
 
 class _Progress:
@@ -107,7 +150,7 @@ class _Progress:
         self._report(ReadSoFar(whole, len(self._sizes), read, sum(self._sizes)))
 
 
-def _at_intervals(advance: Callable[[int, float], None], place: int) -> Callable[[float], None]:
+def _at_intervals(advance: Callable[[int, float], None], place: int) -> Advance:
     last = time.monotonic()
 
     def advance_now_and_then(share: float) -> None:
@@ -123,39 +166,40 @@ def _at_intervals(advance: Callable[[int, float], None], place: int) -> Callable
 
 def _read_by_processes(
     sources: Sequence[Found], options: BagOptions, jobs: int, progress: _Progress
-) -> list[SourceContents]:
-    with _workers(jobs) as (workers, advances):
+) -> list[Outcome]:
+    advances = CONTEXT.Queue()
+    with closing(advances), worker_processes(jobs, _begin_worker, advances) as workers:
         # The largest first, so that none is left over for one process at the end.
         order = sorted(range(len(sources)), key=lambda place: -sources[place].size)
         places = {
             workers.submit(_read_in_worker, sources[place], options, place): place
             for place in order
         }
-        contents: dict[int, SourceContents] = {}
+        outcomes: dict[int, tuple[Outcome, list[LogRecord]]] = {}
         pending: set[Future[Any]] = set(places)
         while pending:
             done, pending = wait(pending, REPORT_PERIOD, FIRST_COMPLETED)
             _pass_on(advances, progress)
             for future in done:
                 place = places[future]
-                contents[place] = _result(future, sources[place])
+                outcomes[place] = _result(future, sources[place])
                 progress.at(place, 1.0)
-        return [contents[place] for place in range(len(sources))]
+    for place in range(len(sources)):
+        for record in outcomes[place][1]:
+            logging.getLogger(record.name).handle(record)
+    return [outcomes[place][0] for place in range(len(sources))]
 
 
 def _result(
-    future: Future[tuple[SourceContents, list[LogRecord]]], source: Found
-) -> SourceContents:
+    future: Future[tuple[Outcome, list[LogRecord]]], source: Found
+) -> tuple[Outcome, list[LogRecord]]:
     try:
-        contents, said = future.result()
+        return future.result()
     except BrokenProcessPool:
         raise SourceError(
             f"a process ended while it read {source.path} or a source beside it, perhaps for want "
             "of memory: try '--jobs 1'"
         ) from None
-    for record in said:
-        logging.getLogger(record.name).handle(record)
-    return contents
 
 
 def _pass_on(advances: Any, progress: _Progress) -> None:
@@ -167,51 +211,25 @@ def _pass_on(advances: Any, progress: _Progress) -> None:
         progress.at(place, share)
 
 
-@contextmanager
-def _workers(jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
-    # Spawned, not forked: torch and ONNX Runtime do not survive a fork with their threads.
-    context = multiprocessing.get_context("spawn")
-    advances = context.Queue()
-    others = set(multiprocessing.active_children())
-    workers = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin_worker, initargs=(advances,)
-    )
-    try:
-        yield workers, advances
-    except BaseException:
-        # Nobody waits for what the others still read.
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        workers.shutdown(cancel_futures=True)
-        raise
-    else:
-        workers.shutdown()
-    finally:
-        advances.close()
-
-
 _advances: Any = None
 
 
 def _begin_worker(advances: Any) -> None:
     global _advances
     _advances = advances
-    # Who was interrupted is the command, which then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _read_in_worker(
     source: Found, options: BagOptions, place: int
-) -> tuple[SourceContents, list[LogRecord]]:
-    """What the source holds, and what was said while it was read."""
+) -> tuple[Outcome, list[LogRecord]]:
+    """What the source holds or why not, and what was said while it was read."""
 
     def advance(place: int, share: float) -> None:
         _advances.put((place, share))
 
     keeper = _Keeper()
     logging.basicConfig(level=logging.INFO, handlers=[keeper], force=True)
-    contents = source.kind.read(source.path, options, _at_intervals(advance, place))
-    return contents, keeper.records
+    return _read(source, options, _at_intervals(advance, place)), keeper.records
 
 
 class _Keeper(logging.Handler):

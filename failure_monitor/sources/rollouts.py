@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +32,15 @@ from failure_monitor.sources.source import (
     Topics,
 )
 
-__all__ = ["RolloutSet", "SourceError", "Topics", "find_sources", "read_rollouts"]
+__all__ = [
+    "RolloutSet",
+    "SourceError",
+    "Topics",
+    "find_sources",
+    "label",
+    "read_rollouts",
+    "refuse_several_policies",
+]
 
 SOURCE_KINDS: Mapping[str, SourceKind] = {
     "rosbag2 folder": BagFolder(),
@@ -66,7 +75,6 @@ def read_rollouts(
     *,
     boundaries: BoundaryKind = "auto",
     pause: float | None = None,
-    labels: Labels | None = None,
     action_kind: ActionKind | None = None,
     position_names: Sequence[str] | None = None,
     measured_names: Sequence[str] = (),
@@ -83,7 +91,6 @@ def read_rollouts(
         topics: under which names bags hold what is needed; the defaults of `Topics` if None.
         boundaries: what tells the rollouts in a bag apart, as in `BagOptions`.
         pause: how long, in seconds, a pause is that ends a rollout.
-        labels: outcomes and more, which override what the sources say.
         action_kind: what an action means; if None, what the sources say, else `position`.
         position_names: the actions that span positions; if None, what the sources say, else all.
         measured_names: the joints that these move, in their order; if empty, those of their names.
@@ -116,14 +123,48 @@ def read_rollouts(
             f"{_known_kinds()} that holds some"
         )
     _refuse_repeated(rollouts)
-    if labels is not None:
-        rollouts = labels.apply(rollouts)
     if task is not None:
         rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
     receptions = _receptions(contents)
     _tell_of_delays(rollouts, receptions)
     policy = _policy(contents, action_kind, position_names, executed_actions)
     return RolloutSet(policy, rollouts, receptions)
+
+
+def refuse_several_policies(sets: Sequence[RolloutSet]) -> None:
+    """Refuse sets of rollouts that are not all of the first one's policy.
+
+    Raises:
+        SourceError: one is not.
+    """
+    first = sets[0]
+    for other in sets[1:]:
+        if other.policy != first.policy:
+            raise SourceError(
+                f"{_title(first.rollouts[0])} and {_title(other.rollouts[0])} are not of the same "
+                f"policy ({_differences(first.policy, other.policy)}): give rollouts of one policy"
+            )
+
+
+def label(sets: Sequence[RolloutSet], labels: Labels | None) -> tuple[RolloutSet, ...]:
+    """Sets of rollouts with what their labels say of them.
+
+    Args:
+        sets: to which the labels may belong; those of the first then need an outcome.
+        labels: outcomes and more, which override what the sources say; None for none.
+
+    Raises:
+        SourceError: a label is of no rollout or of several, a rollout has several labels, or one
+            of the first set has no outcome from anywhere.
+    """
+    if labels is None:
+        return tuple(sets)
+    labelled = iter(labels.apply([rollout for each in sets for rollout in each.rollouts]))
+    result = tuple(
+        replace(each, rollouts=tuple(islice(labelled, len(each.rollouts)))) for each in sets
+    )
+    labels.refuse_unlabelled(result[0].rollouts)
+    return result
 
 
 def find_sources(paths: Sequence[Path]) -> list[Found]:
@@ -279,16 +320,19 @@ def _shared_format(contents: Sequence[SourceContents]) -> PolicyFormat:
     first, shared = formats[0]
     for other, its_format in formats[1:]:
         if its_format != shared:
-            differences = "; ".join(
-                f"{name.replace('_', ' ')} {vars(shared)[name]} against {vars(its_format)[name]}"
-                for name in vars(shared)
-                if vars(shared)[name] != vars(its_format)[name]
-            )
             raise SourceError(
-                f"{_title(first)} and {_title(other)} are not of the same policy ({differences}): "
-                "read the rollouts of one policy at a time"
+                f"{_title(first)} and {_title(other)} are not of the same policy "
+                f"({_differences(shared, its_format)}): read the rollouts of one policy at a time"
             )
     return shared
+
+
+def _differences(one: PolicyFormat, other: PolicyFormat) -> str:
+    return "; ".join(
+        f"{name.replace('_', ' ')} {vars(one)[name]} against {vars(other)[name]}"
+        for name in vars(one)
+        if vars(one)[name] != vars(other)[name]
+    )
 
 
 def _format(rollout: Rollout, action_names: tuple[str, ...]) -> PolicyFormat:

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far reading is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from failure_monitor.cli.app import progress as console
+
+if TYPE_CHECKING:
+    from failure_monitor.sources.reading import ReadSoFar
+
+LINE_PERIOD = 10.0
+"""Seconds between two lines."""
+
+
+@contextmanager
+def shown_progress() -> Iterator[Callable[[ReadSoFar], None]]:
+    """What is to be told how far reading is, for as long as it goes on."""
+    if console.is_terminal:
+        with _bar() as show:
+            yield show
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[ReadSoFar], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("reading")
+
+        def show(so_far: ReadSoFar) -> None:
+            bars.update(
+                task,
+                description=f"reading {so_far.sources} of {so_far.of_sources}",
+                completed=so_far.size,
+                total=so_far.of_size,
+            )
+
+        yield show
+
+
+def _lines() -> Callable[[ReadSoFar], None]:
+    last = time.monotonic()
+
+    def show(so_far: ReadSoFar) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_PERIOD:
+            last = now
+            console.print(
+                f"read {so_far.sources} of {so_far.of_sources} sources, "
+                f"{1e-9 * so_far.size:.2f} of {1e-9 * so_far.of_size:.2f} GB",
+                highlight=False,
+            )
+
+    return show
