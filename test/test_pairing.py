@@ -46,12 +46,32 @@ def test_halves_whose_other_half_never_comes_are_counted_and_forgotten():
 
 def test_a_pair_tells_how_many_decisions_before_it_lacked_a_half():
     pairing = DecisionPairing()
-    pairing.embedding(1, EMBEDDING)
+    pairing.chunks(1, CHUNKS)
     pairing.chunks(2, CHUNKS)
+    pairing.miss()
     pairing.embedding(3, EMBEDDING)
-    assert pairing.chunks(3, CHUNKS).missed == 2
+    assert pairing.chunks(3, CHUNKS).missed == 3
     pairing.embedding(4, EMBEDDING)
     assert pairing.chunks(4, CHUNKS).missed == 0
+    assert pairing.unpaired == 2
+
+
+def test_chunks_that_wait_in_a_row_are_stuck():
+    pairing = DecisionPairing()
+    for stamp in range(1, 4):
+        assert not pairing.is_stuck
+        pairing.embedding(2 * stamp, EMBEDDING)
+        pairing.chunks(2 * stamp + 1, CHUNKS)
+    assert pairing.is_stuck
+    pairing.embedding(7, EMBEDDING)
+    assert not pairing.is_stuck
+
+
+def test_embeddings_of_which_no_decision_is_made_are_none():
+    pairing = DecisionPairing()
+    for stamp in range(1, 4):
+        pairing.embedding(stamp, EMBEDDING)
+    assert pairing.chunks(3, CHUNKS).missed == 0
     assert pairing.unpaired == 2
 
 

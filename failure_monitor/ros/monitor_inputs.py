@@ -97,7 +97,7 @@ class MonitorInputs:
     def problems(self, now: float) -> list[str]:
         """All that is amiss now, a sentence for each."""
         told = [part.problem(topic, now) for part, topic in self._topics()]
-        told = [*self.boundaries.problems(), *told, self._policy.why_unpaired()]
+        told = [*self.boundaries.problems(), *told, self._policy.why_unpaired(now)]
         return [problem for problem in told if problem]
 
     def diagnose(self, now: float, *, name: str, hardware_id: str) -> list[DiagnosticStatus]:

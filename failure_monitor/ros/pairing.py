@@ -9,11 +9,15 @@ action chunks. Pure.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CAPACITY = 10
+CAPACITY = 64
 """How many halves may wait for the other one."""
+
+STUCK = 3
+"""Chunks that wait, and none pairs: their stamps are not those of embeddings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,7 @@ class Pair:
         stamp: of both, in nanoseconds.
         embedding: the one half.
         chunks: the other.
-        missed: how many decisions before it, and after the pair before it, lacked a half.
+        missed: how many decisions since the pair before will never be one.
     """
 
     stamp: int
@@ -37,8 +41,6 @@ class DecisionPairing:
     """Takes halves of decisions, gives whole ones, in the order of their stamps."""
 
     def __init__(self) -> None:
-        self.paired = 0
-        """How many pairs were given."""
         self.unpaired = 0
         """How many halves were given up, the other one not having come."""
         self.out_of_order = 0
@@ -49,7 +51,8 @@ class DecisionPairing:
         """Forget what waits; stamps may begin anew."""
         self._waiting: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self._newest: int | None = None
-        self._missed = 0
+        self.missed = 0
+        """How many decisions since the last pair will never be one."""
 
     def embedding(self, stamp: int, embedding: Any) -> Pair | None:
         """Take an embedding with its stamp in nanoseconds; a pair if it is complete."""
@@ -67,19 +70,26 @@ class DecisionPairing:
         halves[half] = value
         if len(halves) < 2:
             if len(self._waiting) > CAPACITY:
-                self._waiting.popitem(last=False)
-                self._give_up(1)
+                _, oldest = self._waiting.popitem(last=False)
+                self._give_up([oldest])
             return None
         del self._waiting[stamp]
         older = [waiting for waiting in self._waiting if waiting < stamp]
-        for waiting in older:
-            del self._waiting[waiting]
-        self._give_up(len(older))
+        self._give_up([self._waiting.pop(waiting) for waiting in older])
         self._newest = stamp
-        self.paired += 1
-        missed, self._missed = self._missed, 0
+        missed, self.missed = self.missed, 0
         return Pair(stamp, halves["embedding"], halves["chunks"], missed)
 
-    def _give_up(self, halves: int) -> None:
-        self.unpaired += halves
-        self._missed += halves
+    @property
+    def is_stuck(self) -> bool:
+        """Whether several action chunks in a row wait for their embedding."""
+        return sum("chunks" in halves for halves in self._waiting.values()) >= STUCK
+
+    def miss(self) -> None:
+        """A decision was made of which one half can never be used."""
+        self.missed += 1
+
+    def _give_up(self, halves: Sequence[Mapping[str, Any]]) -> None:
+        self.unpaired += len(halves)
+        # Chunks make a decision: a policy may embed observations of which it makes none.
+        self.missed += sum("chunks" in half for half in halves)

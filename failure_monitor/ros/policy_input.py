@@ -48,6 +48,7 @@ class PolicyInput:
         self._policy = policy
         self._on_pair = take
         self._fail = fail
+        self._last_pair: float | None = None
         self._embeddings = MonitoredTopic(
             node, PointCloud2, settings.embedding_topic, self._on_embedding, DECISION_QOS
         )
@@ -63,6 +64,7 @@ class PolicyInput:
     def start_rollout(self) -> None:
         """Forget what waits; stamps may begin anew."""
         self.pairing.start_rollout()
+        self._last_pair = None
         for topic in self.topics:
             topic.stream.start_rollout()
 
@@ -70,14 +72,16 @@ class PolicyInput:
         """What is amiss with one of the topics; empty if nothing is."""
         return topic.contradiction() or topic.silence(now, self.settings.max_decision_age)
 
-    def why_unpaired(self) -> str:
-        """Why no pair has come, though both halves have; empty if that is not so."""
-        both = all(topic.stream.received > topic.stream.refused for topic in self.topics)
-        if not both or self.pairing.paired or not self.pairing.unpaired:
+    def why_unpaired(self, now: float) -> str:
+        """Why no pair comes, though both halves do; empty if that is not so."""
+        limit = self.settings.max_decision_age
+        is_late = self._last_pair is None or now - self._last_pair > limit
+        comes = not any(topic.stream.is_silent(now, limit) for topic in self.topics)
+        if not (self.pairing.is_stuck and is_late and comes):
             return ""
         return (
-            f"'{self._embeddings.name}' and '{self._chunks.name}' never have the same stamp: "
-            "publish both halves of a decision with the stamp of its observation"
+            f"messages on '{self._embeddings.name}' and '{self._chunks.name}' come with different "
+            "stamps: publish both halves of a decision with the stamp of its observation"
         )
 
     def _on_embedding(self, message: PointCloud2) -> None:
@@ -111,9 +115,12 @@ class PolicyInput:
             complete = pair(stamp, read(message))
         except (PointCloudError, StampError) as error:
             topic.stream.refused += 1
+            if topic is self._chunks:
+                self.pairing.miss()
             self._fail(f"'{topic.name}': {error}")
             return
         if complete is not None:
+            self._last_pair = now
             self._on_pair(complete, now)
 
     def _is_next(self, topic: MonitoredTopic, stamp: int) -> bool:
