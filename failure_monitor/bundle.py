@@ -79,7 +79,7 @@ class ScoreSection(_Section):
 
 
 class RolloutSection(_Section):
-    """A rollout that set the thresholds, or that scores were fitted on."""
+    """A rollout that set the thresholds, or that scores were fitted on, as those that failed."""
 
     name: str
     decisions: int = Field(gt=0)
@@ -107,7 +107,7 @@ class BundleDescription(_Section):
     """All that stands in bundle.yaml.
 
     `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
-    of the rollouts in `calibration`.
+    of the rollouts in `calibration`. `failures` are what the score `probe` learned from besides.
     """
 
     schema_version: int
@@ -124,6 +124,7 @@ class BundleDescription(_Section):
     seed: int
     calibration: tuple[RolloutSection, ...]
     fit: tuple[RolloutSection, ...] = ()
+    failures: tuple[RolloutSection, ...] = ()
     files: dict[FileName, str] = {}
 
     @model_validator(mode="after")
@@ -171,8 +172,8 @@ class Bundle:
 
     @property
     def fit(self) -> tuple[RolloutSection, ...]:
-        """The rollouts that scores were fitted on, where these are not the calibration rollouts."""
-        return self.description.fit
+        """The rollouts that scores were fitted on, but for the calibration rollouts."""
+        return (*self.description.fit, *self.description.failures)
 
     def promise(self, task: str = "") -> PromiseSection:
         """What was promised for a task, which needs no name if the bundle knows but one.

@@ -11,6 +11,7 @@ are then fitted on all of them.
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,9 +41,17 @@ from failure_monitor.conformal import (
     rank,
     smallest_alpha,
 )
-from failure_monitor.cross_fitting import HeldOutScores, Recipe, Series, cross_fit
+from failure_monitor.cross_fitting import (
+    HeldOutScores,
+    ProbeRecipe,
+    Recipe,
+    Series,
+    cross_fit,
+)
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import UsageError
 from failure_monitor.monitor import windowed_scores
+from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
 from failure_monitor.scores.score import Score, ScoreUndefinedError
 from failure_monitor.time_varying_scale import TimeVaryingScale
@@ -51,6 +60,9 @@ SCALES: Mapping[ThresholdKind, type[Scale]] = {
     "constant": Scale,
     "time-varying": TimeVaryingScale,
 }
+
+FEWEST_FAILURES = 5
+"""With fewer failures than this, what they have in common is mostly chance."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,8 @@ class CalibrationSettings:
             cross-fitting.
         seed: of the dealing and of the training.
         jobs: how many processes fit at a time.
+        probed_scores: the names of the scores that the score `probe` weighs; none means the
+            rule's other scores.
     """
 
     scores: tuple[str, ...] = DEFAULT_SCORES
@@ -77,6 +91,18 @@ class CalibrationSettings:
     folds: int = 5
     seed: int = 0
     jobs: int = 2
+    probed_scores: tuple[str, ...] = ()
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether the score `probe` is part of the rule."""
+        return Probe.name in self.scores
+
+    @property
+    def probed(self) -> tuple[str, ...]:
+        """The names of the scores that the score `probe` weighs."""
+        others = tuple(name for name in self.scores if name != Probe.name)
+        return self.probed_scores or others
 
 
 def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
@@ -98,6 +124,29 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
     unlabelled = [rollout for rollout in chosen if rollout.success is None]
     if unlabelled:
         remarks.append(f"{len(unlabelled)} rollouts without an outcome are taken as successful")
+    return chosen, remarks
+
+
+def choose_failures(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
+    """The rollouts that the score `probe` may learn from as failures, and remarks.
+
+    Those that succeeded are left out; one without an outcome counts as a failure, since its owner
+    says so.
+
+    Raises:
+        CalibrationError: all of them succeeded.
+    """
+    remarks = []
+    chosen = [rollout for rollout in rollouts if not rollout.success]
+    if rollouts and not chosen:
+        raise CalibrationError(
+            f"all {len(rollouts)} rollouts given as failures succeeded: give some that failed"
+        )
+    if len(chosen) < len(rollouts):
+        remarks.append(f"{len(rollouts) - len(chosen)} rollouts that succeeded are left out")
+    unlabelled = [rollout for rollout in chosen if rollout.success is None]
+    if unlabelled:
+        remarks.append(f"{len(unlabelled)} rollouts without an outcome are taken as failed")
     return chosen, remarks
 
 
@@ -132,6 +181,7 @@ def calibrate(
     settings: CalibrationSettings,
     *,
     fit_rollouts: Sequence[Rollout] = (),
+    failures: Sequence[Rollout] = (),
     report: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
     """Fit the scores and calibrate their joint threshold.
@@ -149,22 +199,28 @@ def calibrate(
     cross-fitted scores, since a score is too low on what it was fitted on, some much more than
     others, and a rule over scores so scaled would listen to these alone.
 
+    Failures teach the score `probe` and nothing else. They set no threshold, and the probe is
+    cross-fitted or frozen like any score, so the promise is the same with them.
+
     Args:
         rollouts: successful ones, exchangeable with the successful ones to come.
         policy: the format of their decisions.
         settings: what to calibrate.
         fit_rollouts: successful ones to fit the scores on; none means the calibration rollouts.
             They need not be like those to come, but a rule over them detects the better if so.
+        failures: failed ones, for the score `probe` to learn from.
         report: told what is being done.
 
     Raises:
         CalibrationError: the rollouts do not support what is asked.
         InvalidDecisionError: a decision is not of the policy's format.
         ScoreUndefinedError: a score means nothing for this policy.
-        UsageError: a score does not exist.
+        UsageError: a score does not exist, or the score `probe` lacks what it is made of.
     """
     _check(rollouts, fit_rollouts, policy, settings)
-    recipe = Recipe(policy, settings.scores, settings.window, settings.seed)
+    _check_failures(failures, (*rollouts, *fit_rollouts), policy, settings)
+    probe = ProbeRecipe(settings.probed, tuple(failures), settings.folds)
+    recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
     teachers = fit_rollouts or rollouts
     held_out = cross_fit(teachers, recipe, folds=settings.folds, jobs=settings.jobs, report=report)
     report(f"fitting the scores on all {len(teachers)} rollouts")
@@ -181,7 +237,7 @@ def calibrate(
     for task, own in _by_task(rollouts).items():
         with _naming(task):
             thresholds[task] = joint_threshold(settings.rule, scale, maxima[own], settings.alpha)
-    description = _describe(rollouts, fit_rollouts, policy, settings, thresholds, scores)
+    description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
     return Bundle(description, scores, scale)
 
 
@@ -191,7 +247,7 @@ def _check(
     policy: PolicyFormat,
     settings: CalibrationSettings,
 ) -> None:
-    for name in settings.scores:
+    for name in (*settings.scores, *settings.probed_scores):
         score_named(name)
     failed = [rollout.name for rollout in (*rollouts, *fit_rollouts) if rollout.success is False]
     if failed:
@@ -214,6 +270,12 @@ def _check(
                 else "give 2 or more"
             )
         )
+    # What a probe learns from is cross-fitted once more, without the fold that it will score.
+    if settings.has_probe and teachers - math.ceil(teachers / settings.folds) < 2:
+        raise CalibrationError(
+            f"{teachers} rollouts in {settings.folds} folds leave one to fit the score "
+            f"'{Probe.name}' on, which needs two: give more"
+        )
     for rollout in (*rollouts, *fit_rollouts):
         rollout.check(policy)
 
@@ -226,6 +288,57 @@ def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout])
             f"{len(shared)} of the calibration rollouts are also among those to fit on "
             f"({', '.join(shared[:5])}): a rollout cannot calibrate scores that were fitted on it; "
             "leave each of them out on one side"
+        )
+
+
+def _check_failures(
+    failures: Sequence[Rollout],
+    successes: Sequence[Rollout],
+    policy: PolicyFormat,
+    settings: CalibrationSettings,
+) -> None:
+    """Refuse failures and a probe that do not fit together."""
+    if failures and not settings.has_probe:
+        raise UsageError(
+            f"{len(failures)} failures are given, and none of the scores "
+            f"{', '.join(settings.scores)} learns from failures: add the score '{Probe.name}', or "
+            "give no failures"
+        )
+    if not settings.has_probe:
+        return
+    if not failures:
+        raise UsageError(
+            f"the score '{Probe.name}' learns from failed rollouts: give some as failures "
+            "(--failures), or leave it out of the rule"
+        )
+    if not settings.probed or Probe.name in settings.probed:
+        raise UsageError(
+            f"the score '{Probe.name}' weighs other scores: name at least one beside it"
+        )
+    _check_failed(failures, successes)
+    for rollout in failures:
+        rollout.check(policy)
+
+
+def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> None:
+    succeeded = [rollout.name for rollout in failures if rollout.success]
+    if succeeded:
+        raise CalibrationError(
+            f"{len(succeeded)} of the failures succeeded ({', '.join(succeeded[:5])}): leave "
+            "these out"
+        )
+    known = {rollout.sha256 for rollout in successes} - {""}
+    shared = [rollout.name for rollout in failures if rollout.sha256 in known]
+    if shared:
+        raise CalibrationError(
+            f"{len(shared)} of the failures are also among the rollouts to calibrate or to fit on "
+            f"({', '.join(shared[:5])}): a rollout either failed or succeeded; leave each of them "
+            "out on one side"
+        )
+    if len(failures) < FEWEST_FAILURES:
+        raise CalibrationError(
+            f"{len(failures)} failures are too few to learn from: give {FEWEST_FAILURES} or more, "
+            "or calibrate without any"
         )
 
 
@@ -272,6 +385,7 @@ def cross_fitted_maxima(
 def _describe(
     rollouts: Sequence[Rollout],
     fit_rollouts: Sequence[Rollout],
+    failures: Sequence[Rollout],
     policy: PolicyFormat,
     settings: CalibrationSettings,
     thresholds: Mapping[str, JointThreshold],
@@ -304,6 +418,7 @@ def _describe(
         seed=settings.seed,
         calibration=_listed(rollouts),
         fit=_listed(fit_rollouts),
+        failures=_listed(failures),
     )
 
 

@@ -19,11 +19,29 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.fitting.fit import fit_score
+from failure_monitor.fitting.probe import ScoredRollout, fit_probe
 from failure_monitor.monitor import windowed_scores
+from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.score import Score
 
 Series = NDArray[np.float64]
 """Windowed scores of one rollout, (T, K); NaN where undefined."""
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """What the score `probe` is made of, and learns from besides successful rollouts.
+
+    Attributes:
+        scores: the names of the scores that it weighs.
+        failures: failed rollouts.
+        folds: into how many parts the successful rollouts are dealt, at most, so that it learns
+            from scores that were fitted on others.
+    """
+
+    scores: tuple[str, ...]
+    failures: tuple[Rollout, ...]
+    folds: int
 
 
 @dataclass(frozen=True)
@@ -35,12 +53,14 @@ class Recipe:
         scores: the names of the K scores.
         window: over how many decisions a score is averaged.
         seed: of the training.
+        probe: how to fit the score `probe`; None where there is nothing that it could learn from.
     """
 
     policy: PolicyFormat
     scores: tuple[str, ...]
     window: int
     seed: int
+    probe: ProbeRecipe | None = None
 
     def fit(self, rollouts: Sequence[Rollout]) -> tuple[Score, ...]:
         """The scores, fitted on these rollouts.
@@ -49,7 +69,29 @@ class Recipe:
             ScoreUndefinedError: a score means nothing for this policy or these rollouts.
             UsageError: a score does not exist.
         """
-        return tuple(fit_score(name, rollouts, self.policy, self.seed) for name in self.scores)
+        return tuple(self._fit(name, rollouts) for name in self.scores)
+
+    def _fit(self, name: str, rollouts: Sequence[Rollout]) -> Score:
+        if name == Probe.name and self.probe is not None:
+            return self._fit_probe(self.probe, rollouts)
+        return fit_score(name, rollouts, self.policy, self.seed)
+
+    def _fit_probe(self, probe: ProbeRecipe, rollouts: Sequence[Rollout]) -> Probe:
+        """The probe: it learns from each rollout by scores that were fitted without it."""
+        recipe = Recipe(self.policy, probe.scores, window=1, seed=self.seed)
+        held_out = cross_fit(rollouts, recipe, folds=min(probe.folds, len(rollouts)))
+        scores = recipe.fit(rollouts)
+        return fit_probe(
+            scores,
+            successes=[
+                ScoredRollout(series, rollout.embeddings)
+                for series, rollout in zip(held_out.series, rollouts, strict=True)
+            ],
+            failures=[
+                ScoredRollout(windowed_scores(scores, rollout, window=1), rollout.embeddings)
+                for rollout in probe.failures
+            ],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from failure_monitor.scores.nearest_neighbour_distance import NearestNeighbourDi
 from failure_monitor.scores.one_step_prediction import OneStepPrediction
 from failure_monitor.scores.phase_neighbour_distance import PhaseNeighbourDistance
 from failure_monitor.scores.principal_component_clusters import PrincipalComponentClusters
+from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.pseudo_count import PseudoCount
 from failure_monitor.scores.random_network_distillation import RandomNetworkDistillation
 from failure_monitor.scores.retrieval import Retrieval
@@ -49,6 +50,7 @@ SCORES: dict[str, type[Score]] = {
         OneStepPrediction,
         PhaseNeighbourDistance,
         PrincipalComponentClusters,
+        Probe,
         PseudoCount,
         RandomNetworkDistillation,
         Retrieval,

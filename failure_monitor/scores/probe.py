@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The probe: how much a decision is like those of failures that were seen before.
+
+    score(t) = −log P(success | x(t)) = log(1 + exp(wᵀ x(t) + b))
+
+with x(t) what other scores say of the decision, s_k, as arsinh(s_k / mean |s_k|), and the principal
+components of its observation embedding, all of them standardised. w and b are those of a logistic
+regression on failed and successful rollouts, fitted in `fitting/probe.py`.
+Learned probes on what a policy computes: Gu et al., "SAFE: Multitask Failure Detection for
+Vision-Language-Action Models", NeurIPS 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
+from failure_monitor.scores.score import Score, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.standardisation import Standardisation
+
+FARTHEST = 3.0
+"""Principal components count up to so many deviations: an embedding beyond is unlike all that was
+learned from, which the scores tell, and no more like a success or a failure than one at it."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeFeatures:
+    """The map from K scores and the observation embedding of a decision to its F features x.
+
+    Attributes:
+        typical: (K,), the mean size of every score.
+        scores: standardisation of arsinh(s_k / typical_k).
+        embedding: standardisation of embeddings, V features of which vary.
+        axes: (V, P), the principal axes, each divided by the deviation along it.
+    """
+
+    typical: NDArray[np.float64]
+    scores: Standardisation
+    embedding: Standardisation
+    axes: NDArray[np.float64]
+
+    def __call__(
+        self, values: NDArray[np.float64], embeddings: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Scores (T, K) and embeddings (T, E) to (T, F). An undefined score, NaN, has no say: 0."""
+        scores = np.nan_to_num(self.scores(np.arcsinh(values / self.typical)))
+        components = self.embedding(embeddings) @ self.axes
+        return np.concatenate([scores, components.clip(-FARTHEST, FARTHEST)], axis=1)
+
+
+class Probe(Score):
+    """What is left of the certainty that the rollout will succeed."""
+
+    name = "probe"
+    follows_rollout = True
+
+    def __init__(
+        self,
+        *,
+        scores: Sequence[Score],
+        features: ProbeFeatures,
+        weights: NDArray[np.float64],
+        intercept: float,
+    ) -> None:
+        """The regression.
+
+        Args:
+            scores: the K scores that it weighs, fitted; they are the probe's own from now on.
+            features: x.
+            weights: w, (F,).
+            intercept: b.
+        """
+        self._scores = tuple(scores)
+        self._features = features
+        self._weights = weights
+        self._intercept = intercept
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Probe:
+        """Successful rollouts alone teach it nothing.
+
+        Raises:
+            ScoreUndefinedError: always.
+        """
+        raise ScoreUndefinedError(
+            f"{cls.name}: it learns from failed rollouts, and there are none: give some as "
+            "failures, or leave it out of the rule"
+        )
+
+    def start_rollout(self) -> None:
+        """Have the scores forget the past."""
+        for score in self._scores:
+            score.start_rollout()
+
+    def resume(self, number: int) -> None:
+        """Tell the scores."""
+        for score in self._scores:
+            score.resume(number)
+
+    def update(self, decision: Decision) -> float:
+        """The score of the next decision."""
+        defined = np.array([score.is_defined_next for score in self._scores])
+        values = np.array([score.update(decision) for score in self._scores])
+        return float(self._judge(values[np.newaxis], defined, decision.embedding[np.newaxis])[0])
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The score of every decision, (T,)."""
+        values = scores_side_by_side(self._scores, rollout)
+        first_defined = [score.first_defined for score in self._scores]
+        defined = np.arange(len(rollout))[:, np.newaxis] >= first_defined
+        return self._judge(values, defined, rollout.embeddings)
+
+    def _judge(
+        self,
+        values: NDArray[np.float64],
+        defined: NDArray[np.bool_],
+        embeddings: NDArray[np.floating],
+    ) -> NDArray[np.float64]:
+        """The score, (T,); NaN where a score that is defined is no finite number."""
+        features = self._features(values, embeddings)
+        log_odds = features @ self._weights + self._intercept
+        broken = np.isinf(values) | (np.isnan(values) & defined)
+        return np.where(broken.any(axis=1), np.nan, np.logaddexp(0, log_odds))
+
+    def state(self) -> ScoreState:
+        """The regression, and the scores that it weighs under their own names."""
+        parts = {score.name: score.state() for score in self._scores}
+        return ScoreState(
+            parameters={
+                "intercept": self._intercept,
+                **_under_names({name: part.parameters for name, part in parts.items()}),
+            },
+            arrays={
+                "scores": np.array(list(parts)),
+                "typical": self._features.typical,
+                "axes": self._features.axes,
+                "weights": self._weights,
+                **self._features.scores.arrays("score"),
+                **self._features.embedding.arrays("embedding"),
+                **_under_names({name: part.arrays for name, part in parts.items()}),
+            },
+            models=_under_names({name: part.models for name, part in parts.items()}),
+        )
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> Probe:
+        """The score with a stored regression."""
+        # Imported here: the registry knows the probe too.
+        from failure_monitor.scores.registry import score_named
+
+        return cls(
+            scores=[
+                score_named(name).from_state(
+                    ScoreState(
+                        parameters=_of_name(name, state.parameters),
+                        arrays=_of_name(name, state.arrays),
+                        models=_of_name(name, state.models),
+                    )
+                )
+                for name in state.arrays["scores"].tolist()
+            ],
+            features=ProbeFeatures(
+                typical=state.arrays["typical"].astype(np.float64),
+                scores=Standardisation.from_state(state, "score"),
+                embedding=Standardisation.from_state(state, "embedding"),
+                axes=state.arrays["axes"].astype(np.float64),
+            ),
+            weights=state.arrays["weights"].astype(np.float64),
+            intercept=state.parameters["intercept"],
+        )
+
+
+def scores_side_by_side(scores: Sequence[Score], rollout: Rollout) -> NDArray[np.float64]:
+    """Every score at every decision, (T, K); NaN where undefined."""
+    return np.stack([score.over_rollout(rollout) for score in scores], axis=-1)
+
+
+def _under_names(parts: dict[str, dict[str, Value]]) -> dict[str, Value]:
+    return {f"{name}.{key}": value for name, held in parts.items() for key, value in held.items()}
+
+
+def _of_name(name: str, parts: dict[str, Value]) -> dict[str, Value]:
+    prefix = f"{name}."
+    return {
+        key.removeprefix(prefix): value for key, value in parts.items() if key.startswith(prefix)
+    }
