@@ -123,7 +123,7 @@ def _load(file: OnnxFile, provider: str, threads: int) -> onnxruntime.InferenceS
     except Exception as error:
         raise OnnxSessionError(
             f"{file.name}: onnxruntime {onnxruntime.__version__} cannot load this model "
-            f"({_reason(error)}): export it again, with an opset that this version knows"
+            f"({_reason(error)}): export it again, or install another version of onnxruntime"
         ) from None
 
 

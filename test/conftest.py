@@ -51,3 +51,11 @@ def bundle_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("bundles") / "synthetic"
     save(bundle, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory):
+    """The paths of a small policy's encoder and sampler."""
+    from exported_policy import export_policy  # torch takes seconds: only where it is needed
+
+    return export_policy(tmp_path_factory.mktemp("policy"))
