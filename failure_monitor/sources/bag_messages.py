@@ -38,6 +38,7 @@ LARGEST_EXPANSION = 100
 """How many times its size a compressed file may unpack to, and `SMALL_FILE` bytes more."""
 SMALL_FILE = 1 << 30
 BLOCK = 1 << 20
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 NOT_IN_SQLITE_PATHS = "?#%"
 """What rosbags puts into a URI as it is."""
 
@@ -115,7 +116,7 @@ def _hand_on(
     take = {connection.id: takes[connection.topic] for connection in connections}
     counts = dict.fromkeys(take, 0)
     begin, duration = reader.start_time, max(1, reader.duration)
-    unpack = bag.compression == "message"
+    unpack = _are_packed(bag, reader, connections)
     until_advance = MESSAGES_BETWEEN_ADVANCES
     number = connections[0].id
     # This loop is as fast as reading can be: whatever is said of a message is said when it fails.
@@ -138,6 +139,14 @@ def _hand_on(
         ) from None
     for connection in connections:
         found[connection.topic] += counts[connection.id]
+
+
+def _are_packed(bag: Bag, reader: Reader, connections: Sequence[Connection]) -> bool:
+    """Whether every message is compressed, which a bare file does not say of itself."""
+    if bag.topics is not None:
+        return bag.compression == "message"
+    first = next(iter(reader.messages(connections)), None)
+    return first is not None and first[2].startswith(ZSTD_MAGIC)
 
 
 def _part(advance: Advance, begin: float, share: float) -> Advance:

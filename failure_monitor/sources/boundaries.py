@@ -8,7 +8,7 @@ included; its outcome may be said until the next one begins.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -51,13 +51,14 @@ def spans_of_outcomes(outcomes: Sequence[int], decisions: Sequence[int]) -> list
     Args:
         outcomes: when outcomes were said, ascending. One that follows another without a decision
             between them corrects it.
-        decisions: when decisions were complete, ascending.
+        decisions: when decisions were complete, ascending; one at the time of an outcome came
+            before it.
     """
     return _spans_from(
         [
             now
             for before, now in zip((ALWAYS, *decisions), decisions, strict=False)
-            if before == ALWAYS or bisect_right(outcomes, now) > bisect_right(outcomes, before)
+            if before == ALWAYS or bisect_left(outcomes, now) > bisect_left(outcomes, before)
         ],
         last_ended=bool(outcomes) and bool(decisions) and outcomes[-1] >= decisions[-1],
     )
