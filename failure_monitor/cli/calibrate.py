@@ -18,6 +18,7 @@ from failure_monitor.cli.app import app, output, plain_errors, progress
 from failure_monitor.cli.options import Reading, Sources, StatedActions, names, with_options
 from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
 from failure_monitor.errors import UsageError
+from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
 
 FIPER_SCORES = ("rnd_oe", "ace")
@@ -67,25 +68,56 @@ def calibrate(
             "than once); without it the calibration rollouts are cross-fitted"
         ),
     ] = None,
+    failures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="sources of failed rollouts, which the score probe learns from (may be given more "
+            "than once): without --scores the rule is the probe, which weighs the default scores; "
+            "with it the probe weighs those and joins them"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the folds and of the training")] = 0,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
     # Imported here, as in every command: help must not wait for what it does not need.
-    from failure_monitor.calibrate import CalibrationSettings, choose, default_scores
+    from failure_monitor.calibrate import (
+        CalibrationSettings,
+        choose,
+        choose_failures,
+        default_scores,
+    )
     from failure_monitor.calibrate import calibrate as calibrate_rule
 
     threshold_kind = _threshold_kind(threshold)
-    rule_of_scores, score_names = _rule(rule, names(scores))
-    rollout_set, to_fit_on = reading.read_groups([sources, fit or []], **actions.stated)
+    rule_of_scores, named = _rule(rule, names(scores))
+    if failures and rule == "fiper":
+        raise UsageError(
+            "the rule 'fiper' learns nothing from failures: choose the rule "
+            f"{', '.join(RULES)}, or give no --failures"
+        )
+    rollout_set, to_fit_on, given_failures = reading.read_groups(
+        [sources, fit or [], failures or []], **actions.stated
+    )
     chosen, remarks = choose(rollout_set.rollouts)
     fit_rollouts, fit_remarks = choose(to_fit_on.rollouts)
-    if not score_names and chosen:
-        score_names, undefined = default_scores(fit_rollouts or chosen, rollout_set.policy)
+    failed, failure_remarks = choose_failures(given_failures.rollouts)
+    remarks += [f"to fit on: {remark}" for remark in fit_remarks]
+    remarks += [f"failures: {remark}" for remark in failure_remarks]
+    default: tuple[str, ...] = ()
+    if not set(named) - {Probe.name} and chosen:
+        default, undefined = default_scores(fit_rollouts or chosen, rollout_set.policy)
         remarks += undefined
-    for remark in (*remarks, *(f"to fit on: {remark}" for remark in fit_remarks)):
+    if failed:
+        named = named if Probe.name in named else (*named, Probe.name)
+        remarks.append(
+            f"the score {Probe.name}, which learns from {len(failed)} failures, is "
+            + ("part of the rule" if len(named) > 1 else "the rule")
+        )
+    for remark in remarks:
         progress.print(remark, markup=False)
     settings = CalibrationSettings(
-        scores=score_names,
+        scores=named or default,
+        probed_scores=default if failed else (),
         rule=rule_of_scores,
         alpha=alpha,
         window=window,
@@ -99,6 +131,7 @@ def calibrate(
         rollout_set.policy,
         settings,
         fit_rollouts=fit_rollouts,
+        failures=failed,
         report=lambda step: progress.print(step),
     )
     bundle.save(calibrated, output_folder)
@@ -135,6 +168,13 @@ def _promise(calibrated: bundle.Bundle) -> Table:
     table = Table(title="What this bundle promises", show_header=False, title_justify="left")
     names = ", ".join(score.name for score in description.scores)
     table.add_row("rule", f"{description.rule} of {names}, window {description.window}")
+    for score in calibrated.scores:
+        if isinstance(score, Probe):
+            table.add_row(
+                score.name,
+                f"learned from {len(description.failures)} failures how to weigh "
+                f"{', '.join(score.weighed)} and the embedding",
+            )
     table.add_row(
         "promise",
         f"a successful rollout raises an alarm with a chance of at most {description.alpha:g}",

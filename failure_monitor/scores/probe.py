@@ -95,6 +95,11 @@ class Probe(Score):
             "failures, or leave it out of the rule"
         )
 
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """The names of the scores that it weighs."""
+        return tuple(score.name for score in self._scores)
+
     def start_rollout(self) -> None:
         """Have the scores forget the past."""
         for score in self._scores:
