@@ -7,6 +7,7 @@ The rollouts are dealt into folds; scores that are fitted on all folds but one s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -63,13 +64,14 @@ class Recipe:
     probe: ProbeRecipe | None = None
 
     def fit(self, rollouts: Sequence[Rollout]) -> tuple[Score, ...]:
-        """The scores, fitted on these rollouts.
+        """The scores, fitted on these rollouts, whatever their order.
 
         Raises:
             ScoreUndefinedError: a score means nothing for this policy or these rollouts.
             UsageError: a score does not exist.
         """
-        return tuple(self._fit(name, rollouts) for name in self.scores)
+        ordered = [rollouts[place] for place in order_of_content(rollouts)]
+        return tuple(self._fit(name, ordered) for name in self.scores)
 
     def _fit(self, name: str, rollouts: Sequence[Rollout]) -> Score:
         if name == Probe.name and self.probe is not None:
@@ -132,7 +134,9 @@ def cross_fit(
         jobs: how many processes fit at a time.
         report: told what is being done.
     """
-    dealt = deal([rollout.task for rollout in rollouts], folds, recipe.seed)
+    order = order_of_content(rollouts)
+    dealt = np.empty(len(rollouts), dtype=np.int64)
+    dealt[order] = deal([rollouts[place].task for place in order], folds, recipe.seed)
     parts = [
         (
             [rollout for rollout, fold in zip(rollouts, dealt, strict=True) if fold != held],
@@ -148,6 +152,18 @@ def cross_fit(
             for position, series in zip(np.flatnonzero(dealt == fold), scored, strict=True):
                 held_out[position] = series
     return HeldOutScores(dealt, tuple(held_out))
+
+
+def order_of_content(rollouts: Sequence[Rollout]) -> NDArray[np.int64]:
+    """The places of the rollouts in an order of their own, however they came; (n,).
+
+    Dealt and fitted in this order, the same rollouts give the same thresholds in any order.
+    """
+    digests = [
+        hashlib.sha256(rollout.embeddings.tobytes() + rollout.chunks[:, 0].tobytes()).digest()
+        for rollout in rollouts
+    ]
+    return np.array(sorted(range(len(rollouts)), key=digests.__getitem__), dtype=np.int64)
 
 
 def deal(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
