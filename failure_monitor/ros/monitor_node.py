@@ -65,7 +65,7 @@ class MonitorNode(LifecycleNode):
         # Steady: the heartbeat must not stop with a clock that is simulated or stepped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self._settings.heartbeat_period, self._beat, clock=steady)
-        self.create_timer(DIAGNOSTICS_PERIOD, self._on_diagnostics_time, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
         self.add_on_set_parameters_callback(self._on_parameters)
         if self._settings.autostart:
             self.trigger_configure()
@@ -220,6 +220,9 @@ class MonitorNode(LifecycleNode):
 
     def _beat(self) -> None:
         """Say the present truth, and have it acted on."""
+        jump = self._clock_watch.look(time.monotonic(), self._clock_seconds())
+        if jump:
+            self.get_logger().warning(jump)
         if self._inputs is not None:
             self._inputs.boundaries.pass_time(time.monotonic())
         status = self._status()
@@ -248,12 +251,6 @@ class MonitorNode(LifecycleNode):
 
     def _clock_seconds(self) -> float:
         return 1e-9 * self.get_clock().now().nanoseconds
-
-    def _on_diagnostics_time(self) -> None:
-        jump = self._clock_watch.look(time.monotonic(), self._clock_seconds())
-        if jump:
-            self.get_logger().warning(jump)
-        self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
         now, name = time.monotonic(), self._diagnostic_name
