@@ -6,6 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import load, save
@@ -175,6 +178,22 @@ def test_an_unfamiliar_embedding_raises_it(fitted, rollouts, name):
     shift = np.linspace(0, 3, len(rollout), dtype=np.float32)[:, np.newaxis] ** 2
     far = dataclasses.replace(rollout, embeddings=rollout.embeddings + shift)
     assert np.nanmax(score.over_rollout(far)) > 1.5 * np.nanmax(score.over_rollout(rollout))
+
+
+@pytest.mark.parametrize("name", ["rnd_oe", "knn", "mahalanobis"])
+@given(direction=arrays(np.float64, POLICY.embedding_size, elements=st.floats(-1, 1)))
+def test_far_away_in_any_direction_is_worse_than_all_that_was_fitted_on(
+    fitted, rollouts, name, direction
+):
+    assume(np.abs(direction).max() > 0.1)
+    seen = np.concatenate([rollout.embeddings for rollout in rollouts[:-2]])
+    steps = direction / np.abs(direction).max() * seen.std(axis=0)
+    # As far as standardised features go, and not so far that they are clipped.
+    far = seen.mean(axis=0) + 9 * steps
+    decision = next(rollouts[0].decisions())
+    usual = max(np.max(fitted[name].over_rollout(rollout)) for rollout in rollouts[:-2])
+    unusual = dataclasses.replace(decision, embedding=far.astype(np.float32))
+    assert fitted[name].update(unusual) > usual
 
 
 @pytest.mark.parametrize("name", OF_CHUNKS)
