@@ -8,11 +8,14 @@ late or broken is `STALE` or `ALARM`, and only a young verdict below its thresho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from failure_monitor.decision import Verdict
+from failure_monitor.response.debounce import Debounce
+from failure_monitor.response.table import Reaction, ResponseTable
 
 
 class AlarmState(Enum):
@@ -33,12 +36,14 @@ class AlarmStatus:
         reason: why, in words.
         permit: whether commands may pass.
         halted: whether a halt is latched until it is reset.
+        reaction: what is to be done.
     """
 
     state: AlarmState
     reason: str
     permit: bool
     halted: bool = False
+    reaction: Reaction = Reaction.HOLD
 
 
 @dataclass(frozen=True)
@@ -52,17 +57,30 @@ class Halt:
 class Alarm:
     """The state between verdicts.
 
-    A halt latches: once commands were permitted and no longer are, they stay stopped until
-    `reset`, which is refused while the cause persists. Only the end of a rollout, or the monitor
-    being disabled, stops commands without latching.
+    What is done in which state, the response table says. A halt latches: once commands were
+    permitted and no longer are, they stay stopped until `reset`, which is refused while the cause
+    persists. Only the end of a rollout, the monitor being disabled, or a table that asks for it
+    stops commands without latching. What could not be judged halts, whatever the table says.
     """
 
-    def __init__(self, *, max_decision_age: float) -> None:
+    def __init__(
+        self,
+        *,
+        max_decision_age: float,
+        table: ResponseTable | None = None,
+        trigger: int = 1,
+        release: int = 1,
+    ) -> None:
         """Before the first rollout.
 
         Args:
             max_decision_age: seconds after which the last verdict is too old to permit anything.
+            table: what is done in which state.
+            trigger: how many decisions in a row the rule must hold for an alarm.
+            release: how many in a row it must not hold for the end of one.
         """
+        self._table = table or ResponseTable()
+        self._debounce = Debounce(trigger=trigger, release=release)
         self.max_decision_age = max_decision_age
         """Seconds after which the last verdict is too old to permit anything."""
         self._enabled = True
@@ -76,6 +94,7 @@ class Alarm:
         self._fault = ""
         self._received = 0.0
         self._has_permitted = False
+        self._debounce.start_rollout()
 
     def start_rollout(self) -> None:
         """A rollout begins: verdicts of the last one no longer count. A latched halt stays."""
@@ -98,12 +117,14 @@ class Alarm:
             # A gap before this verdict counts, even if nobody asked for the status meanwhile.
             self._latch(self._live(now))
             self._verdict, self._fault, self._received = verdict, "", received
+            self._debounce.hear(verdict.over)
             self._latch(self._live(now))
 
     def fail(self, reason: str, now: float) -> None:
         """Take note that the newest decision could not be judged."""
         if self._listens:
             self._verdict, self._fault = None, reason
+            self._debounce.hear(True)
             self._latch(self._live(now))
 
     def doubt(self, problems: Sequence[str]) -> None:
@@ -120,9 +141,8 @@ class Alarm:
         if self._halt is None:
             return live
         if self._persists(live):
-            return AlarmStatus(self._halt.state, self._halt.reason, permit=False, halted=True)
-        gone = f"{self._halt.reason}; the cause is gone: call ~/reset to go on"
-        return AlarmStatus(self._halt.state, gone, permit=False, halted=True)
+            return self._halted(self._halt.reason)
+        return self._halted(f"{self._halt.reason}; the cause is gone: call ~/reset to go on")
 
     def reset(self, now: float) -> str:
         """Leave a latched halt.
@@ -141,10 +161,15 @@ class Alarm:
     def _listens(self) -> bool:
         return self._enabled and not self._why_no_rollout
 
+    def _halted(self, reason: str) -> AlarmStatus:
+        assert self._halt is not None
+        return AlarmStatus(
+            self._halt.state, reason, permit=False, halted=True, reaction=Reaction.HALT
+        )
+
     def _persists(self, live: AlarmStatus) -> bool:
         """Whether what is known now halts: an alarm, or an input that has ceased to come."""
-        ceased = live.state == AlarmState.STALE and self._has_permitted
-        return live.state == AlarmState.ALARM or ceased
+        return live.reaction == Reaction.HALT
 
     def _latch(self, live: AlarmStatus) -> None:
         self._has_permitted |= live.permit
@@ -160,29 +185,57 @@ class Alarm:
     def _live(self, now: float) -> AlarmStatus:
         """The state by what is known now, as if no halt were latched."""
         if not self._enabled:
-            return _stale("the monitor is disabled; call ~/enable")
+            return _status(
+                AlarmState.STALE, "the monitor is disabled; call ~/enable", Reaction.HOLD
+            )
         if self._why_no_rollout:
-            return _stale("; ".join((self._why_no_rollout, *self._problems)))
+            words = "; ".join((self._why_no_rollout, *self._problems))
+            return _status(AlarmState.STALE, words, Reaction.HOLD)
         if self._fault:
-            return AlarmStatus(AlarmState.ALARM, self._fault, permit=False)
+            return _status(AlarmState.ALARM, self._fault, Reaction.HALT)
         if self._verdict is None:
-            return _stale("; ".join(("no decision since the rollout started", *self._problems)))
+            return self._stale("no decision since the rollout started", *self._problems)
         if now - self._received > self.max_decision_age:
             late = (
                 f"the last decision is older than {self.max_decision_age:g} s: the policy, the "
                 "network or the scoring has stopped"
             )
-            return _stale("; ".join((late, *self._problems)))
-        if self._verdict.over:
-            return AlarmStatus(AlarmState.ALARM, self._verdict.reason, permit=False)
+            return self._stale(late, *self._problems)
+        return self._judged(self._verdict)
+
+    def _judged(self, verdict: Verdict) -> AlarmStatus:
+        """The state by a young verdict."""
+        words = "; ".join(filter(None, (verdict.reason, self._debounce.reason(verdict.over))))
+        reaction = self._reaction_to_alarm(verdict)
+        if reaction is not None and not reaction.permits:
+            return _status(AlarmState.ALARM, words, reaction)
         if self._problems:
-            return _stale("; ".join(self._problems))
-        if self._verdict.is_silent:
-            return _stale(f"the rule cannot judge this decision: {self._verdict.reason}")
-        if any(score.over for score in self._verdict.scores):
-            return AlarmStatus(AlarmState.CAUTION, self._verdict.reason, permit=True)
-        return AlarmStatus(AlarmState.NOMINAL, self._verdict.reason, permit=True)
+            return self._stale(*self._problems)
+        if reaction is not None:
+            return _status(AlarmState.ALARM, words, reaction)
+        if verdict.is_silent:
+            return self._stale(f"the rule cannot judge this decision: {verdict.reason}")
+        if verdict.over or any(score.over for score in verdict.scores):
+            return _status(AlarmState.CAUTION, words, self._table.caution)
+        return _status(AlarmState.NOMINAL, words, self._table.nominal)
+
+    def _reaction_to_alarm(self, verdict: Verdict) -> Reaction | None:
+        """What the table says to an alarm, if there is one."""
+        if math.isnan(verdict.level):
+            # Neither rare nor frequent, but broken: nothing is to be waited for.
+            return Reaction.HALT
+        if not self._debounce.holds:
+            return None
+        has_replanned = self._debounce.held > self._table.most_replans
+        if self._table.alarm == Reaction.REPLAN and has_replanned:
+            return Reaction.HALT
+        return self._table.alarm
+
+    def _stale(self, *reasons: str) -> AlarmStatus:
+        """Something does not come: a halt only if it has come before."""
+        reaction = self._table.stale if self._has_permitted else Reaction.HOLD
+        return _status(AlarmState.STALE, "; ".join(reasons), reaction)
 
 
-def _stale(reason: str) -> AlarmStatus:
-    return AlarmStatus(AlarmState.STALE, reason, permit=False)
+def _status(state: AlarmState, reason: str, reaction: Reaction) -> AlarmStatus:
+    return AlarmStatus(state, reason, permit=reaction.permits, reaction=reaction)

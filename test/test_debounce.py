@@ -13,7 +13,11 @@ COUNTS = st.integers(1, 5)
 
 def heard(overs: list[bool], trigger: int, release: int) -> list[bool]:
     debounce = Debounce(trigger=trigger, release=release)
-    return [debounce.hear(over) for over in overs]
+    holds = []
+    for over in overs:
+        debounce.hear(over)
+        holds.append(debounce.holds)
+    return holds
 
 
 def test_it_takes_so_many_in_a_row_to_raise_and_to_end_it():
@@ -47,8 +51,20 @@ def test_it_holds_from_the_trigger_to_the_release(overs, trigger, release):
             assert all(overs[now - trigger + 1 : now + 1])
 
 
+@given(OVERS, COUNTS, COUNTS)
+def test_it_counts_for_how_long_it_has_held_and_says_where_it_differs(overs, trigger, release):
+    debounce, held = Debounce(trigger=trigger, release=release), 0
+    for over in overs:
+        debounce.hear(over)
+        held = held + 1 if debounce.holds else 0
+        assert debounce.held == held
+        assert bool(debounce.reason(over)) == (over != debounce.holds)
+
+
 def test_a_new_rollout_starts_from_nothing():
     debounce = Debounce(trigger=2)
-    assert [debounce.hear(True), debounce.hear(True), debounce.overs] == [False, True, 2]
+    debounce.hear(True)
+    assert debounce.reason(True) == "over for 1 of 2 decisions that make an alarm"
     debounce.start_rollout()
-    assert (debounce.overs, debounce.hear(True)) == (0, False)
+    debounce.hear(True)
+    assert not debounce.holds

@@ -25,17 +25,27 @@ class Debounce:
 
     def start_rollout(self) -> None:
         """Forget the past: nothing is over."""
-        self._holds = False
-        self.overs = 0
-        """How many decisions in a row were over, up to the last one."""
+        self.held = 0
+        """For how many decisions in a row it has held, up to the last one."""
+        self._overs = 0
         self._unders = 0
 
-    def hear(self, over: bool) -> bool:
-        """Take the next decision; whether the alarm holds after it."""
-        self.overs = self.overs + 1 if over else 0
+    @property
+    def holds(self) -> bool:
+        """Whether it holds."""
+        return self.held > 0
+
+    def hear(self, over: bool) -> None:
+        """Take the next decision."""
+        self._overs = self._overs + 1 if over else 0
         self._unders = 0 if over else self._unders + 1
-        if self._holds:
-            self._holds = self._unders < self._release
-        else:
-            self._holds = self.overs >= self._trigger
-        return self._holds
+        goes_on = self._unders < self._release if self.holds else self._overs >= self._trigger
+        self.held = self.held + 1 if goes_on else 0
+
+    def reason(self, over: bool) -> str:
+        """In what it differs from what the last decision alone says; empty if in nothing."""
+        if over and not self.holds:
+            return f"over for {self._overs} of {self._trigger} decisions that make an alarm"
+        if self.holds and not over:
+            return f"no longer over for {self._unders} of {self._release} decisions that end it"
+        return ""

@@ -30,7 +30,7 @@ class SpeedSettings:
 
     slow_from: float = 0.0
     slowest: float = 0.25
-    rise: float = 2.0
+    rise: float = 5.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.slow_from < 1:

@@ -42,20 +42,35 @@ ALLOWED: Mapping[str, tuple[Reaction, ...]] = {
 
 @dataclass(frozen=True)
 class ResponseTable:
-    """The reaction to each state; what could let an unwatched robot go on is refused."""
+    """The reaction to each state; what could let an unwatched robot go on is refused.
+
+    Attributes:
+        nominal: every score is below its threshold.
+        caution: one of the rule's scores is over.
+        alarm: the rule holds.
+        stale: decisions or other inputs have ceased to come.
+        most_replans: for how many decisions of an alarm the policy may re-plan before it is
+            halted.
+    """
 
     nominal: Reaction = Reaction.GO
     caution: Reaction = Reaction.SLOW
     alarm: Reaction = Reaction.HALT
     stale: Reaction = Reaction.HALT
+    most_replans: int = 5
 
     def __post_init__(self) -> None:
+        if self.most_replans < 1:
+            raise UsageError(
+                f"re-planning for {self.most_replans} decisions is none: choose 1 or more, or "
+                "another response to ALARM"
+            )
         for state, allowed in ALLOWED.items():
             if getattr(self, state) not in allowed:
                 raise UsageError(_refusal(state, getattr(self, state).value))
 
     @classmethod
-    def from_words(cls, words: Mapping[str, str]) -> ResponseTable:
+    def from_words(cls, words: Mapping[str, str], *, most_replans: int = 5) -> ResponseTable:
         """The table that parameters spell out, by the names of the states in lower case.
 
         Raises:
@@ -65,7 +80,8 @@ class ResponseTable:
         for state, word in words.items():
             if word not in known:
                 raise UsageError(_refusal(state, word))
-        return cls(**{state: known[word] for state, word in words.items()})
+        rows = {state: known[word] for state, word in words.items()}
+        return cls(**rows, most_replans=most_replans)
 
 
 def _refusal(state: str, word: str) -> str:
