@@ -24,8 +24,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
-from scipy.spatial.distance import pdist
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.nearest_neighbours import choose_decisions
@@ -90,6 +88,9 @@ class KernelSupport(InstantScore):
         support = np.concatenate([seen / bandwidths[0], means / bandwidths[1]], axis=1)
         kernel = _kernel(support, support)
         noise = len(support) * REGULARISATION * np.eye(len(support))
+        # Imported here and below: the monitor starts sooner without it.
+        from scipy.linalg import solve_triangular
+
         whitening = solve_triangular(
             np.linalg.cholesky(kernel + noise), np.eye(len(support)), lower=True
         )
@@ -172,6 +173,8 @@ def _kernel(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
 
 def _median_distance(points: NDArray[np.float64]) -> float:
     """Of all pairs of points (N, F) that are apart; 1 if none are."""
+    from scipy.spatial.distance import pdist
+
     distances = pdist(points)
     distances = distances[distances > 0]
     return float(np.median(distances)) if len(distances) else 1.0

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.fourier_features import FourierFeatures, row_by_row
@@ -157,6 +156,9 @@ def _ridge(
     features: NDArray[np.float64], targets: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The regression's weights, (F, V), and its leave-one-out residuals, (N, V)."""
+    # Imported here: fitting alone needs it, and the monitor starts sooner without it.
+    from scipy.linalg import cho_factor, cho_solve
+
     gram = cho_factor(features.T @ features + RIDGE * np.eye(features.shape[1]))
     weights = cho_solve(gram, features.T @ targets)
     leverage = np.einsum("nf,fn->n", features, cho_solve(gram, features.T))

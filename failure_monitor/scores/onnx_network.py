@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError
@@ -28,6 +27,9 @@ class OnnxNetwork:
         Raises:
             OnnxNetworkError: ONNX Runtime cannot load it, or it has more than one input or output.
         """
+        # Imported here: a monitor whose rule needs no network does without it.
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         # One decision is too little work to share out: threads would only cost wake-ups.
         options.intra_op_num_threads = 1

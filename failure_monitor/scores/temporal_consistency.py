@@ -21,7 +21,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import ssyrk
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.chunk_overlap import ChunkOverlapScore
@@ -82,6 +81,9 @@ def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
     # ‖a‖² + ‖b‖² − 2 a·b of centred points: half a matrix product, in single precision, in place.
     points = points - points.mean(axis=0)
     norms = np.einsum("nf,nf->n", points, points)
+    # Imported here: a monitor whose rule lacks this score starts sooner without it.
+    from scipy.linalg.blas import ssyrk
+
     distances: NDArray[np.float32] = ssyrk(-2.0, points.T, trans=1).T
     distances += norms
     distances += norms[:, np.newaxis]
