@@ -45,7 +45,7 @@ NOT_IN_SQLITE_PATHS = "?#%"
 
 def is_ros1(bag: Bag) -> bool:
     """Whether its messages are serialised as ROS 1 does."""
-    return bag.path.suffix == ".bag"
+    return all(file.suffix == ".bag" for file in bag.files)
 
 
 def recorded_topics(bag: Bag) -> tuple[TopicCount, ...]:

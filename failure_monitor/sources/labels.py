@@ -140,15 +140,11 @@ def read_labels(path: Path) -> Labels:
     Raises:
         SourceError: it is missing, no CSV or YAML, or says something else than labels.
     """
-    text = _text(path)
-    if path.suffix == ".csv":
-        entries = _rows(path, text)
-    elif path.suffix in (".yaml", ".yml"):
-        entries = _entries(path, text)
-    else:
+    readers = {".csv": _rows, ".yaml": _entries, ".yml": _entries}
+    if path.suffix not in readers:
         raise SourceError(f"{path} is neither .csv nor .yaml: write the labels as one of these")
     by_name: dict[str, Label] = {}
-    for name, fields in entries:
+    for name, fields in readers[path.suffix](path, _text(path)):
         if name in by_name:
             raise SourceError(f"{path} labels '{name}' twice: leave one of them out")
         by_name[name] = _label(path, name, fields)

@@ -115,6 +115,7 @@ def _hashed_meanwhile(bag: Bag) -> Iterator[Future[str]]:
 def _types(path: Path, options: BagOptions, there: Sequence[TopicCount]) -> dict[str, str]:
     """The type of every topic that is both wanted and there."""
     topics = options.topics
+    expected = expected_types(topics)
     listed = ", ".join(f"{topic.name} ({topic.message_type})" for topic in there)
     needed = [topics.embedding, topics.action_chunks, topics.positions, *topics.external.values()]
     if options.boundaries == "markers":
@@ -128,7 +129,6 @@ def _types(path: Path, options: BagOptions, there: Sequence[TopicCount]) -> dict
             f"{path} has no topic {' and no '.join(missing)}, only {listed}: record what is "
             "missing, or name the topics under which it is"
         )
-    expected = expected_types(topics)
     wanted = [topic for topic in there if topic.name in expected]
     for topic in wanted:
         if topic.message_type not in expected[topic.name]:
@@ -186,7 +186,7 @@ def _readable_part(path: Path, options: BagOptions) -> str:
 
 
 def _remedy(path: Path) -> str:
-    if path.suffix == ".bag":
+    if path.suffix == ".bag" and path.is_file():
         return "'rosbag reindex'"
     for file in _files(path):
         try:
