@@ -80,7 +80,7 @@ def rollouts_of(bag: Bag, recording: Recording, options: BagOptions, sha256: str
             )
         )
         external = np.array([completion.external for completion in completions], np.float64)
-        last = int(received.max())
+        end = _end(recording, run, int(received.max()))
         rollouts.append(
             Rollout(
                 name=bag.name if len(runs) == 1 else f"{bag.name}/{index:03d}",
@@ -88,11 +88,11 @@ def rollouts_of(bag: Bag, recording: Recording, options: BagOptions, sha256: str
                 embeddings=_taken_out(recording.embeddings, run.stamps),
                 chunks=_taken_out(recording.chunks, run.stamps),
                 success=_outcome(bag, recording, run, alone=len(runs) == 1),
-                group=_said_by(recording.groups, last, run.until) or "",
+                group=_said_by(recording.groups, end, run.until) or "",
                 source=str(bag.path),
                 sha256=sha256 if len(runs) == 1 else _part_sha256(sha256, run),
                 positions=_positions([completion.positions for completion in completions]),
-                task=_said_by(recording.tasks, last, run.until) or "",
+                task=_said_by(recording.tasks, end, run.until) or "",
                 external=dict(zip(options.topics.external, external.T, strict=True)),
             )
         )
@@ -235,6 +235,14 @@ def _outcome(bag: Bag, recording: Recording, run: _Run, *, alone: bool) -> bool 
             f"{_ended(said[-1])}: rename it, or leave it out"
         )
     return named
+
+
+def _end(recording: Recording, run: _Run, last_decision: int) -> int:
+    """When a rollout was over: at its marker, else with its outcome, else with its decisions."""
+    if run.span.ended and run.span.end < run.until:
+        return run.span.end
+    outcomes = [time for time, _ in recording.outcomes if run.span.begin <= time <= run.until]
+    return max([last_decision, *outcomes])
 
 
 def _ended(success: bool) -> str:
