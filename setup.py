@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "failure_monitor"
 
-CALIBRATE = ["torch>=2.4", "onnx>=1.16", "rosbags>=0.10.9", "matplotlib>=3.7"]
+CALIBRATE = ["torch>=2.4", "onnx>=1.16", "matplotlib>=3.7"]
 DEMO = [*CALIBRATE, "metaworld==3.1.1", "mujoco>=3.0"]
 TEST = [
     *DEMO,
@@ -56,6 +56,7 @@ setup(
         "opencv-python-headless",
         "pydantic>=2",
         "PyYAML>=6",
+        "rosbags>=0.10.9",
         "typer>=0.12",
         "rich>=13",
     ],

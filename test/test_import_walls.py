@@ -47,6 +47,11 @@ def packages_loaded_by(module: str) -> set[str]:
         pytest.param(
             "ros.record_node", OFFLINE | {"onnxruntime", "pydantic", "scipy"}, id="recorder"
         ),
+        pytest.param(
+            "ros.incident_recorder_node",
+            OFFLINE | {"onnxruntime", "pydantic", "scipy"},
+            id="incidents",
+        ),
     ],
 )
 def test_node_loads_nothing_it_does_not_need(module, forbidden):

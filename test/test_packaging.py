@@ -27,6 +27,7 @@ ROSDEP_KEYS = {
     "pydantic": "python3-pydantic",
     "PyYAML": "python3-yaml",
     "rich": "python3-rich",
+    "rosbags": "python3-rosbags-pip",
     "scipy": "python3-scipy",
     "typer": "python3-typer",
 }

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: results on standard output, progress and complaints on standard error."""
 
-from failure_monitor.cli import archive, calibrate, demo, evaluate
+from failure_monitor.cli import archive, calibrate, demo, evaluate, label
 from failure_monitor.cli.app import app
 
-__all__ = ["archive", "calibrate", "demo", "evaluate", "main"]
+__all__ = ["archive", "calibrate", "demo", "evaluate", "label", "main"]
 
 
 def main() -> None:

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""`failure-monitor label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from failure_monitor.cli.app import app, output, plain_errors
+from failure_monitor.errors import UsageError
+
+OUTCOMES = {"success": True, "failure": False}
+
+
+@app.command()
+@plain_errors
+def label(
+    bag: Annotated[Path, typer.Argument(metavar="BAG", help="a rosbag2 folder of one rollout")],
+    outcome: Annotated[str, typer.Option(help="how it ended: success or failure")],
+    success_topic: Annotated[
+        str, typer.Option(help="the topic that gets the outcome (Bool)")
+    ] = "/rollout/success",
+    active_topic: Annotated[
+        str, typer.Option(help="the topic that says whether a rollout runs (Bool)")
+    ] = "/rollout/active",
+) -> None:
+    """Say how a recorded rollout ended: a false alarm can then calibrate, any can be evaluated."""
+    from failure_monitor.bag_outcome import write_outcome
+
+    if outcome not in OUTCOMES:
+        raise UsageError(f"there is no outcome '{outcome}': choose success or failure")
+    labelled = write_outcome(
+        bag, OUTCOMES[outcome], success_topic=success_topic, active_topic=active_topic
+    )
+    what = "is now" if labelled.is_corrected else "is"
+    say = f"{bag} {what} a {outcome}"
+    if "incident.reason" in labelled.said:
+        cause, reason = (labelled.said.get(f"incident.{key}", "") for key in ("cause", "reason"))
+        say += f"; it was recorded for {cause}: {reason}"
+    output.print(say, soft_wrap=True, markup=False, highlight=False)
+    if labelled.said.get("incident.begins_with_rollout") == "false":
+        output.print(
+            "it begins later than its rollout did: evaluate it, but calibrate on whole rollouts "
+            "only (the recorder's 'seconds_before' and 'memory_megabytes' decide)",
+            soft_wrap=True,
+            markup=False,
+        )

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Message types by name: their classes, and the definitions that a bag must carry with them.
+
+A bag describes its own messages, so that it can be read where their packages are not installed.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from failure_monitor.errors import UsageError
+
+_FIELD_TYPE = re.compile(r"^\s*([A-Za-z]\w*(?:/[A-Za-z]\w*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+", re.M)
+
+
+def message_class(message_type: str) -> Any:
+    """The class of a message type such as `std_msgs/msg/Bool`.
+
+    Raises:
+        UsageError: its package is not installed here.
+    """
+    package, kind, name = message_type.split("/")
+    try:
+        return getattr(import_module(f"{package}.{kind}"), name)
+    except (ImportError, AttributeError):
+        raise UsageError(
+            f"the message type {message_type} is not installed on this machine: install its "
+            "package, or leave the topic out of 'topics'"
+        ) from None
+
+
+class MessageDefinitions:
+    """The standard messages' definitions, and those of other packages as they are asked for."""
+
+    def __init__(self) -> None:
+        self.types: Typestore = get_typestore(Stores.ROS2_JAZZY)
+        """What a bag's writer takes definitions from."""
+
+    def learn(self, message_type: str) -> None:
+        """Know a message type, and those that it is made of.
+
+        Raises:
+            UsageError: its definition is not installed here.
+        """
+        if message_type in self.types.types:
+            return
+        text = _definition(message_type)
+        own_package = message_type.split("/")[0]
+        for field_type in _FIELD_TYPE.findall(text):
+            if field_type[0].isupper() or "/" in field_type:
+                self.learn(_full_name(field_type, own_package))
+        self.types.register(get_types_from_msg(text, message_type))
+
+
+def _full_name(field_type: str, own_package: str) -> str:
+    """The name of a field's type, which may lack package and kind."""
+    if field_type == "Header":
+        return "std_msgs/msg/Header"
+    package, _, name = field_type.rpartition("/")
+    return f"{package.removesuffix('/msg') or own_package}/msg/{name}"
+
+
+def _definition(message_type: str) -> str:
+    package, kind, name = message_type.split("/")
+    try:
+        return (Path(get_package_share_directory(package)) / kind / f"{name}.msg").read_text()
+    except (PackageNotFoundError, OSError):
+        raise UsageError(
+            f"the definition of the message type {message_type} is not installed on this machine: "
+            "install its package, or leave the topic out of 'topics'"
+        ) from None
