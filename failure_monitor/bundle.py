@@ -31,6 +31,9 @@ from failure_monitor.conformal import JointThreshold, Rule, Scale, ThresholdKind
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitor import FailureMonitor
+from failure_monitor.response.chosen_chunk import Medoid, SampleScore
+from failure_monitor.response.reached_positions import ReachedPositions
+from failure_monitor.response.trusted_horizon import Dispersion, TrustedHorizon
 from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score, ScoreState
 from failure_monitor.time_varying_scale import TimeVaryingScale
@@ -103,9 +106,18 @@ class PromiseSection(_Section):
     false_alarm_interval_90: tuple[float, float]
 
 
+class SteeringSection(_Section):
+    """The trusted horizon: `Dispersion`, and by task the limit that goes with `alpha`."""
+
+    leading: int = Field(gt=0)
+    usual: tuple[Annotated[float, Field(gt=0)], ...]
+    limits: dict[str, Annotated[float, Field(ge=0)]]
+
+
 class BundleDescription(_Section):
     """All that stands in bundle.yaml.
 
+    `choosers` are scores that are no part of the rule, to choose among sampled chunks by.
     `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
     of the rollouts in `calibration`. `failures` are what the score `probe` learned from besides.
     """
@@ -120,6 +132,8 @@ class BundleDescription(_Section):
     alpha: float = Field(gt=0, lt=1)
     scores: tuple[ScoreSection, ...] = Field(min_length=1)
     promises: tuple[PromiseSection, ...] = Field(min_length=1)
+    steering: SteeringSection | None = None
+    choosers: tuple[ScoreSection, ...] = ()
     folds: int
     seed: int
     calibration: tuple[RolloutSection, ...]
@@ -135,6 +149,13 @@ class BundleDescription(_Section):
             raise ValueError("a constant threshold needs every score's centre and spread")
         return self
 
+    @model_validator(mode="after")
+    def _every_task_has_a_trusted_horizon(self) -> BundleDescription:
+        tasks = {promise.task for promise in self.promises}
+        if self.steering is not None and set(self.steering.limits) != tasks:
+            raise ValueError("the trusted horizon needs a limit for every task that has a promise")
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
@@ -144,11 +165,13 @@ class Bundle:
         description: what bundle.yaml says; `files` is filled in by `save`.
         scores: the fitted scores, in the description's order.
         scale: of these scores.
+        choosers: further scores, to choose among sampled chunks by.
     """
 
     description: BundleDescription
     scores: tuple[Score, ...]
     scale: Scale
+    choosers: tuple[Score, ...] = ()
 
     @property
     def policy(self) -> PolicyFormat:
@@ -220,6 +243,26 @@ class Bundle:
             threshold=self.threshold(task),
         )
 
+    def trusted_horizon(self, task: str = "") -> TrustedHorizon | None:
+        """How many actions of a chunk to trust in a task; None for a policy that is never unsure.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
+        steering, task = self.description.steering, self.promise(task).task
+        if steering is None:
+            return None
+        positions = ReachedPositions.of(self.policy)
+        dispersion = Dispersion(positions, np.array(steering.usual), steering.leading)
+        return TrustedHorizon(dispersion, steering.limits[task])
+
+    @property
+    def sample_scores(self) -> dict[str, SampleScore]:
+        """What can choose among the sampled chunks of a decision, by name."""
+        able = [score for score in (*self.scores, *self.choosers) if isinstance(score, SampleScore)]
+        medoid = Medoid(ReachedPositions.of(self.policy))
+        return {Medoid.name: medoid, **{score.name: score for score in able}}
+
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
         """The combined normalised score at every decision, (T,); above 1 is an alarm.
 
@@ -280,7 +323,7 @@ def _replace(partial: Path, folder: Path) -> None:
 def _files(bundle: Bundle) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     arrays: dict[str, NDArray[np.generic]] = {}
-    for score in bundle.scores:
+    for score in (*bundle.scores, *bundle.choosers):
         state = score.state()
         files |= {f"{score.name}.{part}.onnx": model for part, model in state.models.items()}
         arrays |= {f"{score.name}.{part}": array for part, array in state.arrays.items()}
@@ -307,8 +350,11 @@ def load(folder: Path) -> Bundle:
         name: _read_checked(folder, name, sha256) for name, sha256 in description.files.items()
     }
     arrays = _read_arrays(folder, files)
-    scores = tuple(_read_score(section, files, arrays) for section in description.scores)
-    return Bundle(description, scores, _read_scale(folder, description, arrays))
+    scores, choosers = (
+        tuple(_read_score(section, files, arrays) for section in sections)
+        for sections in (description.scores, description.choosers)
+    )
+    return Bundle(description, scores, _read_scale(folder, description, arrays), choosers)
 
 
 def content_hash(folder: Path) -> str:

@@ -14,7 +14,7 @@ import datetime
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from failure_monitor.bundle import (
     RolloutSection,
     ScoreSection,
 )
+from failure_monitor.calibrate_horizon import calibrate_horizon
 from failure_monitor.conformal import (
     CalibrationError,
     JointThreshold,
@@ -52,7 +53,7 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.monitor import windowed_scores
 from failure_monitor.scores.probe import Probe
-from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
+from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES, score_named
 from failure_monitor.scores.score import Score, ScoreUndefinedError
 from failure_monitor.time_varying_scale import TimeVaryingScale
 
@@ -81,6 +82,8 @@ class CalibrationSettings:
         jobs: how many processes fit at a time.
         probed_scores: the names of the scores that the score `probe` weighs; none means the
             rule's other scores.
+        choosers: the names of scores to choose among sampled chunks by, whether or not they are
+            part of the rule.
     """
 
     scores: tuple[str, ...] = DEFAULT_SCORES
@@ -92,6 +95,7 @@ class CalibrationSettings:
     seed: int = 0
     jobs: int = 2
     probed_scores: tuple[str, ...] = ()
+    choosers: tuple[str, ...] = ()
 
     @property
     def has_probe(self) -> bool:
@@ -238,7 +242,17 @@ def calibrate(
         with _naming(task):
             thresholds[task] = joint_threshold(settings.rule, scale, maxima[own], settings.alpha)
     description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
-    return Bundle(description, scores, scale)
+    further = tuple(name for name in settings.choosers if name not in settings.scores)
+    choosers = replace(recipe, scores=further).fit(teachers)
+    steering = {
+        "steering": calibrate_horizon(
+            rollouts, fit_rollouts, policy, folds=held_out.folds, alpha=settings.alpha
+        ),
+        "choosers": tuple(
+            ScoreSection(name=score.name, parameters=score.state().parameters) for score in choosers
+        ),
+    }
+    return Bundle(description.model_copy(update=steering), scores, scale, choosers)
 
 
 def _check(
@@ -249,6 +263,7 @@ def _check(
 ) -> None:
     for name in (*settings.scores, *settings.probed_scores):
         score_named(name)
+    _check_choosers(settings.choosers)
     failed = [rollout.name for rollout in (*rollouts, *fit_rollouts) if rollout.success is False]
     if failed:
         raise CalibrationError(
@@ -278,6 +293,16 @@ def _check(
         )
     for rollout in (*rollouts, *fit_rollouts):
         rollout.check(policy)
+
+
+def _check_choosers(names: Sequence[str]) -> None:
+    able = sorted(name for name, score in SCORES.items() if hasattr(score, "over_samples"))
+    for name in names:
+        if name not in able:
+            raise UsageError(
+                f"'{name}' cannot be calibrated to choose among sampled chunks: choose by "
+                f"{', '.join(able)}; medoid needs no calibration"
+            )
 
 
 def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout]) -> None:

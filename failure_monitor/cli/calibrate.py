@@ -73,6 +73,13 @@ def calibrate(
             "with it the probe weighs those and joins them"
         ),
     ] = None,
+    choose_by: Annotated[
+        str,
+        typer.Option(
+            help="comma-separated names of scores that may choose among sampled chunks: "
+            "pseudo_count, retrieval; which does, the monitor node's 'chosen_chunk' says"
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(help="of the folds and of the training")] = 0,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
@@ -122,6 +129,7 @@ def calibrate(
         folds=folds,
         seed=seed,
         jobs=reading.processes,
+        choosers=names(choose_by),
     )
     calibrated = calibrate_rule(
         chosen,

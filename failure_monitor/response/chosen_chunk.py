@@ -10,7 +10,7 @@ retrieval     argmin_b min_i ‖a_b − a_i‖₂, a_i the chunks on similar obs
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,11 @@ from failure_monitor.decision import Decision
 from failure_monitor.response.reached_positions import ReachedPositions
 
 
+@runtime_checkable
 class SampleScore(Protocol):
     """A score that tells the samples of one decision apart."""
+
+    name: ClassVar[str]
 
     def over_samples(self, decision: Decision) -> NDArray[np.floating]:
         """The score that each sampled chunk would have if it were executed, (B,)."""
@@ -28,6 +31,8 @@ class SampleScore(Protocol):
 
 class Medoid:
     """Tells the samples apart by how far they are from all others."""
+
+    name: ClassVar[str] = "medoid"
 
     def __init__(self, positions: ReachedPositions) -> None:
         """Compare the positions that the samples reach."""
