@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from failure_monitor.conformal import Scale
 from failure_monitor.scores.probe import Probe, ProbeFeatures
 from failure_monitor.scores.score import Score, ScoreUndefinedError
 from failure_monitor.scores.standardisation import Standardisation
@@ -62,7 +63,8 @@ def fit_probe(
         failures: the failed rollouts.
 
     Raises:
-        ScoreUndefinedError: scores or embeddings never change, or a score is nowhere defined.
+        ScoreUndefinedError: scores or embeddings never change, a score is nowhere defined, or none
+            tells failures from successes.
     """
     features = _fit_features([score.name for score in scores], successes)
     longest = max(map(len, successes))
@@ -74,14 +76,22 @@ def fit_probe(
         ),
     ]
     failed = np.repeat([False, True], [len(successes), len(failures)])
-    weights, intercept = regress(examples, failed, raising=features.scores.varying.size)
+    raising = features.scores.varying.size
+    weights = regress(examples, failed, raising)
+    if not weights[:raising].any():
+        raise ScoreUndefinedError(
+            f"probe: none of the scores {', '.join(score.name for score in scores)} is higher in "
+            f"the {len(failures)} failures than in successful rollouts: check that these rollouts "
+            "failed, let it weigh other scores, or calibrate without failures"
+        )
+    weights, intercept = _on_scale(weights, examples[: len(successes)])
     return Probe(scores=scores, features=features, weights=weights, intercept=intercept)
 
 
 def regress(
     examples: Sequence[NDArray[np.float64]], failed: NDArray[np.bool_], raising: int
-) -> tuple[NDArray[np.float64], float]:
-    """The regression's weights, (F,), and its intercept.
+) -> NDArray[np.float64]:
+    """The regression's weights, (F,).
 
     Args:
         examples: the features of every rollout, n times (T, F).
@@ -111,7 +121,22 @@ def regress(
         bounds=bounds,
         options={"gtol": 1e-9, "ftol": 0.0, "maxiter": 1000},
     )
-    return found.x[:-1], float(found.x[-1])
+    return np.asarray(found.x[:-1])
+
+
+def _on_scale(
+    weights: NDArray[np.float64], successes: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], float]:
+    """The weights, scaled, and an intercept, for features of n successes, (T, F) each.
+
+    The median of wᵀx + b is then 0 over these, and the 95th percentile 1. Every fold has a
+    regression of its own, of which some come out steeper than others; a threshold from all of them
+    would be too low for the steepest.
+    """
+    usual = np.concatenate(successes) @ weights
+    scale = Scale.fit([usual[:, np.newaxis]])
+    centre, spread = float(scale.centre[0]), float(scale.spread[0])
+    return weights / spread, -centre / spread
 
 
 def _later_half(features: NDArray[np.float64], longest: int) -> NDArray[np.float64]:

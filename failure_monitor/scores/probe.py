@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probe: how much a decision is like those of failures that were seen before.
 
-    score(t) = −log P(success | x(t)) = log(1 + exp(wᵀ x(t) + b))
+    score(t) = log(1 + exp(wᵀ x(t) + b))
 
 with x(t) what other scores say of the decision, s_k, as arsinh(s_k / mean |s_k|), and the principal
-components of its observation embedding, all of them standardised. w and b are those of a logistic
-regression on failed and successful rollouts, fitted in `fitting/probe.py`.
+components of its observation embedding, all of them standardised. wᵀ x + b are the log-odds of a
+logistic regression on failed and successful rollouts, brought to a scale on which those of
+successful rollouts have the median 0 and the 95th percentile 1; fitted in `fitting/probe.py`.
 Learned probes on what a policy computes: Gu et al., "SAFE: Multitask Failure Detection for
 Vision-Language-Action Models", NeurIPS 2025.
 """
@@ -57,7 +58,7 @@ class ProbeFeatures:
 
 
 class Probe(Score):
-    """What is left of the certainty that the rollout will succeed."""
+    """The log-odds of failure, made positive."""
 
     name = "probe"
     follows_rollout = True
