@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor node beside a robot: how soon it alarms, and what it takes.
+
+python benchmarks/node_latency.py: two 640×480 cameras at 30 Hz, joints at 500 Hz, decisions at
+10 Hz with B 64, H 16, D 7, E 512, each a process of its own, on a private ROS domain. From the
+publication of action chunks to the receipt of the alarm by the process that published them, beside
+a node in the monitor's place that answers at once; processor time and resident memory of the
+monitor; its start; messages lost. --seconds 600 is a soak: the memory of every second goes into
+the JSON file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import one_thread
+
+# isort: split
+import numpy as np
+import psutil
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from robot_load import JOINT_RATE, bare_answerer, robot_load
+from synthetic_task import SyntheticTask
+
+from failure_monitor.bundle import save
+from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.decision import Rollout
+
+assert one_thread
+EMBEDDING, SAMPLES, HORIZON, ACTIONS, DECISIONS = 512, 64, 16, 7, 40
+DECISION_PERIOD = 0.1
+WARM_UP = 3.0
+"""Seconds after the first verdict that no figure is of."""
+MONITOR = "failure_monitor.ros.monitor_node"
+
+TARGET_P99_MS, TARGET_RSS_MB, TARGET_START_S = 5.0, 150.0, 3.0
+
+console = Console(width=110)
+progress = Console(stderr=True)
+
+
+@dataclass
+class Figures:
+    """What was measured.
+
+    Attributes:
+        latencies_ms: from the publication of the chunks to the receipt of the alarm.
+        start_s: from the start of the monitor's process to the receipt of its first verdict.
+        cpu_percent: of one core.
+        memory_mb: resident, every second.
+        decisions: published.
+        judged: those with a verdict.
+        skipped: those that were replaced by a newer one.
+        joint_states_lost: share of those published that the monitor did not receive.
+        torch: whether a library of torch is in the monitor's process.
+    """
+
+    latencies_ms: list[float] = field(default_factory=list)
+    start_s: float = 0.0
+    cpu_percent: float = 0.0
+    memory_mb: list[float] = field(default_factory=list)
+    decisions: int = 0
+    judged: int = 0
+    skipped: int = 0
+    joint_states_lost: float = 0.0
+    torch: bool = False
+
+    def summary(self) -> dict[str, float]:
+        """The figures of the table, by name."""
+        latencies = np.array(self.latencies_ms)
+        seconds = np.arange(len(self.memory_mb))
+        slope = np.polyfit(seconds, self.memory_mb, 1)[0] if len(seconds) > 1 else 0.0
+        return {
+            "decisions": self.decisions,
+            "p50_ms": float(np.median(latencies)),
+            "p99_ms": float(np.quantile(latencies, 0.99)),
+            "max_ms": float(latencies.max()),
+            "start_to_first_verdict_s": self.start_s,
+            "cpu_percent": self.cpu_percent,
+            "rss_mb": self.memory_mb[-1] if self.memory_mb else 0.0,
+            "rss_growth_mb_per_hour": float(3600 * slope),
+            "decisions_lost": self.decisions - self.judged - self.skipped,
+            "decisions_skipped": self.skipped,
+            "joint_states_lost_percent": 100 * self.joint_states_lost,
+            "torch_in_process": float(self.torch),
+        }
+
+
+def make_bundle(folder: Path, scores: tuple[str, ...]) -> list[Rollout]:
+    """Calibrate, and return rollouts to play."""
+    task = SyntheticTask.of_size(
+        embedding=EMBEDDING,
+        samples=SAMPLES,
+        horizon=HORIZON,
+        actions=ACTIONS,
+        decisions=DECISIONS,
+    )
+    settings = CalibrationSettings(window=3, rule="mean", folds=3, jobs=1)
+    if scores:
+        settings = CalibrationSettings(scores=scores, window=3, rule="mean", folds=3, jobs=1)
+    save(calibrate(task.rollouts(range(20)), task.policy, settings), folder)
+    return task.rollouts(range(20, 25))
+
+
+class Policy:
+    """Plays rollouts to a monitor and takes the time until it answers."""
+
+    def __init__(self, rollouts: list[Rollout]) -> None:
+        # Imported here: the ROS domain is chosen first.
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+        from std_msgs.msg import Bool
+
+        from failure_monitor.ros.tap import DecisionTap
+
+        self._rclpy = rclpy
+        rclpy.init()
+        self.node = rclpy.create_node("policy")
+        names = [f"action_{index}" for index in range(ACTIONS)]
+        self._tap = DecisionTap(self.node, action_names=names)
+        self._active = self.node.create_publisher(Bool, "rollout/active", 10)
+        self._flag = Bool
+        self.node.create_subscription(DiagnosticStatus, "failure_monitor/alarm", self._on_alarm, 10)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self._decisions = [list(rollout.decisions()) for rollout in rollouts]
+        self._rollout, self._number = 0, 0
+        self._published: dict[str, float] = {}
+        self.published = 0
+        self.latencies: list[float] = []
+        self.first_verdict: float | None = None
+        self.diagnostics: dict[str, dict[str, str]] = {}
+
+    def play(self, seconds: float) -> None:
+        """Decide at the policy's rate."""
+        begin = due = time.monotonic()
+        while time.monotonic() < begin + seconds:
+            if time.monotonic() >= due:
+                self._decide()
+                due += DECISION_PERIOD
+            self._spin(due - time.monotonic())
+
+    def settle(self) -> None:
+        """Hear what is still on its way."""
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            self._spin(0.1)
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        self._rclpy.try_shutdown()
+
+    def _spin(self, seconds: float) -> None:
+        self._rclpy.spin_once(self.node, timeout_sec=max(0.0, seconds))
+
+    def _decide(self) -> None:
+        decisions = self._decisions[self._rollout]
+        if self._number == 0:
+            for active in (False, True):
+                self._active.publish(self._flag(data=active))
+        now = self.node.get_clock().now()
+        decision = decisions[self._number]
+        # The tap publishes the chunks last; making its messages is part of what is measured.
+        self._published[f"{1e-9 * now.nanoseconds:.6f}"] = time.monotonic()
+        self._tap.publish(decision.embedding, decision.chunks, now.to_msg())
+        self.published += 1
+        self._number += 1
+        if self._number == len(decisions):
+            self._rollout, self._number = (self._rollout + 1) % len(self._decisions), 0
+
+    def _on_alarm(self, alarm: Any) -> None:
+        received = time.monotonic()
+        stamps = [value.value for value in alarm.values if value.key == "stamp"]
+        if not stamps:
+            return
+        published = self._published.pop(f"{float(stamps[0]):.6f}", None)
+        if published is not None:
+            self.latencies.append(1e3 * (received - published))
+            if self.first_verdict is None:
+                self.first_verdict = received
+
+    def _on_diagnostics(self, array: Any) -> None:
+        for status in array.status:
+            name = status.name.split(": ", 1)[-1]
+            self.diagnostics[name] = {value.key: value.value for value in status.values}
+
+
+def measure(bundle: Path, rollouts: list[Rollout], seconds: float, *, load: bool) -> Figures:
+    """Run the monitor for so long beside the robot."""
+    figures = Figures()
+    with robot_load(images_reliable=False) if load else nullcontext():
+        policy = Policy(rollouts)
+        policy.play(3.0)
+        begin = time.monotonic()
+        command = [sys.executable, "-m", MONITOR, "--ros-args", "-p", f"bundle:={bundle}"]
+        command += ["-p", "rollout_boundaries:=topic"]
+        command += ["-p", f"max_joint_state_age:={0.5 if load else 0.0}"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as monitor:
+            try:
+                process = psutil.Process(monitor.pid)
+                while policy.first_verdict is None:
+                    policy.play(DECISION_PERIOD)
+                    if time.monotonic() > begin + 60:
+                        raise SystemExit("the monitor has said nothing within 60 s")
+                figures.start_s = policy.first_verdict - begin
+                policy.play(WARM_UP)
+                _watch(policy, process, figures, seconds)
+                maps = process.memory_maps(grouped=True)
+                figures.torch = any("libtorch" in mapped.path for mapped in maps)
+            finally:
+                monitor.terminate()
+        policy.close()
+    return figures
+
+
+def control(rollouts: list[Rollout], seconds: float) -> Figures:
+    """The same with a node that answers and does nothing else: what the middleware takes."""
+    figures = Figures()
+    with robot_load(images_reliable=False), bare_answerer():
+        policy = Policy(rollouts)
+        while policy.first_verdict is None:
+            policy.play(DECISION_PERIOD)
+        policy.play(WARM_UP)
+        published, policy.latencies = policy.published, []
+        policy.play(seconds)
+        policy.settle()
+        figures.latencies_ms = policy.latencies
+        figures.decisions = policy.published - published
+        figures.judged = len(policy.latencies)
+        policy.close()
+    return figures
+
+
+def _watch(policy: Policy, process: psutil.Process, figures: Figures, seconds: float) -> None:
+    policy.settle()
+    before = _counts(policy)
+    published, policy.latencies = policy.published, []
+    cpu, begin = _cpu_seconds(process), time.monotonic()
+    for _ in range(round(seconds)):
+        policy.play(1.0)
+        figures.memory_mb.append(process.memory_info().rss / 1e6)
+    figures.cpu_percent = 100 * (_cpu_seconds(process) - cpu) / (time.monotonic() - begin)
+    policy.settle()
+    after, elapsed = _counts(policy), time.monotonic() - begin
+    figures.latencies_ms = policy.latencies
+    figures.decisions = policy.published - published
+    figures.judged, figures.skipped = (after[key] - before[key] for key in ("judged", "skipped"))
+    heard = after["joint_states"] - before["joint_states"]
+    figures.joint_states_lost = max(0.0, 1 - heard / (JOINT_RATE * elapsed)) if heard else 0.0
+
+
+def _counts(policy: Policy) -> dict[str, int]:
+    scoring, joints = policy.diagnostics["scoring"], policy.diagnostics["/joint_states"]
+    return {
+        "judged": int(scoring["judged_decisions"]),
+        "skipped": int(scoring["skipped_decisions"]),
+        "joint_states": int(joints["messages"]),
+    }
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def table(rows: dict[str, Figures]) -> Table:
+    """The figures for a terminal."""
+    drawn = Table(box=SIMPLE_HEAD, title="from the publication of chunks to the alarm")
+    for column in (
+        "",
+        "decisions",
+        "p50\nms",
+        "p99\nms",
+        "max\nms",
+        "first\nverdict\ns",
+        "CPU\n%",
+        "RSS\nMB",
+        "growth\nMB/h",
+        "lost or\nskipped",
+        "joints\nlost\n%",
+        "torch",
+    ):
+        drawn.add_column(column, justify="right" if column else "left")
+    for name, figures in rows.items():
+        f = figures.summary()
+        drawn.add_row(
+            name,
+            f"{f['decisions']:.0f}",
+            *(f"{f[key]:.2f}" for key in ("p50_ms", "p99_ms", "max_ms")),
+            f"{f['start_to_first_verdict_s']:.2f}",
+            f"{f['cpu_percent']:.1f}",
+            f"{f['rss_mb']:.0f}",
+            f"{f['rss_growth_mb_per_hour']:+.1f}",
+            f"{f['decisions_lost'] + f['decisions_skipped']:.0f}",
+            f"{f['joint_states_lost_percent']:.1f}",
+            "yes" if f["torch_in_process"] else "no",
+        )
+    drawn.caption = (
+        f"aims: p99 ≤ {TARGET_P99_MS:g} ms, first verdict ≤ {TARGET_START_S:g} s, RSS ≤ "
+        f"{TARGET_RSS_MB:g} MB"
+    )
+    return drawn
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="how long each row runs")] = 60.0,
+    output: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+) -> None:
+    """Measure the default rule and FIPER's beside the robot, and the default rule without."""
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(101, 200))
+    rows: dict[str, Figures] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, scores, load in (
+            ("default rule", (), True),
+            ("fiper's scores", ("rnd_oe", "ace"), True),
+            ("default rule, nothing beside it", (), False),
+        ):
+            progress.print(f"{name}: calibrating")
+            folder = Path(scratch) / "-".join((*scores, "bundle"))
+            rollouts = make_bundle(folder, scores)
+            progress.print(f"{name}: {seconds:g} s")
+            rows[name] = measure(folder, rollouts, seconds, load=load)
+        rows["a node that answers at once"] = control(rollouts, seconds)
+    console.print(table(rows))
+    if output is not None:
+        content = {name: {**f.summary(), "raw": asdict(f)} for name, f in rows.items()}
+        output.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
