@@ -136,7 +136,7 @@ class Reading:
         )
 
         options: dict[str, Any] = {
-            "topics": self._topics(),
+            "topics": self.topics,
             "boundaries": self._boundaries(),
             "pause": self._pause(),
             "measured_names": names(self.measured_joints),
@@ -156,7 +156,13 @@ class Reading:
         refuse_several_policies([first, *others])
         return label([first, *others], labels)
 
-    def _topics(self) -> Topics:
+    @property
+    def topics(self) -> Topics:
+        """Under which names bags hold what is needed.
+
+        Raises:
+            UsageError: an external score has no topic.
+        """
         from failure_monitor.sources.source import Topics
 
         return Topics(

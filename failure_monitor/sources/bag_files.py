@@ -41,12 +41,14 @@ class Bag:
         compression: `file` where each file is compressed as a whole, `message` where each
             message is, else empty.
         topics: what its metadata say was recorded; None for a bare file, which has none.
+        seconds: from the first message to the last, likewise.
     """
 
     path: Path
     files: tuple[Path, ...]
     compression: str = ""
     topics: tuple[TopicCount, ...] | None = None
+    seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ def bag_at(path: Path) -> Bag:
         raise DamagedBagError(
             f"{METADATA_FILE} names the files {named or 'none'}, there are {found or 'none'}"
         )
-    return Bag(path, files, metadata.compression, metadata.topics)
+    return Bag(path, files, metadata.compression, metadata.topics, metadata.seconds)
 
 
 def refuse_link_out(path: Path, folder: Path) -> None:

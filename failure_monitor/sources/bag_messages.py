@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,21 +49,35 @@ def is_ros1(bag: Bag) -> bool:
     return all(file.suffix == ".bag" for file in bag.files)
 
 
-def recorded_topics(bag: Bag) -> tuple[TopicCount, ...]:
-    """The topics of a bag, by name.
+@dataclass(frozen=True)
+class BagSummary:
+    """What was recorded.
+
+    Attributes:
+        topics: by name.
+        seconds: from the first message to the last.
+    """
+
+    topics: tuple[TopicCount, ...]
+    seconds: float
+
+
+def summary(bag: Bag) -> BagSummary:
+    """What was recorded in a bag, without its messages.
 
     Raises:
         DamagedBagError: a file lacks its end.
         Exception: any that rosbags has for a damaged file.
     """
-    topics = bag.topics
-    if topics is None:
+    topics, seconds = bag.topics, bag.seconds
+    if topics is None or seconds is None:
         with _opened(bag, bag.files[0]) as reader:
+            seconds = 1e-9 * reader.duration
             topics = tuple(
                 TopicCount(connection.topic, connection.msgtype, connection.msgcount)
                 for connection in reader.connections
             )
-    return tuple(sorted(_merged(topics), key=lambda topic: topic.name))
+    return BagSummary(tuple(sorted(_merged(topics), key=lambda topic: topic.name)), seconds)
 
 
 def read_messages(

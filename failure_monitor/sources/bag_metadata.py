@@ -50,11 +50,13 @@ class BagMetadata:
         files: the names of the storage files, in order.
         compression: `file`, `message`, or empty for none.
         topics: what was recorded.
+        seconds: from the first message to the last.
     """
 
     files: tuple[str, ...]
     compression: str
     topics: tuple[TopicCount, ...]
+    seconds: float
 
 
 def read_metadata(folder: Path) -> BagMetadata:
@@ -85,6 +87,7 @@ def read_metadata(folder: Path) -> BagMetadata:
         files=tuple(_name_inside(file, version) for file in files),
         compression=_compression(information),
         topics=tuple(_topic(item) for item in topics),
+        seconds=1e-9 * _field(_field(information, "duration", dict), "nanoseconds", int),
     )
 
 

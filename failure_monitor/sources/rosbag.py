@@ -25,11 +25,12 @@ from failure_monitor.sources.bag_files import (
     storage_files,
 )
 from failure_monitor.sources.bag_messages import (
+    BagSummary,
     is_ros1,
     open_storage,
     read_messages,
     read_messages_from,
-    recorded_topics,
+    summary,
 )
 from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.bag_rollouts import rollouts_of
@@ -74,20 +75,20 @@ class BagFile:
         return _read(path, options, advance)
 
 
-def topics_of_bag(path: Path) -> tuple[TopicCount, ...]:
-    """The topics of a bag, by name.
+def bag_summary(path: Path) -> BagSummary:
+    """What was recorded in the bag at a path.
 
     Raises:
         SourceError: it is damaged, or cannot be read.
     """
     with _errors_named(path, BagOptions()):
-        return recorded_topics(bag_at(path))
+        return summary(bag_at(path))
 
 
 def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
     with _errors_named(path, options):
         bag = bag_at(path)
-        topics = recorded_topics(bag)
+        topics = summary(bag).topics
         if not any(topic.messages for topic in topics):
             raise SourceError(f"{path} holds no messages: record it again or leave it out")
         types = _types(path, options, topics)

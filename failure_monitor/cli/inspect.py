@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""`failure-monitor inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from failure_monitor import bundle
+from failure_monitor.cli.app import app, output, plain_errors
+from failure_monitor.cli.json_file import write_json
+from failure_monitor.cli.options import Reading, StatedActions, with_options
+from failure_monitor.errors import UsageError
+
+Inspected = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="BUNDLE|SOURCE...",
+        help="a bundle; two bundles, for their differences; or sources of rollouts",
+    ),
+]
+
+
+@app.command()
+@plain_errors
+@with_options
+def inspect(
+    paths: Inspected,
+    reading: Reading,
+    actions: StatedActions,
+    json: Annotated[Path | None, typer.Option(help="write all of it here as JSON")] = None,
+) -> None:
+    """Show what a bundle promises and rests on, how two bundles differ, or what bags hold."""
+    bundles = [path for path in paths if (path / bundle.DESCRIPTION_FILE).is_file()]
+    if not bundles:
+        said = _inspect_sources(paths, reading, actions)
+    elif len(bundles) < len(paths) or len(paths) > 2:
+        raise UsageError(
+            "bundles are inspected alone or two at a time, and apart from sources: name one "
+            "bundle, two bundles, or sources only"
+        )
+    elif len(bundles) == 2:
+        said = _compare_bundles(*bundles)
+    else:
+        said = _inspect_bundle(bundles[0])
+    if json is not None:
+        write_json(json, said)
+
+
+def _inspect_bundle(path: Path) -> dict[str, Any]:
+    from failure_monitor.cli.inspected_bundle import bundle_tables
+
+    inspected = bundle.load(path)
+    sha256 = bundle.content_hash(path)
+    for table in bundle_tables(inspected, path, sha256):
+        output.print(table)
+    return {"bundle_sha256": sha256, **inspected.description.model_dump(mode="json")}
+
+
+def _compare_bundles(first: Path, second: Path) -> dict[str, Any]:
+    from failure_monitor.cli.bundle_differences import differences, differences_table
+
+    found = differences(bundle.load(first), bundle.load(second))
+    output.print(differences_table(found, first, second))
+    return {
+        "differences": [
+            {"what": difference.what, "first": difference.first, "second": difference.second}
+            for difference in found
+        ]
+    }
+
+
+def _inspect_sources(
+    paths: Sequence[Path], reading: Reading, actions: StatedActions
+) -> dict[str, Any]:
+    from failure_monitor.cli.inspected_source import (
+        contents_table,
+        rollouts_json,
+        rollouts_table,
+        topics_json,
+        topics_table,
+    )
+    from failure_monitor.sources.bag_topics import topics_of_bags
+    from failure_monitor.sources.rollouts import find_sources
+
+    topics = topics_of_bags([found.path for found in find_sources(paths)])
+    # What is there is shown even if no rollout can be read: then it is needed most.
+    if topics:
+        output.print(topics_table(topics, reading.topics))
+    rollout_set = reading.read(paths, **actions.stated)
+    output.print(contents_table(rollout_set, "What these sources hold"))
+    output.print(rollouts_table(rollout_set))
+    return {"topics": topics_json(topics), **rollouts_json(rollout_set)}

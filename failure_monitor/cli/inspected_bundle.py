@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a reviewer asks of a bundle, as tables: promise, policy, settings, rollouts, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from failure_monitor.bundle import (
+    DESCRIPTION_FILE,
+    Bundle,
+    BundleDescription,
+    RolloutSection,
+    ScoreSection,
+)
+from failure_monitor.cli.policy_rows import add_policy_rows
+from failure_monitor.cli.promise import promise_table
+
+SHORT_HASH = 12
+"""Digits of a SHA-256 that tell one from another."""
+
+
+def bundle_tables(inspected: Bundle, path: Path, sha256: str) -> Iterator[Table]:
+    """The tables, the most important first.
+
+    Args:
+        inspected: the bundle.
+        path: where it lies.
+        sha256: the hash by which it is known.
+    """
+    description = inspected.description
+    yield promise_table(inspected)
+    yield _policy_table(inspected)
+    yield _scores_table(description)
+    yield _making_table(description, sha256)
+    yield _rollouts_table(description)
+    yield _files_table(description, path)
+
+
+def _policy_table(inspected: Bundle) -> Table:
+    table = Table(title="For which policy", show_header=False, title_justify="left")
+    add_policy_rows(table, inspected.policy)
+    return table
+
+
+def _scores_table(description: BundleDescription) -> Table:
+    table = Table(title="Scores", title_justify="left")
+    for column in ("score", "part of", "centre", "spread", "numbers of its own"):
+        table.add_column(column)
+    roles = (("rule", description.scores), ("choice", description.choosers))
+    for role, scores in roles:
+        for score in scores:
+            table.add_row(
+                score.name, role, _scale(score.centre), _scale(score.spread), _parameters(score)
+            )
+    return table
+
+
+def _scale(number: float | None) -> str:
+    return "over time" if number is None else f"{number:.4g}"
+
+
+def _parameters(score: ScoreSection) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in score.parameters.items())
+
+
+def _making_table(description: BundleDescription, sha256: str) -> Table:
+    table = Table(title="How it was made", show_header=False, title_justify="left")
+    table.add_row("made", f"{description.created} by failure_monitor {description.tool_version}")
+    table.add_row("hash", f"{sha256} (of {DESCRIPTION_FILE}, which holds those of all files)")
+    table.add_row("rule", f"{description.rule}, window {description.window}")
+    table.add_row("threshold", f"{description.threshold}, alpha {description.alpha:g}")
+    table.add_row("folds, seed", f"{description.folds}, {description.seed}")
+    if description.steering is not None:
+        limits = (
+            f"{task} {limit:.4g}".strip() for task, limit in description.steering.limits.items()
+        )
+        table.add_row("trusted horizon", escape(f"limit of dispersion {', '.join(limits)}"))
+    return table
+
+
+def _rollouts_table(description: BundleDescription) -> Table:
+    with_tasks = any(promise.task for promise in description.promises)
+    table = Table(title="From which rollouts", title_justify="left")
+    table.add_column("rollout", overflow="fold")
+    table.add_column("for")
+    if with_tasks:
+        table.add_column("task")
+    table.add_column("decisions", justify="right")
+    table.add_column("SHA-256")
+    for purpose, rollouts in rollouts_by_purpose(description).items():
+        for rollout in rollouts:
+            tasks = (escape(rollout.task),) if with_tasks else ()
+            number, sha256 = str(rollout.decisions), rollout.sha256[:SHORT_HASH]
+            table.add_row(escape(rollout.name), purpose, *tasks, number, sha256)
+    return table
+
+
+def rollouts_by_purpose(description: BundleDescription) -> dict[str, tuple[RolloutSection, ...]]:
+    """The rollouts that made a bundle, by what they were used for."""
+    return {
+        "calibration": description.calibration,
+        "fitting": description.fit,
+        "failures": description.failures,
+    }
+
+
+def _files_table(description: BundleDescription, path: Path) -> Table:
+    table = Table(title="Files, all of them unchanged", title_justify="left")
+    table.add_column("file")
+    table.add_column("bytes", justify="right")
+    table.add_column("SHA-256")
+    for name, sha256 in description.files.items():
+        table.add_row(escape(name), str((path / name).stat().st_size), sha256[:SHORT_HASH])
+    return table

@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What sources hold, as tables: topics, the rollouts in all, and each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from failure_monitor.cli.policy_rows import add_policy_rows
+from failure_monitor.decision import Rollout
+
+if TYPE_CHECKING:
+    from failure_monitor.sources.bag_topics import RecordedTopic
+    from failure_monitor.sources.rollouts import RolloutSet
+    from failure_monitor.sources.source import Reception, Topics
+
+OUTCOMES = {True: "success", False: "failure", None: "unknown"}
+UNDEFINED = "–"
+
+
+def topics_table(topics: Sequence[RecordedTopic], wanted: Topics) -> Table:
+    """The topics of bags, and as what each is read."""
+    meanings = {topic: name for name, topic in vars(wanted).items() if isinstance(topic, str)}
+    meanings |= {topic: f"external:{name}" for name, topic in wanted.external.items()}
+    table = Table(title="Topics", title_justify="left")
+    table.add_column("topic", overflow="fold")
+    table.add_column("type", overflow="fold")
+    for column in ("messages", "per second", "in bags"):
+        table.add_column(column, justify="right")
+    table.add_column("read as")
+    for topic in topics:
+        table.add_row(
+            escape(topic.name),
+            escape(topic.message_type),
+            str(topic.messages),
+            _number(topic.rate, 1),
+            "all" if topic.bags == topic.of_bags else f"{topic.bags} of {topic.of_bags}",
+            meanings.get(topic.name, "").replace("_", " "),
+        )
+    return table
+
+
+def contents_table(rollout_set: RolloutSet, title: str) -> Table:
+    """How many rollouts there are, and of what policy."""
+    rollouts = rollout_set.rollouts
+    outcomes = [rollout.success for rollout in rollouts]
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_row(
+        "rollouts",
+        f"{len(rollouts)}: {outcomes.count(True)} succeeded, {outcomes.count(False)} failed, "
+        f"{outcomes.count(None)} without an outcome",
+    )
+    tasks = sorted({rollout.task for rollout in rollouts} - {""})
+    table.add_row("tasks", escape(", ".join(tasks)) or "nobody said")
+    groups = sorted({rollout.group for rollout in rollouts} - {""})
+    if groups:
+        table.add_row("groups", escape(", ".join(groups)))
+    table.add_row("decisions", str(sum(len(rollout) for rollout in rollouts)))
+    add_policy_rows(table, rollout_set.policy)
+    return table
+
+
+@dataclass(frozen=True)
+class RolloutSummary:
+    """A rollout in a few numbers.
+
+    Attributes:
+        name: of the rollout.
+        outcome: success, failure or unknown.
+        group: what evaluation groups by.
+        task: what the robot was to do.
+        decisions: how many.
+        seconds: from the first to the last.
+        rate: the usual number of decisions a second; None for a single one.
+        longest_gap: seconds between two decisions at most, likewise.
+        delay: seconds from a header stamp to bag time, the median; None outside of bags.
+        delay_spread: by how much it varies, likewise.
+        lost: messages of its bag without a partner or with a stamp of another, likewise.
+        source: where it came from.
+        sha256: of what it was read from.
+    """
+
+    name: str
+    outcome: str
+    group: str
+    task: str
+    decisions: int
+    seconds: float
+    rate: float | None
+    longest_gap: float | None
+    delay: float | None
+    delay_spread: float | None
+    lost: int | None
+    source: str
+    sha256: str
+
+
+def rollouts_table(rollout_set: RolloutSet) -> Table:
+    """A row for each rollout, without the columns that say nothing of any."""
+    rows = _summaries(rollout_set)
+    columns = {
+        "outcome": [row.outcome for row in rows],
+        "group": [row.group for row in rows],
+        "task": [row.task for row in rows],
+        "decisions": [str(row.decisions) for row in rows],
+        "seconds": [_number(row.seconds, 1) for row in rows],
+        "per second": [_number(row.rate, 1) for row in rows],
+        "longest gap": [_number(row.longest_gap, 3) for row in rows],
+        "bag time behind stamps": [_delay(row) for row in rows],
+        "messages lost": [str(row.lost or "") for row in rows],
+    }
+    told = {
+        name: cells
+        for name, cells in columns.items()
+        if any(c not in ("", UNDEFINED) for c in cells)
+    }
+    table = Table(title="Rollouts", title_justify="left")
+    table.add_column("rollout", overflow="fold")
+    for name in told:
+        table.add_column(name, justify="left" if name in ("outcome", "group", "task") else "right")
+    for row, cells in zip(rows, zip(*told.values(), strict=True), strict=True):
+        table.add_row(escape(row.name), *(escape(cell) for cell in cells))
+    return table
+
+
+def rollouts_json(rollout_set: RolloutSet) -> dict[str, Any]:
+    """The policy and all rollouts in JSON's own types."""
+    return {
+        "policy": asdict(rollout_set.policy),
+        "rollouts": [asdict(row) for row in _summaries(rollout_set)],
+    }
+
+
+def topics_json(topics: Sequence[RecordedTopic]) -> list[Mapping[str, Any]]:
+    """The topics in JSON's own types."""
+    return [asdict(topic) for topic in topics]
+
+
+def _summaries(rollout_set: RolloutSet) -> list[RolloutSummary]:
+    return [
+        _summary(rollout, rollout_set.receptions.get(rollout.sha256))
+        for rollout in rollout_set.rollouts
+    ]
+
+
+def _summary(rollout: Rollout, reception: Reception | None) -> RolloutSummary:
+    gaps = np.diff(rollout.stamps)
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    return RolloutSummary(
+        name=rollout.name,
+        outcome=OUTCOMES[rollout.success],
+        group=rollout.group,
+        task=rollout.task,
+        decisions=len(rollout),
+        seconds=float(rollout.stamps[-1] - rollout.stamps[0]),
+        rate=1 / usual if usual > 0 else None,
+        longest_gap=float(gaps.max()) if len(gaps) else None,
+        delay=None if reception is None else float(np.median(reception.delays)),
+        delay_spread=None if reception is None else float(np.ptp(reception.delays)),
+        lost=None if reception is None else reception.unpaired + reception.repeated,
+        source=rollout.source,
+        sha256=rollout.sha256,
+    )
+
+
+def _delay(row: RolloutSummary) -> str:
+    if row.delay is None or row.delay_spread is None:
+        return UNDEFINED
+    return f"{row.delay:.3f} s ± {row.delay_spread / 2:.3f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return UNDEFINED if value is None else f"{value:.{digits}f}"
