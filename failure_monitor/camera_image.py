@@ -24,6 +24,9 @@ from failure_monitor.errors import FailureMonitorError
 MAX_PIXELS = 64_000_000
 """A compressed image that claims more is refused before memory is set aside for it."""
 
+MAX_PIXELS_PER_BYTE = 1100
+"""Likewise one that claims more for its size: not even a PNG of one grey is smaller."""
+
 
 class CameraImageError(FailureMonitorError):
     """A message that holds no image which could be read."""
@@ -71,10 +74,12 @@ _JPEG_BEGIN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_SEGMENT = struct.Struct(">BBHBHH")
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of the segment that states the size."""
-_PNG_BEGIN, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_PNG_HEADER = struct.Struct(">8sI4sIIB")
 _PADDING = 4096
-"""As many bytes of zeros may follow a picture."""
+"""As many bytes of zeros may follow a JPEG."""
+_PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = struct.Struct(">I4sIIB")
+_PNG_CHUNK = struct.Struct(">I4s")
+_PNG_CHECKSUM = 4
 
 
 def read_camera_image(message: Any, height: int, width: int) -> NDArray[np.uint8]:
@@ -133,10 +138,11 @@ def _decompress(message: Any) -> NDArray[np.uint8]:
             "after debayering"
         )
     height, width = _size(data, what)
-    if height == 0 or width == 0 or height * width > MAX_PIXELS:
+    largest = min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * len(data))
+    if not 0 < height * width <= largest:
         raise CameraImageError(
-            f"{what} says that it is {width}×{height}, expected 1 to {MAX_PIXELS} pixels: look "
-            "at the camera's driver"
+            f"{what} says that it is {width}×{height}, expected 1 to {largest} pixels: look at the "
+            "camera's driver"
         )
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -149,32 +155,44 @@ def _decompress(message: Any) -> NDArray[np.uint8]:
 
 
 def _size(data: NDArray[np.uint8], what: str) -> tuple[int, int]:
-    """Height and width as a JPEG's or a PNG's header states them, if its end is there too."""
-    head, tail = bytes(data[: len(_PNG_BEGIN)]), bytes(data[-_PADDING:]).rstrip(b"\0")
-    if head.startswith(_JPEG_BEGIN):
-        size, ended = _jpeg_size(data), tail.endswith(_JPEG_END)
-    elif head == _PNG_BEGIN:
-        size, ended = _png_size(data, what), tail.endswith(_PNG_END)
+    """Height and width as a JPEG's or a PNG's header states them, if its end is there too.
+
+    A decoder fills up with grey what is missing, and sets memory aside for whatever it is told.
+    """
+    head = bytes(data[: len(_PNG_BEGIN)])
+    if head == _PNG_BEGIN:
+        size = _png_size(data, what)
+    elif head.startswith(_JPEG_BEGIN):
+        size = _jpeg_size(data)
     else:
         raise CameraImageError(
             f"{what} is neither JPEG nor PNG: have the driver publish one of these"
         )
-    # Decoders fill up with grey what is missing.
-    if size is None or not ended:
-        raise CameraImageError(f"{what} is cut off: look at the camera's driver and network")
+    if size is None:
+        raise CameraImageError(
+            f"{what} is cut off or damaged: look at the camera's driver and network"
+        )
     return size
 
 
 def _png_size(data: NDArray[np.uint8], what: str) -> tuple[int, int] | None:
-    if len(data) < _PNG_HEADER.size:
+    if len(data) < len(_PNG_BEGIN) + _PNG_HEADER.size:
         return None
-    _, _, _, width, height, depth = _PNG_HEADER.unpack_from(data.data)
+    _, _, width, height, depth = _PNG_HEADER.unpack_from(data.data, len(_PNG_BEGIN))
     if depth > 8:
         raise CameraImageError(f"{what} has {depth} bits a channel: publish 8 bits")
-    return height, width
+    at = len(_PNG_BEGIN)
+    while at + _PNG_CHUNK.size + _PNG_CHECKSUM <= len(data):
+        length, kind = _PNG_CHUNK.unpack_from(data.data, at)
+        at += _PNG_CHUNK.size + length + _PNG_CHECKSUM
+        if kind == b"IEND" and at <= len(data):
+            return height, width
+    return None
 
 
 def _jpeg_size(data: NDArray[np.uint8]) -> tuple[int, int] | None:
+    if not bytes(data[-_PADDING:]).rstrip(b"\0").endswith(_JPEG_END):
+        return None
     at = len(_JPEG_BEGIN) - 1
     while at + _JPEG_SEGMENT.size <= len(data):
         begin, marker, length, _, height, width = _JPEG_SEGMENT.unpack_from(data.data, at)

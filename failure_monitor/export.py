@@ -174,6 +174,7 @@ def export_sampler(
     batches = [_with_examples(make_up(*counts), examples) for counts in OBSERVATIONS_AND_SAMPLES]
     with _evaluating(module):
         expected = [_output(module, batch) for batch in batches]
+        _refuse_equal_samples(module, expected[-1])
         free = {EMBEDDING: "N", NOISE: "NB", CHUNKS: "NB"}
         model = _exported(module, batches[-1], CHUNKS, free, contract, metadata)
     sampler = PolicySampler(OnnxFile(str(path), model))
@@ -199,13 +200,17 @@ def _with_examples(
     inputs = dict(made_up)
     for name, rows in (examples or {}).items():
         if name not in made_up or not len(rows) or rows.shape[1:] != made_up[name].shape[1:]:
-            wanted = ", ".join(f"'{name}' (N, {tuple(v.shape[1:])})" for name, v in made_up.items())
+            wanted = ", ".join(f"'{name}' {_row(value)}" for name, value in made_up.items())
             raise ExportError(
                 f"the examples '{name}' of shape {tuple(rows.shape)} are none of {wanted}"
             )
         chosen = torch.arange(len(made_up[name])) % len(rows)
         inputs[name] = rows[chosen].to(made_up[name].dtype)
     return inputs
+
+
+def _row(inputs: Tensor) -> str:
+    return f"({', '.join(map(str, ('N', *inputs.shape[1:])))})"
 
 
 @contextmanager
@@ -240,6 +245,14 @@ def _output(module: nn.Module, inputs: Mapping[str, Tensor]) -> NDArray[np.float
         )
     output: NDArray[np.float32] = first
     return output
+
+
+def _refuse_equal_samples(module: nn.Module, chunks: NDArray[np.float32]) -> None:
+    if chunks.ndim == 4 and (chunks == chunks[:, :1]).all():
+        raise ExportError(
+            f"{type(module).__name__} makes the same chunk of any noise, so its samples cannot "
+            "disagree: export the encoder alone, and leave out scores of sampled chunks"
+        )
 
 
 def _placed(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
