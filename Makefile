@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint demo-assets clean system-libraries
+.PHONY: help venv demo test faults lint demo-assets clean system-libraries
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,10 @@ demo: $(STAMP) system-libraries ## calibrate, then watch a simulated robot fail 
 
 test: $(STAMP) system-libraries ## run all tests
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) $(ARGS)
+
+faults: $(STAMP) ## break everything that can break, and print what came of it
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) --quiet \
+		--disable-warnings test/faults $(ARGS)
 
 lint: $(STAMP) ## check format, style, types and the import walls
 	@$(BIN)/ruff check --quiet

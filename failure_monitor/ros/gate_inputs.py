@@ -17,6 +17,7 @@ from std_msgs.msg import Bool, Float64
 
 from failure_monitor.permit import PermitLease, SpeedScaleLease
 from failure_monitor.ros.incompatible_qos import subscription_events
+from failure_monitor.ros.publishers import contradiction
 from failure_monitor.ros.qos import PERMIT_SUBSCRIPTION_QOS
 
 
@@ -61,18 +62,16 @@ class PermitInput:
         """What somebody has to mend; empty if all is well."""
         if self._incompatible and self.lease.is_silent(now):
             return self._incompatible
-        publishers = self._node.count_publishers(self.topic)
-        if publishers > 1:
-            return (
-                f"'{self.topic}' has {publishers} publishers, so the end of one would not be "
-                "noticed: give each monitor a topic of its own in 'permit_topics'"
-            )
+        several = contradiction(self._node, self.topic)
+        if several:
+            return f"{several}; or name a topic of its own for each monitor in 'permit_topics'"
         return ""
 
     def _on_permit(self, permit: Bool) -> None:
         now = time.monotonic()
         contested = not self.is_open(now) and self._node.count_publishers(self.topic) > 1
         self.lease.hear(permit.data, now, contested=contested)
+        self._incompatible = ""
         self._expiry.reset()
         self._changed()
 

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The gate itself is killed, frozen or flooded, or cannot be reached."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from faults.cell import COMMAND_PERIOD, Cell
+from faults.trial import SILENT, WITHHELD, Fault
+from rclpy.clock import Clock as NodeClock
+from rclpy.clock import ClockType
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Bool
+
+pytestmark = pytest.mark.ros
+
+FLOOD = Path(__file__).with_name("flood.py")
+
+
+def test_a_gate_that_is_restarted_during_a_halt_stays_closed(moving: Cell, table):
+    fault: Fault = table("gate killed and restarted during a halt")
+    moving.follow("strange")
+    moving.wait_for(lambda: moving.gate_told.state == "closed", "the halt")
+    moving.gate.send(signal.SIGKILL)
+    time.sleep(0.5)
+    moving.start_gate()
+    moving.follow("nominal")
+    fault.stays_closed(1.0, gate_says=WITHHELD, state="ALARM")
+    fault.recovers(by_reset=True)
+
+
+def test_a_gate_that_is_killed_passes_nothing_until_it_is_back(moving: Cell, table):
+    fault: Fault = table("gate killed (SIGKILL), then restarted")
+    moving.gate.send(signal.SIGKILL)
+    time.sleep(0.5)
+    moving.start_gate()
+    begin = moving.gate_told.time
+    fault.recovers(by_reset=False)
+    states = [told for told in moving.gate_states if told.time > begin]
+    opened = next(told.time for told in states if told.state == "open")
+    assert states[0].state == "closed"
+    fault.passed = sum(begin < command.time < opened for command in moving.passed)
+    assert fault.passed == 0
+
+
+def test_a_frozen_gate_passes_nothing_once_it_is_thawed_and_the_monitor_dead(moving: Cell, table):
+    fault: Fault = table("gate frozen, monitor killed, gate thawed")
+    moving.gate.send(signal.SIGSTOP)
+    time.sleep(0.5)
+    moving.monitor.send(signal.SIGKILL)
+    time.sleep(0.5)
+    fault.closes(lambda: moving.gate.send(signal.SIGCONT), gate_says=SILENT)
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
+
+
+def test_a_permit_that_cannot_be_heard_opens_nothing(moving: Cell, table):
+    fault: Fault = table("permit published best effort (incompatible QoS)")
+    moving.monitor.end()
+    moving.gate.end()
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    permits = moving.node.create_publisher(Bool, "failure_monitor/permit", best_effort)
+    timer = moving.node.create_timer(
+        0.05,
+        lambda: permits.publish(Bool(data=True)),
+        clock=NodeClock(clock_type=ClockType.STEADY_TIME),
+    )
+    moving.start_gate()
+    fault.stays_closed(1.0, gate_says="offers less RELIABILITY than the gate asks for")
+    moving.node.destroy_timer(timer)
+    moving.node.destroy_publisher(permits)
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
+
+
+def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
+    fault: Fault = table("flood of commands while the monitor is killed")
+    flood = subprocess.Popen([sys.executable, str(FLOOD)])
+    try:
+        before = len(moving.passed)
+        moving.wait_for(lambda: len(moving.passed) - before > 2000, "the flood")
+        moving.wait_until_moving()
+        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_says=SILENT)
+    finally:
+        flood.kill()
+        flood.wait()
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
+
+
+def test_ros_time_that_jumps_or_stops_does_not_matter_to_the_gate(moving: Cell, table):
+    fault: Fault = table("clock jumps forward and back, and stops", promised=1.0 + COMMAND_PERIOD)
+    clock = moving.node.create_publisher(Clock, "/clock", 10)
+    # A lease that a busy machine keeps: what closes the gate shall be the clock, if anything.
+    with moving.other_gate(use_sim_time=True, permit_lease=1.0):
+        moving.wait_until_moving()
+        for now in (1000, 1001, 1_000_000, 1_000_001, 10, 11):
+            message = Clock()
+            message.clock.sec = now
+            clock.publish(message)
+            fault.stays_open(0.2)
+        fault.closes(
+            lambda: moving.monitor.send(signal.SIGKILL),
+            gate_says="no permit on 'failure_monitor/permit' for 1 s",
+        )
+        moving.start_monitor()
+        fault.recovers(by_reset=False)

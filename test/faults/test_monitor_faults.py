@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor dies, hangs, ends, comes late or comes twice."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+
+import pytest
+from faults.cell import MAX_DECISION_AGE, Cell
+from faults.trial import SILENT, WITHHELD, Fault
+
+pytestmark = pytest.mark.ros
+
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_the_gate_closes_whenever_the_monitor_is_killed(moving: Cell, table):
+    fault: Fault = table("monitor killed (SIGKILL), then restarted")
+    for _ in range(KILLS):
+        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_says=SILENT)
+        moving.start_monitor()
+        fault.recovers(by_reset=False)
+
+
+def test_a_frozen_monitor_closes_the_gate_and_a_thawed_one_does_not_open_it(moving: Cell, table):
+    fault: Fault = table("monitor frozen (SIGSTOP), then thawed")
+    fault.closes(lambda: moving.monitor.send(signal.SIGSTOP), gate_says=SILENT)
+    fault.stays_closed(MAX_DECISION_AGE, gate_says=SILENT)
+    moving.monitor.send(signal.SIGCONT)
+    fault.stays_closed(1.0, gate_says=WITHHELD, state="STALE")
+    fault.recovers(by_reset=True)
+
+
+def test_the_gate_closes_when_the_monitor_ends(moving: Cell, table):
+    fault: Fault = table("monitor ended (SIGTERM), then restarted")
+    fault.closes(lambda: moving.monitor.send(signal.SIGTERM), gate_says=SILENT)
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
+
+
+def test_nothing_passes_before_the_monitor_has_started(moving: Cell, table):
+    fault: Fault = table("monitor started late")
+    moving.monitor.end()
+    moving.gate.end()
+    moving.start_gate()
+    fault.stays_closed(1.0, gate_says="no permit has come yet")
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
+
+
+def test_one_of_two_monitors_closes_the_gate(moving: Cell, table):
+    """With a topic of its own for each."""
+    fault: Fault = table("one of two monitors killed, then restarted")
+    topics = ["failure_monitor/permit", "other_monitor/permit"]
+    with moving.other_gate(permit_topics=topics), moving.second_monitor("other_monitor") as other:
+        moving.wait_until_moving()
+        fault.closes(
+            lambda: other.send(signal.SIGKILL), gate_says="no permit on 'other_monitor/permit'"
+        )
+        assert "'failure_monitor/permit'" not in moving.gate_told.reason
+        moving.start_monitor("other_monitor")
+        fault.recovers(by_reset=False)
+
+
+def test_a_second_monitor_on_the_same_topic_closes_the_gate(moving: Cell, table):
+    """It withholds its permit, and the first grants it: the first is not believed."""
+    fault: Fault = table("second monitor on the permit's topic", promised=float("inf"))
+    with ExitStack() as stack:
+        other = moving.second_monitor(
+            "other_monitor", permit="failure_monitor/permit", bundle="nowhere"
+        )
+        fault.closes(
+            lambda: stack.enter_context(other),
+            gate_says="one of several publishers on 'failure_monitor/permit' withholds",
+        )
+    fault.recovers(by_reset=False)
