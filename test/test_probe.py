@@ -3,6 +3,8 @@
 """A score that learns from failures, and is calibrated as if it had not."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from synthetic import POLICY, synthetic_rollout
+from typer.testing import CliRunner, Result
 
 from failure_monitor import cross_fitting
 from failure_monitor.bundle import load, save
 from failure_monitor.calibrate import CalibrationSettings, calibrate, choose_failures
+from failure_monitor.cli import app
 from failure_monitor.conformal import CalibrationError
 from failure_monitor.cross_fitting import ProbeRecipe, Recipe
 from failure_monitor.decision import InvalidDecisionError, Rollout
@@ -23,6 +27,8 @@ from failure_monitor.fitting.probe import RIDGE, ScoredRollout, fit_probe, regre
 from failure_monitor.scores.nearest_neighbour_distance import NearestNeighbourDistance
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.score import InstantScore, ScoreState, ScoreUndefinedError
+from failure_monitor.sources.archive import write_archive
+from failure_monitor.sources.rollouts import RolloutSet
 
 MOVING = dataclasses.replace(POLICY, executed_actions=2)
 WEIGHED = ("ace", "knn", "rnd_oe", "stac", "one_step", "lag")
@@ -428,3 +434,103 @@ def test_successes_among_failures_are_left_out_and_unlabelled_ones_taken(failure
     assert choose_failures([]) == ([], [])
     with pytest.raises(CalibrationError, match="all 2 rollouts given as failures succeeded"):
         choose_failures(rollouts[:2])
+
+
+def archive(path: Path, rollouts: list[Rollout]) -> Path:
+    write_archive(path, RolloutSet(POLICY, tuple(rollouts)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory, rollouts, failures):
+    """One with calibration rollouts and tests of both outcomes, one with failures only."""
+    folder = tmp_path_factory.mktemp("archives")
+    calibration = [dataclasses.replace(rollout, calibration=True) for rollout in rollouts]
+    tests = [*failures, *(synthetic_rollout(seed) for seed in range(20, 24))]
+    archive(
+        folder / "task.npz",
+        [*calibration, *(dataclasses.replace(test, calibration=False) for test in tests)],
+    )
+    incidents = [failed_rollout(seed) for seed in range(110, 116)]
+    archive(
+        folder / "incidents.npz",
+        [dataclasses.replace(incidents[0], success=None), *incidents[1:], synthetic_rollout(30)],
+    )
+    return folder
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "200"})
+
+
+QUICKLY = ("--folds", 3, "--jobs", 1, "--window", 2)
+
+
+def test_calibrate_makes_a_rule_of_failures_and_evaluate_says_what_it_has_seen(archives, tmp_path):
+    task, incidents = archives / "task.npz", archives / "incidents.npz"
+    made = command(
+        *("calibrate", task, "--failures", incidents, "--failures", task),
+        *("--output", tmp_path / "bundle", *QUICKLY),
+    )
+    assert made.exit_code == 0, made.output
+    for remark in (
+        "failures: 17 rollouts that succeeded are left out",
+        "failures: 1 rollouts without an outcome are taken as failed",
+        "the score probe, which learns from 14 failures, is the rule",
+    ):
+        assert remark in made.stderr
+    assert "learned from 14 failures how to weigh dispersion_profile, one_step" in made.stdout
+    bundle = load(tmp_path / "bundle")
+    (probe,) = bundle.scores
+    assert probe.weighed == ("dispersion_profile", "one_step", "phase_knn", "chunk_lag")
+    assert len(bundle.description.failures) == 14
+    evaluated = command("evaluate", tmp_path / "bundle", task)
+    assert evaluated.exit_code == 0, evaluated.output
+    assert "8 of the rollouts made this bundle" in evaluated.output
+    others = archive(tmp_path / "others.npz", [failed_rollout(seed) for seed in range(200, 205)])
+    command("evaluate", tmp_path / "bundle", others, "--json", tmp_path / "results.json")
+    overall = json.loads((tmp_path / "results.json").read_text())["metrics"]["overall"]
+    assert (overall["n_failure"], overall["early_tpr"]) == (5, 1.0)
+
+
+def test_the_probe_joins_the_scores_that_are_named_and_weighs_them(archives, tmp_path):
+    sources = (archives / "task.npz", "--failures", archives / "incidents.npz")
+    for number, named in enumerate(("knn,ace", "probe,knn,ace")):
+        output = tmp_path / str(number)
+        made = command("calibrate", *sources, "--scores", named, "--output", output, *QUICKLY)
+        assert made.exit_code == 0, made.output
+        assert "learns from 6 failures, is part of the rule" in made.stderr
+        scores = {score.name: score for score in load(output).scores}
+        assert set(scores) == {"knn", "ace", "probe"}
+        assert scores["probe"].weighed == ("knn", "ace")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--scores", "probe"], 2, "'probe' learns from failed rollouts: give some as failures (-"),
+        (["--failures", "incidents.npz", "--rule", "fiper"], 2, "'fiper' learns nothing from"),
+        (["--failures", "successes.npz"], 1, "all 3 rollouts given as failures succeeded"),
+        (["--failures", "few.npz"], 1, "4 failures are too few to learn from: give 5 or more"),
+        (["--failures", "other.npz"], 1, "embedding size 6 against 5"),
+        (["--failures", "shared.npz"], 1, "5 of the failures are also among the rollouts"),
+        (["--failures", "nowhere.npz"], 1, "nowhere.npz does not exist"),
+    ],
+)
+def test_failures_that_cannot_teach_are_refused_in_one_sentence(
+    archives, tmp_path, rollouts, arguments, code, sentence
+):
+    archive(archives / "successes.npz", [synthetic_rollout(seed) for seed in range(40, 43)])
+    archive(archives / "few.npz", [failed_rollout(seed) for seed in range(40, 44)])
+    archive(archives / "shared.npz", [dataclasses.replace(r, success=None) for r in rollouts[:5]])
+    other = dataclasses.replace(POLICY, embedding_size=5)
+    narrow = [failed_rollout(seed) for seed in range(40, 46)]
+    narrow = [dataclasses.replace(r, embeddings=r.embeddings[:, :5]) for r in narrow]
+    write_archive(archives / "other.npz", RolloutSet(other, tuple(narrow)))
+    given = [archives / each if str(each).endswith("npz") else each for each in arguments]
+    result = command(
+        "calibrate", archives / "task.npz", *given, "--output", tmp_path / "bundle", *QUICKLY
+    )
+    assert result.exit_code == code, result.output
+    assert sentence in result.stderr
+    assert not (tmp_path / "bundle").exists()
