@@ -173,8 +173,8 @@ class ObservationMatcher:
         )
         if counts.received == counts.unstamped:
             return f"{wanting}: nothing usable has come of it; check its topic"
-        if counts.distance is None:
-            return f"{wanting}: there was none at all; it has stopped, or stamps by another clock"
+        if counts.distance is None or counts.distance > CLOCK_JUMP:
+            return f"{wanting}, nor within 1 s: it has stopped, or is stamped by another clock"
         return (
             f"{wanting}, last the nearest was {1e-9 * counts.distance:.3g} s off: synchronise "
             "them, or raise the tolerance"
