@@ -23,6 +23,13 @@ from std_srvs.srv import Trigger
 from stoppable_policy import DELAY
 
 from failure_monitor.errors import UsageError
+from failure_monitor.ros.halt_means import (
+    ActionGoals,
+    LifecycleNode,
+    Lock,
+    SetBoolService,
+    TriggerService,
+)
 from failure_monitor.ros.halt_menu import declare_menu
 from failure_monitor.ros.halting import Halting
 
@@ -51,7 +58,7 @@ class Host:
 
     def _beat(self) -> None:
         begin = time.monotonic()
-        self.halting.beat(halted=self.halted)
+        self.halting.beat(permit=not self.halted, halted=self.halted)
         self.longest_beat = max(self.longest_beat, time.monotonic() - begin)
 
     def _on_asked(self, message: String) -> None:
@@ -189,8 +196,9 @@ def test_a_refusal_leads_on_to_the_goals_and_these_to_the_lock():
         assert "in the middle of something" in host.values()["halting.pause"]
         assert "no goal to cancel" in host.values()["halting.goals"]
         assert host.values()["halting"].startswith("nothing has answered that it stopped")
+        # The lock needs no turn of its own: it says at once that nothing is permitted.
         host.wait_for(lambda: "lock" in host.asked, "the lock")
-        assert host.asked == ["unlock", "pause", "cancel-all", "lock"]
+        assert [asked for asked in host.asked if "lock" not in asked] == ["pause", "cancel-all"]
         host.reset()
         host.wait_for(lambda: host.asked[-1] == "unlock", "the lock to open")
         assert host.resume().message == "nothing was stopped"
@@ -313,6 +321,24 @@ def test_parameters_of_an_entry_that_is_not_on_the_menu_are_refused():
     node = Node("host", parameter_overrides=[Parameter("halt.pause.kind", value="set_bool")])
     with pytest.raises(UsageError, match=r"'halt\.pause\.kind': 'halt_menu' names nothing"):
         declare_menu(node)
+    node.destroy_node()
+
+
+def test_the_example_is_a_menu():
+    example = Path(__file__).parents[1] / "config" / "halting.yaml"
+    node = Node("host", cli_args=["--ros-args", "--params-file", str(example)])
+    menu = {entry.name: entry for entry in declare_menu(node)}
+    assert [type(entry.means) for entry in menu.values()] == [
+        SetBoolService,
+        LifecycleNode,
+        ActionGoals,
+        TriggerService,
+        Lock,
+    ]
+    assert [entry.timeout for entry in menu.values()] == [0.5, 2.0, 1.0, 1.0, 1.0]
+    assert menu["arm"].means.absence == (
+        "nobody offers the service '/arm_controller/follow_joint_trajectory/_action/cancel_goal'"
+    )
     node.destroy_node()
 
 

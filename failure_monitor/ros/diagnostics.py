@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -27,7 +28,13 @@ SKIPPED_SHARE = 0.05
 
 
 def alarm_message(
-    status: AlarmStatus, verdict: Verdict | None, *, name: str, hardware_id: str, age: float | None
+    status: AlarmStatus,
+    verdict: Verdict | None,
+    *,
+    name: str,
+    hardware_id: str,
+    age: float | None,
+    response: Mapping[str, str] = MappingProxyType({}),
 ) -> DiagnosticStatus:
     """The alarm: level and message are state and reason, the values what they rest on.
 
@@ -37,11 +44,14 @@ def alarm_message(
         name: the node's name.
         hardware_id: the robot's or the policy's.
         age: seconds since the last judged decision was received.
+        response: what was done about it, in words.
     """
     values = {
         "state": status.state.value,
         "permit": _yes(status.permit),
         "halted": _yes(status.halted),
+        "response": status.reaction.value,
+        **response,
     }
     if age is not None:
         values["decision_age"] = f"{age:.3f}"

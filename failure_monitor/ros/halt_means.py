@@ -47,7 +47,7 @@ class HaltMeans(ABC):
         """Ask to go on. Only what told `Outcome.STOPPED` is asked."""
         raise NotImplementedError
 
-    def beat(self, halting: bool) -> None:  # noqa: B027
+    def beat(self, permit: bool) -> None:  # noqa: B027
         """Called at every heartbeat; for what has to be told all the time."""
 
     @property
@@ -230,26 +230,25 @@ class ActionGoals(HaltMeans):
 
 
 class Lock(HaltMeans):
-    """A lock as twist_mux has them: a Bool that is repeated, and locks by its silence too."""
+    """A lock as twist_mux has them: a Bool that is repeated, and locks by its silence too.
+
+    It says the opposite of the permit at every heartbeat, whether or not its turn has come.
+    """
 
     def __init__(self, node: Node, topic: str) -> None:
         """Publish on this topic whether the robot is locked."""
         super().__init__(node)
         self._publisher = node.create_publisher(Bool, topic, LOCK_DEPTH)
-        self._locked = False
 
     def stop(self, tell: Tell) -> None:
         """Lock at once."""
-        self._locked = True
         self._publisher.publish(Bool(data=True))
-        listeners = self._publisher.get_subscription_count()
-        if listeners:
+        if self._publisher.get_subscription_count():
             tell(Outcome.SENT, f"locked on '{self._publisher.topic_name}'")
 
-    def beat(self, halting: bool) -> None:
-        """Repeat the lock; it opens when the halt is over."""
-        self._locked = self._locked and halting
-        self._publisher.publish(Bool(data=self._locked))
+    def beat(self, permit: bool) -> None:
+        """Repeat whether it is locked."""
+        self._publisher.publish(Bool(data=not permit))
 
     @property
     def absence(self) -> str:

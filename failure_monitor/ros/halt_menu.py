@@ -28,7 +28,7 @@ KINDS: Mapping[str, str] = {
     "trigger": "a std_srvs/Trigger service that stops",
     "lifecycle": "a lifecycle node to deactivate",
     "cancel_goals": "an action to cancel all goals of",
-    "lock": "a std_msgs/Bool topic that locks, as twist_mux has them",
+    "lock": "a std_msgs/Bool topic that locks, as twist_mux has them; true without a permit",
 }
 """What an entry may be; its target is the name of that."""
 

@@ -49,7 +49,7 @@ class Halting:
         if menu:
             node.create_service(Trigger, "~/resume", self._on_resume)
 
-    def beat(self, *, halted: bool) -> None:
+    def beat(self, *, permit: bool, halted: bool) -> None:
         """Begin, go on with or end a halt; called at every heartbeat."""
         now = time.monotonic()
         if not halted:
@@ -57,7 +57,7 @@ class Halting:
         elif not self._escalation.halting:
             self._ask(self._escalation.halt(now))
         for entry in self._menu.values():
-            entry.means.beat(halted)
+            entry.means.beat(permit)
         self._wait(now)
         self._log()
 

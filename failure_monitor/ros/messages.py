@@ -60,6 +60,12 @@ def stamp_seconds(stamp: Time) -> float:
     return float(stamp.sec) + 1e-9 * float(stamp.nanosec)
 
 
+def stamp_message(nanoseconds: int) -> Time:
+    """The stamp of a whole number of nanoseconds."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return Time(sec=seconds, nanosec=rest)
+
+
 def stamp_nanoseconds(stamp: Time) -> int:
     """A stamp as a whole number: what pairs messages of one observation exactly."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

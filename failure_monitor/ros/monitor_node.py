@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from failure_monitor.alarm import Alarm, AlarmState, AlarmStatus
+from failure_monitor.alarm import AlarmState, AlarmStatus
 from failure_monitor.bundle import UnknownTaskError
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.errors import FailureMonitorError, UsageError
@@ -25,6 +25,7 @@ from failure_monitor.ros.monitor_outputs import MonitorOutputs
 from failure_monitor.ros.monitor_parameters import declare_parameters, read_parameters
 from failure_monitor.ros.monitor_services import Answer, offer_switch, offer_trigger
 from failure_monitor.ros.observed import Observed, as_published
+from failure_monitor.ros.response import Response
 from failure_monitor.ros.rollout_boundaries import open_boundaries
 from failure_monitor.ros.run import run_node
 from failure_monitor.ros.scoring_worker import Judgement, ScoringWorker
@@ -45,7 +46,8 @@ class MonitorNode(LifecycleNode):
         super().__init__("failure_monitor")
         declare_parameters(self)
         self._settings = read_parameters(self)
-        self._alarm = Alarm(max_decision_age=self._settings.max_decision_age)
+        self._response = Response(self)
+        self._alarm = self._response.alarm(self._settings.max_decision_age)
         self._watched: WatchedBundle | None = None
         self._worker: ScoringWorker[Observed] | None = None
         self._inputs: MonitorInputs | None = None
@@ -80,11 +82,13 @@ class MonitorNode(LifecycleNode):
         self._settings = read_parameters(self)
         try:
             self._settings.check(self)
-            self._watched = load_watched(self._settings)
+            watched = load_watched(self._settings)
+            self._response.open(watched.bundle)
         except FailureMonitorError as error:
             self._idle_reason = str(error)
             self.get_logger().error(f"not configured: {error}")
             return TransitionCallbackReturn.FAILURE
+        self._watched = watched
         self._worker = ScoringWorker(
             as_published, self._watched.bundle.monitor, wake=self._judged.trigger
         )
@@ -95,7 +99,7 @@ class MonitorNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen."""
         assert self._watched is not None, "rclpy activates only what is configured"
-        self._alarm = Alarm(max_decision_age=self._settings.max_decision_age)
+        self._alarm = self._response.alarm(self._settings.max_decision_age)
         self._alarm.enable(self._settings.enable)
         boundaries = open_boundaries(self, self._settings, self)
         self._inputs = MonitorInputs(
@@ -193,8 +197,8 @@ class MonitorNode(LifecycleNode):
         for judgement in self._worker.collect():
             self._take(judgement)
 
-    def _take(self, judgement: Judgement) -> None:
-        if judgement.verdict is None:
+    def _take(self, judgement: Judgement[Observed]) -> None:
+        if judgement.verdict is None or judgement.decision is None:
             if judgement.error is not None:
                 trace = traceback.format_exception(judgement.error)
                 self.get_logger().error("".join(trace))
@@ -205,6 +209,13 @@ class MonitorNode(LifecycleNode):
         self._alarm.hear(judgement.verdict, judgement.received, time.monotonic())
         self._beat()
         self._outputs.publish_scores(judgement.verdict)
+        if self._watched is not None:
+            self._response.advise(
+                judgement.decision,
+                judgement.observation.stamp,
+                self._watched.task,
+                self._status(),
+            )
 
     def _fail(self, reason: str) -> None:
         self._alarm.fail(reason, time.monotonic())
@@ -227,6 +238,7 @@ class MonitorNode(LifecycleNode):
             self._inputs.boundaries.pass_time(time.monotonic())
         status = self._status()
         self._outputs.publish_alarm(self._alarm_message(status), permit=status.permit)
+        self._response.beat(status, self._verdict)
         if status.state != self._state_told:
             self._tell(status)
 
@@ -282,6 +294,7 @@ class MonitorNode(LifecycleNode):
             name=self._diagnostic_name,
             hardware_id=self._settings.hardware_id,
             age=age,
+            response=self._response.values(),
         )
 
     # Services and parameters

@@ -26,10 +26,11 @@ TIMED = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Judgement(Generic[Observation]):
     """What came of one observation.
 
     Attributes:
+        observation: the very one.
         received: when it was complete, in seconds of the monotonic clock.
         decision: what was made of it; None if that failed.
         verdict: None if the decision could not be judged.
@@ -37,6 +38,7 @@ class Judgement:
         error: what was raised, where that was no fault of the observation.
     """
 
+    observation: Observation
     received: float
     decision: Decision | None
     verdict: Verdict | None
@@ -80,7 +82,7 @@ class ScoringWorker(Generic[Observation]):
         self._changed = threading.Condition()
         self._job: _Job[Observation] | None = None
         self._rollout, self._task = 0, ""
-        self._judgements: deque[tuple[int, Judgement]] = deque()
+        self._judgements: deque[tuple[int, Judgement[Observation]]] = deque()
         self._ends = False
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
         self._thread.start()
@@ -107,7 +109,7 @@ class ScoringWorker(Generic[Observation]):
             self._rollout += 1
             self._task = task
 
-    def collect(self) -> list[Judgement]:
+    def collect(self) -> list[Judgement[Observation]]:
         """The judgements of this rollout since the last call, oldest first."""
         with self._changed:
             judgements = [
@@ -147,17 +149,18 @@ class ScoringWorker(Generic[Observation]):
             job, self._job = self._job, None
             return None if self._ends else job
 
-    def _judge(self, job: _Job[Observation], monitor: FailureMonitor) -> Judgement:
+    def _judge(self, job: _Job[Observation], monitor: FailureMonitor) -> Judgement[Observation]:
         if job.missed:
             monitor.skip(job.missed)
         decision = None
         try:
             decision = self._decide(job.observation)
-            return Judgement(job.received, decision, monitor.update(decision))
+            verdict = monitor.update(decision)
+            return Judgement(job.observation, job.received, decision, verdict)
         except FailureMonitorError as error:
             fault, unexpected = str(error), None
         except Exception as error:
             # Whatever a model or score raises, the robot must not go on as if all were well.
             fault, unexpected = f"the scoring failed: {type(error).__name__}: {error}", error
         monitor.skip(1)
-        return Judgement(job.received, decision, None, fault, unexpected)
+        return Judgement(job.observation, job.received, decision, None, fault, unexpected)
