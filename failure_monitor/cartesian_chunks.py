@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The paths through space that sampled action chunks stand for, where they are Cartesian.
+
+Joints are left out: without the robot's kinematics nobody knows where they lead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Decision, PolicyFormat
+from failure_monitor.errors import UsageError
+
+FARTHEST = 1e3
+"""Metres from the origin, beyond which a path is left out: no robot gets there, and neither does
+the arithmetic of a graphics card."""
+
+_ROTATION = re.compile(
+    r"(r|w|q|rot.*|ang.*|ori.*|euler.*|rpy.*|quat.*|omega.*)[._/]?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class CartesianAxes:
+    """Which action dimensions move the tool, and how far.
+
+    Attributes:
+        names: of the actions along x, y and perhaps z.
+        metres: that an action of 1 stands for.
+        start: where deltas and velocities begin if nobody measures, in metres.
+    """
+
+    names: tuple[str, ...]
+    metres: float = 1.0
+    start: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def axes_among(action_names: Sequence[str]) -> tuple[str, ...]:
+    """The actions that are called like the axes of space, such as dx, dy and dz; or none.
+
+    Those of rotations, such as rx, ry and rz, are no such axes.
+    """
+    for name in action_names:
+        if name[-1:] not in ("x", "X") or _ROTATION.fullmatch(name[:-1]):
+            continue
+        others = ("y", "z") if name.endswith("x") else ("Y", "Z")
+        axes = [name, *(name[:-1] + letter for letter in others)]
+        found = tuple(axis for axis in axes if axis in action_names)
+        if len(found) >= 2 and found[1] == axes[1]:
+            return found
+    return ()
+
+
+def check_axes(names: Sequence[str], action_names: Sequence[str]) -> None:
+    """Refuse axes that are no actions, or not two or three.
+
+    Raises:
+        UsageError: says which, and which actions there are.
+    """
+    unknown = [name for name in names if name not in action_names]
+    if unknown or len(names) not in (2, 3):
+        raise UsageError(
+            f"the axes {', '.join(names)} are not two or three of the policy's actions "
+            f"{', '.join(action_names)}: name those that move the tool along x, y and z"
+        )
+
+
+def paths(decision: Decision, policy: PolicyFormat, axes: CartesianAxes) -> NDArray[np.float64]:
+    """Where the samples of a decision lead, from their begin on, in metres, (B, 1 + H, 3).
+
+    Paths that are not finite, or lead absurdly far, are NaN throughout. Absolute positions have no
+    begin of their own: the first is repeated, or where the robot was measured.
+    """
+    indices = [policy.action_names.index(name) for name in axes.names]
+    moves = np.zeros((*decision.chunks.shape[:2], 3))
+    with np.errstate(over="ignore", invalid="ignore"):
+        moves[:, :, : len(indices)] = axes.metres * decision.chunks[:, :, indices]
+        start = _start(decision, policy, axes)
+        if policy.action_kind != "position":
+            moves = (np.zeros(3) if start is None else start) + np.cumsum(moves, axis=1)
+        begin = moves[:, :1] if start is None else np.broadcast_to(start, (len(moves), 1, 3))
+        found = np.concatenate([begin, moves], axis=1)
+        found[~(np.abs(found) < FARTHEST).all(axis=(1, 2))] = np.nan
+    return found
+
+
+def disagreement(found: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
+    """How far each point of each path is from the middle one, as part of a distance; (B, 1 + H).
+
+    Args:
+        found: paths (B, 1 + H, 3); those that are NaN stay so.
+        apart: metres that count as disagreement, 1 in the result.
+    """
+    known = ~np.isnan(found[:, 0, 0])
+    result = np.full(found.shape[:2], np.nan)
+    if known.any():
+        middle = np.median(found[known], axis=0)
+        result[known] = np.linalg.norm(found[known] - middle, axis=2) / apart
+    return result
+
+
+def _start(
+    decision: Decision, policy: PolicyFormat, axes: CartesianAxes
+) -> NDArray[np.float64] | None:
+    """Where the tool is: as measured, else for moves as stated, else unknown."""
+    places = [policy.action_names[index] for index in policy.position_indices]
+    if decision.positions is not None and set(axes.names) <= set(places):
+        measured = np.zeros(3)
+        for axis, name in enumerate(axes.names):
+            measured[axis] = axes.metres * decision.positions[places.index(name)]
+        return measured
+    return None if policy.action_kind == "position" else np.array(axes.start)

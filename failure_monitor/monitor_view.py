@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What there is to see of a monitor at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from failure_monitor.alarm import AlarmStatus
+from failure_monitor.decision import Decision, PolicyFormat, Verdict
+from failure_monitor.score_history import ScoreHistory
+
+
+@dataclass(frozen=True, eq=False)
+class MonitorView:
+    """A moment of a monitor.
+
+    Attributes:
+        status: of the alarm, now.
+        history: of the scores.
+        policy: what its decisions look like; None while no bundle is loaded.
+        verdict: the last one of this rollout; None before the first.
+        decision: that it is of.
+        chosen: the number of the sample that is executed.
+        trusted: how many of its actions are trusted; None where nobody says.
+    """
+
+    status: AlarmStatus
+    history: ScoreHistory
+    policy: PolicyFormat | None = None
+    verdict: Verdict | None = None
+    decision: Decision | None = None
+    chosen: int = 0
+    trusted: int | None = None
