@@ -56,7 +56,7 @@ setup(
         "opencv-python-headless",
         "pydantic>=2",
         "PyYAML>=6",
-        "rosbags>=0.10.9",
+        "rosbags>=0.11",
         "typer>=0.12",
         "rich>=13",
     ],

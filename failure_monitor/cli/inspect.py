@@ -90,7 +90,7 @@ def _inspect_sources(
     topics = topics_of_bags([found.path for found in find_sources(paths)])
     # What is there is shown even if no rollout can be read: then it is needed most.
     if topics:
-        output.print(topics_table(topics, reading.topics))
+        output.print(topics_table(topics, reading.topics, reading.black_box))
     rollout_set = reading.read(paths, **actions.stated)
     output.print(contents_table(rollout_set, "What these sources hold"))
     output.print(rollouts_table(rollout_set))

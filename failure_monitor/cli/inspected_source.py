@@ -18,16 +18,22 @@ from failure_monitor.decision import Rollout
 if TYPE_CHECKING:
     from failure_monitor.sources.bag_topics import RecordedTopic
     from failure_monitor.sources.rollouts import RolloutSet
-    from failure_monitor.sources.source import Reception, Topics
+    from failure_monitor.sources.source import BlackBox, Reception, Topics
 
 OUTCOMES = {True: "success", False: "failure", None: "unknown"}
 UNDEFINED = "–"
 
 
-def topics_table(topics: Sequence[RecordedTopic], wanted: Topics) -> Table:
+def topics_table(topics: Sequence[RecordedTopic], wanted: Topics, black_box: BlackBox) -> Table:
     """The topics of bags, and as what each is read."""
     meanings = {topic: name for name, topic in vars(wanted).items() if isinstance(topic, str)}
     meanings |= {topic: f"external:{name}" for name, topic in wanted.external.items()}
+    if black_box.sampler is not None:
+        del meanings[wanted.action_chunks]
+    if black_box.encoder is not None:
+        del meanings[wanted.embedding]
+        meanings |= {topic: f"camera {name}" for name, topic in black_box.cameras.items()}
+        meanings[black_box.joints] = "joints"
     table = Table(title="Topics", title_justify="left")
     table.add_column("topic", overflow="fold")
     table.add_column("type", overflow="fold")

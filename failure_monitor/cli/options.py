@@ -20,7 +20,7 @@ from failure_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from failure_monitor.sources.rollouts import RolloutSet
-    from failure_monitor.sources.source import BoundaryKind, Topics
+    from failure_monitor.sources.source import BlackBox, BoundaryKind, Topics
 
 Word = TypeVar("Word", bound=str)
 
@@ -31,6 +31,9 @@ Sources = Annotated[
         "rollout folders, folders of these, or patterns of their names"
     ),
 ]
+
+
+BLACK_BOX = "Where the policy published nothing"
 
 
 def _option(help: str, *, panel: str | None = "How bags are read", **settings: Any) -> Any:
@@ -86,6 +89,48 @@ class Reading:
     pause: Annotated[
         float | None, _option("seconds without a decision that end a rollout, for pauses")
     ] = None
+    encoder: Annotated[
+        Path | None,
+        _option(
+            "the exported observation encoder (ONNX), where the policy published no embeddings",
+            panel=BLACK_BOX,
+        ),
+    ] = None
+    sampler: Annotated[
+        Path | None,
+        _option(
+            "the exported policy sampler (ONNX), where it published no action chunks",
+            panel=BLACK_BOX,
+        ),
+    ] = None
+    image_topic: Annotated[
+        list[str] | None,
+        _option(
+            "a camera of the encoder and its topic (Image or CompressedImage), as NAME:=TOPIC; "
+            "may be given more than once",
+            panel=BLACK_BOX,
+        ),
+    ] = None
+    joint_states_topic: Annotated[
+        str, _option("the joints that the encoder takes (JointState)", panel=BLACK_BOX)
+    ] = "/joint_states"
+    samples: Annotated[
+        int, _option("action chunks that are sampled per decision", panel=BLACK_BOX, min=1)
+    ] = 64
+    decision_rate: Annotated[
+        float | None,
+        _option(
+            "decisions a second at most; default: one at every frame of the first camera",
+            panel=BLACK_BOX,
+        ),
+    ] = None
+    stamp_tolerance: Annotated[
+        float,
+        _option("seconds that the stamps of one observation may lie apart", panel=BLACK_BOX),
+    ] = 0.05
+    noise_seed: Annotated[
+        int, _option("of the noise that chunks are sampled from", panel=BLACK_BOX, min=0)
+    ] = 0
     labels: Annotated[
         Path | None,
         _option(
@@ -140,6 +185,7 @@ class Reading:
             "boundaries": self._boundaries(),
             "pause": self._pause(),
             "measured_names": names(self.measured_joints),
+            "black_box": self.black_box,
             "task": self.task or None,
             "jobs": self.processes,
         }
@@ -174,6 +220,31 @@ class Reading:
             task=_absolute(self.task_topic),
             positions=_absolute(self.positions_topic),
             external=dict(_named_topic("--external", text) for text in self.external or ()),
+        )
+
+    @property
+    def black_box(self) -> BlackBox:
+        """What exported models compute that the policy did not publish.
+
+        Raises:
+            UsageError: a camera has no topic, or the rate leaves no decision.
+        """
+        from failure_monitor.sources.source import BlackBox
+
+        if self.decision_rate is not None and not self.decision_rate > 0:
+            raise UsageError(
+                f"'--decision-rate {self.decision_rate:g}' leaves no decision: give a positive "
+                "number"
+            )
+        return BlackBox(
+            encoder=self.encoder,
+            sampler=self.sampler,
+            cameras=dict(_named_topic("--image-topic", text) for text in self.image_topic or ()),
+            joints=_absolute(self.joint_states_topic),
+            samples=self.samples,
+            seed=self.noise_seed,
+            rate=self.decision_rate,
+            tolerance=self.stamp_tolerance,
         )
 
     def _boundaries(self) -> BoundaryKind:

@@ -27,6 +27,7 @@ from failure_monitor.sources.cut_mcap import ReclosedMcap
 from failure_monitor.sources.source import Advance, SourceError
 from failure_monitor.sources.wire import Take, WireError
 
+# As rosbags does, with which the second comes.
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:

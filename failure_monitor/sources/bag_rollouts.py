@@ -9,6 +9,7 @@ import logging
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -24,8 +25,15 @@ from failure_monitor.sources.boundaries import (
     spans_of_outcomes,
     spans_of_pauses,
 )
+from failure_monitor.sources.policy_models import PolicyModels
 from failure_monitor.sources.recording import Recording
-from failure_monitor.sources.source import BagOptions, Reception, SourceContents, SourceError
+from failure_monitor.sources.source import (
+    BagOptions,
+    BlackBox,
+    Reception,
+    SourceContents,
+    SourceError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +56,16 @@ class _Run(NamedTuple):
     until: int
 
 
-def rollouts_of(bag: Bag, recording: Recording, options: BagOptions, sha256: str) -> SourceContents:
+def rollouts_of(
+    bag: Bag, recording: Recording, options: BagOptions, models: PolicyModels, sha256: str
+) -> SourceContents:
     """The rollouts of a bag that was read; what was recorded is taken out of `recording`.
 
     Raises:
         SourceError: there is none, or it cannot be told where one ends.
     """
     if not recording.completions:
-        raise SourceError(_why_no_decision(bag, recording, options))
+        raise SourceError(_why_no_decision(bag, recording, options, models))
     runs = _runs(bag, recording, options)
     _warn_of_losses(bag, recording, options)
     left_out = len(recording.completions) - sum(len(run.stamps) for run in runs)
@@ -79,14 +89,15 @@ def rollouts_of(bag: Bag, recording: Recording, options: BagOptions, sha256: str
                 left_out=left_out,
             )
         )
+        embeddings = _taken_out(recording.embeddings, run.stamps)
         external = np.array([completion.external for completion in completions], np.float64)
         end = _end(recording, run, int(received.max()))
         rollouts.append(
             Rollout(
                 name=bag.name if len(runs) == 1 else f"{bag.name}/{index:03d}",
                 stamps=1e-9 * np.array(run.stamps, dtype=np.float64),
-                embeddings=_taken_out(recording.embeddings, run.stamps),
-                chunks=_taken_out(recording.chunks, run.stamps),
+                embeddings=embeddings,
+                chunks=_chunks(recording, run, options.black_box, models, embeddings),
                 success=_outcome(bag, recording, run, alone=len(runs) == 1),
                 group=_said_by(recording.groups, end, run.until) or "",
                 source=str(bag.path),
@@ -96,7 +107,30 @@ def rollouts_of(bag: Bag, recording: Recording, options: BagOptions, sha256: str
                 external=dict(zip(options.topics.external, external.T, strict=True)),
             )
         )
-    return SourceContents(tuple(rollouts), recording.action_names, receptions=tuple(receptions))
+    contents = SourceContents(tuple(rollouts), recording.action_names, receptions=tuple(receptions))
+    if models.sampler is None:
+        return contents
+    said = models.sampler.contract
+    return replace(
+        contents,
+        action_kind=said.action_kind,
+        position_names=said.position_names,
+        executed_actions=said.executed_actions,
+    )
+
+
+def _chunks(
+    recording: Recording,
+    run: _Run,
+    black_box: BlackBox,
+    models: PolicyModels,
+    embeddings: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    if models.sampler is None:
+        return _taken_out(recording.chunks, run.stamps)
+    from failure_monitor.black_box import sample_all
+
+    return sample_all(models.sampler, embeddings, samples=black_box.samples, seed=black_box.seed)
 
 
 def _taken_out(
@@ -256,8 +290,13 @@ def _said_by(said: Sequence[tuple[int, Said]], time: int, until: int) -> Said | 
     return before[-1] if before else (after[0] if after else None)
 
 
-def _why_no_decision(bag: Bag, recording: Recording, options: BagOptions) -> str:
+def _why_no_decision(
+    bag: Bag, recording: Recording, options: BagOptions, models: PolicyModels
+) -> str:
     topics = options.topics
+    if models.encoder is not None:
+        problems = "; ".join(recording.problems()) or "no frame has the stamp of action chunks"
+        return f"{bag.path} has no observation that makes a decision: {problems}"
     halves = {topics.embedding: recording.embeddings, topics.action_chunks: recording.chunks}
     for topic, messages in halves.items():
         if not messages:
@@ -283,3 +322,5 @@ def _warn_of_losses(bag: Bag, recording: Recording, options: BagOptions) -> None
             options.topics.embedding,
             options.topics.action_chunks,
         )
+    for problem in recording.problems():
+        logger.warning("%s: %s", bag.path, problem)

@@ -91,7 +91,11 @@ def read_all(
     """
     progress = _Progress(sources, report)
     jobs = min(jobs, len(sources))
-    if jobs < 2 or sum(source.size for source in sources) < WORTH_A_PROCESS:
+    has_little_to_do = (
+        options.black_box.encoder is None
+        and sum(source.size for source in sources) < WORTH_A_PROCESS
+    )
+    if jobs < 2 or has_little_to_do:
         outcomes = _read_here(sources, options, progress)
     else:
         outcomes = _read_by_processes(sources, options, jobs, progress)

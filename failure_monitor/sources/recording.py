@@ -10,46 +10,86 @@ complete, and so which rollout it belongs to and what else was known by then.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import UsageError
 from failure_monitor.point_cloud import read_action_chunks, read_embedding
-from failure_monitor.sources.measured_positions import POSITION_TYPES, MeasuredPositions
-from failure_monitor.sources.source import BagOptions, SourceError, Topics
+from failure_monitor.sources.measured_positions import (
+    JOINT_STATE_TYPE,
+    POSITION_TYPES,
+    MeasuredPositions,
+)
+from failure_monitor.sources.policy_models import PolicyModels
+from failure_monitor.sources.source import BagOptions, SourceError
 from failure_monitor.sources.wire import StampedFloats, Take, Wire
 
+if TYPE_CHECKING:
+    from failure_monitor.observation_matching import MatchedMessages
+    from failure_monitor.sources.observed_embeddings import ObservedEmbeddings
+
 POINT_CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 BOOL_TYPE = "std_msgs/msg/Bool"
 STRING_TYPE = "std_msgs/msg/String"
 NUMBER_TYPES = ("std_msgs/msg/Float64", "std_msgs/msg/Float32")
 
 
-def expected_types(topics: Topics) -> dict[str, tuple[str, ...]]:
-    """The topics that are read, and of which of these types each must be.
+OBSERVATIONS_KEPT = 64
+"""Observations that wait for their action chunks, where the policy published these alone."""
+
+
+class Meanings(NamedTuple):
+    """What topics are read for.
+
+    Attributes:
+        types: of which of these types each topic must be.
+        needed: the topics without which nothing can be read.
+    """
+
+    types: dict[str, tuple[str, ...]]
+    needed: tuple[str, ...]
+
+
+def meanings(options: BagOptions, models: PolicyModels) -> Meanings:
+    """What the topics of a bag are read for.
 
     Raises:
         UsageError: a topic has two meanings.
     """
-    meanings = [
-        (topics.embedding, (POINT_CLOUD_TYPE,)),
-        (topics.action_chunks, (POINT_CLOUD_TYPE,)),
-        (topics.success, (BOOL_TYPE,)),
-        (topics.active, (BOOL_TYPE,)),
-        (topics.group, (STRING_TYPE,)),
-        (topics.task, (STRING_TYPE,)),
-        (topics.positions, POSITION_TYPES),
+    topics, black_box = options.topics, options.black_box
+    takes_joints = models.encoder is not None and bool(models.encoder.joint_names)
+    # What the encoder takes for joints may be measured positions as well.
+    shares_joints = takes_joints and black_box.joints == topics.positions
+    needed: list[tuple[str, tuple[str, ...]]] = [
+        (topics.positions, (JOINT_STATE_TYPE,) if shares_joints else POSITION_TYPES),
         *((topic, NUMBER_TYPES) for topic in topics.external.values()),
     ]
-    counts = Counter(topic for topic, _ in meanings if topic)
-    twice = [topic for topic, count in counts.items() if count > 1]
-    if twice:
-        raise UsageError(f"the topic {twice[0]} has two meanings: name another for one of them")
-    return {topic: types for topic, types in meanings if topic}
+    if models.encoder is None:
+        needed.append((topics.embedding, (POINT_CLOUD_TYPE,)))
+    needed += [(topic, IMAGE_TYPES) for topic in black_box.cameras.values()]
+    if takes_joints and not shares_joints:
+        needed.append((black_box.joints, (JOINT_STATE_TYPE,)))
+    if models.sampler is None:
+        needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
+    said = [
+        (topics.success, (BOOL_TYPE,), options.boundaries == "outcomes"),
+        (topics.active, (BOOL_TYPE,), options.boundaries == "markers"),
+        (topics.group, (STRING_TYPE,), False),
+        (topics.task, (STRING_TYPE,), False),
+    ]
+    types: dict[str, tuple[str, ...]] = {}
+    for topic, its_types in (*needed, *((topic, its_types) for topic, its_types, _ in said)):
+        if topic in types:
+            raise UsageError(f"the topic {topic} has two meanings: name another for one of them")
+        if topic:
+            types[topic] = its_types
+    asked = [topic for topic, _ in needed] + [topic for topic, _, is_needed in said if is_needed]
+    return Meanings(types, tuple(filter(None, asked)))
 
 
 class Completion(NamedTuple):
@@ -81,11 +121,14 @@ class Recording:
         repeated: how many messages had a stamp that their topic had already used.
     """
 
-    def __init__(self, options: BagOptions, types: Mapping[str, str], wire: Wire) -> None:
+    def __init__(
+        self, options: BagOptions, models: PolicyModels, types: Mapping[str, str], wire: Wire
+    ) -> None:
         """Begin with nothing.
 
         Args:
             options: which topic means what.
+            models: stand in for what was not recorded.
             types: the types of the topics that the bag has of those.
             wire: how the messages are serialised.
         """
@@ -99,6 +142,7 @@ class Recording:
         self.tasks: list[tuple[int, str]] = []
         self.repeated = 0
         self._options = options
+        self._models = models
         self._types = types
         self._wire = wire
         self._embedding_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_embedding)
@@ -106,6 +150,16 @@ class Recording:
         self._external = dict.fromkeys(options.topics.external, math.nan)
         topic = options.topics.positions
         self._positions = MeasuredPositions(wire, topic, types[topic]) if topic in types else None
+        self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
+        self._observed: ObservedEmbeddings | None = None
+        if models.encoder is not None:
+            # Here, as OpenCV is needed for nothing else.
+            from failure_monitor.sources.observed_embeddings import ObservedEmbeddings
+
+            self._observed = ObservedEmbeddings(models.encoder, options.black_box, types, wire)
+            self.embeddings = self._observed.embeddings
+        if models.sampler is not None:
+            self.action_names = models.sampler.action_names
 
     def takes(self) -> dict[str, Take]:
         """What takes the messages of each topic that the bag has.
@@ -114,17 +168,32 @@ class Recording:
         """
         topics = self._options.topics
         takes: dict[str, Take] = {
-            topics.embedding: self._take_embedding,
-            topics.action_chunks: self._take_chunks,
             topics.success: self._saying(topics.success, self.outcomes, bool),
             topics.active: self._saying(topics.active, self.markers, bool),
             topics.group: self._saying(topics.group, self.groups, str),
             topics.task: self._saying(topics.task, self.tasks, str),
             **{topic: self._external_value(name) for name, topic in topics.external.items()},
         }
+        if self._models.sampler is None:
+            takes[topics.action_chunks] = self._take_chunks
+        if self._observed is None:
+            takes[topics.embedding] = self._take_embedding
+        else:
+            takes |= self._observed.takes(self._take_observation)
         if self._positions is not None:
-            takes[topics.positions] = self._positions.take
+            first = takes.get(topics.positions)
+            take = self._positions.take
+            takes[topics.positions] = take if first is None else _both(take, first)
         return {topic: take for topic, take in takes.items() if topic in self._types}
+
+    def finish(self) -> None:
+        """Compute what is still to be computed, when there are no more messages.
+
+        Raises:
+            OnnxModelError: the encoder failed.
+        """
+        if self._observed is not None:
+            self._observed.flush()
 
     @property
     def seconds(self) -> float:
@@ -135,8 +204,12 @@ class Recording:
 
     @property
     def unpaired(self) -> int:
-        """How many messages have no partner of the same stamp."""
-        return len(self.embeddings.keys() ^ self.chunks.keys())
+        """How many embeddings and action chunks have no partner of the same stamp."""
+        return len((self.embeddings.keys() | self.chunks.keys()) - self.completions.keys())
+
+    def problems(self) -> list[str]:
+        """What was lost of observations, and what to do about it."""
+        return [] if self._observed is None else self._observed.problems()
 
     def _saying(self, topic: str, said: list[tuple[int, Any]], kind: type) -> Take:
         def take(received: int, serialised: bytes) -> None:
@@ -156,8 +229,29 @@ class Recording:
     def _take_embedding(self, received: int, serialised: bytes) -> None:
         stamp, embedding, _ = self._embedding_floats.read(serialised)
         self._keep(self.embeddings, stamp, embedding)
-        if stamp in self.chunks:
+        if stamp in self.chunks or self._models.sampler is not None:
             self._complete(stamp, received)
+
+    def _take_observation(self, matched: MatchedMessages, received: int) -> None:
+        stamp = matched.stamp
+        if self._models.sampler is None and stamp not in self.chunks:
+            self._waiting[stamp] = matched
+            if len(self._waiting) > OBSERVATIONS_KEPT:
+                self._waiting.popitem(last=False)
+        elif self._models.sampler is None or self._is_decision(stamp):
+            self._embed(matched, received)
+
+    def _is_decision(self, stamp: int) -> bool:
+        """Whether the sampler is to be run on an observation: between rollouts it is not."""
+        follows_markers = self._options.boundaries in ("auto", "markers")
+        if follows_markers and self.markers and not self.markers[-1][1]:
+            return False
+        return self._observed is not None and self._observed.is_due(stamp)
+
+    def _embed(self, matched: MatchedMessages, received: int) -> None:
+        if self._observed is not None:
+            self._observed.embed(matched)
+            self._complete(matched.stamp, received)
 
     def _take_chunks(self, received: int, serialised: bytes) -> None:
         stamp, chunks, names = self._chunk_floats.read(serialised)
@@ -171,6 +265,8 @@ class Recording:
         self._keep(self.chunks, stamp, chunks)
         if stamp in self.embeddings:
             self._complete(stamp, received)
+        elif stamp in self._waiting:
+            self._embed(self._waiting.pop(stamp), received)
 
     def _keep(
         self, halves: dict[int, NDArray[np.float32]], stamp: int, values: NDArray[np.float32]
@@ -197,6 +293,14 @@ class Recording:
             names = options.measured_names or options.position_names or self.action_names
             positions = self._positions.at(stamp, names)
         self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
+
+
+def _both(first: Take, second: Take) -> Take:
+    def take(received: int, serialised: bytes) -> None:
+        first(received, serialised)
+        second(received, serialised)
+
+    return take
 
 
 def _pick_embedding(message: Any) -> tuple[NDArray[np.float32], None]:

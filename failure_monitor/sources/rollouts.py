@@ -24,6 +24,7 @@ from failure_monitor.sources.reading import Found, Report, read_all
 from failure_monitor.sources.rosbag import BagFile, BagFolder
 from failure_monitor.sources.source import (
     BagOptions,
+    BlackBox,
     BoundaryKind,
     Reception,
     SourceContents,
@@ -78,6 +79,7 @@ def read_rollouts(
     action_kind: ActionKind | None = None,
     position_names: Sequence[str] | None = None,
     measured_names: Sequence[str] = (),
+    black_box: BlackBox | None = None,
     executed_actions: int | None = None,
     task: str | None = None,
     jobs: int = 1,
@@ -94,6 +96,7 @@ def read_rollouts(
         action_kind: what an action means; if None, what the sources say, else `position`.
         position_names: the actions that span positions; if None, what the sources say, else all.
         measured_names: the joints that these move, in their order; if empty, those of their names.
+        black_box: what exported models compute that the policy did not publish; nothing if None.
         executed_actions: how many actions of a chunk are executed before the next decision; if
             None, what the sources say.
         task: what the robot was to do in all of these rollouts; if None, what the sources say.
@@ -114,6 +117,7 @@ def read_rollouts(
         pause=pause,
         position_names=tuple(position_names or ()),
         measured_names=tuple(measured_names),
+        black_box=black_box or BlackBox(),
     )
     contents = read_all(find_sources(paths), options, jobs=jobs, report=report)
     rollouts = _called_apart([rollout for held in contents for rollout in held.rollouts])

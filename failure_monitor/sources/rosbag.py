@@ -36,13 +36,15 @@ from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.bag_rollouts import rollouts_of
 from failure_monitor.sources.cut_mcap import ReclosedMcap
 from failure_monitor.sources.memory_bound import bounded_memory
-from failure_monitor.sources.recording import Recording, expected_types
+from failure_monitor.sources.policy_models import PolicyModels, load_models
+from failure_monitor.sources.recording import Meanings, Recording, meanings
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 from failure_monitor.sources.wire import Wire
 
 MEMORY = 2 << 30
 """Bytes that reading any bag may take, and `MEMORY_PER_BYTE` more for each on disk."""
 MEMORY_PER_BYTE = 8
+MEMORY_OF_MODELS = 16 << 30
 
 
 class BagFolder:
@@ -86,19 +88,21 @@ def bag_summary(path: Path) -> BagSummary:
 
 
 def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
+    models = load_models(options.black_box)
+    meant = meanings(options, models)
     with _errors_named(path, options):
         bag = bag_at(path)
         topics = summary(bag).topics
         if not any(topic.messages for topic in topics):
             raise SourceError(f"{path} holds no messages: record it again or leave it out")
-        types = _types(path, options, topics)
-        recording = Recording(options, types, Wire(ros1=is_ros1(bag)))
-        with (
-            _hashed_meanwhile(bag) as sha256,
-            bounded_memory(MEMORY + MEMORY_PER_BYTE * bag.size),
-        ):
+        types = _types(path, meant, topics)
+        recording = Recording(options, models, types, Wire(ros1=is_ros1(bag)))
+        # What models take is known to nobody, and nothing that a bag could claim.
+        bound = MEMORY + MEMORY_PER_BYTE * bag.size + MEMORY_OF_MODELS * bool(models.encoder)
+        with _hashed_meanwhile(bag) as sha256, bounded_memory(bound):
             read_messages(bag, recording.takes(), advance)
-        return rollouts_of(bag, recording, options, sha256.result())
+            recording.finish()
+        return rollouts_of(bag, recording, options, models, sha256.result())
 
 
 @contextmanager
@@ -113,29 +117,22 @@ def _hashed_meanwhile(bag: Bag) -> Iterator[Future[str]]:
             raise
 
 
-def _types(path: Path, options: BagOptions, there: Sequence[TopicCount]) -> dict[str, str]:
+def _types(path: Path, meant: Meanings, there: Sequence[TopicCount]) -> dict[str, str]:
     """The type of every topic that is both wanted and there."""
-    topics = options.topics
-    expected = expected_types(topics)
-    listed = ", ".join(f"{topic.name} ({topic.message_type})" for topic in there)
-    needed = [topics.embedding, topics.action_chunks, topics.positions, *topics.external.values()]
-    if options.boundaries == "markers":
-        needed.append(topics.active)
-    if options.boundaries == "outcomes":
-        needed.append(topics.success)
     names = {topic.name for topic in there}
-    missing = [topic for topic in needed if topic and topic not in names]
+    missing = [topic for topic in meant.needed if topic not in names]
     if missing:
+        listed = ", ".join(f"{topic.name} ({topic.message_type})" for topic in there)
         raise SourceError(
             f"{path} has no topic {' and no '.join(missing)}, only {listed}: record what is "
             "missing, or name the topics under which it is"
         )
-    wanted = [topic for topic in there if topic.name in expected]
+    wanted = [topic for topic in there if topic.name in meant.types]
     for topic in wanted:
-        if topic.message_type not in expected[topic.name]:
+        if topic.message_type not in meant.types[topic.name]:
             raise SourceError(
                 f"{path}: {topic.name} is a {topic.message_type}, expected a "
-                f"{' or '.join(expected[topic.name])}: name the right topic"
+                f"{' or '.join(meant.types[topic.name])}: name the right topic"
             )
     return {topic.name: topic.message_type for topic in wanted}
 
@@ -175,7 +172,8 @@ def _readable_part(path: Path, options: BagOptions) -> str:
             readable = ReclosedMcap(file) if file.suffix == ".mcap" else file
             with open_storage(readable) as reader:
                 types = {connection.topic: connection.msgtype for connection in reader.connections}
-                recording = Recording(options, types, Wire(ros1=file.suffix == ".bag"))
+                wire = Wire(ros1=file.suffix == ".bag")
+                recording = Recording(options, PolicyModels(), types, wire)
                 try:
                     read_messages_from(reader, recording.takes())
                 finally:

@@ -54,6 +54,31 @@ class Topics:
 
 
 @dataclass(frozen=True)
+class BlackBox:
+    """What the policy did not publish, and its exported models compute from what was recorded.
+
+    Attributes:
+        encoder: the observation encoder; None where embeddings were recorded.
+        sampler: the policy sampler; None where action chunks were recorded.
+        cameras: sensor_msgs/Image or CompressedImage, the topic of each camera of the encoder.
+        joints: sensor_msgs/JointState, for an encoder that takes joints.
+        samples: B, how many action chunks are sampled per decision.
+        seed: of the noise.
+        rate: decisions a second at most; None for one at every frame of the first camera.
+        tolerance: how far stamps of one observation may lie apart, in seconds.
+    """
+
+    encoder: Path | None = None
+    sampler: Path | None = None
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    joints: str = "/joint_states"
+    samples: int = 64
+    seed: int = 0
+    rate: float | None = None
+    tolerance: float = 0.05
+
+
+@dataclass(frozen=True)
 class BagOptions:
     """How bags are read.
 
@@ -65,6 +90,8 @@ class BagOptions:
         pause: how long, in seconds, a pause is that ends a rollout; for `pauses`.
         position_names: the actions that span positions; empty: all.
         measured_names: the joints that these move, in their order; empty: those of their names.
+        black_box: what its exported models compute; nothing where the policy published both
+            halves of its decisions.
     """
 
     topics: Topics = field(default_factory=Topics)
@@ -72,6 +99,7 @@ class BagOptions:
     pause: float | None = None
     position_names: tuple[str, ...] = ()
     measured_names: tuple[str, ...] = ()
+    black_box: BlackBox = field(default_factory=BlackBox)
 
 
 @dataclass(frozen=True, eq=False)
