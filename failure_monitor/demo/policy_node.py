@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, JointState
-from std_msgs.msg import Bool, Float64MultiArray
+from sensor_msgs.msg import CompressedImage, JointState, PointCloud2
+from std_msgs.msg import Bool, Float64, Float64MultiArray, Int32
 from std_srvs.srv import SetBool
 
 from failure_monitor.demo import jpeg
@@ -19,18 +19,25 @@ from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
 from failure_monitor.demo.tasks import TASKS, task_named
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.point_cloud import PointCloudError, read_action_chunks
 from failure_monitor.ros.messages import stamp_nanoseconds
 from failure_monitor.ros.parameters import declare
-from failure_monitor.ros.qos import LATCHED_QOS
+from failure_monitor.ros.qos import DECISION_QOS, LATCHED_QOS
 from failure_monitor.ros.run import run_node
 from failure_monitor.ros.tap import DecisionTap
+
+MONITOR = "failure_monitor"
+"""The node whose steering may be obeyed."""
 
 JOINT_MEMORY = 16
 """Joint states kept to find the one that belongs to a camera frame."""
 
 
 class PolicyNode(Node):
-    """Acts on camera frames while a rollout runs: the robot's camera sets the pace."""
+    """Acts on camera frames while a rollout runs: the robot's camera sets the pace.
+
+    As far as its parameters say, it obeys a monitor that steers.
+    """
 
     def __init__(self) -> None:
         super().__init__("policy")
@@ -41,10 +48,20 @@ class PolicyNode(Node):
             self, "models", "", "folder of its ONNX models; empty: those of the package"
         )
         seed = declare(self, "seed", 0, "decides the noise that action chunks are sampled from")
+        self._executed_actions = declare(
+            self, "executed_actions", 0, "from one decision to the next; 0: the policy's own number"
+        )
+        if self._executed_actions < 0:
+            raise FailureMonitorError(
+                f"the parameter 'executed_actions' is {self._executed_actions}: choose 1 or more, "
+                "or 0 for the policy's own number"
+            )
         self._policy = FlowPolicy(Path(models) if models else MODELS / task_named(task).name)
         self._rng = np.random.default_rng(seed)
         self._execution: ChunkExecution | None = None
         self._first_stamp = 0
+        self._decided_stamp = 0
+        self._speed = 1.0
         self._paused = False
         self._joint_states: deque[JointState] = deque(maxlen=JOINT_MEMORY)
         self._warm_up()
@@ -56,6 +73,30 @@ class PolicyNode(Node):
             CompressedImage, "camera/image_raw/compressed", self._on_image, CAMERA_QOS
         )
         self.create_subscription(Bool, "rollout/active", self._on_rollout, LATCHED_QOS)
+        self._listen_to_monitor()
+
+    def _listen_to_monitor(self) -> None:
+        if declare(self, "obey_speed_scale", False, "whether to slow down as the monitor says"):
+            # Fail closed: nothing moves before the monitor has said how fast it may.
+            self._speed = 0.0
+            self.create_subscription(
+                Float64, f"{MONITOR}/speed_scale", self._on_speed_scale, LATCHED_QOS
+            )
+        if declare(
+            self,
+            "obey_trusted_horizon",
+            False,
+            "whether to decide anew after the actions that the samples agree on",
+        ):
+            self.create_subscription(
+                Int32, f"{MONITOR}/trusted_horizon", self._on_trusted_horizon, DECISION_QOS
+            )
+        if declare(
+            self, "obey_chosen_chunk", False, "whether to execute the sample that is chosen"
+        ):
+            self.create_subscription(
+                PointCloud2, f"{MONITOR}/chosen_chunk", self._on_chosen_chunk, DECISION_QOS
+            )
 
     def _warm_up(self) -> None:
         # The first run of an ONNX model allocates: not while the arm waits for it.
@@ -66,8 +107,11 @@ class PolicyNode(Node):
         )
         self._policy.sample(embedding, np.random.default_rng(0))
 
+    def _start_execution(self) -> ChunkExecution:
+        return ChunkExecution(self._policy, self._rng, executed_actions=self._executed_actions)
+
     def _on_rollout(self, message: Bool) -> None:
-        self._execution = ChunkExecution(self._policy, self._rng) if message.data else None
+        self._execution = self._start_execution() if message.data else None
         # Frames from before belong to the scene as it was before the rollout.
         self._first_stamp = self.get_clock().now().nanoseconds
 
@@ -75,11 +119,34 @@ class PolicyNode(Node):
         self._paused = request.data
         if self._execution is not None:
             # What the old chunk was made for is past when the policy goes on.
-            self._execution = ChunkExecution(self._policy, self._rng)
+            self._execution = self._start_execution()
         response.success = True
         response.message = "paused" if self._paused else "running"
         self.get_logger().info(response.message)
         return response
+
+    def _on_speed_scale(self, message: Float64) -> None:
+        # Whatever is no number from 0 to 1 stands still.
+        self._speed = message.data if 0.0 <= message.data <= 1.0 else 0.0
+
+    def _on_trusted_horizon(self, message: Int32) -> None:
+        if self._execution is not None:
+            self._execution.trust(message.data)
+
+    def _on_chosen_chunk(self, message: PointCloud2) -> None:
+        # One that comes too late was chosen among the samples of an earlier decision.
+        if (
+            self._execution is None
+            or stamp_nanoseconds(message.header.stamp) != self._decided_stamp
+        ):
+            return
+        try:
+            names, chunks = read_action_chunks(message)
+        except PointCloudError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        if names == self._policy.action_names and chunks.shape[:2] == (1, self._policy.horizon):
+            self._execution.choose(chunks[0])
 
     def _on_joints(self, message: JointState) -> None:
         self._joint_states.append(message)
@@ -94,11 +161,12 @@ class PolicyNode(Node):
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
         # The command first: it must not wait for the inference.
-        action = self._execution.act()
+        action = self._execution.act(self._speed)
         if action is not None:
             self._commands.publish(Float64MultiArray(data=action.tolist()))
         decision = self._execution.observe(image, joints)
         if decision is not None:
+            self._decided_stamp = stamp_nanoseconds(stamp)
             self._tap.publish(decision.embedding, decision.chunks, stamp)
 
     def _joints_at(self, stamp: Time) -> npt.NDArray[np.float32]:
