@@ -224,6 +224,17 @@ def test_a_group_that_is_said_after_its_rollout_is_its_own(tmp_path: Path) -> No
     assert read_rollouts([tmp_path / "session"]).rollouts[0].group == "light"
 
 
+@pytest.mark.parametrize(("said", "is_told"), [("false", True), ("true", False)])
+def test_a_bag_that_begins_later_than_its_rollout_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, said: str, is_told: bool
+) -> None:
+    metadata = write_bag(tmp_path / "bag") / "metadata.yaml"
+    custom = f"custom_data: {{incident.begins_with_rollout: '{said}'}}"
+    metadata.write_text(metadata.read_text().replace("custom_data: null", custom))
+    read_rollouts([tmp_path / "bag"])
+    assert ("so it is half a rollout" in caplog.text) is is_told
+
+
 @pytest.mark.parametrize(("name", "success"), [("pick_s_01", True), ("pick_f_01", False)])
 def test_the_name_of_a_bag_tells_its_outcome(tmp_path: Path, name: str, success: bool) -> None:
     write_bag(tmp_path / name, success=None)

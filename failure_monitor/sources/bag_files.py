@@ -42,6 +42,7 @@ class Bag:
             message is, else empty.
         topics: what its metadata say was recorded; None for a bare file, which has none.
         seconds: from the first message to the last, likewise.
+        is_cut_at_begin: whether its metadata say that its rollout had begun before.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Bag:
     compression: str = ""
     topics: tuple[TopicCount, ...] | None = None
     seconds: float | None = None
+    is_cut_at_begin: bool = False
 
     @property
     def name(self) -> str:
@@ -110,7 +112,14 @@ def bag_at(path: Path) -> Bag:
         raise DamagedBagError(
             f"{METADATA_FILE} names the files {named or 'none'}, there are {found or 'none'}"
         )
-    return Bag(path, files, metadata.compression, metadata.topics, metadata.seconds)
+    return Bag(
+        path,
+        files,
+        metadata.compression,
+        metadata.topics,
+        metadata.seconds,
+        metadata.is_cut_at_begin,
+    )
 
 
 def refuse_link_out(path: Path, folder: Path) -> None:

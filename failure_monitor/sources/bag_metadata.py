@@ -17,6 +17,8 @@ METADATA_FILE = "metadata.yaml"
 LARGEST_METADATA = 16 << 20
 """Bytes; thousands of split files and topics stay far below."""
 NEWEST_VERSION = 9
+BEGINS_WITH_ROLLOUT = "incident.begins_with_rollout"
+"""Under which an incident recorder says whether a bag is of the whole rollout."""
 COMPRESSION_MODES = ("", "none", "file", "message")
 
 # The C parser is many times as fast, and not everywhere there.
@@ -51,12 +53,14 @@ class BagMetadata:
         compression: `file`, `message`, or empty for none.
         topics: what was recorded.
         seconds: from the first message to the last.
+        is_cut_at_begin: whether an incident recorder says that the rollout had begun before.
     """
 
     files: tuple[str, ...]
     compression: str
     topics: tuple[TopicCount, ...]
     seconds: float
+    is_cut_at_begin: bool
 
 
 def read_metadata(folder: Path) -> BagMetadata:
@@ -87,6 +91,7 @@ def read_metadata(folder: Path) -> BagMetadata:
         files=tuple(_name_inside(file, version) for file in files),
         compression=_compression(information),
         topics=tuple(_topic(item) for item in topics),
+        is_cut_at_begin=_custom(information).get(BEGINS_WITH_ROLLOUT) == "false",
         seconds=1e-9 * _field(_field(information, "duration", dict), "nanoseconds", int),
     )
 
@@ -99,6 +104,11 @@ def _field(content: Any, key: str, kind: type) -> Any:
             f"{kind.__name__}"
         )
     return value
+
+
+def _custom(information: dict[str, Any]) -> dict[Any, Any]:
+    custom = information.get("custom_data")
+    return custom if isinstance(custom, dict) else {}
 
 
 def _name_inside(file: Any, version: int) -> str:

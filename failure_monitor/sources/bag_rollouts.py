@@ -311,6 +311,12 @@ def _why_no_decision(
 
 
 def _warn_of_losses(bag: Bag, recording: Recording, options: BagOptions) -> None:
+    if bag.is_cut_at_begin:
+        logger.warning(
+            "%s: begins later than its rollout did, so it is half a rollout: evaluate it, but "
+            "calibrate on whole ones",
+            bag.path,
+        )
     if recording.unpaired or recording.repeated:
         logger.warning(
             "%s: left out %d messages without a partner of the same stamp and %d with the stamp "
