@@ -19,8 +19,8 @@ from failure_monitor.decision import Rollout
 from failure_monitor.observation import Observation
 from failure_monitor.onnx_models import ObservationEncoder, PolicySampler, check_same_policy
 
-BATCH = 16
-"""Decisions that are computed at once."""
+BATCH = 8
+"""Decisions that are computed at once: more costs memory and gains nothing on a CPU."""
 
 
 def black_box_rollout(

@@ -15,7 +15,7 @@ the reference is counted. Stamps are whole nanoseconds.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +139,7 @@ class ObservationMatcher:
             oldest = waiting.pop(0)
             if stream == self._reference:
                 self._give_up(oldest)
-        return self._newest_complete()
+        return self._newest_complete(stamp)
 
     def problems(self) -> list[str]:
         """What was lost so far and what to do about it, a sentence for each kind."""
@@ -187,9 +187,12 @@ class ObservationMatcher:
             return stamp <= self._given
         return stamp < self._given - self._tolerance
 
-    def _newest_complete(self) -> MatchedMessages | None:
+    def _newest_complete(self, stamp: int) -> MatchedMessages | None:
+        """The newest observation that a message of this stamp completes."""
         references = self._waiting[self._reference]
-        for index in reversed(range(len(references))):
+        first = bisect_left(references, stamp - self._tolerance, key=_stamp)
+        end = bisect_right(references, stamp + self._tolerance, key=_stamp)
+        for index in reversed(range(first, end)):
             reference = references[index]
             nearest = {name: self._nearest(name, reference.stamp) for name in self._others}
             if all(self._fits(found, reference.stamp) for found in nearest.values()):
