@@ -92,6 +92,7 @@ def scoring_message(
         "task": watched.task,
         "judged_decisions": str(worker.judged),
         "skipped_decisions": str(worker.skipped),
+        **watched.models.values(),
         **{key: str(count) for key, count in counts.items()},
     }
     if promise is not None:

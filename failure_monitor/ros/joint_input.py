@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -20,14 +20,18 @@ from failure_monitor.ros.monitored_topic import MonitoredTopic
 class JointInput:
     """Listens to joint states."""
 
-    def __init__(self, node: Node, settings: MonitorParameters) -> None:
+    def __init__(
+        self, node: Node, settings: MonitorParameters, *, also: Callable[[JointState], None]
+    ) -> None:
         """Listen.
 
         Args:
             node: subscribes.
             settings: name the topic, and say how old joint states may be.
+            also: given every message.
         """
         self.settings = settings
+        self._also = also
         self._without_position: tuple[str, ...] = ()
         self._topic = MonitoredTopic(
             node,
@@ -61,6 +65,7 @@ class JointInput:
 
     def _on_joint_state(self, message: JointState) -> None:
         self._topic.stream.hear(time.monotonic(), stamp_nanoseconds(message.header.stamp))
+        self._also(message)
         # A sum is not finite if a part is not; a look at each would take long at 500 Hz.
         if math.isfinite(sum(message.position)):
             self._without_position = ()

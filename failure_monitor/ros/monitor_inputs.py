@@ -5,21 +5,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
 
 from failure_monitor.bundle import Bundle
+from failure_monitor.observation_matching import MatchedMessages
 from failure_monitor.ros.diagnostics import key_values
 from failure_monitor.ros.external_input import ExternalInput, external_topics
 from failure_monitor.ros.joint_input import JointInput
 from failure_monitor.ros.monitor_parameters import MonitorParameters
 from failure_monitor.ros.monitored_topic import MonitoredTopic
-from failure_monitor.ros.observed import Observed
-from failure_monitor.ros.pairing import Pair
+from failure_monitor.ros.observation_input import ObservationInput, camera_topics
+from failure_monitor.ros.observed import CHUNKS, EMBEDDING, Observed
+from failure_monitor.ros.pairing import DecisionPairing, Pair
 from failure_monitor.ros.policy_input import PolicyInput
+from failure_monitor.ros.policy_models import PolicyModels
 from failure_monitor.ros.rollout_boundaries import RolloutBoundaries
+from failure_monitor.ros.stamp_guard import StampGuard
+
+HALVES_WAITING = 64
+"""How many halves of decisions may wait for the other one."""
+
+FRAMES_WAITING = 16
+"""Likewise where one half is images, which take memory."""
 
 Take = Callable[[Observed, float, int], None]
 """Given an observation, when it was complete on the monotonic clock, and how many decisions before
@@ -47,6 +58,7 @@ class MonitorInputs:
         node: Node,
         settings: MonitorParameters,
         bundle: Bundle,
+        models: PolicyModels,
         boundaries: RolloutBoundaries,
         *,
         take: Take,
@@ -58,6 +70,7 @@ class MonitorInputs:
             node: subscribes.
             settings: name the topics and bound their ages.
             bundle: what is expected on them.
+            models: make the halves of decisions that the policy does not publish.
             boundaries: what tells when rollouts begin and end.
             take: given every observation.
             fail: told why a message cannot be used.
@@ -65,18 +78,48 @@ class MonitorInputs:
         self.boundaries = boundaries
         """What tells when rollouts begin and end."""
         self._on_observed = take
+        self._fail = fail
         self._missed = 0
+        self._last_complete: float | None = None
+        guard = StampGuard(node, fail=fail, restart=self.start_rollout)
         # First: of messages that wait, the executor takes those of older subscriptions, and a
         # score that came before its decision must be known with it.
         self._external = ExternalInput(node, settings, external_topics(bundle))
-        self._joints = JointInput(node, settings)
-        self._policy = PolicyInput(node, settings, bundle.policy, take=self._on_pair, fail=fail)
-        self._inputs: tuple[MonitorInput, ...] = (self._policy, self._external, self._joints)
+        self._observations: ObservationInput | None = None
+        if models.cameras:
+            self._observations = ObservationInput(
+                node,
+                settings,
+                camera_topics(models.cameras, settings),
+                guard,
+                joints=models.takes_joints,
+                has_rate=CHUNKS not in models.published_halves,
+                take=self._on_frames,
+            )
+        self._joints = JointInput(node, settings, also=self._on_joints)
+        self._policy = PolicyInput(
+            node,
+            settings,
+            bundle.policy,
+            models.published_halves,
+            guard,
+            take=self._on_half,
+            refuse=self._on_malformed,
+        )
+        self._pairing: DecisionPairing | None = None
+        if CHUNKS in models.published_halves:
+            self._pairing = DecisionPairing(FRAMES_WAITING if models.cameras else HALVES_WAITING)
+        self._inputs: tuple[MonitorInput, ...] = (
+            self._policy,
+            self._external,
+            self._joints,
+            *(() if self._observations is None else (self._observations,)),
+        )
 
     @property
     def unpaired(self) -> int:
         """How many messages lacked the other half of their decision."""
-        return self._policy.pairing.unpaired
+        return 0 if self._pairing is None else self._pairing.unpaired
 
     def use(self, settings: MonitorParameters) -> None:
         """Bound ages by these from now on."""
@@ -86,7 +129,12 @@ class MonitorInputs:
     def start_rollout(self) -> None:
         """Forget what waits; stamps may begin anew."""
         self._missed = 0
+        self._last_complete = None
         self._policy.start_rollout()
+        if self._pairing is not None:
+            self._pairing.start_rollout()
+        if self._observations is not None:
+            self._observations.start_rollout()
 
     def destroy(self) -> None:
         """Stop listening."""
@@ -97,7 +145,7 @@ class MonitorInputs:
     def problems(self, now: float) -> list[str]:
         """All that is amiss now, a sentence for each."""
         told = [part.problem(topic, now) for part, topic in self._topics()]
-        told = [*self.boundaries.problems(), *told, self._policy.why_unpaired(now)]
+        told = [*self.boundaries.problems(), *told, self._why_incomplete(now)]
         return [problem for problem in told if problem]
 
     def diagnose(self, now: float, *, name: str, hardware_id: str) -> list[DiagnosticStatus]:
@@ -121,7 +169,54 @@ class MonitorInputs:
             for topic in part.topics:
                 yield part, topic
 
-    def _on_pair(self, pair: Pair, now: float) -> None:
+    def _why_incomplete(self, now: float) -> str:
+        """Why decisions are late, though all that they are made of comes; else empty."""
+        limit = self._policy.settings.max_decision_age
+        is_late = self._last_complete is None or now - self._last_complete > limit
+        needed = [
+            topic
+            for part in (self._policy, self._observations)
+            if part is not None
+            for topic in part.topics
+        ]
+        if not is_late or any(topic.stream.is_silent(now, limit) for topic in needed):
+            return ""
+        if self._observations is not None and (why := self._observations.why_unmatched()):
+            return why
+        if self._pairing is None or not self._pairing.is_stuck:
+            return ""
+        return (
+            f"messages on {' and '.join(repr(topic.name) for topic in needed)} come with different "
+            "stamps: publish both halves of a decision with the stamp of its observation"
+        )
+
+    def _on_joints(self, message: JointState) -> None:
+        if self._observations is not None:
+            self._observations.take_joints(message)
+
+    def _on_frames(self, matched: MatchedMessages, now: float) -> None:
+        self._on_half(EMBEDDING, matched.stamp, matched, now)
+
+    def _on_malformed(self, half: str, reason: str) -> None:
+        # Chunks make a decision, which none can judge now.
+        if half == CHUNKS or self._pairing is None:
+            self._missed += 1
+        self._fail(reason)
+
+    def _on_half(self, half: str, stamp: int, value: Any, now: float) -> None:
+        if self._pairing is None:
+            self._on_complete(Pair(stamp, value, None, missed=0), now)
+            return
+        pair = (
+            self._pairing.chunks(stamp, value)
+            if half == CHUNKS
+            else self._pairing.embedding(stamp, value)
+        )
+        if pair is not None:
+            self._on_complete(pair, now)
+
+    def _on_complete(self, pair: Pair, now: float) -> None:
+        self._last_complete = now
         self._missed += pair.missed
         if any(self._external.problem(topic, now) for topic in self._external.topics):
             # Not judged, and said to be unknown: a decision all the same.

@@ -24,7 +24,7 @@ from failure_monitor.ros.monitor_inputs import MonitorInputs
 from failure_monitor.ros.monitor_outputs import MonitorOutputs
 from failure_monitor.ros.monitor_parameters import declare_parameters, read_parameters
 from failure_monitor.ros.monitor_services import Answer, offer_switch, offer_trigger
-from failure_monitor.ros.observed import Observed, as_published
+from failure_monitor.ros.observed import Observed
 from failure_monitor.ros.response import Response
 from failure_monitor.ros.rollout_boundaries import open_boundaries
 from failure_monitor.ros.run import run_node
@@ -90,7 +90,7 @@ class MonitorNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._watched = watched
         self._worker = ScoringWorker(
-            as_published, self._watched.bundle.monitor, wake=self._judged.trigger
+            watched.models.decide, watched.begin, wake=self._judged.trigger
         )
         self._outputs.open_scores(score.name for score in self._watched.bundle.scores)
         self._idle_reason = "the monitor is not active"
@@ -106,6 +106,7 @@ class MonitorNode(LifecycleNode):
             self,
             self._settings,
             self._watched.bundle,
+            self._watched.models,
             boundaries,
             take=self._on_observed,
             fail=self._fail,

@@ -27,6 +27,7 @@ SETTABLE = (
     "max_external_age",
     "max_stamp_lead",
     "max_stamp_age",
+    "observation_rate",
 )
 """What takes effect at once when it is set while the node runs."""
 
@@ -41,6 +42,15 @@ class MonitorParameters:
     embedding_topic: str
     action_chunks_topic: str
     joint_states_topic: str
+    encoder: str
+    sampler: str
+    image_topics: list[str]
+    images_reliable: bool
+    matching_tolerance: float
+    observation_rate: float
+    noise_seed: int
+    execution_providers: list[str]
+    inference_threads: int
     rollout_boundaries: str
     rollout_topic: str
     rollout_topic_type: str
@@ -115,6 +125,54 @@ def declare_parameters(node: Node) -> None:
     declare(node, "embedding_topic", EMBEDDING_TOPIC, "the policy's observation embeddings")
     declare(node, "action_chunks_topic", ACTION_CHUNKS_TOPIC, "the policy's sampled action chunks")
     declare(node, "joint_states_topic", "joint_states", "the robot's joint states")
+    declare(
+        node,
+        "encoder",
+        "",
+        "the observation encoder as an ONNX file, run in the place of embedding_topic; empty: none",
+    )
+    declare(
+        node,
+        "sampler",
+        "",
+        "the policy sampler as an ONNX file, run in the place of action_chunks_topic; empty: none",
+    )
+    declare(
+        node,
+        "image_topics",
+        [""],
+        "the topics of the encoder's cameras, in its order; [''] for topics of the cameras' names; "
+        "a name that ends with /compressed is of CompressedImage",
+    )
+    declare(
+        node,
+        "images_reliable",
+        False,
+        "whether to ask for images reliably; their publishers must then offer it",
+    )
+    declare(
+        node,
+        "matching_tolerance",
+        0.02,
+        "seconds by which frames and joint states of one observation may lie apart",
+        bounds=(0.0, 1.0),
+    )
+    declare(
+        node,
+        "observation_rate",
+        0.0,
+        "observations per second that the encoder embeds; 0 for every frame of the first camera",
+        bounds=(0.0, 1000.0),
+    )
+    declare(node, "noise_seed", 0, "of the sampler's noise; as it was calibrated")
+    declare(
+        node,
+        "execution_providers",
+        ["cpu"],
+        "what ONNX Runtime runs encoder and sampler on, the preferred one first: cpu, cuda, "
+        "tensorrt, openvino, as installed; without cpu they run on one of the others or not at all",
+    )
+    declare(node, "inference_threads", 1, "threads that compute one operator of a model")
     declare(
         node,
         "rollout_boundaries",

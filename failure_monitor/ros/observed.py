@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Decision
+from failure_monitor.observation_matching import MatchedMessages
+
+EMBEDDING, CHUNKS = "embedding", "chunks"
+"""The two halves of a decision. In the place of the first there may be what was seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,19 +22,13 @@ class Observed:
 
     Attributes:
         stamp: of the observation, in nanoseconds.
-        embedding: float32 (E,), as the policy published it.
-        chunks: float32 (B, H, D), likewise.
+        seen: the embedding that the policy published, float32 (E,), or the messages of cameras
+            and joints that an encoder makes one of.
+        chunks: float32 (B, H, D), as the policy published them; None if a sampler makes them.
         external: the newest values of external scores, by their names.
     """
 
     stamp: int
-    embedding: NDArray[np.float32]
-    chunks: NDArray[np.float32]
+    seen: NDArray[np.float32] | MatchedMessages
+    chunks: NDArray[np.float32] | None
     external: Mapping[str, float]
-
-
-def as_published(observed: Observed) -> Decision:
-    """The decision of which the policy published both halves."""
-    return Decision(
-        1e-9 * observed.stamp, observed.embedding, observed.chunks, external=observed.external
-    )

@@ -13,9 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CAPACITY = 64
-"""How many halves may wait for the other one."""
-
 STUCK = 3
 """Chunks that wait, and none pairs: their stamps are not those of embeddings."""
 
@@ -40,7 +37,13 @@ class Pair:
 class DecisionPairing:
     """Takes halves of decisions, gives whole ones, in the order of their stamps."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int) -> None:
+        """Before the first half.
+
+        Args:
+            capacity: how many halves may wait for the other one.
+        """
+        self._capacity = capacity
         self.unpaired = 0
         """How many halves were given up, the other one not having come."""
         self.out_of_order = 0
@@ -69,7 +72,7 @@ class DecisionPairing:
         halves = self._waiting.setdefault(stamp, {})
         halves[half] = value
         if len(halves) < 2:
-            if len(self._waiting) > CAPACITY:
+            if len(self._waiting) > self._capacity:
                 _, oldest = self._waiting.popitem(last=False)
                 self._give_up([oldest])
             return None
@@ -84,10 +87,6 @@ class DecisionPairing:
     def is_stuck(self) -> bool:
         """Whether several action chunks in a row wait for their embedding."""
         return sum("chunks" in halves for halves in self._waiting.values()) >= STUCK
-
-    def miss(self) -> None:
-        """A decision was made of which one half can never be used."""
-        self.missed += 1
 
     def _give_up(self, halves: Sequence[Mapping[str, Any]]) -> None:
         self.unpaired += len(halves)

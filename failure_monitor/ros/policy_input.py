@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy node publishes of its decisions: embeddings and action chunks, in pairs."""
+"""What the policy node publishes of its decisions: embeddings, action chunks, or both."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -16,22 +16,27 @@ from failure_monitor.point_cloud import PointCloudError, read_action_chunks, rea
 from failure_monitor.ros.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor_parameters import MonitorParameters
 from failure_monitor.ros.monitored_topic import MonitoredTopic
-from failure_monitor.ros.pairing import DecisionPairing, Pair
+from failure_monitor.ros.observed import CHUNKS, EMBEDDING
 from failure_monitor.ros.qos import DECISION_QOS
-from failure_monitor.ros.stream import ClockSetBackError, StampError, StampLimits
+from failure_monitor.ros.stamp_guard import StampGuard
+
+TakeHalf = Callable[[str, int, Any, float], None]
+"""Given which half, its stamp in nanoseconds, what it holds, and when it came (monotonic)."""
 
 
 class PolicyInput:
-    """Makes pairs of the policy's messages."""
+    """Reads the policy's messages."""
 
     def __init__(
         self,
         node: Node,
         settings: MonitorParameters,
         policy: PolicyFormat,
+        halves: Collection[str],
+        guard: StampGuard,
         *,
-        take: Callable[[Pair, float], None],
-        fail: Callable[[str], None],
+        take: TakeHalf,
+        refuse: Callable[[str, str], None],
     ) -> None:
         """Listen.
 
@@ -39,32 +44,33 @@ class PolicyInput:
             node: subscribes.
             settings: name the topics and bound the stamps.
             policy: what its messages must look like.
-            take: given every pair, and when it was complete on the monotonic clock.
-            fail: told why a message cannot be used.
+            halves: which of `EMBEDDING` and `CHUNKS` the policy publishes.
+            guard: of the stamps.
+            take: given what every message holds.
+            refuse: told which half is malformed, and how.
         """
         self.settings = settings
-        self.pairing = DecisionPairing()
-        self._node = node
         self._policy = policy
-        self._on_pair = take
-        self._fail = fail
-        self._last_pair: float | None = None
-        self._embeddings = MonitoredTopic(
-            node, PointCloud2, settings.embedding_topic, self._on_embedding, DECISION_QOS
-        )
-        self._chunks = MonitoredTopic(
-            node, PointCloud2, settings.action_chunks_topic, self._on_chunks, DECISION_QOS
-        )
+        self._guard = guard
+        self._take = take
+        self._refuse = refuse
+        topics = {
+            EMBEDDING: (settings.embedding_topic, self._on_embedding),
+            CHUNKS: (settings.action_chunks_topic, self._on_chunks),
+        }
+        self._topics = {
+            half: MonitoredTopic(node, PointCloud2, topic, callback, DECISION_QOS)
+            for half, (topic, callback) in topics.items()
+            if half in halves
+        }
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
         """What is listened to."""
-        return (self._embeddings, self._chunks)
+        return tuple(self._topics.values())
 
     def start_rollout(self) -> None:
-        """Forget what waits; stamps may begin anew."""
-        self.pairing.start_rollout()
-        self._last_pair = None
+        """Stamps may begin anew."""
         for topic in self.topics:
             topic.stream.start_rollout()
 
@@ -72,23 +78,11 @@ class PolicyInput:
         """What is amiss with one of the topics; empty if nothing is."""
         return topic.contradiction() or topic.silence(now, self.settings.max_decision_age)
 
-    def why_unpaired(self, now: float) -> str:
-        """Why no pair comes, though both halves do; empty if that is not so."""
-        limit = self.settings.max_decision_age
-        is_late = self._last_pair is None or now - self._last_pair > limit
-        comes = not any(topic.stream.is_silent(now, limit) for topic in self.topics)
-        if not (self.pairing.is_stuck and is_late and comes):
-            return ""
-        return (
-            f"messages on '{self._embeddings.name}' and '{self._chunks.name}' come with different "
-            "stamps: publish both halves of a decision with the stamp of its observation"
-        )
-
     def _on_embedding(self, message: PointCloud2) -> None:
-        self._hear(self._embeddings, message, read_embedding, self.pairing.embedding)
+        self._hear(EMBEDDING, message, read_embedding)
 
     def _on_chunks(self, message: PointCloud2) -> None:
-        self._hear(self._chunks, message, self._read_chunks, self.pairing.chunks)
+        self._hear(CHUNKS, message, self._read_chunks)
 
     def _read_chunks(self, message: PointCloud2) -> Any:
         names, chunks = read_action_chunks(message)
@@ -100,36 +94,16 @@ class PolicyInput:
             )
         return chunks
 
-    def _hear(
-        self,
-        topic: MonitoredTopic,
-        message: PointCloud2,
-        read: Callable[[PointCloud2], Any],
-        pair: Callable[[int, Any], Pair | None],
-    ) -> None:
+    def _hear(self, half: str, message: PointCloud2, read: Callable[[PointCloud2], Any]) -> None:
+        topic = self._topics[half]
         now, stamp = time.monotonic(), stamp_nanoseconds(message.header.stamp)
         topic.stream.hear(now, stamp)
-        try:
-            if not self._is_next(topic, stamp):
-                return
-            complete = pair(stamp, read(message))
-        except (PointCloudError, StampError) as error:
-            topic.stream.refused += 1
-            if topic is self._chunks:
-                self.pairing.miss()
-            self._fail(f"'{topic.name}': {error}")
+        if not self._guard.admits(topic, stamp, self.settings):
             return
-        if complete is not None:
-            self._last_pair = now
-            self._on_pair(complete, now)
-
-    def _is_next(self, topic: MonitoredTopic, stamp: int) -> bool:
-        limits = StampLimits(self.settings.max_stamp_lead, self.settings.max_stamp_age)
-        clock = self._node.get_clock().now().nanoseconds
         try:
-            return topic.stream.is_next(stamp, clock, limits)
-        except ClockSetBackError as error:
-            # From now on in the new time: this is the first message of it.
-            self._fail(f"'{topic.name}': {error}")
-            self.start_rollout()
-            return topic.stream.is_next(stamp, clock, limits)
+            values = read(message)
+        except PointCloudError as error:
+            topic.stream.refused += 1
+            self._refuse(half, f"'{topic.name}': {error}")
+            return
+        self._take(half, stamp, values, now)

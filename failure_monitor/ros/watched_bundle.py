@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle that a monitor node has loaded, and which of its tasks it watches."""
+"""The bundle that a monitor node has loaded, with models, and which of its tasks it watches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 from failure_monitor.bundle import Bundle, BundleError, PromiseSection, content_hash, load
 from failure_monitor.errors import UsageError
+from failure_monitor.monitor import FailureMonitor
 from failure_monitor.ros.monitor_parameters import MonitorParameters
+from failure_monitor.ros.observation_input import camera_topics
+from failure_monitor.ros.policy_models import PolicyModels
 
 
 @dataclass(eq=False)
@@ -20,12 +23,14 @@ class WatchedBundle:
         folder: where it was loaded from.
         bundle: the calibrated rule.
         sha256: names this very bundle.
+        models: the halves of the policy that the monitor runs itself.
         task: whose thresholds hold; empty where the bundle needs no name.
     """
 
     folder: str
     bundle: Bundle
     sha256: str
+    models: PolicyModels
     task: str = ""
 
     @property
@@ -34,6 +39,11 @@ class WatchedBundle:
         if not self.task and len(self.bundle.description.promises) > 1:
             return None
         return self.bundle.promise(self.task)
+
+    def begin(self, task: str) -> FailureMonitor:
+        """The monitor at the start of a rollout of a task; models start anew as well."""
+        self.models.start_rollout()
+        return self.bundle.monitor(task)
 
     def take_task(self, task: str) -> None:
         """Watch a task from now on.
@@ -51,7 +61,9 @@ def load_watched(settings: MonitorParameters) -> WatchedBundle:
     Raises:
         BundleError: it is not there, damaged, or of a newer schema.
         UnknownTaskError: it has no threshold for the task, or for which of several is not said.
-        UsageError: it needs rollout boundaries, and there are none.
+        UsageError: it needs rollout boundaries, and there are none; or the models that the
+            parameters name are not of its policy.
+        FailureMonitorError: a model cannot be run.
     """
     if not settings.bundle:
         raise BundleError(
@@ -59,9 +71,12 @@ def load_watched(settings: MonitorParameters) -> WatchedBundle:
             "wrote"
         )
     folder = Path(settings.bundle)
-    watched = WatchedBundle(settings.bundle, load(folder), content_hash(folder))
+    bundle = load(folder)
     if settings.rollout_boundaries == "none":
-        _refuse_without_boundaries(watched.bundle)
+        _refuse_without_boundaries(bundle)
+    models = PolicyModels(settings, bundle.policy)
+    camera_topics(models.cameras, settings)
+    watched = WatchedBundle(settings.bundle, bundle, content_hash(folder), models)
     if not settings.topic_names_task:
         watched.take_task(settings.task)
     return watched

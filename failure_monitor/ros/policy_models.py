@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The exported halves of the policy that the monitor runs itself: encoder, sampler, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from failure_monitor.decision import Decision, PolicyFormat
+from failure_monitor.errors import UsageError
+from failure_monitor.observation_matching import MatchedMessages
+from failure_monitor.ros.monitor_parameters import MonitorParameters
+from failure_monitor.ros.observed import CHUNKS, EMBEDDING, Observed
+
+if TYPE_CHECKING:
+    from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
+
+
+class PolicyModels:
+    """Makes decisions of observations, as the policy does."""
+
+    def __init__(self, settings: MonitorParameters, policy: PolicyFormat) -> None:
+        """Load and check what the parameters name.
+
+        Args:
+            settings: name the models, and how they are run.
+            policy: the format of the decisions that the bundle was calibrated on.
+
+        Raises:
+            OnnxSessionError: a model cannot be loaded, or not on a provider asked for.
+            OnnxContractError: a model does not keep the contract.
+            OnnxModelError: a model fails when it is run.
+            UsageError: a model is not of the policy that the bundle is for.
+        """
+        self._encoder: ObservationEncoder | None = None
+        self._sampler: PolicySampler | None = None
+        self._samples = policy.samples
+        self._noise_seed = settings.noise_seed
+        if settings.encoder or settings.sampler:
+            self._load(settings, policy)
+
+    @property
+    def published_halves(self) -> Sequence[str]:
+        """Which halves of a decision the policy must publish, since no model makes them."""
+        made = {EMBEDDING: self._encoder, CHUNKS: self._sampler}
+        return [half for half, model in made.items() if model is None]
+
+    @property
+    def cameras(self) -> Sequence[str]:
+        """The names of the cameras that the encoder sees; none without an encoder."""
+        return [] if self._encoder is None else list(self._encoder.cameras)
+
+    @property
+    def takes_joints(self) -> bool:
+        """Whether the encoder takes joint positions."""
+        return self._encoder is not None and bool(self._encoder.joint_names)
+
+    def values(self) -> Mapping[str, str]:
+        """What is run, for diagnostics."""
+        told = {}
+        for name, model in (("encoder", self._encoder), ("sampler", self._sampler)):
+            if model is not None:
+                told[name] = model.file.name
+                told[f"{name}_provider"] = model.provider
+                if model.fallback:
+                    told[f"{name}_fallback"] = model.fallback
+        return told
+
+    def start_rollout(self) -> None:
+        """Begin with the first noise, as calibration did."""
+        if self._sampler is not None:
+            self._noise.start_rollout()
+
+    def decide(self, observed: Observed) -> Decision:
+        """The decision that the policy takes on an observation.
+
+        Raises:
+            CameraImageError: a camera's message holds no image that can be read.
+            JointStateError: the joint state does not hold the encoder's joints.
+            OnnxModelError: a model failed.
+        """
+        embedding = observed.seen
+        if isinstance(embedding, MatchedMessages):
+            assert self._encoder is not None
+            seen = self._reader.read(embedding)
+            embedding = self._encoder.embed(seen.images, seen.joints)
+        chunks = observed.chunks
+        if chunks is None:
+            assert self._sampler is not None
+            chunks = self._sampler.sample(embedding, self._noise.draw(self._samples))
+        return Decision(1e-9 * observed.stamp, embedding, chunks, external=observed.external)
+
+    def _load(self, settings: MonitorParameters, policy: PolicyFormat) -> None:
+        # Imported here: a monitor that runs no models does without ONNX Runtime and OpenCV.
+        from failure_monitor.observation import ObservationReader
+        from failure_monitor.onnx_file import read_onnx_file
+        from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
+        from failure_monitor.onnx_session import SessionSettings
+
+        session = SessionSettings(
+            tuple(name for name in settings.execution_providers if name),
+            settings.inference_threads,
+        )
+        if settings.encoder:
+            self._encoder = ObservationEncoder(read_onnx_file(Path(settings.encoder)), session)
+            self._reader = ObservationReader(self._encoder)
+            _check_encoder(self._encoder, policy)
+        if settings.sampler:
+            self._sampler = PolicySampler(read_onnx_file(Path(settings.sampler)), session)
+            self._noise = self._sampler.noise_stream(seed=self._noise_seed)
+            _check_sampler(self._sampler, policy)
+
+
+def _check_encoder(encoder: ObservationEncoder, policy: PolicyFormat) -> None:
+    if encoder.embedding_size != policy.embedding_size:
+        raise UsageError(
+            f"{encoder.file.name} gives embeddings of length {encoder.embedding_size}, the bundle "
+            f"was calibrated on {policy.embedding_size}: name the policy's own encoder, or "
+            "calibrate again"
+        )
+
+
+def _check_sampler(sampler: PolicySampler, policy: PolicyFormat) -> None:
+    own = sampler.policy_format(samples=policy.samples)
+    differing = [
+        f"{name.replace('_', ' ')} {vars(own)[name]} against {vars(policy)[name]}"
+        for name in ("embedding_size", "horizon", "action_names", "action_kind")
+        if vars(own)[name] != vars(policy)[name]
+    ]
+    if differing:
+        raise UsageError(
+            f"{sampler.file.name} is of another policy than the bundle ({'; '.join(differing)}): "
+            "name the policy's own sampler, or calibrate again"
+        )
