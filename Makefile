@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test faults lint demo-assets clean system-libraries
+.PHONY: help venv demo test test-kilted faults lint demo-assets clean system-libraries
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,12 @@ faults: $(STAMP) ## break everything that can break, and print what came of it
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) --quiet \
 		--disable-warnings test/faults $(ARGS)
 
+# The usual environment, but for the wheels of another ROS 2.
+KILTED := .venv-kilted
+NODE_TESTS = $(sort $(wildcard test/test_monitor_node*.py)) test/test_gate_node.py test/test_tap.py
+test-kilted: $(KILTED)/.set-up ## run the tests of the nodes on ROS 2 Kilted
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest -m ros $(NODE_TESTS) $(ARGS)
+
 lint: $(STAMP) ## check format, style, types and the import walls
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
@@ -59,7 +65,7 @@ demo-assets: $(STAMP) system-libraries ## train the demo's policies and record i
 	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)
 
 clean: ## remove everything that was made here, .venv too
-	rm -rf build install log dist demo_output *.egg-info $(VENV)
+	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED)
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -79,6 +85,15 @@ $(STAMP): setup.py Makefile
 	@$(BIN)/pip install --quiet --upgrade 'pip>=24'  # older ones lose themselves on Python 3.10
 	@$(BIN)/pip install --quiet 'setuptools<80' wheel '$(TORCH)'
 	@$(BIN)/pip install --quiet --editable '.[test]' $(if $(SOURCED),,$(ROS_WHEELS))
+	@touch $@
+
+PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
+$(KILTED)/.set-up: $(STAMP)
+	@echo "setting up $(KILTED)"
+	@$(BIN)/python -m venv --clear $(KILTED)
+	@$(KILTED)/bin/pip install --quiet $(subst jazzy,kilted,$(ROS_WHEELS))
+	@{ $(BIN)/python -c '$(PURELIB)'; echo '$(CURDIR)'; } \
+		> "$$($(KILTED)/bin/python -c '$(PURELIB)')/shared.pth"
 	@touch $@
 
 # What MuJoCo needs to render without a screen.

@@ -4,28 +4,44 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from collections.abc import Callable
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from failure_monitor.errors import FailureMonitorError
 
 LONGEST_WAIT = 0.5
 """Seconds until the executor looks again whether it shall end, when nothing happens."""
 
+LONGEST_LAST_ACT = 3.0
+"""Seconds for which a node may go on when it shall end; `ros2 launch` grows impatient after 5."""
 
-def run_node(make_node: Callable[[], Node]) -> None:
+LastAct = Callable[[Node], bool]
+"""Does what a node must have done before it ends; returns whether it needs more time."""
+
+
+def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) -> None:
     """Spin a node until SIGINT or SIGTERM, both of which are a normal end (exit code 0).
 
     A `FailureMonitorError` ends the process with its message and code.
+
+    Args:
+        make_node: called once ROS is up.
+        last_act: called when the node shall end; it goes on to spin while this returns true, for
+            at most `LONGEST_LAST_ACT` seconds. By default it ends at once.
     """
-    rclpy.init()
+    # The handlers of rclpy shut ROS down: after them nothing can be published any more.
+    handlers = SignalHandlerOptions.ALL if last_act is None else SignalHandlerOptions.NO
+    rclpy.init(signal_handler_options=handlers)
     try:
-        _spin(make_node)
+        _spin(make_node, last_act)
     except FailureMonitorError as error:
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
@@ -39,14 +55,33 @@ def run_node(make_node: Callable[[], Node]) -> None:
         rclpy.try_shutdown()
 
 
-def _spin(make_node: Callable[[], Node]) -> None:
+def _spin(make_node: Callable[[], Node], last_act: LastAct | None) -> None:
+    asked = _AskedToEnd() if last_act is not None else None
     node = make_node()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         # Not rclpy.spin: a signal between its look at the context and its wait is lost, and the
         # wait has no end.
-        while rclpy.ok():
+        while rclpy.ok() and not asked:
+            executor.spin_once(timeout_sec=LONGEST_WAIT)
+        end = time.monotonic() + LONGEST_LAST_ACT
+        while last_act is not None and last_act(node) and time.monotonic() < end:
             executor.spin_once(timeout_sec=LONGEST_WAIT)
     finally:
         node.destroy_node()
+
+
+class _AskedToEnd:
+    """True once SIGINT or SIGTERM has come."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._asked = True
