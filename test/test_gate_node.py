@@ -23,6 +23,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from failure_monitor.ros.run import LONGEST_LAST_ACT
+
 GATE = "failure_monitor.ros.gate_node"
 LEASE = 0.3
 SLACK = 0.7
@@ -113,6 +115,7 @@ class TestWithDefaultParameters:
         assert gated.passed() == []
         assert "no permit on 'failure_monitor/permit' for 0.3 s" in gated.gate_says()
         assert gated.gate_level() == DiagnosticStatus.STALE
+        assert "/observer publishes there" in gated.gate_values()["failure_monitor/permit"]
 
     def test_it_opens_again_with_the_next_permit(self, gated):
         gated.open_gate()
@@ -702,6 +705,34 @@ def test_parameters_that_make_no_sense_end_it_with_one_sentence(parameter, value
     assert code == 2
     assert words in output
     assert "Traceback" not in output
+
+
+def test_it_stops_the_robot_before_it_ends(robot):
+    with gate_process(command__safe_command="zero", safe_command_duration=0.3) as gate:
+        robot.wait_until_connected()
+        robot.open_gate()
+        robot.send(1.0)
+        robot.wait_for(robot.passed, "the command")
+        gate.send(signal.SIGTERM)
+        robot.wait_for(lambda: not gate.is_running, "the gate to end")
+        robot.spin(0.1)
+        assert len(robot.passed()) > 3
+        assert set(map(tuple, values(robot.passed()[1:]))) == {(0.0,)}
+        assert "closed: the gate was told to end" in robot.gate_says()
+        code, output = gate.wait()
+        assert code == 0, output
+
+
+def test_it_does_not_take_for_ever_to_end(robot):
+    with gate_process(command__safe_command="zero", safe_command_duration=60.0) as gate:
+        robot.wait_until_connected()
+        robot.open_gate()
+        robot.send(1.0)
+        robot.wait_for(robot.passed, "the command")
+        begin = time.monotonic()
+        gate.send(signal.SIGINT)
+        robot.wait_for(lambda: not gate.is_running, "the gate to end")
+        assert time.monotonic() - begin < LONGEST_LAST_ACT + SLACK + 1.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -17,7 +17,7 @@ from std_msgs.msg import Bool, Float64
 
 from failure_monitor.permit import PermitLease, SpeedScaleLease
 from failure_monitor.ros.incompatible_qos import subscription_events
-from failure_monitor.ros.publishers import contradiction
+from failure_monitor.ros.publishers import contradiction, why_silent
 from failure_monitor.ros.qos import PERMIT_SUBSCRIPTION_QOS
 
 
@@ -33,6 +33,7 @@ class PermitInput:
         self._node = node
         self._changed = changed
         self._incompatible = ""
+        self._full_name = node.resolve_topic_name(topic)
         node.create_subscription(
             Bool,
             topic,
@@ -57,6 +58,13 @@ class PermitInput:
         if self._incompatible and self.lease.is_silent(now):
             return self._incompatible
         return self.lease.reason(now)
+
+    def told(self, now: float) -> str:
+        """The reason, and of a silence who publishes what on the topic, if anybody does."""
+        if not self.is_silent(now):
+            return self.reason(now)
+        why = why_silent(self._node, self._full_name, "std_msgs/msg/Bool", PERMIT_SUBSCRIPTION_QOS)
+        return f"{self.reason(now)} ({why})"
 
     def fault(self, now: float) -> str:
         """What somebody has to mend; empty if all is well."""

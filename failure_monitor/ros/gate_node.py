@@ -38,6 +38,7 @@ class GateNode(Node):
         super().__init__("failure_monitor_gate")
         self._settings = declare_gate_parameters(self)
         self._told: GateStatus | None = None
+        self._ends = False
         self._open_publisher = self.create_publisher(Bool, "~/open", LATCHED_QOS)
         self._state_publisher = self.create_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -54,6 +55,12 @@ class GateNode(Node):
         self.create_timer(
             DIAGNOSTICS_PERIOD, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+
+    def end(self) -> bool:
+        """Close for good; whether the robot is still being stopped."""
+        self._ends = True
+        self._look()
+        return any(command.is_stopping for command in self._commands)
 
     def _make_speed_scales(self, settings: GateParameters) -> list[SpeedScaleInput]:
         if not any(command.scaled for command in settings.commands):
@@ -76,7 +83,8 @@ class GateNode(Node):
 
     def _status(self) -> GateStatus:
         now = time.monotonic()
-        closed = [permit.reason(now) for permit in self._permits if not permit.is_open(now)]
+        closed = ["the gate was told to end"] if self._ends else []
+        closed += [permit.reason(now) for permit in self._permits if not permit.is_open(now)]
         closed += [fault for scale in self._speed_scales if (fault := scale.lease.fault(now))]
         scale = min((scale.lease.scale(now) for scale in self._speed_scales), default=1.0)
         granted = "the monitor permits" if len(self._permits) == 1 else "all monitors permit"
@@ -121,7 +129,7 @@ class GateNode(Node):
         message = status_message(
             self._told,
             [fault for fault in faults if fault],
-            self._values(),
+            self._values(time.monotonic()),
             name=self.get_name(),
             hardware_id=self._settings.hardware_id,
         )
@@ -130,8 +138,8 @@ class GateNode(Node):
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(array)
 
-    def _values(self) -> dict[str, object]:
-        values: dict[str, object] = {}
+    def _values(self, now: float) -> dict[str, object]:
+        values: dict[str, object] = {permit.topic: permit.told(now) for permit in self._permits}
         for command in self._commands:
             name, tally = command.parameters.name, command.tally
             values |= {
@@ -143,9 +151,14 @@ class GateNode(Node):
         return values
 
 
+def _stop_robot(gate: Node) -> bool:
+    assert isinstance(gate, GateNode)
+    return gate.end()
+
+
 def main() -> None:
-    """Run the node."""
-    run_node(GateNode)
+    """Run the node; when it is told to end, it stops the robot first."""
+    run_node(GateNode, last_act=_stop_robot)
 
 
 if __name__ == "__main__":
