@@ -22,6 +22,7 @@ from failure_monitor.alarm import AlarmState
 from failure_monitor.incident_folder import IncidentFolder
 from failure_monitor.incident_memory import IncidentMemory, RecordedMessage
 from failure_monitor.incident_trigger import Incident, NewAlarms
+from failure_monitor.ros.alarm_levels import STATES
 from failure_monitor.ros.incident_parameters import declare_parameters, read_parameters
 from failure_monitor.ros.incident_writer import IncidentWriter, WriterState
 from failure_monitor.ros.raw_topics import RawTopics
@@ -45,12 +46,6 @@ LAST_WORDS = 8.0
 ALARM_TYPE = "diagnostic_msgs/msg/DiagnosticStatus"
 BOOL_TYPE = "std_msgs/msg/Bool"
 DIAGNOSTICS_TOPIC = "/diagnostics"
-STATES = {
-    DiagnosticStatus.OK: AlarmState.NOMINAL,
-    DiagnosticStatus.WARN: AlarmState.CAUTION,
-    DiagnosticStatus.ERROR: AlarmState.ALARM,
-    DiagnosticStatus.STALE: AlarmState.STALE,
-}
 
 
 class IncidentRecorderNode(Node):
@@ -211,7 +206,7 @@ class IncidentRecorderNode(Node):
         }
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
-            name=f"{self.get_name()}: incidents",
+            name=f"{self.get_fully_qualified_name()[1:]}: incidents",
             message="; ".join(problems) or doing,
             hardware_id=self._settings.hardware_id,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],

@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""`failure-monitor watch`."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from importlib.util import find_spec
+from typing import IO, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from failure_monitor.alarm import AlarmState
+from failure_monitor.cli.app import app, output, plain_errors
+from failure_monitor.cli.watch_view import draw, headline
+from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
+from failure_monitor.errors import FailureMonitorError
+
+LISTENER = "failure_monitor.ros.alarm_lines"
+REFRESH = 0.125
+"""Seconds between two pictures."""
+
+GRACE = 5.0
+"""Seconds that the listener may take to end."""
+
+
+class NoListenerError(FailureMonitorError):
+    """ROS is not there, or what listens to it ended."""
+
+
+@app.command()
+@plain_errors
+def watch(
+    monitors: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MONITOR]...", help="names of monitor nodes; default: all"),
+    ] = None,
+) -> None:
+    """Follow the alarm in a terminal, until Ctrl-C; elsewhere, a line for every change."""
+    if find_spec("rclpy") is None:
+        raise NoListenerError(
+            "ROS 2 is not found (there is no Python package 'rclpy'): source its setup file, such "
+            "as /opt/ros/jazzy/setup.bash"
+        )
+    with suppress(KeyboardInterrupt), _listener(monitors or []) as events:
+        watched = Watched(monitors or [])
+        if output.is_terminal:
+            _show_pictures(watched, events)
+        else:
+            _print_changes(watched, events)
+
+
+class Watched:
+    """All monitors that are followed."""
+
+    def __init__(self, wanted: list[str]) -> None:
+        """Nothing heard yet.
+
+        Args:
+            wanted: names of monitors; empty for all.
+        """
+        self._wanted = [name if name.startswith("/") else f"/{name}" for name in wanted]
+        self._by_name = {name: WatchedMonitor(name) for name in self._wanted}
+        self._there: list[str] = []
+
+    @property
+    def monitors(self) -> list[WatchedMonitor]:
+        """By name."""
+        return [monitor for _, monitor in sorted(self._by_name.items())]
+
+    def hear(self, event: Mapping[str, Any], now: float) -> None:
+        """Take one line of the listener."""
+        if event["kind"] == "graph":
+            self._there = event["monitors"]
+            return
+        monitor = self._by_name.setdefault(event["monitor"], WatchedMonitor(event["monitor"]))
+        if event["kind"] == "alarm":
+            monitor.hear_alarm(AlarmState(event["state"]), event["reason"], event["values"], now)
+        else:
+            said = {key: event[key] for key in ("name", "level", "message", "values")}
+            monitor.hear_status(NodeStatus(**said, heard=now))
+
+    def why_nothing(self) -> str:
+        """Why there is nothing to see; empty if there is something."""
+        if any(monitor.said is not None for monitor in self.monitors):
+            return ""
+        domain = os.environ.get("ROS_DOMAIN_ID", "0")
+        there = ", ".join(self._there) or "none"
+        wanted = ", ".join(self._wanted) or "any monitor"
+        return f"no word of {wanted} yet; monitors in ROS domain {domain}: {there}"
+
+
+def _show_pictures(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
+    unicode = (output.encoding or "").lower().startswith("utf")
+    with Live(console=output, auto_refresh=False, screen=False) as live:
+        drawn = 0.0
+        for event in events:
+            now = time.monotonic()
+            if event is not None:
+                watched.hear(event, now)
+            if now - drawn >= REFRESH:
+                drawn = now
+                nothing = watched.why_nothing()
+                shown = Text(nothing) if nothing else draw(watched.monitors, now, unicode=unicode)
+                live.update(shown, refresh=True)
+
+
+def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
+    told: dict[str, tuple[AlarmState, bool]] = {}
+    said_nothing = ""
+    for event in events:
+        now = time.monotonic()
+        if event is not None:
+            watched.hear(event, now)
+        nothing = watched.why_nothing()
+        if nothing and nothing != said_nothing:
+            _print_line(nothing)
+        said_nothing = nothing
+        for monitor in [] if nothing else watched.monitors:
+            state = (monitor.state(now), monitor.is_silent(now))
+            if told.get(monitor.name) != state:
+                told[monitor.name] = state
+                _print_line(headline(monitor, now))
+
+
+def _print_line(line: str) -> None:
+    stamp = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    output.print(f"{stamp} {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def _listener(monitors: list[str]) -> Iterator[Iterator[Mapping[str, Any] | None]]:
+    """What the listener says, line by line, and None now and then while it says nothing."""
+    # A process of its own: the command line stays free of ROS.
+    process = subprocess.Popen(
+        [sys.executable, "-m", LISTENER, *monitors], stdout=subprocess.PIPE, text=True
+    )
+    lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
+    assert process.stdout is not None
+    threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True).start()
+    try:
+        yield _events(process, lines)
+    finally:
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _forward(stream: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def _events(
+    process: subprocess.Popen[str], lines: queue.Queue[str | None]
+) -> Iterator[Mapping[str, Any] | None]:
+    while True:
+        try:
+            line = lines.get(timeout=REFRESH)
+        except queue.Empty:
+            yield None
+            continue
+        if line is None:
+            code = process.wait()
+            raise NoListenerError(
+                f"what listens to ROS ended by itself with exit code {code}: its output says why"
+            )
+        yield json.loads(line)
