@@ -73,6 +73,10 @@ def calibrate(
             "with it the probe weighs those and joins them"
         ),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="a list of what to leave out, as `failure-monitor audit --drop` writes"),
+    ] = None,
     choose_by: Annotated[
         str,
         typer.Option(
@@ -91,6 +95,7 @@ def calibrate(
         default_scores,
     )
     from failure_monitor.calibrate import calibrate as calibrate_rule
+    from failure_monitor.sources.exclusions import Exclusions, read_exclusions
 
     threshold_kind = _threshold_kind(threshold)
     rule_of_scores, named = _rule(rule, names(scores))
@@ -99,11 +104,12 @@ def calibrate(
             "the rule 'fiper' learns nothing from failures: choose the rule "
             f"{', '.join(RULES)}, or give no --failures"
         )
+    exclusions = Exclusions() if exclude is None else read_exclusions(exclude)
     rollout_set, to_fit_on, given_failures = reading.read_groups(
-        [sources, fit or [], failures or []], **actions.stated
+        [exclusions.left(sources), exclusions.left(fit or []), failures or []], **actions.stated
     )
-    chosen, remarks = choose(rollout_set.rollouts)
-    fit_rollouts, fit_remarks = choose(to_fit_on.rollouts)
+    chosen, remarks = choose(exclusions.kept(rollout_set.rollouts))
+    fit_rollouts, fit_remarks = choose(exclusions.kept(to_fit_on.rollouts))
     failed, failure_remarks = choose_failures(given_failures.rollouts)
     remarks += [f"to fit on: {remark}" for remark in fit_remarks]
     remarks += [f"failures: {remark}" for remark in failure_remarks]
