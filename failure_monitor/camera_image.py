@@ -115,6 +115,11 @@ def _view(message: Any) -> tuple[_Encoding, NDArray[np.uint8]]:
     what = f"the image is {width}×{height} in {message.encoding}"
     if height == 0 or width == 0:
         raise CameraImageError(f"{what}: it is empty; look at the camera's driver")
+    if encoding.channels == 2 and width % 2:
+        raise CameraImageError(
+            f"{what}, in which two pixels share their colours, so its width must be even: look at "
+            "the camera's driver"
+        )
     if step < row:
         raise CameraImageError(
             f"{what} and needs {row} bytes a row, its step is {step}: look at the camera's driver"
@@ -217,12 +222,5 @@ def _scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
 def _convert(pixels: NDArray[np.uint8], encoding: _Encoding) -> NDArray[np.uint8]:
     if encoding.to_rgb is None:
         return pixels
-    try:
-        rgb: NDArray[np.uint8] = cv2.cvtColor(pixels, encoding.to_rgb)
-    except cv2.error as error:
-        height, width = pixels.shape[:2]
-        raise CameraImageError(
-            f"an image of {width}×{height} pixels cannot be converted to RGB ({error.err}): look "
-            "at the camera's driver"
-        ) from None
+    rgb: NDArray[np.uint8] = cv2.cvtColor(pixels, encoding.to_rgb)
     return rgb
