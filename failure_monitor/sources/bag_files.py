@@ -1,14 +1,12 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a bag: found, checked for their ends, hashed."""
+"""The files of a bag: found, and checked for their ends."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 from failure_monitor.sources.bag_metadata import (
     METADATA_FILE,
@@ -24,7 +22,6 @@ FILE_SUFFIXES = (*STORAGE_SUFFIXES, ".bag")
 UNFINISHED_SUFFIXES = ("-wal", "-journal")
 """What SQLite keeps beside a database that was not closed."""
 SQLITE_HEADER_SIZE = 100
-BLOCK = 1 << 20
 
 
 class DamagedBagError(Exception):
@@ -133,19 +130,6 @@ def refuse_link_out(path: Path, folder: Path) -> None:
             f"{path} is a link to {path.resolve()}, outside of its folder, which is not followed: "
             "name the bag by the path where it lies"
         )
-
-
-def bag_sha256(bag: Bag, given_up: Event) -> str:
-    """The SHA-256 of a bag's files by name, one after the other, as hexadecimal.
-
-    Of no use, but soon there, once it is given up.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(bag.files):
-        with path.open("rb") as stream:
-            while not given_up.is_set() and (block := stream.read(BLOCK)):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def refuse_cut_off(path: Path) -> None:

@@ -57,7 +57,7 @@ class _Run(NamedTuple):
 
 
 def rollouts_of(
-    bag: Bag, recording: Recording, options: BagOptions, models: PolicyModels, sha256: str
+    bag: Bag, recording: Recording, options: BagOptions, models: PolicyModels
 ) -> SourceContents:
     """The rollouts of a bag that was read; what was recorded is taken out of `recording`.
 
@@ -90,6 +90,7 @@ def rollouts_of(
             )
         )
         embeddings = _taken_out(recording.embeddings, run.stamps)
+        chunks = _chunks(recording, run, options.black_box, models, embeddings)
         external = np.array([completion.external for completion in completions], np.float64)
         end = _end(recording, run, int(received.max()))
         rollouts.append(
@@ -97,11 +98,11 @@ def rollouts_of(
                 name=bag.name if len(runs) == 1 else f"{bag.name}/{index:03d}",
                 stamps=1e-9 * np.array(run.stamps, dtype=np.float64),
                 embeddings=embeddings,
-                chunks=_chunks(recording, run, options.black_box, models, embeddings),
+                chunks=chunks,
                 success=_outcome(bag, recording, run, alone=len(runs) == 1),
                 group=_said_by(recording.groups, end, run.until) or "",
                 source=str(bag.path),
-                sha256=sha256 if len(runs) == 1 else _part_sha256(sha256, run),
+                sha256=_sha256(run.stamps, embeddings, chunks),
                 positions=_positions([completion.positions for completion in completions]),
                 task=_said_by(recording.tasks, end, run.until) or "",
                 external=dict(zip(options.topics.external, external.T, strict=True)),
@@ -148,9 +149,17 @@ def _positions(measured: Sequence[NDArray[np.float64] | None]) -> NDArray[np.flo
     return np.array(known, np.float32) if known else None
 
 
-def _part_sha256(sha256: str, run: _Run) -> str:
-    """Tells the rollouts of one bag apart."""
-    return hashlib.sha256(f"{sha256} {run.stamps[0]}".encode()).hexdigest()
+def _sha256(
+    stamps: Sequence[int], embeddings: NDArray[np.float32], chunks: NDArray[np.float32]
+) -> str:
+    """Of the stamps, embeddings and executed chunks of a rollout, as hexadecimal.
+
+    It is the same however the bag is stored, compressed, split or labelled.
+    """
+    digest = hashlib.sha256(np.array(stamps, "<i8").tobytes())
+    digest.update(embeddings.astype("<f4", copy=False).tobytes())
+    digest.update(chunks[:, 0].astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()
 
 
 def _runs(bag: Bag, recording: Recording, options: BagOptions) -> list[_Run]:

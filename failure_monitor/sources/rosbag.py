@@ -8,17 +8,13 @@ A bag is read whole or refused: half a rollout would pass for a short one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.bag_files import (
-    Bag,
     DamagedBagError,
     bag_at,
-    bag_sha256,
     is_bag_file,
     is_bag_folder,
     refuse_cut_off,
@@ -99,22 +95,10 @@ def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
         recording = Recording(options, models, types, Wire(ros1=is_ros1(bag)))
         # What models take is known to nobody, and nothing that a bag could claim.
         bound = MEMORY + MEMORY_PER_BYTE * bag.size + MEMORY_OF_MODELS * bool(models.encoder)
-        with _hashed_meanwhile(bag) as sha256, bounded_memory(bound):
+        with bounded_memory(bound):
             read_messages(bag, recording.takes(), advance)
             recording.finish()
-        return rollouts_of(bag, recording, options, models, sha256.result())
-
-
-@contextmanager
-def _hashed_meanwhile(bag: Bag) -> Iterator[Future[str]]:
-    """The bag's hash; worked out beside the reading, as it takes about as long."""
-    given_up = Event()
-    with ThreadPoolExecutor(1) as beside:
-        try:
-            yield beside.submit(bag_sha256, bag, given_up)
-        except BaseException:
-            given_up.set()
-            raise
+        return rollouts_of(bag, recording, options, models)
 
 
 def _types(path: Path, meant: Meanings, there: Sequence[TopicCount]) -> dict[str, str]:
