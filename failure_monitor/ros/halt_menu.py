@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from rclpy.exceptions import NameValidationException
@@ -21,7 +21,7 @@ from failure_monitor.ros.halt_means import (
     TriggerService,
 )
 from failure_monitor.ros.halting import MenuEntry
-from failure_monitor.ros.parameters import declare
+from failure_monitor.ros.parameters import declare, refuse_undeclared
 
 KINDS: Mapping[str, str] = {
     "set_bool": "a std_srvs/SetBool service that stops",
@@ -56,8 +56,14 @@ def declare_menu(node: Node) -> list[MenuEntry]:
             f"the parameter 'halt_menu' is {menu}; it must be a list of names, none of them empty, "
             "and none twice"
         )
-    _refuse_unknown(node, menu)
-    return [_declare_entry(node, name) for name in menu]
+    entries = [_declare_entry(node, name) for name in menu]
+    refuse_undeclared(
+        node,
+        "halt.",
+        f"'halt_menu' names {', '.join(menu) or 'nothing'}, and the parameters of an entry are "
+        f"{', '.join(PARAMETERS)}",
+    )
+    return entries
 
 
 def _declare_entry(node: Node, name: str) -> MenuEntry:
@@ -97,14 +103,3 @@ def _declare_entry(node: Node, name: str) -> MenuEntry:
         raise UsageError(f"the parameter '{prefix}.target' is '{target}': {error}") from None
     except UsageError as error:
         raise UsageError(f"the parameter '{prefix}.kind' is '{kind}': {error}") from None
-
-
-def _refuse_unknown(node: Node, menu: Sequence[str]) -> None:
-    """A parameter that is mistyped, or of an entry that is not on the menu, would do nothing."""
-    known = {f"halt.{name}.{parameter}" for name in menu for parameter in PARAMETERS}
-    for name in getattr(node, "_parameter_overrides", {}):
-        if name.startswith("halt.") and name not in known:
-            raise UsageError(
-                f"there is no parameter '{name}': 'halt_menu' names {menu or 'nothing'}, and the "
-                f"parameters of an entry are {', '.join(PARAMETERS)}"
-            )

@@ -48,3 +48,19 @@ def declare(
     if parameter is None:
         raise UsageError(f"{node.get_name()}: the parameter '{name}' is given without a value")
     return parameter
+
+
+def refuse_undeclared(node: Node, prefix: str, hint: str) -> None:
+    """Refuse parameters that are given and that nobody declared: a mistyped one would do nothing.
+
+    Args:
+        node: the node that owns them, once it has declared all that begin with `prefix`.
+        prefix: what the names begin with.
+        hint: what there is, in words.
+
+    Raises:
+        UsageError: names the first of them.
+    """
+    for name in getattr(node, "_parameter_overrides", {}):
+        if name.startswith(prefix) and not node.has_parameter(name):
+            raise UsageError(f"{node.get_name()}: there is no parameter '{name}': {hint}")

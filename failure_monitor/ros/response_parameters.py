@@ -13,7 +13,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.response.chosen_chunk import Medoid
 from failure_monitor.response.speed_scale import SpeedSettings
 from failure_monitor.response.table import ALLOWED, ResponseTable
-from failure_monitor.ros.parameters import declare
+from failure_monitor.ros.parameters import declare, refuse_undeclared
 
 FIRST = "first"
 """The sample that an unsteered policy executes."""
@@ -98,6 +98,8 @@ def declare_response_parameters(node: Node) -> ResponseParameters:
             f"is published for '{FIRST}'",
         ),
     )
+    refuse_undeclared(node, "response.", f"there are {', '.join((*words, *counts))}")
+    refuse_undeclared(node, "speed.", "there are slow_from, slowest, rise")
     if parameters.chosen_chunk not in CHOICES:
         raise UsageError(
             f"the parameter 'chosen_chunk' is '{parameters.chosen_chunk}', not one of "
