@@ -198,7 +198,12 @@ def _slices(arrays: _Arrays, decisions: int) -> list[slice]:
     lengths = arrays.take("episode_length", WHOLE_NUMBERS, starts.shape)
     slices = []
     for index, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
-        if start < 0 or length < 1 or start + length > decisions:
+        if length < 1:
+            raise SourceError(
+                f"{arrays.path}: 'episode_length' of rollout {index} is {length}, expected 1 or "
+                "more: leave out rollouts without a decision"
+            )
+        if start < 0 or start + length > decisions:
             raise SourceError(
                 f"{arrays.path}: 'episode_start' and 'episode_length' put rollout {index} at "
                 f"decisions {start} to {start + length - 1}, but the arrays hold 0 to "

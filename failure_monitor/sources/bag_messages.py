@@ -129,17 +129,17 @@ def _hand_on(
     advance: Advance,
 ) -> None:
     """Hand on messages, and add up how many were found of each topic."""
-    take = {connection.id: takes[connection.topic] for connection in connections}
+    unpack = _unpacking if _are_packed(bag, reader, connections) else _as_it_is
+    take = {connection.id: unpack(takes[connection.topic]) for connection in connections}
     counts = dict.fromkeys(take, 0)
     begin, duration = reader.start_time, max(1, reader.duration)
-    unpack = _are_packed(bag, reader, connections)
     until_advance = MESSAGES_BETWEEN_ADVANCES
     number = connections[0].id
     # This loop is as fast as reading can be: whatever is said of a message is said when it fails.
     try:
         for connection, received, serialised in reader.messages(connections):
             number = connection.id
-            take[number](received, zstd.decompress(serialised) if unpack else serialised)
+            take[number](received, serialised)
             counts[number] += 1
             until_advance -= 1
             if not until_advance:
@@ -155,6 +155,14 @@ def _hand_on(
         ) from None
     for connection in connections:
         found[connection.topic] += counts[connection.id]
+
+
+def _as_it_is(take: Take) -> Take:
+    return take
+
+
+def _unpacking(take: Take) -> Take:
+    return lambda received, packed: take(received, zstd.decompress(packed))
 
 
 def _are_packed(bag: Bag, reader: Reader, connections: Sequence[Connection]) -> bool:
