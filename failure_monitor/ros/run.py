@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 
 import rclpy
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -47,8 +46,8 @@ def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) 
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except RCLError:
-        # Who was about to publish when the signal came has lost the context.
+    except Exception:
+        # A signal ends ROS under whatever is at work: what makes the node, or is about to publish.
         if rclpy.ok():
             raise
     finally:
