@@ -38,7 +38,6 @@ from rich.console import Console
 from rich.table import Table
 
 from failure_monitor import cross_fitting
-from failure_monitor.bundle import Bundle
 from failure_monitor.calibrate import CalibrationSettings, calibrate, choose, default_scores
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.evaluate import evaluate
@@ -130,17 +129,20 @@ def rules(default: tuple[str, ...], alpha: float) -> dict[str, CalibrationSettin
     with_probe = replace(settings, scores=("probe",), probed_scores=default)
     return {
         "default rule": settings,
-        "probe": with_probe,
         "default rule and probe": replace(settings, scores=(*default, "probe")),
+        "probe alone": with_probe,
         "mean of rnd_oe, ace": replace(settings, scores=FIPER),
-        "probe of rnd_oe, ace": replace(with_probe, probed_scores=FIPER),
+        "mean of rnd_oe, ace and probe": replace(settings, scores=(*FIPER, "probe")),
+        "probe of rnd_oe, ace alone": replace(with_probe, probed_scores=FIPER),
     }
 
 
 def main(
     archives: Annotated[list[Path], typer.Argument(help="rollout archives, one of each task")],
     alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
-    splits: Annotated[int, typer.Option(min=1, help="random splits of the failures")] = 10,
+    splits: Annotated[
+        int, typer.Option(min=0, help="random splits of the failures; 0: no detection")
+    ] = 10,
     dealings: Annotated[
         int, typer.Option(min=0, help="dealings of each archive's successes for the rate; 0: none")
     ] = 70,
@@ -149,17 +151,13 @@ def main(
 ) -> None:
     """Measure what failures teach."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
-        detections = dict(
-            zip(
-                [path.stem for path in archives],
-                workers.map(partial(detection, alpha=alpha, splits=splits), archives),
-                strict=True,
-            )
-        )
-        rows = _rows(detections)
-        console.print(_table("Detection, by the number of failures that teach", rows))
+        rows = []
+        if splits:
+            found = workers.map(partial(detection, alpha=alpha, splits=splits), archives)
+            rows = _rows(dict(zip([path.stem for path in archives], found, strict=True)))
+            console.print(_table("Detection, by the number of failures that teach", rows))
         parts = [(path, seed) for path in archives for seed in range(dealings)]
-        rates = list(workers.map(partial(false_alarm_rate, alpha=alpha), parts))
+        rates = list(workers.map(partial(false_alarm_rates, alpha=alpha), parts))
     if rates:
         console.print(_rate_table(rates, alpha))
     if results is not None:
@@ -205,8 +203,8 @@ def _splits(rollout_set: RolloutSet, splits: int) -> Iterator[Split]:
         yield Split("a new kind", others, [*successes, *of_group])
 
 
-def false_alarm_rate(part: tuple[Path, int], alpha: float) -> float:
-    """Of one dealing, the share of undisturbed successes with an alarm."""
+def false_alarm_rates(part: tuple[Path, int], alpha: float) -> dict[str, float]:
+    """Of one dealing, by rule, the share of undisturbed successes with an alarm."""
     path, seed = part
     rollout_set = read_rollouts([path])
     undisturbed = [
@@ -220,14 +218,16 @@ def false_alarm_rate(part: tuple[Path, int], alpha: float) -> float:
     teaching = [failed[index] for index in random.permutation(len(failed))[:RATE_FAILURES]]
     calibration, fresh = order[:RATE_CALIBRATION], order[RATE_CALIBRATION:]
     default, _ = default_scores(calibration, rollout_set.policy)
-    settings = rules(default, alpha)["probe"]
-    bundle = calibrate(calibration, rollout_set.policy, settings, failures=teaching)
+    cross_fitting.fit_score = RememberedFits()
+    rates = {}
+    for title, settings in rules(default, alpha).items():
+        if settings.probed == default:
+            failures = teaching if settings.has_probe else []
+            bundle = calibrate(calibration, rollout_set.policy, settings, failures=failures)
+            alarms = [bundle.levels(rollout).max() > 1 for rollout in fresh]
+            rates[title] = float(np.mean(alarms))
     progress.print(f"{path.stem}: dealing {seed}", markup=False)
-    return _alarm_rate(bundle, fresh)
-
-
-def _alarm_rate(bundle: Bundle, rollouts: Sequence[Rollout]) -> float:
-    return float(np.mean([bundle.levels(rollout).max() > 1 for rollout in rollouts]))
+    return rates
 
 
 def _figures(metrics: Metrics) -> dict[str, float]:
@@ -258,12 +258,16 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     return table
 
 
-def _rate_table(rates: Sequence[float], alpha: float) -> Table:
-    table = Table(title="False-alarm rate of the probe", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("promised", "dealings", "found", "standard error"):
+def _rate_table(rates: Sequence[dict[str, float]], alpha: float) -> Table:
+    title = f"False-alarm rate, at most {alpha:g}, over {len(rates)} dealings"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("")
+    for heading in ("false alarms", "standard error"):
         table.add_column(heading, justify="right")
-    error = np.std(rates) / np.sqrt(len(rates))
-    table.add_row(f"{alpha:g}", str(len(rates)), f"{np.mean(rates):.3f}", f"{error:.3f}")
+    for rule in rates[0]:
+        values = [each[rule] for each in rates]
+        error = np.std(values) / np.sqrt(len(values))
+        table.add_row(rule, f"{np.mean(values):.3f}", f"{error:.3f}")
     return table
 
 

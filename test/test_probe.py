@@ -466,7 +466,7 @@ def command(*arguments: object) -> Result:
 QUICKLY = ("--folds", 3, "--jobs", 1, "--window", 2)
 
 
-def test_calibrate_makes_a_rule_of_failures_and_evaluate_says_what_it_has_seen(archives, tmp_path):
+def test_calibrate_learns_from_failures_and_evaluate_says_what_it_has_seen(archives, tmp_path):
     task, incidents = archives / "task.npz", archives / "incidents.npz"
     made = command(
         *("calibrate", task, "--failures", incidents, "--failures", task),
@@ -476,13 +476,14 @@ def test_calibrate_makes_a_rule_of_failures_and_evaluate_says_what_it_has_seen(a
     for remark in (
         "failures: 17 rollouts that succeeded are left out",
         "failures: 1 rollouts without an outcome are taken as failed",
-        "the score probe, which learns from 14 failures, is the rule",
+        "the score probe, which learns from 14 failures, joins the rule",
     ):
         assert remark in made.stderr
     assert "learned from 14 failures how to weigh dispersion_profile, one_step" in made.stdout
     bundle = load(tmp_path / "bundle")
-    (probe,) = bundle.scores
+    *others, probe = bundle.scores
     assert probe.weighed == ("dispersion_profile", "one_step", "phase_knn", "chunk_lag")
+    assert tuple(score.name for score in others) == probe.weighed
     assert len(bundle.description.failures) == 14
     evaluated = command("evaluate", tmp_path / "bundle", task)
     assert evaluated.exit_code == 0, evaluated.output
@@ -493,16 +494,25 @@ def test_calibrate_makes_a_rule_of_failures_and_evaluate_says_what_it_has_seen(a
     assert (overall["n_failure"], overall["early_tpr"]) == (5, 1.0)
 
 
-def test_the_probe_joins_the_scores_that_are_named_and_weighs_them(archives, tmp_path):
-    sources = (archives / "task.npz", "--failures", archives / "incidents.npz")
-    for number, named in enumerate(("knn,ace", "probe,knn,ace")):
-        output = tmp_path / str(number)
-        made = command("calibrate", *sources, "--scores", named, "--output", output, *QUICKLY)
-        assert made.exit_code == 0, made.output
-        assert "learns from 6 failures, is part of the rule" in made.stderr
-        scores = {score.name: score for score in load(output).scores}
-        assert set(scores) == {"knn", "ace", "probe"}
-        assert scores["probe"].weighed == ("knn", "ace")
+@pytest.mark.parametrize(
+    ("named", "scores", "weighed"),
+    [
+        ("knn,ace", ("knn", "ace", "probe"), ("knn", "ace")),
+        ("probe,knn,ace", ("probe", "knn", "ace"), ("knn", "ace")),
+        ("probe", ("probe",), ("dispersion_profile", "one_step", "phase_knn", "chunk_lag")),
+    ],
+)
+def test_the_probe_weighs_the_scores_that_are_named_or_else_the_default_ones(
+    archives, tmp_path, named, scores, weighed
+):
+    made = command(
+        *("calibrate", archives / "task.npz", "--failures", archives / "incidents.npz"),
+        *("--scores", named, "--output", tmp_path / "bundle", *QUICKLY),
+    )
+    assert made.exit_code == 0, made.output
+    by_name = {score.name: score for score in load(tmp_path / "bundle").scores}
+    assert tuple(by_name) == scores
+    assert by_name["probe"].weighed == weighed
 
 
 @pytest.mark.parametrize(

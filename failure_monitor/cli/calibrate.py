@@ -68,9 +68,9 @@ def calibrate(
     failures: Annotated[
         list[Path] | None,
         typer.Option(
-            help="sources of failed rollouts, which the score probe learns from (may be given more "
-            "than once): without --scores the rule is the probe, which weighs the default scores; "
-            "with it the probe weighs those and joins them"
+            help="sources of failed rollouts (may be given more than once); the score probe, which "
+            "learns from them how to weigh the rule's scores, then joins these; with "
+            "--scores probe it is the rule"
         ),
     ] = None,
     exclude: Annotated[
@@ -117,17 +117,17 @@ def calibrate(
     if not set(named) - {Probe.name} and chosen:
         default, undefined = default_scores(fit_rollouts or chosen, rollout_set.policy)
         remarks += undefined
-    if failed:
-        named = named if Probe.name in named else (*named, Probe.name)
+    score_names = named or default
+    if failed and Probe.name not in score_names:
+        score_names = (*score_names, Probe.name)
         remarks.append(
-            f"the score {Probe.name}, which learns from {len(failed)} failures, is "
-            + ("part of the rule" if len(named) > 1 else "the rule")
+            f"the score {Probe.name}, which learns from {len(failed)} failures, joins the rule"
         )
     for remark in remarks:
         progress.print(remark, markup=False)
     settings = CalibrationSettings(
-        scores=named or default,
-        probed_scores=default if failed else (),
+        scores=score_names,
+        probed_scores=default,
         rule=rule_of_scores,
         alpha=alpha,
         window=window,
