@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ from failure_monitor.sources.rollouts import read_rollouts
 
 
 def failure_monitor(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    command = [str(argument) for argument in arguments]
+    return CliRunner().invoke(app, command, env={"COLUMNS": "200"})
 
 
 def archived(tmp_path: Path, *arguments: object):
@@ -131,6 +133,16 @@ def test_every_command_that_reads_bags_takes_the_same_options() -> None:
         text = failure_monitor(command, "--help").output
         for option in ("--labels", "--boundaries", "--external", "--positions-topic", "--jobs"):
             assert option in text, (command, option)
+
+
+def test_every_option_in_the_documentation_is_there() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "bags.md").read_text()
+    options = set(re.findall(r"--[a-z][a-z-]+", page)) - {"--output", "--outcome"}
+    text = (
+        failure_monitor("evaluate", "--help").output + failure_monitor("archive", "--help").output
+    )
+    assert len(options) > 15
+    assert [option for option in sorted(options) if option not in text] == []
 
 
 def test_names_of_actions_name_the_joints_unless_told_otherwise(tmp_path: Path) -> None:
