@@ -37,7 +37,11 @@ def packages_loaded_by(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        pytest.param("ros.monitor_node", OFFLINE | {"rosbags"}, id="monitor"),
+        pytest.param(
+            "ros.monitor_node",
+            OFFLINE | {"cv2", "onnxruntime", "rosbags", "scipy"},
+            id="monitor",
+        ),
         pytest.param("ros.tap", OFFLINE | {"rosbags", "onnxruntime", "scipy"}, id="tap"),
         pytest.param(
             "ros.gate_node",

@@ -21,6 +21,8 @@ import rclpy
 import yaml
 from rclpy.node import Node
 
+from failure_monitor.ros.monitor_parameters import read_parameters
+
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.xml"))
 CONFIG_FILES = sorted((ROOT / "config").glob("*.yaml"))
@@ -134,6 +136,20 @@ def test_demo_parameters_are_declared_by_its_nodes_with_these_types():
         with running(names[name.lstrip("/")], "--params-file", str(config)) as node:
             declared = own_parameters(node)
             assert parameters.items() <= declared.items()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("name", ["monitor_black_box", "monitor_arms", "monitor_pauses"])
+def test_parameters_of_a_special_case_are_declared_with_these_types_and_go_together(name):
+    config = ROOT / "config" / f"{name}.yaml"
+    for node_name, parameters in sections(config).items():
+        arguments = ["--params-file", str(config)]
+        if node_name != "/**":
+            _, namespace, own_name = node_name.split("/")
+            arguments += ["-r", f"__ns:=/{namespace}", "-r", f"__node:={own_name}"]
+        with running("monitor_node", *arguments) as node:
+            assert parameters.items() <= own_parameters(node).items()
+            read_parameters(node).check(node)
 
 
 @pytest.mark.parametrize("config", CONFIG_FILES, ids=lambda path: path.name)

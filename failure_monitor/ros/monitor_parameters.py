@@ -81,6 +81,8 @@ class MonitorParameters:
         for name in _NAMES:
             if name.endswith("_topic"):
                 _check_topic(node, name, getattr(self, name))
+        for topic in filter(None, self.image_topics):
+            _check_topic(node, "image_topics", topic)
         _check_choice("rollout_boundaries", self.rollout_boundaries, BOUNDARIES)
         _check_choice("rollout_topic_type", self.rollout_topic_type, ROLLOUT_TOPIC_TYPES)
         if self.rollout_boundaries == "pause" and self.rollout_pause > self.max_decision_age:
