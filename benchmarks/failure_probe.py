@@ -22,7 +22,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -206,7 +206,7 @@ def _splits(rollout_set: RolloutSet, splits: int) -> Iterator[Split]:
 def false_alarm_rates(part: tuple[Path, int], alpha: float) -> dict[str, float]:
     """Of one dealing, by rule, the share of undisturbed successes with an alarm."""
     path, seed = part
-    rollout_set = read_rollouts([path])
+    rollout_set = _read(path)
     undisturbed = [
         replace(rollout, calibration=None)
         for rollout in rollout_set.rollouts
@@ -228,6 +228,12 @@ def false_alarm_rates(part: tuple[Path, int], alpha: float) -> dict[str, float]:
             rates[title] = float(np.mean(alarms))
     progress.print(f"{path.stem}: dealing {seed}", markup=False)
     return rates
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path) -> RolloutSet:
+    """For many dealings of one archive after another."""
+    return read_rollouts([path])
 
 
 def _figures(metrics: Metrics) -> dict[str, float]:
