@@ -44,12 +44,13 @@ class MonitorNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("failure_monitor")
+        # First: a node that is refused its parameters is destroyed as it is.
+        self._worker: ScoringWorker[Observed] | None = None
         declare_parameters(self)
         self._settings = read_parameters(self)
         self._response = Response(self)
         self._alarm = self._response.alarm(self._settings.max_decision_age)
         self._watched: WatchedBundle | None = None
-        self._worker: ScoringWorker[Observed] | None = None
         self._inputs: MonitorInputs | None = None
         self._idle_reason = "the monitor is not configured"
         self._verdict: Verdict | None = None
