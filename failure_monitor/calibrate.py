@@ -264,6 +264,11 @@ def _check(
     for name in (*settings.scores, *settings.probed_scores):
         score_named(name)
     _check_choosers(settings.choosers)
+    if not rollouts:
+        raise CalibrationError(
+            "no rollout is left to calibrate on: record successful ones, or look at what their "
+            "source says of their outcomes"
+        )
     failed = [rollout.name for rollout in (*rollouts, *fit_rollouts) if rollout.success is False]
     if failed:
         raise CalibrationError(

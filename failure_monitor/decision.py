@@ -189,7 +189,7 @@ class Rollout:
             )
 
     def check(self, policy: PolicyFormat) -> None:
-        """Refuse a rollout without decisions, or with one that is not of the policy's format.
+        """Refuse a rollout without decisions or order, or with one not of the policy's format.
 
         Raises:
             InvalidDecisionError: names the rollout and the decision.
@@ -199,11 +199,25 @@ class Rollout:
                 f"{self.name}: the rollout has no decision: check that the policy published "
                 "embeddings and action chunks while it was recorded, or leave it out"
             )
+        self._check_stamps()
         for index, decision in enumerate(self.decisions()):
             try:
                 policy.check(decision)
             except InvalidDecisionError as error:
                 raise InvalidDecisionError(f"{self.name}, decision {index}: {error}") from None
+
+    def _check_stamps(self) -> None:
+        for index in np.flatnonzero(~np.isfinite(self.stamps)):
+            raise InvalidDecisionError(
+                f"{self.name}, decision {index}: the stamp is {self.stamps[index]}, expected "
+                "seconds: look at what recorded it"
+            )
+        for index in np.flatnonzero(np.diff(self.stamps) < 0) + 1:
+            raise InvalidDecisionError(
+                f"{self.name}, decision {index}: the stamp {self.stamps[index]:.3f} s is before "
+                f"{self.stamps[index - 1]:.3f} s, that of the decision before: put the decisions "
+                "in order of time"
+            )
 
 
 @dataclass(frozen=True)

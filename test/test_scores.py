@@ -14,7 +14,6 @@ from synthetic import POLICY, synthetic_rollout
 from failure_monitor.bundle import load, save
 from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import InvalidDecisionError, Rollout
-from failure_monitor.errors import FailureMonitorError
 from failure_monitor.fitting.fit import fit_score
 from failure_monitor.monitor import FailureMonitor, windowed_scores
 from failure_monitor.scores import registry
@@ -280,9 +279,13 @@ def test_rollouts_of_one_decision_are_refused_where_the_score_needs_two(rollouts
         score = fit_score(name, short, MOVING, seed=0)
         assert score.over_rollout(short[0]).shape == (1,)
         return
-    settings = CalibrationSettings(scores=(name,), rule="any", folds=2, jobs=1)
-    with pytest.raises(FailureMonitorError, match=r"leave it out|never change"):
-        calibrate(short, MOVING, settings)
+    sentence = f"{name}: every rollout, rollout 0 among them, has a single decision"
+    with pytest.raises(ScoreUndefinedError, match=sentence):
+        fit_score(name, short, MOVING, seed=0)
+    # One that has a second decision is enough.
+    assert np.isfinite(
+        fit_score(name, [*short, *rollouts], MOVING, seed=0).over_rollout(rollouts[0])[-1]
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in SCORES if name != "elapsed_time"])

@@ -250,7 +250,7 @@ def test_a_rollout_outside_the_arrays_is_refused(tmp_path: Path, start: int, len
     )
     message = refusal(path)
     assert "rollout 2" in message
-    assert "episode_start" in message
+    assert "episode_length" in message
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.sampled_chunks import executed_actions
+from failure_monitor.scores.sampled_chunks import executed_actions, require_second_decisions
 from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
 
 
@@ -35,7 +35,8 @@ class ChunkOverlapScore(TransitionScore):
         """Take the actions' scales from the rollouts.
 
         Raises:
-            ScoreUndefinedError: chunks do not overlap, or nobody said how much is executed.
+            ScoreUndefinedError: chunks do not overlap, nobody said how much is executed, or no
+                rollout has a second decision.
         """
         executed = executed_actions(policy, cls.name)
         if executed == policy.horizon:
@@ -44,6 +45,7 @@ class ChunkOverlapScore(TransitionScore):
                 "decision, so no two chunks are about the same time: execute fewer, or leave it "
                 "out of the rule"
             )
+        require_second_decisions(rollouts, cls.name)
         return cls(executed=executed, weights=action_weights(rollouts))
 
     def seen(self, rollout: Rollout) -> NDArray[np.float32]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.fourier_features import FourierFeatures, row_by_row
-from failure_monitor.scores.sampled_chunks import executed_actions
+from failure_monitor.scores.sampled_chunks import executed_actions, require_second_decisions
 from failure_monitor.scores.score import Score, ScoreState, ScoreUndefinedError
 from failure_monitor.scores.standardisation import CLIP, Standardisation
 
@@ -89,11 +89,7 @@ class CommandEffect(Score):
                 each other.
         """
         executed = executed_actions(policy, cls.name)
-        if max(map(len, rollouts)) < 2:
-            raise ScoreUndefinedError(
-                f"{cls.name}: every rollout has a single decision, before which nothing was "
-                "commanded: record longer rollouts, or leave it out of the rule"
-            )
+        require_second_decisions(rollouts, cls.name)
         are_positions = policy.action_kind == "position"
         places = [_commanded_places(rollout, executed, are_positions) for rollout in rollouts]
         command = Standardisation.fit(np.concatenate(places), f"{cls.name}: the commanded places")

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.fourier_features import FourierFeatures, row_by_row
-from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
+from failure_monitor.scores.sampled_chunks import require_second_decisions
+from failure_monitor.scores.score import ScoreState, TransitionScore
 from failure_monitor.scores.standardisation import CLIP, Standardisation, mean_chunks
 
 RIDGE = 10.0
@@ -80,11 +81,7 @@ class OneStepPrediction(TransitionScore):
             ScoreUndefinedError: embeddings or mean chunks never change, or no rollout has a
                 second decision.
         """
-        if max(map(len, rollouts)) < 2:
-            raise ScoreUndefinedError(
-                f"{cls.name}: every rollout has a single decision, so there is no next one to "
-                "predict: record longer rollouts, or leave it out of the rule"
-            )
+        require_second_decisions(rollouts, cls.name)
         embedding = Standardisation.of_embeddings(rollouts, cls.name)
         chunk = Standardisation.of_mean_chunks(rollouts, cls.name)
         features = FourierFeatures.draw(len(embedding.varying) + len(chunk.varying), seed)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What scores of sampled and executed action chunks must be able to take for granted."""
+"""What scores must be able to take for granted of a policy and its rollouts."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def require_differing_samples(
             f"{score}: all sampled chunks of every decision are the same, so the policy is "
             "deterministic and this score says nothing: sample with noise, or leave it out of "
             "the rule"
+        )
+
+
+def require_second_decisions(rollouts: Sequence[Rollout], score: str) -> None:
+    """Refuse rollouts without a step from one decision to the next, for the score of that name.
+
+    Raises:
+        ScoreUndefinedError: no rollout has a second decision.
+    """
+    if max(map(len, rollouts)) < 2:
+        raise ScoreUndefinedError(
+            f"{score}: every rollout, {rollouts[0].name} among them, has a single decision, but "
+            "this score looks at what came of the one before: record longer rollouts, or leave it "
+            "out of the rule"
         )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
-from failure_monitor.scores.sampled_chunks import executed_actions
+from failure_monitor.scores.sampled_chunks import executed_actions, require_second_decisions
 from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
 
 SMALLEST_RESIDUAL = 1e-3
@@ -72,9 +72,11 @@ class Tracking(TransitionScore):
         for rollout in rollouts:
             if rollout.positions is None:
                 raise ScoreUndefinedError(
-                    f"{cls.name}: {rollout.name} has no measured positions: record them in an "
-                    "archive as 'ee_pos' (bags hold none yet), or leave this score out of the rule"
+                    f"{cls.name}: {rollout.name} has no measured positions: name their topic "
+                    "(--positions-topic), or record them in an archive as 'ee_pos', or leave this "
+                    "score out of the rule"
                 )
+        require_second_decisions(rollouts, cls.name)
         indices = np.array(policy.position_indices, dtype=np.int64)
         are_positions = policy.action_kind == "position"
         seen = [
@@ -83,7 +85,7 @@ class Tracking(TransitionScore):
         ]
         commanded = np.concatenate([of_rollout[:-1, 0] for of_rollout in seen])
         measured = np.concatenate([np.diff(of_rollout[:, 1], axis=0) for of_rollout in seen])
-        if not len(measured) or not measured.any():
+        if not measured.any():
             raise ScoreUndefinedError(
                 f"{cls.name}: the measured positions never change from one decision to the next: "
                 "check what was recorded, or leave this score out of the rule"
@@ -109,7 +111,7 @@ class Tracking(TransitionScore):
         if rollout.positions is None:
             raise InvalidDecisionError(
                 f"{rollout.name} has no measured positions, which the score {self.name} needs "
-                "(bags and the monitor node have none yet): calibrate a rule without it"
+                "(of bags with --positions-topic): read them, or calibrate a rule without it"
             )
         return _commands_and_positions(rollout, self._indices, self._executed, self._are_positions)
 
