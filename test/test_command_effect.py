@@ -125,9 +125,7 @@ def test_embeddings_that_have_nothing_to_do_with_commands_are_refused():
 
 def test_rollouts_of_one_decision_are_refused():
     single = [obedient_rollout(seed, decisions=1) for seed in range(8)]
-    with pytest.raises(
-        ScoreUndefinedError, match="command_effect: every rollout, .*, has a single"
-    ):
+    with pytest.raises(ScoreUndefinedError, match=r"every rollout, .*, has a single"):
         CommandEffect.fit(single, MOVING)
 
 
