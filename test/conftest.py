@@ -12,11 +12,16 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(20, 100))
 
 import pytest
+from hypothesis import settings
 from synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import Bundle, save
 from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import PolicyFormat, Rollout
+
+# The machine may be busy: how long an example takes says nothing.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

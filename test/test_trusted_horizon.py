@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import POLICY, synthetic_rollout
 
@@ -111,7 +111,6 @@ def test_the_largest_dispersion_of_a_rollout_is_over_its_leading_actions():
     assert dispersion.largest(rollout) == pytest.approx(0.7, rel=1e-4)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_calibration_rollouts_are_cut_as_rarely_as_promised(seed):
     rollouts = [synthetic_rollout(seed + number, decisions=5) for number in range(19)]
