@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import copy
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,3 +265,14 @@ def test_an_array_of_another_length_than_there_are_joints_is_refused():
 def test_what_the_gate_makes_itself_is_stamped_anew_in_the_same_frame(name):
     made = COMMAND_TYPES[name].stamped(commands()[name], Time(sec=99))
     assert made.header == Header(stamp=Time(sec=99), frame_id="tool")
+
+
+def test_the_page_names_every_type_with_its_safe_commands():
+    page = (Path(__file__).parents[1] / "docs" / "gate.md").read_text()
+    rows = dict(re.findall(r"^\| (\w+/msg/[\w, ]+) \| ([^|]+) \|", page, flags=re.MULTILINE))
+    told = {}
+    for names, choices in rows.items():
+        package, *others = re.split(r", ", names)
+        for name in (package, *(package.rsplit("/", 1)[0] + f"/{other}" for other in others)):
+            told[name] = set(re.findall(r"nothing|zero|decelerate|hold", choices))
+    assert told == {name: set(kind.safe_commands) for name, kind in COMMAND_TYPES.items()}

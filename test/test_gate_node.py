@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -17,7 +19,7 @@ from gate_robot import BEAT, OPEN, STATE, GateRobot
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
-from ros_graph import LATCHED, Observer, node_process
+from ros_graph import LATCHED, NodeProcess, Observer, node_process
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
@@ -675,6 +677,18 @@ def test_it_starts_fast_and_stays_small(robot):
         assert time.monotonic() - begin < 5.0  # most of it discovery
         memory = psutil.Process(process.pid).memory_info().rss
         assert memory < 100e6  # with numpy, which comes with rclpy
+
+
+def test_the_example_on_its_page_is_a_parameter_file(robot, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "gate.md").read_text()
+    file = tmp_path / "gate.yaml"
+    file.write_text(re.search(r"```yaml\n(.*?)```", page, flags=re.DOTALL).group(1))
+    gate = NodeProcess(GATE, "--params-file", str(file))
+    try:
+        robot.wait_for(lambda: robot.heard[STATE], "the gate")
+        assert {"arm.passed", "base.passed"} <= robot.gate_values().keys()
+    finally:
+        gate.end()
 
 
 UNKNOWN = [
