@@ -17,7 +17,8 @@ import io
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,7 @@ from failure_monitor.monitor import FailureMonitor
 from failure_monitor.response.chosen_chunk import Medoid, SampleScore
 from failure_monitor.response.reached_positions import ReachedPositions
 from failure_monitor.response.trusted_horizon import Dispersion, TrustedHorizon
+from failure_monitor.scores.external import EXTERNAL_PREFIX
 from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score, ScoreState
 from failure_monitor.time_varying_scale import TimeVaryingScale
@@ -118,6 +120,7 @@ class BundleDescription(_Section):
     """All that stands in bundle.yaml.
 
     `choosers` are scores that are no part of the rule, to choose among sampled chunks by.
+    `external_topics` are those of external scores, by their names without prefix.
     `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
     of the rollouts in `calibration`. `failures` are what the score `probe` learned from besides.
     """
@@ -134,6 +137,7 @@ class BundleDescription(_Section):
     promises: tuple[PromiseSection, ...] = Field(min_length=1)
     steering: SteeringSection | None = None
     choosers: tuple[ScoreSection, ...] = ()
+    external_topics: dict[str, str] = {}
     folds: int
     seed: int
     calibration: tuple[RolloutSection, ...]
@@ -283,6 +287,19 @@ class Bundle:
         """
         task = self.promise(rollout.task).task
         return tuple(section for section in self.calibration if section.task == task)
+
+
+def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
+    """The bundle, told on which topics the monitor hears its external scores.
+
+    Args:
+        bundle: calibrated.
+        topics: by the scores' names without prefix; those of other scores are left out.
+    """
+    names = {score.name for score in bundle.scores}
+    own = {name: topic for name, topic in topics.items() if EXTERNAL_PREFIX + name in names}
+    description = bundle.description.model_copy(update={"external_topics": own})
+    return replace(bundle, description=description)
 
 
 def save(bundle: Bundle, folder: Path) -> None:

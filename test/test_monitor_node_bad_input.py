@@ -70,9 +70,11 @@ class Policy(Observer):
     def recover(self) -> None:
         """A new rollout, well-formed decisions and a reset permit again."""
         self.trigger("/failure_monitor/start_rollout")
-        self.decide_until(lambda: "cause is gone" in self.reason() or self.permitted(), "recovery")
-        if not self.permitted():
-            assert self.trigger("/failure_monitor/reset").success
+        self.decide_until(
+            lambda: "cause is gone" in self.reason() or self.state() == "NOMINAL", "recovery"
+        )
+        if self.state() != "NOMINAL":
+            self.trigger("/failure_monitor/reset")
         self.decide_until(lambda: self.permitted() and self.state() == "NOMINAL", "NOMINAL")
 
     def expect(self, state: str, *reasons: str) -> None:

@@ -12,13 +12,14 @@ import rclpy
 from ros_graph import Observer, node_process
 from std_msgs.msg import Float64
 
-from failure_monitor.bundle import save
+from failure_monitor.bundle import load, save, with_external_topics
 from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.ros.external_input import external_topics
 
 pytestmark = pytest.mark.ros
 
 MONITOR = "failure_monitor.ros.monitor_node"
-ENERGY = "/external_scores/energy"
+ENERGY = "/policy/energy"
 USUAL = 0.5
 
 
@@ -54,10 +55,15 @@ class Policy(Observer):
 
     def recover(self) -> None:
         self.decide_until(
-            lambda: "cause is gone" in self.reason() or self.permitted(), "recovery", USUAL
+            lambda: "cause is gone" in self.reason() or self.state() == "NOMINAL",
+            "recovery",
+            USUAL,
         )
-        self.trigger("/failure_monitor/reset")
-        self.decide_until(self.permitted, "the permit", USUAL)
+        if self.state() != "NOMINAL":
+            self.trigger("/failure_monitor/reset")
+        self.decide_until(
+            lambda: self.permitted() and self.state() == "NOMINAL", "the permit", USUAL
+        )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,8 @@ def energy_folder(rollouts, policy, tmp_path_factory):
         scores=("external:energy", "ace"), rule="any", window=2, folds=3, jobs=1
     )
     folder = tmp_path_factory.mktemp("bundles") / "energy"
-    save(calibrate(energetic, policy, settings), folder)
+    bundle = calibrate(energetic, policy, settings)
+    save(with_external_topics(bundle, {"energy": ENERGY, "mood": "/mood"}), folder)
     return folder
 
 
@@ -99,6 +106,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
         observer.recover()
         assert float(observer.alarm_values()["external:energy"]) == pytest.approx(USUAL)
         published = observer.heard["/failure_monitor/normalised_scores/external/energy"]
+        observer.decide_until(lambda: published, "the normalised score", USUAL)
         assert 0 < published[-1].data < 1
 
         # It is high.
@@ -137,3 +145,10 @@ def test_decisions_without_a_known_external_score_count_as_missed(energy_folder,
         observer.wait_for(observer.permitted, "the permit")
         observer.wait_for(lambda: "decision" in observer.alarm_values(), "the verdict")
         assert observer.alarm_values()["decision"] == "3"
+
+
+def test_the_bundle_says_where_its_scores_come_from(energy_folder):
+    bundle = load(energy_folder)
+    assert bundle.description.external_topics == {"energy": ENERGY}
+    assert external_topics(bundle) == {"energy": ENERGY}
+    assert external_topics(with_external_topics(bundle, {})) == {"energy": "external_scores/energy"}

@@ -145,6 +145,7 @@ def calibrate(
         failures=failed,
         report=lambda step: progress.print(step),
     )
+    calibrated = bundle.with_external_topics(calibrated, reading.topics.external)
     bundle.save(calibrated, output_folder)
     output.print(promise_table(calibrated))
     output.print(f"wrote {output_folder}", soft_wrap=True, markup=False)

@@ -20,13 +20,17 @@ from failure_monitor.scores.external import EXTERNAL_PREFIX
 
 
 def external_topics(bundle: Bundle) -> Mapping[str, str]:
-    """The topic of every external score of the bundle, by the score's name without prefix."""
+    """The topic of every external score of the bundle, by the score's name without prefix.
+
+    That of the recordings that it was calibrated on; for others `external_scores/<name>`.
+    """
     names = [
         score.name.removeprefix(EXTERNAL_PREFIX)
         for score in bundle.scores
         if score.name.startswith(EXTERNAL_PREFIX)
     ]
-    return {name: f"external_scores/{name}" for name in names}
+    known = bundle.description.external_topics
+    return {name: known.get(name, f"external_scores/{name}") for name in names}
 
 
 class ExternalInput:

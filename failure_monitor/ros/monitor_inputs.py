@@ -125,6 +125,8 @@ class MonitorInputs:
         """Bound ages by these from now on."""
         for part in self._inputs:
             part.settings = settings
+        if self._observations is not None:
+            self._observations.use_rate()
 
     def start_rollout(self) -> None:
         """Forget what waits; stamps may begin anew."""

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from failure_monitor.errors import UsageError
 from failure_monitor.observation_matching import MatchedMessages, ObservationMatcher
+from failure_monitor.observation_rate import ObservationRate
 from failure_monitor.onnx_contract import JOINTS
 from failure_monitor.ros.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor_parameters import MonitorParameters
@@ -75,7 +76,7 @@ class ObservationInput:
             tuple(cameras), joints=joints, tolerance=settings.matching_tolerance
         )
         self._has_rate = has_rate
-        self._due = 0
+        self.use_rate()
         reliability = (
             ReliabilityPolicy.RELIABLE
             if settings.images_reliable
@@ -101,9 +102,14 @@ class ObservationInput:
     def start_rollout(self) -> None:
         """Forget what waits; stamps may begin anew."""
         self._matcher.clear()
-        self._due = 0
+        self.use_rate()
         for topic in self.topics:
             topic.stream.start_rollout()
+
+    def use_rate(self) -> None:
+        """Thin observations out as the settings say from now on."""
+        rate = self.settings.observation_rate if self._has_rate else 0
+        self._rate = ObservationRate(rate or None)
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """What is amiss with a camera; empty if nothing is."""
@@ -129,18 +135,5 @@ class ObservationInput:
         self, stream: str, stamp: int, message: Image | CompressedImage | JointState, now: float
     ) -> None:
         matched = self._matcher.add(stream, stamp, message)
-        if matched is not None and self._is_due(matched.stamp):
+        if matched is not None and self._rate.takes(matched.stamp):
             self._take(matched, now)
-
-    def _is_due(self, stamp: int) -> bool:
-        """Whether an observation is wanted at the rate asked for."""
-        rate = self.settings.observation_rate
-        if rate == 0 or not self._has_rate:
-            return True
-        if stamp < self._due:
-            return False
-        period = round(1e9 / rate)
-        # On a grid, for frames that come a little early must not lower the rate.
-        is_on_time = stamp < self._due + period
-        self._due = (self._due if is_on_time else stamp) + period
-        return True

@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from failure_monitor.black_box import BATCH, embed_all
 from failure_monitor.observation import Observation, ObservationReader
 from failure_monitor.observation_matching import MatchedMessages, ObservationMatcher
+from failure_monitor.observation_rate import ObservationRate
 from failure_monitor.onnx_contract import JOINTS
 from failure_monitor.onnx_models import ObservationEncoder
 from failure_monitor.sources.source import BlackBox
 from failure_monitor.sources.wire import Take, Wire
-
-SLACK = 0.1
-"""How much of a decision's period a frame may be early."""
 
 TakeObservation = Callable[[MatchedMessages, int], None]
 """Takes the messages of an observation, and the bag time in nanoseconds."""
@@ -57,8 +55,7 @@ class ObservedEmbeddings:
             tuple(encoder.cameras), joints=has_joints, tolerance=black_box.tolerance
         )
         self._reader = ObservationReader(encoder)
-        self._period = 0 if black_box.rate is None else round((1 - SLACK) * 1e9 / black_box.rate)
-        self._last: int | None = None
+        self._rate = ObservationRate(black_box.rate)
         self._batch: list[Observation] = []
 
     def takes(self, take: TakeObservation) -> dict[str, Take]:
@@ -67,10 +64,7 @@ class ObservedEmbeddings:
 
     def is_due(self, stamp: int) -> bool:
         """Whether an observation of this stamp makes a decision; if so, it counts as made."""
-        if self._last is not None and 0 <= stamp - self._last < self._period:
-            return False
-        self._last = stamp
-        return True
+        return self._rate.takes(stamp)
 
     def embed(self, matched: MatchedMessages) -> None:
         """Decode an observation, and embed it when there are enough of them.
