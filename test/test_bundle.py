@@ -70,6 +70,37 @@ def test_a_time_varying_scale_that_is_not_whole_is_refused(
         load(folder)
 
 
+def test_a_bundle_from_before_failures_could_teach_is_read(folder):
+    edit(folder, lambda content: content.pop("failures"))
+    assert load(folder).description.failures == ()
+    assert load(folder).fit == ()
+
+
+@pytest.fixture(scope="module")
+def bundle_with_probe(rollouts, policy):
+    settings = CalibrationSettings(scores=("knn", "probe"), folds=2, jobs=1)
+    failures = [synthetic_rollout(seed, success=False) for seed in range(100, 106)]
+    for failure in failures:
+        failure.embeddings[6:] += np.float32(1)
+    return calibrate(rollouts, policy, settings, failures=failures)
+
+
+def test_what_a_probe_is_made_of_is_stored_under_its_name_and_missed_by_it(
+    bundle_with_probe, tmp_path
+):
+    folder = tmp_path / "bundle"
+    save(bundle_with_probe, folder)
+    with np.load(folder / "arrays.npz") as stored:
+        arrays = dict(stored)
+    np.testing.assert_array_equal(arrays["probe.knn.memory"], arrays["knn.memory"])
+    del arrays["probe.knn.memory"]
+    np.savez(folder / "arrays.npz", **arrays)
+    digest = bundles._sha256((folder / "arrays.npz").read_bytes())
+    edit(folder, lambda content: content["files"].update({"arrays.npz": digest}))
+    with pytest.raises(BundleError, match="lacks 'memory' of the score probe: calibrate again"):
+        load(folder)
+
+
 def test_a_constant_threshold_that_is_not_stated_is_refused(folder):
     edit(folder, lambda content: content["scores"][1].pop("spread"))
     with pytest.raises(BundleError, match="needs every score's centre and spread"):
