@@ -109,7 +109,13 @@ if __name__ == "__main__":
 def slow_reading(tmp_path: Path):
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
-    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert [process.stdout.readline() for _ in range(2)] == ["reading\n"] * 2
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
@@ -121,11 +127,12 @@ def slow_reading(tmp_path: Path):
     process.communicate()
 
 
-def test_an_interrupt_ends_all_processes_at_once(slow_reading) -> None:
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["alone", "as a terminal does"])
+def test_an_interrupt_ends_all_processes_at_once(slow_reading, send) -> None:
     process, children = slow_reading
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
-    assert output == "interrupted\n"
+    send(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+    assert (output, errors) == ("interrupted\n", "")
     assert psutil.wait_procs(children, timeout=20)[1] == []
 
 
