@@ -6,8 +6,10 @@ python benchmarks/node_latency.py: two 640×480 cameras at 30 Hz, joints at 500 
 10 Hz with B 64, H 16, D 7, E 512, each a process of its own, on a private ROS domain. From the
 publication of action chunks to the receipt of the alarm by the process that published them, beside
 a node in the monitor's place that answers at once; processor time and resident memory of the
-monitor; its start; messages lost. --seconds 600 is a soak: the memory of every second goes into
-the JSON file.
+monitor; its start; messages lost. Then the black box: the monitor runs an encoder as large as
+ResNet-18 on both cameras and a sampler, five times a second; from the publication of a frame to the
+receipt of the alarm, beside the time that the models alone take. --seconds 600 is a soak: the
+memory of every second goes into the JSON file.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +35,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from robot_load import JOINT_RATE, bare_answerer, robot_load
+from robot_load import CAMERAS, JOINT_RATE, JOINTS, bare_answerer, robot_load
 from synthetic_task import SyntheticTask
 
 from failure_monitor.bundle import save
@@ -43,13 +45,14 @@ from failure_monitor.decision import Rollout
 assert one_thread
 EMBEDDING, SAMPLES, HORIZON, ACTIONS, DECISIONS = 512, 64, 16, 7, 40
 DECISION_PERIOD = 0.1
+BLACK_BOX_RATE = 5.0
 WARM_UP = 3.0
 """Seconds after the first verdict that no figure is of."""
 MONITOR = "failure_monitor.ros.monitor_node"
 
 TARGET_P99_MS, TARGET_RSS_MB, TARGET_START_S = 5.0, 150.0, 3.0
 
-console = Console(width=110)
+console = Console(width=130)
 progress = Console(stderr=True)
 
 
@@ -66,6 +69,7 @@ class Figures:
         judged: those with a verdict.
         skipped: those that were replaced by a newer one.
         joint_states_lost: share of those published that the monitor did not receive.
+        models_ms: what the exported models alone take, one after the other; 0 without any.
         torch: whether a library of torch is in the monitor's process.
     """
 
@@ -77,6 +81,7 @@ class Figures:
     judged: int = 0
     skipped: int = 0
     joint_states_lost: float = 0.0
+    models_ms: float = 0.0
     torch: bool = False
 
     def summary(self) -> dict[str, float]:
@@ -96,6 +101,7 @@ class Figures:
             "decisions_lost": self.decisions - self.judged - self.skipped,
             "decisions_skipped": self.skipped,
             "joint_states_lost_percent": 100 * self.joint_states_lost,
+            "models_alone_ms": self.models_ms,
             "torch_in_process": float(self.torch),
         }
 
@@ -116,8 +122,65 @@ def make_bundle(folder: Path, scores: tuple[str, ...]) -> list[Rollout]:
     return task.rollouts(range(20, 25))
 
 
+@dataclass(frozen=True)
+class BlackBox:
+    """An exported policy, a bundle for it, and what its models alone take in milliseconds."""
+
+    encoder: Path
+    sampler: Path
+    bundle: Path
+    models_ms: float
+
+
+def make_black_box(folder: Path) -> BlackBox:
+    """Export a policy, calibrate on what it does with random images, and time its models."""
+    # Imported here: torch and ONNX Runtime are no part of the other rows.
+    from residual_encoder import SIDE, export_residual_policy
+
+    from failure_monitor.black_box import black_box_rollout
+    from failure_monitor.observation import Observation
+    from failure_monitor.onnx_file import read_onnx_file
+    from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
+
+    paths = export_residual_policy(folder, joint_names=JOINTS, horizon=HORIZON, actions=ACTIONS)
+    encoder = ObservationEncoder(read_onnx_file(paths[0]))
+    sampler = PolicySampler(read_onnx_file(paths[1]))
+    noise = sampler.noise_stream(seed=0)
+    rng = np.random.default_rng(0)
+
+    def observation(number: int) -> Observation:
+        image = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        joints = rng.normal(size=len(JOINTS)).astype(np.float32)
+        return Observation(number * 10**8, dict.fromkeys(CAMERAS, image), joints)
+
+    rollouts = [
+        black_box_rollout(
+            map(observation, range(4)), encoder, sampler, name=f"{seed}", samples=SAMPLES, seed=0
+        )
+        for seed in range(12)
+    ]
+    seconds = []
+    for number in range(10):
+        seen = observation(number)
+        begin = time.monotonic()
+        embedding = encoder.embed(seen.images, seen.joints)
+        sampler.sample(embedding, noise.draw(SAMPLES))
+        seconds.append(time.monotonic() - begin)
+    settings = CalibrationSettings(scores=("knn", "ace"), window=3, rule="mean", folds=3, jobs=1)
+    successes = [
+        replace(rollout, success=True, sha256=f"{seed:064x}")
+        for seed, rollout in enumerate(rollouts)
+    ]
+    calibrated = calibrate(successes, sampler.policy_format(samples=SAMPLES), settings)
+    save(calibrated, folder / "bundle")
+    return BlackBox(*paths, folder / "bundle", 1e3 * float(np.median(seconds)))
+
+
 class Policy:
-    """Plays rollouts to a monitor and takes the time until it answers."""
+    """Plays rollouts to a monitor and takes the time until it answers.
+
+    Without rollouts it is silent, and takes the time from the stamps of the cameras' frames.
+    """
 
     def __init__(self, rollouts: list[Rollout]) -> None:
         # Imported here: the ROS domain is chosen first.
@@ -139,6 +202,7 @@ class Policy:
         self._decisions = [list(rollout.decisions()) for rollout in rollouts]
         self._rollout, self._number = 0, 0
         self._published: dict[str, float] = {}
+        self._last_stamp = ""
         self.published = 0
         self.latencies: list[float] = []
         self.first_verdict: float | None = None
@@ -167,6 +231,8 @@ class Policy:
         self._rclpy.spin_once(self.node, timeout_sec=max(0.0, seconds))
 
     def _decide(self) -> None:
+        if not self._decisions:
+            return
         decisions = self._decisions[self._rollout]
         if self._number == 0:
             for active in (False, True):
@@ -186,7 +252,13 @@ class Policy:
         stamps = [value.value for value in alarm.values if value.key == "stamp"]
         if not stamps:
             return
-        published = self._published.pop(f"{float(stamps[0]):.6f}", None)
+        if self._decisions:
+            published = self._published.pop(f"{float(stamps[0]):.6f}", None)
+        else:
+            # Once for each: the same stamp comes again with every heartbeat.
+            is_new = self._last_stamp != stamps[0]
+            self._last_stamp = stamps[0]
+            published = received - (time.time() - float(stamps[0])) if is_new else None
         if published is not None:
             self.latencies.append(1e3 * (received - published))
             if self.first_verdict is None:
@@ -198,15 +270,32 @@ class Policy:
             self.diagnostics[name] = {value.key: value.value for value in status.values}
 
 
-def measure(bundle: Path, rollouts: list[Rollout], seconds: float, *, load: bool) -> Figures:
+def measure(
+    bundle: Path,
+    rollouts: list[Rollout],
+    seconds: float,
+    *,
+    load: bool,
+    black_box: BlackBox | None = None,
+) -> Figures:
     """Run the monitor for so long beside the robot."""
-    figures = Figures()
-    with robot_load(images_reliable=False) if load else nullcontext():
+    figures = Figures(models_ms=0.0 if black_box is None else black_box.models_ms)
+    with robot_load(images_reliable=black_box is not None) if load else nullcontext():
         policy = Policy(rollouts)
         policy.play(3.0)
         begin = time.monotonic()
         command = [sys.executable, "-m", MONITOR, "--ros-args", "-p", f"bundle:={bundle}"]
-        command += ["-p", "rollout_boundaries:=topic"]
+        if black_box is None:
+            command += ["-p", "rollout_boundaries:=topic"]
+        else:
+            command += [
+                "-p",
+                f"encoder:={black_box.encoder}",
+                "-p",
+                f"sampler:={black_box.sampler}",
+            ]
+            command += ["-p", f"observation_rate:={BLACK_BOX_RATE}", "-p", "images_reliable:=true"]
+            command += ["-p", "max_decision_age:=5.0"]
         command += ["-p", f"max_joint_state_age:={0.5 if load else 0.0}"]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as monitor:
             try:
@@ -256,8 +345,8 @@ def _watch(policy: Policy, process: psutil.Process, figures: Figures, seconds: f
     policy.settle()
     after, elapsed = _counts(policy), time.monotonic() - begin
     figures.latencies_ms = policy.latencies
-    figures.decisions = policy.published - published
     figures.judged, figures.skipped = (after[key] - before[key] for key in ("judged", "skipped"))
+    figures.decisions = policy.published - published or figures.judged + figures.skipped
     heard = after["joint_states"] - before["joint_states"]
     figures.joint_states_lost = max(0.0, 1 - heard / (JOINT_RATE * elapsed)) if heard else 0.0
 
@@ -291,6 +380,7 @@ def table(rows: dict[str, Figures]) -> Table:
         "growth\nMB/h",
         "lost or\nskipped",
         "joints\nlost\n%",
+        "models\nalone\nms",
         "torch",
     ):
         drawn.add_column(column, justify="right" if column else "left")
@@ -306,6 +396,7 @@ def table(rows: dict[str, Figures]) -> Table:
             f"{f['rss_growth_mb_per_hour']:+.1f}",
             f"{f['decisions_lost'] + f['decisions_skipped']:.0f}",
             f"{f['joint_states_lost_percent']:.1f}",
+            f"{f['models_alone_ms']:.0f}" if f["models_alone_ms"] else "–",
             "yes" if f["torch_in_process"] else "no",
         )
     drawn.caption = (
@@ -315,29 +406,43 @@ def table(rows: dict[str, Figures]) -> Table:
     return drawn
 
 
+ROWS = ("default", "fiper", "alone", "bare", "black_box")
+
+
+def run_row(row: str, folder: Path, seconds: float) -> tuple[str, Figures]:
+    """The row's title and figures."""
+    progress.print(f"{row}: {seconds:g} s, once it is calibrated")
+    if row == "black_box":
+        # What large images need, by docs/monitor_node.md.
+        os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "LARGE_DATA"
+        black_box = make_black_box(folder)
+        return "black box, from a frame", measure(
+            black_box.bundle, [], seconds, load=True, black_box=black_box
+        )
+    rollouts = make_bundle(folder / row, ("rnd_oe", "ace") if row == "fiper" else ())
+    if row == "bare":
+        return "a node that answers at once", control(rollouts, seconds)
+    title = {
+        "default": "default rule",
+        "fiper": "FIPER's scores",
+        "alone": "default rule, no robot beside",
+    }[row]
+    return title, measure(folder / row, rollouts, seconds, load=row != "alone")
+
+
 def main(
     seconds: Annotated[float, typer.Option(help="how long each row runs")] = 60.0,
+    rows: Annotated[str, typer.Option(help=f"comma-separated: {', '.join(ROWS)}")] = ",".join(ROWS),
     output: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
 ) -> None:
-    """Measure the default rule and FIPER's beside the robot, and the default rule without."""
+    """Measure each row for so long, print a table, and write all of it as JSON."""
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(101, 200))
-    rows: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for name, scores, load in (
-            ("default rule", (), True),
-            ("fiper's scores", ("rnd_oe", "ace"), True),
-            ("default rule, nothing beside it", (), False),
-        ):
-            progress.print(f"{name}: calibrating")
-            folder = Path(scratch) / "-".join((*scores, "bundle"))
-            rollouts = make_bundle(folder, scores)
-            progress.print(f"{name}: {seconds:g} s")
-            rows[name] = measure(folder, rollouts, seconds, load=load)
-        rows["a node that answers at once"] = control(rollouts, seconds)
-    console.print(table(rows))
+        figures = dict(run_row(row, Path(scratch), seconds) for row in rows.split(","))
+    console.print(table(figures))
     if output is not None:
-        content = {name: {**f.summary(), "raw": asdict(f)} for name, f in rows.items()}
+        content = {name: {**f.summary(), "raw": asdict(f)} for name, f in figures.items()}
         output.write_text(json.dumps(content, indent=2) + "\n")
 
 
