@@ -88,18 +88,20 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from failure_monitor.sources import reading
-from failure_monitor.sources.source import BagOptions
+from failure_monitor.sources.source import BagOptions, SourceContents
 
 class SlowKind:
     def read(self, path, options, advance):
-        print("reading", flush=True)
-        time.sleep(120)
+        if path.name != "0":  # so that one process has nothing to do
+            print("reading", flush=True)
+            time.sleep(120)
+        return SourceContents((), ())
 
 if __name__ == "__main__":
     reading.WORTH_A_PROCESS = 0
-    sources = [reading.Found(Path(str(place)), SlowKind(), 1) for place in range(4)]
+    sources = [reading.Found(Path(str(place)), SlowKind(), 1) for place in range(3)]
     try:
-        reading.read_all(sources, BagOptions(), jobs=2, report=lambda so_far: None)
+        reading.read_all(sources, BagOptions(), jobs=3, report=lambda so_far: None)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 """
@@ -118,7 +120,8 @@ def slow_reading(tmp_path: Path):
     )
     assert [process.stdout.readline() for _ in range(2)] == ["reading\n"] * 2
     children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 2
+    assert len(children) >= 3
+    time.sleep(0.5)  # the third waits for work by then
     yield process, children
     for one in (*children, psutil.Process()):
         if one.pid != os.getpid() and one.is_running():
@@ -134,6 +137,16 @@ def test_an_interrupt_ends_all_processes_at_once(slow_reading, send) -> None:
     output, errors = process.communicate(timeout=20)
     assert (output, errors) == ("interrupted\n", "")
     assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def test_an_interrupt_is_for_the_command_to_act_upon(slow_reading) -> None:
+    process, children = slow_reading
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 3
+    for worker in workers:
+        worker.send_signal(signal.SIGINT)
+    assert psutil.wait_procs(workers, timeout=2)[0] == []
+    assert process.poll() is None
 
 
 def test_processes_end_with_a_command_that_is_killed(slow_reading) -> None:
