@@ -102,6 +102,18 @@ def read_camera_image(message: Any, height: int, width: int) -> NDArray[np.uint8
     return _convert(_scale(pixels, height, width), encoding)
 
 
+def image_size(message: Any) -> tuple[int, int]:
+    """Height and width of the image in a camera's message, as the message says.
+
+    Raises:
+        CameraImageError: it is no JPEG or PNG, or cut off, where it should be one.
+    """
+    if hasattr(message, "encoding"):
+        return message.height, message.width
+    data = np.frombuffer(message.data, np.uint8)
+    return _size(data, f"the compressed image of {len(data)} bytes")
+
+
 def _view(message: Any) -> tuple[_Encoding, NDArray[np.uint8]]:
     """The bytes of a sensor_msgs/Image, (height, width, channels), without its rows' padding."""
     encoding = _ENCODINGS.get(message.encoding)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from failure_monitor.alarm import AlarmStatus
 from failure_monitor.decision import Decision, PolicyFormat, Verdict
 from failure_monitor.score_history import ScoreHistory
+from failure_monitor.unfamiliarity import Unfamiliarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class MonitorView:
         decision: that it is of.
         chosen: the number of the sample that is executed.
         trusted: how many of its actions are trusted; None where nobody says.
+        unfamiliarity: where the picture is unfamiliar; None where nobody looked.
     """
 
     status: AlarmStatus
@@ -32,3 +34,4 @@ class MonitorView:
     decision: Decision | None = None
     chosen: int = 0
     trusted: int | None = None
+    unfamiliarity: Unfamiliarity | None = None

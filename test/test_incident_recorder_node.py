@@ -130,6 +130,7 @@ def recorded_topics(bag: Path) -> set[str]:
 def recorder(folder: Path, **parameters: object):
     settings = {
         "topics": "[words, policy/*]",
+        "still_topic": "failure_monitor/overlay",
         "seconds_before": 20.0,
         "seconds_after": 0.3,
         "least_free_megabytes": 0.0,

@@ -73,7 +73,7 @@ def declare_parameters(node: Node) -> None:
     declare(
         node,
         "still_topic",
-        "failure_monitor/overlay",
+        "failure_monitor/overlay/compressed",
         "an Image or CompressedImage, of which the bag's folder gets one; or empty",
         read_only=True,
     )

@@ -10,7 +10,7 @@ import cv2
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from failure_monitor.camera_image import read_camera_image
+from failure_monitor.camera_image import image_size, read_camera_image
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.incident_memory import RecordedMessage
 
@@ -70,7 +70,7 @@ def _encoded(message: RecordedMessage) -> tuple[str, bytes]:
     if kind is CompressedImage:
         return (".png" if "png" in content.format else ".jpg"), bytes(content.data)
     try:
-        image = read_camera_image(content, content.height, content.width)
+        image = read_camera_image(content, *image_size(content))
     except FailureMonitorError as error:
         raise StillError(f"no still can be made of '{message.topic}': {error}") from None
     encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
