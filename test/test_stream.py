@@ -32,7 +32,7 @@ def heard(rate, share=1.0, *, jitter=0.0, seconds=8.0, seed=0):
     return stream, made[-1]
 
 
-@pytest.mark.parametrize("rate", [1.0, 10.0, 30.0, 500.0])
+@pytest.mark.parametrize("rate", [2.0, 10.0, 30.0, 500.0])
 def test_rates_agree_where_nothing_is_lost(rate):
     stream, now = heard(rate)
     assert stream.received_rate(now) == pytest.approx(rate, rel=0.01)
@@ -58,6 +58,20 @@ def test_that_nearly_all_is_lost_is_seen_too(seed):
 def test_stamps_that_jitter_are_no_loss(seed):
     stream, now = heard(30.0, jitter=0.1, seed=seed)
     assert stream.lost_share(now) < 0.2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_stamps_that_jitter_a_little_tell_what_was_lost(seed):
+    stream, now = heard(30.0, 0.5, jitter=0.02, seed=seed)
+    assert stream.lost_share(now) == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_published_now_and_then_has_no_period(seed):
+    stream = Stream("/policy/embedding")
+    for time in np.cumsum(np.random.default_rng(seed).exponential(0.1, 80)):
+        stream.hear(time, round((100 + time) * SECOND))
+    assert stream.lost_share(time) < LOST_SHARE
 
 
 def test_a_pause_is_no_loss():

@@ -81,7 +81,7 @@ class MonitorInputs:
         self._fail = fail
         self._missed = 0
         self._last_complete: float | None = None
-        guard = StampGuard(node, fail=fail, restart=self.start_rollout)
+        guard = StampGuard(node, fail=fail, restart=self._begin_anew)
         # First: of messages that wait, the executor takes those of older subscriptions, and a
         # score that came before its decision must be known with it.
         self._external = ExternalInput(node, settings, external_topics(bundle))
@@ -129,7 +129,15 @@ class MonitorInputs:
             self._observations.use_rate()
 
     def start_rollout(self) -> None:
-        """Forget what waits; stamps may begin anew."""
+        """Expect decisions, and forget what waits; stamps may begin anew."""
+        self._policy.is_expected = True
+        self._begin_anew()
+
+    def end_rollout(self) -> None:
+        """Expect no decisions until the next rollout."""
+        self._policy.is_expected = False
+
+    def _begin_anew(self) -> None:
         self._missed = 0
         self._last_complete = None
         self._policy.start_rollout()
@@ -181,7 +189,9 @@ class MonitorInputs:
             if part is not None
             for topic in part.topics
         ]
-        if not is_late or any(topic.stream.is_silent(now, limit) for topic in needed):
+        if not (is_late and self._policy.is_expected) or any(
+            topic.stream.is_silent(now, limit) for topic in needed
+        ):
             return ""
         if self._observations is not None and (why := self._observations.why_unmatched()):
             return why

@@ -20,6 +20,7 @@ from failure_monitor.decision import Decision, Verdict
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.ros.clock_watch import ClockWatch
 from failure_monitor.ros.diagnostics import alarm_message, scoring_message
+from failure_monitor.ros.displays import Displays, first_image_topic
 from failure_monitor.ros.monitor_inputs import MonitorInputs
 from failure_monitor.ros.monitor_outputs import MonitorOutputs
 from failure_monitor.ros.monitor_parameters import declare_parameters, read_parameters
@@ -60,6 +61,7 @@ class MonitorNode(LifecycleNode):
         self._clock_watch = ClockWatch(is_simulated=self.get_parameter("use_sim_time").value)
 
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
+        self._displays = Displays(self, self._status)
         offer_trigger(self, "~/reset", self._reset)
         offer_switch(self, "~/enable", self._enable)
         offer_trigger(self, "~/start_rollout", self._start_rollout_by_service)
@@ -94,6 +96,8 @@ class MonitorNode(LifecycleNode):
             watched.models.decide, watched.begin, wake=self._judged.trigger
         )
         self._outputs.open_scores(score.name for score in self._watched.bundle.scores)
+        image_topic = first_image_topic(watched.models.cameras, self._settings)
+        self._displays.open(watched.bundle, image_topic, watched.models.encoder)
         self._idle_reason = "the monitor is not active"
         return super().on_configure(state)
 
@@ -142,8 +146,9 @@ class MonitorNode(LifecycleNode):
         return super().on_error(state)
 
     def destroy_node(self) -> None:
-        """End the scoring thread with the node."""
+        """End the threads with the node."""
         self._forget_bundle()
+        self._displays.stop()
         super().destroy_node()
 
     def _forget_bundle(self) -> None:
@@ -152,6 +157,7 @@ class MonitorNode(LifecycleNode):
         self._worker.stop()
         self._worker = self._watched = None
         self._outputs.close_scores()
+        self._displays.close()
         self._idle_reason = "the monitor is not configured"
 
     def _stop_listening(self) -> None:
@@ -175,11 +181,14 @@ class MonitorNode(LifecycleNode):
         self._inputs.start_rollout()
         self._worker.start_rollout(self._watched.task)
         self._verdict = self._decision = None
+        self._displays.start_rollout()
         self._alarm.start_rollout()
         self._beat()
 
     def end_rollout(self, reason: str) -> None:
         """Nothing is permitted until the next rollout begins, for this reason."""
+        if self._inputs is not None:
+            self._inputs.end_rollout()
         self._alarm.end_rollout(reason)
         self._beat()
 
@@ -212,11 +221,14 @@ class MonitorNode(LifecycleNode):
         self._beat()
         self._outputs.publish_scores(judgement.verdict)
         if self._watched is not None:
-            self._response.advise(
+            advice = self._response.advise(
                 judgement.decision,
                 judgement.observation.stamp,
                 self._watched.task,
                 self._status(),
+            )
+            self._displays.show(
+                judgement.verdict, judgement.decision, judgement.observation.seen, advice
             )
 
     def _fail(self, reason: str) -> None:
@@ -286,6 +298,7 @@ class MonitorNode(LifecycleNode):
             statuses += self._inputs.diagnose(
                 now, name=name, hardware_id=self._settings.hardware_id
             )
+        statuses.append(self._displays.diagnose(name=name, hardware_id=self._settings.hardware_id))
         self._outputs.publish_diagnostics(statuses)
 
     def _alarm_message(self, status: AlarmStatus) -> DiagnosticStatus:

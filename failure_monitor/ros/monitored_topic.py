@@ -71,12 +71,12 @@ class MonitoredTopic:
             now: seconds of the monotonic clock.
             problem: what is amiss with it, if anything is.
         """
-        stream = self.stream
+        stream, publishers = self.stream, self._node.count_publishers(self.name)
         values = {
             "messages": str(stream.received),
             "received_rate": f"{stream.received_rate(now):.2f}",
             "stamped_rate": f"{stream.stamped_rate():.2f}",
-            "publishers": str(self._node.count_publishers(self.name)),
+            "publishers": str(publishers),
             "refused": str(stream.refused),
             "repeated": str(stream.repeated),
             "out_of_order": str(stream.out_of_order),
@@ -87,7 +87,7 @@ class MonitoredTopic:
         if problem:
             return DiagnosticStatus.ERROR, problem, values
         lost = stream.lost_share(now)
-        if lost > LOST_SHARE:
+        if lost > LOST_SHARE and publishers == 1:
             return DiagnosticStatus.WARN, self._loss(lost), values
         return DiagnosticStatus.OK, f"{stream.received_rate(now):.1f} Hz", values
 

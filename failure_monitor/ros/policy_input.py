@@ -50,6 +50,8 @@ class PolicyInput:
             refuse: told which half is malformed, and how.
         """
         self.settings = settings
+        self.is_expected = False
+        """Whether a rollout runs: between rollouts a policy may be silent."""
         self._policy = policy
         self._guard = guard
         self._take = take
@@ -76,7 +78,10 @@ class PolicyInput:
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """What is amiss with one of the topics; empty if nothing is."""
-        return topic.contradiction() or topic.silence(now, self.settings.max_decision_age)
+        told = topic.contradiction()
+        if told or not self.is_expected:
+            return told
+        return topic.silence(now, self.settings.max_decision_age)
 
     def _on_embedding(self, message: PointCloud2) -> None:
         self._hear(EMBEDDING, message, read_embedding)

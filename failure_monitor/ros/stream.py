@@ -12,11 +12,27 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError
 
-REMEMBERED = 256
-"""Messages over which rates are taken."""
+REMEMBERED = 512
+"""Messages over which rates are taken, at most."""
+
+WINDOW = 10.0
+"""Seconds over which they are taken, at most."""
+
+FEWEST = 8
+"""Messages that tell a period."""
+
+ON_GRID = 0.15
+"""How far off a multiple of the period a message may be, in periods."""
+
+SHARE_ON_GRID = 0.8
+"""Of the messages: if fewer are on it, there is no period."""
+
+MOST_IN_A_ROW = 12
+"""Messages lost in a row, at least once in a while fewer are."""
 
 CLOCK_JUMP = 1.0
 """Seconds by which stamps may go back before they count as those of a clock that was set back."""
@@ -79,6 +95,8 @@ class Stream:
         """Count a message; a stamp of 0 is none."""
         if self.is_silent(now, PAUSE):
             self._recent.clear()
+        while self._recent and now - self._recent[0][0] > WINDOW:
+            self._recent.popleft()
         self.received += 1
         self._last_received = now
         self._recent.append((now, stamp))
@@ -129,21 +147,32 @@ class Stream:
     def stamped_rate(self) -> float:
         """Messages per second that were made, as the stamps tell; 0 where they do not.
 
-        The period is that between two messages with none lost between them: the typical one
-        among the shortest. Where hardly any two came in a row, more were made than this says.
+        The stamps of a publisher with a period lie on a grid, whatever was lost of it. Those of
+        one that publishes now and then lie on none; those of several together mean nothing.
         """
         stamps = np.array([stamp for _, stamp in self._recent if stamp > 0], dtype=np.int64)
-        periods = np.diff(stamps)
-        periods = periods[periods > 0]
-        if len(periods) < 2:
-            return 0.0
-        shortest = np.quantile(periods, 0.1)
-        return float(1e9 / np.median(periods[periods <= 1.5 * shortest]))
+        period = _period(1e-9 * np.diff(stamps))
+        return 1 / period if period else 0.0
 
     def lost_share(self, now: float) -> float:
         """How many of the messages that were made did not come, of late: 0 to 1."""
         made = self.stamped_rate()
         return max(0.0, 1 - self.received_rate(now) / made) if made else 0.0
+
+
+def _period(gaps: NDArray[np.float64]) -> float:
+    """The longest time, in seconds, of which the gaps (N,) are multiples; 0 if there is none."""
+    gaps = gaps[gaps > 0]
+    if len(gaps) < FEWEST:
+        return 0.0
+    for parts in range(1, MOST_IN_A_ROW + 1):
+        rough = gaps.min() / parts
+        short = gaps[gaps < 3.5 * rough] if parts == 1 else gaps[gaps < (parts + 2) * rough]
+        period = float(short.sum() / np.round(short / rough).sum())
+        multiples = gaps / period
+        if np.mean(np.abs(multiples - np.round(multiples)) < ON_GRID) >= SHARE_ON_GRID:
+            return period
+    return 0.0
 
 
 def _check_against_clock(stamp: int, clock: int, limits: StampLimits) -> None:
