@@ -132,7 +132,7 @@ def test_joints_may_be_measured_positions_as_well() -> None:
 
 
 def test_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(reading, "WORTH_PROCESSES", -1.0)
     for name in ("rollout_0000", "rollout_0001"):
         shutil.copytree(BAG.with_name(name), tmp_path / name)
     alone, together = (

@@ -33,7 +33,7 @@ TEST = Path(__file__).parent
 
 @pytest.fixture
 def by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(reading, "WORTH_PROCESSES", -1.0)
 
 
 @pytest.mark.usefixtures("by_processes")
@@ -70,6 +70,30 @@ def test_what_a_process_refuses_is_refused(tmp_path: Path) -> None:
         read_rollouts([tmp_path], Topics(success="/rollout/active"), jobs=2)
 
 
+def test_processes_are_started_once_they_pay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(4):
+        write_bag(tmp_path / f"run_{seed}", seed=seed)
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr("failure_monitor.sources.reading.time.monotonic", lambda: next(clock))
+    started = []
+
+    def read(sources, begin, options, jobs, progress):
+        started.append((begin, jobs))
+        return [reading._read(source, options, lambda share: None) for source in sources[begin:]]
+
+    monkeypatch.setattr(reading, "_read_by_processes", read)
+    monkeypatch.setattr(reading, "_at_intervals", lambda advance, place: lambda share: None)
+    assert len(read_rollouts([tmp_path], jobs=3).rollouts) == 4
+    # By the clock the first bag took seconds, so that the others will take three times as long.
+    assert started == [(1, 3)]
+    monkeypatch.setattr(reading, "WORTH_PROCESSES", 30.0)
+    assert len(read_rollouts([tmp_path], jobs=3).rollouts) == 4
+    assert len(read_rollouts([tmp_path], jobs=1).rollouts) == 4
+    assert started == [(1, 3)]
+
+
 def test_progress_rises_to_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "REPORT_PERIOD", 0.0)
     for seed in range(3):
@@ -85,7 +109,7 @@ def test_progress_rises_to_everything(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 SLOW = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from failure_monitor.sources import reading
 from failure_monitor.sources.source import BagOptions, SourceContents
@@ -93,12 +117,12 @@ from failure_monitor.sources.source import BagOptions, SourceContents
 class SlowKind:
     def read(self, path, options, advance):
         if path.name != "0":  # so that one process has nothing to do
-            print("reading", flush=True)
+            os.write(1, b"reading\\n")  # in one piece, as two processes write
             time.sleep(120)
         return SourceContents((), ())
 
 if __name__ == "__main__":
-    reading.WORTH_A_PROCESS = 0
+    reading.WORTH_PROCESSES = -1.0
     sources = [reading.Found(Path(str(place)), SlowKind(), 1) for place in range(3)]
     try:
         reading.read_all(sources, BagOptions(), jobs=3, report=lambda so_far: None)

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several sources read at a time, each by a process of its own.
 
-Processes take a second to start, so that a few small sources are read faster without.
+Processes take seconds to start, and how long reading takes is not to be seen from outside: of a
+bag full of images next to nothing may be needed. So reading begins without, and goes on with them
+once it is clear that they pay.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from failure_monitor.sources.worker_processes import CONTEXT, worker_processes
 
 logger = logging.getLogger(__name__)
 
-WORTH_A_PROCESS = 512 << 20
-"""Bytes in all, from which on processes are started."""
+WORTH_PROCESSES = 5.0
+"""Seconds that reading will go on, by what it took so far, for which processes are started."""
 
 MOST_NAMED = 8
 """Sources that a sentence about several names."""
@@ -90,15 +92,15 @@ def read_all(
         FailureMonitorError: a source is damaged, or laid out otherwise.
     """
     progress = _Progress(sources, report)
-    jobs = min(jobs, len(sources))
-    has_little_to_do = (
-        options.black_box.encoder is None
-        and sum(source.size for source in sources) < WORTH_A_PROCESS
-    )
-    if jobs < 2 or has_little_to_do:
-        outcomes = _read_here(sources, options, progress)
-    else:
-        outcomes = _read_by_processes(sources, options, jobs, progress)
+    outcomes: list[Outcome] = []
+    begin = time.monotonic()
+    for place, source in enumerate(sources):
+        left = progress.seconds_left(time.monotonic() - begin)
+        if min(jobs, len(sources) - place) > 1 and left > WORTH_PROCESSES:
+            outcomes += _read_by_processes(sources, place, options, jobs, progress)
+            break
+        outcomes.append(_read(source, options, _at_intervals(progress.at, place)))
+        progress.at(place, 1.0)
     faults = [outcome for outcome in outcomes if isinstance(outcome, FailureMonitorError)]
     if faults:
         raise _summed_up(faults, outcomes, sources)
@@ -122,14 +124,6 @@ def _summed_up(
     )
 
 
-def _read_here(sources: Sequence[Found], options: BagOptions, progress: _Progress) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for place, source in enumerate(sources):
-        outcomes.append(_read(source, options, _at_intervals(progress.at, place)))
-        progress.at(place, 1.0)
-    return outcomes
-
-
 def _read(source: Found, options: BagOptions, advance: Advance) -> Outcome:
     try:
         return source.kind.read(source.path, options, advance)
@@ -149,9 +143,16 @@ class _Progress:
 
     def at(self, place: int, share: float) -> None:
         self._shares[place] = max(share, self._shares[place])
-        read = sum(size * share for size, share in zip(self._sizes, self._shares, strict=True))
         whole = sum(share >= 1.0 for share in self._shares)
-        self._report(ReadSoFar(whole, len(self._sizes), read, sum(self._sizes)))
+        self._report(ReadSoFar(whole, len(self._sizes), self._read, sum(self._sizes)))
+
+    def seconds_left(self, elapsed: float) -> float:
+        """How long it will still take, at the pace of the seconds so far; 0 where nobody knows."""
+        return elapsed * (sum(self._sizes) / self._read - 1) if self._read else 0.0
+
+    @property
+    def _read(self) -> float:
+        return sum(size * share for size, share in zip(self._sizes, self._shares, strict=True))
 
 
 def _at_intervals(advance: Callable[[int, float], None], place: int) -> Advance:
@@ -169,12 +170,14 @@ def _at_intervals(advance: Callable[[int, float], None], place: int) -> Advance:
 
 
 def _read_by_processes(
-    sources: Sequence[Found], options: BagOptions, jobs: int, progress: _Progress
+    sources: Sequence[Found], begin: int, options: BagOptions, jobs: int, progress: _Progress
 ) -> list[Outcome]:
+    """What the sources hold from number `begin` on."""
     advances = CONTEXT.Queue()
+    jobs = min(jobs, len(sources) - begin)
     with closing(advances), worker_processes(jobs, _begin_worker, advances) as workers:
         # The largest first, so that none is left over for one process at the end.
-        order = sorted(range(len(sources)), key=lambda place: -sources[place].size)
+        order = sorted(range(begin, len(sources)), key=lambda place: -sources[place].size)
         places = {
             workers.submit(_read_in_worker, sources[place], options, place): place
             for place in order
@@ -188,10 +191,10 @@ def _read_by_processes(
                 place = places[future]
                 outcomes[place] = _result(future, sources[place])
                 progress.at(place, 1.0)
-    for place in range(len(sources)):
+    for place in sorted(outcomes):
         for record in outcomes[place][1]:
             logging.getLogger(record.name).handle(record)
-    return [outcomes[place][0] for place in range(len(sources))]
+    return [outcomes[place][0] for place in sorted(outcomes)]
 
 
 def _result(
