@@ -3,9 +3,10 @@
 """What the gate costs a command, and how fast it closes.
 
 python benchmarks/gate_latency.py: the time of commands through the gate at 500 Hz, beside a bare
-relay node (rclpy, one subscription, one publisher) that is given the same commands in the same
-run, and how many are lost; the time from SIGKILL of a real monitor to the closed gate; the time
-from the alarm's publication to it. The nodes are processes on a ROS domain of their own.
+relay node (rclpy, one subscription, one publisher) that is given as many in the same run, second
+by second in turn, and how many are lost; the time from SIGKILL of a real monitor to the closed
+gate; the time from the alarm's publication to it. The nodes are processes on a ROS domain of their
+own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from failure_monitor.calibrate import CalibrationSettings, calibrate
 
 assert local_graph
 RATE = 500.0
-"""Commands a second, through the gate and through the relay each."""
+"""Commands a second, through the gate and the relay in turn."""
 
 TRAJECTORY_RATE = 50.0
 """Likewise for trajectories, which no policy sends that often."""
@@ -196,7 +197,7 @@ COMMANDS = {
 
 def _time_commands(name: str, seconds: float) -> list[Latency]:
     kind = COMMANDS[name]
-    count = int(kind.rate * seconds)
+    count = int(kind.rate) * round(seconds)
     progress.print(f"{name} at {kind.rate:g} Hz for {seconds:g} s")
     gate = Process(
         ["-m", "failure_monitor.ros.gate_node"],
@@ -258,7 +259,7 @@ def _relay(name: str) -> None:
 
 
 def _source(name: str, count: int) -> None:
-    """Sends every command to the gate, and half a period later to the relay."""
+    """Sends commands to the gate for a second, to the relay for a second, and so on."""
     rclpy.init()
     node, kind = Node("source"), COMMANDS[name]
     permits = node.create_publisher(Bool, "failure_monitor/permit", 1)
@@ -268,11 +269,11 @@ def _source(name: str, count: int) -> None:
     while time.monotonic() - begin < SETTLING:
         permits.publish(Bool(data=True))
         time.sleep(PERMIT_PERIOD)
-    begin, permitted = time.monotonic(), 0.0
-    for number in range(count):
-        for delay, publisher in ((0.0, to_gate), (0.5, to_relay)):
-            _sleep_until(begin + (number + delay) / kind.rate)
-            publisher.publish(kind.make(float(number), time.monotonic()))
+    begin, permitted, block = time.monotonic(), 0.0, int(kind.rate)
+    for turn in range(2 * count):
+        _sleep_until(begin + turn / kind.rate)
+        publisher = to_relay if turn // block % 2 else to_gate
+        publisher.publish(kind.make(float(turn), time.monotonic()))
         if time.monotonic() - permitted > PERMIT_PERIOD:
             permitted = time.monotonic()
             permits.publish(Bool(data=True))
