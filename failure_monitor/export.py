@@ -97,7 +97,10 @@ def export_encoder(
 
     batches = [_with_examples(make_up(count), examples) for count in OBSERVATIONS]
     with _evaluating(module):
-        expected = [_output(module, batch) for batch in batches]
+        expected = [
+            _output(module, batch, (count,))
+            for count, batch in zip(OBSERVATIONS, batches, strict=True)
+        ]
         free = dict.fromkeys([*batches[0], EMBEDDING], "N")
         model = _exported(module, batches[-1], EMBEDDING, free, contract, metadata)
     encoder = ObservationEncoder(OnnxFile(str(path), model))
@@ -173,7 +176,7 @@ def export_sampler(
 
     batches = [_with_examples(make_up(*counts), examples) for counts in OBSERVATIONS_AND_SAMPLES]
     with _evaluating(module):
-        expected = [_output(module, batch) for batch in batches]
+        expected = [_output(module, batch, tuple(batch[NOISE].shape[:2])) for batch in batches]
         _refuse_equal_samples(module, expected[-1])
         free = {EMBEDDING: "N", NOISE: "NB", CHUNKS: "NB"}
         model = _exported(module, batches[-1], CHUNKS, free, contract, metadata)
@@ -225,7 +228,9 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-def _output(module: nn.Module, inputs: Mapping[str, Tensor]) -> NDArray[np.float32]:
+def _output(
+    module: nn.Module, inputs: Mapping[str, Tensor], free_sides: tuple[int, ...]
+) -> NDArray[np.float32]:
     placed = _placed(module, inputs)
     try:
         with torch.no_grad():
@@ -233,6 +238,11 @@ def _output(module: nn.Module, inputs: Mapping[str, Tensor]) -> NDArray[np.float
     except Exception as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
         raise ExportError(f"{type(module).__name__} cannot be run on {shapes}: {error}") from error
+    if first.shape[: len(free_sides)] != free_sides:
+        raise ExportError(
+            f"{type(module).__name__} gives an output of shape {first.shape}, expected one that "
+            f"begins with the inputs' {free_sides}"
+        )
     if not np.isfinite(first).all():
         raise ExportError(
             f"{type(module).__name__} gives NaN or infinite values for made-up inputs: give it "

@@ -136,6 +136,12 @@ class _ContractModel:
             raise OnnxModelError(
                 f"{self.file.name} failed when it was run on {self.provider}: {error}"
             ) from None
+        observations = len(next(iter(inputs.values())))
+        if output.shape[:1] != (observations,):
+            raise OnnxModelError(
+                f"{self.file.name} gives {output.shape} for {observations} observations, expected "
+                "a result for each: export it again"
+            )
         return output
 
     def _check_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from failure_monitor.export import export_encoder, export_sampler
+from failure_monitor.onnx_contract import METADATA_KEY
 from failure_monitor.onnx_file import OnnxFile
 
 CAMERAS = {"front": (12, 16), "wrist": (8, 8)}
@@ -77,3 +81,32 @@ def edited(path: Path, edit: Callable[[onnx.ModelProto], object]) -> OnnxFile:
     model = onnx.load(path)
     edit(model)
     return OnnxFile(path.name, model.SerializeToString())
+
+
+def two_by_two_sampler(**metadata: Any) -> OnnxFile:
+    """Chunks that are their noise plus the embedding."""
+    contract = {
+        "contract": 1,
+        "kind": "sampler",
+        "action_names": ["x", "y"],
+        "action_kind": "position",
+        **metadata,
+    }
+    tensor = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Unsqueeze", ["embedding", "axes"], ["shift"]),
+        helper.make_node("Add", ["noise", "shift"], ["chunks"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sampler",
+        [
+            tensor("embedding", TensorProto.FLOAT, ["N", 2]),
+            tensor("noise", TensorProto.FLOAT, ["N", "B", 2, 2]),
+        ],
+        [tensor("chunks", TensorProto.FLOAT, ["N", "B", 2, 2])],
+        [helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {METADATA_KEY: json.dumps(contract)})
+    return OnnxFile("other", model.SerializeToString())

@@ -13,13 +13,21 @@ from weakref import WeakSet
 import cv2
 import numpy as np
 import pytest
-from exported_policy import ACTIONS, CAMERAS, EMBEDDING_SIZE, HORIZON, JOINTS
+from exported_policy import (
+    ACTIONS,
+    CAMERAS,
+    EMBEDDING_SIZE,
+    HORIZON,
+    JOINTS,
+    two_by_two_sampler,
+)
 
 from failure_monitor.black_box import BATCH, black_box_rollout, embed_all, sample_all
 from failure_monitor.camera_image import CameraImageError
 from failure_monitor.joint_vector import JointStateError
 from failure_monitor.observation import Observation, ObservationReader
 from failure_monitor.observation_matching import MatchedMessages, ObservationMatcher
+from failure_monitor.onnx_contract import OnnxContractError
 from failure_monitor.onnx_file import read_onnx_file
 from failure_monitor.onnx_models import ObservationEncoder, OnnxModelError, PolicySampler
 
@@ -159,6 +167,12 @@ def test_embeddings_that_a_policy_published_are_sampled_from(sampler: PolicySamp
     assert chunks.shape == (5, 3, HORIZON, len(ACTIONS))
     with pytest.raises(OnnxModelError, match=r"'embedding' as float32 \(5, 4\)"):
         sample_all(sampler, embeddings[:, :4], samples=3, seed=0)
+
+
+def test_models_of_different_policies_are_refused(encoder: ObservationEncoder):
+    other = PolicySampler(two_by_two_sampler())
+    with pytest.raises(OnnxContractError, match="these are of different policies"):
+        black_box_rollout(observations(1), encoder, other, name="", samples=2, seed=0)
 
 
 def test_observations_without_the_joints_are_refused(encoder: ObservationEncoder):

@@ -194,6 +194,26 @@ def test_a_picture_may_be_followed_by_zeros_of_its_buffer():
         assert rgb.shape == SCENE.shape
 
 
+def segment(marker: int) -> bytes:
+    """A part of the JPEG, from its marker on."""
+    at = JPEG.index(bytes([0xFF, marker]))
+    return JPEG[at : at + 2 + int.from_bytes(JPEG[at + 2 : at + 4], "big")]
+
+
+def test_a_jpeg_whose_tables_come_before_its_size_is_read():
+    tables = segment(0xC4)
+    data = JPEG.replace(tables, b"").replace(segment(0xC0), tables + segment(0xC0))
+    assert data != JPEG
+    rgb = read_camera_image(compressed(data), HEIGHT, WIDTH)
+    np.testing.assert_array_equal(rgb, read_camera_image(compressed(JPEG), HEIGHT, WIDTH))
+
+
+def test_a_jpeg_with_filling_before_its_markers_is_read():
+    data = JPEG.replace(segment(0xC0), b"\xff\xff\xff" + segment(0xC0))
+    rgb = read_camera_image(compressed(data), HEIGHT, WIDTH)
+    np.testing.assert_array_equal(rgb, read_camera_image(compressed(JPEG), HEIGHT, WIDTH))
+
+
 def test_a_pictures_note_on_how_to_turn_it_is_ignored():
     tiff = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x112, 3, 1, 6, 0) + bytes(4)
     exif = b"Exif\0\0" + tiff

@@ -142,6 +142,35 @@ def test_a_module_that_ignores_the_noise_is_refused(tmp_path: Path):
         export_chunks(Deterministic(), tmp_path / "sampler.onnx")
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_module_that_gives_one_result_for_all_observations_is_refused(tmp_path: Path):
+    class Mean(nn.Module):
+        def forward(self, joints: Tensor) -> Tensor:
+            return joints.mean(dim=0, keepdim=True)
+
+    with pytest.raises(ExportError, match=r"Mean gives an output of shape \(1, 3\), .* \(2,\)"):
+        export_joints(Mean(), tmp_path / "encoder.onnx")
+
+
+def test_a_module_that_swaps_samples_and_observations_is_refused(tmp_path: Path):
+    class Swapped(nn.Module):
+        def forward(self, embedding: Tensor, noise: Tensor) -> Tensor:
+            return noise.transpose(0, 1) + embedding[:, None, :3].mean()
+
+    with pytest.raises(ExportError, match=r"Swapped gives .* begins with the inputs' \(1, 16\)"):
+        export_chunks(Swapped(), tmp_path / "sampler.onnx")
+
+
+def test_a_sampler_of_uniform_noise_is_compared_on_uniform_noise(tmp_path: Path):
+    class Root(nn.Module):
+        def forward(self, embedding: Tensor, noise: Tensor) -> Tensor:
+            return noise.sqrt() * (1 - noise).sqrt() + embedding[:, None, None, :3]
+
+    export_chunks(Root(), tmp_path / "sampler.onnx", noise="uniform")
+    with pytest.raises(ExportError, match="NaN"):
+        export_chunks(Root(), tmp_path / "sampler.onnx")
+
+
 def test_a_module_that_takes_other_inputs_is_refused(tmp_path: Path):
     with pytest.raises(ExportError, match=r"Linear cannot be run on joints \(1, 3\): .*shapes"):
         export_joints(nn.Linear(4, 5), tmp_path / "encoder.onnx")

@@ -167,6 +167,11 @@ def test_a_clock_that_is_set_back_begins_anew():
     assert "stamps went back by more than 1 s 1 times" in matching.problems()
 
 
+def test_a_clock_that_is_set_back_in_small_steps_begins_anew_too():
+    out = feed(matcher("front"), ("front", 5000), ("front", 4400), ("front", 3800))
+    assert out == [{"front": 5000}, {"front": 3800}]
+
+
 def test_one_stamp_from_the_future_does_not_stop_the_stream():
     matching = matcher("front")
     assert feed(matching, ("front", 0), ("front", 1e6), ("front", 33), ("front", 66)) == [

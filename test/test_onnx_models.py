@@ -23,11 +23,12 @@ from exported_policy import (
     edited,
     encoder_module,
     sampler_module,
+    two_by_two_sampler,
 )
 from onnx import TensorProto, helper
 
 from failure_monitor.onnx_contract import METADATA_KEY, OnnxContractError
-from failure_monitor.onnx_file import OnnxFile, read_onnx_file
+from failure_monitor.onnx_file import read_onnx_file
 from failure_monitor.onnx_models import (
     ImageSize,
     ObservationEncoder,
@@ -165,35 +166,6 @@ def test_an_encoder_and_a_sampler_of_different_policies_are_refused(
         check_same_policy(encoder, other)
 
 
-def two_by_two_sampler(**metadata: Any) -> OnnxFile:
-    """Chunks that are their noise plus the embedding."""
-    contract = {
-        "contract": 1,
-        "kind": "sampler",
-        "action_names": ["x", "y"],
-        "action_kind": "position",
-        **metadata,
-    }
-    tensor = helper.make_tensor_value_info
-    nodes = [
-        helper.make_node("Unsqueeze", ["embedding", "axes"], ["shift"]),
-        helper.make_node("Add", ["noise", "shift"], ["chunks"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "sampler",
-        [
-            tensor("embedding", TensorProto.FLOAT, ["N", 2]),
-            tensor("noise", TensorProto.FLOAT, ["N", "B", 2, 2]),
-        ],
-        [tensor("chunks", TensorProto.FLOAT, ["N", "B", 2, 2])],
-        [helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {METADATA_KEY: json.dumps(contract)})
-    return OnnxFile("other", model.SerializeToString())
-
-
 def test_a_model_that_torch_did_not_make_is_as_good():
     sampler = PolicySampler(two_by_two_sampler(noise="uniform"))
     noise = sampler.noise_stream(seed=0).draw(3)
@@ -269,7 +241,9 @@ def followed_by(operator: str, *inputs: str) -> Edit:
     def edit(model: onnx.ModelProto) -> None:
         for node in model.graph.node:
             node.output[:] = ["inner" if name == "embedding" else name for name in node.output]
-        model.graph.initializer.append(helper.make_tensor("99", TensorProto.INT64, [1], [99]))
+        for number in (0, 99):
+            axis = helper.make_tensor(str(number), TensorProto.INT64, [1], [number])
+            model.graph.initializer.append(axis)
         model.graph.node.append(helper.make_node(operator, ["inner", *inputs], ["embedding"]))
         model.graph.output[0].type.tensor_type.ClearField("shape")
 
@@ -300,7 +274,7 @@ def followed_by(operator: str, *inputs: str) -> Edit:
         (as_floats, r"'front' is float32 .*, expected uint8 \(N, height, width, 3\)"),
         (another_output, r"gives 'features' float32 .*, expected 'embedding' of float32"),
         (two_outputs, r"gives 'embedding' .*, 'more' .*, expected 'embedding'.*nothing else"),
-        (followed_by("Transpose"), r"gives \(10, 1\), expected \(1, E\)"),
+        (followed_by("Unsqueeze", "0"), r"gives \(1, 1, 10\), expected \(1, E\)"),
     ],
 )
 def test_an_encoder_that_breaks_the_contract_is_refused(
@@ -330,6 +304,14 @@ def test_a_sampler_that_breaks_the_contract_is_refused(
 ):
     with pytest.raises(OnnxContractError, match=rf"^sampler\.onnx.*{fault}"):
         PolicySampler(edited(exported[1], edit))
+
+
+def test_a_model_that_gives_one_result_for_all_observations_is_refused(
+    exported: tuple[Path, Path],
+):
+    encoder = ObservationEncoder(edited(exported[0], followed_by("ReduceMean", "0")))
+    with pytest.raises(OnnxModelError, match=r"gives \(1, 10\) for 3 observations, expected a"):
+        encoder.embed_batch(images(3), joints(3))
 
 
 def test_a_model_that_fails_when_it_runs_is_refused(exported: tuple[Path, Path]):
