@@ -121,6 +121,11 @@ class MonitorInputs:
         """How many messages lacked the other half of their decision."""
         return 0 if self._pairing is None else self._pairing.unpaired
 
+    @property
+    def rollout_runs(self) -> bool:
+        """Whether decisions are expected."""
+        return self._policy.is_expected
+
     def use(self, settings: MonitorParameters) -> None:
         """Bound ages by these from now on."""
         for part in self._inputs:

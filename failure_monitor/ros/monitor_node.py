@@ -87,6 +87,7 @@ class MonitorNode(LifecycleNode):
             self._settings.check(self)
             watched = load_watched(self._settings)
             self._response.open(watched.bundle)
+            image_topic = first_image_topic(watched.models.cameras, self._settings)
         except FailureMonitorError as error:
             self._idle_reason = str(error)
             self.get_logger().error(f"not configured: {error}")
@@ -96,7 +97,6 @@ class MonitorNode(LifecycleNode):
             watched.models.decide, watched.begin, wake=self._judged.trigger
         )
         self._outputs.open_scores(score.name for score in self._watched.bundle.scores)
-        image_topic = first_image_topic(watched.models.cameras, self._settings)
         self._displays.open(watched.bundle, image_topic, watched.models.encoder)
         self._idle_reason = "the monitor is not active"
         return super().on_configure(state)
@@ -200,6 +200,8 @@ class MonitorNode(LifecycleNode):
         if self._inputs.boundaries.begins_with_decision(received):
             self.start_rollout("")
             missed = 0
+        if not self._inputs.rollout_runs:
+            return
         self._worker.submit(observed, received, missed)
 
     def _on_judged(self) -> None:
