@@ -9,7 +9,7 @@ the diagnostics.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -22,7 +22,10 @@ from failure_monitor.monitor_view import MonitorView
 from failure_monitor.observation_matching import MatchedMessages
 from failure_monitor.ros.diagnostics import key_values
 from failure_monitor.ros.marker_publisher import MarkerPublisher
+from failure_monitor.ros.monitor_parameters import MonitorParameters
+from failure_monitor.ros.observation_input import camera_topics
 from failure_monitor.ros.overlay import OverlayPublisher
+from failure_monitor.ros.steering import Advice
 from failure_monitor.ros.unfamiliarity_worker import UnfamiliarityWorker
 from failure_monitor.score_history import ScoreHistory
 from failure_monitor.unfamiliarity import NoNoveltyError, embedding_score
@@ -32,6 +35,17 @@ if TYPE_CHECKING:
 
 HISTORY = 10.0
 """Seconds of the scores that are drawn as curves."""
+
+
+def first_image_topic(cameras: Sequence[str], settings: MonitorParameters) -> str:
+    """Of the cameras that an encoder sees, or that are named all the same; empty for none.
+
+    Raises:
+        UsageError: there are more or fewer topics than cameras.
+    """
+    if cameras:
+        return camera_topics(cameras, settings)[cameras[0]]
+    return next(filter(None, settings.image_topics), "")
 
 
 class Displays:
@@ -52,8 +66,7 @@ class Displays:
         self._history = ScoreHistory(HISTORY)
         self._verdict: Verdict | None = None
         self._decision: Decision | None = None
-        self._chosen = 0
-        self._trusted: int | None = None
+        self._advice = Advice()
         self._unfamiliarity: UnfamiliarityWorker | None = None
         self._why_no_places = ""
         self._markers = MarkerPublisher(node, self._view)
@@ -95,8 +108,8 @@ class Displays:
 
     def start_rollout(self) -> None:
         """Forget the scores of the one before."""
-        self._verdict = self._decision = self._trusted = None
-        self._chosen = 0
+        self._verdict = self._decision = None
+        self._advice = Advice()
         self._history.clear()
 
     def show(
@@ -104,9 +117,7 @@ class Displays:
         verdict: Verdict,
         decision: Decision,
         seen: object = None,
-        *,
-        chosen: int = 0,
-        trusted: int | None = None,
+        advice: Advice | None = None,
     ) -> None:
         """Take a decision and what was said of it; it is drawn when it is time.
 
@@ -114,11 +125,10 @@ class Displays:
             verdict: on the decision.
             decision: that was judged.
             seen: the messages of cameras and joints that it was made of, if it was.
-            chosen: the number of the sample that is executed.
-            trusted: how many of its actions are trusted; None where nobody says.
+            advice: what the policy was told of it; None if nothing.
         """
         self._verdict, self._decision = verdict, decision
-        self._chosen, self._trusted = chosen, trusted
+        self._advice = Advice() if advice is None else advice
         self._history.hear(verdict, time.monotonic())
         if self._unfamiliarity is not None and isinstance(seen, MatchedMessages):
             self._unfamiliarity.see(seen, verdict, is_wanted=self._overlay.is_watched)
@@ -150,7 +160,7 @@ class Displays:
             policy=None if self._bundle is None else self._bundle.policy,
             verdict=self._verdict,
             decision=self._decision,
-            chosen=self._chosen,
-            trusted=self._trusted,
+            chosen=self._advice.chosen,
+            trusted=self._advice.trusted,
             unfamiliarity=None if worker is None else worker.latest(time.monotonic()),
         )

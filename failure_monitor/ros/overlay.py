@@ -26,6 +26,7 @@ from std_msgs.msg import Header
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitor_view import MonitorView
+from failure_monitor.ros.observation_input import COMPRESSED
 from failure_monitor.ros.parameters import declare
 from failure_monitor.score_history import levels
 
@@ -34,9 +35,6 @@ OVERLAY_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 PICTURES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Any camera offers this, and the newest picture is enough."""
-
-COMPRESSED = "/compressed"
-"""What topics of sensor_msgs/CompressedImage end with, as image_transport has it."""
 
 JPEG_QUALITY = 80
 

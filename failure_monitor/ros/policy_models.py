@@ -48,6 +48,11 @@ class PolicyModels:
         return [half for half, model in made.items() if model is None]
 
     @property
+    def encoder(self) -> ObservationEncoder | None:
+        """What makes embeddings; None if the policy publishes them."""
+        return self._encoder
+
+    @property
     def cameras(self) -> Sequence[str]:
         """The names of the cameras that the encoder sees; none without an encoder."""
         return [] if self._encoder is None else list(self._encoder.cameras)

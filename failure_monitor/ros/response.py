@@ -12,7 +12,7 @@ from failure_monitor.decision import Decision, Verdict
 from failure_monitor.ros.halt_menu import declare_menu
 from failure_monitor.ros.halting import Halting
 from failure_monitor.ros.response_parameters import declare_response_parameters
-from failure_monitor.ros.steering import Steering
+from failure_monitor.ros.steering import Advice, Steering
 
 
 class Response:
@@ -50,9 +50,9 @@ class Response:
         self._halting.beat(permit=status.permit, halted=status.halted)
         self._steering.beat(status, verdict)
 
-    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> None:
+    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> Advice:
         """Steer by a decision that was judged: see `Steering.advise`."""
-        self._steering.advise(decision, stamp, task, status)
+        return self._steering.advise(decision, stamp, task, status)
 
     def values(self) -> dict[str, str]:
         """What was tried to halt the policy and what came of it, for the alarm's values."""

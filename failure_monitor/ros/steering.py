@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -27,6 +28,19 @@ from failure_monitor.response.trusted_horizon import TrustedHorizon
 from failure_monitor.ros.messages import action_chunks_message, stamp_message
 from failure_monitor.ros.qos import DECISION_QOS, LATCHED_QOS
 from failure_monitor.ros.response_parameters import FIRST, ResponseParameters
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a policy was told of a decision.
+
+    Attributes:
+        trusted: how many leading actions of its chunks to trust; None where nobody says.
+        chosen: the number of the sample to execute.
+    """
+
+    trusted: int | None = None
+    chosen: int = 0
 
 
 class Steering:
@@ -70,7 +84,7 @@ class Steering:
         speed = self._speed_scale.update(status.reaction, level, time.monotonic())
         self._speed_publisher.publish(Float64(data=speed))
 
-    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> None:
+    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> Advice:
         """Say how far to trust a decision's chunks, and which of them to execute.
 
         Args:
@@ -80,7 +94,7 @@ class Steering:
             status: of the alarm after it.
         """
         if self._bundle is None:
-            return
+            return Advice()
         if task not in self._horizons:
             self._horizons[task] = self._bundle.trusted_horizon(task)
         horizon = self._horizons[task]
@@ -89,8 +103,10 @@ class Steering:
             trusted = 1 if trusted is None else min(trusted, 1)
         if trusted is not None:
             self._horizon_publisher.publish(Int32(data=trusted))
-        if self._chooser is not None and self._chunk_publisher is not None:
-            chosen = decision.chunks[[chosen_chunk(self._chooser, decision)]]
-            header = Header(stamp=stamp_message(stamp))
-            message = action_chunks_message(chosen, self._action_names, header)
-            self._chunk_publisher.publish(message)
+        if self._chooser is None or self._chunk_publisher is None:
+            return Advice(trusted)
+        chosen = chosen_chunk(self._chooser, decision)
+        header = Header(stamp=stamp_message(stamp))
+        message = action_chunks_message(decision.chunks[[chosen]], self._action_names, header)
+        self._chunk_publisher.publish(message)
+        return Advice(trusted, chosen)
