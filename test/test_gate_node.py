@@ -580,12 +580,10 @@ def test_a_permit_of_incompatible_quality_keeps_it_closed_and_is_named():
 
 def test_commands_of_incompatible_quality_are_reported():
     robot = GateRobot(qos=BEST_EFFORT)
-    with gate_process() as process:
-        robot.wait_for(lambda: robot.heard[STATE], "the gate")
-        robot.spin(3.0)
-        _, output = process.end()
-    assert "a publisher on 'command_in' offers less RELIABILITY" in output
-    assert "qos_overrides./command_in.subscription.reliability" in output
+    with gate_process():
+        robot.wait_until_said("a publisher on 'command_in' offers less RELIABILITY")
+        robot.wait_until_said("qos_overrides./command_in.subscription.reliability")
+        assert robot.gate_level() == DiagnosticStatus.ERROR
     robot.node.destroy_node()
 
 

@@ -33,14 +33,14 @@ class PermitInput:
         self._node = node
         self._changed = changed
         self._incompatible = ""
-        self._full_name = node.resolve_topic_name(topic)
-        node.create_subscription(
+        subscription = node.create_subscription(
             Bool,
             topic,
             self._on_permit,
             PERMIT_SUBSCRIPTION_QOS,
             event_callbacks=subscription_events(self._on_incompatible),
         )
+        self._full_name = subscription.topic_name
         self._expiry = node.create_timer(
             lease, changed, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -70,14 +70,14 @@ class PermitInput:
         """What somebody has to mend; empty if all is well."""
         if self._incompatible and self.lease.is_silent(now):
             return self._incompatible
-        several = contradiction(self._node, self.topic)
+        several = contradiction(self._node, self._full_name)
         if several:
             return f"{several}; or name a topic of its own for each monitor in 'permit_topics'"
         return ""
 
     def _on_permit(self, permit: Bool) -> None:
         now = time.monotonic()
-        contested = not self.is_open(now) and self._node.count_publishers(self.topic) > 1
+        contested = not self.is_open(now) and self._node.count_publishers(self._full_name) > 1
         self.lease.hear(permit.data, now, contested=contested)
         self._incompatible = ""
         self._expiry.reset()

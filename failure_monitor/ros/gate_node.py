@@ -130,7 +130,8 @@ class GateNode(Node):
             self._told,
             [fault for fault in faults if fault],
             self._values(time.monotonic()),
-            name=self.get_name(),
+            # In full, to tell several gates apart, one of each arm.
+            name=self.get_fully_qualified_name().removeprefix("/"),
             hardware_id=self._settings.hardware_id,
         )
         self._state_publisher.publish(message)

@@ -215,7 +215,7 @@ class GatedCommand:
             self._changed()
 
     def _on_unreachable(self, policy: str) -> None:
-        self._node.get_logger().error(
+        self._report(
             f"a publisher on '{self.parameters.input}' offers less {policy} than the gate asks "
             "for: none of its commands will come. Make it reliable, or set the gate's parameter "
             f"'qos_overrides.{self._topic(self.parameters.input)}.subscription.reliability' to "
@@ -223,9 +223,9 @@ class GatedCommand:
         )
 
     def _on_unheard(self, policy: str) -> None:
-        self._node.get_logger().error(
+        self._report(
             f"a subscription to '{self.parameters.output}' asks for more {policy} than the gate "
-            "offers: no command will reach it. Let it be a volatile one"
+            "offers: no command will reach it. Make it volatile"
         )
 
     def _topic(self, name: str) -> str:

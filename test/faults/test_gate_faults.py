@@ -96,7 +96,9 @@ def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
 
 
 def test_ros_time_that_jumps_or_stops_does_not_matter_to_the_gate(moving: Cell, table):
-    fault: Fault = table("clock jumps forward and back, and stops", promised=1.0 + COMMAND_PERIOD)
+    fault: Fault = table(
+        "simulated time: no clock, it jumps, it stops", promised=1.0 + COMMAND_PERIOD
+    )
     clock = moving.node.create_publisher(Clock, "/clock", 10)
     # A lease that a busy machine keeps: what closes the gate shall be the clock, if anything.
     with moving.other_gate(use_sim_time=True, permit_lease=1.0):
