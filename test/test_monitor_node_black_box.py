@@ -301,7 +301,7 @@ def test_bad_input_is_named_and_survived(exported):
                 stamp=Time(sec=message.header.stamp.sec - 1, nanosec=message.header.stamp.nanosec)
             )
         }
-        robot.expect("STALE", "had none of 'wrist' within 0.02 s")
+        robot.expect("STALE", "had none of 'wrist' within 0.05 s")
         robot.recover()
         assert process.is_running
         _, output = process.end()

@@ -155,7 +155,7 @@ def declare_parameters(node: Node) -> None:
     declare(
         node,
         "matching_tolerance",
-        0.02,
+        0.05,
         "seconds by which frames and joint states of one observation may lie apart",
         bounds=(0.0, 1.0),
     )
