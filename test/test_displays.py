@@ -19,6 +19,7 @@ from visualization_msgs.msg import MarkerArray
 from failure_monitor.alarm import AlarmState, AlarmStatus
 from failure_monitor.appearance import APPEARANCES
 from failure_monitor.decision import ScoreVerdict, Verdict
+from failure_monitor.errors import UsageError
 from failure_monitor.observation_matching import MatchedMessages
 from failure_monitor.onnx_models import ImageSize
 from failure_monitor.ros.displays import Displays
@@ -229,6 +230,14 @@ def test_overlay_may_be_turned_off(bundle):
         assert stage.seen == []
     finally:
         stage.close()
+
+
+def test_topic_that_is_none_is_refused_by_its_parameter(bundle):
+    try:
+        with pytest.raises(UsageError, match=r"'overlay.image_topic' is 'a b', no topic"):
+            Stage(bundle, **{"overlay.image_topic": "a b"})
+    finally:
+        rclpy.try_shutdown()
 
 
 def test_without_opencv_the_rest_goes_on(bundle, monkeypatch):

@@ -590,6 +590,11 @@ def test_absent_monitor_is_told(tmp_path):
             "the parameter 'alarm_topics' is empty: name the alarm of a monitor",
             id="alarm",
         ),
+        pytest.param(
+            {"output": "x", "topics": "['a b']"},
+            "the parameter 'topics' is 'a b', no topic",
+            id="topic",
+        ),
     ],
 )
 def test_without_what_it_needs_it_ends_with_one_sentence(parameters, sentence):

@@ -71,7 +71,9 @@ def own_parameters(node: Node) -> dict[str, Any]:
 
 def topics(node: Node) -> set[str]:
     """Full names of what the node publishes and subscribes to, now or once it is active."""
-    named = {value for name, value in own_parameters(node).items() if name.endswith("_topic")}
+    named = {
+        value for name, value in own_parameters(node).items() if name.endswith("_topic") and value
+    }
     live = {endpoint.topic_name for endpoint in (*node.publishers, *node.subscriptions)}
     return live | {node.resolve_topic_name(name) for name in named}
 

@@ -27,6 +27,7 @@ from failure_monitor.ros.incident_parameters import declare_parameters, read_par
 from failure_monitor.ros.incident_writer import IncidentWriter, WriterState
 from failure_monitor.ros.raw_topics import RawTopics
 from failure_monitor.ros.run import run_node
+from failure_monitor.ros.topic_name import full_topic_name
 
 DISCOVERY_PERIOD = 0.5
 """How often, in seconds, the graph is looked at."""
@@ -64,7 +65,7 @@ class IncidentRecorderNode(Node):
             budget=round(1e6 * settings.disk_megabytes),
             least_free=round(1e6 * settings.least_free_megabytes),
         )
-        still_topic = self._full_name(settings.still_topic)
+        still_topic = full_topic_name(self, "still_topic", settings.still_topic)
         # Twice: what was remembered, and as much that comes while that is written.
         self._writer = IncidentWriter(self._folder, budget=2 * budget, still_topic=still_topic)
         self._told = self._writer.state
@@ -72,8 +73,10 @@ class IncidentRecorderNode(Node):
         self._rollout_active: bool | None = None
         self._rollout_began = False
         self._problems: dict[str, str] = {}
-        self._alarm_topics = {self._full_name(topic) for topic in settings.alarm_topics if topic}
-        self._boundary_topic = self._full_name(settings.boundary_topic)
+        self._alarm_topics = {
+            full_topic_name(self, "alarm_topics", topic) for topic in settings.alarm_topics if topic
+        }
+        self._boundary_topic = full_topic_name(self, "boundary_topic", settings.boundary_topic)
         self._topics = RawTopics(
             self,
             [
@@ -94,9 +97,6 @@ class IncidentRecorderNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(END_PERIOD, self._end_if_over, clock=steady)
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
-
-    def _full_name(self, topic: str) -> str:
-        return self.resolve_topic_name(topic) if topic else ""
 
     # What comes
 

@@ -28,6 +28,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitor_view import MonitorView
 from failure_monitor.ros.observation_input import COMPRESSED
 from failure_monitor.ros.parameters import declare
+from failure_monitor.ros.topic_name import full_topic_name
 from failure_monitor.score_history import levels
 
 OVERLAY_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -72,7 +73,7 @@ class OverlayPublisher:
             view: what there is to see, asked at every publication.
 
         Raises:
-            UsageError: the node is given a value of another type or out of bounds.
+            UsageError: the node is given a value of another type, out of bounds, or no topic.
         """
         self._node = node
         self._view = view
@@ -83,6 +84,7 @@ class OverlayPublisher:
             "the camera that is drawn upon; empty: the first of image_topics",
             read_only=True,
         )
+        full_topic_name(node, "overlay.image_topic", self._topic_wanted)
         rate = declare(
             node,
             "overlay.rate",

@@ -16,6 +16,7 @@ from rclpy.subscription import Subscription
 
 from failure_monitor.errors import UsageError
 from failure_monitor.ros.message_definitions import message_class
+from failure_monitor.ros.topic_name import full_topic_name
 
 DEPTH = 100
 """Messages of a topic that wait while the node is busy."""
@@ -81,6 +82,9 @@ class RawTopics:
             on_latched: told of a topic whose last messages are kept for late joiners, and of how
                 many publishers it has, at every look.
             on_problem: told of a topic, and why it cannot be listened to, or not to all of it.
+
+        Raises:
+            UsageError: one of the topics is none.
         """
         wanted = [_resolve(node, topic) for topic in topics if topic]
         self.names = tuple(dict.fromkeys(topic for topic in wanted if "*" not in topic))
@@ -171,5 +175,5 @@ class RawTopics:
 
 def _resolve(node: Node, topic: str) -> str:
     if "*" not in topic:
-        return node.resolve_topic_name(topic)
+        return full_topic_name(node, "topics", topic)
     return topic if topic.startswith("/") else f"{node.get_namespace().rstrip('/')}/{topic}"
