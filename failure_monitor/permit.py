@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The permit as the gate sees it, and the speed scale that restricts it: both run out by themselves.
+"""The permit as the gate sees it, and the speed scale that restricts it; both run out.
 
 Pure: times are seconds of a monotonic clock, handed in.
 """
