@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from failure_monitor.fitting.probe import ScoredRollout, fit_probe
 from failure_monitor.monitor import windowed_scores
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.score import Score
+from failure_monitor.sources.worker_processes import worker_processes
 
 Series = NDArray[np.float64]
 """Windowed scores of one rollout, (T, K); NaN where undefined."""
@@ -178,11 +178,10 @@ def deal(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
     return fold
 
 
-def _workers(jobs: int) -> ProcessPoolExecutor | nullcontext[None]:
+def _workers(jobs: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
     if jobs < 2:
         return nullcontext()
-    # Spawned, not forked: torch and ONNX Runtime do not survive a fork with their threads.
-    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    return worker_processes(jobs)
 
 
 def _score_held_out(part: tuple[list[Rollout], list[Rollout]], recipe: Recipe) -> list[Series]:

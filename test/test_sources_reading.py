@@ -145,7 +145,6 @@ def slow_reading(tmp_path: Path):
     assert [process.stdout.readline() for _ in range(2)] == ["reading\n"] * 2
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3
-    time.sleep(0.5)  # the third waits for work by then
     yield process, children
     for one in (*children, psutil.Process()):
         if one.pid != os.getpid() and one.is_running():

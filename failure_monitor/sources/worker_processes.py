@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
@@ -18,9 +18,10 @@ from typing import Any
 CONTEXT = multiprocessing.get_context("spawn")
 
 
+# Ctrl-C goes to all processes of a terminal. It is the command that then ends its workers.
 @contextmanager
 def worker_processes(
-    jobs: int, begin: Callable[..., None] = lambda: None, *arguments: Any
+    jobs: int, begin: Callable[..., None] | None = None, *arguments: Any
 ) -> Iterator[ProcessPoolExecutor]:
     """Some processes to give work to; whatever interrupts the context ends them at once.
 
@@ -30,9 +31,7 @@ def worker_processes(
         arguments: of `begin`.
     """
     others = set(multiprocessing.active_children())
-    workers = ProcessPoolExecutor(
-        jobs, mp_context=CONTEXT, initializer=_begin, initargs=(begin, arguments)
-    )
+    workers = _Workers(jobs, mp_context=CONTEXT, initializer=_begin, initargs=(begin, arguments))
     try:
         yield workers
     except BaseException:
@@ -44,11 +43,21 @@ def worker_processes(
     workers.shutdown()
 
 
-def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C goes to all processes of a terminal; it is the command that then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Workers(ProcessPoolExecutor):
+    """Starts processes that inherit no interest in interrupts, not even while they start."""
+
+    def submit(self, *arguments: Any, **settings: Any) -> Future[Any]:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*arguments, **settings)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    begin(*arguments)
+    if begin is not None:
+        begin(*arguments)
 
 
 def _end_with_parent() -> None:
