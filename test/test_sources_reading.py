@@ -269,6 +269,29 @@ def test_a_command_that_is_interrupted_writes_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "labels.csv"]
 
 
+def test_a_calibration_that_is_interrupted_leaves_no_half_bundle(tmp_path: Path) -> None:
+    for seed in range(12):
+        write_bag(tmp_path / "bags" / f"run_{seed}", 20, seed=seed)
+    process = command(
+        *("calibrate", tmp_path / "bags", "--output", tmp_path / "bundle"),
+        *("--scores", "logpzo,rnd_oe,pseudo_count", "--folds", "6", "--jobs", "2"),
+        start_new_session=True,
+    )
+    try:
+        said = iter(process.stderr.readline, "")
+        assert any("fold 1 of 6" in line for line in said)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, output) == (130, "")
+    assert errors.endswith("interrupted; nothing was written\n")
+    assert "Traceback" not in errors
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["bags"]
+
+
 @pytest.fixture
 def open_folder():
     """A folder that every user may enter, as pytest's own are not."""
