@@ -201,6 +201,7 @@ class Policy:
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._decisions = [list(rollout.decisions()) for rollout in rollouts]
         self._rollout, self._number = 0, 0
+        self._announced = False
         self._published: dict[str, float] = {}
         self._last_stamp = ""
         self.published = 0
@@ -234,9 +235,12 @@ class Policy:
         if not self._decisions:
             return
         decisions = self._decisions[self._rollout]
-        if self._number == 0:
+        if self._number == 0 and not self._announced:
             for active in (False, True):
                 self._active.publish(self._flag(data=active))
+            self._announced = True
+            return
+        self._announced = False
         now = self.node.get_clock().now()
         decision = decisions[self._number]
         # The tap publishes the chunks last; making its messages is part of what is measured.
