@@ -346,7 +346,7 @@ def test_lines_instead_of_a_bar_go_where_no_terminal_is(
     monkeypatch.setattr(reading_progress, "LINE_PERIOD", 0.0)
     with reading_progress.shown_progress() as show:
         show(ReadSoFar(1, 3, 2e9, 5_000_000_000))
-    assert capsys.readouterr().err == "read 1 of 3 sources, 2.00 of 5.00 GB\n"
+    assert capsys.readouterr().err == "read 1 of 3 sources, 2000.0 of 5000.0 MB\n"
 
 
 def test_results_stay_clean_of_progress(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def _lines() -> Callable[[ReadSoFar], None]:
             last = now
             console.print(
                 f"read {so_far.sources} of {so_far.of_sources} sources, "
-                f"{1e-9 * so_far.size:.2f} of {1e-9 * so_far.of_size:.2f} GB",
+                f"{1e-6 * so_far.size:.1f} of {1e-6 * so_far.of_size:.1f} MB",
                 highlight=False,
             )
 
