@@ -15,7 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from failure_monitor.camera_image import ENCODINGS, CameraImageError, read_camera_image
+from failure_monitor.camera_image import (
+    ENCODINGS,
+    CameraImageError,
+    image_size,
+    read_camera_image,
+)
 
 HEIGHT, WIDTH = 12, 16
 SCENE = np.empty((HEIGHT, WIDTH, 3), np.uint8)
@@ -204,6 +209,7 @@ def test_a_jpeg_whose_tables_come_before_its_size_is_read():
     tables = segment(0xC4)
     data = JPEG.replace(tables, b"").replace(segment(0xC0), tables + segment(0xC0))
     assert data != JPEG
+    assert image_size(compressed(data)) == (HEIGHT, WIDTH)
     rgb = read_camera_image(compressed(data), HEIGHT, WIDTH)
     np.testing.assert_array_equal(rgb, read_camera_image(compressed(JPEG), HEIGHT, WIDTH))
 
