@@ -27,6 +27,18 @@ from failure_monitor.errors import FailureMonitorError
 NODES = ("robot", "policy", "failure_monitor", "failure_monitor_gate")
 """What has to run."""
 
+MONITOR_PARAMETERS = {
+    "autostart": False,
+    "hardware_id": "demo",
+    "rollout_boundaries": "service",
+    "markers.start": [0.0, 0.6, 0.2],
+    "markers.metres": 0.04,
+    "markers.panel": [-0.1, 0.6, 0.3],
+    "markers.size": 0.025,
+    "overlay.image_topic": "camera/image_raw/compressed",
+}
+"""As in config/demo.yaml, which `ros2 launch` reads."""
+
 SETTLING = 4.0
 """Seconds for which two new processes may not have found each other, though both are seen."""
 
@@ -179,5 +191,4 @@ def _start_nodes(nodes: NodeProcesses, task: str, halt: bool) -> None:
     nodes.start("demo.robot_node", {"task": task}, {} if halt else {"command": "policy/command"})
     nodes.start("demo.policy_node", {"task": task})
     nodes.start("ros.gate_node", {}, {"command_in": "policy/command", "command_out": "command"})
-    monitor = {"autostart": False, "hardware_id": "demo", "rollout_boundaries": "service"}
-    nodes.start("ros.monitor_node", monitor)
+    nodes.start("ros.monitor_node", MONITOR_PARAMETERS)
