@@ -59,7 +59,7 @@ class _Run(NamedTuple):
 def rollouts_of(
     bag: Bag, recording: Recording, options: BagOptions, models: PolicyModels
 ) -> SourceContents:
-    """The rollouts of a bag that was read; what was recorded is taken out of `recording`.
+    """The rollouts of a bag that was read.
 
     Raises:
         SourceError: there is none, or it cannot be told where one ends.
@@ -89,7 +89,7 @@ def rollouts_of(
                 left_out=left_out,
             )
         )
-        embeddings = _taken_out(recording.embeddings, run.stamps)
+        embeddings = recording.embeddings.of(run.stamps)
         chunks = _chunks(recording, run, options.black_box, models, embeddings)
         external = np.array([completion.external for completion in completions], np.float64)
         end = _end(recording, run, int(received.max()))
@@ -128,20 +128,10 @@ def _chunks(
     embeddings: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     if models.sampler is None:
-        return _taken_out(recording.chunks, run.stamps)
+        return recording.chunks.of(run.stamps)
     from failure_monitor.black_box import sample_all
 
     return sample_all(models.sampler, embeddings, samples=black_box.samples, seed=black_box.seed)
-
-
-def _taken_out(
-    halves: dict[int, NDArray[np.float32]], stamps: Sequence[int]
-) -> NDArray[np.float32]:
-    """The arrays of these stamps as one, a copy, so that the messages can be let go."""
-    stacked = np.empty((len(stamps), *halves[stamps[0]].shape), np.float32)
-    for place, stamp in enumerate(stamps):
-        stacked[place] = halves.pop(stamp)
-    return stacked
 
 
 def _positions(measured: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float32] | None:

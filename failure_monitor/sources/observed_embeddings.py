@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from failure_monitor.black_box import BATCH, embed_all
 from failure_monitor.observation import Observation, ObservationReader
 from failure_monitor.observation_matching import MatchedMessages, ObservationMatcher
 from failure_monitor.observation_rate import ObservationRate
 from failure_monitor.onnx_contract import JOINTS
 from failure_monitor.onnx_models import ObservationEncoder
+from failure_monitor.sources.halves import Halves
 from failure_monitor.sources.source import BlackBox
 from failure_monitor.sources.wire import Take, Wire
 
@@ -31,7 +29,7 @@ class ObservedEmbeddings:
     """Matches messages to observations, and embeds those that it is given back.
 
     Attributes:
-        embeddings: float32 (E,) each, by stamp in nanoseconds; complete once flushed.
+        embeddings: float32 (E,) each; complete once flushed.
     """
 
     def __init__(
@@ -45,7 +43,7 @@ class ObservedEmbeddings:
             types: of the topics.
             wire: how messages are serialised.
         """
-        self.embeddings: dict[int, NDArray[np.float32]] = {}
+        self.embeddings = Halves()
         has_joints = bool(encoder.joint_names)
         self._topics = dict(black_box.cameras) | ({JOINTS: black_box.joints} if has_joints else {})
         self._encoder = encoder
@@ -88,7 +86,8 @@ class ObservedEmbeddings:
             OnnxModelError: the encoder failed.
         """
         stamps, embeddings = embed_all(self._encoder, self._batch)
-        self.embeddings.update(zip(stamps.tolist(), embeddings, strict=True))
+        for stamp, embedding in zip(stamps.tolist(), embeddings, strict=True):
+            self.embeddings.keep(stamp, embedding)
         self._batch.clear()
 
     def problems(self) -> list[str]:

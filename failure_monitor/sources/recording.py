@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from failure_monitor.errors import UsageError
 from failure_monitor.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.sources.bag_metadata import TopicCount
+from failure_monitor.sources.halves import Halves
 from failure_monitor.sources.measured_positions import (
     JOINT_STATE_TYPE,
     POSITION_TYPES,
@@ -110,9 +112,9 @@ class Recording:
     """Takes a bag's messages in the order in which they were received.
 
     Attributes:
-        embeddings: float32 (E,) each, views on messages, by stamp in nanoseconds.
-        chunks: float32 (B, H, D) each, likewise.
-        completions: of the decisions of which both are there, likewise.
+        embeddings: float32 (E,) each.
+        chunks: float32 (B, H, D) each.
+        completions: of the decisions of which both are there, by stamp in nanoseconds.
         action_names: of the D action dimensions; empty before the first action chunks.
         markers: when and whether a rollout was said to run.
         outcomes: when and what was said of success.
@@ -122,18 +124,24 @@ class Recording:
     """
 
     def __init__(
-        self, options: BagOptions, models: PolicyModels, types: Mapping[str, str], wire: Wire
+        self,
+        options: BagOptions,
+        models: PolicyModels,
+        recorded: Mapping[str, TopicCount],
+        wire: Wire,
     ) -> None:
         """Begin with nothing.
 
         Args:
             options: which topic means what.
             models: stand in for what was not recorded.
-            types: the types of the topics that the bag has of those.
+            recorded: of those topics, what the bag has.
             wire: how the messages are serialised.
         """
-        self.embeddings: dict[int, NDArray[np.float32]] = {}
-        self.chunks: dict[int, NDArray[np.float32]] = {}
+        counts = {name: topic.messages for name, topic in recorded.items()}
+        types = {name: topic.message_type for name, topic in recorded.items()}
+        self.embeddings = Halves(counts.get(options.topics.embedding, 0))
+        self.chunks = Halves(counts.get(options.topics.action_chunks, 0))
         self.completions: dict[int, Completion] = {}
         self.action_names: tuple[str, ...] = ()
         self.markers: list[tuple[int, bool]] = []
@@ -205,7 +213,7 @@ class Recording:
     @property
     def unpaired(self) -> int:
         """How many embeddings and action chunks have no partner of the same stamp."""
-        return len((self.embeddings.keys() | self.chunks.keys()) - self.completions.keys())
+        return len((self.embeddings.stamps() | self.chunks.stamps()) - self.completions.keys())
 
     def problems(self) -> list[str]:
         """What was lost of observations, and what to do about it."""
@@ -268,17 +276,14 @@ class Recording:
         elif stamp in self._waiting:
             self._embed(self._waiting.pop(stamp), received)
 
-    def _keep(
-        self, halves: dict[int, NDArray[np.float32]], stamp: int, values: NDArray[np.float32]
-    ) -> None:
-        first = next(iter(halves.values()), values)
-        if values.shape != first.shape:
+    def _keep(self, halves: Halves, stamp: int, values: NDArray[np.float32]) -> None:
+        if halves and values.shape != halves.shape:
             raise SourceError(
-                f"the shape is {values.shape}, before it was {first.shape}: record one policy per "
+                f"the shape is {values.shape}, before it was {halves.shape}: record one policy per "
                 "bag"
             )
         if stamp not in halves:
-            halves[stamp] = values
+            halves.keep(stamp, values)
         elif stamp == 0:
             raise SourceError("the header has no stamp: publish with the stamp of the observation")
         else:

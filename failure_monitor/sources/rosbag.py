@@ -91,8 +91,8 @@ def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
         topics = summary(bag).topics
         if not any(topic.messages for topic in topics):
             raise SourceError(f"{path} holds no messages: record it again or leave it out")
-        types = _types(path, meant, topics)
-        recording = Recording(options, models, types, Wire(ros1=is_ros1(bag)))
+        recorded = _wanted(path, meant, topics)
+        recording = Recording(options, models, recorded, Wire(ros1=is_ros1(bag)))
         # What models take is known to nobody, and nothing that a bag could claim.
         bound = MEMORY + MEMORY_PER_BYTE * bag.size + MEMORY_OF_MODELS * bool(models.encoder)
         with bounded_memory(bound):
@@ -101,8 +101,8 @@ def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
         return rollouts_of(bag, recording, options, models)
 
 
-def _types(path: Path, meant: Meanings, there: Sequence[TopicCount]) -> dict[str, str]:
-    """The type of every topic that is both wanted and there."""
+def _wanted(path: Path, meant: Meanings, there: Sequence[TopicCount]) -> dict[str, TopicCount]:
+    """The topics that are both wanted and there, by name."""
     names = {topic.name for topic in there}
     missing = [topic for topic in meant.needed if topic not in names]
     if missing:
@@ -118,7 +118,7 @@ def _types(path: Path, meant: Meanings, there: Sequence[TopicCount]) -> dict[str
                 f"{path}: {topic.name} is a {topic.message_type}, expected a "
                 f"{' or '.join(meant.types[topic.name])}: name the right topic"
             )
-    return {topic.name: topic.message_type for topic in wanted}
+    return {topic.name: topic for topic in wanted}
 
 
 @contextmanager
@@ -155,9 +155,12 @@ def _readable_part(path: Path, options: BagOptions) -> str:
         for file in _files(path):
             readable = ReclosedMcap(file) if file.suffix == ".mcap" else file
             with open_storage(readable) as reader:
-                types = {connection.topic: connection.msgtype for connection in reader.connections}
+                recorded = {
+                    connection.topic: TopicCount(connection.topic, connection.msgtype, 0)
+                    for connection in reader.connections
+                }
                 wire = Wire(ros1=file.suffix == ".bag")
-                recording = Recording(options, PolicyModels(), types, wire)
+                recording = Recording(options, PolicyModels(), recorded, wire)
                 try:
                     read_messages_from(reader, recording.takes())
                 finally:
