@@ -56,8 +56,9 @@ def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) 
 
 def _spin(make_node: Callable[[], Node], last_act: LastAct | None) -> None:
     asked = _AskedToEnd() if last_act is not None else None
-    node = make_node()
+    # Before the node: on Kilted one that a signal keeps from being made says so in a traceback.
     executor = SingleThreadedExecutor()
+    node = make_node()
     executor.add_node(node)
     try:
         # Not rclpy.spin: a signal between its look at the context and its wait is lost, and the
