@@ -67,48 +67,18 @@ def rollouts_of(
     if not recording.completions:
         raise SourceError(_why_no_decision(bag, recording, options, models))
     runs = _runs(bag, recording, options)
-    _warn_of_losses(bag, recording, options)
-    left_out = len(recording.completions) - sum(len(run.stamps) for run in runs)
-    if left_out:
-        logger.info(
-            "%s: left out %d of %d decisions, which were received while no rollout ran",
-            bag.path,
-            left_out,
-            len(recording.completions),
-        )
-    unpaired = recording.unpaired
-    rollouts, receptions = [], []
-    for index, run in enumerate(runs):
-        completions = [recording.completions[stamp] for stamp in run.stamps]
-        received = np.array([completion.received for completion in completions])
-        receptions.append(
-            Reception(
-                delays=1e-9 * (received - np.array(run.stamps)),
-                unpaired=unpaired,
-                repeated=recording.repeated,
-                left_out=left_out,
-            )
-        )
-        embeddings = recording.embeddings.of(run.stamps)
-        chunks = _chunks(recording, run, options.black_box, models, embeddings)
-        external = np.array([completion.external for completion in completions], np.float64)
-        end = _end(recording, run, int(received.max()))
-        rollouts.append(
-            Rollout(
-                name=bag.name if len(runs) == 1 else f"{bag.name}/{index:03d}",
-                stamps=1e-9 * np.array(run.stamps, dtype=np.float64),
-                embeddings=embeddings,
-                chunks=chunks,
-                success=_outcome(bag, recording, run, alone=len(runs) == 1),
-                group=_said_by(recording.groups, end, run.until) or "",
-                source=str(bag.path),
-                sha256=_sha256(run.stamps, embeddings, chunks),
-                positions=_positions([completion.positions for completion in completions]),
-                task=_said_by(recording.tasks, end, run.until) or "",
-                external=dict(zip(options.topics.external, external.T, strict=True)),
-            )
-        )
-    contents = SourceContents(tuple(rollouts), recording.action_names, receptions=tuple(receptions))
+    _tell_of_losses(bag, recording, runs, options)
+    names = [bag.name]
+    if len(runs) > 1:
+        names = [f"{bag.name}/{number:03d}" for number in range(len(runs))]
+    contents = SourceContents(
+        rollouts=tuple(
+            _rollout(name, bag, recording, run, options, models)
+            for name, run in zip(names, runs, strict=True)
+        ),
+        action_names=recording.action_names,
+        receptions=tuple(_reception(recording, run, runs) for run in runs),
+    )
     if models.sampler is None:
         return contents
     said = models.sampler.contract
@@ -118,6 +88,49 @@ def rollouts_of(
         position_names=said.position_names,
         executed_actions=said.executed_actions,
     )
+
+
+def _rollout(
+    name: str,
+    bag: Bag,
+    recording: Recording,
+    run: _Run,
+    options: BagOptions,
+    models: PolicyModels,
+) -> Rollout:
+    completions = [recording.completions[stamp] for stamp in run.stamps]
+    embeddings = recording.embeddings.of(run.stamps)
+    chunks = _chunks(recording, run, options.black_box, models, embeddings)
+    external = np.array([completion.external for completion in completions], np.float64)
+    end = _end(recording, run, max(completion.received for completion in completions))
+    return Rollout(
+        name=name,
+        stamps=1e-9 * np.array(run.stamps, dtype=np.float64),
+        embeddings=embeddings,
+        chunks=chunks,
+        success=_outcome(bag, recording, run, alone=name == bag.name),
+        group=_said_by(recording.groups, end, run.until) or "",
+        source=str(bag.path),
+        sha256=_sha256(run.stamps, embeddings, chunks),
+        positions=_positions([completion.positions for completion in completions]),
+        task=_said_by(recording.tasks, end, run.until) or "",
+        external=dict(zip(options.topics.external, external.T, strict=True)),
+    )
+
+
+def _reception(recording: Recording, run: _Run, runs: Sequence[_Run]) -> Reception:
+    received = np.array([recording.completions[stamp].received for stamp in run.stamps])
+    return Reception(
+        delays=1e-9 * (received - np.array(run.stamps)),
+        unpaired=recording.unpaired,
+        repeated=recording.repeated,
+        left_out=_left_out(recording, runs),
+    )
+
+
+def _left_out(recording: Recording, runs: Sequence[_Run]) -> int:
+    """How many decisions belong to no rollout."""
+    return len(recording.completions) - sum(len(run.stamps) for run in runs)
 
 
 def _chunks(
@@ -309,7 +322,17 @@ def _why_no_decision(
     )
 
 
-def _warn_of_losses(bag: Bag, recording: Recording, options: BagOptions) -> None:
+def _tell_of_losses(
+    bag: Bag, recording: Recording, runs: Sequence[_Run], options: BagOptions
+) -> None:
+    left_out = _left_out(recording, runs)
+    if left_out:
+        logger.info(
+            "%s: left out %d of %d decisions, which were received while no rollout ran",
+            bag.path,
+            left_out,
+            len(recording.completions),
+        )
     if bag.is_cut_at_begin:
         logger.warning(
             "%s: begins later than its rollout did, so it is half a rollout: evaluate it, but "

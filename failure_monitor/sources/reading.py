@@ -31,8 +31,6 @@ from failure_monitor.sources.source import (
 )
 from failure_monitor.sources.worker_processes import CONTEXT, worker_processes
 
-logger = logging.getLogger(__name__)
-
 WORTH_PROCESSES = 5.0
 """Seconds that reading will go on, by what it took so far, for which processes are started."""
 

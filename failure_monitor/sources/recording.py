@@ -289,14 +289,19 @@ class Recording:
         else:
             self.repeated += 1
 
+    @property
+    def _measured_names(self) -> tuple[str, ...]:
+        """The joints that the position actions move."""
+        options, sampler = self._options, self._models.sampler
+        said = () if sampler is None else sampler.contract.position_names
+        return options.measured_names or options.position_names or said or self.action_names
+
     def _complete(self, stamp: int, received: int) -> None:
         if stamp in self.completions:
             return
         positions = None
         if self._positions is not None:
-            options = self._options
-            names = options.measured_names or options.position_names or self.action_names
-            positions = self._positions.at(stamp, names)
+            positions = self._positions.at(stamp, self._measured_names)
         self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
 
 
