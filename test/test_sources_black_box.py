@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bags import join_bags
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -48,7 +49,7 @@ def read_one(black_box: BlackBox, bag: Path = BAG, **options) -> Rollout:
     return rollout
 
 
-def copied(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+def copied(path: Path, change: Callable[[str, bytes], bytes | None], shift: int = 0) -> Path:
     """The demo's bag with its messages changed, or left out where `change` gives None."""
     types = get_typestore(Stores.ROS2_JAZZY)
     with (
@@ -64,7 +65,7 @@ def copied(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
                 connections[connection.id] = copy.add_connection(
                     connection.topic, connection.msgtype, typestore=types
                 )
-            copy.write(connections[connection.id], received, changed)
+            copy.write(connections[connection.id], received + shift, changed)
     return path
 
 
@@ -116,6 +117,26 @@ def test_nothing_is_computed_between_rollouts() -> None:
     )
     assert len(marked.rollouts[0]) < len(whole.rollouts[0])
     assert left_out(marked) == 0
+
+
+def test_a_rollout_begins_with_a_decision_whatever_came_before(tmp_path: Path) -> None:
+    """The demo's bag twice: the second rollout begins less than a period after the first."""
+    shift = 1_700_000_000  # nanoseconds from the first marker of one to that of the other
+
+    def later(topic: str, data: bytes) -> bytes:
+        if topic not in (CAMERA, "/joint_states"):
+            return data
+        seconds, nanoseconds = struct.unpack_from("<iI", data, 4)
+        stamp = seconds * 1_000_000_000 + nanoseconds + shift
+        return data[:4] + struct.pack("<iI", *divmod(stamp, 1_000_000_000)) + data[12:]
+
+    first = copied(tmp_path / "first", lambda topic, data: data)
+    second = copied(tmp_path / "second", later, shift)
+    twice = join_bags(tmp_path / "twice", [first, second])
+    slow = replace(BOTH, rate=1.0)
+    one, other = read_rollouts([twice], black_box=slow).rollouts
+    assert len(one) == len(other)
+    np.testing.assert_allclose(other.stamps - one.stamps, 1e-9 * shift, atol=1e-6)
 
 
 def left_out(rollouts: RolloutSet) -> int:

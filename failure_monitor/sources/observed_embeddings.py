@@ -53,12 +53,18 @@ class ObservedEmbeddings:
             tuple(encoder.cameras), joints=has_joints, tolerance=black_box.tolerance
         )
         self._reader = ObservationReader(encoder)
+        self._black_box = black_box
         self._rate = ObservationRate(black_box.rate)
         self._batch: list[Observation] = []
 
     def takes(self, take: TakeObservation) -> dict[str, Take]:
         """What takes the messages of each topic; observations go on to `take`."""
         return {topic: self._taking(name, topic, take) for name, topic in self._topics.items()}
+
+    def start_rollout(self) -> None:
+        """Forget what waits, as the monitor does: the next observation makes a decision."""
+        self._matcher.clear()
+        self._rate = ObservationRate(self._black_box.rate)
 
     def is_due(self, stamp: int) -> bool:
         """Whether an observation of this stamp makes a decision; if so, it counts as made."""

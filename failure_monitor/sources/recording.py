@@ -177,7 +177,7 @@ class Recording:
         topics = self._options.topics
         takes: dict[str, Take] = {
             topics.success: self._saying(topics.success, self.outcomes, bool),
-            topics.active: self._saying(topics.active, self.markers, bool),
+            topics.active: self._take_marker,
             topics.group: self._saying(topics.group, self.groups, str),
             topics.task: self._saying(topics.task, self.tasks, str),
             **{topic: self._external_value(name) for name, topic in topics.external.items()},
@@ -226,6 +226,17 @@ class Recording:
 
         return take
 
+    def _take_marker(self, received: int, serialised: bytes) -> None:
+        running = bool(self._wire.message(serialised, BOOL_TYPE).data)
+        was_running = bool(self.markers) and self.markers[-1][1]
+        if running and not was_running and self._observed is not None and self._follows_markers:
+            self._observed.start_rollout()
+        self.markers.append((received, running))
+
+    @property
+    def _follows_markers(self) -> bool:
+        return self._options.boundaries in ("auto", "markers")
+
     def _external_value(self, name: str) -> Take:
         topic = self._options.topics.external[name]
 
@@ -251,8 +262,7 @@ class Recording:
 
     def _is_decision(self, stamp: int) -> bool:
         """Whether the sampler is to be run on an observation: between rollouts it is not."""
-        follows_markers = self._options.boundaries in ("auto", "markers")
-        if follows_markers and self.markers and not self.markers[-1][1]:
+        if self._follows_markers and self.markers and not self.markers[-1][1]:
             return False
         return self._observed is not None and self._observed.is_due(stamp)
 
