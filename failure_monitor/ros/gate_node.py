@@ -13,6 +13,8 @@ import time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
 from failure_monitor.ros.gate_inputs import PermitInput, SpeedScaleInput
@@ -23,6 +25,7 @@ from failure_monitor.ros.gate_parameters import (
 )
 from failure_monitor.ros.gate_status import GateStatus, status_message
 from failure_monitor.ros.gated_command import GatedCommand
+from failure_monitor.ros.incompatible_qos import no_publisher_events
 from failure_monitor.ros.measured_joints import MeasuredJoints
 from failure_monitor.ros.qos import LATCHED_QOS
 from failure_monitor.ros.run import run_node
@@ -39,9 +42,9 @@ class GateNode(Node):
         self._settings = declare_gate_parameters(self)
         self._told: GateStatus | None = None
         self._ends = False
-        self._open_publisher = self.create_publisher(Bool, "~/open", LATCHED_QOS)
-        self._state_publisher = self.create_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
-        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
+        self._state_publisher = self._make_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
+        self._diagnostics_publisher = self._make_publisher(DiagnosticArray, "/diagnostics", 10)
         # The permit first: of two messages that wait, the executor takes that of the older
         # subscription, and a withdrawn permit must be known before the next command.
         self._permits = [
@@ -61,6 +64,9 @@ class GateNode(Node):
         self._ends = True
         self._look()
         return any(command.is_stopping for command in self._commands)
+
+    def _make_publisher(self, message: type, topic: str, qos: QoSProfile | int) -> Publisher:
+        return self.create_publisher(message, topic, qos, event_callbacks=no_publisher_events())
 
     def _make_speed_scales(self, settings: GateParameters) -> list[SpeedScaleInput]:
         if not any(command.scaled for command in settings.commands):

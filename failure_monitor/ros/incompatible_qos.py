@@ -35,6 +35,14 @@ def publisher_events(told: Told) -> PublisherEventCallbacks:
     )
 
 
+def no_publisher_events() -> PublisherEventCallbacks:
+    """For a publisher on whose every event the executor would spend time before each command.
+
+    Who subscribes in vain is told by its own middleware.
+    """
+    return PublisherEventCallbacks(use_default_callbacks=False)
+
+
 def _policy(event: Any) -> str:
     name: str = qos_policy_name_from_kind(event.last_policy_kind)
     return name
