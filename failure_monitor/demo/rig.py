@@ -33,8 +33,8 @@ MONITOR_PARAMETERS = {
     "rollout_boundaries": "service",
     "markers.start": [0.0, 0.6, 0.2],
     "markers.metres": 0.04,
-    "markers.panel": [-0.1, 0.6, 0.3],
-    "markers.size": 0.025,
+    "markers.panel": [-0.1, 0.6, 0.42],
+    "markers.size": 0.03,
     "overlay.image_topic": "camera/image_raw/compressed",
 }
 """As in config/demo.yaml, which `ros2 launch` reads."""

@@ -229,7 +229,7 @@ class _Panel:
         self._layout = layout
         self._seconds = seconds
         self._height = 6 * layout.size
-        self._slot = 6 * layout.size
+        self._slot = 5 * layout.size
         self._bar = 0.8 * layout.size
         self._across = (-math.sin(layout.yaw), math.cos(layout.yaw))
 
@@ -372,5 +372,5 @@ def _trust(end: Point, words: str, layout: Layout) -> list[Marker]:
     ball.pose.position = end
     ball.scale = Vector3(**dict.fromkeys("xyz", 0.5 * layout.size))
     ball.color = _colour(WHITE)
-    above = Point(x=end.x, y=end.y, z=end.z + 0.8 * layout.size)
+    above = Point(x=end.x, y=end.y, z=end.z + 2.0 * layout.size)
     return [ball, _text(layout, TRUST, 1, words, above, 0.6 * layout.size, WHITE)]

@@ -40,6 +40,7 @@ PATIENCE = 1.0
 class _Seen:
     messages: MatchedMessages
     number: int
+    level: float
 
 
 class UnfamiliarityWorker:
@@ -80,14 +81,19 @@ class UnfamiliarityWorker:
         """
         levels = {score.name: score.normalised for score in verdict.scores}
         level = levels.get(self._score.name, np.nan)
-        seen = _Seen(messages, verdict.index)
+        seen = _Seen(messages, verdict.index, level)
         with self._changed:
-            if level <= FAMILIAR:
+            if self._is_familiar(level):
                 self._familiar, self._job, self._found = seen, None, None
             elif is_wanted and self._familiar is not None:
                 # The newest wins.
                 self._job = seen
                 self._changed.notify()
+
+    def _is_familiar(self, level: float) -> bool:
+        """Whether nothing is to be found; where little ever was familiar, the best counts."""
+        kept = 1.0 if self._familiar is None else self._familiar.level
+        return level <= max(FAMILIAR, kept)
 
     def latest(self, now: float) -> Unfamiliarity | None:
         """What was found of late; None if nothing, or the picture is familiar."""
