@@ -51,7 +51,8 @@ faults: $(STAMP) ## break everything that can break, and print what came of it
 
 # The usual environment, but for the wheels of another ROS 2.
 KILTED := .venv-kilted
-NODE_TESTS = $(sort $(wildcard test/test_monitor_node*.py)) test/test_gate_node.py test/test_tap.py
+NODE_TESTS = $(patsubst %,test/test_%.py,\
+	monitor_node monitor_node_bad_input monitor_node_clock monitor_node_parameters gate_node tap)
 test-kilted: $(KILTED)/.set-up ## run the tests of the nodes on ROS 2 Kilted
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest -m ros $(NODE_TESTS) $(ARGS)
 

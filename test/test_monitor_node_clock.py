@@ -100,8 +100,10 @@ def test_a_simulated_clock(simulation, bundle_folder):
         assert time.monotonic() - begin < 10.0
         assert "the last decision is older than 1 s" in simulation.reason()
         heartbeats = len(simulation.heard["/failure_monitor/permit"])
-        simulation.spin(0.5)
-        assert len(simulation.heard["/failure_monitor/permit"]) > heartbeats + 3
+        simulation.wait_for(
+            lambda: len(simulation.heard["/failure_monitor/permit"]) > heartbeats + 3,
+            "heartbeats",
+        )
         simulation.runs = True
         simulation.recover()
 
