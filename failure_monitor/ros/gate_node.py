@@ -52,9 +52,8 @@ class GateNode(Node):
             for topic in self._settings.permit_topics
         ]
         self._speed_scales = self._make_speed_scales(self._settings)
-        self._commands: list[GatedCommand] = []
-        self._look()
         self._commands = self._make_commands(self._settings)
+        self._look()
         self.create_timer(
             DIAGNOSTICS_PERIOD, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
