@@ -193,14 +193,32 @@ def test_policy_node_refuses_an_unknown_task_with_one_sentence(capfd: pytest.Cap
     assert "there is no demo task 'fold-laundry'" in capfd.readouterr().err
 
 
+DOMAIN_OF_ITS_OWN = 101
+
+
+def wait_for_a_node(domain: int, timeout: float) -> None:
+    context = rclpy.Context()
+    context.init(domain_id=domain)
+    watcher = rclpy.create_node("watcher", context=context)
+    give_up = time.monotonic() + timeout
+    while len(watcher.get_node_names()) < 2 and time.monotonic() < give_up:
+        time.sleep(0.1)
+    names = watcher.get_node_names()
+    watcher.destroy_node()
+    context.shutdown()
+    assert len(names) > 1, "the node did not start"
+    # It is in the graph before it spins.
+    time.sleep(1.0)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("module", ["robot_node", "policy_node"])
 def test_a_node_ends_normally_on_a_signal(module: str, ending: signal.Signals):
     # A domain of its own: the graph under test has these nodes already.
-    environment = {**os.environ, "ROS_DOMAIN_ID": "101"}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN_OF_ITS_OWN)}
     command = [sys.executable, "-m", f"failure_monitor.demo.{module}"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    time.sleep(4.0)
+    wait_for_a_node(DOMAIN_OF_ITS_OWN, timeout=60.0)
     process.send_signal(ending)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
