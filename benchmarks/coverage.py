@@ -41,6 +41,7 @@ from exchangeable_rollouts import Archived, Drawn, Source
 from false_alarm_rates import (
     ALPHAS,
     DEFAULT_RULE,
+    SETTINGS,
     WRONG,
     MeasuredRule,
     Rates,
@@ -61,6 +62,7 @@ from failure_monitor.scores.score import ScoreUndefinedError
 
 assert one_thread
 NUMBERS = (10, 20, 40)
+FITTED_APART = "scores fitted on other rollouts"
 IMAGINARY_TASK = SyntheticTask.of_size(embedding=12, samples=16, horizon=8, actions=3, decisions=20)
 
 console = Console(width=140)
@@ -113,6 +115,12 @@ def main(
     fittings: Annotated[
         int, typer.Option(min=0, help="times that scores are fitted apart from what calibrates")
     ] = 20,
+    folds: Annotated[
+        int, typer.Option(min=2, help="of the cross-fitting; as many as rollouts at most")
+    ] = SETTINGS.folds,
+    only: Annotated[
+        list[str] | None, typer.Option(help="a row to measure (may be given more than once)")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="20 splits, nothing trained but once")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
@@ -121,20 +129,31 @@ def main(
     if quick:
         splits, trained_splits, fittings = 20, 0, 1
     sources: list[Source] = [Archived(path) for path in archives or []] or [Drawn(IMAGINARY_TASK)]
-    figures = []
+    chosen = [rule for rule in measured_rules() if not only or rule.title in only]
+    if not chosen:
+        titles = ", ".join(rule.title for rule in measured_rules())
+        raise typer.BadParameter(f"there are no such rows: choose among {titles}")
+    figures: list[dict[str, object]] = []
     for source in sources:
-        rules = _defined(source, measured_rules())
-        tables = {
-            "cross-fitted": _cross_fitted(source, rules, splits, trained_splits, jobs),
-            "fitted apart": _fitted_apart(source, rules, splits, fittings, jobs),
-        }
-        for title, cells in tables.items():
-            if cells:
-                console.print(_table(f"{source.title}; {title}", cells))
-                _print_in_words(cells)
-            figures += [{"source": source.title, "scores are": title} | asdict(c) for c in cells]
+        rules = _defined(source, chosen)
+        trained = [rule for rule in rules if rule.is_trained]
+        others = [rule for rule in rules if not rule.is_trained]
+        cells = _cross_fitted(source, others, splits, folds, jobs)
+        cells += _cross_fitted(source, trained, trained_splits, folds, jobs)
+        figures += _report(source, f"cross-fitted, {folds} folds", cells)
+        figures += _report(
+            source, FITTED_APART, _fitted_apart(source, rules, splits, fittings, jobs)
+        )
     if results is not None:
         results.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _report(source: Source, title: str, cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """Print the cells, and return them as they are written."""
+    if cells:
+        console.print(_table(f"{source.title}; {title}", cells))
+        _print_in_words(cells)
+    return [{"source": source.title, "calibration": title} | asdict(cell) for cell in cells]
 
 
 def _defined(source: Source, rules: Sequence[MeasuredRule]) -> list[MeasuredRule]:
@@ -154,29 +173,21 @@ def _defined(source: Source, rules: Sequence[MeasuredRule]) -> list[MeasuredRule
 
 
 def _cross_fitted(
-    source: Source, rules: Sequence[MeasuredRule], splits: int, trained_splits: int, jobs: int
+    source: Source, rules: Sequence[MeasuredRule], splits: int, folds: int, jobs: int
 ) -> list[Cell]:
-    quick = [rule for rule in rules if not rule.is_trained]
     places = [(n, index) for index in range(splits) for n in NUMBERS]
-    run = partial(_cross_fitted_split, source=source, rules=quick)
+    run = partial(_cross_fitted_split, source=source, rules=rules, folds=folds)
+    if not (rules and places):
+        return []
     found = dict(zip(places, _run(run, places, jobs, f"{source.title}, cross-fitted"), strict=True))
-    cells = _cells(quick, {n: [found[n, index] for index in range(splits)] for n in NUMBERS})
-
-    trained = [rule for rule in rules if rule.is_trained]
-    places = places[: trained_splits * len(NUMBERS)]
-    run = partial(_cross_fitted_split, source=source, rules=trained)
-    found = dict(zip(places, _run(run, places, jobs, f"{source.title}, trained"), strict=True))
-    if places:
-        by_n = {n: [found[n, index] for index in range(trained_splits)] for n in NUMBERS}
-        cells += _cells(trained, by_n)
-    return cells
+    return _cells(rules, {n: [found[n, index] for index in range(splits)] for n in NUMBERS})
 
 
 def _cross_fitted_split(
-    place: tuple[int, int], *, source: Source, rules: Sequence[MeasuredRule]
+    place: tuple[int, int], *, source: Source, rules: Sequence[MeasuredRule], folds: int
 ) -> Rates:
     rollouts, tests = source.split(*place)
-    return cross_fitted_rates(rollouts, tests, source.policy, rules)
+    return cross_fitted_rates(rollouts, tests, source.policy, rules, folds)
 
 
 def _fitted_apart(
@@ -252,7 +263,7 @@ def _table(title: str, cells: Sequence[Cell]) -> Table:
     for n, alpha in places:
         table.add_column(f"{n}\n{alpha:g}", justify="right", no_wrap=True)
     table.add_column("splits", justify="right")
-    table.add_column("refused", justify="right")
+    table.add_column("refused", justify="right", no_wrap=True)
     exact = {(cell.n, cell.alpha): _share(cell.exact) + " " * 6 for cell in cells}
     in_head = [exact.get(place, "–") for place in places]
     table.add_row("what ranks allow", *in_head, end_section=True)
@@ -295,9 +306,10 @@ def _print_in_words(cells: Sequence[Cell]) -> None:
         count = sum(not cell.is_kept for cell in wrong)
         lines.append(f"the rule that breaks the promise on purpose: {count} of {len(wrong)}")
     shares = [cell.rate / cell.exact for cell in honest if cell.rule == DEFAULT_RULE]
-    lines.append(
-        f"the default rule reaches {min(shares):.0%} to {max(shares):.0%} of what ranks allow"
-    )
+    if shares:
+        lines.append(
+            f"the default rule reaches {min(shares):.0%} to {max(shares):.0%} of what ranks allow"
+        )
     for n in NUMBERS:
         for alpha in ALPHAS:
             try:

@@ -106,13 +106,15 @@ class ScoredSplit:
         others: Sequence[Rollout],
         policy: PolicyFormat,
         rules: Sequence[MeasuredRule],
+        folds: int = SETTINGS.folds,
     ) -> ScoredSplit:
-        """Fit every score of the rules on `rollouts`, and cross-fit it."""
+        """Fit every score of the rules on `rollouts`, and cross-fit it in at most so many folds."""
+        folds = min(folds, len(rollouts))
         split = cls(np.empty(len(rollouts), np.int64), {}, {}, {})
         for name in dict.fromkeys(name for rule in rules for name in rule.scores):
             recipe = Recipe(policy, (name,), SETTINGS.window, SETTINGS.seed)
             try:
-                held_out = cross_fit(rollouts, recipe, folds=SETTINGS.folds)
+                held_out = cross_fit(rollouts, recipe, folds=folds)
                 scores = recipe.fit(rollouts)
             except ScoreUndefinedError:
                 continue
@@ -144,9 +146,10 @@ def cross_fitted_rates(
     tests: Sequence[Rollout],
     policy: PolicyFormat,
     rules: Sequence[MeasuredRule],
+    folds: int = SETTINGS.folds,
 ) -> Rates:
     """The rates in tests, (rules, alphas), where `rollouts` calibrate and are cross-fitted."""
-    split = ScoredSplit.of(rollouts, tests, policy, rules)
+    split = ScoredSplit.of(rollouts, tests, policy, rules, folds)
     return np.stack([_rates(rule, split.cross_fitted, split.others) for rule in rules])
 
 
