@@ -19,6 +19,7 @@ TEST = [
     "mypy",
     "psutil",
     "pytest",
+    "pytest-rerunfailures",
     "pytest-timeout",
     "ruff",
     "scikit-learn",
