@@ -14,8 +14,8 @@ give away; the price is one run for every patch.
 
 Covered with grey, as in Zeiler and Fergus ("Visualizing and Understanding Convolutional Networks",
 ECCV 2014), a patch is as unfamiliar as what it hides: of foreign objects put into pictures of the
-demo's two tasks such a map finds 23 % and 40 % (Mahalanobis distance; 8 % by chance), this one
-80 % and 85 %. The camera must stand still.
+demo's two tasks such a map finds 18 % and 32 % (Mahalanobis distance; 8 % by chance), this one
+80 % and 85 % (benchmarks/unfamiliar_places.py). The camera must stand still.
 """
 
 from __future__ import annotations
