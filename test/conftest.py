@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 
 # Before anything imports rclpy: the domain is read when a context is made.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -27,6 +28,11 @@ settings.load_profile("busy")
 @pytest.fixture(scope="session")
 def policy() -> PolicyFormat:
     return POLICY
+
+
+# A shell without job control starts what runs in the background with SIGINT ignored, which children
+# inherit: those under test could not be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
