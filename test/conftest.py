@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
+from collections.abc import Iterator
 
 # Before anything imports rclpy: the domain is read when a context is made.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -33,6 +35,16 @@ def policy() -> PolicyFormat:
 # A shell without job control starts what runs in the background with SIGINT ignored, which children
 # inherit: those under test could not be interrupted.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def levels_of_logging() -> Iterator[None]:
+    """What a command sets for its own process does not reach the tests that come after."""
+    loggers = [logging.getLogger(name) for name in ("", "failure_monitor")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
