@@ -123,6 +123,8 @@ class BundleDescription(_Section):
     `external_topics` are those of external scores, by their names without prefix.
     `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
     of the rollouts in `calibration`. `failures` are what the score `probe` learned from besides.
+    `decision_period` is the usual time from one decision of the calibration rollouts to the next,
+    in seconds; None where their stamps, or an older version, did not say.
     """
 
     schema_version: int
@@ -140,6 +142,7 @@ class BundleDescription(_Section):
     external_topics: dict[str, str] = {}
     folds: int
     seed: int
+    decision_period: float | None = Field(default=None, gt=0)
     calibration: tuple[RolloutSection, ...]
     fit: tuple[RolloutSection, ...] = ()
     failures: tuple[RolloutSection, ...] = ()

@@ -446,10 +446,18 @@ def _describe(
         ),
         folds=settings.folds,
         seed=settings.seed,
+        decision_period=_decision_period(rollouts),
         calibration=_listed(rollouts),
         fit=_listed(fit_rollouts),
         failures=_listed(failures),
     )
+
+
+def _decision_period(rollouts: Sequence[Rollout]) -> float | None:
+    """The median time from a decision to the next, in seconds; None where stamps do not tell."""
+    times = np.concatenate([np.diff(rollout.stamps) for rollout in rollouts])
+    times = times[times > 0]
+    return float(np.median(times)) if len(times) else None
 
 
 def _constant_scale(scale: Scale, index: int) -> dict[str, float]:

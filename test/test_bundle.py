@@ -70,6 +70,15 @@ def test_a_time_varying_scale_that_is_not_whole_is_refused(
         load(folder)
 
 
+def test_a_bundle_knows_how_often_its_rollouts_decided(bundle, bundle_folder):
+    assert load(bundle_folder).description.decision_period == pytest.approx(0.1)
+
+
+def test_a_bundle_from_before_the_period_was_recorded_is_read(folder):
+    edit(folder, lambda content: content.pop("decision_period"))
+    assert load(folder).description.decision_period is None
+
+
 def test_a_bundle_from_before_failures_could_teach_is_read(folder):
     edit(folder, lambda content: content.pop("failures"))
     assert load(folder).description.failures == ()

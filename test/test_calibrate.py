@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from synthetic import synthetic_rollout
+from synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import Bundle
 from failure_monitor.calibrate import CalibrationSettings, calibrate, choose
@@ -280,3 +280,20 @@ def test_what_a_source_keeps_for_tests_does_not_calibrate(rollouts):
     chosen, remarks = choose([apart, failed, unlabelled, rollouts[3]])
     assert chosen == [unlabelled, rollouts[3]]
     assert [remark[0] for remark in remarks] == ["1", "1", "1"]
+
+
+def test_the_period_of_decisions_is_the_median_over_all_rollouts():
+    slow = [
+        dataclasses.replace(rollout, stamps=2.0 * rollout.stamps)
+        for rollout in map(synthetic_rollout, range(9, 14))
+    ]
+    made = calibrate([synthetic_rollout(seed) for seed in range(9)] + slow, POLICY, QUICK)
+    assert made.description.decision_period == pytest.approx(0.1)
+
+
+def test_stamps_that_are_all_the_same_tell_no_period():
+    still = [
+        dataclasses.replace(rollout, stamps=np.zeros(len(rollout)))
+        for rollout in map(synthetic_rollout, range(9))
+    ]
+    assert calibrate(still, POLICY, QUICK).description.decision_period is None

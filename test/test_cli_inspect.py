@@ -59,6 +59,7 @@ def test_a_bundle_tells_its_policy_settings_and_every_rollout(made: Path) -> Non
     assert "action chunks 16 samples of 5 actions with 3 dimensions" in text
     assert "a delta; dx, dy span positions" in text
     assert "folds, seed 3, 0" in text
+    assert "a decision every 0.1 s" in text
     assert bundle.content_hash(made) in text
     for seed in range(12):
         assert f"rollout {seed} calibration 12 " in text

@@ -81,6 +81,7 @@ def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, 
         assert (status.level, status.hardware_id) == (DiagnosticStatus.OK, "arm 1")
         assert float(values["stamped_rate"]) == pytest.approx(RATE, rel=0.02)
         assert (values["publishers"], values["refused"]) == ("1", "0")
+        assert values["named"] == "joint_states"
 
         # Much is lost.
         robot.loses = True

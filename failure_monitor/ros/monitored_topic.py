@@ -41,6 +41,7 @@ class MonitoredTopic:
         self._qos = qos
         self._subscription = node.create_subscription(message, topic, callback, qos)
         self._type = _type_name(message)
+        self._named = topic
         self.stream = Stream(self._subscription.topic_name)
 
     @property
@@ -73,6 +74,8 @@ class MonitoredTopic:
         """
         stream, publishers = self.stream, self._node.count_publishers(self.name)
         values = {
+            # As a parameter or the bundle names it: a remap shows nowhere else.
+            "named": self._named,
             "messages": str(stream.received),
             "received_rate": f"{stream.received_rate(now):.2f}",
             "stamped_rate": f"{stream.stamped_rate():.2f}",
