@@ -12,14 +12,13 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor.conformal import finite_sample_quantile
@@ -27,10 +26,15 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.metrics import Metrics, RolloutResult, measure
 from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.text_table import TextTable
 
 logger = logging.getLogger(__name__)
 
 UNDEFINED = "–"
+
+GroupKey = Literal["group", "task"]
+GROUP_KEYS: tuple[GroupKey, ...] = get_args(GroupKey)
+"""What rollouts carry that figures can be broken down by."""
 
 
 class EvaluationError(FailureMonitorError):
@@ -97,7 +101,9 @@ class Evaluation:
         n_calibration: how many rollouts set the threshold.
         early_decisions: by task, the median length of the calibration rollouts that a rollout of
             the task is compared with; decisions of a smaller number are early.
+        group_by: what its figures are broken down by.
         results: one per evaluated rollout.
+        elapsed: what the control, elapsed time, says of each of these.
         metrics: the rule's figures.
         control: those of elapsed time.
         left_out: how many rollouts were left out, being set apart for calibration.
@@ -108,7 +114,9 @@ class Evaluation:
     rule: str
     n_calibration: int
     early_decisions: Mapping[str, float]
+    group_by: GroupKey
     results: tuple[RolloutResult, ...]
+    elapsed: tuple[RolloutResult, ...]
     metrics: Breakdown
     control: Breakdown
     left_out: int
@@ -120,11 +128,13 @@ class Evaluation:
             "alpha": self.alpha,
             "rule": self.rule,
             "n_calibration": self.n_calibration,
+            "group_by": self.group_by,
             "rollouts": [
                 {
                     "id": result.name,
                     "success": result.success,
                     "group": result.group,
+                    "task": result.task,
                     "alarm_decision": result.alarm_decision,
                     "decisions": result.decisions,
                     "max_normalised_score": result.max_level,
@@ -137,16 +147,23 @@ class Evaluation:
         }
 
 
-def evaluate(bundle: CalibratedRule, rollout_set: RolloutSet) -> Evaluation:
+def evaluate(
+    bundle: CalibratedRule, rollout_set: RolloutSet, *, group_by: GroupKey = "group"
+) -> Evaluation:
     """Score rollouts of known outcome, and measure how well the alarms tell them apart.
 
     Rollouts that their source sets apart for calibration are left out.
+
+    Args:
+        bundle: what is measured.
+        rollout_set: on which rollouts.
+        group_by: what the figures are broken down by.
 
     Raises:
         EvaluationError: the rollouts are of another policy, have no outcome, or none is left.
         InvalidDecisionError: a decision is not of the bundle's format.
     """
-    rollouts = [rollout for rollout in rollout_set.rollouts if not rollout.calibration]
+    rollouts = evaluated(rollout_set)
     left_out = len(rollout_set.rollouts) - len(rollouts)
     _refuse(bundle, rollout_set, rollouts)
     seen = _warn_of_calibration_rollouts(bundle, rollouts)
@@ -157,6 +174,7 @@ def evaluate(bundle: CalibratedRule, rollout_set: RolloutSet) -> Evaluation:
             name=rollout.name,
             success=bool(rollout.success),
             group=rollout.group,
+            task=rollout.task,
             levels=levels,
             stamps=rollout.stamps,
             early_decisions=early_decisions[rollout.task],
@@ -169,12 +187,19 @@ def evaluate(bundle: CalibratedRule, rollout_set: RolloutSet) -> Evaluation:
         rule=bundle.rule,
         n_calibration=len(bundle.calibration),
         early_decisions=early_decisions,
+        group_by=group_by,
         results=results,
-        metrics=_break_down(results),
-        control=_break_down(elapsed),
+        elapsed=elapsed,
+        metrics=_break_down(results, group_by),
+        control=_break_down(elapsed, group_by),
         left_out=left_out,
         seen=seen,
     )
+
+
+def evaluated(rollout_set: RolloutSet) -> list[Rollout]:
+    """The rollouts of a set that are evaluated: those not set apart for calibration."""
+    return [rollout for rollout in rollout_set.rollouts if not rollout.calibration]
 
 
 def _refuse(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[Rollout]) -> None:
@@ -241,15 +266,14 @@ def _elapsed(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
     return np.arange(1, len(rollout) + 1) / limit
 
 
-def _break_down(results: Sequence[RolloutResult]) -> Breakdown:
+def _break_down(results: Sequence[RolloutResult], group_by: GroupKey) -> Breakdown:
     longest = max(result.decisions for result in results)
-    groups = sorted({result.group for result in results})
+    groups: dict[str, list[RolloutResult]] = {}
+    for result in results:
+        groups.setdefault(result.task if group_by == "task" else result.group, []).append(result)
     return Breakdown(
         overall=measure(results, longest=longest),
-        by_group={
-            group: measure([r for r in results if r.group == group], longest=longest)
-            for group in groups
-        },
+        by_group={group: measure(groups[group], longest=longest) for group in sorted(groups)},
     )
 
 
@@ -270,19 +294,25 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
 
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:
+    """The figures for people, as a terminal shows them."""
+    return tuple(table.on_terminal() for table in text_tables(evaluation))
+
+
+def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
     """The figures for people: the early ones, those of whole rollouts, the alarms."""
     rows = _rows(evaluation)
-    early = _table(
-        _early_title(evaluation.early_decisions),
-        [(name, _early_cells(metrics)) for name, metrics in rows],
+    return (
+        _table(_early_title(evaluation.early_decisions), rows, _early_cells),
+        _table("Whole rollouts, where late alarms count too", rows, _whole_cells),
+        _table("Alarms", rows, _alarm_cells, _caption(evaluation)),
     )
-    whole = _table(
-        "Whole rollouts, where late alarms count too",
-        [(name, _whole_cells(metrics)) for name, metrics in rows],
-    )
-    alarms = _table("Alarms", [(name, _alarm_cells(metrics)) for name, metrics in rows])
-    alarms.caption = escape(_caption(evaluation))
-    return early, whole, alarms
+
+
+def control_by_group(evaluation: Evaluation) -> TextTable | None:
+    """What elapsed time reaches early in each group; None where there is but one."""
+    rows = _group_rows(evaluation.control, evaluation.group_by)
+    title = "Elapsed time (control), early, by group"
+    return _table(title, rows, _early_cells) if rows else None
 
 
 def _early_title(early_decisions: Mapping[str, float]) -> str:
@@ -296,23 +326,33 @@ def _early_title(early_decisions: Mapping[str, float]) -> str:
     return f"Early: alarms before the median length of the task's calibration rollouts ({each})"
 
 
-def _table(title: str, rows: Sequence[tuple[str, Mapping[str, str]]]) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column("rollouts", no_wrap=True)
-    for column in rows[0][1]:
-        table.add_column(escape(column), justify="right")
-    for name, cells in rows:
-        table.add_row(escape(name), *cells.values())
-    return table
+def _table(
+    title: str,
+    rows: Sequence[tuple[str, Metrics]],
+    cells: Callable[[Metrics], Mapping[str, str]],
+    caption: str = "",
+) -> TextTable:
+    return TextTable(
+        title=title,
+        columns=("rollouts", *cells(rows[0][1])),
+        rows=tuple((name, *cells(metrics).values()) for name, metrics in rows),
+        caption=caption,
+    )
 
 
 def _rows(evaluation: Evaluation) -> list[tuple[str, Metrics]]:
-    groups = evaluation.metrics.by_group
     return [
         ("all", evaluation.metrics.overall),
-        *((group or "(no group)", metrics) for group, metrics in groups.items() if len(groups) > 1),
+        *_group_rows(evaluation.metrics, evaluation.group_by),
         ("elapsed time (control)", evaluation.control.overall),
     ]
+
+
+def _group_rows(breakdown: Breakdown, group_by: GroupKey) -> list[tuple[str, Metrics]]:
+    """The figures of each group, where there are several."""
+    if len(breakdown.by_group) < 2:
+        return []
+    return [(group or f"(no {group_by})", each) for group, each in breakdown.by_group.items()]
 
 
 def _early_cells(metrics: Metrics) -> dict[str, str]:

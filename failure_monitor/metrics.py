@@ -35,6 +35,7 @@ class RolloutResult:
         stamps: float64 (T,), seconds.
         early_decisions: the median length of its task's calibration rollouts, in decisions; only
             decisions of a smaller number are early.
+        task: what the robot was to do; empty where nobody said.
     """
 
     name: str
@@ -43,6 +44,7 @@ class RolloutResult:
     levels: NDArray[np.float64]
     stamps: NDArray[np.float64]
     early_decisions: float = math.inf
+    task: str = ""
 
     @property
     def decisions(self) -> int:
@@ -188,6 +190,23 @@ def auroc(failed: Sequence[float], successful: Sequence[float]) -> float | None:
     n = len(failed)
     wins = mid_ranks[inverse[:n]].sum() - n * (n + 1) / 2
     return float(wins / (n * len(successful)))
+
+
+def roc_curve(
+    failed: Sequence[float], successful: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """False-alarm and detection rate at every threshold, from none over it to all of them.
+
+    None if there are no failed or no successful rollouts; `auroc` is the area beneath.
+    """
+    if not failed or not successful:
+        return None
+    thresholds = np.unique([*failed, *successful])[::-1]
+    alarms, detections = (
+        np.searchsorted(np.sort(-np.array(levels)), -thresholds, side="right") / len(levels)
+        for levels in (successful, failed)
+    )
+    return np.concatenate([[0.0], alarms]), np.concatenate([[0.0], detections])
 
 
 def clopper_pearson(

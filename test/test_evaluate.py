@@ -17,7 +17,7 @@ from synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import Bundle
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
-from failure_monitor.evaluate import EvaluationError, evaluate, tables, write_json
+from failure_monitor.evaluate import EvaluationError, control_by_group, evaluate, tables, write_json
 from failure_monitor.sources.rollouts import RolloutSet
 
 FAILED_LENGTH = 30
@@ -92,6 +92,21 @@ def test_the_rule_is_measured_over_all_rollouts_and_per_group() -> None:
     assert metrics.by_group["light"].tnr == 1.0
     assert metrics.by_group["light"].false_alarm_rate is None
     assert metrics.by_group["id"].tpr is None
+
+
+def test_figures_can_be_broken_down_by_task() -> None:
+    press, pull = (replace(rollout(n, alarm=None, success=True), task=f"task {n}") for n in (1, 2))
+    evaluation = evaluate(FirstFeatureRule(), of(press, pull), group_by="task")
+    assert list(evaluation.metrics.by_group) == ["task 1", "task 2"]
+    # What counts as undisturbed is still told by the group.
+    assert evaluation.metrics.overall.false_alarm_rate == 0.0
+    assert "task 1" in rendered(evaluation)[0]
+
+
+def test_the_control_is_told_for_each_group_where_there_are_several() -> None:
+    table = control_by_group(evaluate(FirstFeatureRule(), of(*labelled())))
+    assert [row[0] for row in table.rows] == ["id", "light"]
+    assert control_by_group(evaluate(FirstFeatureRule(), of(labelled()[0]))) is None
 
 
 def test_detection_times_of_groups_are_fractions_of_the_same_longest_rollout() -> None:
@@ -203,6 +218,7 @@ def test_the_json_file_has_the_documented_structure(tmp_path: Path) -> None:
         "id": "rollout 3",
         "success": False,
         "group": "light",
+        "task": "",
         "alarm_decision": 25,
         "decisions": 30,
         "max_normalised_score": 2.0,

@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from failure_monitor.metrics import Metrics, RolloutResult, auroc, clopper_pearson, measure
+from failure_monitor.metrics import (
+    Metrics,
+    RolloutResult,
+    auroc,
+    clopper_pearson,
+    measure,
+    roc_curve,
+)
 
 NEVER = 0.5
 LEVELS = st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0]), min_size=1, max_size=12)
@@ -182,6 +189,24 @@ def test_auroc_turns_round_with_the_sides_and_ignores_the_scale(
     assert area is not None
     assert auroc(successful, failed) == pytest.approx(1 - area, abs=1e-12)
     assert auroc([math.exp(f) for f in failed], [math.exp(s) for s in successful]) == area
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=9),
+    st.lists(st.integers(0, 6), min_size=1, max_size=9),
+)
+def test_the_area_under_the_roc_curve_is_the_auroc(
+    failed: list[float], successful: list[float]
+) -> None:
+    alarms, detections = roc_curve(failed, successful)
+    assert (alarms[0], detections[0], alarms[-1], detections[-1]) == (0, 0, 1, 1)
+    area = np.sum(np.diff(alarms) * (detections[1:] + detections[:-1]) / 2)
+    assert area == pytest.approx(auroc(failed, successful))
+
+
+def test_there_is_no_roc_curve_without_failures_or_without_successes() -> None:
+    assert roc_curve([], [1.0]) is None
+    assert roc_curve([1.0], []) is None
 
 
 @pytest.mark.parametrize(("events", "trials"), [(0, 10), (1, 10), (5, 50), (9, 10), (10, 10)])

@@ -11,7 +11,7 @@ import typer
 
 from failure_monitor import bundle
 from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.options import Reading, Sources, stated_by, with_options
+from failure_monitor.cli.options import Reading, Sources, one_of, stated_by, with_options
 
 
 @app.command()
@@ -22,14 +22,21 @@ def evaluate(
     sources: Sources,
     reading: Reading,
     json: Annotated[Path | None, typer.Option(help="write the results here as JSON")] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="what figures are broken down by: group (such as the kind of perturbation) or task"
+        ),
+    ] = "group",
 ) -> None:
     """Measure a bundle on rollouts with known outcomes."""
+    from failure_monitor.evaluate import GROUP_KEYS, tables, write_json
     from failure_monitor.evaluate import evaluate as measure
-    from failure_monitor.evaluate import tables, write_json
 
+    key = one_of(group_by, GROUP_KEYS, "key to group by")
     calibrated = bundle.load(bundle_folder)
     rollout_set = reading.read(sources, **stated_by(calibrated.policy))
-    evaluation = measure(calibrated, rollout_set)
+    evaluation = measure(calibrated, rollout_set, group_by=key)
     if json is not None:
         write_json(evaluation, json)
     for table in tables(evaluation):
