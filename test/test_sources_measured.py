@@ -21,6 +21,7 @@ from bags import (
 )
 
 from failure_monitor.errors import UsageError
+from failure_monitor.measured_positions import MeasurementError, PositionsTopic
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics
 
@@ -82,6 +83,19 @@ def test_joints_are_picked_by_name_from_whoever_publishes_them(tmp_path: Path) -
     np.testing.assert_array_equal(rollout.positions, [[20, 8], [21, 8], [22, 8]])
 
 
+def test_it_is_known_what_measured_the_positions(tmp_path: Path) -> None:
+    for name, joints in (("one", ACTION_NAMES), ("other", ["a", "b", "c"])):
+        with BagBuilder(tmp_path / name) as bag:
+            bag.joint_state(JOINTS, joints, [1, 2, 3], BEGIN)
+            write_decision(bag, 0)
+    read = read_rollouts([tmp_path / "one"], Topics(positions=JOINTS), position_names=("dx", "dy"))
+    message_type = "sensor_msgs/msg/JointState"
+    assert read.positions_topic == PositionsTopic(JOINTS, message_type, ("dx", "dy"))
+    read = read_rollouts([tmp_path / "other"], Topics(positions=JOINTS), measured_names=("a", "c"))
+    assert read.positions_topic == PositionsTopic(JOINTS, message_type, ("a", "c"))
+    assert read_rollouts([tmp_path / "one"]).positions_topic is None
+
+
 def test_poses_and_points_have_three_axes(tmp_path: Path) -> None:
     types = STORE.types
     point = types["geometry_msgs/msg/Point"](x=1.0, y=2.0, z=3.0)
@@ -95,7 +109,10 @@ def test_poses_and_points_have_three_axes(tmp_path: Path) -> None:
         with BagBuilder(tmp_path / name) as bag:
             bag.write("/tool", message, BEGIN)
             write_decision(bag, 0)
-        rollout = read_one(tmp_path / name, Topics(positions="/tool"))
+        read = read_rollouts([tmp_path / name], Topics(positions="/tool"))
+        assert read.positions_topic is not None
+        assert read.positions_topic.joints == ()
+        (rollout,) = read.rollouts
         np.testing.assert_array_equal(rollout.positions, [[1, 2, 3]])
 
 
@@ -113,7 +130,7 @@ def test_positions_that_are_not_there_are_refused(
     with BagBuilder(tmp_path / "bag") as bag:
         bag.joint_state(JOINTS, names, positions, BEGIN + offset)
         write_decision(bag, 0)
-    with pytest.raises(SourceError) as refused:
+    with pytest.raises(MeasurementError) as refused:
         read_rollouts([tmp_path / "bag"], Topics(positions=JOINTS))
     assert sentence in str(refused.value)
     assert f"{tmp_path / 'bag'}, /policy/action_chunks, message 0: " in str(refused.value)

@@ -78,6 +78,7 @@ def rollouts_of(
         ),
         action_names=recording.action_names,
         receptions=tuple(_reception(recording, run, runs) for run in runs),
+        positions_topic=recording.positions_topic,
     )
     if models.sampler is None:
         return contents

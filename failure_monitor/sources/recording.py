@@ -18,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import UsageError
-from failure_monitor.point_cloud import read_action_chunks, read_embedding
-from failure_monitor.sources.bag_metadata import TopicCount
-from failure_monitor.sources.halves import Halves
-from failure_monitor.sources.measured_positions import (
+from failure_monitor.measured_positions import (
     JOINT_STATE_TYPE,
     POSITION_TYPES,
     MeasuredPositions,
+    Measurement,
+    PositionsTopic,
+    read_measurement,
 )
+from failure_monitor.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.sources.bag_metadata import TopicCount
+from failure_monitor.sources.halves import Halves
 from failure_monitor.sources.policy_models import PolicyModels
 from failure_monitor.sources.source import BagOptions, SourceError
 from failure_monitor.sources.wire import StampedFloats, Take, Wire
@@ -157,7 +160,7 @@ class Recording:
         self._chunk_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_chunks)
         self._external = dict.fromkeys(options.topics.external, math.nan)
         topic = options.topics.positions
-        self._positions = MeasuredPositions(wire, topic, types[topic]) if topic in types else None
+        self._positions = _positions_on(topic, types[topic], wire) if topic in types else None
         self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
         self._observed: ObservedEmbeddings | None = None
         if models.encoder is not None:
@@ -190,8 +193,7 @@ class Recording:
             takes |= self._observed.takes(self._take_observation)
         if self._positions is not None:
             first = takes.get(topics.positions)
-            take = self._positions.take
-            takes[topics.positions] = take if first is None else _both(take, first)
+            takes[topics.positions] = self._take_positions(self._positions, first)
         return {topic: take for topic, take in takes.items() if topic in self._types}
 
     def finish(self) -> None:
@@ -223,6 +225,14 @@ class Recording:
         def take(received: int, serialised: bytes) -> None:
             message = self._wire.message(serialised, self._types[topic])
             said.append((received, kind(message.data)))
+
+        return take
+
+    def _take_positions(self, positions: MeasuredPositions[bytes], also: Take | None) -> Take:
+        def take(received: int, serialised: bytes) -> None:
+            positions.take(serialised)
+            if also is not None:
+                also(received, serialised)
 
         return take
 
@@ -300,6 +310,16 @@ class Recording:
             self.repeated += 1
 
     @property
+    def positions_topic(self) -> PositionsTopic | None:
+        """What measured the positions; None where nobody asked for them."""
+        topic = self._options.topics.positions
+        for known in POSITION_TYPES:
+            if self._types.get(topic) == known:
+                joints = self._measured_names if known == JOINT_STATE_TYPE else ()
+                return PositionsTopic(topic, known, joints)
+        return None
+
+    @property
     def _measured_names(self) -> tuple[str, ...]:
         """The joints that the position actions move."""
         options, sampler = self._options, self._models.sampler
@@ -315,16 +335,26 @@ class Recording:
         self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
 
 
-def _both(first: Take, second: Take) -> Take:
-    def take(received: int, serialised: bytes) -> None:
-        first(received, serialised)
-        second(received, serialised)
+def _positions_on(topic: str, message_type: str, wire: Wire) -> MeasuredPositions[bytes]:
+    floats = StampedFloats(wire, message_type, _pick_positions)
 
-    return take
+    def read(serialised: bytes) -> Measurement:
+        _, positions, names = floats.read(serialised)
+        return Measurement(names, positions)
+
+    def stamp_of(serialised: bytes) -> int:
+        return wire.stamp_of(serialised, message_type)
+
+    return MeasuredPositions(topic, stamp_of=stamp_of, read=read)
 
 
 def _pick_embedding(message: Any) -> tuple[NDArray[np.float32], None]:
     return read_embedding(message), None
+
+
+def _pick_positions(message: Any) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+    measurement = read_measurement(message)
+    return measurement.positions, measurement.names
 
 
 def _pick_chunks(message: Any) -> tuple[NDArray[np.float32], tuple[str, ...]]:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
+from failure_monitor.measured_positions import PositionsTopic
 from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import refuse_link_out
 from failure_monitor.sources.fiper import FiperFolder
@@ -63,11 +64,13 @@ class RolloutSet:
         policy: the format that all of them share.
         rollouts: at least one, in the order of their sources.
         receptions: how those of bags were received, by the rollouts' SHA-256.
+        positions_topic: what measured their positions; None where no source says.
     """
 
     policy: PolicyFormat
     rollouts: tuple[Rollout, ...]
     receptions: Mapping[str, Reception] = field(default_factory=dict)
+    positions_topic: PositionsTopic | None = None
 
 
 def read_rollouts(
@@ -132,7 +135,8 @@ def read_rollouts(
     receptions = _receptions(contents)
     _tell_of_delays(rollouts, receptions)
     policy = _policy(contents, action_kind, position_names, executed_actions)
-    return RolloutSet(policy, rollouts, receptions)
+    measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
+    return RolloutSet(policy, rollouts, receptions, measured)
 
 
 def refuse_several_policies(sets: Sequence[RolloutSet]) -> None:

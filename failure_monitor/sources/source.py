@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import ActionKind, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.measured_positions import PositionsTopic
 
 BoundaryKind = Literal["auto", "bag", "markers", "outcomes", "pauses"]
 BOUNDARY_KINDS: tuple[BoundaryKind, ...] = get_args(BoundaryKind)
@@ -132,6 +133,7 @@ class SourceContents:
         executed_actions: how many actions of a chunk are executed before the next decision;
             None where the source does not say.
         receptions: of every rollout; empty where the source is no bag.
+        positions_topic: what measured the rollouts' positions; None where the source does not say.
     """
 
     rollouts: tuple[Rollout, ...]
@@ -140,6 +142,7 @@ class SourceContents:
     position_names: tuple[str, ...] | None = None
     executed_actions: int | None = None
     receptions: tuple[Reception, ...] = ()
+    positions_topic: PositionsTopic | None = None
 
 
 class SourceKind(Protocol):
