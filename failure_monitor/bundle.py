@@ -4,6 +4,7 @@
 
     bundle.yaml     what was promised, on what, for which policy, with which settings
     <score>.<part>.onnx
+    encoder.onnx, sampler.onnx    the policy's halves that it did not publish, and their weights
     arrays.npz      the scores' arrays, as <score>.<part>; the scale, where it varies over time
 
 Never a pickle. Written beside its place and renamed, so there is no half bundle. Every file's
@@ -17,7 +18,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +32,9 @@ from failure_monitor import __version__
 from failure_monitor.conformal import JointThreshold, Rule, Scale, ThresholdKind
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.measured_positions import PositionsTopic, PositionType
 from failure_monitor.monitor import FailureMonitor
+from failure_monitor.onnx_file import OnnxFile
 from failure_monitor.response.chosen_chunk import Medoid, SampleScore
 from failure_monitor.response.reached_positions import ReachedPositions
 from failure_monitor.response.trusted_horizon import Dispersion, TrustedHorizon
@@ -84,12 +87,18 @@ class ScoreSection(_Section):
 
 
 class RolloutSection(_Section):
-    """A rollout that set the thresholds, or that scores were fitted on, as those that failed."""
+    """A rollout that set the thresholds, or that scores were fitted on, as those that failed.
+
+    Of one that set the thresholds, `max_level` and `max_normalised_scores`, by the scores' names,
+    are the largest numbers that the monitor would have shown, by scores fitted without it.
+    """
 
     name: str
     decisions: int = Field(gt=0)
     sha256: str
     task: str = ""
+    max_level: float | None = None
+    max_normalised_scores: dict[str, float] = {}
 
 
 class PromiseSection(_Section):
@@ -116,13 +125,45 @@ class SteeringSection(_Section):
     limits: dict[str, Annotated[float, Field(ge=0)]]
 
 
+class ModelSection(_Section):
+    """An exported model: its file, and those of its weights by the names that it has for them."""
+
+    file: FileName
+    weights: dict[str, FileName] = {}
+
+
+class BlackBoxSection(_Section):
+    """What exported models made of recordings, and how: so the monitor does it as well.
+
+    `cameras` are the topics of the encoder's cameras by their names. `observation_rate` is in
+    decisions a second, 0 for one at every frame of the first camera; `matching_tolerance` in
+    seconds.
+    """
+
+    encoder: ModelSection | None = None
+    sampler: ModelSection | None = None
+    cameras: dict[str, str] = {}
+    observation_rate: float = Field(ge=0)
+    matching_tolerance: float = Field(ge=0)
+    noise_seed: int = Field(ge=0)
+
+
+class PositionsSection(_Section):
+    """Where the monitor hears the measured positions that scores need: `PositionsTopic`."""
+
+    name: str
+    message_type: PositionType
+    joints: tuple[str, ...] = ()
+
+
 class BundleDescription(_Section):
     """All that stands in bundle.yaml.
 
     `choosers` are scores that are no part of the rule, to choose among sampled chunks by.
     `external_topics` are those of external scores, by their names without prefix.
     `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
-    of the rollouts in `calibration`. `failures` are what the score `probe` learned from besides.
+    of the rollouts in `calibration`. `black_box` is missing where the policy published its
+    decisions, or nobody said what made them. `failures` are what the score `probe` learned from besides.
     `decision_period` is the usual time from one decision of the calibration rollouts to the next,
     in seconds; None where their stamps, or an older version, did not say.
     """
@@ -140,6 +181,8 @@ class BundleDescription(_Section):
     steering: SteeringSection | None = None
     choosers: tuple[ScoreSection, ...] = ()
     external_topics: dict[str, str] = {}
+    positions_topic: PositionsSection | None = None
+    black_box: BlackBoxSection | None = None
     folds: int
     seed: int
     decision_period: float | None = Field(default=None, gt=0)
@@ -173,12 +216,16 @@ class Bundle:
         scores: the fitted scores, in the description's order.
         scale: of these scores.
         choosers: further scores, to choose among sampled chunks by.
+        encoder: the observation encoder, where the policy published no embeddings.
+        sampler: the policy sampler, where it published no action chunks.
     """
 
     description: BundleDescription
     scores: tuple[Score, ...]
     scale: Scale
     choosers: tuple[Score, ...] = ()
+    encoder: OnnxFile | None = None
+    sampler: OnnxFile | None = None
 
     @property
     def policy(self) -> PolicyFormat:
@@ -264,6 +311,25 @@ class Bundle:
         return TrustedHorizon(dispersion, steering.limits[task])
 
     @property
+    def external_topics(self) -> dict[str, str]:
+        """The topic of every external score, by the score's name without prefix.
+
+        That of the recordings that it was calibrated on; for others `external_scores/<name>`.
+        """
+        names = [
+            score.name.removeprefix(EXTERNAL_PREFIX)
+            for score in self.scores
+            if score.name.startswith(EXTERNAL_PREFIX)
+        ]
+        known = self.description.external_topics
+        return {name: known.get(name, f"external_scores/{name}") for name in names}
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a score of the rule asks where the robot was measured to be."""
+        return any(score.needs_positions for score in self.scores)
+
+    @property
     def sample_scores(self) -> dict[str, SampleScore]:
         """What can choose among the sampled chunks of a decision, by name."""
         able = [score for score in (*self.scores, *self.choosers) if isinstance(score, SampleScore)]
@@ -303,6 +369,62 @@ def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
     own = {name: topic for name, topic in topics.items() if EXTERNAL_PREFIX + name in names}
     description = bundle.description.model_copy(update={"external_topics": own})
     return replace(bundle, description=description)
+
+
+def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle:
+    """The bundle, told where the monitor hears measured positions; left out if no score asks.
+
+    Args:
+        bundle: calibrated.
+        topic: what measured the positions of its rollouts; None where nobody knows.
+    """
+    if topic is None or not bundle.needs_positions:
+        return bundle
+    section = PositionsSection(**vars(topic))
+    description = bundle.description.model_copy(update={"positions_topic": section})
+    return replace(bundle, description=description)
+
+
+def with_models(
+    bundle: Bundle,
+    encoder: OnnxFile | None,
+    sampler: OnnxFile | None,
+    *,
+    cameras: Mapping[str, str],
+    observation_rate: float,
+    matching_tolerance: float,
+    noise_seed: int,
+) -> Bundle:
+    """The bundle with the models that made the decisions it was calibrated on.
+
+    Args:
+        bundle: calibrated.
+        encoder: made the embeddings; None if the policy published them.
+        sampler: made the action chunks; None if the policy published them.
+        cameras: the topics of the encoder's cameras, by their names.
+        observation_rate: decisions a second, 0 for one at every frame of the first camera.
+        matching_tolerance: seconds by which the stamps of an observation may lie apart.
+        noise_seed: of the sampler's noise.
+    """
+    if encoder is None and sampler is None:
+        return bundle
+    section = BlackBoxSection(
+        encoder=_model_section("encoder", encoder),
+        sampler=_model_section("sampler", sampler),
+        cameras=dict(cameras),
+        observation_rate=observation_rate,
+        matching_tolerance=matching_tolerance,
+        noise_seed=noise_seed,
+    )
+    description = bundle.description.model_copy(update={"black_box": section})
+    return replace(bundle, description=description, encoder=encoder, sampler=sampler)
+
+
+def _model_section(half: str, model: OnnxFile | None) -> ModelSection | None:
+    if model is None:
+        return None
+    weights = {name: f"{half}.weights_{at}" for at, name in enumerate(sorted(model.weights))}
+    return ModelSection(file=f"{half}.onnx", weights=weights)
 
 
 def save(bundle: Bundle, folder: Path) -> None:
@@ -347,6 +469,9 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         state = score.state()
         files |= {f"{score.name}.{part}.onnx": model for part, model in state.models.items()}
         arrays |= {f"{score.name}.{part}": array for part, array in state.arrays.items()}
+    for section, model in _models(bundle):
+        files[section.file] = model.model
+        files |= {file: model.weights[name] for name, file in section.weights.items()}
     if bundle.description.threshold == "time-varying":
         arrays |= {CENTRE_ARRAY: bundle.scale.centre, SPREAD_ARRAY: bundle.scale.spread}
     if arrays:
@@ -359,11 +484,21 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     return {DESCRIPTION_FILE: text.encode(), **files}
 
 
+def _models(bundle: Bundle) -> Iterator[tuple[ModelSection, OnnxFile]]:
+    black_box = bundle.description.black_box
+    if black_box is not None:
+        halves = ((black_box.encoder, bundle.encoder), (black_box.sampler, bundle.sampler))
+        for section, model in halves:
+            if section is not None and model is not None:
+                yield section, model
+
+
 def load(folder: Path) -> Bundle:
     """Read and check a bundle.
 
     Raises:
         BundleError: something is missing, changed, malformed or of a newer schema.
+        OnnxFileError: a model is none, or keeps weights in a file that the bundle lacks.
     """
     description = _read_description(folder)
     files = {
@@ -374,7 +509,13 @@ def load(folder: Path) -> Bundle:
         tuple(_read_score(section, files, arrays) for section in sections)
         for sections in (description.scores, description.choosers)
     )
-    return Bundle(description, scores, _read_scale(folder, description, arrays), choosers)
+    scale = _read_scale(folder, description, arrays)
+    black_box = description.black_box
+    encoder, sampler = (
+        None if section is None else _read_model(folder, section, files)
+        for section in ((black_box.encoder, black_box.sampler) if black_box else (None, None))
+    )
+    return Bundle(description, scores, scale, choosers, encoder, sampler)
 
 
 def content_hash(folder: Path) -> str:
@@ -483,6 +624,17 @@ def _read_score(
     except KeyError as error:
         raise BundleError(
             f"the bundle lacks {error} of the score {section.name}: calibrate again"
+        ) from None
+
+
+def _read_model(folder: Path, section: ModelSection, files: dict[str, bytes]) -> OnnxFile:
+    try:
+        weights = {name: files[file] for name, file in section.weights.items()}
+        return OnnxFile(str(folder / section.file), files[section.file], weights)
+    except KeyError as error:
+        raise BundleError(
+            f"{folder / DESCRIPTION_FILE} lists no SHA-256 of the model's file {error}: calibrate "
+            "again"
         ) from None
 
 

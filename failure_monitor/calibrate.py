@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,17 +235,27 @@ def calibrate(
     if fit_rollouts:
         report(f"scoring the {len(rollouts)} calibration rollouts")
         calibration = [windowed_scores(scores, rollout, settings.window) for rollout in rollouts]
-        maxima = np.array([_maximum(series, scale, settings.rule) for series in calibration])
+        scales: Sequence[Scale] = [scale] * len(calibration)
     else:
-        maxima = cross_fitted_maxima(held_out, kind, settings.rule)
+        calibration, scales = list(held_out.series), scales_of_other_folds(held_out, kind)
+    maxima = _maxima(calibration, scales, settings.rule)
     thresholds = {}
     for task, own in _by_task(rollouts).items():
         with _naming(task):
             thresholds[task] = joint_threshold(settings.rule, scale, maxima[own], settings.alpha)
     description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
+    of_calibration = tuple(
+        section.model_copy(
+            update=_largest(series, own_scale, thresholds[section.task], settings.scores)
+        )
+        for section, series, own_scale in zip(
+            description.calibration, calibration, scales, strict=True
+        )
+    )
     further = tuple(name for name in settings.choosers if name not in settings.scores)
     choosers = replace(recipe, scores=further).fit(teachers)
-    steering = {
+    update = {
+        "calibration": of_calibration,
         "steering": calibrate_horizon(
             rollouts, fit_rollouts, policy, folds=held_out.folds, alpha=settings.alpha
         ),
@@ -252,7 +263,7 @@ def calibrate(
             ScoreSection(name=score.name, parameters=score.state().parameters) for score in choosers
         ),
     }
-    return Bundle(description.model_copy(update=steering), scores, scale, choosers)
+    return Bundle(description.model_copy(update=update), scores, scale, choosers)
 
 
 def _check(
@@ -394,22 +405,50 @@ def _naming(task: str) -> Iterator[None]:
         raise CalibrationError(f"task '{task}': {error}" if task else str(error)) from None
 
 
-def _maximum(series: Series, scale: Scale, rule: Rule) -> float:
-    """c_i, the maximum over time of a rollout's combined number."""
-    return float(combine(rule, scale.at(np.arange(len(series)))(series)).max())
+def _maxima(series: Sequence[Series], scales: Sequence[Scale], rule: Rule) -> NDArray[np.float64]:
+    """c_i, the maximum over time of each rollout's combined number; (n,)."""
+    return np.array(
+        [
+            float(combine(rule, scale.at(np.arange(len(own)))(own)).max())
+            for own, scale in zip(series, scales, strict=True)
+        ]
+    )
+
+
+def scales_of_other_folds(held_out: HeldOutScores, kind: type[Scale]) -> list[Scale]:
+    """What brings each rollout's scores to scale: the scores of the folds it is not in."""
+    scales = [kind.fit(held_out.of_all_but(fold)) for fold in range(held_out.folds.max() + 1)]
+    return [scales[fold] for fold in held_out.folds]
 
 
 def cross_fitted_maxima(
     held_out: HeldOutScores, kind: type[Scale], rule: Rule
 ) -> NDArray[np.float64]:
     """c_i of each rollout, (n,), every fold brought to scale by the other folds' scores."""
-    maxima = np.empty(len(held_out.series))
-    for fold in range(held_out.folds.max() + 1):
-        scale = kind.fit(held_out.of_all_but(fold))
-        maxima[held_out.folds == fold] = [
-            _maximum(series, scale, rule) for series in held_out.of(fold)
-        ]
-    return maxima
+    return _maxima(held_out.series, scales_of_other_folds(held_out, kind), rule)
+
+
+def _largest(
+    series: Series, scale: Scale, threshold: JointThreshold, scores: Sequence[str]
+) -> dict[str, Any]:
+    """The largest level and normalised scores of a rollout, as its section in the bundle has them.
+
+    Its scores, brought to their scale, are put on the bundle's: the level then exceeds 1 just
+    where its combined number exceeds the limit.
+    """
+    decisions = np.arange(len(series))
+    own = threshold.at(decisions)
+    windowed = own.scale.centre + scale.at(decisions)(series) * own.scale.spread
+    normalised = windowed / own.thresholds
+    return {
+        # Rounded, so that the one that sets the limit is at 1 and not a hair above.
+        "max_level": round(float(own.level(windowed).max()), 9),
+        "max_normalised_scores": {
+            name: round(float(np.nanmax(column)), 9)
+            for name, column in zip(scores, normalised.T, strict=True)
+            if not np.isnan(column).all()
+        },
+    }
 
 
 def _describe(

@@ -223,6 +223,33 @@ def test_the_bundle_says_what_it_promises_and_on_what(bundle, rollouts):
     assert [rollout.name for rollout in bundle.calibration] == [r.name for r in rollouts]
 
 
+@pytest.mark.parametrize("threshold", ["constant", "time-varying"])
+@pytest.mark.parametrize("fit", [(), range(40, 46)], ids=["cross-fitted", "fitted on others"])
+def test_the_bundle_keeps_the_largest_level_of_each_calibration_rollout(policy, threshold, fit):
+    rollouts = [
+        dataclasses.replace(synthetic_rollout(seed), task="long" if seed % 2 else "short")
+        for seed in range(24)
+    ]
+    settings = CalibrationSettings(
+        scores=("rnd_oe", "stac_single", "ace"), rule="any", alpha=0.2, folds=3, jobs=1
+    )
+    bundle = calibrate(
+        rollouts,
+        dataclasses.replace(policy, executed_actions=2),
+        dataclasses.replace(settings, threshold=threshold),
+        fit_rollouts=[synthetic_rollout(seed) for seed in fit],
+    )
+    for promise in bundle.description.promises:
+        levels = [each.max_level for each in bundle.calibration if each.task == promise.task]
+        # One of them sets the limit, and is at it.
+        assert sorted(levels)[promise.rank - 1] == 1.0
+        assert sum(level > 1.0 for level in levels) == promise.rollouts - promise.rank
+    for each in bundle.calibration:
+        # The rule is any of the scores.
+        assert (max(each.max_normalised_scores.values()) > 1.0) == (each.max_level > 1.0)
+    assert not any(each.max_level for each in bundle.fit)
+
+
 def test_too_few_rollouts_for_alpha_are_refused_with_the_number_needed(rollouts, policy):
     with pytest.raises(CalibrationError, match="record 19 successful rollouts"):
         calibrate(rollouts, policy, dataclasses.replace(QUICK, alpha=0.05))
