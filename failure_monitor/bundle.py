@@ -163,7 +163,8 @@ class BundleDescription(_Section):
     `external_topics` are those of external scores, by their names without prefix.
     `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
     of the rollouts in `calibration`. `black_box` is missing where the policy published its
-    decisions, or nobody said what made them. `failures` are what the score `probe` learned from besides.
+    decisions, or nobody said what made them. `failures` are what the score `probe` learned from
+    besides.
     `decision_period` is the usual time from one decision of the calibration rollouts to the next,
     in seconds; None where their stamps, or an older version, did not say.
     """

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKin
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
+
+if TYPE_CHECKING:
+    from failure_monitor.sources.rollouts import RolloutSet
 
 FIPER_SCORES = ("rnd_oe", "ace")
 """What the rule `fiper` means: all of these."""
@@ -96,6 +100,7 @@ def calibrate(
     )
     from failure_monitor.calibrate import calibrate as calibrate_rule
     from failure_monitor.sources.exclusions import Exclusions, read_exclusions
+    from failure_monitor.sources.policy_models import unchanged_files
 
     threshold_kind = _threshold_kind(threshold)
     rule_of_scores, named = _rule(rule, names(scores))
@@ -105,9 +110,12 @@ def calibrate(
             f"{', '.join(RULES)}, or give no --failures"
         )
     exclusions = Exclusions() if exclude is None else read_exclusions(exclude)
-    rollout_set, to_fit_on, given_failures = reading.read_groups(
-        [exclusions.left(sources), exclusions.left(fit or []), failures or []], **actions.stated
-    )
+    groups = [exclusions.left(sources), exclusions.left(fit or []), failures or []]
+    with unchanged_files(reading.black_box) as (encoder, sampler):
+        read = reading.read_groups(groups, **actions.stated)
+    if encoder is not None or sampler is not None:
+        _refuse_from_no_bag(read)
+    rollout_set, to_fit_on, given_failures = read
     chosen, remarks = choose(exclusions.kept(rollout_set.rollouts))
     fit_rollouts, fit_remarks = choose(exclusions.kept(to_fit_on.rollouts))
     failed, failure_remarks = choose_failures(given_failures.rollouts)
@@ -146,9 +154,35 @@ def calibrate(
         report=lambda step: progress.print(step),
     )
     calibrated = bundle.with_external_topics(calibrated, reading.topics.external)
+    calibrated = bundle.with_positions_topic(calibrated, rollout_set.positions_topic)
+    calibrated = bundle.with_models(
+        calibrated,
+        encoder,
+        sampler,
+        cameras=reading.black_box.cameras,
+        observation_rate=reading.black_box.rate or 0.0,
+        matching_tolerance=reading.black_box.tolerance,
+        noise_seed=reading.black_box.seed,
+    )
     bundle.save(calibrated, output_folder)
     output.print(promise_table(calibrated))
     output.print(f"wrote {output_folder}", soft_wrap=True, markup=False)
+
+
+def _refuse_from_no_bag(read: Sequence[RolloutSet]) -> None:
+    """Refuse decisions that the models which go into the bundle did not make."""
+    strange = [
+        rollout.name
+        for each in read
+        for rollout in each.rollouts
+        if rollout.sha256 not in each.receptions
+    ]
+    if strange:
+        raise UsageError(
+            f"{len(strange)} of the rollouts come from no bag ({', '.join(strange[:5])}), and "
+            "'--encoder' and '--sampler' are run on bags alone, so nobody knows what made these: "
+            "give the bags, or leave the models out"
+        )
 
 
 def _rule(rule: str, scores: tuple[str, ...]) -> tuple[Rule, tuple[str, ...]]:

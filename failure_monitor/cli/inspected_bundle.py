@@ -35,6 +35,8 @@ def bundle_tables(inspected: Bundle, path: Path, sha256: str) -> Iterator[Table]
     description = inspected.description
     yield promise_table(inspected)
     yield _policy_table(inspected)
+    if description.black_box is not None or description.positions_topic is not None:
+        yield _inputs_table(description)
     yield _scores_table(description)
     yield _making_table(description, sha256)
     yield _rollouts_table(description)
@@ -44,6 +46,26 @@ def bundle_tables(inspected: Bundle, path: Path, sha256: str) -> Iterator[Table]
 def _policy_table(inspected: Bundle) -> Table:
     table = Table(title="For which policy", show_header=False, title_justify="left")
     add_policy_rows(table, inspected.policy)
+    return table
+
+
+def _inputs_table(description: BundleDescription) -> Table:
+    table = Table(title="What its decisions were made of", show_header=False, title_justify="left")
+    made = description.black_box
+    if made is not None:
+        for half, model in (("embeddings", made.encoder), ("action chunks", made.sampler)):
+            table.add_row(half, "published by the policy" if model is None else f"by {model.file}")
+        for camera, topic in made.cameras.items():
+            table.add_row("camera", escape(f"{camera} on {topic}"))
+        rate = f"{made.observation_rate:g} Hz" if made.observation_rate else "every frame"
+        table.add_row("observations", f"{rate}, stamps within {made.matching_tolerance:g} s")
+        table.add_row("noise seed", str(made.noise_seed))
+    positions = description.positions_topic
+    if positions is not None:
+        joints = f" of {', '.join(positions.joints)}" if positions.joints else ""
+        table.add_row(
+            "measured positions", escape(f"{positions.message_type} on {positions.name}{joints}")
+        )
     return table
 
 

@@ -83,6 +83,7 @@ class Probe(Score):
         self._features = features
         self._weights = weights
         self._intercept = intercept
+        self.needs_positions = any(score.needs_positions for score in self._scores)
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Probe:

@@ -45,11 +45,13 @@ class Score(ABC):
         first_defined: the number of the first decision of a rollout that has the score; both
             forms give NaN before it, and a finite number from it on.
         follows_rollout: whether the score depends on when the rollout began.
+        needs_positions: whether it asks where the robot was measured to be.
     """
 
     name: ClassVar[str]
     first_defined: ClassVar[int] = 0
     follows_rollout: ClassVar[bool] = False
+    needs_positions: bool = False
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Score:

@@ -35,6 +35,7 @@ class Tracking(TransitionScore):
     """The residual of the measured against the commanded motion."""
 
     name = "tracking"
+    needs_positions = True
 
     def __init__(
         self,

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from failure_monitor.errors import UsageError
+from failure_monitor.onnx_file import OnnxFile, OnnxFileError, read_onnx_file
 from failure_monitor.sources.source import BlackBox
 
 if TYPE_CHECKING:
@@ -52,7 +55,6 @@ def _load(encoder: Path | None, sampler: Path | None) -> PolicyModels:
     if encoder is None and sampler is None:
         return PolicyModels()
     # Here, as ONNX Runtime is needed for nothing else.
-    from failure_monitor.onnx_file import read_onnx_file
     from failure_monitor.onnx_models import ObservationEncoder, PolicySampler, check_same_policy
 
     models = PolicyModels(
@@ -62,6 +64,31 @@ def _load(encoder: Path | None, sampler: Path | None) -> PolicyModels:
     if models.encoder is not None and models.sampler is not None:
         check_same_policy(models.encoder, models.sampler)
     return models
+
+
+@contextmanager
+def unchanged_files(black_box: BlackBox) -> Iterator[tuple[OnnxFile | None, OnnxFile | None]]:
+    """The files of encoder and sampler, which several processes may read while the block runs.
+
+    Raises:
+        OnnxFileError: a file is no model, or is another one when the block ends: then nobody
+            knows which of the two was run.
+    """
+    encoder, sampler = _files(black_box)
+    yield encoder, sampler
+    for before, after in zip((encoder, sampler), _files(black_box), strict=True):
+        if before is not None and after is not None and before.sha256 != after.sha256:
+            raise OnnxFileError(
+                f"{before.name} was changed while the rollouts were read, so nobody knows which "
+                "model made their decisions: start again"
+            )
+
+
+def _files(black_box: BlackBox) -> tuple[OnnxFile | None, OnnxFile | None]:
+    return (
+        None if black_box.encoder is None else read_onnx_file(black_box.encoder),
+        None if black_box.sampler is None else read_onnx_file(black_box.sampler),
+    )
 
 
 def _listed(names: set[str]) -> str:
