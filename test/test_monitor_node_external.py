@@ -14,7 +14,6 @@ from std_msgs.msg import Float64
 
 from failure_monitor.bundle import load, save, with_external_topics
 from failure_monitor.calibrate import CalibrationSettings, calibrate
-from failure_monitor.ros.external_input import external_topics
 
 pytestmark = pytest.mark.ros
 
@@ -150,5 +149,5 @@ def test_decisions_without_a_known_external_score_count_as_missed(energy_folder,
 def test_the_bundle_says_where_its_scores_come_from(energy_folder):
     bundle = load(energy_folder)
     assert bundle.description.external_topics == {"energy": ENERGY}
-    assert external_topics(bundle) == {"energy": ENERGY}
-    assert external_topics(with_external_topics(bundle, {})) == {"energy": "external_scores/energy"}
+    assert bundle.external_topics == {"energy": ENERGY}
+    assert with_external_topics(bundle, {}).external_topics == {"energy": "external_scores/energy"}

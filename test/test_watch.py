@@ -280,7 +280,7 @@ def test_without_a_monitor_it_says_where_it_looks():
 
 
 def test_without_ros_it_is_one_sentence(monkeypatch):
-    monkeypatch.setattr("failure_monitor.cli.watch.find_spec", lambda name: None)
+    monkeypatch.setattr("failure_monitor.cli.ros_found.find_spec", lambda name: None)
     done = CliRunner().invoke(app, ["watch"])
     assert done.exit_code == 1
     assert "ROS 2 is not found (there is no Python package 'rclpy'): source its" in done.stderr

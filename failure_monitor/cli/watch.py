@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from importlib.util import find_spec
 from typing import IO, Annotated, Any
 
 import typer
@@ -23,9 +22,9 @@ from rich.text import Text
 
 from failure_monitor.alarm import AlarmState
 from failure_monitor.cli.app import app, output, plain_errors
+from failure_monitor.cli.ros_found import NoListenerError, refuse_without_ros
 from failure_monitor.cli.watch_view import draw, headline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
-from failure_monitor.errors import FailureMonitorError
 
 LISTENER = "failure_monitor.ros.alarm_lines"
 REFRESH = 0.125
@@ -33,10 +32,6 @@ REFRESH = 0.125
 
 GRACE = 5.0
 """Seconds that the listener may take to end."""
-
-
-class NoListenerError(FailureMonitorError):
-    """ROS is not there, or what listens to it ended."""
 
 
 @app.command()
@@ -48,11 +43,7 @@ def watch(
     ] = None,
 ) -> None:
     """Follow the alarm in a terminal, until Ctrl-C; elsewhere, a line for every change."""
-    if find_spec("rclpy") is None:
-        raise NoListenerError(
-            "ROS 2 is not found (there is no Python package 'rclpy'): source its setup file, such "
-            "as /opt/ros/jazzy/setup.bash"
-        )
+    refuse_without_ros()
     with suppress(KeyboardInterrupt), _listener(monitors or []) as events:
         watched = Watched(monitors or [])
         if output.is_terminal:
@@ -175,8 +166,5 @@ def _events(
             yield None
             continue
         if line is None:
-            code = process.wait()
-            raise NoListenerError(
-                f"what listens to ROS ended by itself with exit code {code}: its output says why"
-            )
+            raise NoListenerError.ended(process.wait())
         yield json.loads(line)

@@ -12,25 +12,9 @@ from functools import partial
 from rclpy.node import Node
 from std_msgs.msg import Float64
 
-from failure_monitor.bundle import Bundle
 from failure_monitor.ros.monitor_parameters import MonitorParameters
 from failure_monitor.ros.monitored_topic import MonitoredTopic
 from failure_monitor.ros.qos import DECISION_QOS
-from failure_monitor.scores.external import EXTERNAL_PREFIX
-
-
-def external_topics(bundle: Bundle) -> Mapping[str, str]:
-    """The topic of every external score of the bundle, by the score's name without prefix.
-
-    That of the recordings that it was calibrated on; for others `external_scores/<name>`.
-    """
-    names = [
-        score.name.removeprefix(EXTERNAL_PREFIX)
-        for score in bundle.scores
-        if score.name.startswith(EXTERNAL_PREFIX)
-    ]
-    known = bundle.description.external_topics
-    return {name: known.get(name, f"external_scores/{name}") for name in names}
 
 
 class ExternalInput:

@@ -14,7 +14,7 @@ from sensor_msgs.msg import JointState
 from failure_monitor.bundle import Bundle
 from failure_monitor.observation_matching import MatchedMessages
 from failure_monitor.ros.diagnostics import key_values
-from failure_monitor.ros.external_input import ExternalInput, external_topics
+from failure_monitor.ros.external_input import ExternalInput
 from failure_monitor.ros.joint_input import JointInput
 from failure_monitor.ros.monitor_parameters import MonitorParameters
 from failure_monitor.ros.monitored_topic import MonitoredTopic
@@ -84,7 +84,7 @@ class MonitorInputs:
         guard = StampGuard(node, fail=fail, restart=self._begin_anew)
         # First: of messages that wait, the executor takes those of older subscriptions, and a
         # score that came before its decision must be known with it.
-        self._external = ExternalInput(node, settings, external_topics(bundle))
+        self._external = ExternalInput(node, settings, bundle.external_topics)
         self._observations: ObservationInput | None = None
         if models.cameras:
             self._observations = ObservationInput(

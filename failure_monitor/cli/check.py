@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""`failure-monitor check`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from failure_monitor import bundle as bundles
+from failure_monitor.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour
+from failure_monitor.cli.app import app, output, plain_errors, progress
+from failure_monitor.cli.json_file import write_json
+from failure_monitor.cli.ros_found import NoListenerError, refuse_without_ros
+from failure_monitor.errors import UsageError
+from failure_monitor.graph_check.expectation import TopicNames
+from failure_monitor.graph_check.finding import Finding, Level
+from failure_monitor.graph_check.judgement import judge
+from failure_monitor.graph_check.snapshot import GraphSnapshot
+
+LISTENER = "failure_monitor.ros.graph_listener"
+START = 30.0
+"""Seconds that the listener may take to start, at most, on a busy machine."""
+
+FEWEST_SECONDS = 3.0
+"""It takes up to 2.5 s until all nodes of a graph are found."""
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+"""Of a topic or a namespace, without the first slash."""
+
+NO_MONITOR = "Topics, where no monitor runs that could be asked for them"
+
+
+@dataclass(frozen=True)
+class Sign:
+    """How a level looks; never by its colour alone.
+
+    Attributes:
+        glyph: in one character.
+        letters: where a terminal has letters only.
+        colour: of both.
+    """
+
+    glyph: str
+    letters: str
+    colour: Colour
+
+
+SIGNS = {
+    Level.OK: Sign("✔", "(ok)", BLUISH_GREEN),
+    Level.LOOK: Sign("▲", "/!\\", YELLOW),
+    Level.WRONG: Sign("✖", "[X]", VERMILLION),
+}
+
+
+def _topic(help: str) -> Any:
+    return typer.Option(help=help, rich_help_panel=NO_MONITOR)
+
+
+@app.command()
+@plain_errors
+def check(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(metavar="[BUNDLE]", help="what the policy is compared with"),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option(help="of the monitors and gates to check; default: all")
+    ] = "",
+    seconds: Annotated[
+        float,
+        typer.Option(min=FEWEST_SECONDS, max=600.0, help="for how long the graph is listened to"),
+    ] = 5.0,
+    embedding_topic: Annotated[str, _topic("the policy's embeddings")] = "policy/embedding",
+    action_chunks_topic: Annotated[
+        str, _topic("its sampled action chunks")
+    ] = "policy/action_chunks",
+    joint_states_topic: Annotated[str, _topic("the robot's joint states")] = "joint_states",
+    image_topic: Annotated[
+        list[str] | None,
+        _topic(
+            "a camera of an encoder that the monitor is to run, in place of --embedding-topic; may "
+            "be given more than once"
+        ),
+    ] = None,
+    runs_sampler: Annotated[
+        bool,
+        _topic("the monitor is to run the sampler too, in place of --action-chunks-topic"),
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="write the findings here as JSON")] = None,
+) -> None:
+    """Look whether monitor, gate and policy of a live ROS graph fit together, and fit a bundle."""
+    refuse_without_ros()
+    loaded = None if bundle is None else bundles.load(bundle)
+    sha256 = None if bundle is None else bundles.content_hash(bundle)
+    if runs_sampler and not image_topic:
+        raise UsageError(
+            "'--runs-sampler' is for a monitor that runs the encoder too: name its cameras "
+            "(--image-topic)"
+        )
+    place = _place(namespace)
+    names = TopicNames(
+        embedding="" if image_topic else _full(embedding_topic, place),
+        action_chunks="" if runs_sampler else _full(action_chunks_topic, place),
+        joint_states=_full(joint_states_topic, place),
+        cameras=tuple(_full(topic, place) for topic in image_topic or ()),
+        external={}
+        if loaded is None
+        else {name: _full(topic, place) for name, topic in loaded.external_topics.items()},
+    )
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    progress.print(f"listening to ROS domain {domain} for {seconds:g} s")
+    seen = _listen(seconds, place or "/", names.all)
+    findings = judge(seen, names, bundle=loaded, sha256=sha256)
+    for finding in findings:
+        output.print(_line(finding), soft_wrap=True)
+    output.print(_summary(findings), soft_wrap=True, markup=False, highlight=False)
+    if json is not None:
+        write_json(json, _content(findings, seen))
+    if any(finding.level is Level.WRONG for finding in findings):
+        raise typer.Exit(1)
+
+
+def _place(namespace: str) -> str:
+    """A namespace before a slash; empty for that of all."""
+    place = namespace.strip("/")
+    if place and not NAME.fullmatch(place):
+        raise UsageError(f"'{namespace}' is no namespace: write it like robot/left")
+    return f"/{place}" if place else ""
+
+
+def _full(topic: str, place: str) -> str:
+    if not NAME.fullmatch(topic.removeprefix("/")):
+        raise UsageError(f"'{topic}' is no topic: write it like camera/image_raw")
+    return topic if topic.startswith("/") else f"{place}/{topic}"
+
+
+def _listen(seconds: float, namespace: str, topics: Sequence[str]) -> GraphSnapshot:
+    # A process of its own: the command line stays free of ROS.
+    command = [sys.executable, "-m", LISTENER, str(seconds), namespace, *topics]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=seconds + START)
+    except subprocess.TimeoutExpired:
+        raise NoListenerError(
+            f"what listens to ROS gave no answer in {seconds + START:g} s: the machine is "
+            "overloaded, or the middleware hangs"
+        ) from None
+    if done.returncode or not done.stdout:
+        raise NoListenerError.ended(done.returncode)
+    return GraphSnapshot.model_validate_json(done.stdout)
+
+
+def _line(finding: Finding) -> Text:
+    sign = SIGNS[finding.level]
+    unicode = (output.encoding or "").lower().startswith("utf")
+    style = "#{:02x}{:02x}{:02x}".format(*sign.colour)
+    word = f"{sign.glyph if unicode else sign.letters} {finding.level.value:<5}"
+    return Text.assemble((word, style), " ", (f"{finding.about}: ", "bold"), finding.told)
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    counts = Counter(finding.level for finding in findings)
+    return f"{counts[Level.WRONG]} wrong, {counts[Level.LOOK]} to look at, {counts[Level.OK]} ok"
+
+
+def _content(findings: Sequence[Finding], seen: GraphSnapshot) -> dict[str, Any]:
+    return {
+        "domain": seen.domain,
+        "seconds": seen.seconds,
+        "findings": [
+            {"level": finding.level.value, "about": finding.about, "told": finding.told}
+            for finding in findings
+        ],
+        "graph": seen.model_dump(mode="json"),
+    }

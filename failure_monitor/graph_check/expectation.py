@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a monitor needs of the graph: topics, types, sizes, and how often decisions come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from failure_monitor.bundle import Bundle
+from failure_monitor.graph_check.snapshot import MonitorSnapshot
+
+CLOUD = "sensor_msgs/msg/PointCloud2"
+JOINTS = "sensor_msgs/msg/JointState"
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+NUMBER = "std_msgs/msg/Float64"
+
+EMBEDDING_TOPIC, CHUNKS_TOPIC = "policy/embedding", "policy/action_chunks"
+JOINTS_TOPIC = "joint_states"
+MAX_JOINT_STATE_AGE, MAX_STAMP_LEAD, MAX_DECISION_AGE = 0.5, 0.5, 1.0
+"""The monitor's parameters at their defaults, for where none runs or answers."""
+
+
+@dataclass(frozen=True)
+class TopicNames:
+    """Where to look where no monitor says it: full names of topics.
+
+    Attributes:
+        embedding: empty where the monitor runs the encoder itself.
+        action_chunks: empty where it runs the sampler itself.
+        joint_states: of the robot.
+        cameras: of the encoder.
+        external: of external scores, by their names.
+    """
+
+    embedding: str = f"/{EMBEDDING_TOPIC}"
+    action_chunks: str = f"/{CHUNKS_TOPIC}"
+    joint_states: str = f"/{JOINTS_TOPIC}"
+    cameras: tuple[str, ...] = ()
+    external: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one of them."""
+        named = (self.embedding, self.action_chunks, self.joint_states)
+        return tuple(filter(None, (*named, *self.cameras, *self.external.values())))
+
+
+@dataclass(frozen=True)
+class ExpectedInput:
+    """A topic that the monitor needs.
+
+    Attributes:
+        topic: its full name.
+        what: comes on it, in words.
+        message_type: of its messages.
+        remedy: how to name another topic.
+        reliable: whether the monitor asks for reliable delivery.
+        is_sole: whether a second publisher contradicts the first.
+        is_steady: whether messages come between rollouts too.
+        is_needed: whether the monitor does without.
+        shape: that messages must have; None where nothing is known of it.
+        names: of the actions, in order; none where nothing is known of them.
+    """
+
+    topic: str
+    what: str
+    message_type: str
+    remedy: str
+    reliable: bool = True
+    is_sole: bool = True
+    is_steady: bool = False
+    is_needed: bool = True
+    shape: tuple[int, ...] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_of_decisions(self) -> bool:
+        """Whether its stamps are those of decisions."""
+        return self.message_type == CLOUD
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is expected where a monitor runs, or is to run.
+
+    Attributes:
+        inputs: the topics.
+        period: seconds from one decision to the next when the bundle was calibrated; None if
+            nobody knows.
+        max_lead: seconds by which the stamp of a decision may be ahead of the clock.
+        max_age: seconds after which a decision no longer permits anything.
+        observation_rate: at which the monitor makes decisions of images, per second; 0 for one of
+            every image, None where the policy makes them.
+    """
+
+    inputs: tuple[ExpectedInput, ...]
+    period: float | None = None
+    max_lead: float = MAX_STAMP_LEAD
+    max_age: float = MAX_DECISION_AGE
+    observation_rate: float | None = None
+
+
+def expect_by_names(names: TopicNames, bundle: Bundle | None) -> Expectation:
+    """What is expected where no monitor says what it listens to."""
+    inputs = []
+    if names.embedding:
+        inputs.append(_embedding(names.embedding, bundle))
+    if names.action_chunks:
+        inputs.append(_chunks(names.action_chunks, bundle))
+    inputs += [_external(topic, name) for name, topic in names.external.items()]
+    inputs.append(_joints(names.joint_states, is_needed=False))
+    inputs += [_camera(topic, _image_type(topic), reliable=False) for topic in names.cameras]
+    return Expectation(tuple(inputs), period=_period(bundle))
+
+
+def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expectation:
+    """What an active monitor listens to, and what the bundle says of it."""
+    named = {
+        monitor.parameter("embedding_topic", EMBEDDING_TOPIC): _embedding,
+        monitor.parameter("action_chunks_topic", CHUNKS_TOPIC): _chunks,
+    }
+    scores = {} if bundle is None else {t: name for name, t in bundle.external_topics.items()}
+    inputs = []
+    for topic, heard in monitor.inputs.items():
+        if heard.message_type == CLOUD and heard.named in named:
+            inputs.append(named[heard.named](topic, bundle))
+        elif heard.message_type == JOINTS:
+            age = monitor.parameter("max_joint_state_age", MAX_JOINT_STATE_AGE)
+            inputs.append(_joints(topic, is_needed=age > 0))
+        elif heard.message_type in (IMAGE, COMPRESSED):
+            reliable = monitor.parameter("images_reliable", False)
+            inputs.append(_camera(topic, heard.message_type, reliable=reliable))
+        elif heard.message_type == NUMBER:
+            inputs.append(_external(topic, scores.get(heard.named, "")))
+    runs_all = not any(one.is_of_decisions for one in inputs)
+    return Expectation(
+        tuple(inputs),
+        period=_period(bundle),
+        max_lead=monitor.parameter("max_stamp_lead", MAX_STAMP_LEAD),
+        max_age=monitor.parameter("max_decision_age", MAX_DECISION_AGE),
+        observation_rate=monitor.parameter("observation_rate", 0.0) if runs_all else None,
+    )
+
+
+def _period(bundle: Bundle | None) -> float | None:
+    return None if bundle is None else bundle.description.decision_period
+
+
+def _embedding(topic: str, bundle: Bundle | None) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "observation embeddings",
+        CLOUD,
+        "--embedding-topic here, 'embedding_topic' or a remap for the monitor",
+        shape=None if bundle is None else (bundle.policy.embedding_size,),
+    )
+
+
+def _chunks(topic: str, bundle: Bundle | None) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "action chunks",
+        CLOUD,
+        "--action-chunks-topic here, 'action_chunks_topic' or a remap for the monitor",
+        shape=None if bundle is None else bundle.policy.chunk_shape,
+        names=() if bundle is None else bundle.policy.action_names,
+    )
+
+
+def _joints(topic: str, *, is_needed: bool) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "joint states",
+        JOINTS,
+        "--joint-states-topic here, 'joint_states_topic' or a remap for the monitor; "
+        "'max_joint_state_age' 0.0 for a robot without joints",
+        reliable=False,
+        is_sole=False,
+        is_steady=True,
+        is_needed=is_needed,
+    )
+
+
+def _image_type(topic: str) -> str:
+    return COMPRESSED if topic.endswith("/compressed") else IMAGE
+
+
+def _camera(topic: str, message_type: str, *, reliable: bool) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "images",
+        message_type,
+        "--image-topic here, 'image_topics' or a remap for the monitor",
+        reliable=reliable,
+        is_steady=True,
+    )
+
+
+def _external(topic: str, name: str) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        f"the external score {name}".rstrip(),
+        NUMBER,
+        "a remap for the monitor, or calibrate with --external",
+    )

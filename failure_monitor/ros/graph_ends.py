@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ends of topics, and which of them cannot reach which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rclpy.node import Node, NodeNameNonExistentError
+from rclpy.qos import QoSCompatibility, ReliabilityPolicy, qos_check_compatible
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from failure_monitor.graph_check.snapshot import Endpoint, Mismatch, TopicSnapshot
+
+
+def seen_topic(node: Node, name: str) -> TopicSnapshot:
+    """The ends of a topic, but for those of the node that looks; without what came on it."""
+    publishers = _others(node, node.get_publishers_info_by_topic(name))
+    subscribers = _others(node, node.get_subscriptions_info_by_topic(name))
+    return TopicSnapshot(
+        publishers=tuple(map(_endpoint, publishers)),
+        subscribers=tuple(map(_endpoint, subscribers)),
+        mismatches=tuple(dict.fromkeys(_mismatches(publishers, subscribers))),
+    )
+
+
+def subscribed_by(node: Node, other: str) -> dict[str, str]:
+    """What a node subscribes to, by full name: the type; nothing if it is gone."""
+    namespace, _, name = other.rpartition("/")
+    try:
+        found = node.get_subscriber_names_and_types_by_node(name, namespace or "/")
+    except NodeNameNonExistentError:
+        return {}
+    return {topic: types[0] for topic, types in found}
+
+
+def published_by(node: Node, other: str) -> dict[str, str]:
+    """What a node publishes, by full name: the type; nothing if it is gone."""
+    namespace, _, name = other.rpartition("/")
+    try:
+        found = node.get_publisher_names_and_types_by_node(name, namespace or "/")
+    except NodeNameNonExistentError:
+        return {}
+    return {topic: types[0] for topic, types in found}
+
+
+def _others(node: Node, ends: Sequence[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
+    own = (node.get_namespace(), node.get_name())
+    return [end for end in ends if (end.node_namespace, end.node_name) != own]
+
+
+def _endpoint(end: TopicEndpointInfo) -> Endpoint:
+    return Endpoint(
+        node=_name(end),
+        message_type=end.topic_type,
+        reliable=end.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+    )
+
+
+def _mismatches(
+    publishers: Sequence[TopicEndpointInfo], subscribers: Sequence[TopicEndpointInfo]
+) -> Iterator[Mismatch]:
+    for publisher in publishers:
+        for subscriber in subscribers:
+            compatibility, reason = qos_check_compatible(
+                publisher.qos_profile, subscriber.qos_profile
+            )
+            if compatibility == QoSCompatibility.ERROR:
+                yield Mismatch(
+                    publisher=_name(publisher), subscriber=_name(subscriber), reason=_words(reason)
+                )
+
+
+def _words(reason: str) -> str:
+    """What the middleware says, without its capitals."""
+    parts = [part.strip().removeprefix("ERROR: ") for part in reason.split(";") if part.strip()]
+    return ", ".join(part[:1].lower() + part[1:] for part in parts)
+
+
+def _name(end: TopicEndpointInfo) -> str:
+    return f"{end.node_namespace.rstrip('/')}/{end.node_name}"
