@@ -9,7 +9,7 @@ the diagnostics.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -23,7 +23,6 @@ from failure_monitor.observation_matching import MatchedMessages
 from failure_monitor.ros.diagnostics import key_values
 from failure_monitor.ros.marker_publisher import MarkerPublisher
 from failure_monitor.ros.monitor_parameters import MonitorParameters
-from failure_monitor.ros.observation_input import camera_topics
 from failure_monitor.ros.overlay import OverlayPublisher
 from failure_monitor.ros.steering import Advice
 from failure_monitor.ros.unfamiliarity_worker import UnfamiliarityWorker
@@ -37,15 +36,9 @@ HISTORY = 10.0
 """Seconds of the scores that are drawn as curves."""
 
 
-def first_image_topic(cameras: Sequence[str], settings: MonitorParameters) -> str:
-    """Of the cameras that an encoder sees, or that are named all the same; empty for none.
-
-    Raises:
-        UsageError: there are more or fewer topics than cameras.
-    """
-    if cameras:
-        return camera_topics(cameras, settings)[cameras[0]]
-    return next(filter(None, settings.image_topics), "")
+def first_image_topic(cameras: Mapping[str, str], settings: MonitorParameters) -> str:
+    """Of the cameras that an encoder sees, or that are named all the same; empty for none."""
+    return next(filter(None, (*cameras.values(), *settings.image_topics)), "")
 
 
 class Displays:

@@ -11,20 +11,21 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from failure_monitor.bundle import Bundle
+from failure_monitor.measured_positions import MeasurementError
 from failure_monitor.observation_matching import MatchedMessages
 from failure_monitor.ros.diagnostics import key_values
 from failure_monitor.ros.external_input import ExternalInput
 from failure_monitor.ros.joint_input import JointInput
 from failure_monitor.ros.monitor_parameters import MonitorParameters
 from failure_monitor.ros.monitored_topic import MonitoredTopic
-from failure_monitor.ros.observation_input import ObservationInput, camera_topics
+from failure_monitor.ros.observation_input import ObservationInput
 from failure_monitor.ros.observed import CHUNKS, EMBEDDING, Observed
 from failure_monitor.ros.pairing import DecisionPairing, Pair
 from failure_monitor.ros.policy_input import PolicyInput
-from failure_monitor.ros.policy_models import PolicyModels
+from failure_monitor.ros.positions_input import PositionsInput
 from failure_monitor.ros.rollout_boundaries import RolloutBoundaries
 from failure_monitor.ros.stamp_guard import StampGuard
+from failure_monitor.ros.watched_bundle import WatchedBundle
 
 HALVES_WAITING = 64
 """How many halves of decisions may wait for the other one."""
@@ -57,8 +58,7 @@ class MonitorInputs:
         self,
         node: Node,
         settings: MonitorParameters,
-        bundle: Bundle,
-        models: PolicyModels,
+        watched: WatchedBundle,
         boundaries: RolloutBoundaries,
         *,
         take: Take,
@@ -69,8 +69,7 @@ class MonitorInputs:
         Args:
             node: subscribes.
             settings: name the topics and bound their ages.
-            bundle: what is expected on them.
-            models: make the halves of decisions that the policy does not publish.
+            watched: what is expected on them, and which halves of decisions its models make.
             boundaries: what tells when rollouts begin and end.
             take: given every observation.
             fail: told why a message cannot be used.
@@ -81,16 +80,19 @@ class MonitorInputs:
         self._fail = fail
         self._missed = 0
         self._last_complete: float | None = None
-        guard = StampGuard(node, fail=fail, restart=self._begin_anew)
+        bundle, models = watched.bundle, watched.models
+        guard = StampGuard(node, fail=fail, restart=self._on_clock_set_back)
         # First: of messages that wait, the executor takes those of older subscriptions, and a
-        # score that came before its decision must be known with it.
+        # score or position that came before its decision must be known with it.
         self._external = ExternalInput(node, settings, bundle.external_topics)
+        self._positions = PositionsInput(node, settings, watched.positions_topic)
         self._observations: ObservationInput | None = None
         if models.cameras:
             self._observations = ObservationInput(
                 node,
                 settings,
-                camera_topics(models.cameras, settings),
+                watched.cameras,
+                watched.made,
                 guard,
                 joints=models.takes_joints,
                 has_rate=CHUNKS not in models.published_halves,
@@ -112,6 +114,7 @@ class MonitorInputs:
         self._inputs: tuple[MonitorInput, ...] = (
             self._policy,
             self._external,
+            self._positions,
             self._joints,
             *(() if self._observations is None else (self._observations,)),
         )
@@ -130,8 +133,6 @@ class MonitorInputs:
         """Bound ages by these from now on."""
         for part in self._inputs:
             part.settings = settings
-        if self._observations is not None:
-            self._observations.use_rate()
 
     def start_rollout(self) -> None:
         """Expect decisions, and forget what waits; stamps may begin anew."""
@@ -150,6 +151,10 @@ class MonitorInputs:
             self._pairing.start_rollout()
         if self._observations is not None:
             self._observations.start_rollout()
+
+    def _on_clock_set_back(self) -> None:
+        self._positions.forget()
+        self._begin_anew()
 
     def destroy(self) -> None:
         """Stop listening."""
@@ -235,10 +240,17 @@ class MonitorInputs:
     def _on_complete(self, pair: Pair, now: float) -> None:
         self._last_complete = now
         self._missed += pair.missed
+        try:
+            positions = self._positions.at(pair.stamp)
+        except MeasurementError:
+            self._missed += 1
+            return
         if any(self._external.problem(topic, now) for topic in self._external.topics):
             # Not judged, and said to be unknown: a decision all the same.
             self._missed += 1
             return
         missed, self._missed = self._missed, 0
-        observed = Observed(pair.stamp, pair.embedding, pair.chunks, self._external.values())
+        observed = Observed(
+            pair.stamp, pair.embedding, pair.chunks, positions, self._external.values()
+        )
         self._on_observed(observed, now, missed)

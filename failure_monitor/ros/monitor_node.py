@@ -87,16 +87,18 @@ class MonitorNode(LifecycleNode):
             self._settings.check(self)
             watched = load_watched(self._settings)
             self._response.open(watched.bundle)
-            image_topic = first_image_topic(watched.models.cameras, self._settings)
         except FailureMonitorError as error:
             self._idle_reason = str(error)
             self.get_logger().error(f"not configured: {error}")
             return TransitionCallbackReturn.FAILURE
+        if watched.models.remark:
+            self.get_logger().warning(watched.models.remark)
         self._watched = watched
         self._worker = ScoringWorker(
             watched.models.decide, watched.begin, wake=self._judged.trigger
         )
         self._outputs.open_scores(score.name for score in self._watched.bundle.scores)
+        image_topic = first_image_topic(watched.cameras, self._settings)
         self._displays.open(watched.bundle, image_topic, watched.models.encoder)
         self._idle_reason = "the monitor is not active"
         return super().on_configure(state)
@@ -110,8 +112,7 @@ class MonitorNode(LifecycleNode):
         self._inputs = MonitorInputs(
             self,
             self._settings,
-            self._watched.bundle,
-            self._watched.models,
+            self._watched,
             boundaries,
             take=self._on_observed,
             fail=self._fail,

@@ -15,6 +15,9 @@ from failure_monitor.errors import UsageError
 from failure_monitor.ros.parameters import declare
 from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
 
+AS_CALIBRATED = -1
+"""For a parameter: what the bundle says."""
+
 BOUNDARIES = ("none", "service", "topic", "pause")
 """What may tell when a rollout begins and ends."""
 
@@ -27,7 +30,6 @@ SETTABLE = (
     "max_external_age",
     "max_stamp_lead",
     "max_stamp_age",
-    "observation_rate",
 )
 """What takes effect at once when it is set while the node runs."""
 
@@ -131,20 +133,23 @@ def declare_parameters(node: Node) -> None:
         node,
         "encoder",
         "",
-        "the observation encoder as an ONNX file, run in the place of embedding_topic; empty: none",
+        "the observation encoder as an ONNX file, run in the place of embedding_topic; empty: the "
+        "bundle's, if it holds one",
     )
     declare(
         node,
         "sampler",
         "",
-        "the policy sampler as an ONNX file, run in the place of action_chunks_topic; empty: none",
+        "the policy sampler as an ONNX file, run in the place of action_chunks_topic; empty: the "
+        "bundle's, if it holds one",
     )
     declare(
         node,
         "image_topics",
         [""],
-        "the topics of the encoder's cameras, in its order; [''] for topics of the cameras' names; "
-        "a name that ends with /compressed is of CompressedImage",
+        "the topics of the encoder's cameras, in its order; [''] for those that the bundle was "
+        "calibrated on, or else of the cameras' names; a name that ends with /compressed is of "
+        "CompressedImage",
     )
     declare(
         node,
@@ -155,18 +160,26 @@ def declare_parameters(node: Node) -> None:
     declare(
         node,
         "matching_tolerance",
-        0.05,
-        "seconds by which frames and joint states of one observation may lie apart",
-        bounds=(0.0, 1.0),
+        float(AS_CALIBRATED),
+        "seconds by which frames and joint states of one observation may lie apart; -1 for what "
+        "the bundle was calibrated with, or 0.05 if it does not say",
+        bounds=(float(AS_CALIBRATED), 1.0),
     )
     declare(
         node,
         "observation_rate",
-        0.0,
-        "observations per second that the encoder embeds; 0 for every frame of the first camera",
-        bounds=(0.0, 1000.0),
+        float(AS_CALIBRATED),
+        "observations per second that the encoder embeds; 0 for every frame of the first camera; "
+        "-1 for what the bundle was calibrated with, or 0 if it does not say",
+        bounds=(float(AS_CALIBRATED), 1000.0),
     )
-    declare(node, "noise_seed", 0, "of the sampler's noise; as it was calibrated")
+    declare(
+        node,
+        "noise_seed",
+        AS_CALIBRATED,
+        "of the sampler's noise; -1 for what the bundle was calibrated with, or 0 if it does not "
+        "say",
+    )
     declare(
         node,
         "execution_providers",

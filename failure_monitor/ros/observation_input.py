@@ -12,10 +12,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
-from failure_monitor.errors import UsageError
 from failure_monitor.observation_matching import MatchedMessages, ObservationMatcher
 from failure_monitor.observation_rate import ObservationRate
 from failure_monitor.onnx_contract import JOINTS
+from failure_monitor.ros.black_box_settings import BlackBoxSettings
 from failure_monitor.ros.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor_parameters import MonitorParameters
 from failure_monitor.ros.monitored_topic import MonitoredTopic
@@ -28,21 +28,6 @@ COMPRESSED = "/compressed"
 """What topics of sensor_msgs/CompressedImage end with, as image_transport has it."""
 
 
-def camera_topics(cameras: Sequence[str], settings: MonitorParameters) -> Mapping[str, str]:
-    """The topic of every camera, by its name; that of its name where none is given.
-
-    Raises:
-        UsageError: there are more or fewer topics than cameras.
-    """
-    topics = [topic for topic in settings.image_topics if topic]
-    if topics and len(topics) != len(cameras):
-        raise UsageError(
-            f"image_topics names {len(topics)} topics, the encoder has {len(cameras)} cameras "
-            f"({', '.join(cameras)}): give a topic for each, in this order"
-        )
-    return dict(zip(cameras, topics or cameras, strict=True))
-
-
 class ObservationInput:
     """Matches frames and joint states by their stamps."""
 
@@ -51,6 +36,7 @@ class ObservationInput:
         node: Node,
         settings: MonitorParameters,
         cameras: Mapping[str, str],
+        made: BlackBoxSettings,
         guard: StampGuard,
         *,
         joints: bool,
@@ -61,11 +47,12 @@ class ObservationInput:
 
         Args:
             node: subscribes.
-            settings: bound stamps, tolerance and rate.
+            settings: bound stamps.
             cameras: the topics by the cameras' names, in the encoder's order.
+            made: what makes an observation.
             guard: of the stamps.
             joints: whether joint states belong to an observation.
-            has_rate: whether `observation_rate` thins observations out; not where the policy's
+            has_rate: whether the observation rate thins observations out; not where the policy's
                 action chunks say of which it decides.
             take: given every observation, and when it was complete on the monotonic clock.
         """
@@ -73,10 +60,10 @@ class ObservationInput:
         self._guard = guard
         self._take = take
         self._matcher = ObservationMatcher(
-            tuple(cameras), joints=joints, tolerance=settings.matching_tolerance
+            tuple(cameras), joints=joints, tolerance=made.matching_tolerance
         )
-        self._has_rate = has_rate
-        self.use_rate()
+        self._observation_rate = made.observation_rate if has_rate else None
+        self._rate = ObservationRate(self._observation_rate)
         reliability = (
             ReliabilityPolicy.RELIABLE
             if settings.images_reliable
@@ -102,14 +89,9 @@ class ObservationInput:
     def start_rollout(self) -> None:
         """Forget what waits; stamps may begin anew."""
         self._matcher.clear()
-        self.use_rate()
+        self._rate = ObservationRate(self._observation_rate)
         for topic in self.topics:
             topic.stream.start_rollout()
-
-    def use_rate(self) -> None:
-        """Thin observations out as the settings say from now on."""
-        rate = self.settings.observation_rate if self._has_rate else 0
-        self._rate = ObservationRate(rate or None)
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """What is amiss with a camera; empty if nothing is."""

@@ -25,10 +25,12 @@ class Observed:
         seen: the embedding that the policy published, float32 (E,), or the messages of cameras
             and joints that an encoder makes one of.
         chunks: float32 (B, H, D), as the policy published them; None if a sampler makes them.
+        positions: float32 (P,), where the robot was measured to be; None if no score asks.
         external: the newest values of external scores, by their names.
     """
 
     stamp: int
     seen: NDArray[np.float32] | MatchedMessages
     chunks: NDArray[np.float32] | None
+    positions: NDArray[np.float32] | None
     external: Mapping[str, float]

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from failure_monitor.bundle import Bundle
 from failure_monitor.decision import Decision, PolicyFormat
 from failure_monitor.errors import UsageError
 from failure_monitor.observation_matching import MatchedMessages
+from failure_monitor.onnx_file import OnnxFile, read_onnx_file
 from failure_monitor.ros.monitor_parameters import MonitorParameters
 from failure_monitor.ros.observed import CHUNKS, EMBEDDING, Observed
 
@@ -21,25 +23,35 @@ if TYPE_CHECKING:
 class PolicyModels:
     """Makes decisions of observations, as the policy does."""
 
-    def __init__(self, settings: MonitorParameters, policy: PolicyFormat) -> None:
-        """Load and check what the parameters name.
+    def __init__(self, settings: MonitorParameters, bundle: Bundle, *, noise_seed: int) -> None:
+        """Load and check what the bundle holds, or else what the parameters name.
 
         Args:
-            settings: name the models, and how they are run.
-            policy: the format of the decisions that the bundle was calibrated on.
+            settings: may name the models, and say how they are run.
+            bundle: may hold the models, and says what decisions look like.
+            noise_seed: of the sampler's noise.
 
         Raises:
+            OnnxFileError: a file that a parameter names is no model.
             OnnxSessionError: a model cannot be loaded, or not on a provider asked for.
             OnnxContractError: a model does not keep the contract.
             OnnxModelError: a model fails when it is run.
-            UsageError: a model is not of the policy that the bundle is for.
+            UsageError: a model is not of the policy that the bundle is for, or is another than
+                the one that the bundle holds.
         """
         self._encoder: ObservationEncoder | None = None
         self._sampler: PolicySampler | None = None
-        self._samples = policy.samples
-        self._noise_seed = settings.noise_seed
-        if settings.encoder or settings.sampler:
-            self._load(settings, policy)
+        self._samples = bundle.policy.samples
+        self._noise_seed = noise_seed
+        encoder = _file_to_run("encoder", settings.encoder, bundle.encoder, bundle)
+        sampler = _file_to_run("sampler", settings.sampler, bundle.sampler, bundle)
+        self._unproven = [
+            file.name
+            for file in (encoder, sampler)
+            if file is not None and bundle.description.black_box is None
+        ]
+        if encoder is not None or sampler is not None:
+            self._load(encoder, sampler, settings, bundle.policy)
 
     @property
     def published_halves(self) -> Sequence[str]:
@@ -61,6 +73,16 @@ class PolicyModels:
     def takes_joints(self) -> bool:
         """Whether the encoder takes joint positions."""
         return self._encoder is not None and bool(self._encoder.joint_names)
+
+    @property
+    def remark(self) -> str:
+        """What is not known of the models; empty if nothing is."""
+        if not self._unproven:
+            return ""
+        return (
+            f"the bundle does not hold {' and '.join(self._unproven)}, so nobody can tell whether "
+            "it was calibrated with just these: calibrate again with --encoder and --sampler"
+        )
 
     def values(self) -> Mapping[str, str]:
         """What is run, for diagnostics."""
@@ -95,12 +117,19 @@ class PolicyModels:
         if chunks is None:
             assert self._sampler is not None
             chunks = self._sampler.sample(embedding, self._noise.draw(self._samples))
-        return Decision(1e-9 * observed.stamp, embedding, chunks, external=observed.external)
+        return Decision(
+            1e-9 * observed.stamp, embedding, chunks, observed.positions, observed.external
+        )
 
-    def _load(self, settings: MonitorParameters, policy: PolicyFormat) -> None:
+    def _load(
+        self,
+        encoder: OnnxFile | None,
+        sampler: OnnxFile | None,
+        settings: MonitorParameters,
+        policy: PolicyFormat,
+    ) -> None:
         # Imported here: a monitor that runs no models does without ONNX Runtime and OpenCV.
         from failure_monitor.observation import ObservationReader
-        from failure_monitor.onnx_file import read_onnx_file
         from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
         from failure_monitor.onnx_session import SessionSettings
 
@@ -108,14 +137,34 @@ class PolicyModels:
             tuple(name for name in settings.execution_providers if name),
             settings.inference_threads,
         )
-        if settings.encoder:
-            self._encoder = ObservationEncoder(read_onnx_file(Path(settings.encoder)), session)
+        if encoder is not None:
+            self._encoder = ObservationEncoder(encoder, session)
             self._reader = ObservationReader(self._encoder)
             _check_encoder(self._encoder, policy)
-        if settings.sampler:
-            self._sampler = PolicySampler(read_onnx_file(Path(settings.sampler)), session)
+        if sampler is not None:
+            self._sampler = PolicySampler(sampler, session)
             self._noise = self._sampler.noise_stream(seed=self._noise_seed)
             _check_sampler(self._sampler, policy)
+
+
+def _file_to_run(half: str, path: str, kept: OnnxFile | None, bundle: Bundle) -> OnnxFile | None:
+    """The bundle's, or the one that a parameter names for a bundle that says nothing of models."""
+    if not path:
+        return kept
+    named = read_onnx_file(Path(path))
+    if bundle.description.black_box is None:
+        return named
+    if kept is None:
+        raise UsageError(
+            f"the parameter '{half}' names {path}, but the bundle was calibrated on what the "
+            f"policy itself published: leave it empty, or calibrate again with --{half}"
+        )
+    if named.sha256 != kept.sha256:
+        raise UsageError(
+            f"{path} is not the {half} that the bundle was calibrated with and holds: leave the "
+            f"parameter '{half}' empty, or calibrate again with --{half}"
+        )
+    return kept
 
 
 def _check_encoder(encoder: ObservationEncoder, policy: PolicyFormat) -> None:

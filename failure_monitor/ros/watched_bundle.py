@@ -4,14 +4,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from failure_monitor.bundle import Bundle, BundleError, PromiseSection, content_hash, load
 from failure_monitor.errors import UsageError
+from failure_monitor.measured_positions import PositionsTopic
 from failure_monitor.monitor import FailureMonitor
+from failure_monitor.ros.black_box_settings import (
+    BlackBoxSettings,
+    black_box_settings,
+    camera_topics,
+)
 from failure_monitor.ros.monitor_parameters import MonitorParameters
-from failure_monitor.ros.observation_input import camera_topics
 from failure_monitor.ros.policy_models import PolicyModels
 
 
@@ -24,6 +30,8 @@ class WatchedBundle:
         bundle: the calibrated rule.
         sha256: names this very bundle.
         models: the halves of the policy that the monitor runs itself.
+        cameras: the topics of the encoder's cameras, by their names; none without an encoder.
+        made: what makes an observation of these.
         task: whose thresholds hold; empty where the bundle needs no name.
     """
 
@@ -31,7 +39,15 @@ class WatchedBundle:
     bundle: Bundle
     sha256: str
     models: PolicyModels
+    cameras: Mapping[str, str]
+    made: BlackBoxSettings
     task: str = ""
+
+    @property
+    def positions_topic(self) -> PositionsTopic | None:
+        """What measures where the robot is; None if no score asks."""
+        section = self.bundle.description.positions_topic
+        return None if section is None else PositionsTopic(**section.model_dump())
 
     @property
     def promise(self) -> PromiseSection | None:
@@ -61,8 +77,8 @@ def load_watched(settings: MonitorParameters) -> WatchedBundle:
     Raises:
         BundleError: it is not there, damaged, or of a newer schema.
         UnknownTaskError: it has no threshold for the task, or for which of several is not said.
-        UsageError: it needs rollout boundaries, and there are none; or the models that the
-            parameters name are not of its policy.
+        UsageError: it needs rollout boundaries, or measured positions, and there are none; or
+            parameters contradict what it says of its models and how they were run.
         FailureMonitorError: a model cannot be run.
     """
     if not settings.bundle:
@@ -74,12 +90,24 @@ def load_watched(settings: MonitorParameters) -> WatchedBundle:
     bundle = load(folder)
     if settings.rollout_boundaries == "none":
         _refuse_without_boundaries(bundle)
-    models = PolicyModels(settings, bundle.policy)
-    camera_topics(models.cameras, settings)
-    watched = WatchedBundle(settings.bundle, bundle, content_hash(folder), models)
+    _refuse_without_positions(bundle)
+    made = black_box_settings(settings, bundle)
+    models = PolicyModels(settings, bundle, noise_seed=made.noise_seed)
+    cameras = camera_topics(models.cameras, settings, bundle)
+    watched = WatchedBundle(settings.bundle, bundle, content_hash(folder), models, cameras, made)
     if not settings.topic_names_task:
         watched.take_task(settings.task)
     return watched
+
+
+def _refuse_without_positions(bundle: Bundle) -> None:
+    asking = [score.name for score in bundle.scores if score.needs_positions]
+    if asking and bundle.description.positions_topic is None:
+        raise UsageError(
+            f"{', '.join(asking)} must know where the robot is measured to be, and the bundle does "
+            "not say on which topic: calibrate on bags, with --positions-topic, or with other "
+            "scores"
+        )
 
 
 def _refuse_without_boundaries(bundle: Bundle) -> None:
