@@ -210,7 +210,6 @@ def test_without_ros_it_is_one_sentence(monkeypatch):
     [
         (["no_such_bundle"], 1, "lacks bundle.yaml"),
         (["--seconds", "1"], 2, "--seconds"),
-        (["--runs-sampler"], 2, "name its cameras"),
         (["--namespace", "a b"], 2, "'a b' is no namespace"),
         (["--embedding-topic", "9 lives"], 2, "'9 lives' is no topic"),
     ],

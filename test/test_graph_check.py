@@ -10,7 +10,7 @@ import re
 import pytest
 
 from failure_monitor.alarm import AlarmState
-from failure_monitor.bundle import with_external_topics
+from failure_monitor.bundle import BlackBoxSection, with_external_topics
 from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.graph_check.expectation import CLOUD, IMAGE, JOINTS, NUMBER, TopicNames
 from failure_monitor.graph_check.finding import Level
@@ -412,6 +412,33 @@ def test_cameras_are_expected_where_the_monitor_runs_the_encoder(judged):
     assert line.startswith("wrong /camera: a decision every 0.0333 s, the bundle's rollouts")
     [line] = of({"observation_rate": 10.0, "images_reliable": True})
     assert "/driver offers best effort" in line
+
+
+def test_a_rate_that_is_left_to_the_bundle_is_the_bundles(judged, bundle):
+    made = BlackBoxSection(observation_rate=10.0, matching_tolerance=0.05, noise_seed=0)
+    description = bundle.description.model_copy(update={"black_box": made})
+    black_box = dataclasses.replace(bundle, description=description)
+    camera = TopicSnapshot(
+        publishers=(end("/driver", IMAGE),), messages=came(period=1 / 30, rate=30.0)
+    )
+    inputs = {"/camera": MonitorInput(named="camera", message_type=IMAGE)}
+    monitor = MONITOR_NODE.model_copy(
+        update={"inputs": inputs, "parameters": {"observation_rate": -1.0}}
+    )
+    seen = HEALTHY.model_copy(
+        update={"topics": {**TOPICS, "/camera": camera}, "monitors": (monitor,)}
+    )
+    assert judged(seen, bundle=black_box) == []
+    idle = seen.model_copy(update={"monitors": (monitor.model_copy(update={"inputs": {}}),)})
+    names = TopicNames(embedding="", action_chunks="", cameras=("/camera",))
+    assert judged(idle, bundle=black_box, names=names) == []
+
+
+def test_measured_positions_are_expected_where_a_score_asks_for_them(judged):
+    pose = "geometry_msgs/msg/PoseStamped"
+    inputs = {**MONITOR_NODE.inputs, "/tool": MonitorInput(named="tool", message_type=pose)}
+    [line] = judged(with_monitor(inputs=inputs))
+    assert line.startswith("wrong /tool: nobody publishes measured positions")
 
 
 def test_external_scores_are_expected_on_their_topics(rollouts, policy):

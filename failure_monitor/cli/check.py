@@ -89,34 +89,24 @@ def check(
     image_topic: Annotated[
         list[str] | None,
         _topic(
-            "a camera of an encoder that the monitor is to run, in place of --embedding-topic; may "
-            "be given more than once"
+            "a camera of the encoder that the monitor is to run (may be given more than once); "
+            "default: those that the bundle was calibrated on"
         ),
     ] = None,
-    runs_sampler: Annotated[
-        bool,
-        _topic("the monitor is to run the sampler too, in place of --action-chunks-topic"),
-    ] = False,
     json: Annotated[Path | None, typer.Option(help="write the findings here as JSON")] = None,
 ) -> None:
     """Look whether monitor, gate and policy of a live ROS graph fit together, and fit a bundle."""
     refuse_without_ros()
     loaded = None if bundle is None else bundles.load(bundle)
     sha256 = None if bundle is None else bundles.content_hash(bundle)
-    if runs_sampler and not image_topic:
-        raise UsageError(
-            "'--runs-sampler' is for a monitor that runs the encoder too: name its cameras "
-            "(--image-topic)"
-        )
     place = _place(namespace)
-    names = TopicNames(
-        embedding="" if image_topic else _full(embedding_topic, place),
-        action_chunks="" if runs_sampler else _full(action_chunks_topic, place),
-        joint_states=_full(joint_states_topic, place),
-        cameras=tuple(_full(topic, place) for topic in image_topic or ()),
-        external={}
-        if loaded is None
-        else {name: _full(topic, place) for name, topic in loaded.external_topics.items()},
+    names = _names(
+        loaded,
+        place,
+        embedding=embedding_topic,
+        action_chunks=action_chunks_topic,
+        joint_states=joint_states_topic,
+        cameras=image_topic or (),
     )
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
     progress.print(f"listening to ROS domain {domain} for {seconds:g} s")
@@ -137,6 +127,35 @@ def _place(namespace: str) -> str:
     if place and not NAME.fullmatch(place):
         raise UsageError(f"'{namespace}' is no namespace: write it like robot/left")
     return f"/{place}" if place else ""
+
+
+def _names(
+    bundle: bundles.Bundle | None,
+    place: str,
+    *,
+    embedding: str,
+    action_chunks: str,
+    joint_states: str,
+    cameras: Sequence[str],
+) -> TopicNames:
+    """Where to look; what a bundle's own models make is not looked for."""
+    black_box = None if bundle is None else bundle.description.black_box
+    positions = None if bundle is None else bundle.description.positions_topic
+    external = {} if bundle is None else bundle.external_topics
+    runs_encoder = bool(cameras) or (black_box is not None and black_box.encoder is not None)
+    runs_sampler = black_box is not None and black_box.sampler is not None
+    if black_box is not None and not cameras:
+        cameras = [*black_box.cameras.values()]
+    return TopicNames(
+        embedding="" if runs_encoder else _full(embedding, place),
+        action_chunks="" if runs_sampler else _full(action_chunks, place),
+        joint_states=_full(joint_states, place),
+        cameras=tuple(_full(topic, place) for topic in cameras),
+        external={name: _full(topic, place) for name, topic in external.items()},
+        positions=("", "")
+        if positions is None
+        else (_full(positions.name, place), positions.message_type),
+    )
 
 
 def _full(topic: str, place: str) -> str:

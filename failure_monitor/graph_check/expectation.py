@@ -14,11 +14,14 @@ CLOUD = "sensor_msgs/msg/PointCloud2"
 JOINTS = "sensor_msgs/msg/JointState"
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 NUMBER = "std_msgs/msg/Float64"
+POSITIONS = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PointStamped")
 
 EMBEDDING_TOPIC, CHUNKS_TOPIC = "policy/embedding", "policy/action_chunks"
 JOINTS_TOPIC = "joint_states"
 MAX_JOINT_STATE_AGE, MAX_STAMP_LEAD, MAX_DECISION_AGE = 0.5, 0.5, 1.0
 """The monitor's parameters at their defaults, for where none runs or answers."""
+AS_CALIBRATED = -1
+"""As a parameter of the monitor: what the bundle says."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,9 @@ class TopicNames:
         embedding: empty where the monitor runs the encoder itself.
         action_chunks: empty where it runs the sampler itself.
         joint_states: of the robot.
-        cameras: of the encoder.
+        cameras: of the encoder that it runs.
         external: of external scores, by their names.
+        positions: measured positions and their type; empty where no score asks for them.
     """
 
     embedding: str = f"/{EMBEDDING_TOPIC}"
@@ -38,11 +42,12 @@ class TopicNames:
     joint_states: str = f"/{JOINTS_TOPIC}"
     cameras: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
+    positions: tuple[str, str] = ("", "")
 
     @property
     def all(self) -> tuple[str, ...]:
         """Every one of them."""
-        named = (self.embedding, self.action_chunks, self.joint_states)
+        named = (self.embedding, self.action_chunks, self.joint_states, self.positions[0])
         return tuple(filter(None, (*named, *self.cameras, *self.external.values())))
 
 
@@ -110,8 +115,15 @@ def expect_by_names(names: TopicNames, bundle: Bundle | None) -> Expectation:
         inputs.append(_chunks(names.action_chunks, bundle))
     inputs += [_external(topic, name) for name, topic in names.external.items()]
     inputs.append(_joints(names.joint_states, is_needed=False))
+    topic, message_type = names.positions
+    if topic and topic != names.joint_states:
+        inputs.append(_positions(topic, message_type))
     inputs += [_camera(topic, _image_type(topic), reliable=False) for topic in names.cameras]
-    return Expectation(tuple(inputs), period=_period(bundle))
+    return Expectation(
+        tuple(inputs),
+        period=_period(bundle),
+        observation_rate=None if names.action_chunks else _calibrated_rate(bundle),
+    )
 
 
 def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expectation:
@@ -133,18 +145,29 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
             inputs.append(_camera(topic, heard.message_type, reliable=reliable))
         elif heard.message_type == NUMBER:
             inputs.append(_external(topic, scores.get(heard.named, "")))
+        elif heard.message_type in POSITIONS:
+            inputs.append(_positions(topic, heard.message_type))
     runs_all = not any(one.is_of_decisions for one in inputs)
+    rate = monitor.parameter("observation_rate", AS_CALIBRATED)
+    if rate == AS_CALIBRATED:
+        rate = _calibrated_rate(bundle)
     return Expectation(
         tuple(inputs),
         period=_period(bundle),
         max_lead=monitor.parameter("max_stamp_lead", MAX_STAMP_LEAD),
         max_age=monitor.parameter("max_decision_age", MAX_DECISION_AGE),
-        observation_rate=monitor.parameter("observation_rate", 0.0) if runs_all else None,
+        observation_rate=rate if runs_all else None,
     )
 
 
 def _period(bundle: Bundle | None) -> float | None:
     return None if bundle is None else bundle.description.decision_period
+
+
+def _calibrated_rate(bundle: Bundle | None) -> float:
+    """Decisions a second that a black box made in calibration; 0 for one of every image."""
+    black_box = None if bundle is None else bundle.description.black_box
+    return 0.0 if black_box is None else black_box.observation_rate
 
 
 def _embedding(topic: str, bundle: Bundle | None) -> ExpectedInput:
@@ -179,6 +202,18 @@ def _joints(topic: str, *, is_needed: bool) -> ExpectedInput:
         is_sole=False,
         is_steady=True,
         is_needed=is_needed,
+    )
+
+
+def _positions(topic: str, message_type: str) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "measured positions",
+        message_type,
+        "a remap for the monitor, or calibrate with --positions-topic",
+        reliable=False,
+        is_sole=message_type != JOINTS,
+        is_steady=True,
     )
 
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PointStamped, PoseStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -92,6 +93,10 @@ HEARD_TYPES: Mapping[str, HeardType] = {
     ),
     "sensor_msgs/msg/CompressedImage": HeardType(
         CompressedImage, lambda image: ((), (image.format,)), reliable=False
+    ),
+    "geometry_msgs/msg/PoseStamped": HeardType(PoseStamped, lambda pose: ((), ()), reliable=False),
+    "geometry_msgs/msg/PointStamped": HeardType(
+        PointStamped, lambda point: ((), ()), reliable=False
     ),
     "std_msgs/msg/Float64": HeardType(Float64, _read_number, reliable=True),
 }
