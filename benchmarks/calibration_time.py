@@ -32,6 +32,7 @@ assert one_thread
 TASK = SyntheticTask.of_size(embedding=64, samples=64, horizon=16, actions=7, decisions=40)
 ROLLOUTS = (10, 20, 50, 100, 200)
 TARGET_ROLLOUTS, TARGET_S = 50, 20.0
+FOLDS = 5
 
 console = Console(width=110)
 progress = Console(stderr=True)
@@ -71,8 +72,8 @@ def main(
 ) -> None:
     """Time the calibration of two rules."""
     rules = {
-        "default": CalibrationSettings(jobs=jobs),
-        "fiper": CalibrationSettings(scores=("rnd_oe", "ace"), rule="all", jobs=jobs),
+        "default": CalibrationSettings(folds=FOLDS, jobs=jobs),
+        "fiper": CalibrationSettings(scores=("rnd_oe", "ace"), rule="all", folds=FOLDS, jobs=jobs),
     }
     numbers = [n for n in ROLLOUTS if not quick or n <= TARGET_ROLLOUTS]
     rollouts = TASK.rollouts(range(max(numbers)))
@@ -121,7 +122,7 @@ def _table(timings: dict[str, list[Timing]], growths: dict[str, Growth], jobs: i
     B, H, D = policy.chunk_shape
     table = Table(
         title=f"Seconds to calibrate rollouts of {TASK.decisions} decisions: B {B}, H {H}, D {D}, "
-        f"E {policy.embedding_size}; five folds, {jobs} processes",
+        f"E {policy.embedding_size}; {FOLDS} folds, {jobs} processes",
         title_justify="left",
         box=SIMPLE_HEAD,
     )

@@ -41,7 +41,6 @@ from exchangeable_rollouts import Archived, Drawn, Source
 from false_alarm_rates import (
     ALPHAS,
     DEFAULT_RULE,
-    SETTINGS,
     WRONG,
     MeasuredRule,
     Rates,
@@ -55,6 +54,7 @@ from rich.console import Console
 from rich.table import Table
 from synthetic_task import SyntheticTask
 
+from failure_monitor.calibrate import USUAL_FOLDS
 from failure_monitor.conformal import CalibrationError, rank
 from failure_monitor.scores.network_score import NetworkScore
 from failure_monitor.scores.registry import score_named
@@ -117,7 +117,7 @@ def main(
     ] = 20,
     folds: Annotated[
         int, typer.Option(min=2, help="of the cross-fitting; as many as rollouts at most")
-    ] = SETTINGS.folds,
+    ] = USUAL_FOLDS,
     only: Annotated[
         list[str] | None, typer.Option(help="a row to measure (may be given more than once)")
     ] = None,

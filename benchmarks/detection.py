@@ -30,6 +30,7 @@ from rich.table import Table
 from scored_archives import RuleOf, ScoredArchive, score_archive
 
 from failure_monitor import conformal
+from failure_monitor.calibrate import USUAL_FOLDS
 from failure_monitor.metrics import Metrics
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES
 
@@ -68,7 +69,7 @@ def main(
     archives: Annotated[list[Path], typer.Argument(help="rollout archives, one of each task")],
     alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
     dealings: Annotated[int, typer.Option(min=1, help="dealings into folds")] = 3,
-    folds: Annotated[int, typer.Option(min=2)] = 5,
+    folds: Annotated[int, typer.Option(min=2)] = USUAL_FOLDS,
     jobs: Annotated[int, typer.Option(min=1, help="processes that fit at a time")] = 2,
     cache: Annotated[
         Path | None,

@@ -15,7 +15,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.calibrate import SCALES, CalibrationSettings, cross_fitted_maxima
+from failure_monitor.calibrate import (
+    SCALES,
+    USUAL_FOLDS,
+    CalibrationSettings,
+    cross_fitted_maxima,
+)
 from failure_monitor.conformal import (
     CalibrationError,
     Rule,
@@ -106,7 +111,7 @@ class ScoredSplit:
         others: Sequence[Rollout],
         policy: PolicyFormat,
         rules: Sequence[MeasuredRule],
-        folds: int = SETTINGS.folds,
+        folds: int = USUAL_FOLDS,
     ) -> ScoredSplit:
         """Fit every score of the rules on `rollouts`, and cross-fit it in at most so many folds."""
         folds = min(folds, len(rollouts))
@@ -146,7 +151,7 @@ def cross_fitted_rates(
     tests: Sequence[Rollout],
     policy: PolicyFormat,
     rules: Sequence[MeasuredRule],
-    folds: int = SETTINGS.folds,
+    folds: int = USUAL_FOLDS,
 ) -> Rates:
     """The rates in tests, (rules, alphas), where `rollouts` calibrate and are cross-fitted."""
     split = ScoredSplit.of(rollouts, tests, policy, rules, folds)

@@ -130,7 +130,9 @@ def score_archive(
     scored = ScoredArchive(path.stem, np.empty(0, np.int64), {}, tests, {}, {})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     for name in scores:
-        kept = None if cache is None else cache / f"{digest}-{name}-{seed}-{__version__}.npz"
+        kept = (
+            None if cache is None else cache / f"{digest}-{name}-{folds}-{seed}-{__version__}.npz"
+        )
         if kept is None or not kept.is_file():
             report(f"{path.stem}, dealing {seed}: {name}")
             try:

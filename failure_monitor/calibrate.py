@@ -63,6 +63,13 @@ SCALES: Mapping[ThresholdKind, type[Scale]] = {
     "time-varying": TimeVaryingScale,
 }
 
+USUAL_FOLDS = 10
+"""With five, scores learn from a fifth fewer rollouts than the bundle's do, and the false-alarm
+rate falls well below what is promised: docs/detection.md."""
+MOST_PROBE_FOLDS = 5
+"""Within each fold the score `probe` cross-fits once more: what it learns from needs to be unseen,
+not just as unseen as a future rollout."""
+
 FEWEST_FAILURES = 5
 """With fewer failures than this, what they have in common is mostly chance."""
 
@@ -78,7 +85,7 @@ class CalibrationSettings:
         window: over how many decisions a score is averaged.
         threshold: constant, or time-varying with the decision's number in its rollout.
         folds: into how many parts the rollouts that scores are fitted on are dealt for
-            cross-fitting.
+            cross-fitting; None means 10, or as many as there are rollouts.
         seed: of the dealing and of the training.
         jobs: how many processes fit at a time.
         probed_scores: the names of the scores that the score `probe` weighs; none means the
@@ -92,11 +99,15 @@ class CalibrationSettings:
     alpha: float = 0.1
     window: int = 3
     threshold: ThresholdKind = "constant"
-    folds: int = 5
+    folds: int | None = None
     seed: int = 0
     jobs: int = 2
     probed_scores: tuple[str, ...] = ()
     choosers: tuple[str, ...] = ()
+
+    def folds_of(self, rollouts: int) -> int:
+        """Into how many parts so many rollouts are dealt."""
+        return max(2, min(USUAL_FOLDS, rollouts)) if self.folds is None else self.folds
 
     @property
     def has_probe(self) -> bool:
@@ -224,10 +235,11 @@ def calibrate(
     """
     _check(rollouts, fit_rollouts, policy, settings)
     _check_failures(failures, (*rollouts, *fit_rollouts), policy, settings)
-    probe = ProbeRecipe(settings.probed, tuple(failures), settings.folds)
-    recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
     teachers = fit_rollouts or rollouts
-    held_out = cross_fit(teachers, recipe, folds=settings.folds, jobs=settings.jobs, report=report)
+    folds = settings.folds_of(len(teachers))
+    probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MOST_PROBE_FOLDS))
+    recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
+    held_out = cross_fit(teachers, recipe, folds=folds, jobs=settings.jobs, report=report)
     report(f"fitting the scores on all {len(teachers)} rollouts")
     scores = recipe.fit(teachers)
     kind = SCALES[settings.threshold]
@@ -291,10 +303,11 @@ def _check(
             rank(len(own), settings.alpha)
     _refuse_shared(rollouts, fit_rollouts)
     teachers = len(fit_rollouts or rollouts)
-    if teachers < settings.folds or settings.folds < 2:
+    folds = settings.folds_of(teachers)
+    if teachers < folds or folds < 2:
         raise CalibrationError(
             f"{teachers} rollouts {'to fit on ' if fit_rollouts else ''}cannot be dealt into "
-            f"{settings.folds} folds: "
+            f"{folds} folds: "
             + (
                 f"set the folds to a number from 2 to {teachers}"
                 if teachers > 1
@@ -302,9 +315,9 @@ def _check(
             )
         )
     # What a probe learns from is cross-fitted once more, without the fold that it will score.
-    if settings.has_probe and teachers - math.ceil(teachers / settings.folds) < 2:
+    if settings.has_probe and teachers - math.ceil(teachers / folds) < 2:
         raise CalibrationError(
-            f"{teachers} rollouts in {settings.folds} folds leave one to fit the score "
+            f"{teachers} rollouts in {folds} folds leave one to fit the score "
             f"'{Probe.name}' on, which needs two: give more"
         )
     for rollout in (*rollouts, *fit_rollouts):
@@ -483,7 +496,7 @@ def _describe(
             _promise(task, threshold, len(of_each_task[task]), settings)
             for task, threshold in thresholds.items()
         ),
-        folds=settings.folds,
+        folds=settings.folds_of(len(fit_rollouts or rollouts)),
         seed=settings.seed,
         decision_period=_decision_period(rollouts),
         calibration=_listed(rollouts),

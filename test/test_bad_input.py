@@ -204,7 +204,11 @@ def test_what_never_changes_leaves_the_default_rule_with_remarks(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "options", "sentence"),
     [
-        (with_lengths(4, 5), ["--alpha", 0.3], "4 rollouts cannot be dealt into 5 folds"),
+        (
+            with_lengths(4, 5),
+            ["--alpha", 0.3, "--folds", 5],
+            "4 rollouts cannot be dealt into 5 folds",
+        ),
         (with_lengths(8, 5), [], "8 calibration rollouts cannot promise a false-alarm rate of 0.1"),
         (with_changes(success=np.zeros_like), [], "no rollout is left to calibrate on"),
     ],

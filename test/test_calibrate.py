@@ -60,6 +60,12 @@ def assert_promise_holds(rates: list[float], alpha: float = 0.1) -> None:
     assert np.mean(rates) > alpha / 5
 
 
+@pytest.mark.parametrize(("rollouts", "folds"), [(1, 2), (4, 4), (10, 10), (200, 10)])
+def test_without_a_word_on_folds_rollouts_are_dealt_into_ten_or_each_alone(rollouts, folds):
+    assert CalibrationSettings().folds_of(rollouts) == folds
+    assert CalibrationSettings(folds=3).folds_of(rollouts) == 3
+
+
 def test_no_rollout_is_scored_by_what_was_fitted_on_it(rollouts, policy, fitted_on):
     calibrate(rollouts, policy, QUICK)
     everything = {rollout.name for rollout in rollouts}

@@ -61,7 +61,13 @@ def calibrate(
             help=f"{', '.join(THRESHOLD_KINDS)} with the decision's number in its rollout"
         ),
     ] = "constant",
-    folds: Annotated[int, typer.Option(min=2, help="parts for cross-fitting by rollout")] = 5,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="parts for cross-fitting by rollout; default: 10, or one for each of fewer",
+        ),
+    ] = None,
     fit: Annotated[
         list[Path] | None,
         typer.Option(
