@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "failure_monitor"
 
-CALIBRATE = ["torch>=2.4", "onnx>=1.16", "matplotlib>=3.7"]
+CALIBRATE = ["torch>=2.4", "onnx>=1.16", "matplotlib>=3.7", "jinja2>=3.0"]
 DEMO = [*CALIBRATE, "metaworld==3.1.1", "mujoco>=3.0"]
 TEST = [
     *DEMO,
@@ -39,6 +39,7 @@ setup(
     package_data={
         PACKAGE: [
             "py.typed",
+            "report/templates/*",
             "demo/models/*/*",
             "demo/bags/*/*/*",
         ]

@@ -23,6 +23,9 @@ SKY_BLUE: Colour = (86, 180, 233)
 BLUISH_GREEN: Colour = (0, 158, 115)
 YELLOW: Colour = (240, 228, 66)
 VERMILLION: Colour = (213, 94, 0)
+BLUE: Colour = (0, 114, 178)
+ORANGE: Colour = (230, 159, 0)
+REDDISH_PURPLE: Colour = (204, 121, 167)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ UNDER: Colour = SKY_BLUE
 
 OVER: Colour = VERMILLION
 """Of one above it; it also has an exclamation mark."""
+
+
+def hexadecimal(colour: Colour) -> str:
+    """A colour as pages and figures name it, such as `#d55e00`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def plain_letters(text: str) -> str:

@@ -23,6 +23,7 @@ from failure_monitor.cross_fitting import Recipe, cross_fit
 from failure_monitor.data_quality import DataQuality
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.sources.rollouts import RolloutSet
 
 AuditVerdict = Literal["keep", "look", "drop"]
 
@@ -193,6 +194,18 @@ def audit(
         quality=DataQuality.of(compared, seed),
         remarks=tuple(remarks),
     )
+
+
+def receptions_of(sets: Sequence[RolloutSet]) -> dict[str, Reception]:
+    """How the rollouts in bags were received, by their SHA-256."""
+    return {
+        sha256: Reception(
+            delay_spread=float(np.ptp(reception.delays)),
+            lost=reception.unpaired + reception.repeated,
+        )
+        for each in sets
+        for sha256, reception in each.receptions.items()
+    }
 
 
 def _faults(rollout: Rollout) -> list[str]:

@@ -17,9 +17,15 @@ Row: TypeAlias = tuple[str, str]
 """What is told, and the words; what is told is empty where the row before goes on."""
 
 
-def promise_in_words(calibrated: Bundle) -> list[list[Row]]:
+def promise_in_words(calibrated: Bundle, *, with_thresholds: bool = True) -> list[list[Row]]:
     """What holds of all, and then of each task; one list where nobody named a task."""
-    sections = [list(_of_task(calibrated, promise)) for promise in calibrated.description.promises]
+    sections = [
+        [
+            *_of_task(calibrated, promise),
+            *(_thresholds(calibrated, promise) if with_thresholds else ()),
+        ]
+        for promise in calibrated.description.promises
+    ]
     general = list(_general(calibrated))
     if calibrated.description.promises[0].task:
         return [general, *sections]
@@ -61,6 +67,9 @@ def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
         f"lies between {low:.3f} and {high:.3f} (90 %)",
     )
     yield "smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts"
+
+
+def _thresholds(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
     thresholds = np.atleast_2d(calibrated.threshold(promise.task).thresholds)
     for score, over_time in zip(calibrated.scores, thresholds.T, strict=True):
         yield f"threshold of {score.name}", _range(over_time)

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -20,13 +19,11 @@ from failure_monitor.cli.options import Reading, Sources, StatedActions, with_op
 from failure_monitor.errors import FailureMonitorError
 
 if TYPE_CHECKING:
-    from failure_monitor.audit import Audit, AuditVerdict, Reception
+    from failure_monitor.audit import Audit, AuditVerdict
     from failure_monitor.sources.exclusions import Exclusions
     from failure_monitor.sources.rollouts import RolloutSet
 
-UNDEFINED = "–"
-
-STYLES: dict[AuditVerdict, str] = {"keep": "green", "look": "yellow", "drop": "red"}
+STYLES: dict[str, str] = {"keep": "green", "look": "yellow", "drop": "red"}
 
 
 @app.command()
@@ -45,18 +42,20 @@ def audit(
 ) -> None:
     """Look for what is wrong with successful rollouts, before anything is calibrated on them."""
     from failure_monitor.audit import audit as look_at
+    from failure_monitor.audit import receptions_of
+    from failure_monitor.audit_in_words import audited_rollouts
     from failure_monitor.sources.exclusions import write_exclusions
 
     sets, unreadable = _read_each(sources, reading, actions)
     found = look_at(
         [rollout for each in sets for rollout in each.rollouts],
         [each.policy for each in sets for _ in each.rollouts],
-        receptions=_receptions(sets),
+        receptions=receptions_of(sets),
         seed=seed,
         jobs=reading.processes,
         report=lambda step: progress.print(step),
     )
-    output.print(_rollouts_table(found))
+    output.print(audited_rollouts(found).on_terminal(STYLES))
     for each in found.rollouts:
         for reason in each.reasons:
             _say(each.verdict, each.name, reason)
@@ -101,39 +100,6 @@ def _to_calibrate_on(rollout_set: RolloutSet) -> RolloutSet:
     return replace(rollout_set, rollouts=kept)
 
 
-def _receptions(sets: Sequence[RolloutSet]) -> dict[str, Reception]:
-    from failure_monitor.audit import Reception
-
-    return {
-        sha256: Reception(
-            delay_spread=float(np.ptp(reception.delays)),
-            lost=reception.unpaired + reception.repeated,
-        )
-        for each in sets
-        for sha256, reception in each.receptions.items()
-    }
-
-
-def _rollouts_table(found: Audit) -> Table:
-    table = Table(title="Rollouts", title_justify="left")
-    table.add_column("rollout", no_wrap=True)
-    for column in ("decisions", "seconds", "per second", "longest gap", "trajectory p", "scores p"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    for each in found.rollouts:
-        table.add_row(
-            escape(each.name),
-            str(each.decisions),
-            _number(each.seconds, 1),
-            _number(each.rate, 1),
-            _number(each.longest_gap, 2),
-            _number(each.trajectory_p, 2),
-            _number(each.scores_p, 2),
-            f"[{STYLES[each.verdict]}]{each.verdict}[/]",
-        )
-    return table
-
-
 def _say(verdict: AuditVerdict, name: str, reason: str) -> None:
     output.print(
         f"[{STYLES[verdict]}]{verdict}[/] {escape(name)}: {escape(reason)}", soft_wrap=True
@@ -156,26 +122,9 @@ def _exclusions(found: Audit, unreadable: Mapping[Path, str]) -> Exclusions:
 
 
 def _set_table(found: Audit, unreadable: int) -> Table:
-    counts = {
-        verdict: sum(each.verdict == verdict for each in found.rollouts) for verdict in STYLES
-    }
+    from failure_monitor.audit_in_words import audit_rows
+
     table = Table(title="All together", show_header=False, title_justify="left")
-    table.add_row("keep", str(counts["keep"]))
-    table.add_row("look", f"{counts['look']}: see why, then decide")
-    table.add_row("drop", str(counts["drop"] + unreadable))
-    table.add_row(
-        "action divergence",
-        f"{_number(found.quality.action_divergence, 2)}: 0, the situation settles what is done; "
-        "1, it says nothing of it",
-    )
-    table.add_row(
-        "transition diversity",
-        f"{_number(found.quality.transition_diversity, 2)}: 0, the situation settles what comes "
-        "of it; 1, it says nothing of it",
-    )
-    table.add_row("p", "the share of rollouts that are at least as unlike the others")
+    for row in audit_rows(found, unreadable):
+        table.add_row(*row)
     return table
-
-
-def _number(value: float | None, digits: int) -> str:
-    return UNDEFINED if value is None else f"{value:.{digits}f}"

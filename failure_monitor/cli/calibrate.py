@@ -14,6 +14,7 @@ from failure_monitor import bundle
 from failure_monitor.cli.app import app, output, plain_errors, progress
 from failure_monitor.cli.options import Reading, Sources, StatedActions, names, with_options
 from failure_monitor.cli.promise import promise_table
+from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
 from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.probe import Probe
@@ -95,6 +96,7 @@ def calibrate(
         ),
     ] = "",
     seed: Annotated[int, typer.Option(help="of the folds and of the training")] = 0,
+    report: ReportFolder = None,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
     # Imported here, as in every command: help must not wait for what it does not need.
@@ -108,6 +110,7 @@ def calibrate(
     from failure_monitor.sources.exclusions import Exclusions, read_exclusions
     from failure_monitor.sources.policy_models import unchanged_files
 
+    check_report(report)
     threshold_kind = _threshold_kind(threshold)
     rule_of_scores, named = _rule(rule, names(scores))
     if failures and rule == "fiper":
@@ -173,6 +176,10 @@ def calibrate(
     bundle.save(calibrated, output_folder)
     output.print(promise_table(calibrated))
     output.print(f"wrote {output_folder}", soft_wrap=True, markup=False)
+    if report is not None:
+        report_calibration(
+            report, calibrated, output_folder, rollout_set, chosen, reading.processes
+        )
 
 
 def _refuse_from_no_bag(read: Sequence[RolloutSet]) -> None:

@@ -12,6 +12,7 @@ import typer
 from failure_monitor import bundle
 from failure_monitor.cli.app import app, output, plain_errors
 from failure_monitor.cli.options import Reading, Sources, one_of, stated_by, with_options
+from failure_monitor.cli.report import ReportFolder, check_report, report_evaluation
 
 
 @app.command()
@@ -28,11 +29,21 @@ def evaluate(
             help="what figures are broken down by: group (such as the kind of perturbation) or task"
         ),
     ] = "group",
+    report: ReportFolder = None,
+    report_camera: Annotated[
+        str,
+        typer.Option(
+            metavar="TOPIC",
+            help="the camera in bags whose frames the report shows; default: the first by name "
+            "that can be shown",
+        ),
+    ] = "",
 ) -> None:
     """Measure a bundle on rollouts with known outcomes."""
     from failure_monitor.evaluate import GROUP_KEYS, tables, write_json
     from failure_monitor.evaluate import evaluate as measure
 
+    check_report(report)
     key = one_of(group_by, GROUP_KEYS, "key to group by")
     calibrated = bundle.load(bundle_folder)
     rollout_set = reading.read(sources, **stated_by(calibrated.policy))
@@ -41,3 +52,13 @@ def evaluate(
         write_json(evaluation, json)
     for table in tables(evaluation):
         output.print(table)
+    if report is not None:
+        report_evaluation(
+            report,
+            calibrated,
+            bundle_folder,
+            rollout_set,
+            evaluation,
+            camera=report_camera,
+            jobs=reading.processes,
+        )

@@ -21,20 +21,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from failure_monitor.alarm import AlarmState
+from failure_monitor.appearance import REDDISH_PURPLE, VERMILLION, YELLOW, hexadecimal
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.summary import RolloutSummary, summarise
 from failure_monitor.demo.timeline import AlarmReading, Frame, Timeline
+from failure_monitor.report.score_style import score_style, score_title
 
-BLUE, SKY_BLUE, ORANGE, GREEN, PURPLE, VERMILION, GREY, BLACK = (
-    "#0072B2",
-    "#56B4E9",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#D55E00",
-    "#7F7F7F",
-    "#000000",
-)
+VERMILION, PURPLE, BLACK = hexadecimal(VERMILLION), hexadecimal(REDDISH_PURPLE), "#000000"
+DARK_GREY = "#7F7F7F"
 
 FRAMES = 9
 """Camera frames along the axis."""
@@ -46,27 +40,6 @@ DOTS_PER_INCH = 150
 
 RATIO_TICKS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
-SCORE_NAMES = {"rnd_oe": "RND-OE", "ace": "ACE"}
-"""Scores as the literature spells them."""
-
-
-@dataclass(frozen=True)
-class ScoreStyle:
-    """How one score is drawn: colour, line and marker differ, so that any one of them tells."""
-
-    color: str
-    linestyle: str | tuple[float, tuple[float, ...]]
-    marker: str
-
-
-SCORE_STYLES = (
-    ScoreStyle(BLUE, "-", "o"),
-    ScoreStyle(ORANGE, "--", "s"),
-    ScoreStyle(GREEN, "-.", "^"),
-    ScoreStyle(PURPLE, ":", "D"),
-    ScoreStyle(SKY_BLUE, (0, (5, 1)), "v"),
-)
-
 
 @dataclass(frozen=True)
 class StateStyle:
@@ -77,9 +50,9 @@ class StateStyle:
 
 
 STATE_STYLES = {
-    AlarmState.CAUTION: StateStyle("#F0E442", "...."),
+    AlarmState.CAUTION: StateStyle(hexadecimal(YELLOW), "...."),
     AlarmState.ALARM: StateStyle(VERMILION, "///"),
-    AlarmState.STALE: StateStyle(GREY, "xxx"),
+    AlarmState.STALE: StateStyle(DARK_GREY, "xxx"),
 }
 """`NOMINAL` has none."""
 
@@ -215,14 +188,14 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
     axes.plot(
         [timeline.seconds(reading.time) for reading in readings],
         [reading.level or 0.0 for reading in readings],
-        color=GREY,
+        color=DARK_GREY,
         alpha=0.35,
         linewidth=7,
         solid_capstyle="round",
         label=f"rule '{readings[0].rule}'" if readings else None,
     )
     for index, (name, points) in enumerate(curves(timeline, readings).items()):
-        style = SCORE_STYLES[index % len(SCORE_STYLES)]
+        style = score_style(index)
         axes.plot(
             *zip(*points, strict=True),
             color=style.color,
@@ -230,7 +203,7 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
             marker=style.marker,
             markersize=4.5,
             linewidth=1.8,
-            label=SCORE_NAMES.get(name, name.replace("_", " ")),
+            label=score_title(name),
         )
     axes.axhline(1.0, color=BLACK, linewidth=1.4, linestyle=(0, (6, 2)), label="threshold")
     _scale(axes, readings)

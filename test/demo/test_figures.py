@@ -11,7 +11,6 @@ from demo_timelines import at, detected, missed, nominal
 
 from failure_monitor.alarm import AlarmState
 from failure_monitor.demo.figures import (
-    SCORE_STYLES,
     SIZE,
     STATE_STYLES,
     chosen_frames,
@@ -24,6 +23,7 @@ from failure_monitor.demo.figures import (
 )
 from failure_monitor.demo.summary import summarise
 from failure_monitor.demo.timeline import Timeline
+from failure_monitor.report.score_style import SCORE_STYLES
 
 
 @pytest.mark.parametrize("observed", [nominal(), detected(), missed()], ids=lambda t: t.plan.title)

@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The reports that commands write when they are asked to."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from failure_monitor.bundle import Bundle, content_hash
+from failure_monitor.cli.app import output, progress
+from failure_monitor.decision import Rollout
+
+if TYPE_CHECKING:
+    from failure_monitor.audit import Audit
+    from failure_monitor.evaluate import Evaluation
+    from failure_monitor.report.page import Page
+    from failure_monitor.report.reproduction import Origin
+    from failure_monitor.sources.rollouts import RolloutSet
+
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        help="write a report into this folder: one page, DIR/index.html, that holds all it shows. "
+        "A report there is replaced, another page refused, other files are left alone",
+    ),
+]
+
+
+def check_report(folder: Path | None) -> None:
+    """Refuse a folder that a report cannot be written to, before anything takes its time.
+
+    Raises:
+        ReportError: its page is somebody else's.
+        ModuleNotFoundError: a package that reports need is not installed.
+    """
+    if folder is not None:
+        import matplotlib  # noqa: F401  # missing, it is to be told at once
+
+        from failure_monitor.report.page import refuse_other_content
+
+        refuse_other_content(folder)
+
+
+def report_calibration(
+    folder: Path,
+    bundle: Bundle,
+    bundle_folder: Path,
+    rollout_set: RolloutSet,
+    rollouts: Sequence[Rollout],
+    jobs: int,
+) -> None:
+    """Write the report of a calibration.
+
+    Args:
+        folder: where to.
+        bundle: that was calibrated.
+        bundle_folder: where it was written to.
+        rollout_set: what was read.
+        rollouts: those of it that set the thresholds.
+        jobs: how many processes work at a time.
+
+    Raises:
+        FailureMonitorError: it cannot be written.
+    """
+    from failure_monitor.report.calibration_report import calibration_report
+
+    found = _audit(replace(rollout_set, rollouts=tuple(rollouts)), bundle.description.seed, jobs)
+    progress.print("drawing the report")
+    _write(calibration_report(bundle, rollouts, found, _origin(bundle_folder)), folder)
+
+
+def report_evaluation(
+    folder: Path,
+    bundle: Bundle,
+    bundle_folder: Path,
+    rollout_set: RolloutSet,
+    evaluation: Evaluation,
+    *,
+    camera: str,
+    jobs: int,
+) -> None:
+    """Write the report of an evaluation.
+
+    Args:
+        folder: where to.
+        bundle: that was evaluated.
+        bundle_folder: where it lies.
+        rollout_set: what was read.
+        evaluation: what came of it.
+        camera: the topic whose frames are shown; empty for the first that can be.
+        jobs: how many processes work at a time.
+
+    Raises:
+        FailureMonitorError: it cannot be written.
+    """
+    from failure_monitor.evaluate import evaluated
+    from failure_monitor.report.evaluation_report import evaluation_report
+    from failure_monitor.report.scored_rollout import scored
+
+    rollouts = evaluated(rollout_set)
+    successes = tuple(rollout for rollout in rollouts if rollout.success)
+    found = None
+    if successes:
+        found = _audit(replace(rollout_set, rollouts=successes), bundle.description.seed, jobs)
+    progress.print("drawing the report")
+    page = evaluation_report(
+        bundle,
+        evaluation,
+        scored(bundle, rollouts, evaluation.results),
+        found,
+        _origin(bundle_folder),
+        camera=camera,
+    )
+    _write(page, folder)
+
+
+def _audit(rollout_set: RolloutSet, seed: int, jobs: int) -> Audit:
+    from failure_monitor.audit import audit, receptions_of
+
+    return audit(
+        rollout_set.rollouts,
+        [rollout_set.policy] * len(rollout_set.rollouts),
+        receptions=receptions_of([rollout_set]),
+        seed=seed,
+        jobs=jobs,
+        report=lambda step: progress.print(f"audit: {step}"),
+    )
+
+
+def _origin(bundle_folder: Path) -> Origin:
+    from failure_monitor.report.reproduction import Origin
+
+    return Origin(
+        command=shlex.join(["failure-monitor", *sys.argv[1:]]),
+        bundle=str(bundle_folder),
+        bundle_sha256=content_hash(bundle_folder),
+        made=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def _write(page: Page, folder: Path) -> None:
+    from failure_monitor.report.page import write
+
+    output.print(f"wrote {write(page, folder)}", soft_wrap=True, markup=False)

@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a calibration: what was promised, on what, and how near the limit it came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from failure_monitor.audit import Audit
+from failure_monitor.bundle import Bundle, RolloutSection
+from failure_monitor.decision import Rollout
+from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
+from failure_monitor.report.drawing import CALIBRATION, Drawing, Kind
+from failure_monitor.report.headline import KeyFigure, calibrated, percent
+from failure_monitor.report.page import Page, Section
+from failure_monitor.report.reproduction import Origin, rollouts_table
+from failure_monitor.report.score_style import score_title
+from failure_monitor.report.shared_sections import (
+    audit_section,
+    promise_section,
+    reproduction_section,
+    thresholds_section,
+)
+
+
+def calibration_report(
+    bundle: Bundle, rollouts: Sequence[Rollout], audit: Audit, origin: Origin
+) -> Page:
+    """The page of a bundle that was just calibrated.
+
+    Args:
+        bundle: what came of it.
+        rollouts: that set its thresholds.
+        audit: of these.
+        origin: how the page came about.
+    """
+    description = bundle.description
+    low, high = description.promises[0].false_alarm_interval_90
+    figures = [
+        KeyFigure(f"≤ {percent(bundle.alpha)}", "false alarms promised"),
+        KeyFigure(str(len(bundle.calibration)), "successful rollouts calibrated on"),
+    ]
+    if len(description.promises) == 1:
+        figures.append(
+            KeyFigure(
+                f"{percent(low)} to {percent(high)}",
+                "where the true rate lies, given these rollouts (90 %)",
+            )
+        )
+    looks = sum(each.verdict == "look" for each in audit.rollouts)
+    lead = [calibrated(bundle)]
+    if looks:
+        lead.append(
+            f"The audit found {looks} of these rollouts worth a look: see why before you trust "
+            "the promise."
+        )
+    return Page(
+        title=f"{Path(origin.bundle).name}, calibrated on {len(rollouts)} rollouts",
+        lead=tuple(lead),
+        key_figures=tuple(figures),
+        sections=(
+            promise_section(bundle, [None] * len(description.promises)),
+            _held_out_section(bundle),
+            thresholds_section(bundle),
+            _lengths_section(bundle),
+            audit_section(audit, "What is to be said of the calibration rollouts themselves."),
+            reproduction_section(origin, bundle, [rollouts_table("The sources", rollouts)]),
+        ),
+        made=origin.made,
+    )
+
+
+def _held_out_section(bundle: Bundle) -> Section:
+    scores = [score.name for score in bundle.description.scores]
+    return Section(
+        "scores",
+        "Calibration rollouts against the limit",
+        paragraphs=(
+            "Every mark is a rollout at its largest over time, by scores that were fitted without "
+            "it. What lies beyond 1 would have raised an alarm: few are meant to.",
+        ),
+        figures=(
+            normalised_strips(
+                [
+                    Strip(kind, [r.max_level for r in own if r.max_level is not None])
+                    for kind, own in by_task(bundle)
+                ],
+                name="levels",
+                title="The rule",
+                reading="The combined number that the promise is about.",
+            ),
+            *(_score_figure(bundle, name, index) for index, name in enumerate(scores)),
+        ),
+    )
+
+
+def _score_figure(bundle: Bundle, score: str, index: int) -> Drawing:
+    return normalised_strips(
+        [
+            Strip(
+                kind,
+                [
+                    rollout.max_normalised_scores[score]
+                    for rollout in own
+                    if score in rollout.max_normalised_scores
+                ],
+            )
+            for kind, own in by_task(bundle)
+        ],
+        name=f"score_{index}",
+        title=score_title(score),
+        reading="",
+    )
+
+
+def by_task(bundle: Bundle) -> list[tuple[Kind, list[RolloutSection]]]:
+    """The calibration rollouts of each task, which has a limit of its own."""
+    return [
+        (
+            Kind(promise.task or CALIBRATION.title, CALIBRATION.color, CALIBRATION.marker),
+            [rollout for rollout in bundle.calibration if rollout.task == promise.task],
+        )
+        for promise in bundle.description.promises
+    ]
+
+
+def _lengths_section(bundle: Bundle) -> Section:
+    figure = length_strips(
+        [
+            Strip(kind, [float(rollout.decisions) for rollout in own])
+            for kind, own in by_task(bundle)
+        ],
+        (),
+        name="lengths",
+        title="Lengths of the calibration rollouts",
+        reading="Evaluation counts an alarm as early before their median.",
+    )
+    return Section("lengths", "Lengths", figures=(figure,))

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures as SVG that stands in a page: the same for the same data, and legible on a phone.
+
+A figure is as wide as a phone, so that its letters are not scaled down there; wider screens show
+several beside one another. Letters stay text, which the page sets in its own font.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from failure_monitor.appearance import BLACK, BLUE, BLUISH_GREEN, GREY, VERMILLION, hexadecimal
+
+WIDTH = 3.75
+"""Inches; 360 pixels of a page."""
+HEIGHT = 2.7
+
+INK, PALE = hexadecimal(BLACK), "#d9d9d9"
+RULE_COLOUR, CONTROL_COLOUR = hexadecimal(BLUE), hexadecimal(GREY)
+ALARM_COLOUR = hexadecimal(VERMILLION)
+CONTROL_LINE = (0, (4, 2))
+
+MOST_LETTERS = 24
+"""Of a name that is written into a figure."""
+
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.7,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    # Names of tasks and scores are no formulas.
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of rollouts: its colour and its marker, either of which tells it."""
+
+    title: str
+    color: str
+    marker: str
+
+
+CALIBRATION = Kind("calibration, held out", hexadecimal(BLUE), "s")
+SUCCESS = Kind("succeeded", hexadecimal(BLUISH_GREEN), "o")
+FAILURE = Kind("failed", ALARM_COLOUR, "x")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on the page.
+
+    Attributes:
+        name: unique on the page.
+        title: what it shows.
+        reading: how to read it.
+        svg: the figure itself.
+    """
+
+    name: str
+    title: str
+    reading: str
+    svg: Markup
+
+
+@contextmanager
+def axes(height: float = HEIGHT) -> Iterator[Axes]:
+    """The axes of a new figure, in the report's style."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield figure.add_subplot()
+
+
+def drawing(drawn: Axes, *, name: str, title: str, reading: str) -> Drawing:
+    """The figure of some axes, ready for the page."""
+    buffer = io.StringIO()
+    style = {**STYLE, "svg.hashsalt": name}
+    figure = drawn.get_figure(root=True)
+    assert figure is not None
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # Letters that matplotlib's font lacks are the browser's to draw.
+        warnings.filterwarnings("ignore", message=".*[Gg]lyph")
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True
+        )
+    return Drawing(name, title, reading, Markup(_inline(buffer.getvalue(), title)))
+
+
+def shortened(text: str) -> str:
+    """A name that fits into a figure."""
+    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
+
+
+def _inline(svg: str, title: str) -> str:
+    """An SVG document as an element of a page, without what only documents have."""
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    # Its style is for all elements of the document it stands in, which is now the page.
+    element = re.sub(r"<style[^>]*>.*?</style>", "", element, flags=re.DOTALL)
+    # What nothing refers to would be there once for every figure.
+    element = re.sub(r'<g id="[^"]*">', "<g>", element)
+    element = re.sub(r"<!--.*?-->", "", element, flags=re.DOTALL)
+    opening, rest = element.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', opening)
+    assert box is not None
+    return (
+        f'<svg role="img" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]}>'
+        f"<title>{escape(title)}</title>{rest.strip()}"
+    )

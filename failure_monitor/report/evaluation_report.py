@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of an evaluation: what was promised, what was measured, and every rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from failure_monitor.audit import Audit
+from failure_monitor.bundle import Bundle
+from failure_monitor.evaluate import Evaluation, control_by_group, text_tables
+from failure_monitor.report.detection_figures import detection_times, roc_figures
+from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
+from failure_monitor.report.drawing import CALIBRATION, FAILURE, SUCCESS, Drawing, Kind
+from failure_monitor.report.headline import evaluated, key_figures
+from failure_monitor.report.page import Card, Page, Picture, Section
+from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
+from failure_monitor.report.reproduction import Origin, rollouts_table
+from failure_monitor.report.rollout_row import belongs_to, fate, row_groups, several_tasks
+from failure_monitor.report.score_style import score_title
+from failure_monitor.report.scored_rollout import ScoredRollout
+from failure_monitor.report.selection import (
+    SELECTION_RULE,
+    Selected,
+    select,
+    shown_decisions,
+)
+from failure_monitor.report.shared_sections import (
+    audit_section,
+    promise_section,
+    reproduction_section,
+    thresholds_section,
+)
+from failure_monitor.report.timeline_figure import timeline_figure
+from failure_monitor.sources.camera_frames import CameraFrames, read_camera_frames
+
+
+def evaluation_report(
+    bundle: Bundle,
+    evaluation: Evaluation,
+    rollouts: Sequence[ScoredRollout],
+    audit: Audit | None,
+    origin: Origin,
+    *,
+    camera: str = "",
+) -> Page:
+    """The page of an evaluation.
+
+    Args:
+        bundle: what was evaluated.
+        evaluation: what came of it.
+        rollouts: on which, in the order of its results.
+        audit: of those that succeeded; None if none did.
+        origin: how the page came about.
+        camera: the topic of the camera in bags; empty for the first that can be shown.
+    """
+    sections = [
+        promise_section(bundle, _measured(bundle, evaluation)),
+        _detection_section(evaluation),
+        _tables_section(evaluation),
+        _scores_section(bundle, rollouts),
+        thresholds_section(bundle),
+        _lengths_section(bundle, evaluation),
+        _cards_section(bundle, rollouts, camera),
+        _rows_section(rollouts),
+    ]
+    if audit is not None:
+        sections.append(
+            audit_section(
+                audit,
+                "What is to be said of the rollouts that succeeded, as if one were to calibrate "
+                "on them. Failed ones are not compared: they are meant to be unlike.",
+            )
+        )
+    sources = rollouts_table("The evaluated rollouts", [each.rollout for each in rollouts])
+    sections.append(reproduction_section(origin, bundle, [sources]))
+    return Page(
+        title=f"{Path(origin.bundle).name}, evaluated on {len(rollouts)} "
+        f"rollout{'s' if len(rollouts) > 1 else ''}",
+        lead=tuple(evaluated(evaluation)),
+        key_figures=tuple(key_figures(evaluation)),
+        sections=tuple(sections),
+        made=origin.made,
+    )
+
+
+def _measured(bundle: Bundle, evaluation: Evaluation) -> list[MeasuredRate | None]:
+    """What was measured in the task of each promise."""
+    tasks = [bundle.promise(result.task).task for result in evaluation.results]
+    return [
+        measured_rate(
+            [r for r, task in zip(evaluation.results, tasks, strict=True) if task == promise.task]
+        )
+        for promise in bundle.description.promises
+    ]
+
+
+def _detection_section(evaluation: Evaluation) -> Section:
+    rule, elapsed = evaluation.results, evaluation.elapsed
+    early = sorted(set(evaluation.early_decisions.values()))
+    roc = roc_figures(rule, elapsed)
+    without = (
+        ()
+        if roc
+        else ("There is no ROC curve: for one, some rollouts must fail and some succeed.",)
+    )
+    return Section(
+        "detection",
+        "Detection",
+        paragraphs=(
+            "Failed rollouts usually run to a time limit, so a stop-watch that alarms late does "
+            "well where late alarms count. It is drawn beside the rule as the control: a rule is "
+            "worth what it detects beyond it.",
+            *without,
+        ),
+        figures=(*roc, detection_times(rule, elapsed, early)),
+    )
+
+
+def _tables_section(evaluation: Evaluation) -> Section:
+    control = control_by_group(evaluation)
+    return Section(
+        "tables",
+        "Tables",
+        paragraphs=(
+            "What cannot be told on these rollouts is a dash. The last row of each table is the "
+            "control.",
+        ),
+        tables=(*text_tables(evaluation), *((control,) if control is not None else ())),
+    )
+
+
+def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Section:
+    level = normalised_strips(
+        [
+            Strip(
+                CALIBRATION,
+                [each.max_level for each in bundle.calibration if each.max_level is not None],
+            ),
+            *(
+                Strip(kind, [each.result.max_level for each in own])
+                for kind, own in _by_outcome(rollouts)
+            ),
+        ],
+        name="levels",
+        title="The rule",
+        reading="What lies beyond 1 raised an alarm. Successes are meant to lie where calibration "
+        "rollouts do.",
+    )
+    scores = [score.name for score in bundle.description.scores]
+    return Section(
+        "scores",
+        "Scores",
+        paragraphs=(
+            "Every mark is a rollout at its largest over time; what is far beyond the thresholds "
+            "is drawn at the edge. Calibration rollouts are scored by what was fitted without "
+            "them.",
+        ),
+        figures=(
+            level,
+            *(
+                _score_figure(bundle, rollouts, name, index)
+                for index, name in enumerate(scores)
+                if len(scores) > 1
+            ),
+        ),
+    )
+
+
+def _by_outcome(rollouts: Sequence[ScoredRollout]) -> list[tuple[Kind, list[ScoredRollout]]]:
+    return [
+        (SUCCESS, [each for each in rollouts if each.result.success]),
+        (FAILURE, [each for each in rollouts if not each.result.success]),
+    ]
+
+
+def _score_figure(
+    bundle: Bundle, rollouts: Sequence[ScoredRollout], score: str, index: int
+) -> Drawing:
+    held_out = [
+        each.max_normalised_scores[score]
+        for each in bundle.calibration
+        if score in each.max_normalised_scores
+    ]
+    strips = [Strip(CALIBRATION, held_out)]
+    for kind, own in _by_outcome(rollouts):
+        largest = [float(each.max_normalised[index]) for each in own]
+        strips.append(Strip(kind, [value for value in largest if np.isfinite(value)]))
+    return normalised_strips(strips, name=f"score_{index}", title=score_title(score), reading="")
+
+
+def _lengths_section(bundle: Bundle, evaluation: Evaluation) -> Section:
+    lengths = {
+        success: [float(r.decisions) for r in evaluation.results if r.success is success]
+        for success in (True, False)
+    }
+    figure = length_strips(
+        [
+            Strip(
+                replace(CALIBRATION, title="calibration"),
+                [float(each.decisions) for each in bundle.calibration],
+            ),
+            Strip(SUCCESS, lengths[True]),
+            Strip(FAILURE, lengths[False]),
+        ],
+        sorted(set(evaluation.early_decisions.values())),
+        name="lengths",
+        title="Lengths of rollouts",
+        reading="Where failed ones lie apart from the others, their length alone gives them away: "
+        "that is what the stop-watch lives on.",
+    )
+    return Section("lengths", "Lengths", figures=(figure,))
+
+
+def _cards_section(bundle: Bundle, rollouts: Sequence[ScoredRollout], camera: str) -> Section:
+    selected = select(rollouts)
+    frames = read_camera_frames(
+        [each.rollout for each in rollouts],
+        {chosen.place: shown_decisions(rollouts[chosen.place].result) for chosen in selected},
+        topic=camera,
+    )
+    return Section(
+        "timelines",
+        "Timelines",
+        paragraphs=(
+            SELECTION_RULE,
+            "The wide line is the rule; above 1 it holds. Dotted: early until here. What is far "
+            "beyond the thresholds runs along the edge.",
+        ),
+        cards=tuple(
+            _card(
+                bundle,
+                rollouts[chosen.place],
+                chosen,
+                frames[chosen.place],
+                with_task=several_tasks(rollouts),
+            )
+            for chosen in selected
+        ),
+    )
+
+
+def _card(
+    bundle: Bundle,
+    scored: ScoredRollout,
+    chosen: Selected,
+    frames: CameraFrames,
+    *,
+    with_task: bool,
+) -> Card:
+    scores = [score.name for score in bundle.description.scores]
+    alarm = scored.result.alarm_decision
+    begin = scored.result.stamps[0]
+    return Card(
+        name=scored.result.name,
+        belongs_to=belongs_to(scored.rollout, with_task=with_task),
+        why=chosen.why,
+        words=fate(scored.result),
+        figure=timeline_figure(scored, scores, bundle.rule, name=f"timeline_{chosen.place}"),
+        pictures=tuple(
+            Picture(
+                jpeg,
+                f"{'alarm: ' if decision == alarm else ''}{decision} · "
+                f"{scored.result.stamps[decision] - begin:.1f} s",
+                is_alarm=decision == alarm,
+            )
+            for decision, jpeg in sorted(frames.jpegs.items())
+        ),
+        remark=(
+            f"Frames from {frames.camera}, by decision and time."
+            if frames.jpegs
+            else "No camera frames: its source has none."
+        ),
+    )
+
+
+def _rows_section(rollouts: Sequence[ScoredRollout]) -> Section:
+    return Section(
+        "rollouts",
+        "All rollouts",
+        paragraphs=(
+            "A line for each, on one scale of decisions: the level from 0 to 2 with the threshold "
+            "in the middle, the alarm as a thick bar, the end as a short one; dotted: early until "
+            "here.",
+        ),
+        row_groups=row_groups(rollouts),
+    )

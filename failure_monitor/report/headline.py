@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What was promised and what was measured, in sentences for who reads no further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from failure_monitor.bundle import Bundle
+from failure_monitor.evaluate import Evaluation
+from failure_monitor.metrics import RolloutResult
+from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """A number, and what it is."""
+
+    number: str
+    what: str
+
+
+def percent(share: float) -> str:
+    """A share as people say it."""
+    number = 100 * share
+    return f"{number:.1f} %" if 0 < number < 9.95 and number != round(number) else f"{number:.0f} %"
+
+
+def calibrated(bundle: Bundle) -> str:
+    """The promise of a bundle, and what it rests on."""
+    description = bundle.description
+    tasks = [promise.task for promise in description.promises if promise.task]
+    each = f" in each of {len(tasks)} tasks" if len(tasks) > 1 else ""
+    return (
+        f"At most {percent(bundle.alpha)} of successful rollouts will raise an alarm{each}: this "
+        f"is calibrated on {_count(len(bundle.calibration), 'successful rollout')}, and holds for "
+        "rollouts like these."
+    )
+
+
+def evaluated(evaluation: Evaluation) -> list[str]:
+    """What was promised, and what was measured of it."""
+    sentences = [_promise_kept(evaluation.alpha, measured_rate(evaluation.results))]
+    sentences += _disturbed(evaluation.results)
+    sentences.append(_detected(evaluation.results))
+    if evaluation.seen:
+        sentences.append(
+            f"Beware: {evaluation.seen} of these rollouts made the bundle, and flatter it."
+        )
+    return sentences
+
+
+def key_figures(evaluation: Evaluation) -> list[KeyFigure]:
+    """The numbers of the headline."""
+    found = [KeyFigure(f"≤ {percent(evaluation.alpha)}", "false alarms promised")]
+    rate = measured_rate(evaluation.results)
+    if rate is not None:
+        low, high = rate.interval
+        found.append(
+            KeyFigure(
+                percent(rate.rate),
+                f"measured: {rate.alarms} of {rate.rollouts}, 95 % interval {percent(low)} to "
+                f"{percent(high)}",
+            )
+        )
+    failures = [result for result in evaluation.results if not result.success]
+    if failures:
+        alarms = sum(result.alarms for result in failures)
+        early = sum(result.alarms_early for result in failures)
+        n = len(failures)
+        found.append(KeyFigure(percent(alarms / n), f"failures detected: {alarms} of {n}"))
+        found.append(KeyFigure(percent(early / n), f"detected early: {early} of {n}"))
+    return found
+
+
+def _promise_kept(alpha: float, rate: MeasuredRate | None) -> str:
+    promised = f"At most {percent(alpha)} of successful rollouts were to raise an alarm"
+    if rate is None:
+        return (
+            f"{promised}; whether that holds cannot be told, for no undisturbed rollout here "
+            "succeeded."
+        )
+    measured = (
+        f"{promised}; {rate.alarms} of {rate.rollouts} undisturbed ones did ({percent(rate.rate)})"
+    )
+    if rate.rate <= alpha:
+        return f"{measured}: within the promise."
+    if rate.interval[0] <= alpha:
+        return f"{measured}: more than promised, and no more than chance explains."
+    return (
+        f"{measured}: more than chance explains. These rollouts are unlike those of calibration; "
+        "calibrate again on rollouts like these."
+    )
+
+
+def _disturbed(results: Sequence[RolloutResult]) -> list[str]:
+    successes = [result for result in results if result.success]
+    undisturbed = measured_rate(results)
+    others = len(successes) - (undisturbed.rollouts if undisturbed else 0)
+    if not others:
+        return []
+    alarms = sum(r.alarms for r in successes) - (undisturbed.alarms if undisturbed else 0)
+    return [
+        f"Of {_count(others, 'rollout')} that succeeded although something disturbed "
+        f"{'them' if others > 1 else 'it'}, of which nothing is promised, {alarms} raised an alarm."
+    ]
+
+
+def _detected(results: Sequence[RolloutResult]) -> str:
+    failures = [result for result in results if not result.success]
+    if not failures:
+        return "None of these rollouts failed, so they tell nothing of how failures are detected."
+    alarms = sum(result.alarms for result in failures)
+    early = sum(result.alarms_early for result in failures)
+    return (
+        f"Of {_count(len(failures), 'rollout')} that failed, {alarms} raised an alarm, {early} of "
+        "these early, while half of the calibration rollouts would still have been under way."
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

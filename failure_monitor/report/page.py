@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The page: one HTML file that holds all it shows and asks nothing of any network.
+
+Text from data is escaped by the template; a policy that the page states of itself lets a browser
+load nothing and run nothing, whatever stands in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from failure_monitor import __version__
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.promise_in_words import Row
+from failure_monitor.report.drawing import Drawing
+from failure_monitor.report.headline import KeyFigure
+from failure_monitor.report.rollout_row import HEIGHT, WIDTH, RowGroup
+from failure_monitor.text_table import TextTable
+
+PAGE_FILE = "index.html"
+GENERATOR = '<meta name="generator" content="failure_monitor'
+"""What tells a report of this package from another page."""
+HEAD = 2000
+"""Characters among which that stands."""
+
+MOST_ROWS_OPEN = 40
+"""Longer lists of rollouts are folded until somebody opens them, or prints the page."""
+
+
+class ReportError(FailureMonitorError):
+    """A report that cannot be written where it is asked for."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A camera frame: a JPEG, what it shows, and whether the alarm came there."""
+
+    jpeg: bytes
+    caption: str
+    is_alarm: bool
+
+    @property
+    def address(self) -> str:
+        """The picture itself, as the address of an image."""
+        return f"data:image/jpeg;base64,{b64encode(self.jpeg).decode('ascii')}"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A rollout that is shown in full.
+
+    Attributes:
+        name: of the rollout.
+        belongs_to: its group and task.
+        why: what it is an example of.
+        words: what became of it.
+        figure: its scores.
+        pictures: what the camera saw.
+        remark: where the pictures come from, or why there are none.
+    """
+
+    name: str
+    belongs_to: str
+    why: str
+    words: str
+    figure: Drawing
+    pictures: tuple[Picture, ...]
+    remark: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; what it lacks is left out.
+
+    Attributes:
+        anchor: its address within the page.
+        title: its heading.
+        paragraphs: what to know first.
+        rows: what is told, and the words.
+        figures: beside one another where there is room.
+        tables: beneath.
+        folded: tables that are shown on demand, and in print.
+        commands: command lines.
+        cards: rollouts in full.
+        row_groups: rollouts in a line each.
+        details: remarks on what was found.
+    """
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    rows: tuple[Sequence[Row], ...] = ()
+    figures: tuple[Drawing, ...] = ()
+    tables: tuple[TextTable, ...] = ()
+    folded: tuple[TextTable, ...] = ()
+    details: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
+    row_groups: tuple[RowGroup, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """All of it.
+
+    Attributes:
+        title: of the page.
+        lead: the sentences to read if nothing else is.
+        key_figures: the numbers in them.
+        sections: in their order.
+        made: when, in words.
+    """
+
+    title: str
+    lead: tuple[str, ...]
+    key_figures: tuple[KeyFigure, ...]
+    sections: tuple[Section, ...]
+    made: str
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("failure_monitor.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("page.html").render(
+        page=page,
+        version=__version__,
+        row_width=WIDTH,
+        row_height=HEIGHT,
+        most_rows_open=MOST_ROWS_OPEN,
+    )
+
+
+def refuse_other_content(folder: Path) -> None:
+    """Refuse a folder whose page is somebody else's; what else lies there is left alone.
+
+    Raises:
+        ReportError: it is no folder, or its `index.html` is no report of this package.
+    """
+    page = folder / PAGE_FILE
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ReportError(f"the report {folder} is a file: name a folder")
+        if page.exists() and GENERATOR not in _head(page):
+            raise ReportError(
+                f"{page} is there and no report of failure-monitor: name another folder"
+            )
+    except OSError as error:
+        raise ReportError(f"cannot look at the report's folder {folder}: {error}") from None
+
+
+def _head(page: Path) -> str:
+    with page.open(encoding="utf-8", errors="replace") as stream:
+        return stream.read(HEAD)
+
+
+def write(page: Page, folder: Path) -> Path:
+    """Write the page as `index.html`, replacing a report; it appears once it is complete.
+
+    Returns:
+        The file.
+
+    Raises:
+        ReportError: the folder holds another page, or cannot be written.
+    """
+    refuse_other_content(folder)
+    html = render(page)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise ReportError(f"cannot write the report {folder}: {error}") from None
+    try:
+        (partial / PAGE_FILE).write_text(html, encoding="utf-8")
+        partial.chmod(0o755)
+        if folder.exists():
+            os.replace(partial / PAGE_FILE, folder / PAGE_FILE)
+        else:
+            os.rename(partial, folder)
+    except OSError as error:
+        raise ReportError(f"cannot write the report {folder}: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder / PAGE_FILE

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a bundle says of every decision of an evaluated rollout, score by score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.bundle import Bundle
+from failure_monitor.decision import Rollout
+from failure_monitor.metrics import RolloutResult
+from failure_monitor.monitor import windowed_scores
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRollout:
+    """An evaluated rollout with its scores.
+
+    Attributes:
+        rollout: as it was read.
+        result: what the rule said of it.
+        normalised: float64 (T, K), windowed scores over their thresholds; NaN where undefined.
+    """
+
+    rollout: Rollout
+    result: RolloutResult
+    normalised: NDArray[np.float64]
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it failed without an alarm."""
+        return not self.result.success and not self.result.alarms
+
+    @property
+    def is_false_alarm(self) -> bool:
+        """Whether it succeeded in spite of an alarm."""
+        return self.result.success and self.result.alarms
+
+    @property
+    def is_detected(self) -> bool:
+        """Whether it failed, and there was an alarm."""
+        return not self.result.success and self.result.alarms
+
+    @property
+    def max_normalised(self) -> NDArray[np.float64]:
+        """The largest normalised score of each kind, (K,); −∞ where it is nowhere defined."""
+        defined = np.where(np.isnan(self.normalised), -np.inf, self.normalised)
+        return np.asarray(defined.max(axis=0))
+
+
+def scored(
+    bundle: Bundle, rollouts: Sequence[Rollout], results: Sequence[RolloutResult]
+) -> tuple[ScoredRollout, ...]:
+    """Score rollouts that were evaluated.
+
+    Args:
+        bundle: what was evaluated.
+        rollouts: on which.
+        results: one for each of these.
+    """
+    return tuple(
+        ScoredRollout(rollout, result, _normalised(bundle, rollout))
+        for rollout, result in zip(rollouts, results, strict=True)
+    )
+
+
+def _normalised(bundle: Bundle, rollout: Rollout) -> NDArray[np.float64]:
+    threshold = bundle.threshold(rollout.task).at(np.arange(len(rollout)))
+    windowed = windowed_scores(bundle.scores, rollout, bundle.description.window)
+    return np.asarray(windowed / threshold.thresholds)

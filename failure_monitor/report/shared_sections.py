@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The sections that reports of calibrations and of evaluations have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from failure_monitor.audit import Audit
+from failure_monitor.audit_in_words import audit_rows, audited_rollouts
+from failure_monitor.bundle import Bundle
+from failure_monitor.promise_in_words import promise_in_words
+from failure_monitor.report.page import Section
+from failure_monitor.report.promise_figure import MeasuredRate, promise_figure
+from failure_monitor.report.reproduction import Origin, bundle_rollouts_table, origin_rows
+from failure_monitor.report.threshold_course import threshold_courses
+from failure_monitor.text_table import TextTable
+
+
+def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> Section:
+    """What was promised, and of each task's true rate what is known."""
+    promises = bundle.description.promises
+    return Section(
+        "promise",
+        "The promise",
+        rows=tuple(promise_in_words(bundle, with_thresholds=False)),
+        figures=(promise_figure(promises, bundle.alpha, measured),),
+    )
+
+
+def thresholds_section(bundle: Bundle) -> Section:
+    """What each score is compared with."""
+    description = bundle.description
+    courses = threshold_courses(bundle)
+    about = (
+        "A score is averaged over a window and divided by its threshold. All thresholds go back "
+        "to one limit of the rule, so that the promise is of the combined alarm."
+    )
+    tasks = [promise.task or "all" for promise in description.promises]
+    constant = TextTable(
+        title="Thresholds of windowed scores",
+        columns=("score", *(tasks if len(tasks) > 1 else ("threshold",))),
+        rows=tuple(
+            (name, *(f"{promise.thresholds[name]:.4g}" for promise in description.promises))
+            for name in (score.name for score in description.scores)
+        )
+        if not courses
+        else (),
+    )
+    return Section(
+        "thresholds",
+        "Thresholds",
+        paragraphs=(about,),
+        figures=courses,
+        tables=() if courses else (constant,),
+    )
+
+
+def audit_section(found: Audit, about: str) -> Section:
+    """What is to be said of the rollouts themselves."""
+    reasons = [
+        f"{each.verdict} {each.name}: {reason}"
+        for each in found.rollouts
+        for reason in each.reasons
+    ]
+    return Section(
+        "audit",
+        "The audit",
+        paragraphs=(about,),
+        rows=(audit_rows(found),),
+        details=(*reasons, *found.remarks),
+        folded=(audited_rollouts(found),),
+    )
+
+
+def reproduction_section(
+    origin: Origin, bundle: Bundle, tables: Sequence[TextTable] = ()
+) -> Section:
+    """What to run to come to the same page, and on what."""
+    return Section(
+        "reproduce",
+        "How to reproduce",
+        paragraphs=(
+            "The same rollouts and seed give the same bundle, and the same bundle and rollouts "
+            "the same figures. A rollout's SHA-256 tells whether it is the same.",
+        ),
+        commands=(origin.command,),
+        rows=(origin_rows(origin, bundle),),
+        folded=(*tables, bundle_rollouts_table(bundle)),
+    )
