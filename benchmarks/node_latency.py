@@ -38,7 +38,7 @@ from rich.table import Table
 from robot_load import CAMERAS, JOINT_RATE, JOINTS, bare_answerer, robot_load
 from synthetic_task import SyntheticTask
 
-from failure_monitor.bundle import save
+from failure_monitor.bundle import save, with_models
 from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
 
@@ -124,10 +124,8 @@ def make_bundle(folder: Path, scores: tuple[str, ...]) -> list[Rollout]:
 
 @dataclass(frozen=True)
 class BlackBox:
-    """An exported policy, a bundle for it, and what its models alone take in milliseconds."""
+    """A bundle with an exported policy, and what its models alone take in milliseconds."""
 
-    encoder: Path
-    sampler: Path
     bundle: Path
     models_ms: float
 
@@ -171,9 +169,17 @@ def make_black_box(folder: Path) -> BlackBox:
         replace(rollout, success=True, sha256=f"{seed:064x}")
         for seed, rollout in enumerate(rollouts)
     ]
-    calibrated = calibrate(successes, sampler.policy_format(samples=SAMPLES), settings)
+    calibrated = with_models(
+        calibrate(successes, sampler.policy_format(samples=SAMPLES), settings),
+        encoder.file,
+        sampler.file,
+        cameras=dict(zip(CAMERAS, CAMERAS, strict=True)),
+        observation_rate=BLACK_BOX_RATE,
+        matching_tolerance=0.05,
+        noise_seed=0,
+    )
     save(calibrated, folder / "bundle")
-    return BlackBox(*paths, folder / "bundle", 1e3 * float(np.median(seconds)))
+    return BlackBox(folder / "bundle", 1e3 * float(np.median(seconds)))
 
 
 class Policy:
@@ -292,13 +298,7 @@ def measure(
         if black_box is None:
             command += ["-p", "rollout_boundaries:=topic"]
         else:
-            command += [
-                "-p",
-                f"encoder:={black_box.encoder}",
-                "-p",
-                f"sampler:={black_box.sampler}",
-            ]
-            command += ["-p", f"observation_rate:={BLACK_BOX_RATE}", "-p", "images_reliable:=true"]
+            command += ["-p", "rollout_boundaries:=none", "-p", "images_reliable:=true"]
             command += ["-p", "max_decision_age:=5.0"]
         command += ["-p", f"max_joint_state_age:={0.5 if load else 0.0}"]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as monitor:

@@ -166,7 +166,12 @@ def node(module: str, **parameters: object) -> Iterator[psutil.Process]:
 def measure_viewers(robot: Robot, bundle: Path, seconds: float) -> None:
     print("| who looks | CPU of a core | resident | chunks → alarm p50 | p99 | seen a second |")
     print("|---|---|---|---|---|---|")
-    settings = {"bundle": bundle, "overlay.image_topic": "camera", "response.alarm": "hold"}
+    settings = {
+        "bundle": bundle,
+        "rollout_boundaries": "none",
+        "overlay.image_topic": "camera",
+        "response.alarm": "hold",
+    }
     for name, topics in VIEWERS.items():
         with node("monitor_node", **settings) as process:
             looking = robot.look(topics)

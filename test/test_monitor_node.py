@@ -45,7 +45,9 @@ def strange(decision):
 
 @pytest.fixture
 def monitor(bundle_folder, observer):
-    with node_process(MONITOR, bundle=bundle_folder, max_joint_state_age=0.0) as process:
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=bundle_folder, max_joint_state_age=0.0
+    ) as process:
         observer.wait_until_heard()
         yield process
 
@@ -107,12 +109,13 @@ def test_an_alarm_withdraws_the_permit_and_latches_until_reset(
 
 def test_decisions_that_cease_withdraw_the_permit(bundle_folder, observer, decision):
     parameters = {"max_joint_state_age": 0.0, "max_decision_age": 0.5}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
         observer.wait_until_heard()
         observer.decide(decision)
         observer.wait_for(observer.permitted, "the permit")
         observer.wait_for_stop("STALE")
-        assert "older than 0.5 s" in observer.reason()
+        # Whichever is late first: the halves of a decision do not come at the very same time.
+        assert "than 0.5 s" in observer.reason()
 
 
 def test_half_a_decision_permits_nothing(monitor, observer, decision):
@@ -188,7 +191,7 @@ def test_joint_states_that_never_come_or_cease_withhold_the_permit(
 ):
     joints = observer.node.create_publisher(JointState, "joint_states", 10)
     parameters = {"max_joint_state_age": 0.5, "max_decision_age": 30.0}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
         observer.wait_until_heard()
         observer.decide(decision)
         observer.wait_for(
@@ -238,7 +241,7 @@ def bundle_of_two_tasks(rollouts, policy, tmp_path_factory):
 def test_a_bundle_of_several_tasks_needs_one_of_them(
     bundle_of_two_tasks, observer, parameters, reason
 ):
-    with node_process(MONITOR, bundle=bundle_of_two_tasks, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_of_two_tasks, **parameters):
         observer.wait_for(lambda: reason in observer.reason(), "the reason")
         assert observer.state() == "STALE"
         assert not observer.permitted()
@@ -246,7 +249,7 @@ def test_a_bundle_of_several_tasks_needs_one_of_them(
 
 def test_the_task_chooses_the_thresholds(bundle_of_two_tasks, observer, decision):
     parameters = {"task": "place", "max_joint_state_age": 0.0}
-    with node_process(MONITOR, bundle=bundle_of_two_tasks, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_of_two_tasks, **parameters):
         observer.wait_until_heard()
         observer.decide(decision)
         observer.wait_for_state("NOMINAL")
@@ -259,7 +262,7 @@ def test_a_lifecycle_manager_can_configure_activate_and_deactivate_it(
     bundle_folder, observer, decision
 ):
     parameters = {"autostart": False, "max_joint_state_age": 0.0}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
         change = observer.node.create_client(ChangeState, "/failure_monitor/change_state")
         state = observer.node.create_client(GetState, "/failure_monitor/get_state")
         assert change.wait_for_service(DISCOVERY)
@@ -290,7 +293,7 @@ def test_a_lifecycle_manager_can_configure_activate_and_deactivate_it(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_in_order(bundle_folder, observer, number):
-    with node_process(MONITOR, bundle=bundle_folder) as process:
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder) as process:
         observer.wait_until_heard()
         code, output = process.end(number)
     assert code == 0, output

@@ -103,7 +103,9 @@ def policy_and_monitor(bundle_folder, policy, rollouts):
     node = Policy(policy, next(rollouts[0].decisions()))
     node.listen_to_monitor()
     parameters = {"max_joint_state_age": 0.5, "max_decision_age": MAX_AGE}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters) as process:
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters
+    ) as process:
         node.wait_until_heard()
         yield node, process
         assert process.is_running

@@ -75,7 +75,9 @@ def simulation(policy, rollouts):
 
 def test_a_simulated_clock(simulation, bundle_folder):
     parameters = {"use_sim_time": True, "max_joint_state_age": 0.0, "max_decision_age": 1.0}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters) as process:
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters
+    ) as process:
         simulation.wait_until_heard()
         simulation.wait_for_state("NOMINAL")
 
@@ -115,7 +117,7 @@ def test_a_simulated_clock(simulation, bundle_folder):
 
 def test_stamps_may_be_asked_to_be_young(simulation, bundle_folder):
     parameters = {"use_sim_time": True, "max_joint_state_age": 0.0, "max_stamp_age": 0.7}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
         simulation.wait_until_heard()
         simulation.wait_for_state("NOMINAL")
         simulation.lead = -0.9

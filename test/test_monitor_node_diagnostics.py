@@ -68,7 +68,7 @@ def robot(policy):
 def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, rollouts, bundle):
     decision = next(rollouts[0].decisions())
     parameters = {"hardware_id": "arm 1", "max_decision_age": 30.0}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
         robot.wait_until_heard()
         robot.decide(decision)
         robot.wait_for(robot.permitted, "the permit")
@@ -117,7 +117,9 @@ def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, 
 
 def test_a_burst_of_decisions_leaves_each_its_number(robot, bundle_folder, rollouts):
     burst = list(rollouts[0].decisions())[:8]
-    with node_process(MONITOR, bundle=bundle_folder, max_decision_age=30.0):
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=bundle_folder, max_decision_age=30.0
+    ):
         robot.wait_until_heard()
         for decision in burst:
             robot.decide(decision)

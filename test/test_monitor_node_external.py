@@ -95,7 +95,9 @@ def observer(policy, rollouts):
 
 def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_folder, observer):
     parameters = {"max_joint_state_age": 0.0, "max_external_age": 0.6, "max_decision_age": 2.0}
-    with node_process(MONITOR, bundle=energy_folder, **parameters) as process:
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=energy_folder, **parameters
+    ) as process:
         observer.wait_until_heard()
 
         # It has never come.
@@ -133,7 +135,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
 
 def test_decisions_without_a_known_external_score_count_as_missed(energy_folder, observer):
     parameters = {"max_joint_state_age": 0.0, "max_decision_age": 5.0}
-    with node_process(MONITOR, bundle=energy_folder, **parameters):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=energy_folder, **parameters):
         observer.wait_until_heard()
         for _ in range(3):
             observer.decide(observer.decision)

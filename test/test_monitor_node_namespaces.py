@@ -70,6 +70,7 @@ def test_each_arm_has_its_own_alarm(bundle_folder, policy, rollouts):
             MONITOR,
             *("-r", f"__ns:=/{arm}", "-p", f"bundle:={bundle_folder}"),
             *("-p", "max_joint_state_age:=0.0", "-p", "max_decision_age:=20.0"),
+            *("-p", "rollout_boundaries:=none"),
         )
         for arm in ARMS
     ]

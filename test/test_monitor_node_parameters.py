@@ -68,7 +68,9 @@ def decision(rollouts):
 @pytest.fixture(scope="module")
 def monitor(bundle_folder, operator):
     parameters = {"max_joint_state_age": 0.0, "max_decision_age": 20.0}
-    with node_process(MONITOR, bundle=bundle_folder, **parameters) as process:
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters
+    ) as process:
         operator.wait_until_heard()
         yield process
 
@@ -127,7 +129,7 @@ def test_every_parameter_says_what_it_is_and_which_values_it_takes(monitor, oper
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"rollout_boundaries": "sometimes"}, "not one of none, service, topic, pause"),
+        ({"rollout_boundaries": "sometimes"}, "not one of service, topic, pause, none"),
         ({"rollout_topic_type": "std_msgs/msg/Int8"}, "not one of std_msgs/msg/Bool"),
         ({"embedding_topic": "bad name"}, "'embedding_topic' is 'bad name', no topic"),
         ({"rollout_topic": "a//b"}, "'rollout_topic' is 'a//b', no topic"),
@@ -156,7 +158,7 @@ def test_a_value_that_is_refused_at_the_start_keeps_the_node_unconfigured_until_
     operator.wait_for(lambda: "'rollout_boundaries' is 'sometimes'" in reason(), "the reason")
     refused = operator.set("late", rollout_boundaries="seldom")[0]
     assert not refused.successful
-    assert "not one of none, service, topic, pause" in refused.reason
+    assert "not one of service, topic, pause, none" in refused.reason
     assert operator.set("late", rollout_boundaries="none")[0].successful
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
     # Not its answer: if it is lost and asked for again, there is nothing left to configure.

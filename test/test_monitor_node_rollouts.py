@@ -75,23 +75,26 @@ def test_a_bundle_that_follows_the_course_of_a_rollout_is_refused_without_bounda
         folder, reason = tmp_path / "timed", "phase_knn, elapsed_time depend"
         settings = CalibrationSettings(scores=scores, folds=2, jobs=1)
         save(calibrate(rollouts, policy, settings), folder)
-    with node_process(MONITOR, bundle=folder, max_joint_state_age=0.0):
+    parameters = {"rollout_boundaries": "none", "max_joint_state_age": 0.0}
+    with node_process(MONITOR, bundle=folder, **parameters):
         wait_for_reason(observer, "must know when a rollout begins")
         assert reason in observer.reason()
         assert "set rollout_boundaries to service, topic or pause" in observer.reason()
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
 
 
-def test_by_service_nothing_is_judged_before_the_first_call(
-    observer, decision, time_varying_folder
+@pytest.mark.parametrize("given", [{}, {"rollout_boundaries": "service"}])
+def test_unless_told_otherwise_nothing_is_judged_before_a_rollout_is_started_by_service(
+    observer, decision, time_varying_folder, given
 ):
-    parameters = {"rollout_boundaries": "service", "max_joint_state_age": 0.0}
+    parameters = {"max_joint_state_age": 0.0, **given}
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
         observer.wait_until_heard()
         observer.decide(decision)
         observer.spin(0.5)
         assert observer.state() == "STALE"
         assert "no rollout is running; call ~/start_rollout" in observer.reason()
+        assert not observer.permitted()
         assert observer.trigger("/failure_monitor/start_rollout").success
         observer.decide(decision)
         wait_for_verdict(observer, 0)

@@ -41,7 +41,7 @@ def test_the_reason_names_every_input_that_is_missing_and_who_publishes_what(
     bundle_folder, listener
 ):
     node = listener.node
-    with node_process(MONITOR, bundle=bundle_folder) as process:
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder) as process:
         listener.wait_for_reason("nothing on '/policy/embedding' ever: nobody publishes there")
         assert "nothing on '/policy/action_chunks' ever: nobody" in listener.reason()
         assert "nothing on '/joint_states' ever: nobody" in listener.reason()
@@ -64,6 +64,6 @@ def test_the_reason_names_every_input_that_is_missing_and_who_publishes_what(
 
 
 def test_a_simulated_clock_that_says_nothing_is_named(bundle_folder, listener):
-    with node_process(MONITOR, bundle=bundle_folder, use_sim_time=True):
+    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, use_sim_time=True):
         listener.wait_for_reason("use_sim_time is true, and no time has come on '/clock'")
         assert listener.state() == "STALE"

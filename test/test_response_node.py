@@ -72,7 +72,13 @@ def running(choosing_bundle, observer):
 
     def start(**parameters: object):
         given = {name.replace("__", "."): value for name, value in parameters.items()}
-        return node_process(MONITOR, bundle=choosing_bundle, max_joint_state_age=0.0, **given)
+        return node_process(
+            MONITOR,
+            rollout_boundaries="none",
+            bundle=choosing_bundle,
+            max_joint_state_age=0.0,
+            **given,
+        )
 
     return start
 

@@ -18,7 +18,7 @@ from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
 AS_CALIBRATED = -1
 """For a parameter: what the bundle says."""
 
-BOUNDARIES = ("none", "service", "topic", "pause")
+BOUNDARIES = ("service", "topic", "pause", "none")
 """What may tell when a rollout begins and ends."""
 
 ROLLOUT_TOPIC_TYPES = ("std_msgs/msg/Bool", "std_msgs/msg/String")
@@ -191,7 +191,7 @@ def declare_parameters(node: Node) -> None:
     declare(
         node,
         "rollout_boundaries",
-        "none",
+        "service",
         "what tells when rollouts begin and end: 'service' ~/start_rollout and ~/end_rollout, "
         "'topic' rollout_topic, 'pause' rollout_pause, or 'none': one begins on activation",
     )

@@ -191,6 +191,7 @@ class Cell:
         """A monitor on the policy's topics, with its permit on a topic of its own or this."""
         settings = {
             "bundle": self._bundle,
+            "rollout_boundaries": "none",
             "max_joint_state_age": 0.0,
             **parameters,
         }
