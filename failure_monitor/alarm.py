@@ -192,7 +192,9 @@ class Alarm:
             words = "; ".join((self._why_no_rollout, *self._problems))
             return _status(AlarmState.STALE, words, Reaction.HOLD)
         if self._fault:
-            return _status(AlarmState.ALARM, self._fault, Reaction.HALT)
+            # What is amiss with the inputs may be why it could not be judged.
+            words = "; ".join((self._fault, *self._problems))
+            return _status(AlarmState.ALARM, words, Reaction.HALT)
         if self._verdict is None:
             return self._stale("no decision since the rollout started", *self._problems)
         if now - self._received > self.max_decision_age:

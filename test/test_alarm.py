@@ -121,6 +121,14 @@ def test_a_decision_that_cannot_be_judged_is_an_alarm(alarm):
     assert "NaN" in status.reason
 
 
+def test_what_is_amiss_with_the_inputs_is_told_beside_what_could_not_be_judged(alarm):
+    alarm.doubt(["no time has come on '/clock'"])
+    alarm.fail("the header has no stamp", now=0.0)
+    status = alarm.status(0.0)
+    assert status.state == AlarmState.ALARM
+    assert status.reason == "the header has no stamp; no time has come on '/clock'"
+
+
 def test_an_alarm_outweighs_a_stale_halt(alarm):
     alarm.hear(verdict(0.5), received=0.0, now=0.0)
     assert alarm.status(5.0).state == AlarmState.STALE
