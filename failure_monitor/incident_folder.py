@@ -123,8 +123,11 @@ class IncidentFolder:
             used, free = used - oldest.size, free + oldest.size
         return self._room(used, free)
 
-    def problem(self) -> str:
+    def problem(self, needed: int) -> str:
         """Why no incident could be written now, even if older ones were removed; empty if it could.
+
+        Args:
+            needed: bytes that must have room for a bag to be begun.
 
         Raises:
             OSError: the folder cannot be read.
@@ -133,7 +136,7 @@ class IncidentFolder:
         removable = sum(one.size for one in kept if not one.is_labelled)
         try:
             self._refuse_what_cannot_be_written_to(self._existing)
-            self._refuse_if_in_vain(sum(one.size for one in kept), self.free(), removable, 1)
+            self._refuse_if_in_vain(sum(one.size for one in kept), self.free(), removable, needed)
         except NoRoomError as error:
             return str(error)
         return ""
@@ -181,7 +184,8 @@ class IncidentFolder:
             )
         raise NoRoomError(
             f"the disk of '{self.path}' has {_megabytes(free)} free and shall keep "
-            f"{_megabytes(self._least_free)}: make room, or lower 'least_free_megabytes'"
+            f"{_megabytes(self._least_free)}, and a bag needs {_megabytes(needed)}: make room, or "
+            "lower 'least_free_megabytes'"
         )
 
 

@@ -53,8 +53,8 @@ def test_labelled_ones_and_other_peoples_folders_stay(tmp_path):
     assert {path.name[:13] for path in before - set(tmp_path.iterdir())} == {"incident_0001"}
     with pytest.raises(NoRoomError, match=r"take 1 MB of the 2 MB that .* may hold: move them"):
         folder.make_room(2 * MEGABYTE)
-    assert folder.problem() == ""
-    assert "may hold" in IncidentFolder(tmp_path, budget=MEGABYTE, least_free=0).problem()
+    assert folder.problem(1) == ""
+    assert "may hold" in IncidentFolder(tmp_path, budget=MEGABYTE, least_free=0).problem(1)
 
 
 def test_a_link_is_no_incident(tmp_path):
@@ -89,16 +89,25 @@ def test_bag_that_is_being_written_is_not_removed_for_its_own_sake(tmp_path):
 def test_disk_that_others_fill_is_left_alone(tmp_path):
     incident(tmp_path, 0, MEGABYTE)
     folder = IncidentFolder(tmp_path, budget=10 * MEGABYTE, least_free=1 << 60)
-    assert "shall keep" in folder.problem()
+    assert "shall keep" in folder.problem(1)
     with pytest.raises(NoRoomError, match=r"has \d+ MB free and shall keep"):
         folder.make_room(MEGABYTE)
     assert names(tmp_path) == ["incident_0000"]
 
 
+def test_room_that_is_too_small_for_a_bag_is_told_before_there_is_one(tmp_path):
+    folder = IncidentFolder(tmp_path, budget=1 << 61, least_free=0)
+    assert folder.problem(folder.free() // 2) == ""
+    needed = 2 * folder.free()
+    with pytest.raises(NoRoomError, match=f"a bag needs {needed / 1e6:.0f} MB"):
+        folder.make_room(needed)
+    assert f"a bag needs {needed / 1e6:.0f} MB" in folder.problem(needed)
+
+
 def test_place_where_no_folder_can_be_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     folder = IncidentFolder(tmp_path / "file" / "incidents", budget=MEGABYTE, least_free=0)
-    assert "file' is no folder that can be written to" in folder.problem()
+    assert "file' is no folder that can be written to" in folder.problem(1)
     with pytest.raises(OSError, match="Not a directory"):
         folder.make_room(1)
 

@@ -18,7 +18,7 @@ from failure_monitor.ros.bag_writer import BagWriter
 from failure_monitor.ros.incident_still import Still, StillError
 
 BYTES_BETWEEN_CHECKS = 4 << 20
-"""Bytes of messages that are written between two looks at the disk."""
+"""Bytes of messages that are written between two looks at the disk: so much must be free."""
 
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 BUNDLE_HASH = "bundle_sha256"

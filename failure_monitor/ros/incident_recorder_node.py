@@ -70,6 +70,7 @@ class IncidentRecorderNode(Node):
         self._writer = IncidentWriter(self._folder, budget=2 * budget, still_topic=still_topic)
         self._told = self._writer.state
         self._ends_at: float | None = None
+        self._number = 0
         self._rollout_active: bool | None = None
         self._rollout_began = False
         self._problems: dict[str, str] = {}
@@ -145,10 +146,11 @@ class IncidentRecorderNode(Node):
 
     def _begin(self, incident: Incident) -> None:
         """Record, or go on for longer if something is being recorded already."""
+        self._tell(self._writer.state)
         now = time.monotonic()
         if self._ends_at is None:
             self._memory.expire(now)
-            self._writer.begin(
+            self._number = self._writer.begin(
                 incident,
                 self._memory.snapshot(),
                 now,
@@ -169,8 +171,11 @@ class IncidentRecorderNode(Node):
             self._ends_at = None
 
     def _tell(self, state: WriterState) -> None:
-        """Log what the writer has come to, once."""
+        """Take note of what the writer has come to, and log it once."""
         told, self._told = self._told, state
+        if state.given_up == self._number:
+            # There is nothing to go on with: the next incident begins a bag of its own.
+            self._ends_at = None
         if state.written > told.written:
             self.get_logger().info(f"wrote {state.last}")
         if state.lost > told.lost:

@@ -17,7 +17,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.incident_folder import IncidentFolder
 from failure_monitor.incident_memory import RecordedMessage
 from failure_monitor.incident_trigger import Incident
-from failure_monitor.ros.incident_bag import IncidentBag
+from failure_monitor.ros.incident_bag import BYTES_BETWEEN_CHECKS, IncidentBag
 
 CHECK_PERIOD = 1.0
 """Seconds between two looks at the disk while nothing is written."""
@@ -31,6 +31,7 @@ class WriterState:
         written: incidents that are complete.
         lost: incidents of which nothing, or not all, was written.
         loss: why the last of these.
+        given_up: the number, by `begin`, of the last incident of which nothing more is written.
         dropped: messages for which there was no room in memory.
         pending_bytes: what waits to be written takes this much memory.
         last: the newest complete bag; empty before the first.
@@ -44,6 +45,7 @@ class WriterState:
     written: int = 0
     lost: int = 0
     loss: str = ""
+    given_up: int = 0
     dropped: int = 0
     pending_bytes: int = 0
     last: str = ""
@@ -56,6 +58,7 @@ class WriterState:
 
 @dataclass(frozen=True)
 class _Begin:
+    number: int
     incident: Incident
     began: float
     whole_rollout: bool | None
@@ -84,6 +87,8 @@ class IncidentWriter:
         self._jobs: deque[_Begin | RecordedMessage | _End] = deque()
         self._state = WriterState(answered=time.monotonic())
         self._ends = False
+        self._begun = 0
+        self._number = 0
         self._bag: IncidentBag | None = None
         self._began = 0.0
         self._dropped_before = 0
@@ -103,8 +108,8 @@ class IncidentWriter:
         began: float,
         *,
         whole_rollout: bool | None,
-    ) -> None:
-        """Start a bag with what came before the incident.
+    ) -> int:
+        """Start a bag with what came before the incident; its number, from 1.
 
         Args:
             incident: why.
@@ -113,10 +118,12 @@ class IncidentWriter:
             whole_rollout: whether the begin of the rollout is remembered; None if nobody knows.
         """
         with self._changed:
-            self._jobs.append(_Begin(incident, began, whole_rollout))
+            self._begun += 1
+            self._jobs.append(_Begin(self._begun, incident, began, whole_rollout))
             for message in before:
                 self._append(message)
             self._changed.notify()
+            return self._begun
 
     def add(self, message: RecordedMessage) -> None:
         """Have a message written to the bag that is open."""
@@ -189,6 +196,7 @@ class IncidentWriter:
             self._look_at_disk()
 
     def _open(self, job: _Begin) -> None:
+        self._number = job.number
         self._finish("another incident began")
         self._began, self._dropped_before = job.began, self.state.dropped
         self._bag = IncidentBag(
@@ -197,6 +205,7 @@ class IncidentWriter:
             whole_rollout=job.whole_rollout,
             still_topic=self._still_topic,
         )
+        self._tell(disk="")
 
     def _finish(self, why: str) -> None:
         if self._bag is None:
@@ -215,7 +224,7 @@ class IncidentWriter:
             self._bag.abandon()
             self._bag = None
         self._count_loss(why)
-        self._tell(disk=why)
+        self._tell(disk=why, given_up=self._number)
 
     def _count_loss(self, why: str) -> None:
         self._tell(lost=self.state.lost + 1, loss=why)
@@ -224,7 +233,7 @@ class IncidentWriter:
         if self._bag is not None:
             return
         try:
-            problem = self._folder.problem()
+            problem = self._folder.problem(BYTES_BETWEEN_CHECKS)
             self._tell(disk=problem, used=self._folder.used(), free=self._folder.free())
         except OSError as error:
             self._tell(disk=f"'{error.filename}' cannot be used: {error.strerror}")
