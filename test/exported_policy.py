@@ -12,14 +12,13 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
+from scenes import CAMERAS, JOINTS
 from torch import Tensor, nn
 
 from failure_monitor.export import export_encoder, export_sampler
 from failure_monitor.onnx_contract import METADATA_KEY
 from failure_monitor.onnx_file import OnnxFile
 
-CAMERAS = {"front": (12, 16), "wrist": (8, 8)}
-JOINTS = ("shoulder", "elbow", "gripper")
 EMBEDDING_SIZE = 10
 HORIZON = 4
 ACTIONS = ("dx", "dy", "grip")

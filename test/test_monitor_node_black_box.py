@@ -12,18 +12,18 @@ from pathlib import Path
 
 import cv2
 import exported_policy
-import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
-from exported_policy import ACTIONS, CAMERAS, JOINTS, export_policy
+from exported_policy import ACTIONS, export_policy
 from rclpy.node import Node
 from ros_graph import Observer, node_process
+from scenes import JOINTS, scenes
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Header
 
 from failure_monitor.black_box import black_box_rollout
-from failure_monitor.bundle import load, save
+from failure_monitor.bundle import load, save, with_models
 from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.observation import Observation
@@ -40,27 +40,18 @@ SAMPLES, SEED = 8, 3
 RATE = 20.0
 
 
-def observations(seed: int, count: int = 10) -> list[Observation]:
-    """What the cameras and joints of a robot show that moves a little."""
-    random = np.random.default_rng(seed)
-    seen = []
-    for index in range(count):
-        images = {
-            name: (100 + 5 * index + random.integers(0, 40, (height, width, 3))).astype(np.uint8)
-            for name, (height, width) in CAMERAS.items()
-        }
-        joints = (0.1 * index + 0.05 * random.normal(size=len(JOINTS))).astype(np.float32)
-        seen.append(Observation(index * 10**8, images, joints))
-    return seen
-
-
 @dataclasses.dataclass
 class Exported:
-    """The exported policy, a bundle for it, and a rollout that it was not calibrated on."""
+    """The exported policy, bundles for it, and a rollout that it was not calibrated on.
+
+    Of the bundles one does not hold the models, one holds both, one the encoder alone.
+    """
 
     encoder: str
     sampler: str
     bundle: str
+    whole_bundle: str
+    half_bundle: str
     observations: list[Observation]
     decisions: list
 
@@ -76,7 +67,7 @@ def exported(tmp_path_factory):
 
     def rollout(seed):
         made = black_box_rollout(
-            observations(seed), encoder, sampler, name=f"{seed}", samples=SAMPLES, seed=SEED
+            scenes(seed), encoder, sampler, name=f"{seed}", samples=SAMPLES, seed=SEED
         )
         return dataclasses.replace(made, success=True, sha256=f"{seed:064x}")
 
@@ -84,10 +75,18 @@ def exported(tmp_path_factory):
     calibrated = calibrate(
         [rollout(seed) for seed in range(12)], sampler.policy_format(samples=SAMPLES), settings
     )
-    save(calibrated, folder / "bundle")
-    return Exported(
-        *map(str, (*paths, folder / "bundle")), observations(99), list(rollout(99).decisions())
-    )
+    how = {
+        "cameras": {"wrist": "/wrist", "front": "/front"},
+        "observation_rate": 15.0,
+        "matching_tolerance": 0.04,
+        "noise_seed": SEED,
+    }
+    bundles = [folder / name for name in ("bundle", "whole", "half")]
+    whole = with_models(calibrated, encoder.file, sampler.file, **how)
+    half = with_models(calibrated, encoder.file, None, **how)
+    for bundle, path in zip((calibrated, whole, half), bundles, strict=True):
+        save(bundle, path)
+    return Exported(*map(str, (*paths, *bundles)), scenes(99), list(rollout(99).decisions()))
 
 
 class Robot(Observer):
@@ -200,6 +199,17 @@ def models(exported: Exported, **parameters) -> dict:
         "encoder": exported.encoder,
         "sampler": exported.sampler,
         "noise_seed": SEED,
+        "rollout_boundaries": "none",
+        "max_joint_state_age": 1.0,
+        "max_decision_age": 2.0,
+        **parameters,
+    }
+
+
+def models_of_bundle(exported: Exported, **parameters) -> dict:
+    return {
+        "bundle": exported.whole_bundle,
+        "rollout_boundaries": "none",
         "max_joint_state_age": 1.0,
         "max_decision_age": 2.0,
         **parameters,
@@ -215,9 +225,10 @@ def robot(exported):
     rclpy.try_shutdown()
 
 
-def test_what_is_seen_is_judged_as_it_was_calibrated(robot, exported):
+@pytest.mark.parametrize("parameters", [models, models_of_bundle])
+def test_what_is_seen_is_judged_as_it_was_calibrated(robot, exported, parameters):
     monitor = load(Path(exported.bundle)).monitor()
-    with node_process(MONITOR, **models(exported)):
+    with node_process(MONITOR, **parameters(exported)):
         robot.wait_until_seen()
         for number, decision in enumerate(exported.decisions[:5]):
             expected = monitor.update(decision)
@@ -379,6 +390,65 @@ def other_policy(tmp_path_factory):
         return export_policy(tmp_path_factory.mktemp("other"))
 
 
+def watched(**values):
+    """What a node with these parameters would watch."""
+    rclpy.init()
+    node = Node("failure_monitor_models")
+    declare_parameters(node)
+    settings = dataclasses.replace(read_parameters(node), **values)
+    try:
+        settings.check(node)
+        return load_watched(settings)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def test_a_bundle_tells_models_cameras_and_how_they_are_run(exported):
+    told = watched(**models_of_bundle(exported))
+    assert told.models.encoder.file.name == f"{exported.whole_bundle}/encoder.onnx"
+    assert told.cameras == {"front": "/front", "wrist": "/wrist"}
+    assert list(told.cameras) == ["front", "wrist"]
+    assert (told.made.observation_rate, told.made.matching_tolerance) == (15.0, 0.04)
+    assert told.made.noise_seed == SEED
+    assert told.models.remark == ""
+
+
+def test_of_models_that_the_bundle_does_not_hold_it_is_said_that_nobody_knows(exported):
+    told = watched(**models(exported))
+    assert f"does not hold {exported.encoder} and {exported.sampler}" in told.models.remark
+
+
+def test_what_agrees_with_the_bundle_and_other_topics_may_be_said(exported):
+    agreeing = {
+        "encoder": exported.encoder,
+        "observation_rate": 15.0,
+        "noise_seed": SEED,
+        "image_topics": ["elsewhere/front", "elsewhere/wrist/compressed"],
+    }
+    told = watched(**models_of_bundle(exported, **agreeing))
+    assert told.cameras == {"front": "elsewhere/front", "wrist": "elsewhere/wrist/compressed"}
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"sampler": "other"}, "is not the sampler that the bundle was calibrated with and holds"),
+        ({"noise_seed": 0}, "the parameter 'noise_seed' is 0, the bundle was calibrated with 3"),
+        ({"observation_rate": 0.0}, "'observation_rate' is 0, the bundle was calibrated with 15"),
+        ({"matching_tolerance": 0.05}, "is 0.05, the bundle was calibrated with 0.04"),
+        ({"matching_tolerance": -0.5}, "is -0.5: give 0 or more, or -1"),
+        ({"bundle": "half", "sampler": "own"}, "calibrated on what the policy itself published"),
+    ],
+)
+def test_what_contradicts_the_bundle_is_refused(exported, other_policy, values, reason):
+    known = {"other": str(other_policy[1]), "own": exported.sampler, "half": exported.half_bundle}
+    chosen = {name: known.get(value, value) for name, value in values.items()}
+    with pytest.raises(FailureMonitorError) as refused:
+        watched(**models_of_bundle(exported, **chosen))
+    assert reason in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
@@ -398,18 +468,6 @@ def test_models_that_do_not_fit_are_refused(exported, other_policy, values, reas
     chosen = {name: others[name] if value == "other" else value for name, value in values.items()}
     if chosen.get("encoder") == "sampler":
         chosen["encoder"] = exported.sampler
-    rclpy.init()
-    node = Node("failure_monitor_models")
-    declare_parameters(node)
-    parameters = models(exported) | chosen
-    settings = dataclasses.replace(read_parameters(node), **parameters)
-    told = ""
-    try:
-        settings.check(node)
-        load_watched(settings)
-    except FailureMonitorError as error:
-        told = str(error)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    assert reason in told
+    with pytest.raises(FailureMonitorError) as refused:
+        watched(**models(exported) | chosen)
+    assert reason in str(refused.value)

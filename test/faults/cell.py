@@ -8,6 +8,7 @@ of this one machine, in seconds.
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from std_srvs.srv import Trigger
 
 MONITOR = "failure_monitor.ros.monitor_node"
 GATE = "failure_monitor.ros.gate_node"
+RECORDER = "failure_monitor.ros.incident_recorder_node"
 SCRIPTED_POLICY = Path(__file__).with_name("scripted_policy.py")
 
 LEASE = 0.2
@@ -55,6 +57,12 @@ DWELL = 0.5
 
 PATIENCE = 30.0
 """Seconds for discovery, and for a machine that does other things."""
+
+DISCOVERY = 3.5
+"""Seconds until two nodes of one machine hear each other: whom Fast DDS did not reach with its
+first announcements hears the next one after 3 s, and then they exchange what they publish."""
+
+LOG_STAMP = re.compile(r"\[\w+\] \[([\d.]+)\]")
 
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 EVENTS = QoSProfile(depth=1000)
@@ -107,9 +115,10 @@ class Process:
         for line in self._process.stdout:
             self.output.append(line)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def logged_at(self, words: str) -> float:
+        """When it first logged a line with these words, by its own clock; 0 if it has not."""
+        lines = (line for line in self.output if words in line)
+        return next((float(stamp[1]) for line in lines if (stamp := LOG_STAMP.match(line))), 0.0)
 
     @property
     def is_running(self) -> bool:
@@ -154,11 +163,29 @@ class Cell:
     monitor: Process
     gate: Process
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        *,
+        policy: Path = SCRIPTED_POLICY,
+        watching: Mapping[str, object] | None = None,
+        is_simulated: bool = False,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            bundle: every monitor's.
+            policy: the script that decides, or that is seen by what decides.
+            watching: further parameters of every monitor.
+            is_simulated: whether every node takes the time from `/clock`.
+        """
         self.passed: list[Passed] = []
         self.gate_states: list[Told] = []
         self.alarms: list[Told] = []
         self._bundle = bundle
+        self._policy = policy
+        self._watching = dict(watching or {})
+        self._common = {"use_sim_time": True} if is_simulated else {}
         self._processes: list[Process] = []
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
@@ -182,7 +209,7 @@ class Cell:
 
     def start_policy(self) -> Process:
         """A policy that decides at 20 Hz, by the script it was told last."""
-        self.policy = self._start([str(SCRIPTED_POLICY)])
+        self.policy = self._start([str(self._policy)])
         return self.policy
 
     def start_monitor(
@@ -193,6 +220,7 @@ class Cell:
             "bundle": self._bundle,
             "rollout_boundaries": "none",
             "max_joint_state_age": 0.0,
+            **self._watching,
             **parameters,
         }
         names = {"__node": name, **({"~/permit": permit} if permit else {})}
@@ -204,6 +232,10 @@ class Cell:
         self.gate_states.append(Told(time.time(), "starting", ""))
         self.gate = self._start(["-m", GATE], parameters)
         return self.gate
+
+    def start_recorder(self, output: Path, **parameters: object) -> Process:
+        """An incident recorder that writes to a folder."""
+        return self._start(["-m", RECORDER], {"output": output, **parameters})
 
     @contextmanager
     def other_gate(self, **parameters: object) -> Iterator[Process]:
@@ -232,7 +264,7 @@ class Cell:
     ) -> Process:
         arguments = [
             part
-            for name, value in (parameters or {}).items()
+            for name, value in {**self._common, **(parameters or {})}.items()
             for part in ("-p", f"{name}:={str(value).lower() if value is True else value}")
         ]
         arguments += [
@@ -243,7 +275,8 @@ class Cell:
         return process
 
     def follow(self, script: str) -> None:
-        """Have the policy do as the script says; see scripted_policy.py."""
+        """Have the policy do as the script says, once it listens; see scripted_policy.py."""
+        self.wait_for(self._script.get_subscription_count, "the policy to listen")
         self._script.publish(String(data=script))
 
     def close(self) -> None:
@@ -366,9 +399,14 @@ class Cell:
 
 
 @contextmanager
-def open_cell(bundle: Path) -> Iterator[Cell]:
-    """A cell without any nodes yet; ended with the block."""
-    cell = Cell(bundle)
+def open_cell(bundle: Path, **settings: Any) -> Iterator[Cell]:
+    """A cell without any nodes yet; ended with the block.
+
+    Args:
+        bundle: every monitor's.
+        settings: further arguments of `Cell`.
+    """
+    cell = Cell(bundle, **settings)
     try:
         yield cell
     finally:

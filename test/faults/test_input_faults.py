@@ -7,16 +7,10 @@ from __future__ import annotations
 import signal
 
 import pytest
-from faults.cell import HEARTBEAT, MAX_DECISION_AGE, POLICY_PERIOD, Cell
-from faults.trial import WITHHELD, WITHIN_LEASE, Fault
+from faults.cell import Cell
+from faults.trial import JUDGED, MISSED, SILENT, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
-
-MISSED = MAX_DECISION_AGE + HEARTBEAT + WITHIN_LEASE
-"""Seconds until the gate is closed where decisions cease."""
-
-JUDGED = POLICY_PERIOD + WITHIN_LEASE
-"""Seconds until the gate is closed by the next decision."""
 
 GONE = {"gate_says": WITHHELD, "state": "STALE", "monitor_says": "older than 1 s"}
 BACK = {"gate_says": WITHHELD, "state": "STALE", "monitor_says": "the cause is gone"}
@@ -46,6 +40,7 @@ def test_the_gate_closes_when_the_policy_hangs(moving: Cell, table):
         ("embedding with NaN", "nan", JUDGED, "ALARM", "NaN"),
         ("chunks of a wrong shape", "wrong_shape", JUDGED, "ALARM", "15"),
         ("strange observations (an alarm)", "strange", JUDGED, "ALARM", "rnd_oe"),
+        ("stamps a minute ahead", "ahead", JUDGED, "ALARM", "ahead of this machine's clock"),
     ],
 )
 def test_the_gate_closes_on_broken_decisions(
@@ -59,3 +54,46 @@ def test_the_gate_closes_on_broken_decisions(
     moving.follow("nominal")
     fault.stays_closed(0.5, gate_says=WITHHELD, state=state, monitor_says="the cause is gone")
     fault.recovers(by_reset=True)
+
+
+def test_the_gate_closes_when_the_stamps_go_back(moving: Cell, table):
+    """The clock of the policy's machine was set back; it is right from then on, as far as is known.
+
+    Set forward again, it is as it was: there is nothing to see.
+    """
+    fault: Fault = table("stamps go back by a minute, then forward again", promised=JUDGED)
+    fault.closes(
+        lambda: moving.follow("behind"),
+        gate_says=WITHHELD,
+        state="ALARM",
+        monitor_says="the stamps went back by",
+    )
+    fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
+    fault.recovers(by_reset=True)
+    moving.follow("nominal")
+    fault.stays_open(1.0)
+
+
+def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving: Cell, table):
+    fault: Fault = table("flood of decisions, of which some are strange", promised=JUDGED)
+    moving.follow("flood")
+    fault.stays_open(2.0)
+    fault.closes(
+        lambda: moving.follow("flood strange"),
+        gate_says=WITHHELD,
+        state="ALARM",
+        monitor_says="rnd_oe",
+    )
+    assert not moving.reset().success
+    moving.follow("nominal")
+    fault.recovers(by_reset=True)
+
+
+def test_a_flood_of_decisions_does_not_delay_the_closing(moving: Cell, table):
+    fault: Fault = table("flood of decisions while the monitor is killed")
+    moving.follow("flood")
+    fault.stays_open(2.0)
+    fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_says=SILENT)
+    moving.follow("nominal")
+    moving.start_monitor()
+    fault.recovers(by_reset=False)

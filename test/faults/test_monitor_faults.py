@@ -8,12 +8,13 @@ import signal
 from contextlib import ExitStack
 
 import pytest
-from faults.cell import MAX_DECISION_AGE, Cell
-from faults.trial import SILENT, WITHHELD, Fault
+from faults.cell import DISCOVERY, MAX_DECISION_AGE, Cell, Process
+from faults.trial import SILENT, WITHDRAWN, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 
 KILLS = 20
+SECOND_MONITORS = 5
 
 
 @pytest.mark.slow
@@ -66,14 +67,26 @@ def test_one_of_two_monitors_closes_the_gate(moving: Cell, table):
 
 
 def test_a_second_monitor_on_the_same_topic_closes_the_gate(moving: Cell, table):
-    """It withholds its permit, and the first grants it: the first is not believed."""
-    fault: Fault = table("second monitor on the permit's topic", promised=float("inf"))
+    """It withholds its permit, and the first grants it: the first is not believed.
+
+    The gate cannot know of it before the middleware has discovered it.
+    """
+    fault: Fault = table(
+        "second monitor on the permit's topic: its first word", promised=DISCOVERY + WITHDRAWN
+    )
+    for _ in range(SECOND_MONITORS):
+        _start_second_monitor(moving, fault)
+        fault.recovers(by_reset=False)
+
+
+def _start_second_monitor(moving: Cell, fault: Fault) -> None:
+    started: list[Process] = []
     with ExitStack() as stack:
         other = moving.second_monitor(
             "other_monitor", permit="failure_monitor/permit", bundle="nowhere"
         )
         fault.closes(
-            lambda: stack.enter_context(other),
+            lambda: started.append(stack.enter_context(other)),
             gate_says="one of several publishers on 'failure_monitor/permit' withholds",
+            since=lambda: started[0].logged_at("start -> STALE"),
         )
-    fault.recovers(by_reset=False)

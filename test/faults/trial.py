@@ -8,10 +8,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from faults.cell import COMMAND_PERIOD, DWELL, LEASE, SLACK, Cell
+from faults.cell import (
+    COMMAND_PERIOD,
+    DWELL,
+    HEARTBEAT,
+    LEASE,
+    MAX_DECISION_AGE,
+    POLICY_PERIOD,
+    SLACK,
+    Cell,
+)
 
 WITHIN_LEASE = LEASE + COMMAND_PERIOD
 """Seconds until the gate is closed where permits cease."""
+
+WITHDRAWN = HEARTBEAT + COMMAND_PERIOD
+"""Seconds until it is closed where the monitor sees at its next heartbeat that it must be."""
+
+MISSED = MAX_DECISION_AGE + WITHDRAWN
+"""Seconds until it is closed where decisions cease, or what they are made of."""
+
+JUDGED = POLICY_PERIOD + WITHDRAWN
+"""Seconds until it is closed by the next decision."""
 
 SILENT = "no permit on 'failure_monitor/permit' for 0.2 s"
 """What the gate says of a monitor that has gone."""
@@ -47,6 +65,7 @@ class Fault:
         gate_says: str,
         state: str = "",
         monitor_says: str = "",
+        since: Callable[[], float] | None = None,
     ) -> None:
         """Break something while commands pass, and see the gate close.
 
@@ -55,6 +74,7 @@ class Fault:
             gate_says: part of the gate's reason.
             state: of the alarm; empty where the monitor cannot tell.
             monitor_says: part of the monitor's reason.
+            since: when it was broken, if that is later than the cause; 0 until it is.
         """
         cell = self.cell
         begin = time.time()
@@ -62,6 +82,8 @@ class Fault:
         closed = cell.wait_for(
             lambda: cell.closed_at(begin, gate_says), f"the gate to close and say '{gate_says}'"
         )
+        if since is not None:
+            begin = cell.wait_for(since, "the fault's begin")
         self.delays.append(closed - begin)
         assert closed - begin < self.promised + SLACK
         self._said(gate_says, state, monitor_says)

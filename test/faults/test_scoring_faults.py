@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What scores the decisions fails at run time, or is replaced on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from faults.cell import Cell, open_cell
+from faults.scoring_model import failing_far_off
+from faults.trial import JUDGED, WITHHELD, Fault
+
+from failure_monitor.bundle import Bundle, save
+from failure_monitor.scores.registry import score_named
+from failure_monitor.scores.score import Score
+
+pytestmark = pytest.mark.ros
+
+NETWORK = "rnd_oe.network.onnx"
+
+
+@pytest.fixture(scope="module")
+def failing_bundle(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that loads and scores, and of which a network fails far off."""
+    folder = tmp_path_factory.mktemp("bundles") / "failing"
+    save(replace(bundle, scores=tuple(map(_failing_far_off, bundle.scores))), folder)
+    return folder
+
+
+def _failing_far_off(score: Score) -> Score:
+    state = score.state()
+    models = {part: failing_far_off(model) for part, model in state.models.items()}
+    return score_named(score.name).from_state(replace(state, models=models))
+
+
+@pytest.fixture(scope="module")
+def cell(failing_bundle: Path) -> Iterator[Cell]:
+    with open_cell(failing_bundle) as made:
+        made.start_policy()
+        made.start_gate()
+        made.start_monitor()
+        yield made
+
+
+def test_the_gate_closes_when_the_scoring_raises(moving: Cell, table):
+    fault: Fault = table("scoring raises (ONNX Runtime fails), then not", promised=JUDGED)
+    fault.closes(
+        lambda: moving.follow("far"),
+        gate_says=WITHHELD,
+        state="ALARM",
+        monitor_says="the scoring failed",
+    )
+    assert not moving.reset().success
+    moving.follow("nominal")
+    fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
+    fault.recovers(by_reset=True)
+
+
+@pytest.mark.parametrize("is_renamed", [False, True], ids=["in place", "by another file"])
+def test_a_replaced_model_is_not_taken_by_who_runs_and_refused_by_who_starts(
+    moving: Cell, table, failing_bundle: Path, is_renamed: bool
+):
+    how = "by another file" if is_renamed else "in place"
+    fault: Fault = table(f"model file replaced {how}; monitor restarted")
+    network = failing_bundle / NETWORK
+    content = network.read_bytes()
+    if is_renamed:
+        other = failing_bundle / "other.onnx"
+        other.write_bytes(b"of another bundle")
+        other.rename(network)
+    else:
+        network.write_bytes(b"of another bundle")
+    fault.stays_open(2.0)
+    moving.follow("strange")
+    moving.wait_for(lambda: "rnd_oe" in moving.alarm.reason, "an alarm by the model as it was")
+    moving.monitor.end()
+    moving.start_monitor()
+    moving.follow("nominal")
+    fault.stays_closed(
+        1.0,
+        gate_says=WITHHELD,
+        state="STALE",
+        monitor_says=f"{network} is not the file that was calibrated",
+    )
+    assert "calibrated" in moving.reset().message
+    network.write_bytes(content)
+    moving.monitor.end()
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
