@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from failure_monitor.audit import Audit
 from failure_monitor.bundle import Bundle, RolloutSection
 from failure_monitor.decision import Rollout
 from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
-from failure_monitor.report.drawing import CALIBRATION, Drawing, Kind
+from failure_monitor.report.drawing import CALIBRATION, HELD_OUT, Drawing, Kind
 from failure_monitor.report.headline import KeyFigure, calibrated, percent
 from failure_monitor.report.page import Page, Section
 from failure_monitor.report.reproduction import Origin, rollouts_table
@@ -128,7 +129,10 @@ def by_task(bundle: Bundle) -> list[tuple[Kind, list[RolloutSection]]]:
 def _lengths_section(bundle: Bundle) -> Section:
     figure = length_strips(
         [
-            Strip(kind, [float(rollout.decisions) for rollout in own])
+            Strip(
+                replace(kind, title=kind.title.removesuffix(HELD_OUT)),
+                [float(rollout.decisions) for rollout in own],
+            )
             for kind, own in by_task(bundle)
         ],
         (),

@@ -65,7 +65,8 @@ class Kind:
     marker: str
 
 
-CALIBRATION = Kind("calibration, held out", hexadecimal(BLUE), "s")
+HELD_OUT = ", held out"
+CALIBRATION = Kind(f"calibration{HELD_OUT}", hexadecimal(BLUE), "s")
 SUCCESS = Kind("succeeded", hexadecimal(BLUISH_GREEN), "o")
 FAILURE = Kind("failed", ALARM_COLOUR, "x")
 
@@ -122,7 +123,7 @@ def _inline(svg: str, title: str) -> str:
     # Its style is for all elements of the document it stands in, which is now the page.
     element = re.sub(r"<style[^>]*>.*?</style>", "", element, flags=re.DOTALL)
     # What nothing refers to would be there once for every figure.
-    element = re.sub(r'<g id="[^"]*">', "<g>", element)
+    element = re.sub(r'<g id="[^"]*"', "<g", element)
     element = re.sub(r"<!--.*?-->", "", element, flags=re.DOTALL)
     opening, rest = element.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)

@@ -15,7 +15,7 @@ from failure_monitor.bundle import Bundle
 from failure_monitor.evaluate import Evaluation, control_by_group, text_tables
 from failure_monitor.report.detection_figures import detection_times, roc_figures
 from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
-from failure_monitor.report.drawing import CALIBRATION, FAILURE, SUCCESS, Drawing, Kind
+from failure_monitor.report.drawing import CALIBRATION, FAILURE, HELD_OUT, SUCCESS, Drawing, Kind
 from failure_monitor.report.headline import evaluated, key_figures
 from failure_monitor.report.page import Card, Page, Picture, Section
 from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
@@ -201,7 +201,7 @@ def _lengths_section(bundle: Bundle, evaluation: Evaluation) -> Section:
     figure = length_strips(
         [
             Strip(
-                replace(CALIBRATION, title="calibration"),
+                replace(CALIBRATION, title=CALIBRATION.title.removesuffix(HELD_OUT)),
                 [float(each.decisions) for each in bundle.calibration],
             ),
             Strip(SUCCESS, lengths[True]),

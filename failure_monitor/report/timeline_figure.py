@@ -59,8 +59,7 @@ def timeline_figure(
         drawn.axhline(1.0, color=INK, linewidth=1.0)
         _mark_alarm(drawn, scored)
         _mark_early(drawn, scored)
-        top = float(np.nanmax([1.6, np.nanmax(scored.max_normalised), result.max_level]))
-        drawn.set_ylim(_bottom(scored), min(top, MOST) + 0.15)
+        drawn.set_ylim(*_limits(scored))
         drawn.set_xlim(-0.5, result.decisions - 0.5)
         drawn.xaxis.set_major_locator(MaxNLocator(7, integer=True))
         drawn.yaxis.set_major_locator(MaxNLocator(5))
@@ -71,10 +70,12 @@ def timeline_figure(
     return drawing(drawn, name=name, title=f"Scores of {result.name}", reading="")
 
 
-def _bottom(scored: ScoredRollout) -> float:
-    smallest = min(0.0, float(np.nanmin([0.0, np.nanmin(scored.result.levels)])))
+def _limits(scored: ScoredRollout) -> tuple[float, float]:
+    """From below 0 and all there is, to above the threshold and all there is, within bounds."""
     defined = scored.normalised[~np.isnan(scored.normalised)]
-    return max(LEAST, min(smallest, float(defined.min(initial=0.0)))) - 0.05
+    shown = np.concatenate([defined, scored.result.levels])
+    bottom, top = shown.min(initial=0.0), shown.max(initial=1.6)
+    return max(float(bottom), LEAST) - 0.05, min(float(top), MOST) + 0.15
 
 
 def _mark_alarm(drawn: Axes, scored: ScoredRollout) -> None:
