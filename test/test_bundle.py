@@ -13,6 +13,7 @@ from synthetic import synthetic_rollout
 from failure_monitor import bundle as bundles
 from failure_monitor.bundle import BundleError, UnknownTaskError, load, save
 from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.onnx_file import OnnxFileError
 
 
 @pytest.fixture
@@ -260,3 +261,21 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
     (tmp_path / "bundle.yaml").write_text("- a list")
     with pytest.raises(BundleError, match="states no schema_version"):
         load(tmp_path)
+
+
+def test_a_models_weights_are_never_read_from_other_files(bundle, folder, tmp_path, monkeypatch):
+    onnx = pytest.importorskip("onnx")
+    name = "rnd_oe.network.onnx"
+    model = onnx.load_model_from_string((folder / name).read_bytes())
+    weights = model.graph.initializer[0]
+    # Where ONNX Runtime would look for them: relative to the folder that the process runs in.
+    (tmp_path / "secret.bin").write_bytes(weights.raw_data)
+    monkeypatch.chdir(tmp_path)
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="secret.bin")
+    (folder / name).write_bytes(model.SerializeToString())
+    digest = bundles._sha256((folder / name).read_bytes())
+    edit(folder, lambda content: content["files"].update({name: digest}))
+    with pytest.raises(OnnxFileError, match=r"keeps weights in secret\.bin, which did not co"):
+        load(folder)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.onnx_file import OnnxFile
 
 
 class OnnxNetworkError(FailureMonitorError):
@@ -26,6 +27,7 @@ class OnnxNetwork:
 
         Raises:
             OnnxNetworkError: ONNX Runtime cannot load it, or it has more than one input or output.
+            OnnxFileError: it is no ONNX model, or keeps weights in other files.
         """
         # Imported here: a monitor whose rule needs no network does without it.
         import onnxruntime
@@ -35,6 +37,8 @@ class OnnxNetwork:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # ONNX Runtime would look for weights in whichever folder the process runs in.
+        OnnxFile(name, model)
         try:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
