@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-kilted faults lint demo-assets clean system-libraries
+.PHONY: help venv demo test test-kilted faults lint demo-assets clean system-libraries browser
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -42,7 +42,7 @@ venv: $(STAMP) ## set up .venv, with all that the other targets need
 demo: $(STAMP) system-libraries ## calibrate, then watch a simulated robot fail and be stopped
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/failure-monitor demo $(ARGS)
 
-test: $(STAMP) system-libraries ## run all tests
+test: $(STAMP) system-libraries browser ## run all tests
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) $(ARGS)
 
 faults: $(STAMP) ## break everything that can break, and print what came of it
@@ -102,6 +102,13 @@ system-libraries:
 	@if ! $(PYTHON) -c 'from ctypes.util import find_library as find; import sys; \
 			sys.exit(not (find("OSMesa") and find("EGL")))'; then \
 		$(call install_packages,libosmesa6 libegl1); \
+	fi
+
+# What looks at reports. Its tests are skipped without: it is large, and not to be had everywhere.
+browser:
+	@if ! command -v chromium chromium-browser google-chrome >/dev/null; then \
+		( $(call install_packages,chromium) ) || \
+			echo "make: without a browser, tests that look at reports in one are skipped" >&2; \
 	fi
 
 # Installs Debian packages where that is possible without asking, else says what to do.
