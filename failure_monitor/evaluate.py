@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.metrics import Metrics, RolloutResult, measure
 from failure_monitor.sources.rollouts import RolloutSet
 from failure_monitor.text_table import TextTable
+from failure_monitor.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -285,10 +284,7 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
     """
     text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            partial = Path(folder) / path.name
-            partial.write_text(text + "\n", encoding="utf-8")
-            os.replace(partial, path)
+        write_whole(path, text + "\n")
     except OSError as error:
         raise EvaluationError(f"cannot write the results {path}: {error}") from None
 

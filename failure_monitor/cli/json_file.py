@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.whole_file import write_whole
 
 
 class UnwritableError(FailureMonitorError):
@@ -26,9 +25,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            partial = Path(folder) / path.name
-            partial.write_text(text + "\n", encoding="utf-8")
-            os.replace(partial, path)
+        write_whole(path, text + "\n")
     except OSError as error:
         raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from None

@@ -16,6 +16,7 @@ from pathlib import Path
 from failure_monitor.decision import Rollout
 from failure_monitor.sources.rollouts import find_sources
 from failure_monitor.sources.source import SourceError
+from failure_monitor.whole_file import write_whole
 
 SOURCE = "source"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -57,7 +58,7 @@ class Exclusions:
 
 
 def write_exclusions(path: Path, exclusions: Exclusions) -> None:
-    """Write a list.
+    """Write a list; it appears under its name once it is complete.
 
     Raises:
         SourceError: it cannot be written.
@@ -66,7 +67,7 @@ def write_exclusions(path: Path, exclusions: Exclusions) -> None:
     lines += [f"{sha256}  {name}" for sha256, name in exclusions.rollouts.items()]
     lines += [f"{SOURCE}  {source}" for source in exclusions.sources]
     try:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(path, "\n".join(lines) + "\n")
     except OSError as error:
         raise SourceError(f"cannot write {path}: {error.strerror}: name another file") from None
 
