@@ -469,6 +469,91 @@ def test_a_robot_that_could_not_be_held_is_not_set_in_motion(robot):
         assert robot.gate_level() == DiagnosticStatus.ERROR
 
 
+def test_a_moving_robot_that_can_no_longer_be_held_is_told_nothing_more(robot):
+    with gate_process(command__safe_command="hold", command__joints=["shoulder", "elbow"]):
+        robot.wait_until_connected()
+        robot.joints = joint_states(0.1, 0.2, 0.3)
+        robot.open_gate()
+        robot.spin(5 * BEAT)
+        robot.send(1.0, 2.0)
+        robot.wait_for(robot.passed, "the command")
+        robot.joints = None
+        robot.spin(1.0)
+        robot.send(4.0, 5.0)
+        robot.wait_until_said("no joint states on 'joint_states' within 0.5 s")
+        assert values(robot.passed()) == [[1.0, 2.0]]
+        robot.joints = joint_states(0.1, 0.2, 0.3)
+        robot.spin(5 * BEAT)
+        robot.send(6.0, 7.0)
+        robot.wait_for(lambda: len(robot.passed()) == 2, "the command that can be stopped")
+        assert robot.is_open()
+
+
+def test_a_command_for_other_joints_than_the_first_is_refused_and_the_robot_held(robot):
+    with gate_process(command__safe_command="hold", command__joints=["shoulder", "elbow"]):
+        robot.wait_until_connected()
+        robot.joints = joint_states(0.1, 0.2, 0.3)
+        robot.open_gate()
+        robot.spin(5 * BEAT)
+        robot.send(1.0, 2.0)
+        robot.wait_for(robot.passed, "the command")
+        robot.send(3.0)
+        robot.wait_until_said("it has 1 values, but the gate is told 2 joints")
+        robot.wait_for(lambda: [0.3, 0.1] in values(robot.passed()), "the safe command")
+        assert [3.0] not in values(robot.passed())
+
+
+def test_what_is_refused_stops_the_robot_until_a_sound_command_comes(robot):
+    with gate_process(command__safe_command="zero", safe_command_duration=60.0):
+        robot.wait_until_connected()
+        robot.open_gate()
+        robot.send(math.nan)
+        robot.wait_until_said("NaN")
+        assert robot.passed() == []
+        robot.send(1.0)
+        robot.wait_for(robot.passed, "the command")
+        robot.send(math.nan)
+        robot.wait_for(lambda: len(robot.passed()) > 3, "the safe command")
+        assert set(map(tuple, values(robot.passed())[1:])) == {(0.0,)}
+        assert robot.is_open()
+        robot.send(2.0)
+        robot.wait_for(lambda: [2.0] in values(robot.passed()), "the sound command")
+        robot.heard["command_out"].clear()
+        robot.spin(0.3)
+        assert robot.passed() == []
+
+
+def test_joint_states_that_cannot_be_read_are_none_and_end_nothing(robot):
+    with gate_process(command__safe_command="hold", command__joints=["shoulder"]) as gate:
+        robot.wait_until_connected()
+        robot.open_gate()
+        broken = b"\x00\x01\x00"
+        for _ in range(3):
+            robot._joints.publish(broken)
+            robot.spin(BEAT)
+        robot.send(1.0)
+        robot.wait_until_said("no joint states on 'joint_states' within 0.5 s that can be read")
+        robot.joints = joint_states(0.1, 0.2, 0.3)
+        robot.spin(5 * BEAT)
+        robot._joints.publish(broken)
+        robot.send(2.0)
+        robot.wait_for(robot.passed, "the command")
+        robot.close_gate()
+        robot.wait_for(lambda: [0.3] in values(robot.passed()), "the safe command")
+        assert gate.is_running
+
+
+def test_what_could_not_be_stopped_within_a_minute_does_not_pass(robot):
+    with gate_process(command__safe_command="decelerate", command__max_deceleration=[2.0]):
+        robot.wait_until_connected()
+        robot.open_gate()
+        robot.send(1e6)
+        robot.wait_until_said("it would take 500000 s to stop, more than 60 s")
+        robot.send(1.0)
+        robot.wait_for(robot.passed, "the command")
+        assert values(robot.passed()) == [[1.0]]
+
+
 def test_joints_that_several_sources_measure_are_put_together(robot):
     with gate_process(command__safe_command="hold", command__joints=["shoulder", "wrist"]):
         robot.wait_until_connected()

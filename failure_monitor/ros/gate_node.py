@@ -114,7 +114,7 @@ class GateNode(Node):
         if told is None or self._told.words != told.words:
             if not self._told.is_open:
                 for command in self._commands:
-                    command.close()
+                    command.stop_robot()
             if told is None or self._told.passes != told.passes:
                 self._open_publisher.publish(Bool(data=self._told.passes))
             self.get_logger().info(self._told.words)

@@ -25,6 +25,9 @@ from failure_monitor.ros.measured_joints import MeasuredJoints
 COMMAND_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Few enough that none is old, many enough that none is lost to a hiccup."""
 
+LONGEST_STOP = 60.0
+"""Seconds: what would take longer to stop is no speed of a robot, but an error."""
+
 SHOWN = 1.0
 """Seconds for which a fault is shown at least."""
 
@@ -107,8 +110,8 @@ class GatedCommand:
             # What rclpy raises for a quality of service that does not exist.
             raise UsageError(f"gate_node: the topics of '{command.name}': {error}") from error
 
-    def close(self) -> None:
-        """Stop the robot, if a command has passed since it was last stopped."""
+    def stop_robot(self) -> None:
+        """Send safe commands, if a command has passed since they were last sent."""
         last, self._last = self._last, None
         if last is None or self._gate.inform_only:
             return
@@ -117,7 +120,7 @@ class GatedCommand:
             self._stop = self._make_stop(last)
         except CommandError as error:
             self._report(
-                f"the gate closed, but no safe command could be sent on "
+                f"the robot could not be stopped: no safe command could be sent on "
                 f"'{self.parameters.output}': {error}"
             )
         if self._stop is not None:
@@ -141,11 +144,12 @@ class GatedCommand:
                 return
             if scale < 1.0:
                 command = self._kind.scaled(command, scale)
-            if self._last is None:
-                # A robot that could not be stopped is not set in motion.
-                self._make_stop(command)
+            # A robot that could not be stopped is not set in motion, nor kept in it.
+            self._make_stop(command)
         except CommandError as error:
             self.tally.refused += 1
+            # Else it would keep to the last command while none that is sound follows.
+            self.stop_robot()
             would = "would refuse" if self._gate.inform_only else "refused"
             self._report(f"{would} a command on '{self.parameters.input}': {error}")
             return
@@ -185,7 +189,12 @@ class GatedCommand:
                 made = stop.hold(self._kind, last, motion, period)
             else:
                 made = stop.decelerate_measured(self._kind, last, motion, limits[0], period)
-        made.command(0.0)
+        if made.settled > LONGEST_STOP:
+            raise CommandError(
+                f"it would take {made.settled:.0f} s to stop, more than {LONGEST_STOP:.0f} s, from "
+                "such a speed"
+            )
+        check_numbers(self._kind, made.command(0.0))
         return made
 
     def _send_safe_command(self) -> None:
