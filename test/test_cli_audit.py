@@ -49,6 +49,7 @@ def test_the_audit_finds_what_cannot_calibrate_and_calibrate_leaves_it_out(bags,
         "cut",
     ):
         assert said in audited.stdout
+    assert audited.stderr.count("decisions are ordered by header stamp") == 1
     verdicts = {
         each["name"]: each["verdict"] for each in json.loads(results.read_text())["rollouts"]
     }

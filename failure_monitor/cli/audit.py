@@ -77,17 +77,25 @@ def _read_each(
 ) -> tuple[list[RolloutSet], dict[Path, str]]:
     """The rollouts of every source by themselves, and why one cannot be read."""
     from failure_monitor.sources.labels import read_labels
-    from failure_monitor.sources.rollouts import SourceError, find_sources, label
+    from failure_monitor.sources.rollouts import (
+        SourceError,
+        find_sources,
+        label,
+        tell_of_delays,
+    )
 
     unlabelled = replace(reading, labels=None)
     sets: list[RolloutSet] = []
     unreadable: dict[Path, str] = {}
     for source in find_sources(paths):
         try:
-            sets.append(_to_calibrate_on(unlabelled.read([source.path], **actions.stated)))
+            read = unlabelled.read([source.path], tells_delays=False, **actions.stated)
+            sets.append(_to_calibrate_on(read))
         except FailureMonitorError as error:
             unreadable[source.path] = str(error)
     sets = [each for each in sets if each.rollouts]
+    # Once for all of them, instead of for each.
+    tell_of_delays(sets)
     if not sets:
         raise SourceError("; ".join(unreadable.values()) or "there is nothing to calibrate on")
     labels = None if reading.labels is None else read_labels(reading.labels)

@@ -87,6 +87,7 @@ def read_rollouts(
     task: str | None = None,
     jobs: int = 1,
     report: Report = lambda so_far: None,
+    tells_delays: bool = True,
 ) -> RolloutSet:
     """Read every rollout of the sources.
 
@@ -105,6 +106,7 @@ def read_rollouts(
         task: what the robot was to do in all of these rollouts; if None, what the sources say.
         jobs: how many processes read at a time.
         report: told, now and then, how far it is.
+        tells_delays: whether to call `tell_of_delays`.
 
     Raises:
         SourceError: a source is missing, damaged or unknown, holds no rollouts, holds a rollout
@@ -133,10 +135,12 @@ def read_rollouts(
     if task is not None:
         rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
     receptions = _receptions(contents)
-    _tell_of_delays(rollouts, receptions)
     policy = _policy(contents, action_kind, position_names, executed_actions)
     measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
-    return RolloutSet(policy, rollouts, receptions, measured)
+    rollout_set = RolloutSet(policy, rollouts, receptions, measured)
+    if tells_delays:
+        tell_of_delays([rollout_set])
+    return rollout_set
 
 
 def refuse_several_policies(sets: Sequence[RolloutSet]) -> None:
@@ -152,6 +156,27 @@ def refuse_several_policies(sets: Sequence[RolloutSet]) -> None:
                 f"{_title(first.rollouts[0])} and {_title(other.rollouts[0])} are not of the same "
                 f"policy ({_differences(first.policy, other.policy)}): give rollouts of one policy"
             )
+
+
+def tell_of_delays(sets: Sequence[RolloutSet]) -> None:
+    """Say how bag time and header stamps, by which decisions are ordered, lie to each other."""
+    delays = {
+        rollout.name: each.receptions[rollout.sha256].delays
+        for each in sets
+        for rollout in each.rollouts
+        if rollout.sha256 in each.receptions
+    }
+    if not delays:
+        return
+    spreads = {name: float(np.ptp(of_rollout)) for name, of_rollout in delays.items()}
+    worst = max(spreads, key=lambda name: spreads[name])
+    logger.info(
+        "decisions are ordered by header stamp; bag time is %.3f s behind it (median), and varies "
+        "by at most %.3f s within a rollout (%s)",
+        np.median(np.concatenate([*delays.values()])),
+        spreads[worst],
+        worst,
+    )
 
 
 def label(sets: Sequence[RolloutSet], labels: Labels | None) -> tuple[RolloutSet, ...]:
@@ -271,26 +296,6 @@ def _receptions(contents: Sequence[SourceContents]) -> dict[str, Reception]:
         if held.receptions
         for rollout, reception in zip(held.rollouts, held.receptions, strict=True)
     }
-
-
-def _tell_of_delays(rollouts: Sequence[Rollout], receptions: Mapping[str, Reception]) -> None:
-    """Say how bag time and header stamps, by which decisions are ordered, lie to each other."""
-    if not receptions:
-        return
-    spreads = {
-        rollout.name: float(np.ptp(receptions[rollout.sha256].delays))
-        for rollout in rollouts
-        if rollout.sha256 in receptions
-    }
-    worst = max(spreads, key=lambda name: spreads[name])
-    median = np.median(np.concatenate([reception.delays for reception in receptions.values()]))
-    logger.info(
-        "decisions are ordered by header stamp; bag time is %.3f s behind it (median), and varies "
-        "by at most %.3f s within a rollout (%s)",
-        median,
-        spreads[worst],
-        worst,
-    )
 
 
 def _policy(
