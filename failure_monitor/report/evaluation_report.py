@@ -81,7 +81,7 @@ def evaluation_report(
     return Page(
         title=f"{Path(origin.bundle).name}, evaluated on {len(rollouts)} "
         f"rollout{'s' if len(rollouts) > 1 else ''}",
-        lead=tuple(evaluated(evaluation)),
+        lead=tuple(evaluated(bundle, evaluation)),
         key_figures=tuple(key_figures(evaluation)),
         sections=tuple(sections),
         made=origin.made,

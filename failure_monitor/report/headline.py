@@ -39,9 +39,9 @@ def calibrated(bundle: Bundle) -> str:
     )
 
 
-def evaluated(evaluation: Evaluation) -> list[str]:
+def evaluated(bundle: Bundle, evaluation: Evaluation) -> list[str]:
     """What was promised, and what was measured of it."""
-    sentences = [_promise_kept(evaluation.alpha, measured_rate(evaluation.results))]
+    sentences = [_promise_kept(bundle, measured_rate(evaluation.results))]
     sentences += _disturbed(evaluation.results)
     sentences.append(_detected(evaluation.results))
     if evaluation.seen:
@@ -74,8 +74,8 @@ def key_figures(evaluation: Evaluation) -> list[KeyFigure]:
     return found
 
 
-def _promise_kept(alpha: float, rate: MeasuredRate | None) -> str:
-    promised = f"At most {percent(alpha)} of successful rollouts were to raise an alarm"
+def _promise_kept(bundle: Bundle, rate: MeasuredRate | None) -> str:
+    promised = f"At most {percent(bundle.alpha)} of successful rollouts were to raise an alarm"
     if rate is None:
         return (
             f"{promised}; whether that holds cannot be told, for no undisturbed rollout here "
@@ -84,9 +84,11 @@ def _promise_kept(alpha: float, rate: MeasuredRate | None) -> str:
     measured = (
         f"{promised}; {rate.alarms} of {rate.rollouts} undisturbed ones did ({percent(rate.rate)})"
     )
-    if rate.rate <= alpha:
+    if rate.rate <= bundle.alpha:
         return f"{measured}: within the promise."
-    if rate.interval[0] <= alpha:
+    # Chance has two parts: the draw of the calibration rollouts, and that of these.
+    likely = max(promise.false_alarm_interval_90[1] for promise in bundle.description.promises)
+    if rate.interval[0] <= likely:
         return f"{measured}: more than promised, and no more than chance explains."
     return (
         f"{measured}: more than chance explains. These rollouts are unlike those of calibration; "

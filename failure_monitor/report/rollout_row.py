@@ -59,9 +59,10 @@ def row_groups(rollouts: Sequence[ScoredRollout]) -> tuple[RowGroup, ...]:
     with_task = several_tasks(rollouts)
     fates: tuple[tuple[str, Callable[[ScoredRollout], bool]], ...] = (
         ("Failed without an alarm: missed", lambda s: s.is_missed),
-        ("Succeeded with an alarm: false alarms", lambda s: s.is_false_alarm),
+        ("Succeeded, undisturbed, with an alarm: false alarms", lambda s: s.is_false_alarm),
+        ("Succeeded, though disturbed, with an alarm", lambda s: s.is_recovery),
         ("Failed with an alarm: detected", lambda s: s.is_detected),
-        ("Succeeded without an alarm", lambda s: s.result.success and not s.result.alarms),
+        ("Succeeded without an alarm", lambda s: s.is_quiet_success),
     )
     groups = (
         RowGroup(title, tuple(_row(each, longest, with_task) for each in rollouts if is_so(each)))

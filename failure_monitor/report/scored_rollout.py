@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.bundle import Bundle
 from failure_monitor.decision import Rollout
-from failure_monitor.metrics import RolloutResult
+from failure_monitor.metrics import IN_DISTRIBUTION_GROUPS, RolloutResult
 from failure_monitor.monitor import windowed_scores
 
 
@@ -37,8 +37,23 @@ class ScoredRollout:
 
     @property
     def is_false_alarm(self) -> bool:
-        """Whether it succeeded in spite of an alarm."""
-        return self.result.success and self.result.alarms
+        """Whether it succeeded, undisturbed, and there was an alarm: what the promise is about."""
+        return self.result.success and self.result.alarms and self.is_undisturbed
+
+    @property
+    def is_recovery(self) -> bool:
+        """Whether something disturbed it, there was an alarm, and it succeeded all the same."""
+        return self.result.success and self.result.alarms and not self.is_undisturbed
+
+    @property
+    def is_quiet_success(self) -> bool:
+        """Whether it succeeded without an alarm."""
+        return self.result.success and not self.result.alarms
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether its group says that nothing disturbed it."""
+        return self.result.group in IN_DISTRIBUTION_GROUPS
 
     @property
     def is_detected(self) -> bool:

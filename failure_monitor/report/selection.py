@@ -12,13 +12,14 @@ import numpy as np
 from failure_monitor.metrics import RolloutResult
 from failure_monitor.report.scored_rollout import ScoredRollout
 
-MOST_MISSED, MOST_FALSE_ALARMS, MOST_DETECTED, MOST_QUIET = 8, 8, 4, 2
+MOST_MISSED, MOST_FALSE_ALARMS, MOST_RECOVERIES, MOST_DETECTED, MOST_QUIET = 8, 8, 4, 4, 2
 
 SELECTION_RULE = (
     f"Shown in full are at most {MOST_MISSED} missed failures, those that stayed lowest first, "
-    f"{MOST_FALSE_ALARMS} false alarms, the highest first, {MOST_DETECTED} detected failures, "
-    f"the clearest early ones first, and the {MOST_QUIET} successful rollouts that came closest to "
-    "an alarm without one."
+    f"{MOST_FALSE_ALARMS} false alarms and {MOST_RECOVERIES} alarms in rollouts that succeeded "
+    f"although something disturbed them, the highest first, {MOST_DETECTED} detected failures, the "
+    f"clearest early ones first, and the {MOST_QUIET} successful rollouts that came closest to an "
+    "alarm without one."
 )
 
 FRAMES = 6
@@ -51,13 +52,9 @@ class _Quota:
 QUOTAS = (
     _Quota("missed failure", MOST_MISSED, lambda s: s.is_missed, lambda r: -r.max_level),
     _Quota("false alarm", MOST_FALSE_ALARMS, lambda s: s.is_false_alarm, lambda r: r.max_level),
+    _Quota("disturbed, yet done", MOST_RECOVERIES, lambda s: s.is_recovery, lambda r: r.max_level),
     _Quota("detected failure", MOST_DETECTED, lambda s: s.is_detected, lambda r: r.early_max_level),
-    _Quota(
-        "success without an alarm",
-        MOST_QUIET,
-        lambda s: s.result.success and not s.result.alarms,
-        lambda r: r.max_level,
-    ),
+    _Quota("no alarm", MOST_QUIET, lambda s: s.is_quiet_success, lambda r: r.max_level),
 )
 
 
