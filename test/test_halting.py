@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -248,6 +249,25 @@ def test_a_policy_that_was_inactive_already_is_not_activated_by_resume():
         host.reset()
         assert host.resume().message == "nothing was stopped"
         assert host.policy_state() == "inactive"
+
+
+def test_a_policy_is_stopped_although_its_predecessor_died_while_it_was_to_go_on():
+    with hosting(connected=False, node=NODE) as host:
+        with node_process("stoppable_policy") as first:
+            host.wait_for(lambda: not declared(host)[0].means.absence, "the policy")
+            host.spin(1.0)
+            host.halt()
+            host.wait_for_words("halting", "the policy stands: node")
+            host.reset()
+            first.send(signal.SIGSTOP)
+            assert host.resume().success
+            host.spin(0.3)
+            first.send(signal.SIGKILL)
+        with node_process("stoppable_policy"):
+            host.wait_for(lambda: "active" in host.policy_state(), "its successor")
+            host.halt()
+            host.wait_for_words("halting", "the policy stands: node")
+            assert host.policy_state() == "inactive"
 
 
 def test_an_answer_that_comes_late_still_counts_and_is_resumed():

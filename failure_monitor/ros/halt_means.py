@@ -141,13 +141,13 @@ class LifecycleNode(HaltMeans):
         self._change_state = self._client(ChangeState, f"{managed}/change_state")
         self._deactivated = False
         self._is_resuming = False
-        self._stop_after_resuming: Tell | None = None
 
     def stop(self, tell: Tell) -> None:
         """Deactivate it if it is active, and look whether it is so no longer."""
         if self._is_resuming:
-            # Its state may be told before it is activated, and would then be no proof.
-            self._stop_after_resuming = tell
+            # Its state may be told before it is activated, and would then be no proof. What is
+            # asked of one service is done in order.
+            self._deactivate(tell)
         else:
             self._ask_state(lambda state: self._stop_from(state, tell))
 
@@ -161,13 +161,21 @@ class LifecycleNode(HaltMeans):
 
     def _stop_from(self, state: State, tell: Tell) -> None:
         if state.id in (State.PRIMARY_STATE_ACTIVE, State.TRANSITION_STATE_ACTIVATING):
-            self._deactivated = True
-            self._change(
-                Transition.TRANSITION_DEACTIVATE,
-                lambda: self._ask_state(lambda after: self._look_stopped(after, tell)),
-            )
+            self._deactivate(tell)
         else:
             self._look_stopped(state, tell)
+
+    def _deactivate(self, tell: Tell) -> None:
+        self._deactivated = True
+        self._change(
+            Transition.TRANSITION_DEACTIVATE,
+            lambda: self._ask_state(lambda after: self._look_deactivated(after, tell)),
+        )
+
+    def _look_deactivated(self, state: State, tell: Tell) -> None:
+        # Again: that it was active when it was to go on may have been told meanwhile.
+        self._deactivated = True
+        self._look_stopped(state, tell)
 
     def _look_stopped(self, state: State, tell: Tell) -> None:
         words = f"'{self._managed}' is {state.label}"
@@ -183,9 +191,6 @@ class LifecycleNode(HaltMeans):
         self._deactivated = self._deactivated and not active
         self._is_resuming = False
         tell(active, f"'{self._managed}' is {state.label}")
-        stop, self._stop_after_resuming = self._stop_after_resuming, None
-        if stop is not None:
-            self.stop(stop)
 
     def _ask_state(self, then: Callable[[State], None]) -> None:
         _ask(self._get_state, GetState.Request(), lambda answer: then(answer.current_state))
