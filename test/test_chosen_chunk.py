@@ -56,6 +56,20 @@ def test_of_equal_samples_the_first_is_chosen():
     assert chosen_chunk(MEDOID, Decision(0.0, np.zeros(6, np.float32), chunks)) == 0
 
 
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [([np.nan, 2.0, 1.0], 2), ([3.0, np.nan, 1.0], 2), ([np.nan] * 3, 0), ([np.inf, 5.0, 6.0], 1)],
+)
+def test_a_sample_whose_score_is_nan_is_not_chosen(scores, chosen):
+    class Fixed:
+        name = "fixed"
+
+        def over_samples(self, decision):
+            return np.array(scores)
+
+    assert chosen_chunk(Fixed(), random_decision(0)) == chosen
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_what_no_action_name_spans_has_no_say_in_the_medoid(seed):
     decision = random_decision(seed)

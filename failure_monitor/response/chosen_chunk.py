@@ -53,5 +53,6 @@ class Medoid:
 
 
 def chosen_chunk(score: SampleScore, decision: Decision) -> int:
-    """The number of the sample with the smallest score; of equals the first."""
-    return int(np.argmin(score.over_samples(decision)))
+    """The number of the sample with the smallest score; of equals the first. NaN is the largest."""
+    scores = score.over_samples(decision)
+    return int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
