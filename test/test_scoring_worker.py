@@ -125,22 +125,64 @@ def test_what_the_scoring_raises_is_a_fault_and_the_thread_goes_on(
     assert woken.acquire(timeout=5)
     (judgement,) = worker.collect()
     assert (judgement.verdict, judgement.fault) == (None, fault)
-    assert monitor.seen == ["start ", "skip 1"]
     monitor.raises = None
     worker.submit(decision(2), received=0.0)
     assert woken.acquire(timeout=5)
     assert worker.collect()[0].verdict == "verdict 2"
+    assert monitor.seen == ["start ", "skip 1", 2]
 
 
 def test_what_making_a_decision_raises_is_a_fault_too(monitor, woken):
     def decide(observed):
-        raise InvalidDecisionError(f"{observed} is no image")
+        if observed == "x.jpeg":
+            raise InvalidDecisionError(f"{observed} is no image")
+        return observed
 
     worker = ScoringWorker(decide, monitor.of, wake=woken.release)
     worker.submit("x.jpeg", received=3.0)
     assert woken.acquire(timeout=5)
     (judgement,) = worker.collect()
-    worker.stop()
     assert (judgement.fault, judgement.decision) == ("x.jpeg is no image", None)
     assert judgement.received == 3.0
-    assert monitor.seen == ["start ", "skip 1"]
+    monitor.let.release()
+    worker.submit(decision(2), received=4.0)
+    assert woken.acquire(timeout=5)
+    worker.stop()
+    assert monitor.seen == ["start ", "skip 1", 2]
+
+
+def test_what_the_start_of_a_rollout_raises_is_a_fault_and_the_next_decision_starts_it(
+    monitor, woken
+):
+    failing = [RuntimeError("no noise")]
+
+    def start(task):
+        if failing:
+            raise failing.pop()
+        return monitor.of(task)
+
+    worker = ScoringWorker(lambda observed: observed, start, wake=woken.release)
+    monitor.let.release(2)
+    worker.submit(decision(1), received=0.0)
+    assert woken.acquire(timeout=5)
+    assert worker.collect()[0].fault == "the scoring failed: RuntimeError: no noise"
+    worker.submit(decision(2), received=0.0)
+    assert woken.acquire(timeout=5)
+    assert worker.collect()[0].verdict == "verdict 2"
+    worker.stop()
+
+
+def test_what_skipping_decisions_raises_is_a_fault_too(worker, monitor, woken):
+    def skip(decisions):
+        raise RuntimeError("cannot skip")
+
+    sound, monitor.skip = monitor.skip, skip
+    monitor.let.release(3)
+    worker.submit(decision(1), received=0.0, missed=1)
+    assert woken.acquire(timeout=5)
+    assert worker.collect()[0].fault == "the scoring failed: RuntimeError: cannot skip"
+    monitor.skip = sound
+    worker.submit(decision(2), received=0.0)
+    assert woken.acquire(timeout=5)
+    assert worker.collect()[0].verdict == "verdict 2"
+    assert monitor.seen == ["start ", "skip 2", 2]

@@ -84,6 +84,9 @@ class ScoringWorker(Generic[Observation]):
         self._rollout, self._task = 0, ""
         self._judgements: deque[tuple[int, Judgement[Observation]]] = deque()
         self._ends = False
+        # Of the thread alone.
+        self._monitor: FailureMonitor | None = None
+        self._unjudged = 0
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
         self._thread.start()
 
@@ -131,12 +134,13 @@ class ScoringWorker(Generic[Observation]):
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        rollout, monitor = -1, None
+        rollout = -1
         while (job := self._next_job()) is not None:
             begin = time.monotonic()
-            if monitor is None or job.rollout != rollout:
-                monitor, rollout = self._monitor_of(job.task), job.rollout
-            judgement = self._judge(job, monitor)
+            if job.rollout != rollout:
+                rollout, self._monitor, self._unjudged = job.rollout, None, 0
+            self._unjudged += job.missed
+            judgement = self._judge(job)
             with self._changed:
                 self._seconds.append(time.monotonic() - begin)
                 self.judged += judgement.verdict is not None
@@ -149,11 +153,10 @@ class ScoringWorker(Generic[Observation]):
             job, self._job = self._job, None
             return None if self._ends else job
 
-    def _judge(self, job: _Job[Observation], monitor: FailureMonitor) -> Judgement[Observation]:
-        if job.missed:
-            monitor.skip(job.missed)
+    def _judge(self, job: _Job[Observation]) -> Judgement[Observation]:
         decision = None
         try:
+            monitor = self._monitor_up_to_date(job.task)
             decision = self._decide(job.observation)
             verdict = monitor.update(decision)
             return Judgement(job.observation, job.received, decision, verdict)
@@ -162,5 +165,14 @@ class ScoringWorker(Generic[Observation]):
         except Exception as error:
             # Whatever a model or score raises, the robot must not go on as if all were well.
             fault, unexpected = f"the scoring failed: {type(error).__name__}: {error}", error
-        monitor.skip(1)
+        self._unjudged += 1
         return Judgement(job.observation, job.received, decision, None, fault, unexpected)
+
+    def _monitor_up_to_date(self, task: str) -> FailureMonitor:
+        """The rollout's, once it knows of the decisions that nobody has judged."""
+        if self._monitor is None:
+            self._monitor = self._monitor_of(task)
+        if self._unjudged:
+            self._monitor.skip(self._unjudged)
+            self._unjudged = 0
+        return self._monitor
