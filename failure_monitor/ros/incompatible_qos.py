@@ -43,6 +43,11 @@ def no_publisher_events() -> PublisherEventCallbacks:
     return PublisherEventCallbacks(use_default_callbacks=False)
 
 
+def no_subscription_events() -> SubscriptionEventCallbacks:
+    """For a subscription on whose every event the executor would spend time likewise."""
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
+
+
 def _policy(event: Any) -> str:
     name: str = qos_policy_name_from_kind(event.last_policy_kind)
     return name

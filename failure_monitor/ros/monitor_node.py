@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from failure_monitor.alarm import AlarmState, AlarmStatus
@@ -26,6 +26,7 @@ from failure_monitor.ros.monitor_outputs import MonitorOutputs
 from failure_monitor.ros.monitor_parameters import declare_parameters, read_parameters
 from failure_monitor.ros.monitor_services import Answer, offer_switch, offer_trigger
 from failure_monitor.ros.observed import Observed
+from failure_monitor.ros.quiet_node import QuietLifecycleNode
 from failure_monitor.ros.response import Response
 from failure_monitor.ros.rollout_boundaries import open_boundaries
 from failure_monitor.ros.run import run_node
@@ -36,7 +37,7 @@ DIAGNOSTICS_PERIOD = 1.0
 """Seconds, as diagnostic tools expect."""
 
 
-class MonitorNode(LifecycleNode):
+class MonitorNode(QuietLifecycleNode):
     """A lifecycle node; its heartbeat says `STALE` in every state but active.
 
     Callbacks store what comes; one worker thread runs models and scores; what it finds is taken
