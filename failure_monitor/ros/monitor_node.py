@@ -31,6 +31,7 @@ from failure_monitor.ros.response import Response
 from failure_monitor.ros.rollout_boundaries import open_boundaries
 from failure_monitor.ros.run import run_node
 from failure_monitor.ros.scoring_worker import Judgement, ScoringWorker
+from failure_monitor.ros.steering import Advice
 from failure_monitor.ros.watched_bundle import WatchedBundle, load_watched
 
 DIAGNOSTICS_PERIOD = 1.0
@@ -214,28 +215,33 @@ class MonitorNode(QuietLifecycleNode):
 
     def _take(self, judgement: Judgement[Observed]) -> None:
         if judgement.verdict is None or judgement.decision is None:
-            if judgement.error is not None:
-                trace = traceback.format_exception(judgement.error)
-                self.get_logger().error("".join(trace))
-            self._fail(judgement.fault)
+            self._fail(judgement.fault, judgement.error)
             return
         self._verdict, self._decision = judgement.verdict, judgement.decision
         self._received = judgement.received
         self._alarm.hear(judgement.verdict, judgement.received, time.monotonic())
         self._beat()
         self._outputs.publish_scores(judgement.verdict)
-        if self._watched is not None:
-            advice = self._response.advise(
-                judgement.decision,
-                judgement.observation.stamp,
-                self._watched.task,
-                self._status(),
-            )
+        advice = self._advise(judgement.decision, judgement.observation.stamp)
+        if advice is not None:
             self._displays.show(
                 judgement.verdict, judgement.decision, judgement.observation.seen, advice
             )
 
-    def _fail(self, reason: str) -> None:
+    def _advise(self, decision: Decision, stamp: int) -> Advice | None:
+        """Steer by a decision; None if that fails."""
+        assert self._watched is not None
+        try:
+            return self._response.advise(decision, stamp, self._watched.task, self._status())
+        except Exception as error:
+            # Whatever chooses a chunk raises: a policy that is to be steered has no advice.
+            self._fail(f"the steering failed: {type(error).__name__}: {error}", error)
+            return None
+
+    def _fail(self, reason: str, error: Exception | None = None) -> None:
+        """The newest decision cannot be used; an error that nobody expected is logged in full."""
+        if error is not None:
+            self.get_logger().error("".join(traceback.format_exception(error)))
         self._alarm.fail(reason, time.monotonic())
         self._beat()
 

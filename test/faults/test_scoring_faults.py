@@ -12,8 +12,11 @@ import pytest
 from faults.cell import Cell, open_cell
 from faults.scoring_model import failing_far_off
 from faults.trial import JUDGED, WITHHELD, Fault
+from synthetic import POLICY
 
 from failure_monitor.bundle import Bundle, save
+from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.decision import Rollout
 from failure_monitor.scores.registry import score_named
 from failure_monitor.scores.score import Score
 
@@ -27,6 +30,18 @@ def failing_bundle(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> 
     """A bundle that loads and scores, and of which a network fails far off."""
     folder = tmp_path_factory.mktemp("bundles") / "failing"
     save(replace(bundle, scores=tuple(map(_failing_far_off, bundle.scores))), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle_that_cannot_choose(rollouts: list[Rollout], tmp_path_factory) -> Path:
+    """A bundle whose rule does not look at embeddings, and that cannot choose a chunk far off."""
+    settings = CalibrationSettings(
+        scores=("ace",), choosers=("pseudo_count",), rule="any", window=2, folds=3, jobs=1
+    )
+    calibrated = calibrate(rollouts, POLICY, settings)
+    folder = tmp_path_factory.mktemp("bundles") / "cannot_choose"
+    save(replace(calibrated, choosers=tuple(map(_failing_far_off, calibrated.choosers))), folder)
     return folder
 
 
@@ -57,6 +72,26 @@ def test_the_gate_closes_when_the_scoring_raises(moving: Cell, table):
     moving.follow("nominal")
     fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
     fault.recovers(by_reset=True)
+
+
+def test_the_gate_closes_when_the_choice_of_a_chunk_raises(
+    moving: Cell, table, bundle_that_cannot_choose: Path
+):
+    fault: Fault = table("choice of a chunk raises, then not", promised=JUDGED)
+    moving.monitor.end()
+    moving.start_monitor(bundle=bundle_that_cannot_choose, chosen_chunk="pseudo_count")
+    moving.reset_until_moving()
+    fault.closes(
+        lambda: moving.follow("far"),
+        gate_says=WITHHELD,
+        state="ALARM",
+        monitor_says="the steering failed",
+    )
+    assert not moving.reset().success
+    moving.follow("nominal")
+    fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
+    fault.recovers(by_reset=True)
+    moving.monitor.end()
 
 
 @pytest.mark.parametrize("is_renamed", [False, True], ids=["in place", "by another file"])
