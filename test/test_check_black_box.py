@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""`check` where the monitor runs the policy's models: cameras take the place of its messages."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import rclpy
+from ros_graph import node_process
+from test_check import check, lines_of
+from test_monitor_node_black_box import MONITOR, RATE, Robot, exported
+
+__all__ = ["exported"]
+
+pytestmark = pytest.mark.ros
+
+
+class ShowingRobot(Robot):
+    """Shows one scene, all the time."""
+
+    def __init__(self, policy) -> None:
+        super().__init__(policy)
+        self._shown = 0.0
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if time.monotonic() - self._shown > 1 / RATE:
+                self._shown = time.monotonic()
+                self.show(0)
+            super().spin(0.01)
+
+
+@pytest.fixture
+def robot(exported):
+    rclpy.init()
+    robot = ShowingRobot(exported)
+    yield robot
+    robot.node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def test_cameras_are_checked_in_the_place_of_what_the_policy_publishes(robot, exported):
+    _, before, _ = check(robot, exported.whole_bundle)
+    for topic in ("/wrist", "/front"):
+        assert "ok" in lines_of(before, topic)[0], before
+    assert not lines_of(before, "/policy/embedding")
+    with node_process(MONITOR, bundle=exported.whole_bundle):
+        robot.wait_until_seen()
+        _, found, _ = check(robot, exported.whole_bundle)
+        for topic in ("/wrist", "/front", "/joint_states"):
+            [line] = lines_of(found, topic)
+            assert "ok" in line.partition(topic)[0], found
+        robot.silent = {"front"}
+        _, found, _ = check(robot, exported.whole_bundle)
+        [line] = lines_of(found, "/front")
+        assert line.startswith("[X] wrong")
+        assert "/observer published no images in 5 s" in line
