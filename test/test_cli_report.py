@@ -3,6 +3,7 @@
 """`--report` as a user meets it: bags in, a page out."""
 
 import os
+import signal
 import subprocess
 import sys
 from html import unescape
@@ -99,6 +100,27 @@ def test_evaluate_writes_a_report_with_frames_of_the_camera(calibrated, folder):
     assert "Elapsed time (control), early, by group" in text
     for word in ("press", "pull"):
         assert f'<th scope="row">{word}</th>' in text
+
+
+def test_an_interrupt_while_the_report_is_made_costs_the_report_alone(folder):
+    command = [
+        *(sys.executable, "-m", "failure_monitor.cli", "calibrate", folder / "successes"),
+        *("--output", folder / "bundle_alone", "--report", folder / "never", "--jobs", "1"),
+        *("--scores", "ace", "--rule", "any", "--folds", "3"),
+    ]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        said = ""
+        while "audit:" not in said:
+            said = process.stderr.readline()
+            assert said, "it ended before the audit"
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert errors.endswith("interrupted; the report was not written\n")
+    assert content_hash(folder / "bundle_alone")
+    assert [path.name for path in folder.iterdir() if "never" in path.name] == []
 
 
 def test_a_folder_with_another_page_is_refused_before_anything_is_read(calibrated, folder):

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,8 +45,6 @@ def check_report(folder: Path | None) -> None:
         ModuleNotFoundError: a package that reports need is not installed.
     """
     if folder is not None:
-        import matplotlib  # noqa: F401  # missing, it is to be told at once
-
         from failure_monitor.report.page import refuse_other_content
 
         refuse_other_content(folder)
@@ -74,9 +73,11 @@ def report_calibration(
     """
     from failure_monitor.report.calibration_report import calibration_report
 
-    found = _audit(replace(rollout_set, rollouts=tuple(rollouts)), bundle.description.seed, jobs)
-    progress.print("drawing the report")
-    _write(calibration_report(bundle, rollouts, found, _origin(bundle_folder)), folder)
+    calibrated = replace(rollout_set, rollouts=tuple(rollouts))
+    with _interrupted_after_all_else():
+        found = _audit(calibrated, bundle.description.seed, jobs)
+        progress.print("drawing the report")
+        _write(calibration_report(bundle, rollouts, found, _origin(bundle_folder)), folder)
 
 
 def report_evaluation(
@@ -109,19 +110,29 @@ def report_evaluation(
 
     rollouts = evaluated(rollout_set)
     successes = tuple(rollout for rollout in rollouts if rollout.success)
-    found = None
-    if successes:
-        found = _audit(replace(rollout_set, rollouts=successes), bundle.description.seed, jobs)
-    progress.print("drawing the report")
-    page = evaluation_report(
-        bundle,
-        evaluation,
-        scored(bundle, rollouts, evaluation.results),
-        found,
-        _origin(bundle_folder),
-        camera=camera,
-    )
-    _write(page, folder)
+    succeeded = replace(rollout_set, rollouts=successes)
+    with _interrupted_after_all_else():
+        found = _audit(succeeded, bundle.description.seed, jobs) if successes else None
+        progress.print("drawing the report")
+        page = evaluation_report(
+            bundle,
+            evaluation,
+            scored(bundle, rollouts, evaluation.results),
+            found,
+            _origin(bundle_folder),
+            camera=camera,
+        )
+        _write(page, folder)
+
+
+@contextmanager
+def _interrupted_after_all_else() -> Iterator[None]:
+    """Say of an interrupt that it costs the report alone: what came before it is written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.print("interrupted; the report was not written", style="red")
+        raise typer.Exit(130) from None
 
 
 def _audit(rollout_set: RolloutSet, seed: int, jobs: int) -> Audit:
