@@ -241,6 +241,9 @@ class Policy:
         if not self._decisions:
             return
         decisions = self._decisions[self._rollout]
+        if self.first_verdict is None:
+            # A rollout that began before the monitor was there would not be judged to its end.
+            self._number = 0
         if self._number == 0 and not self._announced:
             for active in (False, True):
                 self._active.publish(self._flag(data=active))

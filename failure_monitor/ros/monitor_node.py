@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from collections.abc import Sequence
@@ -103,6 +104,7 @@ class MonitorNode(QuietLifecycleNode):
         image_topic = first_image_topic(watched.cameras, self._settings)
         self._displays.open(watched.bundle, image_topic, watched.models.encoder)
         self._idle_reason = "the monitor is not active"
+        _spare_the_collector()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -261,7 +263,8 @@ class MonitorNode(QuietLifecycleNode):
         if self._inputs is not None:
             self._inputs.boundaries.pass_time(time.monotonic())
         status = self._status()
-        self._outputs.publish_alarm(self._alarm_message(status), permit=status.permit)
+        self._outputs.publish_permit(status.permit)
+        self._outputs.publish_alarm(self._alarm_message(status))
         self._response.beat(status, self._verdict)
         if status.state != self._state_told:
             self._tell(status)
@@ -368,6 +371,16 @@ class MonitorNode(QuietLifecycleNode):
             self._alarm.enable(settings.enable)
             self._beat()
         return SetParametersResult(successful=True)
+
+
+def _spare_the_collector() -> None:
+    """Keep what was loaded out of garbage collections to come.
+
+    One of all objects takes longer than a heartbeat on a busy machine, and could come at any time.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> None:

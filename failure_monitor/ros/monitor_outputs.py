@@ -54,9 +54,12 @@ class MonitorOutputs:
             self._node.destroy_publisher(publisher)
         self._normalised = {}
 
-    def publish_alarm(self, alarm: DiagnosticStatus, *, permit: bool) -> None:
-        """Say the present truth: the permit first, so that it is gone when the alarm is heard."""
+    def publish_permit(self, permit: bool) -> None:
+        """Say whether commands may pass: first, so that it is gone when the alarm is heard."""
         self._permit.publish(Bool(data=permit))
+
+    def publish_alarm(self, alarm: DiagnosticStatus) -> None:
+        """Say the present truth."""
         self._alarm.publish(alarm)
 
     def publish_scores(self, verdict: Verdict) -> None:
