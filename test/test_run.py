@@ -49,3 +49,35 @@ def test_an_error_of_its_own_ends_a_node_with_a_traceback():
     )
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+FAILS_AND_ACTS = """
+from rclpy.node import Node
+from failure_monitor.ros.run import run_node
+
+class Failing(Node):
+    def __init__(self):
+        super().__init__('failing')
+        self.create_timer(0.05, lambda: 1 / 0)
+        self.create_timer(0.05, self.act)
+        self.acts = 0
+
+    def act(self):
+        self.acts += 1
+        print('acted', self.acts, flush=True)
+
+run_node(Failing, last_act=lambda node: node.acts < 3)
+"""
+
+
+def test_a_node_that_fails_does_its_last_act_before_it_ends():
+    done = subprocess.run(
+        [sys.executable, "-c", FAILS_AND_ACTS],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "acted 3" in done.stdout
+    assert done.returncode == 1
+    assert done.stderr.count("ZeroDivisionError") == 1

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -33,8 +34,9 @@ def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) 
 
     Args:
         make_node: called once ROS is up.
-        last_act: called when the node shall end; it goes on to spin while this returns true, for
-            at most `LONGEST_LAST_ACT` seconds. By default it ends at once.
+        last_act: called when the node shall end, or must since a callback raised an error; it goes
+            on to spin while this returns true, for at most `LONGEST_LAST_ACT` seconds. By default
+            it ends at once.
     """
     # The handlers of rclpy shut ROS down: after them nothing can be published any more.
     handlers = SignalHandlerOptions.ALL if last_act is None else SignalHandlerOptions.NO
@@ -65,11 +67,18 @@ def _spin(make_node: Callable[[], Node], last_act: LastAct | None) -> None:
         # wait has no end.
         while rclpy.ok() and not asked:
             executor.spin_once(timeout_sec=LONGEST_WAIT)
-        end = time.monotonic() + LONGEST_LAST_ACT
-        while last_act is not None and last_act(node) and time.monotonic() < end:
-            executor.spin_once(timeout_sec=LONGEST_WAIT)
     finally:
+        if last_act is not None:
+            _act_last(executor, node, last_act)
         node.destroy_node()
+
+
+def _act_last(executor: SingleThreadedExecutor, node: Node, last_act: LastAct) -> None:
+    end = time.monotonic() + LONGEST_LAST_ACT
+    while rclpy.ok() and last_act(node) and time.monotonic() < end:
+        # What made the node end may do so again, and must not keep it from this.
+        with suppress(Exception):
+            executor.spin_once(timeout_sec=LONGEST_WAIT)
 
 
 class _AskedToEnd:
