@@ -95,7 +95,11 @@ UNHURRIED = Steering("none, in twice the time", time_limit=2.0, baseline="none, 
 STEERINGS = (
     UNSTEERED,
     UNHURRIED,
-    replace(UNHURRIED, title="speed scale, default rule, in CAUTION", speed=ResponseTable()),
+    replace(
+        UNHURRIED,
+        title="speed scale, default rule, in CAUTION",
+        speed=ResponseTable(caution=Reaction.SLOW),
+    ),
     replace(
         UNHURRIED,
         title="speed scale, any of rnd_oe, ace, from level 0.5",

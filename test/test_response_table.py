@@ -13,9 +13,9 @@ STATES = ("nominal", "caution", "alarm", "stale")
 ROWS = st.fixed_dictionaries({state: st.sampled_from(Reaction) for state in STATES})
 
 
-def test_by_default_caution_slows_and_alarm_and_silence_halt():
+def test_by_default_nothing_is_slowed_and_alarm_and_silence_halt():
     table = ResponseTable()
-    assert (table.nominal, table.caution) == (Reaction.GO, Reaction.SLOW)
+    assert (table.nominal, table.caution) == (Reaction.GO, Reaction.GO)
     assert (table.alarm, table.stale) == (Reaction.HALT, Reaction.HALT)
 
 

@@ -54,7 +54,7 @@ class ResponseTable:
     """
 
     nominal: Reaction = Reaction.GO
-    caution: Reaction = Reaction.SLOW
+    caution: Reaction = Reaction.GO
     alarm: Reaction = Reaction.HALT
     stale: Reaction = Reaction.HALT
     most_replans: int = 5
