@@ -307,7 +307,7 @@ def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
 def control_by_group(evaluation: Evaluation) -> TextTable | None:
     """What elapsed time reaches early in each group; None where there is but one."""
     rows = _group_rows(evaluation.control, evaluation.group_by)
-    title = "Elapsed time (control), early, by group"
+    title = f"Elapsed time (control), early, by {evaluation.group_by}"
     return _table(title, rows, _early_cells) if rows else None
 
 

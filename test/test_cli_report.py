@@ -97,7 +97,7 @@ def test_evaluate_writes_a_report_with_frames_of_the_camera(calibrated, folder):
     assert "data:image/jpeg;base64," in text
     assert f"Frames from {CAMERA}, by decision and time." in text
     assert 'class="alarm"' in text
-    assert "Elapsed time (control), early, by group" in text
+    assert "Elapsed time (control), early, by task" in text
     for word in ("press", "pull"):
         assert f'<th scope="row">{word}</th>' in text
 

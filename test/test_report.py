@@ -165,6 +165,12 @@ def test_every_task_has_a_row_of_the_promise_and_a_threshold(two_task_bundle) ->
     assert "pull <b>" in page.words()
 
 
+def test_rollouts_are_compared_with_calibration_rollouts_of_their_own_task(two_task_bundle) -> None:
+    rollouts = [replace(rollout, task="pull <b>") for rollout in successes(2)]
+    assert "calibration, held out (12)" in parsed(two_task_bundle, rollouts).words()
+    assert len(two_task_bundle.calibration) == 24
+
+
 def test_scores_that_are_nowhere_defined_leave_gaps(undefined_score_bundle) -> None:
     single = [replace(rollout, **_first_decision(rollout)) for rollout in successes(2)]
     page = parsed(undefined_score_bundle, single)

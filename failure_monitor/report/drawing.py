@@ -20,7 +20,15 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from failure_monitor.appearance import BLACK, BLUE, BLUISH_GREEN, GREY, VERMILLION, hexadecimal
+from failure_monitor.appearance import (
+    BLACK,
+    BLUE,
+    BLUISH_GREEN,
+    GREY,
+    SKY_BLUE,
+    VERMILLION,
+    hexadecimal,
+)
 
 WIDTH = 3.75
 """Inches; 360 pixels of a page."""
@@ -68,6 +76,7 @@ class Kind:
 HELD_OUT = ", held out"
 CALIBRATION = Kind(f"calibration{HELD_OUT}", hexadecimal(BLUE), "s")
 SUCCESS = Kind("succeeded", hexadecimal(BLUISH_GREEN), "o")
+DISTURBED = Kind("succeeded, though disturbed", hexadecimal(SKY_BLUE), "^")
 FAILURE = Kind("failed", ALARM_COLOUR, "x")
 
 

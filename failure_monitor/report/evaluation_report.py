@@ -11,11 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from failure_monitor.audit import Audit
-from failure_monitor.bundle import Bundle
+from failure_monitor.bundle import Bundle, RolloutSection
 from failure_monitor.evaluate import Evaluation, control_by_group, text_tables
 from failure_monitor.report.detection_figures import detection_times, roc_figures
 from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
-from failure_monitor.report.drawing import CALIBRATION, FAILURE, HELD_OUT, SUCCESS, Drawing, Kind
+from failure_monitor.report.drawing import (
+    CALIBRATION,
+    DISTURBED,
+    FAILURE,
+    HELD_OUT,
+    SUCCESS,
+    Drawing,
+    Kind,
+)
 from failure_monitor.report.headline import evaluated, key_figures
 from failure_monitor.report.page import Card, Page, Picture, Section
 from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
@@ -64,7 +72,7 @@ def evaluation_report(
         _tables_section(evaluation),
         _scores_section(bundle, rollouts),
         thresholds_section(bundle),
-        _lengths_section(bundle, evaluation),
+        _lengths_section(bundle, evaluation, rollouts),
         _cards_section(bundle, rollouts, camera),
         _rows_section(rollouts),
     ]
@@ -135,12 +143,10 @@ def _tables_section(evaluation: Evaluation) -> Section:
 
 
 def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Section:
+    calibration = _calibration(bundle, rollouts)
     level = normalised_strips(
         [
-            Strip(
-                CALIBRATION,
-                [each.max_level for each in bundle.calibration if each.max_level is not None],
-            ),
+            Strip(CALIBRATION, [r.max_level for r in calibration if r.max_level is not None]),
             *(
                 Strip(kind, [each.result.max_level for each in own])
                 for kind, own in _by_outcome(rollouts)
@@ -148,8 +154,8 @@ def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Sectio
         ],
         name="levels",
         title="The rule",
-        reading="What lies beyond 1 raised an alarm. Successes are meant to lie where calibration "
-        "rollouts do.",
+        reading="What lies beyond 1 raised an alarm. Undisturbed successes are meant to lie where "
+        "calibration rollouts do.",
     )
     scores = [score.name for score in bundle.description.scores]
     return Section(
@@ -163,7 +169,7 @@ def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Sectio
         figures=(
             level,
             *(
-                _score_figure(bundle, rollouts, name, index)
+                _score_figure(calibration, rollouts, name, index)
                 for index, name in enumerate(scores)
                 if len(scores) > 1
             ),
@@ -171,19 +177,30 @@ def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Sectio
     )
 
 
+def _calibration(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> list[RolloutSection]:
+    """The calibration rollouts of the tasks that were evaluated."""
+    tasks = {bundle.promise(each.rollout.task).task for each in rollouts}
+    return [section for section in bundle.calibration if section.task in tasks]
+
+
 def _by_outcome(rollouts: Sequence[ScoredRollout]) -> list[tuple[Kind, list[ScoredRollout]]]:
+    successes = [each for each in rollouts if each.result.success]
     return [
-        (SUCCESS, [each for each in rollouts if each.result.success]),
+        (SUCCESS, [each for each in successes if each.is_undisturbed]),
+        (DISTURBED, [each for each in successes if not each.is_undisturbed]),
         (FAILURE, [each for each in rollouts if not each.result.success]),
     ]
 
 
 def _score_figure(
-    bundle: Bundle, rollouts: Sequence[ScoredRollout], score: str, index: int
+    calibration: Sequence[RolloutSection],
+    rollouts: Sequence[ScoredRollout],
+    score: str,
+    index: int,
 ) -> Drawing:
     held_out = [
         each.max_normalised_scores[score]
-        for each in bundle.calibration
+        for each in calibration
         if score in each.max_normalised_scores
     ]
     strips = [Strip(CALIBRATION, held_out)]
@@ -193,19 +210,17 @@ def _score_figure(
     return normalised_strips(strips, name=f"score_{index}", title=score_title(score), reading="")
 
 
-def _lengths_section(bundle: Bundle, evaluation: Evaluation) -> Section:
-    lengths = {
-        success: [float(r.decisions) for r in evaluation.results if r.success is success]
-        for success in (True, False)
-    }
+def _lengths_section(
+    bundle: Bundle, evaluation: Evaluation, rollouts: Sequence[ScoredRollout]
+) -> Section:
+    calibration = replace(CALIBRATION, title=CALIBRATION.title.removesuffix(HELD_OUT))
     figure = length_strips(
         [
-            Strip(
-                replace(CALIBRATION, title=CALIBRATION.title.removesuffix(HELD_OUT)),
-                [float(each.decisions) for each in bundle.calibration],
+            Strip(calibration, [float(r.decisions) for r in _calibration(bundle, rollouts)]),
+            *(
+                Strip(kind, [float(each.result.decisions) for each in own])
+                for kind, own in _by_outcome(rollouts)
             ),
-            Strip(SUCCESS, lengths[True]),
-            Strip(FAILURE, lengths[False]),
         ],
         sorted(set(evaluation.early_decisions.values())),
         name="lengths",

@@ -10,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 from failure_monitor.bundle import Bundle
 from failure_monitor.report.drawing import (
     CONTROL_COLOUR,
-    CONTROL_LINE,
     Drawing,
     axes,
     drawing,
@@ -29,7 +28,7 @@ def threshold_courses(bundle: Bundle) -> tuple[Drawing, ...]:
 def _course(bundle: Bundle, index: int) -> Drawing:
     centre = bundle.scale.centre[:, index]
     decisions = np.arange(len(centre))
-    with axes(2.4) as drawn:
+    with axes(2.2 + 0.17 * (len(bundle.description.promises) + 1)) as drawn:
         for number, promise in enumerate(bundle.description.promises):
             style = SCORE_STYLES[number % len(SCORE_STYLES)]
             task = f"threshold, {shortened(promise.task)}" if promise.task else "threshold"
@@ -40,17 +39,15 @@ def _course(bundle: Bundle, index: int) -> Drawing:
                 linestyle=style.linestyle,
                 label=task,
             )
-        drawn.plot(
-            decisions, centre, color=CONTROL_COLOUR, linestyle=CONTROL_LINE, label="usual course"
-        )
+        drawn.plot(decisions, centre, color=CONTROL_COLOUR, linestyle=":", label="usual course")
         drawn.set(xlabel="decision", ylabel="windowed score")
         drawn.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        drawn.legend(loc="best")
+        drawn.figure.legend(loc="outside upper left")
     name = bundle.scores[index].name
     return drawing(
         drawn,
         name=f"course_{index}",
         title=f"Threshold of {score_title(name)} over a rollout",
-        reading="Dashed: the median of successful rollouts at each decision. Past the longest of "
+        reading="Dotted: the median of successful rollouts at each decision. Past the longest of "
         "them the last values hold.",
     )
