@@ -36,6 +36,7 @@ class Policy(Observer):
         self.joints = self.node.create_publisher(JointState, "joint_states", 10)
         self.node.create_timer(0.1, self._publish_joints)
         self.position = 0.0
+        self.joint_names = ["shoulder", "elbow"]
         self.joints_move = True
 
     def header(self, *, earlier: float = 0.0) -> Header:
@@ -90,7 +91,7 @@ class Policy(Observer):
             self.joints.publish(
                 JointState(
                     header=self.header(),
-                    name=["shoulder", "elbow"],
+                    name=self.joint_names,
                     position=[0.0, self.position],
                     effort=[math.nan, math.nan],
                 )
@@ -263,6 +264,15 @@ def test_a_joint_whose_position_is_not_finite(robot, value):
     robot.decide_until(lambda: not robot.permitted(), "the permit to be withdrawn")
     robot.expect("STALE", "'/joint_states': the position of elbow is NaN or infinite")
     robot.position = 0.0
+
+
+def test_a_joint_without_a_name_whose_position_is_not_finite(robot):
+    robot.joint_names = ["shoulder"]
+    robot.position = math.nan
+    robot.decide_until(lambda: not robot.permitted(), "the permit to be withdrawn")
+    robot.expect("STALE", "'/joint_states': the position of joint number 1 is NaN or infinite")
+    robot.position = 0.0
+    robot.joint_names = ["shoulder", "elbow"]
 
 
 def test_joint_states_that_stop(robot):

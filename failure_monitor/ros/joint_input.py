@@ -72,7 +72,7 @@ class JointInput:
             return
         self._topic.stream.refused += 1
         self._without_position = tuple(
-            name
-            for name, position in zip(message.name, message.position, strict=False)
+            message.name[index] if index < len(message.name) else f"joint number {index}"
+            for index, position in enumerate(message.position)
             if not math.isfinite(position)
         )
