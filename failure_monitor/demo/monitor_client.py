@@ -12,9 +12,9 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from std_srvs.srv import SetBool, Trigger
 
+from failure_monitor.demo.parameter_client import ParameterClient
 from failure_monitor.errors import FailureMonitorError
 
 TIMEOUT = 20.0
@@ -27,7 +27,7 @@ class MonitorClient:
     def __init__(self, node: Node, monitor: str = "failure_monitor") -> None:
         self._node = node
         self._monitor = monitor
-        self._parameters = AsyncParameterClient(node, monitor)
+        self._parameters = ParameterClient(node, monitor)
         self._get_state = node.create_client(GetState, f"{monitor}/get_state")
         self._change_state = node.create_client(ChangeState, f"{monitor}/change_state")
         self._reset = node.create_client(Trigger, f"{monitor}/reset")

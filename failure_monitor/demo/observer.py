@@ -4,18 +4,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from std_msgs.msg import Bool, Float64MultiArray, String
 
 from failure_monitor.demo.timeline import Frame, GateChange, Recording, read_alarm
 from failure_monitor.ros.messages import stamp_nanoseconds
 from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC
+
+TELLS_WHEN_SENT = hasattr(Subscription, "CallbackType")
+"""Whether rclpy says when a message was published: not on Humble, where its reception must do."""
 
 DEPTH = 200
 """Messages kept while the observer is busy; it must not miss one."""
@@ -59,7 +64,11 @@ class Observer:
         def on_message(content: Any, info: Any) -> None:
             hear(content, info["source_timestamp"])
 
-        self._node.create_subscription(message, topic, on_message, qos)
+        def on_bare_message(content: Any) -> None:
+            hear(content, time.time_ns())
+
+        heard = on_message if TELLS_WHEN_SENT else on_bare_message
+        self._node.create_subscription(message, topic, heard, qos)
 
     def _on_active(self, message: Bool, time: int) -> None:
         self.recording.active.append((time, message.data))

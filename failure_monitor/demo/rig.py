@@ -13,13 +13,13 @@ from pathlib import Path
 
 import rclpy
 from rclpy.node import Node
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.signals import SignalHandlerOptions
 
 from failure_monitor.demo.interrupts import uninterrupted
 from failure_monitor.demo.monitor_client import MonitorClient
 from failure_monitor.demo.node_processes import NodeProcesses, private_domain
 from failure_monitor.demo.observer import Observer
+from failure_monitor.demo.parameter_client import ParameterClient
 from failure_monitor.demo.robot_client import RobotClient
 from failure_monitor.demo.timeline import DemoRollout, Timeline, timeline
 from failure_monitor.errors import FailureMonitorError
@@ -135,7 +135,7 @@ class Rig:
         self._spin(SETTLING)
 
     def _check_policy(self) -> None:
-        parameters = AsyncParameterClient(self._node, "policy")
+        parameters = ParameterClient(self._node, "policy")
         parameters.wait_for_services(TIMEOUT)
         future = parameters.get_parameters(["task"])
         rclpy.spin_until_future_complete(self._node, future, timeout_sec=TIMEOUT)

@@ -9,11 +9,11 @@ from typing import Any
 import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.task import Future
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from failure_monitor.demo.parameter_client import ParameterClient
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.ros.qos import LATCHED_QOS
 
@@ -24,7 +24,7 @@ class RobotClient:
     def __init__(self, node: Node, robot: str = "robot") -> None:
         self._node = node
         self._robot = robot
-        self._parameters = AsyncParameterClient(node, robot)
+        self._parameters = ParameterClient(node, robot)
         self._start = node.create_client(Trigger, f"{robot}/start")
         self._running: bool | None = None
         self._outcome: bool | None = None

@@ -10,6 +10,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""What the middleware calls a node of which it knows an end of a topic, and nothing else yet."""
+
 
 def contradiction(node: Node, topic: str) -> str:
     """Why what comes on a topic may contradict itself: several publish on it. Else empty."""
@@ -43,4 +46,6 @@ def _names(publishers: Sequence[TopicEndpointInfo]) -> str:
 
 
 def _name(publisher: TopicEndpointInfo) -> str:
+    if publisher.node_name == UNKNOWN:
+        return "a node that was not yet heard of"
     return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
