@@ -100,7 +100,7 @@ def _draw(drawn: Axes, strips: Sequence[Strip]) -> None:
             ordered,
             row + BOTTOM + 0.05 + (TOP - BOTTOM - 0.1) * spread,
             marker=strip.kind.marker,
-            s=15,
+            s=24 if strip.kind.marker == "^" else 15,
             linewidths=1.1 if is_cross else 0.4,
             facecolors=strip.kind.color,
             edgecolors=None if is_cross else "white",

@@ -25,7 +25,7 @@ from failure_monitor.appearance import (
     BLUE,
     BLUISH_GREEN,
     GREY,
-    SKY_BLUE,
+    REDDISH_PURPLE,
     VERMILLION,
     hexadecimal,
 )
@@ -76,7 +76,7 @@ class Kind:
 HELD_OUT = ", held out"
 CALIBRATION = Kind(f"calibration{HELD_OUT}", hexadecimal(BLUE), "s")
 SUCCESS = Kind("succeeded", hexadecimal(BLUISH_GREEN), "o")
-DISTURBED = Kind("succeeded, though disturbed", hexadecimal(SKY_BLUE), "^")
+DISTURBED = Kind("succeeded, though disturbed", hexadecimal(REDDISH_PURPLE), "^")
 FAILURE = Kind("failed", ALARM_COLOUR, "x")
 
 
