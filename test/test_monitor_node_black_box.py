@@ -206,6 +206,15 @@ def models(exported: Exported, **parameters) -> dict:
     }
 
 
+@pytest.fixture
+def compressing_robot(exported):
+    rclpy.init()
+    robot = Robot(exported, is_compressed=True)
+    yield robot
+    robot.node.destroy_node()
+    rclpy.try_shutdown()
+
+
 def models_of_bundle(exported: Exported, **parameters) -> dict:
     return {
         "bundle": exported.whole_bundle,
@@ -286,9 +295,8 @@ SILENT = {
 }
 
 
-def test_bad_input_is_named_and_survived(exported):
-    rclpy.init()
-    robot = Robot(exported, is_compressed=True)
+def test_bad_input_is_named_and_survived(compressing_robot, exported):
+    robot = compressing_robot
     topics = "['front','wrist/compressed']"
     with node_process(MONITOR, **models(exported, image_topics=topics)) as process:
         robot.wait_until_seen()
@@ -317,8 +325,6 @@ def test_bad_input_is_named_and_survived(exported):
         assert process.is_running
         _, output = process.end()
     assert "Traceback" not in output
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
 
 
 def test_observations_may_be_thinned_out(robot, exported):
