@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -347,6 +348,34 @@ def test_lines_instead_of_a_bar_go_where_no_terminal_is(
     with reading_progress.shown_progress() as show:
         show(ReadSoFar(1, 3, 2e9, 5_000_000_000))
     assert capsys.readouterr().err == "read 1 of 3 sources, 2000.0 of 5000.0 MB\n"
+
+
+def test_a_terminal_shows_a_bar_that_is_gone_afterwards(tmp_path: Path) -> None:
+    write_bag(tmp_path / "bag")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "failure_monitor.cli", "archive"),
+            *(str(tmp_path / "bag"), "--output", str(tmp_path / "out.npz")),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while part := os.read(master, 65536):
+            shown += part
+    except OSError:  # ended, as a terminal says it
+        pass
+    os.close(master)
+    assert process.wait(timeout=60) == 0
+    assert b"reading" in shown
+    # The line is erased, and the cursor, which was hidden, is there again.
+    assert b"\x1b[2K" in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
 
 
 def test_results_stay_clean_of_progress(tmp_path: Path) -> None:
