@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -230,12 +230,14 @@ class ScoreVerdict:
             decisions is at a rollout's first.
         windowed: its mean over the decisions in the window that have one; NaN if none has.
         threshold: what `windowed` is compared with.
+        meaning: what is amiss where the score is over, in an operator's words; may be empty.
     """
 
     name: str
     value: float
     windowed: float
     threshold: float
+    meaning: str = ""
 
     @property
     def is_defined(self) -> bool:
@@ -289,16 +291,36 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """The verdict in words."""
-        parts = ", ".join(
-            f"{score.name} {score.normalised:.2f} of its threshold"
-            if score.is_defined
-            else f"{score.name} undefined, for too little of the rollout was seen"
-            for score in self.scores
+        """The verdict in words: what is amiss first, the worst of it before the rest."""
+        over = sorted(
+            (score for score in self.scores if score.over),
+            key=lambda score: score.normalised,
+            reverse=True,
         )
+        below = [score for score in self.scores if score.is_defined and not score.over]
+        parts = [
+            *(_in_words(score) for score in over),
+            *_all_below(below),
+            *(
+                f"{score.name} undefined, for too little of the rollout was seen"
+                for score in self.scores
+                if not score.is_defined
+            ),
+        ]
         past = (
             "; past the longest calibration rollout, where thresholds keep their last values"
             if self.past_calibration
             else ""
         )
-        return f"{parts} (rule '{self.rule}' at {self.level:.2f}){past}"
+        return f"{'; '.join(parts)} (rule '{self.rule}' at {self.level:.2f}){past}"
+
+
+def _in_words(score: ScoreVerdict) -> str:
+    ratio = f"{score.name} {score.normalised:.2f} of its threshold"
+    return f"{score.meaning} ({ratio})" if score.meaning else ratio
+
+
+def _all_below(scores: Sequence[ScoreVerdict]) -> Iterator[str]:
+    if scores:
+        ratios = ", ".join(f"{score.name} {score.normalised:.2f}" for score in scores)
+        yield f"below {'their thresholds' if len(scores) > 1 else 'its threshold'}: {ratios}"

@@ -89,7 +89,7 @@ class FailureMonitor:
             index=self._index,
             stamp=decision.stamp,
             scores=tuple(
-                ScoreVerdict(score.name, float(value), float(mean), float(limit))
+                ScoreVerdict(score.name, float(value), float(mean), float(limit), score.meaning)
                 for score, value, mean, limit in zip(
                     self._scores, values, windowed, threshold.thresholds, strict=True
                 )

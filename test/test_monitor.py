@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from synthetic import synthetic_rollout
 
-from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat
+from failure_monitor.decision import (
+    Decision,
+    InvalidDecisionError,
+    PolicyFormat,
+    ScoreVerdict,
+    Verdict,
+)
+from failure_monitor.scores.registry import SCORES, score_named
 
 
 @pytest.fixture
@@ -130,3 +137,37 @@ def test_a_chunk_bounds_how_many_actions_are_executed(policy, executed):
 def test_position_names_must_be_action_names():
     with pytest.raises(InvalidDecisionError, match=r"\['dz'\] are not among"):
         PolicyFormat(4, 2, 2, ("dx", "dy"), position_names=("dz",))
+
+
+# What it says, to an operator
+
+
+def said(*scores: tuple[str, float, str], level: float = 1.3) -> str:
+    verdicts = tuple(ScoreVerdict(name, value, value, 1.0, words) for name, value, words in scores)
+    return Verdict(0, 0.0, verdicts, "mean", level).reason
+
+
+def test_a_reason_begins_with_what_is_amiss_and_with_the_worst_of_it():
+    words = said(("ace", 0.9, "unsure"), ("lag", 1.2, "slow"), ("knn", 3.96, "unfamiliar"))
+    assert words == (
+        "unfamiliar (knn 3.96 of its threshold); slow (lag 1.20 of its threshold); "
+        "below its threshold: ace 0.90 (rule 'mean' at 1.30)"
+    )
+
+
+def test_a_reason_calls_nothing_amiss_that_is_below_its_threshold():
+    words = said(("ace", 0.9, "unsure"), ("knn", 1.0, "unfamiliar"), level=0.95)
+    assert words == "below their thresholds: ace 0.90, knn 1.00 (rule 'mean' at 0.95)"
+
+
+@pytest.mark.parametrize("name", [*SCORES, "external:energy"])
+def test_every_score_tells_an_operator_what_is_amiss(name):
+    meaning = score_named(name).meaning
+    assert 10 < len(meaning) < 60
+    assert name not in meaning.split()
+
+
+def test_a_verdict_of_a_bundle_says_what_is_amiss_in_words(monitor, rollouts):
+    decision = next(rollouts[0].decisions())
+    verdict = monitor.update(dataclasses.replace(decision, embedding=decision.embedding + 5))
+    assert verdict.reason.startswith("what it sees is unlike successful rollouts (rnd_oe ")

@@ -29,6 +29,7 @@ class ActionChunkEntropy(InstantScore):
     """Entropy of the samples' positions, binned jointly over the position dimensions."""
 
     name = "ace"
+    meaning = "the sampled actions disagree"
 
     def __init__(
         self,

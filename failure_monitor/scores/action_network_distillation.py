@@ -24,6 +24,7 @@ class ActionNetworkDistillation(NetworkScore):
     """The distance between the trained and the random network's output."""
 
     name = "rnd_a"
+    meaning = "what it does is unlike successful rollouts"
     trained_by = "random_network_distillation"
     inputs_name = "executed action chunks"
 

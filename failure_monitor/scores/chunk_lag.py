@@ -28,6 +28,7 @@ class ChunkLag(Lag):
     """The decisions by which similar mean chunks came earlier in the fitting rollouts."""
 
     name = "chunk_lag"
+    meaning = "what it does came earlier in successful rollouts"
 
     @classmethod
     def fit(

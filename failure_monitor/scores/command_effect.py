@@ -43,6 +43,7 @@ class CommandEffect(Score):
     """The residual of the embedding that the commands so far predict."""
 
     name = "command_effect"
+    meaning = "what was commanded so far did not have its usual result"
     follows_rollout = True
 
     def __init__(

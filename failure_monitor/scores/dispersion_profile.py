@@ -35,6 +35,7 @@ class DispersionProfile(PhaseNeighbourDistance):
     """The mean distance to the nearest fitting profiles of about the same time."""
 
     name = "dispersion_profile"
+    meaning = "the policy is unusually sure or unsure for this time"
 
     def __init__(self, neighbours: NearestNeighbours, smallest: NDArray[np.float64]) -> None:
         """With what to compare.

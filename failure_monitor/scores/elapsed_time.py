@@ -23,6 +23,7 @@ class ElapsedTime(TimedScore):
     """The number of decisions so far."""
 
     name = "elapsed_time"
+    meaning = "it takes longer than successful rollouts"
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> ElapsedTime:

@@ -38,6 +38,7 @@ class ExternalScore(InstantScore):
     """
 
     source: ClassVar[str]
+    meaning = "another program warns"
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> ExternalScore:

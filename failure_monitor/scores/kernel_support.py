@@ -41,6 +41,7 @@ class KernelSupport(InstantScore):
     """The posterior variance at the decision's embedding and chunks."""
 
     name = "kernel_support"
+    meaning = "what it sees and does is unlike successful rollouts"
 
     def __init__(
         self,

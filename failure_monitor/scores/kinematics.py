@@ -35,6 +35,7 @@ class Kinematics(InstantScore):
     """Reversals, jerk and variation of the executed chunk."""
 
     name = "kinematics"
+    meaning = "the motion is jerky or turns back and forth"
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class LogPZO(NetworkScore):
     """The squared norm of the embedding's image in the noise's space."""
 
     name = "logpzo"
+    meaning = "what it sees is unlike successful rollouts"
     trained_by = "logpzo"
     inputs_name = "embeddings"
 

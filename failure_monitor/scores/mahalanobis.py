@@ -29,6 +29,7 @@ class Mahalanobis(InstantScore):
     """The distance from the fitting embeddings' mean, in units of their spread."""
 
     name = "mahalanobis"
+    meaning = "what it sees is unlike successful rollouts"
 
     def __init__(
         self,

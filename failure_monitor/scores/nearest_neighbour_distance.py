@@ -25,6 +25,7 @@ class NearestNeighbourDistance(NeighbourScore, InstantScore):
     """The mean distance to the nearest fitting embeddings."""
 
     name = "knn"
+    meaning = "what it sees is unlike successful rollouts"
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """The mean distance at every decision, (T,)."""

@@ -43,6 +43,7 @@ class OneStepPrediction(TransitionScore):
     """The residual of the embedding that was predicted at the decision before."""
 
     name = "one_step"
+    meaning = "the last action did not have its usual effect"
 
     def __init__(
         self,

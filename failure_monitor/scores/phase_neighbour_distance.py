@@ -28,6 +28,7 @@ class PhaseNeighbourDistance(NeighbourScore, TimedScore):
     """The mean distance to the nearest fitting embeddings of about the same time."""
 
     name = "phase_knn"
+    meaning = "what it sees is unusual for this time"
 
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """The mean distance at every decision, (T,)."""

@@ -31,6 +31,7 @@ class PrincipalComponentClusters(InstantScore):
     """The distance of the projected embedding to the nearest centroid."""
 
     name = "pca_kmeans"
+    meaning = "what it sees is unlike successful rollouts"
 
     def __init__(
         self,

@@ -61,6 +61,7 @@ class Probe(Score):
     """The log-odds of failure, made positive."""
 
     name = "probe"
+    meaning = "it is like failures seen before"
     follows_rollout = True
 
     def __init__(

@@ -29,6 +29,7 @@ class PseudoCount(NetworkScore):
     """The norm of the coin-flipping network's output."""
 
     name = "pseudo_count"
+    meaning = "what it sees and does is unlike successful rollouts"
     trained_by = "pseudo_count"
     inputs_name = "embeddings and executed action chunks"
 

@@ -24,6 +24,7 @@ class RandomNetworkDistillation(NetworkScore):
     """The distance between the trained and the random network's output."""
 
     name = "rnd_oe"
+    meaning = "what it sees is unlike successful rollouts"
     trained_by = "random_network_distillation"
     inputs_name = "embeddings"
 

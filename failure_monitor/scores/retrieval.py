@@ -31,6 +31,7 @@ class Retrieval(InstantScore):
     """The distance of the mean chunk to those of the nearest fitting decisions."""
 
     name = "retrieval"
+    meaning = "it does something else than in similar situations"
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ class Score(ABC):
 
     Attributes:
         name: of the score, in commands, bundles and messages.
+        meaning: what is amiss where the score is over its threshold, in an operator's words.
         first_defined: the number of the first decision of a rollout that has the score; both
             forms give NaN before it, and a finite number from it on.
         follows_rollout: whether the score depends on when the rollout began.
@@ -49,6 +50,7 @@ class Score(ABC):
     """
 
     name: ClassVar[str]
+    meaning: ClassVar[str] = ""
     first_defined: ClassVar[int] = 0
     follows_rollout: ClassVar[bool] = False
     needs_positions: bool = False

@@ -26,6 +26,7 @@ class SingleSampleConsistency(ChunkOverlapScore):
     """The distance between what was planned and what is planned now, for the same time."""
 
     name = "stac_single"
+    meaning = "the policy changes its mind"
 
     def seen(self, rollout: Rollout) -> NDArray[np.float32]:
         """The scaled executed chunks, (T, 1, H, D)."""

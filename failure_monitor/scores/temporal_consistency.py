@@ -34,6 +34,7 @@ class TemporalConsistency(ChunkOverlapScore):
     """The discrepancy between what was planned and what is planned now, for the same time."""
 
     name = "stac"
+    meaning = "the policy changes its mind"
 
     @classmethod
     def fit(

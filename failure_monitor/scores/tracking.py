@@ -35,6 +35,7 @@ class Tracking(TransitionScore):
     """The residual of the measured against the commanded motion."""
 
     name = "tracking"
+    meaning = "the robot does not go where it is commanded"
     needs_positions = True
 
     def __init__(
