@@ -24,6 +24,7 @@ from failure_monitor.appearance import APPEARANCES
 from failure_monitor.cli.app import app
 from failure_monitor.cli.watch_view import BAR_CELLS, bar, draw, headline, sparkline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
+from failure_monitor.scores.registry import DEFAULT_SCORES
 
 COMMAND = [sys.executable, "-m", "failure_monitor.cli", "watch"]
 
@@ -44,10 +45,12 @@ def watched(*courses: float, state: AlarmState = AlarmState.NOMINAL) -> WatchedM
     return monitor
 
 
-def drawn(monitor: WatchedMonitor, now: float = 10.0, *, unicode: bool = True) -> str:
-    console = Console(width=120, no_color=True)
+def drawn(
+    *monitors: WatchedMonitor, now: float = 10.0, unicode: bool = True, width: int = 120
+) -> str:
+    console = Console(width=width, no_color=True)
     with console.capture() as capture:
-        console.print(draw([monitor], now, unicode=unicode))
+        console.print(draw(monitors, now, unicode=unicode, width=width))
     return capture.get()
 
 
@@ -64,7 +67,7 @@ def test_silent_monitor_is_stale_whatever_it_said_last():
     monitor = watched(0.5)
     assert monitor.state(10.9) == AlarmState.NOMINAL
     assert monitor.state(11.1) == AlarmState.STALE
-    shown = drawn(monitor, 14.0)
+    shown = drawn(monitor, now=14.0)
     assert "STALE" in shown
     assert "silent for 4 s, it was NOMINAL: the monitor is gone" in shown
     assert "commands are permitted" not in shown
@@ -82,6 +85,36 @@ def test_scores_are_shown_with_their_course():
     [row] = [line for line in shown.splitlines() if " ace " in line]
     assert "3.00 !" in row
     assert "▁▃▄▆█" in row
+
+
+@pytest.mark.parametrize("unicode", [True, False])
+@pytest.mark.parametrize("width", [62, 80, 100, 200])
+def test_terminal_of_any_width_shows_ratio_threshold_and_newest_decisions(width, unicode):
+    monitor = WatchedMonitor("/failure_monitor")
+    for index in range(60):
+        ratios = dict.fromkeys(DEFAULT_SCORES, 9.0 if index == 59 else 0.1)
+        monitor.hear_alarm(AlarmState.ALARM, "a reason", values(index, **ratios), 10.0)
+    shown = drawn(monitor, unicode=unicode, width=width)
+    assert "…" not in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+    mark, before, newest = ("│", "▁", "█") if unicode else ("|", "_", "#")
+    for name in (*DEFAULT_SCORES, "rule"):
+        [row] = [line.strip("│ ") for line in shown.splitlines() if f" {name} " in line]
+        _, ratio, over, drawing, course = row.split()
+        assert (ratio, over) == ("9.00", "!")
+        left, right = drawing.split(mark)
+        assert len(left) == len(right) >= 5
+        assert course == before * (len(course) - 1) + newest
+        assert len(course) >= 14
+
+
+def test_of_several_monitors_the_states_come_first():
+    calm, alarmed = watched(0.5), watched(1.5, state=AlarmState.ALARM)
+    alarmed.name = "/leg/failure_monitor"
+    first, second, *_ = drawn(calm, alarmed).splitlines()
+    assert first.strip() == "✔ NOMINAL  /arm/failure_monitor"
+    assert second.strip() == "✖ ALARM  /leg/failure_monitor"
+    assert drawn(calm).startswith("╭")
 
 
 def test_decision_that_is_said_again_counts_once():
@@ -128,7 +161,7 @@ def test_what_is_amiss_with_inputs_is_shown_while_it_is_new():
     assert "/joints: words" not in shown
     assert "/joints 17.8/s" in shown
     monitor.hear_alarm(AlarmState.NOMINAL, "", values(1, ace=0.5), 20.0)
-    assert "/camera" not in drawn(monitor, 20.0)
+    assert "/camera" not in drawn(monitor, now=20.0)
 
 
 # With real nodes

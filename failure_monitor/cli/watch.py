@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import IO, Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -94,6 +95,10 @@ class Watched:
 
 def _show_pictures(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
     unicode = (output.encoding or "").lower().startswith("utf")
+
+    def picture(now: float) -> RenderableType:
+        return draw(watched.monitors, now, unicode=unicode, width=output.width)
+
     with Live(console=output, auto_refresh=False, screen=False) as live:
         drawn = 0.0
         for event in events:
@@ -103,8 +108,7 @@ def _show_pictures(watched: Watched, events: Iterator[Mapping[str, Any] | None])
             if now - drawn >= REFRESH:
                 drawn = now
                 nothing = watched.why_nothing()
-                shown = Text(nothing) if nothing else draw(watched.monitors, now, unicode=unicode)
-                live.update(shown, refresh=True)
+                live.update(Text(nothing) if nothing else picture(now), refresh=True)
 
 
 def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from failure_monitor.alarm import AlarmState
 from failure_monitor.appearance import APPEARANCES, OVER, UNDER, Colour, ratio_in_words
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
 
@@ -21,21 +22,30 @@ BLOCKS, LETTERS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 TOP = 2.0
 """The normalised score at the upper end; the threshold is in the middle."""
 
-BAR_CELLS = 24
-SPARK_CELLS = 40
+BAR_CELLS, LEAST_BAR_CELLS = 24, 10
+SPARK_CELLS, LEAST_SPARK_CELLS = 40, 14
+"""Of a wide terminal and of a narrow one; bars have an even number, for the mark in the middle."""
+
+BESIDE = 12
+"""Columns of a terminal that neither bars nor words take: the frame, and what sets them apart."""
 
 LEVEL_WORDS = ("ok", "warning", "error", "stale")
 
 
-def draw(monitors: Sequence[WatchedMonitor], now: float, *, unicode: bool) -> RenderableType:
-    """All monitors, one below the other.
+def draw(
+    monitors: Sequence[WatchedMonitor], now: float, *, unicode: bool, width: int
+) -> RenderableType:
+    """All monitors, one below the other; of several, the states first.
 
     Args:
         monitors: at least one.
         now: seconds of the monotonic clock.
         unicode: whether the terminal has more than ASCII.
+        width: of the terminal, in columns.
     """
-    return Group(*(_monitor(monitor, now, unicode) for monitor in monitors))
+    panels = [_monitor(monitor, now, unicode, width) for monitor in monitors]
+    # Where the terminal is too low for all panels, no alarm shall be below its edge.
+    return Group(*_states(monitors, now, unicode), *panels)
 
 
 def headline(monitor: WatchedMonitor, now: float) -> str:
@@ -50,11 +60,11 @@ def headline(monitor: WatchedMonitor, now: float) -> str:
     return f"{monitor.name} {monitor.said.value}: {monitor.reason}"
 
 
-def sparkline(course: Iterable[float], *, unicode: bool) -> Text:
-    """The course of a score; whatever is in the upper half of the heights is over."""
+def sparkline(course: Iterable[float], *, unicode: bool, cells: int = SPARK_CELLS) -> Text:
+    """The newest of a score's course; whatever is in the upper half of the heights is over."""
     heights = BLOCKS if unicode else LETTERS
     line = Text()
-    for ratio in list(course)[-SPARK_CELLS:]:
+    for ratio in list(course)[-cells:]:
         if math.isnan(ratio):
             line.append(" ")
             continue
@@ -65,28 +75,37 @@ def sparkline(course: Iterable[float], *, unicode: bool) -> Text:
     return line
 
 
-def bar(ratio: float, *, unicode: bool) -> Text:
+def bar(ratio: float, *, unicode: bool, cells: int = BAR_CELLS) -> Text:
     """A bar from 0 to twice the threshold, which a mark in its middle shows."""
     full, empty, mark = ("█", "·", "│") if unicode else ("#", ".", "|")
-    filled = 0 if math.isnan(ratio) else round(min(max(ratio, 0.0), TOP) / TOP * BAR_CELLS)
-    cells = full * filled + empty * (BAR_CELLS - filled)
-    middle = BAR_CELLS // 2
-    return Text(cells[:middle] + mark + cells[middle:], _style(OVER if ratio > 1 else UNDER))
+    filled = 0 if math.isnan(ratio) else round(min(max(ratio, 0.0), TOP) / TOP * cells)
+    drawn = full * filled + empty * (cells - filled)
+    middle = cells // 2
+    return Text(drawn[:middle] + mark + drawn[middle:], _style(OVER if ratio > 1 else UNDER))
 
 
 def _style(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def _monitor(monitor: WatchedMonitor, now: float, unicode: bool) -> Panel:
-    state = monitor.state(now)
+def _states(monitors: Sequence[WatchedMonitor], now: float, unicode: bool) -> Iterator[Text]:
+    if len(monitors) > 1:
+        for monitor in monitors:
+            yield Text.assemble(_word(monitor.state(now), unicode), f" {monitor.name}")
+
+
+def _word(state: AlarmState, unicode: bool) -> Text:
     look = APPEARANCES[state]
     sign = look.glyph if unicode else look.sign
-    word = Text(f" {sign} {state.value} ", f"bold {_style(look.ink)} on {_style(look.colour)}")
+    return Text(f" {sign} {state.value} ", f"bold {_style(look.ink)} on {_style(look.colour)}")
+
+
+def _monitor(monitor: WatchedMonitor, now: float, unicode: bool, width: int) -> Panel:
+    word = _word(monitor.state(now), unicode)
     reason = headline(monitor, now).partition(": ")[2]
     parts: list[RenderableType] = [Text.assemble(word, "  ", _permit(monitor, now)), Text(reason)]
     if monitor.courses and not monitor.is_silent(now):
-        parts.append(_scores(monitor, unicode))
+        parts.append(_scores(monitor, unicode, width))
     parts.append(_rates(monitor, now))
     parts += [_status(status) for status in monitor.recent_statuses(now) if status.level]
     return Panel(Group(*parts), title=Text(monitor.name), title_align="left", expand=False)
@@ -100,20 +119,31 @@ def _permit(monitor: WatchedMonitor, now: float) -> str:
     return ("commands are permitted" if permits else "no command is permitted") + halted
 
 
-def _scores(monitor: WatchedMonitor, unicode: bool) -> Table:
+def _scores(monitor: WatchedMonitor, unicode: bool, width: int) -> Table:
+    ratios = monitor.ratios()
+    words = max(map(len, ratios)) + max(len(ratio_in_words(ratio)) for ratio in ratios.values())
+    bar_cells, spark_cells = _cells(width - BESIDE - words)
     table = Table(box=None, padding=(0, 1))
-    table.add_column("score")
-    table.add_column("of threshold", justify="right")
-    table.add_column(f"{'│' if unicode else '|'} is the threshold")
-    table.add_column("last decisions")
-    for name, ratio in monitor.ratios().items():
+    table.add_column("score", no_wrap=True)
+    table.add_column("ratio", no_wrap=True, justify="right")
+    table.add_column(f"{'│' if unicode else '|'} threshold", no_wrap=True)
+    table.add_column("last decisions", no_wrap=True)
+    for name, ratio in ratios.items():
+        course = monitor.courses.get(name, ())
         table.add_row(
             Text(name),
             ratio_in_words(ratio),
-            bar(ratio, unicode=unicode),
-            sparkline(monitor.courses.get(name, ()), unicode=unicode),
+            bar(ratio, unicode=unicode, cells=bar_cells),
+            sparkline(course, unicode=unicode, cells=spark_cells),
         )
     return table
+
+
+def _cells(room: int) -> tuple[int, int]:
+    """Of a bar and of a sparkline, in so many columns: what is missing, the bar lacks first."""
+    room -= 1  # the bar's mark
+    bar_cells = min(BAR_CELLS, max(LEAST_BAR_CELLS, (room - SPARK_CELLS) // 2 * 2))
+    return bar_cells, min(SPARK_CELLS, max(LEAST_SPARK_CELLS, room - bar_cells))
 
 
 def _rates(monitor: WatchedMonitor, now: float) -> Text:

@@ -28,7 +28,7 @@ class ChunkLag(Lag):
     """The decisions by which similar mean chunks came earlier in the fitting rollouts."""
 
     name = "chunk_lag"
-    meaning = "what it does came earlier in successful rollouts"
+    meaning = "its actions are behind those of successful rollouts"
 
     @classmethod
     def fit(

@@ -25,7 +25,7 @@ class Lag(NeighbourScore, TimedScore):
     """The decisions by which similar observations came earlier in the fitting rollouts."""
 
     name = "lag"
-    meaning = "what it sees came earlier in successful rollouts"
+    meaning = "it is behind successful rollouts"
 
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """The lag at every decision, (T,), in decisions."""
