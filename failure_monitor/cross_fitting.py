@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,17 +136,15 @@ def cross_fit(
     order = order_of_content(rollouts)
     dealt = np.empty(len(rollouts), dtype=np.int64)
     dealt[order] = deal([rollouts[place].task for place in order], folds, recipe.seed)
-    parts = [
-        (
-            [rollout for rollout, fold in zip(rollouts, dealt, strict=True) if fold != held],
-            [rollout for rollout, fold in zip(rollouts, dealt, strict=True) if fold == held],
-        )
-        for held in range(folds)
-    ]
+    dealing = _Dealing(tuple(rollouts), dealt, recipe)
     held_out: list[Series] = [np.empty(0)] * len(rollouts)
-    with _workers(jobs) as workers:
-        run = map if workers is None else workers.map
-        for fold, scored in enumerate(run(partial(_score_held_out, recipe=recipe), parts)):
+    with _workers(jobs, dealing) as workers:
+        scores = (
+            map(dealing.score, range(folds))
+            if workers is None
+            else workers.map(_score_fold, range(folds))
+        )
+        for fold, scored in enumerate(scores):
             report(f"fold {fold + 1} of {folds} fitted and scored")
             for position, series in zip(np.flatnonzero(dealt == fold), scored, strict=True):
                 held_out[position] = series
@@ -178,10 +175,47 @@ def deal(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
     return fold
 
 
-def _workers(jobs: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
+@dataclass(frozen=True, eq=False)
+class _Dealing:
+    """Rollouts and their folds, and what is fitted on them.
+
+    Attributes:
+        rollouts: n of them.
+        dealt: (n,), the fold of every rollout.
+        recipe: what is fitted.
+    """
+
+    rollouts: tuple[Rollout, ...]
+    dealt: NDArray[np.int64]
+    recipe: Recipe
+
+    def score(self, fold: int) -> list[Series]:
+        """The windowed scores of a fold's rollouts, by scores fitted on the others."""
+        pairs = [*zip(self.rollouts, self.dealt, strict=True)]
+        fitting = [rollout for rollout, own in pairs if own != fold]
+        held_out = [rollout for rollout, own in pairs if own == fold]
+        return _score_held_out((fitting, held_out), recipe=self.recipe)
+
+
+def _workers(jobs: int, dealing: _Dealing) -> AbstractContextManager[ProcessPoolExecutor | None]:
     if jobs < 2:
         return nullcontext()
-    return worker_processes(jobs)
+    # Each gets the rollouts once, not those of every fold anew.
+    return worker_processes(jobs, _take, dealing)
+
+
+_taken: _Dealing | None = None
+"""What this process works on, if it is a worker."""
+
+
+def _take(dealing: _Dealing) -> None:
+    global _taken
+    _taken = dealing
+
+
+def _score_fold(fold: int) -> list[Series]:
+    assert _taken is not None, "a worker begins with _take"
+    return _taken.score(fold)
 
 
 def _score_held_out(part: tuple[list[Rollout], list[Rollout]], recipe: Recipe) -> list[Series]:

@@ -236,7 +236,7 @@ def test_an_interrupt_leaves_nothing_half_written(command, bags, bundle, tests, 
 # The same again
 
 
-@pytest.fixture(scope="module", params=[("--scores", "ace,knn"), ("--rule", "fiper")])
+@pytest.fixture(scope="module", params=[("--scores", "ace,knn"), ("--rule", "fiper", "--folds", 2)])
 def twice(request, bags, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     """The same rollouts and seed, once with one process and once with two."""
     folder = tmp_path_factory.mktemp("twice")
