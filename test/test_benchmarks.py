@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks of coverage, latency and calibration time run, and say what they found."""
+"""The benchmarks of coverage, latency and calibration run, and say what they found."""
 
 import json
 import os
@@ -51,3 +51,14 @@ def test_calibration_time(tmp_path):
     for rule in found.values():
         assert [timing["rollouts"] for timing in rule["timings"]] == [10, 20, 50]
     assert "the target of 20 s" in printed
+
+
+def test_calibration_scale(tmp_path):
+    found, printed = figures(tmp_path, "calibration_scale", "--quick")
+    assert [(scale["source"], scale["rule"], scale["rollouts"]) for scale in found] == [
+        ("bags", "default", 10),
+        ("bags", "fiper", 10),
+        *(("archive", rule, n) for rule in ("default", "fiper") for n in (10, 20)),
+    ]
+    assert all(scale["cpu_seconds"] > 0 and scale["peak_megabytes"] > 50 for scale in found)
+    assert "MB each" in printed
