@@ -142,7 +142,10 @@ class Alarm:
             return live
         if self._persists(live):
             return self._halted(self._halt.reason)
-        return self._halted(f"{self._halt.reason}; the cause is gone: call ~/reset to go on")
+        # First what is to be done: a display may have no room for all of the reason.
+        return self._halted(
+            f"the cause is gone: call ~/reset to go on; it was: {self._halt.reason}"
+        )
 
     def reset(self, now: float) -> str:
         """Leave a latched halt.

@@ -56,8 +56,11 @@ NAMESPACES = (STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST
 TOP = 2.0
 """The normalised score at the upper end of a bar; larger ones end there too."""
 
-MOST_LINES, LINE_LETTERS = 4, 60
-"""Of the reason."""
+MOST_LINES, LINE_LETTERS = 4, 56
+"""Of the reason: a line is as wide as the panel of five scores and the rule."""
+
+REASON_SIZE = 0.9
+"""Height of its lines, of the layout's size: it is what is to be read after the state."""
 
 MOST_DRAWN, MOST_STEPS = 24, 8
 """Samples of a fan and steps of each: of more, these are taken evenly."""
@@ -196,7 +199,7 @@ def _state(status: AlarmStatus, layout: Layout) -> list[Marker]:
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], lines[MOST_LINES - 1][: LINE_LETTERS - 4] + " ..."]
     above = z + 9 * size
-    reason_height = 0.6 * size * len(lines)
+    reason_height = REASON_SIZE * size * len(lines)
     return [
         _text(
             layout,
@@ -213,7 +216,7 @@ def _state(status: AlarmStatus, layout: Layout) -> list[Marker]:
             0,
             "\n".join(lines),
             Point(x=x, y=y, z=above + reason_height / 2),
-            0.6 * size,
+            REASON_SIZE * size,
             WHITE,
         ),
     ]
