@@ -242,10 +242,11 @@ class MonitorNode(QuietLifecycleNode):
 
     def _fail(self, reason: str, error: Exception | None = None) -> None:
         """The newest decision cannot be used; an error that nobody expected is logged in full."""
-        if error is not None:
-            self.get_logger().error("".join(traceback.format_exception(error)))
         self._alarm.fail(reason, time.monotonic())
         self._beat()
+        if error is not None:
+            # Last: to write it down takes long, and the permit is gone by then.
+            self.get_logger().error("".join(traceback.format_exception(error)))
 
     def _status(self) -> AlarmStatus:
         if self._inputs is None:
