@@ -246,6 +246,20 @@ class Cell:
         finally:
             self.gate.end()
 
+    def end_monitor(self) -> None:
+        """Until the gate has noticed: what moves afterwards does so by another one's permit."""
+        self.monitor.end()
+        self.wait_for(lambda: self.gate_told.state == "closed", "the gate to close")
+
+    @contextmanager
+    def other_monitor(self, **parameters: object) -> Iterator[Process]:
+        """A monitor in place of the present one, for the length of a block."""
+        self.end_monitor()
+        try:
+            yield self.start_monitor(**parameters)
+        finally:
+            self.end_monitor()
+
     @contextmanager
     def second_monitor(self, name: str, **parameters: object) -> Iterator[Process]:
         """One beside the present one, for the length of a block."""

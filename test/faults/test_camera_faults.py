@@ -116,11 +116,11 @@ def test_a_replaced_encoder_is_not_taken_by_who_runs(moving: Cell, table, export
     try:
         encoder.write_bytes(b"no model")
         fault.stays_open(2.0)
-        moving.monitor.end()
+        moving.end_monitor()
         moving.start_monitor()
         fault.stays_closed(1.0, gate_says=WITHHELD, state="STALE", monitor_says=encoder.name)
     finally:
         encoder.write_bytes(content)
-    moving.monitor.end()
+    moving.end_monitor()
     moving.start_monitor()
     fault.recovers(by_reset=False)

@@ -78,20 +78,18 @@ def test_the_gate_closes_when_the_choice_of_a_chunk_raises(
     moving: Cell, table, bundle_that_cannot_choose: Path
 ):
     fault: Fault = table("choice of a chunk raises, then not", promised=JUDGED)
-    moving.monitor.end()
-    moving.start_monitor(bundle=bundle_that_cannot_choose, chosen_chunk="pseudo_count")
-    moving.reset_until_moving()
-    fault.closes(
-        lambda: moving.follow("far"),
-        gate_says=WITHHELD,
-        state="ALARM",
-        monitor_says="the steering failed",
-    )
-    assert not moving.reset().success
-    moving.follow("nominal")
-    fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
-    fault.recovers(by_reset=True)
-    moving.monitor.end()
+    with moving.other_monitor(bundle=bundle_that_cannot_choose, chosen_chunk="pseudo_count"):
+        moving.reset_until_moving()
+        fault.closes(
+            lambda: moving.follow("far"),
+            gate_says=WITHHELD,
+            state="ALARM",
+            monitor_says="the steering failed",
+        )
+        assert not moving.reset().success
+        moving.follow("nominal")
+        fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
+        fault.recovers(by_reset=True)
 
 
 @pytest.mark.parametrize("is_renamed", [False, True], ids=["in place", "by another file"])
@@ -110,8 +108,8 @@ def test_a_replaced_model_is_not_taken_by_who_runs_and_refused_by_who_starts(
         network.write_bytes(b"of another bundle")
     fault.stays_open(2.0)
     moving.follow("strange")
-    moving.wait_for(lambda: "rnd_oe" in moving.alarm.reason, "an alarm by the model as it was")
-    moving.monitor.end()
+    moving.wait_for(lambda: moving.alarm.state == "ALARM", "an alarm by the model as it was")
+    moving.end_monitor()
     moving.start_monitor()
     moving.follow("nominal")
     fault.stays_closed(
@@ -122,6 +120,6 @@ def test_a_replaced_model_is_not_taken_by_who_runs_and_refused_by_who_starts(
     )
     assert "calibrated" in moving.reset().message
     network.write_bytes(content)
-    moving.monitor.end()
+    moving.end_monitor()
     moving.start_monitor()
     fault.recovers(by_reset=False)
