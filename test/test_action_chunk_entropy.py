@@ -4,6 +4,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -56,6 +57,24 @@ def test_a_shift_by_whole_cells_does_not_matter(chunks, right, up):
 def test_identical_samples_have_none(chunks):
     same = np.broadcast_to(chunks[:1], chunks.shape)
     assert grid().update(decision(same)) == pytest.approx(0, abs=1e-12)
+
+
+@given(st.integers(1, 9), st.integers(0, 2**32 - 1), st.booleans())
+def test_it_is_that_of_the_cells_in_any_number_of_dimensions(dimensions, seed, integrate):
+    # Few cells a dimension, some of them far away: samples share all, some or none of them.
+    random = np.random.default_rng(seed)
+    chunks = random.choice([-3e4, 0.5, 1.5, 7e5], p=[0.05, 0.6, 0.3, 0.05], size=(8, 3, dimensions))
+    chunks *= random.random(dimensions) < 0.5
+    score = ActionChunkEntropy(
+        anchor=np.zeros(dimensions),
+        cell=np.full(dimensions, CELL),
+        indices=np.arange(dimensions),
+        integrate=integrate,
+    )
+    cells = np.floor(np.cumsum(chunks, axis=1) if integrate else chunks)
+    counts = [Counter(map(tuple, cells[:, step])).values() for step in range(3)]
+    expected = np.mean([sum(-n / 8 * math.log2(n / 8) for n in step) for step in counts])
+    assert score.update(decision(chunks)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_samples_that_never_share_a_cell_have_all_of_it():

@@ -84,6 +84,15 @@ def test_calibrate_writes_a_bundle_and_prints_its_promise(calibrated, folder):
     assert "with a chance of at most 0.1" in calibrated.stdout
     assert "10 rollouts, cross-fitted in 5 folds" in calibrated.stdout
     bundle = load(folder / "bundle")
+    printed = " ".join(calibrated.stdout.replace("│", " ").split())
+    low, high = bundle.promise().false_alarm_interval_90
+    for words in (
+        "the threshold is number 10 of their maxima, smallest first",
+        f"the true rate lies between {low:.3f} and {high:.3f} (90 %)",
+        # 1 of 11: the new rollout is as likely to be the largest as any other.
+        "smallest alpha 0.091 with this many rollouts",
+    ):
+        assert words in printed.replace("┃", " ")
     assert bundle.policy == POLICY
     assert (bundle.rule, bundle.alpha, bundle.description.window) == ("any", 0.1, 2)
     assert [score.name for score in bundle.scores] == ["rnd_oe", "ace"]

@@ -19,7 +19,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.monitor_view import MonitorView
 from failure_monitor.ros.frame_watch import PATIENCE, FrameWatch
 from failure_monitor.ros.marker_publisher import MarkerPublisher
-from failure_monitor.ros.markers import BARS, FAN, STATE
+from failure_monitor.ros.markers import BARS, CHOSEN, FAN, STATE, TRUST
 from failure_monitor.score_history import ScoreHistory
 
 RVIZ = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -103,6 +103,25 @@ def test_everything_before_is_deleted_first_and_once(stage):
 
 
 @pytest.mark.ros
+@pytest.mark.parametrize("rate", [0.5, 20.0])
+def test_markers_outlive_a_late_successor_and_vanish_with_the_monitor(rate):
+    stage = Stage(**{"markers.rate": rate})
+    try:
+        stage.open_rviz()
+        stage.wait_for(lambda: stage.seen)
+        lives = {
+            marker.lifetime.sec + 1e-9 * marker.lifetime.nanosec
+            for marker in stage.seen[0]
+            if marker.action == Marker.ADD
+        }
+    finally:
+        stage.close()
+    # 0 would be for ever.
+    assert all(1.5 / rate <= seconds <= 4 / rate for seconds in lives)
+    assert lives
+
+
+@pytest.mark.ros
 def test_marker_that_is_no_longer_drawn_is_deleted_by_its_name(stage):
     stage.open_rviz()
     stage.view = replace(stage.view, verdict=verdict(ace=0.5, rnd_oe=0.7), decision=DECISION)
@@ -132,6 +151,21 @@ def test_who_looks_later_does_not_first_see_what_was(stage):
     while not stage.seen and time.monotonic() < end:
         rclpy.spin_once(stage.rviz, timeout_sec=0.05)
     assert [[marker.action for marker in array] for array in stage.seen] == [[Marker.DELETEALL]]
+
+
+@pytest.mark.ros
+def test_chunk_and_horizon_that_the_policy_was_told_are_those_that_are_marked(stage):
+    stage.open_rviz()
+    stage.view = replace(
+        stage.view, verdict=verdict(ace=0.5), decision=DECISION, chosen=2, trusted=1
+    )
+    stage.wait_for(lambda: stage.seen and (TRUST, 1) in keys(stage.seen[-1]))
+    by_key = {(marker.ns, marker.id): marker for marker in stage.seen[-1]}
+    horizon = DECISION.chunks.shape[1]
+    assert by_key[TRUST, 1].text == f"1 of {horizon} trusted"
+    # Deltas: the first step of the chosen sample leads from where chunks begin.
+    start, end = by_key[CHOSEN, 0].points
+    assert (end.x - start.x, end.y - start.y) == pytest.approx(DECISION.chunks[2, 0, :2].tolist())
 
 
 @pytest.mark.ros

@@ -13,7 +13,7 @@ from rclpy.serialization import serialize_message
 from visualization_msgs.msg import Marker, MarkerArray
 
 from failure_monitor.alarm import AlarmState, AlarmStatus
-from failure_monitor.appearance import APPEARANCES
+from failure_monitor.appearance import APPEARANCES, OVER, UNDER
 from failure_monitor.ros.markers import (
     BARS,
     CHOSEN,
@@ -24,6 +24,7 @@ from failure_monitor.ros.markers import (
     NAMESPACES,
     REASON,
     STATE,
+    THRESHOLD,
     TRUST,
     Fan,
     Layout,
@@ -138,6 +139,15 @@ def test_bar_is_as_high_as_its_score_is_large():
     assert (whole, over, far) == pytest.approx((2 * half, 3 * half, 4 * half))
 
 
+def test_threshold_is_where_a_bar_of_1_ends():
+    drawn = draw(bars=[bar("ace", 1.0), bar("rnd_oe", 0.2)])
+    line, word = of(drawn, THRESHOLD)
+    top = of(drawn, BARS)[0]
+    ends = {round(point.z, 9) for point in line.points}
+    assert ends == {round(top.pose.position.z + top.scale.z / 2, 9)}
+    assert (word.text, word.pose.position.z) == ("threshold", line.points[0].z)
+
+
 def test_score_that_is_over_has_an_exclamation_mark_besides_its_colour():
     drawn = draw(bars=[bar("ace", 0.5), bar("rnd_oe", 1.25)])
     assert [label.text for label in of(drawn, LABELS)] == ["ace\n0.50", "rnd_oe\n1.25 !"]
@@ -183,8 +193,15 @@ def test_path_is_drawn_where_it_leads():
     shown = Fan(path[np.newaxis], np.array([[0.0, 0.5, 1.0]]))
     [lines] = of(draw(fan=shown), FAN)
     assert [(p.x, p.y) for p in lines.points] == [(0, 0), (1, 0), (1, 0), (1, 1)]
-    begin, *_, end = lines.colors
-    assert begin != end
+
+
+def test_fan_is_blue_where_samples_agree_and_vermillion_where_they_are_apart():
+    path = np.arange(9.0).reshape(1, 3, 3)
+    [lines] = of(draw(fan=Fan(path, np.array([[0.0, 0.5, 7.0]]))), FAN)
+    agree, halfway, _, apart = [(colour.r, colour.g, colour.b) for colour in lines.colors]
+    assert agree == pytest.approx(np.array(UNDER) / 255, abs=1e-6)
+    assert apart == pytest.approx(np.array(OVER) / 255, abs=1e-6)
+    assert halfway == pytest.approx(np.add(UNDER, OVER) / 510, abs=1e-6)
 
 
 def test_chosen_chunk_is_wide_as_far_as_it_is_trusted():
