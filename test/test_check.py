@@ -25,11 +25,17 @@ from std_msgs.msg import Float64MultiArray, Header
 from typer.testing import CliRunner
 
 from failure_monitor.cli.app import app
-from failure_monitor.ros.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.messages import (
+    action_chunks_message,
+    embedding_message,
+    stamp_message,
+)
 
 COMMAND = [sys.executable, "-m", "failure_monitor.cli", "check"]
 MONITOR, GATE = "failure_monitor.ros.monitor_node", "failure_monitor.ros.gate_node"
 PERIOD = 0.1
+SECONDS = 7
+"""Enough for all to be found on a busy machine."""
 
 
 class Robot(Observer):
@@ -46,9 +52,15 @@ class Robot(Observer):
         self.node.create_timer(PERIOD, self._decide)
         self.node.create_timer(0.02, self._move)
 
+    def wait_for_nodes(self, *topics: str) -> None:
+        """Until somebody publishes on each of these."""
+        self.wait_for(lambda: all(map(self.node.count_publishers, topics)), f"{topics}")
+
     def _decide(self) -> None:
         decision = self._decisions[0]
-        header = Header(stamp=self.node.get_clock().now().to_msg())
+        # On a grid, so that a machine that is busy does not change the period.
+        periods = int(time.time() / PERIOD)
+        header = Header(stamp=stamp_message(round(periods * PERIOD * 1e9)))
         self.embeddings.publish(embedding_message(decision.embedding, header))
         self.chunks.publish(action_chunks_message(decision.chunks, self._action_names, header))
         self._commands.publish(Float64MultiArray(data=[0.0]))
@@ -79,7 +91,7 @@ def running(module: str, *arguments: object) -> Iterator[NodeProcess]:
 def check(robot: Robot | None, *arguments: object) -> tuple[int, list[str], str]:
     """Exit code, findings and complaints of the command, while the robot goes on."""
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [*COMMAND, *map(str, arguments), "--seconds", str(SECONDS)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,6 +112,7 @@ def test_what_runs_well_is_said_to(robot, bundle_folder, tmp_path):
     with running(MONITOR, "-p", f"bundle:={bundle_folder}"), running(GATE):
         robot.listen_to_monitor()
         robot.wait_until_heard()
+        robot.wait_for_nodes("/failure_monitor_gate/state")
         code, found, complaints = check(robot, bundle_folder, "--json", tmp_path / "found.json")
     assert code == 0, (found, complaints)
     assert found[-1].startswith("0 wrong, ")
@@ -130,6 +143,7 @@ def test_a_graph_that_cannot_work_is_told_in_every_respect(robot, bundle_folder)
         running(GATE, "-p", "permit_topics:=[other/permit]"),
     ):
         robot.wait_for(robot.chunks.get_subscription_count, "the monitor")
+        robot.wait_for_nodes("/failure_monitor_gate/state")
         code, found, _ = check(robot, bundle_folder)
         assert code == 1
         [bypass] = [line for line in lines_of(found, "/command_out") if "wrong" in line]
@@ -167,7 +181,8 @@ def test_a_monitor_in_a_namespace_is_found_and_others_are_left_out(robot, bundle
         running(MONITOR, "-r", "__ns:=/left", "-p", f"bundle:={bundle_folder}"),
         running(MONITOR, "-r", "__ns:=/right"),
     ):
-        code, found, _ = check(robot, "--namespace", "left", "--seconds", "6")
+        robot.wait_for_nodes("/left/failure_monitor/alarm", "/right/failure_monitor/alarm")
+        code, found, _ = check(robot, "--namespace", "left")
     assert code == 1
     assert lines_of(found, "/left/failure_monitor")
     assert lines_of(found, "/left/policy/embedding"), found

@@ -9,7 +9,7 @@ import time
 import pytest
 import rclpy
 from ros_graph import node_process
-from test_check import check, lines_of
+from test_check import SECONDS, check, lines_of
 from test_monitor_node_black_box import MONITOR, RATE, Robot, exported
 
 __all__ = ["exported"]
@@ -57,4 +57,4 @@ def test_cameras_are_checked_in_the_place_of_what_the_policy_publishes(robot, ex
         _, found, _ = check(robot, exported.whole_bundle)
         [line] = lines_of(found, "/front")
         assert line.startswith("[X] wrong")
-        assert "/observer published no images in 5 s" in line
+        assert f"/observer published no images in {SECONDS} s" in line
