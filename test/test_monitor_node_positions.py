@@ -26,7 +26,8 @@ from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.errors import UsageError
 from failure_monitor.measured_positions import PositionsTopic
 from failure_monitor.ros.messages import action_chunks_message, embedding_message
-from failure_monitor.ros.watched_bundle import _refuse_without_positions
+from failure_monitor.ros.monitor_parameters import declare_parameters, read_parameters
+from failure_monitor.ros.watched_bundle import load_watched
 from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
 from failure_monitor.sources.source import Topics
 
@@ -243,14 +244,17 @@ def test_another_type_on_the_topic_is_named(tracking):
         rclpy.try_shutdown()
 
 
-def test_a_bundle_that_does_not_say_where_positions_are_measured_is_refused(tracking):
+def test_a_bundle_that_does_not_say_where_positions_are_measured_is_refused(
+    tracking, robot, tmp_path
+):
     bundle = load(tracking[0])
-    _refuse_without_positions(bundle)
-    silent = replace(
-        bundle, description=bundle.description.model_copy(update={"positions_topic": None})
-    )
+    description = bundle.description.model_copy(update={"positions_topic": None})
+    save(replace(bundle, description=description), tmp_path / "silent")
+    declare_parameters(robot.node)
+    settings = replace(read_parameters(robot.node), bundle=str(tracking[0]))
+    load_watched(settings)
     with pytest.raises(UsageError, match="tracking must know where the robot is measured to be"):
-        _refuse_without_positions(silent)
+        load_watched(replace(settings, bundle=str(tmp_path / "silent")))
 
 
 def test_the_bundle_keeps_what_measured_the_positions(tracking):

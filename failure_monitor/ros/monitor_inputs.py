@@ -240,13 +240,14 @@ class MonitorInputs:
     def _on_complete(self, pair: Pair, now: float) -> None:
         self._last_complete = now
         self._missed += pair.missed
+        # Without a position or score that the rule asks for it is not judged, as `problems` says,
+        # and a decision all the same.
         try:
             positions = self._positions.at(pair.stamp)
         except MeasurementError:
             self._missed += 1
             return
         if any(self._external.problem(topic, now) for topic in self._external.topics):
-            # Not judged, and said to be unknown: a decision all the same.
             self._missed += 1
             return
         missed, self._missed = self._missed, 0
