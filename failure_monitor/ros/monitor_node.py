@@ -38,6 +38,9 @@ from failure_monitor.ros.watched_bundle import WatchedBundle, load_watched
 DIAGNOSTICS_PERIOD = 1.0
 """Seconds, as diagnostic tools expect."""
 
+TRACE_PERIOD = 10.0
+"""Seconds between two errors that are logged in full: one a decision would fill a disk."""
+
 
 class MonitorNode(QuietLifecycleNode):
     """A lifecycle node; its heartbeat says `STALE` in every state but active.
@@ -246,7 +249,8 @@ class MonitorNode(QuietLifecycleNode):
         self._beat()
         if error is not None:
             # Last: to write it down takes long, and the permit is gone by then.
-            self.get_logger().error("".join(traceback.format_exception(error)))
+            trace = "".join(traceback.format_exception(error))
+            self.get_logger().error(trace, throttle_duration_sec=TRACE_PERIOD)
 
     def _status(self) -> AlarmStatus:
         if self._inputs is None:

@@ -72,6 +72,8 @@ def test_the_gate_closes_when_the_scoring_raises(moving: Cell, table):
     moving.follow("nominal")
     fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
     fault.recovers(by_reset=True)
+    traces = [line for line in moving.monitor.output if "Traceback" in line]
+    assert len(traces) == 1, "one for all decisions of that second"
 
 
 def test_the_gate_closes_when_the_choice_of_a_chunk_raises(
