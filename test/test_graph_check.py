@@ -317,6 +317,21 @@ def test_a_monitor_that_is_not_active_is_checked_by_the_names_of_topics(judged):
     assert any(line.startswith("wrong /policy/embedding: nobody") for line in lines)
 
 
+def test_a_monitor_that_is_not_active_tells_its_topics_by_its_parameters(judged):
+    topics = {**TOPICS, "/arm/features": TOPICS[EMBEDDING], "/chunks": TOPICS[CHUNKS]}
+    parameters = {"embedding_topic": "features", "action_chunks_topic": "/chunks"}
+    idle = MONITOR_NODE.model_copy(
+        update={
+            "node": "/arm/failure_monitor",
+            "inputs": {},
+            "parameters": {**parameters, "joint_states_topic": "/joint_states"},
+        }
+    )
+    seen = HEALTHY.model_copy(update={"topics": topics, "monitors": (idle,)})
+    lines = judged(seen, names=TopicNames(embedding="/nowhere"))
+    assert not any(one in line for line in lines for one in ("/nowhere", "features", "/chunks"))
+
+
 # The way of commands
 
 

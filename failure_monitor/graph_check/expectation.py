@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from failure_monitor.bundle import Bundle
-from failure_monitor.graph_check.snapshot import MonitorSnapshot
+from failure_monitor.graph_check.snapshot import MonitorSnapshot, absolute
 
 CLOUD = "sensor_msgs/msg/PointCloud2"
 JOINTS = "sensor_msgs/msg/JointState"
@@ -49,6 +49,21 @@ class TopicNames:
         """Every one of them."""
         named = (self.embedding, self.action_chunks, self.joint_states, self.positions[0])
         return tuple(filter(None, (*named, *self.cameras, *self.external.values())))
+
+    def told_by(self, monitor: MonitorSnapshot) -> TopicNames:
+        """These, but for those that a monitor names by its parameters, as far as it answered."""
+        if monitor.parameters is None:
+            return self
+
+        def full(own: str, parameter: str, default: str) -> str:
+            return own and absolute(monitor.parameter(parameter, default), monitor.node)
+
+        return replace(
+            self,
+            embedding=full(self.embedding, "embedding_topic", EMBEDDING_TOPIC),
+            action_chunks=full(self.action_chunks, "action_chunks_topic", CHUNKS_TOPIC),
+            joint_states=full(self.joint_states, "joint_states_topic", JOINTS_TOPIC),
+        )
 
 
 @dataclass(frozen=True)

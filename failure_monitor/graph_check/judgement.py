@@ -29,7 +29,8 @@ def judge(
     """Every finding once, in the order of the flow.
 
     Without a bundle and without an active monitor nothing is known of what the policy should
-    publish, and nothing is said of it.
+    publish, and nothing is said of it. A monitor that is not active yet tells at least by its
+    parameters where it will listen.
 
     Args:
         seen: the graph.
@@ -49,10 +50,13 @@ def judge(
 def _judge_needs(
     seen: GraphSnapshot, names: TopicNames, bundle: Bundle | None
 ) -> Iterator[Finding]:
-    active = [monitor for monitor in seen.monitors if monitor.inputs]
-    for monitor in active:
-        yield from judge_inputs(seen, expect_of_monitor(monitor, bundle))
-    if not active and bundle is not None:
+    for monitor in seen.monitors:
+        if monitor.inputs:
+            yield from judge_inputs(seen, expect_of_monitor(monitor, bundle))
+        elif bundle is not None:
+            told = names.told_by(monitor)
+            yield from judge_inputs(seen, expect_by_names(told, bundle))
+    if not seen.monitors and bundle is not None:
         yield from judge_inputs(seen, expect_by_names(names, bundle))
 
 

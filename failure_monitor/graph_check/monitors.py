@@ -8,7 +8,12 @@ from collections.abc import Iterator
 
 from failure_monitor.alarm import AlarmState
 from failure_monitor.graph_check.finding import Finding, Level, look, ok, wrong
-from failure_monitor.graph_check.snapshot import GraphSnapshot, MonitorSnapshot, node_names
+from failure_monitor.graph_check.snapshot import (
+    GraphSnapshot,
+    MonitorSnapshot,
+    absolute,
+    node_names,
+)
 
 SHORT_HASH = 12
 """Digits of a SHA-256 that tell one from another."""
@@ -144,8 +149,3 @@ def _judge_boundaries(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator
                 f"{end.node} publishes {end.message_type}, the monitor expects {expected}: set "
                 "'rollout_topic_type', or publish that",
             )
-
-
-def absolute(topic: str, node: str) -> str:
-    """The full name of a topic, if nothing remaps it, in the namespace of a node."""
-    return topic if topic.startswith("/") else f"{node.rpartition('/')[0]}/{topic}"

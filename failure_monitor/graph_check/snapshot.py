@@ -190,3 +190,8 @@ class GraphSnapshot(_Seen):
 def node_names(ends: Sequence[Endpoint]) -> str:
     """The nodes at some ends of topics, in words."""
     return ", ".join(sorted({end.node for end in ends})) or "nobody"
+
+
+def absolute(topic: str, node: str) -> str:
+    """The full name of a topic, if nothing remaps it, in the namespace of a node."""
+    return topic if topic.startswith("/") else f"{node.rpartition('/')[0]}/{topic}"

@@ -26,12 +26,12 @@ from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 from std_msgs.msg import Bool
 
-from failure_monitor.graph_check.monitors import absolute
 from failure_monitor.graph_check.snapshot import (
     GateSnapshot,
     GraphSnapshot,
     MonitorSnapshot,
     TopicSnapshot,
+    absolute,
 )
 from failure_monitor.ros.asked_parameters import AskedParameters
 from failure_monitor.ros.commands import COMMAND_TYPES
@@ -45,9 +45,9 @@ PERIOD = 0.2
 """Seconds between two looks at the graph."""
 
 STATUS_TYPE, PERMIT_TYPE = "diagnostic_msgs/msg/DiagnosticStatus", "std_msgs/msg/Bool"
+TOPIC_PARAMETERS = ("embedding_topic", "action_chunks_topic", "joint_states_topic")
 MONITOR_PARAMETERS = (
-    "embedding_topic",
-    "action_chunks_topic",
+    *TOPIC_PARAMETERS,
     "images_reliable",
     "observation_rate",
     "heartbeat_period",
@@ -131,8 +131,13 @@ class GraphListener(Node):
 
     def _topics_to_hear(self) -> Iterator[str]:
         yield from self._wanted
-        for monitor in self._monitors.values():
+        for node, monitor in self._monitors.items():
             yield from monitor.inputs
+            # Where it will listen, once it is active; a remap of these nobody tells before.
+            answered = self._asked.of(node) or {}
+            yield from (
+                absolute(answered[one], node) for one in TOPIC_PARAMETERS if one in answered
+            )
 
     def _hear(self, name: str) -> None:
         if name in self._heard:
