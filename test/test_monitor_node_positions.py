@@ -104,8 +104,10 @@ class Robot(Observer):
             "/policy/embedding": self.embeddings,
             "/policy/action_chunks": self.chunks,
         }
+        if topic == "/policy/embedding":
+            # What was measured has come by then: topics keep no order among one another.
+            self.spin(0.2)
         publishers[topic].publish(message)
-        # What came before is known: topics keep no order among one another.
         self.spin(0.03)
 
     def wait_for_decision(self, number: int) -> dict[str, str]:
