@@ -165,7 +165,8 @@ def draw_in_rviz(markers: Any, work: Path) -> np.ndarray:
     write_bag(work / "moment", markers)
     subprocess.run(
         [
-            *("rosbags-convert", "--src", work / "moment", "--dst", work / "moment.bag"),
+            *(Path(sys.executable).with_name("rosbags-convert"), "--src", work / "moment"),
+            *("--dst", work / "moment.bag"),
             *("--src-typestore", "ros2_jazzy", "--dst-typestore", "ros1_noetic"),
         ],
         check=True,
@@ -237,7 +238,7 @@ def rviz_1_layout() -> str:
 
 def trimmed(screen: np.ndarray) -> np.ndarray:
     """Without RViz's own bars, and without the empty sides."""
-    return screen[130:-60, 100:-180]
+    return screen[90:-90, 100:-180]
 
 
 if __name__ == "__main__":

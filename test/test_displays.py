@@ -22,6 +22,14 @@ from failure_monitor.decision import ScoreVerdict, Verdict
 from failure_monitor.errors import UsageError
 from failure_monitor.observation_matching import MatchedMessages
 from failure_monitor.onnx_models import ImageSize
+from failure_monitor.overlay_picture import (
+    BACKGROUND,
+    BANNER,
+    LINE,
+    MARGIN,
+    MOST_LINES,
+    TALLEST,
+)
 from failure_monitor.ros.displays import Displays
 
 pytestmark = pytest.mark.ros
@@ -301,6 +309,12 @@ def places(stage: Stage) -> np.ndarray | None:
     return None if found is None else found.share
 
 
+def caption(overlay: np.ndarray) -> np.ndarray:
+    """Where the overlay says what is outlined."""
+    end = BANNER + MOST_LINES * LINE + MARGIN + TALLEST
+    return overlay[end - LINE : end]
+
+
 def test_unfamiliar_place_is_found_once_somebody_looks(encoder_stage):
     stage = encoder_stage
     stage.displays.show(verdict(0.2), DECISION, matched(picture(0)))
@@ -316,9 +330,12 @@ def test_unfamiliar_place_is_found_once_somebody_looks(encoder_stage):
     row, column = np.unravel_index(share.argmax(), share.shape)
     assert 30 <= 6 * (row + 0.5) <= 42
     assert 8 <= 8 * (column + 0.5) <= 24
+    # And told in the picture, on a ground that the picture itself has not.
+    stage.wait_for(lambda: stage.seen and shows(caption(stage.newest()), BACKGROUND) > 0.5)
     # And gone when the picture is familiar again.
     stage.displays.show(verdict(0.2), DECISION, matched(picture(0)))
     assert places(stage) is None
+    stage.wait_for(lambda: shows(caption(stage.newest()), BACKGROUND) == 0)
 
 
 def test_without_a_familiar_picture_nothing_is_compared(encoder_stage):

@@ -127,6 +127,17 @@ def test_reason_is_whole_if_it_is_short_and_cut_if_it_is_not():
     assert reason.text.endswith("...")
 
 
+def test_reason_is_readable_and_covers_neither_bars_nor_state():
+    long = AlarmStatus(AlarmState.ALARM, "word " * 200, permit=False)
+    drawn = draw(long, bars=[bar("ace", math.inf)])
+    [reason], [state], [full] = of(drawn, REASON), of(drawn, STATE), of(drawn, BARS)
+    # RViz puts the middle of a text at its place, and its lines 1.4 letters apart.
+    half = 1.4 * reason.scale.z * len(reason.text.splitlines()) / 2
+    assert reason.pose.position.z - half > full.pose.position.z + full.scale.z / 2
+    assert reason.pose.position.z + half < state.pose.position.z - state.scale.z / 2
+    assert reason.scale.z > max(label.scale.z for label in of(drawn, LABELS))
+
+
 def test_halt_is_told():
     assert "halted" in of(draw(), STATE)[0].text
     status = AlarmStatus(AlarmState.ALARM, "", permit=False)

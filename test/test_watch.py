@@ -117,6 +117,22 @@ def test_of_several_monitors_the_states_come_first():
     assert drawn(calm).startswith("╭")
 
 
+@pytest.mark.parametrize(
+    ("permit", "halted", "words"),
+    [
+        ("true", "false", "commands are permitted"),
+        ("false", "false", "no command is permitted"),
+        ("false", "true", "no command is permitted; halted until ~/reset"),
+    ],
+)
+def test_permit_and_halt_are_told_beside_the_state(permit, halted, words):
+    monitor = WatchedMonitor("/m")
+    said = {**values(0, ace=0.5), "permit": permit, "halted": halted}
+    monitor.hear_alarm(AlarmState.CAUTION, "a reason", said, 10.0)
+    first = drawn(monitor).splitlines()[1]
+    assert first.strip("│ ") == f"▲ CAUTION   {words}"
+
+
 def test_decision_that_is_said_again_counts_once():
     monitor = watched(0.5, 0.6)
     for _ in range(20):

@@ -56,11 +56,11 @@ NAMESPACES = (STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST
 TOP = 2.0
 """The normalised score at the upper end of a bar; larger ones end there too."""
 
-MOST_LINES, LINE_LETTERS = 4, 56
-"""Of the reason: a line is as wide as the panel of five scores and the rule."""
+MOST_LINES, LINE_LETTERS = 4, 64
+"""Of the reason: a line is not wider than the panel of five scores and the rule."""
 
-REASON_SIZE = 0.9
-"""Height of its lines, of the layout's size: it is what is to be read after the state."""
+REASON_SIZE, LINE_SPACING = 0.9, 1.45
+"""Of its letters, in the layout's size, and from line to line, in theirs, as RViz does it."""
 
 MOST_DRAWN, MOST_STEPS = 24, 8
 """Samples of a fan and steps of each: of more, these are taken evenly."""
@@ -199,7 +199,7 @@ def _state(status: AlarmStatus, layout: Layout) -> list[Marker]:
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], lines[MOST_LINES - 1][: LINE_LETTERS - 4] + " ..."]
     above = z + 9 * size
-    reason_height = REASON_SIZE * size * len(lines)
+    reason_height = LINE_SPACING * REASON_SIZE * size * len(lines)
     return [
         _text(
             layout,
