@@ -54,9 +54,10 @@ class Robot(Observer):
         self.alarm = DiagnosticStatus(level=level, message=message, values=values)
         self.alarms.publish(self.alarm)
 
-    def say_bundle(self, sha256: str) -> None:
+    def say_bundle(self, sha256: str, monitor: str = "failure_monitor") -> None:
         values = [KeyValue(key="bundle_sha256", value=sha256)]
-        self.diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(values=values)]))
+        status = DiagnosticStatus(name=f"{monitor}: scoring", values=values)
+        self.diagnostics.publish(DiagnosticArray(status=[status]))
 
     def show(self, value: int) -> None:
         pixels = np.full((4, 6, 3), value, np.uint8)
@@ -173,6 +174,26 @@ def test_what_came_before_and_after_the_alarm_is_in_the_bag(robot, tmp_path):
     assert json.loads(incident["incident.values"]) == {"level": "1.25"}
     assert incident["incident.end"] == "the time after the alarm was over"
     assert len(incidents(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("bundles", "told"),
+    [
+        ({"failure_monitor": "right", "leg/failure_monitor": "wrong"}, "right"),
+        ({"leg/failure_monitor": "one", "arm/failure_monitor": "other"}, ""),
+        ({"renamed": "only"}, "only"),
+    ],
+    ids=["of the one with the alarm", "nobody knows which", "of the only one"],
+)
+def test_bundle_is_that_of_the_monitor_that_raised_the_alarm(robot, tmp_path, bundles, told):
+    with recorder(tmp_path):
+        robot.wait_until_recorded(robot.diagnostics)
+        for monitor, sha256 in bundles.items():
+            robot.say_bundle(sha256, monitor)
+        robot.spin(0.3)
+        robot.say_alarm(DiagnosticStatus.ERROR)
+        [bag] = robot.wait_for_incidents(tmp_path)
+    assert said(bag)["incident.bundle_sha256"] == told
 
 
 def test_nothing_is_written_without_an_alarm(robot, tmp_path):

@@ -24,6 +24,9 @@ DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 BUNDLE_HASH = "bundle_sha256"
 """The value in the monitor's diagnostics that names the bundle."""
 
+ALARM_SUFFIX = "/alarm"
+"""What the topic of an alarm has behind the monitor's name."""
+
 
 class IncidentBag:
     """A bag that is cut short, and stays whole, where the disk has no room for all of it."""
@@ -56,7 +59,7 @@ class IncidentBag:
         self._incident = incident
         self._whole_rollout = whole_rollout
         self._still = Still(still_topic, incident.nanoseconds)
-        self._bundle_hash = incident.values.get(BUNDLE_HASH, "")
+        self._bundle_hashes: dict[str, str] = {}
         self._unchecked = 0
         self._is_full = False
         folder.make_room(BYTES_BETWEEN_CHECKS)
@@ -82,7 +85,7 @@ class IncidentBag:
             return False
         self._still.hear(message)
         if message.message_type == DIAGNOSTICS_TYPE:
-            self._bundle_hash = _bundle_hash(message.data) or self._bundle_hash
+            self._bundle_hashes |= _bundle_hashes(message.data)
         return True
 
     def finish(self, why: str, dropped: int) -> Path:
@@ -122,18 +125,30 @@ class IncidentBag:
             "incident.source": self._incident.source,
             "incident.nanoseconds": str(self._incident.nanoseconds),
             "incident.values": json.dumps(dict(self._incident.values)),
-            "incident.bundle_sha256": self._bundle_hash,
+            "incident.bundle_sha256": self._bundle_hash(),
             "incident.begins_with_rollout": known[self._whole_rollout],
             "incident.dropped_messages": str(dropped),
             "incident.end": "the disk had no room for more" if self._is_full else why,
         }
 
+    def _bundle_hash(self) -> str:
+        """The bundle of the monitor that raised the alarm; empty if nobody can tell which."""
+        monitor = self._incident.source.removeprefix("/").removesuffix(ALARM_SUFFIX)
+        if monitor in self._bundle_hashes:
+            return self._bundle_hashes[monitor]
+        hashes = set(self._bundle_hashes.values())
+        return hashes.pop() if len(hashes) == 1 else ""
 
-def _bundle_hash(diagnostics: bytes) -> str:
-    """The bundle that a monitor's diagnostics name; empty if these name none."""
+
+def _bundle_hashes(diagnostics: bytes) -> dict[str, str]:
+    """The bundles that are named, by the node that names each."""
     try:
         array = deserialize_message(diagnostics, DiagnosticArray)
     except Exception:  # rclpy raises whatever the middleware's plug-in does
-        return ""
-    values = (value for status in array.status for value in status.values)
-    return next((value.value for value in values if value.key == BUNDLE_HASH), "")
+        return {}
+    return {
+        status.name.partition(":")[0]: value.value
+        for status in array.status
+        for value in status.values
+        if value.key == BUNDLE_HASH
+    }
