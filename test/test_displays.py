@@ -174,6 +174,20 @@ def test_compressed_camera_keeps_its_proportions(bundle):
         stage.close()
 
 
+def test_curves_reach_back_over_seconds_and_end_with_the_rollout(stage):
+    for index, level in enumerate((0.2, 0.4)):
+        stage.displays.show(verdict(level, index), DECISION)
+        stage.spin(0.2)
+    view = stage.displays._view()
+    assert view.history.seconds == 10.0
+    assert view.history.curve("rnd_oe", time.monotonic())[:, 1].tolist() == [0.2, 0.4]
+    assert view.verdict.level == 0.4
+    stage.displays.start_rollout()
+    view = stage.displays._view()
+    assert len(view.history.curve("rnd_oe", time.monotonic())) == 0
+    assert (view.verdict, view.decision) == (None, None)
+
+
 # What goes wrong
 
 
