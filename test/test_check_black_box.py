@@ -5,12 +5,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 import rclpy
 from ros_graph import node_process
+from std_msgs.msg import Header
 from test_check import SECONDS, check, lines_of
-from test_monitor_node_black_box import MONITOR, RATE, Robot, exported
+from test_monitor_node_black_box import MONITOR, Robot, exported
+
+from failure_monitor.bundle import load
+from failure_monitor.ros.messages import stamp_message
 
 __all__ = ["exported"]
 
@@ -18,18 +23,22 @@ pytestmark = pytest.mark.ros
 
 
 class ShowingRobot(Robot):
-    """Shows one scene, all the time."""
+    """Shows one scene, all the time, as often as it was calibrated."""
 
     def __init__(self, policy) -> None:
         super().__init__(policy)
-        self._shown = 0.0
+        self._shown = 0
+        self._period = load(Path(policy.whole_bundle)).description.decision_period
 
     def spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if time.monotonic() - self._shown > 1 / RATE:
-                self._shown = time.monotonic()
-                self.show(0)
+            # Stamps on a grid, so that a machine that is busy does not change the period.
+            periods = int(time.time() / self._period)
+            if periods > self._shown:
+                self._shown = periods
+                stamp = stamp_message(round(periods * self._period * 1e9))
+                self.show(0, Header(stamp=stamp))
             super().spin(0.01)
 
 
