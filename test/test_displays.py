@@ -254,6 +254,15 @@ def test_overlay_may_be_turned_off(bundle):
         stage.close()
 
 
+def test_overlay_that_is_turned_off_asks_for_no_opencv(bundle, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "failure_monitor.overlay_picture", None)
+    stage = Stage(bundle, **{"overlay.rate": 0.0})
+    try:
+        assert stage.words() == "all there is can be seen"
+    finally:
+        stage.close()
+
+
 def test_topic_that_is_none_is_refused_by_its_parameter(bundle):
     try:
         with pytest.raises(UsageError, match=r"'overlay.image_topic' is 'a b', no topic"):

@@ -166,6 +166,21 @@ def test_command_says_what_it_did(tmp_path):
     assert outcome(bag) is False
 
 
+def test_command_says_for_what_an_incident_was_recorded_and_whether_all_of_it_is_there(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    path = bag / "metadata.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["rosbag2_bagfile_information"]["custom_data"] = {
+        "incident.cause": "ALARM",
+        "incident.reason": "rnd_oe 1.25 of its threshold",
+        "incident.begins_with_rollout": "false",
+    }
+    path.write_text(yaml.safe_dump(content))
+    first, second = command(bag, "--outcome", "success").stdout.splitlines()
+    assert first == (f"{bag} is a success; it was recorded for ALARM: rnd_oe 1.25 of its threshold")
+    assert second.startswith("it begins later than its rollout did: evaluate it, but calibrate on")
+
+
 def test_command_refuses_another_outcome(tmp_path):
     done = command(tmp_path, "--outcome", "perhaps")
     assert done.returncode == 2

@@ -129,6 +129,19 @@ def test_unfamiliar_place_is_shaded_and_outlined_there_and_named():
     assert changed[480 - LINE :].all()
 
 
+def test_caption_names_how_much_and_of_which_score():
+    def caption(most: float, score: str) -> np.ndarray:
+        share = np.zeros((8, 8))
+        share[2, 6] = most
+        shown = draw_overlay(plain(), status(), {}, unfamiliarity=Unfamiliarity(share, score))
+        return shown[TOP_OF_PICTURE + 480 - LINE : TOP_OF_PICTURE + 480]
+
+    first, more, other = caption(0.6, "rnd_oe"), caption(0.9, "rnd_oe"), caption(0.6, "knn")
+    assert first.max() == 255
+    assert (first != more).any()
+    assert (first != other).any()
+
+
 @pytest.mark.parametrize("most", [0.0, 0.05, float("nan")])
 def test_place_that_explains_nothing_is_not_drawn(most):
     shown = draw_overlay(
