@@ -158,6 +158,14 @@ def test_odd_numbers_are_drawn(text):
     assert "ALARM" in drawn(monitor)
 
 
+def test_alarm_that_tells_no_scores_any_more_is_shown_without_them():
+    monitor = watched(0.5)
+    monitor.hear_alarm(AlarmState.ALARM, "a reason", {"decision": "1", "permit": "false"}, 10.0)
+    shown = drawn(monitor)
+    assert "ALARM   no command is permitted" in shown
+    assert "threshold" not in shown
+
+
 def test_threshold_is_in_the_middle_of_bar_and_sparkline():
     half, whole, twice = (bar(ratio, unicode=False).plain for ratio in (0.5, 1.0, 9.0))
     assert half == "#" * 6 + "." * 6 + "|" + "." * 12

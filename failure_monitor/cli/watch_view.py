@@ -104,7 +104,7 @@ def _monitor(monitor: WatchedMonitor, now: float, unicode: bool, width: int) -> 
     word = _word(monitor.state(now), unicode)
     reason = headline(monitor, now).partition(": ")[2]
     parts: list[RenderableType] = [Text.assemble(word, "  ", _permit(monitor, now)), Text(reason)]
-    if monitor.courses and not monitor.is_silent(now):
+    if monitor.courses and monitor.ratios() and not monitor.is_silent(now):
         parts.append(_scores(monitor, unicode, width))
     parts.append(_rates(monitor, now))
     parts += [_status(status) for status in monitor.recent_statuses(now) if status.level]
