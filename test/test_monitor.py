@@ -167,6 +167,11 @@ def test_every_score_tells_an_operator_what_is_amiss(name):
     assert name not in meaning.split()
 
 
+@pytest.mark.parametrize("name", SCORES)
+def test_no_score_tells_what_is_amiss_in_the_words_of_the_one_it_is_derived_from(name):
+    assert "meaning" in vars(SCORES[name])
+
+
 def test_a_verdict_of_a_bundle_says_what_is_amiss_in_words(monitor, rollouts):
     decision = next(rollouts[0].decisions())
     verdict = monitor.update(dataclasses.replace(decision, embedding=decision.embedding + 5))

@@ -25,6 +25,7 @@ class ActionChunkEntropyPerDimension(ActionChunkEntropy):
     """Entropy of the samples' positions, summed over the position dimensions."""
 
     name = "ace_per_dimension"
+    meaning = "the sampled actions disagree"
 
     def _entropy(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
         """Of the cells of each dimension, (T, B, H, P) to (T,)."""
