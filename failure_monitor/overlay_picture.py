@@ -9,8 +9,7 @@ that make it unfamiliar, where these are known.
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -39,13 +38,16 @@ WIDTH, TALLEST = 640, 480
 BANNER, LINE, ROW, MARGIN = 64, 20, 24, 8
 """Heights in pixels, of the banner's word, a line of the reason, a score; and what is left free."""
 
-MOST_LINES, LINE_LETTERS = 3, 70
+MOST_LINES, LONGEST_WORD = 3, 40
 MOST_ROWS = 8
 TOP = 2.0
 """The normalised score at a bar's right end."""
 
 FAINT = 0.1
 """A place that explains less of the unfamiliarity is not drawn."""
+
+READ, LABEL = 0.55, 0.48
+"""Sizes of letters, for sentences and for what stands beside a bar."""
 
 BACKGROUND: Colour = (24, 24, 24)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -80,6 +82,35 @@ def _write(
     cv2.putText(canvas, plain_letters(text), place, FONT, size, ink, width, cv2.LINE_AA)
 
 
+def _wrapped(text: str) -> list[str]:
+    """A sentence in lines of the overlay's width: measured, as fonts of OpenCV 4 and 5 differ."""
+    lines: list[str] = []
+    for word in _words(plain_letters(text)):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and not _fits(longer):
+            lines.append(word)
+        else:
+            lines[-1:] = [longer]
+    if len(lines) <= MOST_LINES:
+        return lines
+    last = lines[MOST_LINES - 1]
+    while not _fits(f"{last} ..."):
+        last = last[:-1]
+    return [*lines[: MOST_LINES - 1], f"{last} ..."]
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a text; a path may be longer than a line, and is broken."""
+    for word in text.split():
+        for begin in range(0, len(word), LONGEST_WORD):
+            yield word[begin : begin + LONGEST_WORD]
+
+
+def _fits(line: str) -> bool:
+    (width, _), _ = cv2.getTextSize(line, FONT, READ, 1)
+    return bool(width <= WIDTH - 2 * MARGIN)
+
+
 def _blank(height: int, colour: Colour) -> Picture:
     return np.full((height, WIDTH, 3), colour, np.uint8)
 
@@ -102,8 +133,8 @@ def _fitted(picture: Picture) -> Picture:
 
 def _no_picture(why: str) -> Picture:
     canvas = _blank(TALLEST // 2, BACKGROUND)
-    for number, line in enumerate(textwrap.wrap(why, LINE_LETTERS)[:MOST_LINES]):
-        _write(canvas, line, (MARGIN, TALLEST // 4 + LINE * number), WHITE, 0.5)
+    for number, line in enumerate(_wrapped(why)):
+        _write(canvas, line, (MARGIN, TALLEST // 4 + LINE * number), WHITE, READ)
     return canvas
 
 
@@ -125,7 +156,7 @@ def _draw_unfamiliarity(seen: Picture, unfamiliarity: Unfamiliarity) -> None:
     # On a ground of its own: the picture may have any colour.
     seen[height - LINE :] = BACKGROUND
     words = f"outlined: unfamiliar, up to {share.max():.0%} of {unfamiliarity.score}"
-    _write(seen, words, (MARGIN, height - 6), WHITE, 0.48)
+    _write(seen, words, (MARGIN, height - 6), WHITE, LABEL)
 
 
 # The banner
@@ -133,9 +164,6 @@ def _draw_unfamiliarity(seen: Picture, unfamiliarity: Unfamiliarity) -> None:
 
 def _banner(status: AlarmStatus) -> Picture:
     look = APPEARANCES[status.state]
-    lines = textwrap.wrap(status.reason, LINE_LETTERS)
-    if len(lines) > MOST_LINES:
-        lines = [*lines[: MOST_LINES - 1], lines[MOST_LINES - 1][: LINE_LETTERS - 4] + " ..."]
     canvas = _blank(BANNER + MOST_LINES * LINE + MARGIN, BACKGROUND)
     canvas[:BANNER] = look.colour
     _SIGNS[status.state](
@@ -145,8 +173,8 @@ def _banner(status: AlarmStatus) -> Picture:
     _write(canvas, said, (BANNER + 2 * MARGIN, BANNER - 20), look.ink, 1.1, 2)
     permit = "commands pass" if status.permit else "no command passes"
     _write(canvas, permit, (WIDTH - 170, BANNER - 24), look.ink, 0.5)
-    for number, line in enumerate(lines):
-        _write(canvas, line, (MARGIN, BANNER + LINE * (number + 1) - 4), WHITE, 0.48)
+    for number, line in enumerate(_wrapped(status.reason)):
+        _write(canvas, line, (MARGIN, BANNER + LINE * (number + 1) - 4), WHITE, READ)
     return canvas
 
 
@@ -203,14 +231,14 @@ def _scores(levels: Mapping[str, float]) -> Picture:
         _score(canvas[MARGIN + ROW * number :][:ROW], name, level)
     if left_out:
         place = (MARGIN, MARGIN + ROW * len(rows) + 17)
-        _write(canvas, f"and {left_out} more", place, WHITE, 0.48)
+        _write(canvas, f"and {left_out} more", place, WHITE, LABEL)
     return canvas
 
 
 def _score(row: Picture, name: str, level: float) -> None:
     left, right = 190, WIDTH - 120
-    _write(row, name[:22], (MARGIN, 17), WHITE, 0.48)
-    _write(row, ratio_in_words(level), (right + MARGIN, 17), WHITE, 0.48)
+    _write(row, name[:22], (MARGIN, 17), WHITE, LABEL)
+    _write(row, ratio_in_words(level), (right + MARGIN, 17), WHITE, LABEL)
     cv2.rectangle(row, (left, 5), (right, ROW - 5), GREY, 1)
     if not np.isnan(level):
         end = left + round((right - left) * float(np.clip(level, 0.0, TOP)) / TOP)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from failure_monitor.alarm import AlarmState, AlarmStatus
 from failure_monitor.appearance import APPEARANCES, OVER, UNDER
-from failure_monitor.overlay_picture import BANNER, LINE, MARGIN, MOST_LINES, WIDTH, draw_overlay
+from failure_monitor.overlay_picture import (
+    BACKGROUND,
+    BANNER,
+    LINE,
+    MARGIN,
+    MOST_LINES,
+    WIDTH,
+    draw_overlay,
+)
 from failure_monitor.unfamiliarity import Unfamiliarity
 
 TOP_OF_PICTURE = BANNER + MOST_LINES * LINE + MARGIN
@@ -71,6 +79,29 @@ def test_word_and_reason_are_written():
     one, other = (draw_overlay(plain(), status(reason=reason), {}) for reason in ("a", "b"))
     assert (one[BANNER:TOP_OF_PICTURE] != other[BANNER:TOP_OF_PICTURE]).any()
     assert (one[TOP_OF_PICTURE:] == other[TOP_OF_PICTURE:]).all()
+
+
+def reason_pixels(reason: str) -> np.ndarray:
+    """Where letters of the reason are, (rows, columns)."""
+    banner = draw_overlay(plain(), status(reason=reason), {})[BANNER:TOP_OF_PICTURE]
+    return (banner != np.array(BACKGROUND)).any(axis=-1)
+
+
+@pytest.mark.parametrize("reason", ["word " * 200, "x" * 900, "/a/path/" * 30])
+def test_long_reason_fills_its_lines_and_leaves_their_margins_free(reason):
+    letters = reason_pixels(reason)
+    assert not letters[:, :MARGIN].any()
+    assert not letters[:, WIDTH - MARGIN :].any()
+    for line in range(MOST_LINES):
+        _, columns = np.nonzero(letters[LINE * line : LINE * (line + 1)])
+        assert columns.max() > WIDTH / 2
+
+
+def test_reason_that_is_cut_ends_with_dots_whatever_comes_behind():
+    begin = "word " * 200
+    np.testing.assert_array_equal(reason_pixels(begin), reason_pixels(f"{begin} and more"))
+    short = "word " * 5
+    assert (reason_pixels(short) != reason_pixels(f"{short} and more")).any()
 
 
 def test_halt_and_permit_are_written():
