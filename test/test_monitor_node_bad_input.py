@@ -289,7 +289,9 @@ def test_decisions_that_stop(robot):
 def test_a_second_publisher(robot):
     other = rclpy.create_node("other_policy")
     second = other.create_publisher(PointCloud2, EMBEDDING, 10)
-    robot.decide_until(lambda: not robot.permitted(), "the permit to be withdrawn")
-    robot.expect("STALE", f"2 publishers on '{EMBEDDING}' (/observer, /other_policy)")
-    other.destroy_publisher(second)
-    other.destroy_node()
+    try:
+        robot.decide_until(lambda: not robot.permitted(), "the permit to be withdrawn")
+        robot.expect("STALE", f"2 publishers on '{EMBEDDING}' (/observer, /other_policy)")
+    finally:
+        other.destroy_publisher(second)
+        other.destroy_node()
