@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor import __version__
-from failure_monitor.bundle import (
+from failure_monitor.bundle import Bundle
+from failure_monitor.bundle_description import (
     SCHEMA_VERSION,
-    Bundle,
     BundleDescription,
     PolicySection,
     PromiseSection,

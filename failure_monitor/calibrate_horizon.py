@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.bundle import SteeringSection
+from failure_monitor.bundle_description import SteeringSection
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.response.trusted_horizon import Dispersion, calibrate_limit
 from failure_monitor.scores.score import ScoreUndefinedError

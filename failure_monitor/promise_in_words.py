@@ -10,7 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.bundle import Bundle, BundleDescription, PromiseSection
+from failure_monitor.bundle import Bundle
+from failure_monitor.bundle_description import BundleDescription, PromiseSection
 from failure_monitor.scores.probe import Probe
 
 Row: TypeAlias = tuple[str, str]

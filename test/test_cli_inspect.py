@@ -15,6 +15,7 @@ from synthetic import POLICY, synthetic_rollout
 from typer.testing import CliRunner, Result
 
 from failure_monitor import bundle
+from failure_monitor.bundle_description import BundleDescription
 from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.cli import app
 
@@ -71,7 +72,7 @@ def test_a_bundle_in_json_is_its_description(made: Path, tmp_path: Path) -> None
     said(made, "--json", tmp_path / "bundle.json")
     content = json.loads((tmp_path / "bundle.json").read_text())
     assert content.pop("bundle_sha256") == bundle.content_hash(made)
-    assert bundle.BundleDescription.model_validate(content) == bundle.load(made).description
+    assert BundleDescription.model_validate(content) == bundle.load(made).description
 
 
 def test_a_changed_bundle_is_refused(made: Path, tmp_path: Path) -> None:

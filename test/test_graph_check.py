@@ -10,7 +10,8 @@ import re
 import pytest
 
 from failure_monitor.alarm import AlarmState
-from failure_monitor.bundle import BlackBoxSection, with_external_topics
+from failure_monitor.bundle import with_external_topics
+from failure_monitor.bundle_description import BlackBoxSection
 from failure_monitor.calibrate import CalibrationSettings, calibrate
 from failure_monitor.graph_check.expectation import CLOUD, IMAGE, JOINTS, NUMBER, TopicNames
 from failure_monitor.graph_check.finding import Level

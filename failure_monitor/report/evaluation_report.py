@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from failure_monitor.audit import Audit
-from failure_monitor.bundle import Bundle, RolloutSection
+from failure_monitor.bundle import Bundle
+from failure_monitor.bundle_description import RolloutSection
 from failure_monitor.evaluate import Evaluation, control_by_group, text_tables
 from failure_monitor.report.detection_figures import detection_times, roc_figures
 from failure_monitor.report.distributions import Strip, length_strips, normalised_strips

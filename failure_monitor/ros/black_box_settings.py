@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from failure_monitor.bundle import BlackBoxSection, Bundle
+from failure_monitor.bundle import Bundle
+from failure_monitor.bundle_description import BlackBoxSection
 from failure_monitor.errors import UsageError
 from failure_monitor.ros.monitor_parameters import AS_CALIBRATED, MonitorParameters
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from failure_monitor.bundle import Bundle, BundleError, PromiseSection, content_hash, load
+from failure_monitor.bundle import Bundle, BundleError, content_hash, load
+from failure_monitor.bundle_description import PromiseSection
 from failure_monitor.errors import UsageError
 from failure_monitor.measured_positions import PositionsTopic
 from failure_monitor.monitor import FailureMonitor
