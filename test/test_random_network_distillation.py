@@ -5,11 +5,13 @@
 import dataclasses
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from failure_monitor.fitting.fit import fit_score
 from failure_monitor.fitting.onnx_export import ExportError, export_network
+from failure_monitor.onnx_file import OnnxFileError
 from failure_monitor.scores.onnx_network import OnnxNetwork, OnnxNetworkError
 from failure_monitor.scores.random_network_distillation import RandomNetworkDistillation
 from failure_monitor.scores.score import ScoreUndefinedError
@@ -72,5 +74,14 @@ def test_an_export_that_computes_something_else_is_refused():
 
 
 def test_a_file_that_is_no_model_is_refused_by_name():
-    with pytest.raises(OnnxNetworkError, match="rnd_oe: ONNX Runtime cannot load"):
+    with pytest.raises(OnnxFileError, match="rnd_oe is no ONNX model"):
         OnnxNetwork(b"not a model", name="rnd_oe")
+
+
+def test_a_model_that_onnx_runtime_does_not_know_is_refused_by_name():
+    unknown = onnx.helper.make_node("NoSuchOperator", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([unknown], "unknown", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph).SerializeToString()
+    with pytest.raises(OnnxNetworkError, match="rnd_oe: ONNX Runtime cannot load"):
+        OnnxNetwork(model, name="rnd_oe")
