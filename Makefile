@@ -51,8 +51,8 @@ faults: $(STAMP) ## break everything that can break, and print what came of it
 
 # The usual environment, but for the wheels of another ROS 2.
 KILTED := .venv-kilted
-NODE_TESTS = $(patsubst %,test/test_%.py,\
-	monitor_node monitor_node_bad_input monitor_node_clock monitor_node_parameters gate_node tap)
+NODE_TESTS = $(patsubst %,test/ros/%.py,monitor/test_node monitor/test_bad_input \
+	monitor/test_clock monitor/test_parameters gate/test_node test_tap)
 test-kilted: $(KILTED)/.set-up ## run the tests of the nodes on ROS 2 Kilted
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest -m ros $(NODE_TESTS) $(ARGS)
 

@@ -67,10 +67,10 @@ setup(
     entry_points={
         "console_scripts": [
             "failure-monitor = failure_monitor.cli:main",
-            "monitor_node = failure_monitor.ros.monitor_node:main",
-            "gate_node = failure_monitor.ros.gate_node:main",
-            "record_node = failure_monitor.ros.record_node:main",
-            "incident_recorder_node = failure_monitor.ros.incident_recorder_node:main",
+            "monitor_node = failure_monitor.ros.monitor.node:main",
+            "gate_node = failure_monitor.ros.gate.node:main",
+            "record_node = failure_monitor.ros.recording.record_node:main",
+            "incident_recorder_node = failure_monitor.ros.recording.incident_recorder_node:main",
             "robot_node = failure_monitor.demo.robot_node:main",
             "policy_node = failure_monitor.demo.policy_node:main",
             "demo_director = failure_monitor.demo.director:main",

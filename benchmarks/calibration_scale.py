@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import typer
@@ -32,12 +32,12 @@ from bag_reading import (
     TYPES,
     cloud_message,
 )
-from process_memory import run_measured
+from benchmark_parts.process_memory import run_measured
+from benchmark_parts.synthetic_task import SyntheticTask
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rosbags.rosbag2 import StoragePlugin, Writer
-from synthetic_task import SyntheticTask
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.sources.archive import write_archive

@@ -16,17 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
 import typer
+from benchmark_parts.synthetic_task import SyntheticTask
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from synthetic_task import SyntheticTask
 
-from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 
 assert one_thread
 TASK = SyntheticTask.of_size(embedding=64, samples=64, horizon=16, actions=7, decisions=40)

@@ -32,13 +32,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
 import typer
-from exchangeable_rollouts import Archived, Drawn, Source
-from false_alarm_rates import (
+from benchmark_parts.exchangeable_rollouts import Archived, Drawn, Source
+from benchmark_parts.false_alarm_rates import (
     ALPHAS,
     DEFAULT_RULE,
     WRONG,
@@ -49,16 +49,16 @@ from false_alarm_rates import (
     measured_rules,
     rates_fitted_apart,
 )
+from benchmark_parts.synthetic_task import SyntheticTask
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from synthetic_task import SyntheticTask
 
-from failure_monitor.calibrate import USUAL_FOLDS
-from failure_monitor.conformal import CalibrationError, rank
-from failure_monitor.scores.network_score import NetworkScore
+from failure_monitor.calibration.calibrate import USUAL_FOLDS
+from failure_monitor.scores.base.network_score import NetworkScore
+from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.registry import score_named
-from failure_monitor.scores.score import ScoreUndefinedError
+from failure_monitor.thresholds.conformal import CalibrationError, rank
 
 assert one_thread
 NUMBERS = (10, 20, 40)

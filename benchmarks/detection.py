@@ -24,14 +24,14 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from benchmark_parts.scored_archives import RuleOf, ScoredArchive, score_archive
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from scored_archives import RuleOf, ScoredArchive, score_archive
 
-from failure_monitor import conformal
-from failure_monitor.calibrate import USUAL_FOLDS
-from failure_monitor.metrics import Metrics
+from failure_monitor.thresholds import conformal
+from failure_monitor.calibration.calibrate import USUAL_FOLDS
+from failure_monitor.evaluation.metrics import Metrics
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES
 
 FIGURES = (

@@ -27,7 +27,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
@@ -37,13 +37,18 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from failure_monitor import cross_fitting
-from failure_monitor.calibrate import CalibrationSettings, calibrate, choose, default_scores
+from failure_monitor.calibration import cross_fitting
+from failure_monitor.calibration.calibrate import (
+    CalibrationSettings,
+    calibrate,
+    choose,
+    default_scores,
+)
+from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
-from failure_monitor.evaluate import evaluate
-from failure_monitor.fitting.fit import fit_score
-from failure_monitor.metrics import IN_DISTRIBUTION_GROUPS, Metrics
-from failure_monitor.scores.score import Score, ScoreState
+from failure_monitor.evaluation.evaluate import evaluate
+from failure_monitor.evaluation.metrics import IN_DISTRIBUTION_GROUPS, Metrics
+from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
 
 assert one_thread

@@ -22,14 +22,12 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Annotated, Any
 
-import local_graph
+from benchmark_parts import local_graph
 
 # isort: split
 import numpy as np
 import rclpy
 import typer
-from faults.cell import Cell, Process, Told, open_cell
-from faults.trial import WITHIN_LEASE
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
@@ -39,11 +37,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Bool, Float64MultiArray
-from synthetic import POLICY, synthetic_rollout
+from testbed.faults.cell import Cell, Process, Told, open_cell
+from testbed.faults.trial import WITHIN_LEASE
+from testbed.synthetic import POLICY, synthetic_rollout
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from failure_monitor.bundle import save
-from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.bundle.bundle import save
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 
 assert local_graph
 RATE = 500.0
@@ -201,7 +201,7 @@ def _time_commands(name: str, seconds: float) -> list[Latency]:
     count = int(kind.rate) * round(seconds)
     progress.print(f"{name} at {kind.rate:g} Hz for {seconds:g} s")
     gate = Process(
-        ["-m", "failure_monitor.ros.gate_node"],
+        ["-m", "failure_monitor.ros.gate.node"],
         ["-p", f"command.type:={kind.name}", "-p", f"permit_lease:={PATIENT_LEASE}"],
     )
     spawn = multiprocessing.get_context("spawn")

@@ -21,25 +21,25 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
 import psutil
 import typer
+from benchmark_parts.synthetic_task import SyntheticTask
+from benchmark_parts.textbook_scores import FORMULAS, Past, textbook
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from synthetic_task import SyntheticTask
-from textbook_scores import FORMULAS, Past, textbook
 
-from failure_monitor.bundle import Bundle
-from failure_monitor.calibrate import CalibrationSettings, calibrate
-from failure_monitor.conformal import CEILING
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import Decision, Rollout
-from failure_monitor.fitting.fit import fit_score
-from failure_monitor.monitor import FailureMonitor
+from failure_monitor.monitoring.monitor import FailureMonitor
+from failure_monitor.thresholds.conformal import CEILING
 
 assert one_thread
 FITTING_ROLLOUTS, TEST_ROLLOUTS = 50, 5

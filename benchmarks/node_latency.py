@@ -26,20 +26,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
 import psutil
 import typer
+from benchmark_parts.robot_load import CAMERAS, JOINT_RATE, JOINTS, bare_answerer, robot_load
+from benchmark_parts.synthetic_task import SyntheticTask
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from robot_load import CAMERAS, JOINT_RATE, JOINTS, bare_answerer, robot_load
-from synthetic_task import SyntheticTask
 
-from failure_monitor.bundle import save, with_models
-from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.bundle.bundle import save, with_models
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
 
 assert one_thread
@@ -48,7 +48,7 @@ DECISION_PERIOD = 0.1
 BLACK_BOX_RATE = 5.0
 WARM_UP = 3.0
 """Seconds after the first verdict that no figure is of."""
-MONITOR = "failure_monitor.ros.monitor_node"
+MONITOR = "failure_monitor.ros.monitor.node"
 
 TARGET_P99_MS, TARGET_RSS_MB, TARGET_START_S = 5.0, 150.0, 3.0
 
@@ -133,12 +133,12 @@ class BlackBox:
 def make_black_box(folder: Path) -> BlackBox:
     """Export a policy, calibrate on what it does with random images, and time its models."""
     # Imported here: torch and ONNX Runtime are no part of the other rows.
-    from residual_encoder import SIDE, export_residual_policy
+    from benchmark_parts.residual_encoder import SIDE, export_residual_policy
 
-    from failure_monitor.black_box import black_box_rollout
-    from failure_monitor.observation import Observation
-    from failure_monitor.onnx_file import read_onnx_file
-    from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
+    from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
+    from failure_monitor.policy_models.observation import Observation
+    from failure_monitor.policy_models.onnx_file import read_onnx_file
+    from failure_monitor.policy_models.replay import black_box_rollout
 
     paths = export_residual_policy(folder, joint_names=JOINTS, horizon=HORIZON, actions=ACTIONS)
     encoder = ObservationEncoder(read_onnx_file(paths[0]))

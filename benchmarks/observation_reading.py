@@ -20,27 +20,27 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import cv2
 import numpy as np
 import onnxruntime
 import torch
+from benchmark_parts.residual_encoder import SIDE, export_residual_policy
 from numpy.typing import NDArray
-from residual_encoder import SIDE, export_residual_policy
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from failure_monitor.camera_image import ENCODINGS, read_camera_image
-from failure_monitor.export import export_encoder
-from failure_monitor.observation import ObservationReader
-from failure_monitor.observation_matching import MatchedMessages
-from failure_monitor.onnx_contract import JOINTS
-from failure_monitor.onnx_file import read_onnx_file
-from failure_monitor.onnx_models import ObservationEncoder
+from failure_monitor.messages.camera_image import ENCODINGS, read_camera_image
+from failure_monitor.messages.matching import MatchedMessages
+from failure_monitor.policy_models.contract import JOINTS
+from failure_monitor.policy_models.export import export_encoder
+from failure_monitor.policy_models.models import ObservationEncoder
+from failure_monitor.policy_models.observation import ObservationReader
+from failure_monitor.policy_models.onnx_file import read_onnx_file
 
 assert one_thread
 HEIGHT, WIDTH = 480, 640

@@ -34,10 +34,10 @@ from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from failure_monitor.bundle import save
-from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.bundle.bundle import save
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.ros.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 
 NAMES = ("x", "y", "z", "rx", "ry", "rz", "gripper")
 POLICY = PolicyFormat(512, 64, 16, NAMES, "position", ("x", "y", "z"))
@@ -173,7 +173,7 @@ def measure_viewers(robot: Robot, bundle: Path, seconds: float) -> None:
         "response.alarm": "hold",
     }
     for name, topics in VIEWERS.items():
-        with node("monitor_node", **settings) as process:
+        with node("monitor.node", **settings) as process:
             looking = robot.look(topics)
             robot.wait_for(lambda: robot.delays)
             robot.spin(WARM_UP)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
@@ -31,8 +31,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import beta
 
-from failure_monitor.bundle import Bundle
-from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import Decision, PolicyFormat, Rollout, Verdict
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.calibration_process import POSITION_NAMES
@@ -41,13 +42,16 @@ from failure_monitor.demo.perturbation import KINDS, UNDISTURBED, Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, FRAME_STEPS, TASKS
-from failure_monitor.fitting.fit import fit_score
-from failure_monitor.monitor import FailureMonitor
-from failure_monitor.response.chosen_chunk import Medoid, SampleScore, chosen_chunk
-from failure_monitor.response.reached_positions import ReachedPositions
-from failure_monitor.response.speed_scale import SpeedScale, SpeedSettings
-from failure_monitor.response.table import Reaction, ResponseTable
-from failure_monitor.response.trusted_horizon import Dispersion, TrustedHorizon, calibrate_limit
+from failure_monitor.monitoring.monitor import FailureMonitor
+from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore, chosen_chunk
+from failure_monitor.monitoring.response.reached_positions import ReachedPositions
+from failure_monitor.monitoring.response.speed_scale import SpeedScale, SpeedSettings
+from failure_monitor.monitoring.response.table import Reaction, ResponseTable
+from failure_monitor.monitoring.response.trusted_horizon import (
+    Dispersion,
+    TrustedHorizon,
+    calibrate_limit,
+)
 
 assert one_thread
 CALIBRATION_SEED, FIRST_SEED = 10_000, 20_000

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import one_thread
+from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
@@ -23,11 +23,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
-from failure_monitor.fitting.fit import fit_score
-from failure_monitor.response.chosen_chunk import Medoid
-from failure_monitor.response.reached_positions import ReachedPositions
-from failure_monitor.response.trusted_horizon import Dispersion
+from failure_monitor.monitoring.response.chosen_chunk import Medoid
+from failure_monitor.monitoring.response.reached_positions import ReachedPositions
+from failure_monitor.monitoring.response.trusted_horizon import Dispersion
 from failure_monitor.scores.pseudo_count import PseudoCount
 from failure_monitor.scores.retrieval import NEIGHBOURS, Retrieval
 

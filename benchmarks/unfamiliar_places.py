@@ -21,15 +21,15 @@ import numpy as np
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from failure_monitor.camera_image import read_camera_image
 from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.policy import MODELS
-from failure_monitor.onnx_file import read_onnx_file
-from failure_monitor.onnx_models import ObservationEncoder
+from failure_monitor.messages.camera_image import read_camera_image
+from failure_monitor.monitoring.unfamiliarity import CELLS, score_embedding, unfamiliarity
+from failure_monitor.policy_models.models import ObservationEncoder
+from failure_monitor.policy_models.onnx_file import read_onnx_file
+from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.registry import score_named
-from failure_monitor.scores.score import Score
 from failure_monitor.sources.rollouts import read_rollouts
-from failure_monitor.unfamiliarity import CELLS, score_embedding, unfamiliarity
 
 SCORES = ("mahalanobis", "knn", "phase_knn")
 FITTED_ON = 25

@@ -108,7 +108,7 @@ def recorder(output: Path) -> Iterator[None]:
         "least_free_megabytes": 0.0,
     }
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-    module = "failure_monitor.ros.incident_recorder_node"
+    module = "failure_monitor.ros.recording.incident_recorder_node"
     process = subprocess.Popen([sys.executable, "-m", module, "--ros-args", *arguments])
     try:
         yield

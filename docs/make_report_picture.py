@@ -75,7 +75,7 @@ def record(bags: Path, labels: Path) -> None:
         rows.writerow(["rollout", "outcome", "group"])
         nodes.start("demo.robot_node", {"task": TASK}, {"command": "policy/command"})
         nodes.start("demo.policy_node", {"task": TASK, "models": MODELS / TASK})
-        nodes.start("ros.record_node", {"topics": TOPICS, "output": bags, "tail": 0.1})
+        nodes.start("ros.recording.record_node", {"topics": TOPICS, "output": bags, "tail": 0.1})
         rclpy.init()
         node = rclpy.create_node("make_report_picture")
         robot = RobotClient(node)

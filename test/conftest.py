@@ -9,17 +9,22 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
+# Nodes and programs that tests start find what tests share.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 # Before anything imports rclpy: the domain is read when a context is made.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(20, 100))
 
 import pytest
 from hypothesis import settings
-from synthetic import POLICY, synthetic_rollout
+from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle import Bundle, save
-from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.bundle.bundle import Bundle, save
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import PolicyFormat, Rollout
 
 # The machine may be busy: how long an example takes says nothing.
@@ -79,6 +84,8 @@ def bundle_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory):
     """The paths of a small policy's encoder and sampler."""
-    from exported_policy import export_policy  # torch takes seconds: only where it is needed
+    from testbed.exported_policy import (
+        export_policy,  # torch takes seconds: only where it is needed
+    )
 
     return export_policy(tmp_path_factory.mktemp("policy"))

@@ -19,7 +19,7 @@ from failure_monitor.cli.options import Reading, Sources, StatedActions, with_op
 from failure_monitor.errors import FailureMonitorError
 
 if TYPE_CHECKING:
-    from failure_monitor.audit import Audit, AuditVerdict
+    from failure_monitor.calibration.audit import Audit, AuditVerdict
     from failure_monitor.sources.exclusions import Exclusions
     from failure_monitor.sources.rollouts import RolloutSet
 
@@ -41,9 +41,9 @@ def audit(
     seed: Annotated[int, typer.Option(help="of the folds in which rollouts are compared")] = 0,
 ) -> None:
     """Look for what is wrong with successful rollouts, before anything is calibrated on them."""
-    from failure_monitor.audit import audit as look_at
-    from failure_monitor.audit import receptions_of
-    from failure_monitor.audit_in_words import audited_rollouts
+    from failure_monitor.calibration.audit import audit as look_at
+    from failure_monitor.calibration.audit import receptions_of
+    from failure_monitor.calibration.audit_text import audited_rollouts
     from failure_monitor.sources.exclusions import write_exclusions
 
     sets, unreadable = _read_each(sources, reading, actions)
@@ -130,7 +130,7 @@ def _exclusions(found: Audit, unreadable: Mapping[Path, str]) -> Exclusions:
 
 
 def _set_table(found: Audit, unreadable: int) -> Table:
-    from failure_monitor.audit_in_words import audit_rows
+    from failure_monitor.calibration.audit_text import audit_rows
 
     table = Table(title="All together", show_header=False, title_justify="left")
     for row in audit_rows(found, unreadable):

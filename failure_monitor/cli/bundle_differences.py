@@ -12,8 +12,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from failure_monitor.bundle import Bundle
-from failure_monitor.bundle_description import BundleDescription, RolloutSection
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.description import BundleDescription, RolloutSection
 from failure_monitor.cli.inspected_bundle import SHORT_HASH, rollouts_by_purpose
 
 APART = ("calibration", "fit", "failures", "files")

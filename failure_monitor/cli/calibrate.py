@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from failure_monitor import bundle
+from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import app, output, plain_errors, progress
 from failure_monitor.cli.options import Reading, Sources, StatedActions, names, with_options
 from failure_monitor.cli.promise import promise_table
 from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
-from failure_monitor.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
+from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
 
 if TYPE_CHECKING:
     from failure_monitor.sources.rollouts import RolloutSet
@@ -100,13 +100,13 @@ def calibrate(
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
     # Imported here, as in every command: help must not wait for what it does not need.
-    from failure_monitor.calibrate import (
+    from failure_monitor.calibration.calibrate import (
         CalibrationSettings,
         choose,
         choose_failures,
         default_scores,
     )
-    from failure_monitor.calibrate import calibrate as calibrate_rule
+    from failure_monitor.calibration.calibrate import calibrate as calibrate_rule
     from failure_monitor.sources.exclusions import Exclusions, read_exclusions
     from failure_monitor.sources.policy_models import unchanged_files
 

@@ -17,18 +17,18 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from failure_monitor import bundle as bundles
-from failure_monitor.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour
+from failure_monitor.bundle import bundle as bundles
 from failure_monitor.cli.app import app, output, plain_errors, progress
 from failure_monitor.cli.json_file import write_json
-from failure_monitor.cli.ros_found import NoListenerError, refuse_without_ros
+from failure_monitor.cli.require_ros import NoListenerError, refuse_without_ros
+from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour
 from failure_monitor.errors import UsageError
 from failure_monitor.graph_check.expectation import TopicNames
 from failure_monitor.graph_check.finding import Finding, Level
 from failure_monitor.graph_check.judgement import judge
 from failure_monitor.graph_check.snapshot import GraphSnapshot
 
-LISTENER = "failure_monitor.ros.graph_listener"
+LISTENER = "failure_monitor.ros.listening.graph_listener"
 START = 30.0
 """Seconds that the listener may take to start, at most, on a busy machine."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from failure_monitor import bundle
+from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import app, output, plain_errors
 from failure_monitor.cli.options import Reading, Sources, one_of, stated_by, with_options
 from failure_monitor.cli.report import ReportFolder, check_report, report_evaluation
@@ -40,8 +40,8 @@ def evaluate(
     ] = "",
 ) -> None:
     """Measure a bundle on rollouts with known outcomes."""
-    from failure_monitor.evaluate import GROUP_KEYS, tables, write_json
-    from failure_monitor.evaluate import evaluate as measure
+    from failure_monitor.evaluation.evaluate import GROUP_KEYS, tables, write_json
+    from failure_monitor.evaluation.evaluate import evaluate as measure
 
     check_report(report)
     key = one_of(group_by, GROUP_KEYS, "key to group by")

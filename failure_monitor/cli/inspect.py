@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from failure_monitor import bundle
+from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import app, output, plain_errors
 from failure_monitor.cli.json_file import write_json
 from failure_monitor.cli.options import Reading, StatedActions, with_options

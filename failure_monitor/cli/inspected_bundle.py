@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from failure_monitor.bundle import DESCRIPTION_FILE, Bundle
-from failure_monitor.bundle_description import BundleDescription, RolloutSection, ScoreSection
+from failure_monitor.bundle.bundle import DESCRIPTION_FILE, Bundle
+from failure_monitor.bundle.description import BundleDescription, RolloutSection, ScoreSection
 from failure_monitor.cli.policy_rows import add_policy_rows
 from failure_monitor.cli.promise import promise_table
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from failure_monitor.atomic_file import write_whole
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.whole_file import write_whole
 
 
 class UnwritableError(FailureMonitorError):

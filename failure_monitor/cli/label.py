@@ -28,7 +28,7 @@ def label(
     ] = "/rollout/active",
 ) -> None:
     """Say how a recorded rollout ended: a false alarm can then calibrate, any can be evaluated."""
-    from failure_monitor.bag_outcome import write_outcome
+    from failure_monitor.incidents.outcome import write_outcome
 
     if outcome not in OUTCOMES:
         raise UsageError(f"there is no outcome '{outcome}': choose success or failure")

@@ -7,8 +7,8 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from failure_monitor.bundle import Bundle
-from failure_monitor.promise_in_words import promise_in_words
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.promise_text import promise_in_words
 
 
 def promise_table(calibrated: Bundle) -> Table:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from failure_monitor.bundle import Bundle, content_hash
+from failure_monitor.bundle.bundle import Bundle, content_hash
 from failure_monitor.cli.app import output, progress
 from failure_monitor.decision import Rollout
 
 if TYPE_CHECKING:
-    from failure_monitor.audit import Audit
-    from failure_monitor.evaluate import Evaluation
+    from failure_monitor.calibration.audit import Audit
+    from failure_monitor.evaluation.evaluate import Evaluation
     from failure_monitor.report.page import Page
     from failure_monitor.report.reproduction import Origin
     from failure_monitor.sources.rollouts import RolloutSet
@@ -104,7 +104,7 @@ def report_evaluation(
     Raises:
         FailureMonitorError: it cannot be written.
     """
-    from failure_monitor.evaluate import evaluated
+    from failure_monitor.evaluation.evaluate import evaluated
     from failure_monitor.report.evaluation_report import evaluation_report
     from failure_monitor.report.scored_rollout import scored
 
@@ -136,7 +136,7 @@ def _interrupted_after_all_else() -> Iterator[None]:
 
 
 def _audit(rollout_set: RolloutSet, seed: int, jobs: int) -> Audit:
-    from failure_monitor.audit import audit, receptions_of
+    from failure_monitor.calibration.audit import audit, receptions_of
 
     return audit(
         rollout_set.rollouts,

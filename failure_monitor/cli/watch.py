@@ -21,13 +21,13 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.ros_found import NoListenerError, refuse_without_ros
+from failure_monitor.cli.require_ros import NoListenerError, refuse_without_ros
 from failure_monitor.cli.watch_view import draw, headline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
+from failure_monitor.monitoring.alarm import AlarmState
 
-LISTENER = "failure_monitor.ros.alarm_lines"
+LISTENER = "failure_monitor.ros.listening.alarm_lines"
 REFRESH = 0.125
 """Seconds between two pictures."""
 

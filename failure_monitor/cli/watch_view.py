@@ -12,9 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from failure_monitor.alarm import AlarmState
-from failure_monitor.appearance import APPEARANCES, OVER, UNDER, Colour, ratio_in_words
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
+from failure_monitor.display.appearance import APPEARANCES, OVER, UNDER, Colour, ratio_in_words
+from failure_monitor.monitoring.alarm import AlarmState
 
 BLOCKS, LETTERS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 """The heights of a sparkline, where the terminal has them, and where it has letters only."""

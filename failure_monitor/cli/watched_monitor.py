@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from failure_monitor.alarm import AlarmState
+from failure_monitor.monitoring.alarm import AlarmState
 
 SILENCE = 1.0
 """Seconds without a word after which a monitor is silent; it speaks many times a second."""

@@ -20,11 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from failure_monitor.alarm import AlarmState
-from failure_monitor.appearance import REDDISH_PURPLE, VERMILLION, YELLOW, hexadecimal
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.summary import RolloutSummary, summarise
 from failure_monitor.demo.timeline import AlarmReading, Frame, Timeline
+from failure_monitor.display.appearance import REDDISH_PURPLE, VERMILLION, YELLOW, hexadecimal
+from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.report.score_style import score_style, score_title
 
 VERMILION, PURPLE, BLACK = hexadecimal(VERMILLION), hexadecimal(REDDISH_PURPLE), "#000000"

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.demo.timeline import AlarmReading, DemoRollout
+from failure_monitor.monitoring.alarm import AlarmState
 
 STATE_STYLES = {
     AlarmState.NOMINAL: "bold black on green",

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, PointCloud2
 from std_msgs.msg import Bool, Float64MultiArray, String
 
 from failure_monitor.demo.timeline import Frame, GateChange, Recording, read_alarm
-from failure_monitor.ros.messages import stamp_nanoseconds
+from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC
 
 TELLS_WHEN_SENT = hasattr(Subscription, "CallbackType")

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.onnx_file import OnnxFile, read_onnx_file
-from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
+from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
+from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
 
 SAMPLES = 64
 """B, action chunks sampled per decision."""

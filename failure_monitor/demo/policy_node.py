@@ -19,11 +19,11 @@ from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
 from failure_monitor.demo.tasks import TASKS, task_named
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.point_cloud import PointCloudError, read_action_chunks
-from failure_monitor.ros.messages import stamp_nanoseconds
-from failure_monitor.ros.parameters import declare
-from failure_monitor.ros.qos import DECISION_QOS, LATCHED_QOS
-from failure_monitor.ros.run import run_node
+from failure_monitor.messages.point_cloud import PointCloudError, read_action_chunks
+from failure_monitor.ros.common.messages import stamp_nanoseconds
+from failure_monitor.ros.common.parameters import declare
+from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
+from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.tap import DecisionTap
 
 MONITOR = "failure_monitor"

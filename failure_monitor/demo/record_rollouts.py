@@ -69,7 +69,7 @@ def record(task: str, count: int, output: Path, models: Path) -> Recording:
         nodes.start("demo.robot_node", {"task": task}, {"command": "policy/command"})
         nodes.start("demo.policy_node", {"task": task, "models": models})
         # The policy is done with a rollout a moment after its end: no need for a longer tail.
-        nodes.start("ros.record_node", {"topics": TOPICS, "output": output, "tail": 0.1})
+        nodes.start("ros.recording.record_node", {"topics": TOPICS, "output": output, "tail": 0.1})
         rclpy.init()
         node = rclpy.create_node("record_rollouts")
         try:

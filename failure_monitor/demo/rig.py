@@ -190,5 +190,5 @@ def open_rig(
 def _start_nodes(nodes: NodeProcesses, task: str, halt: bool) -> None:
     nodes.start("demo.robot_node", {"task": task}, {} if halt else {"command": "policy/command"})
     nodes.start("demo.policy_node", {"task": task})
-    nodes.start("ros.gate_node", {}, {"command_in": "policy/command", "command_out": "command"})
-    nodes.start("ros.monitor_node", MONITOR_PARAMETERS)
+    nodes.start("ros.gate.node", {}, {"command_in": "policy/command", "command_out": "command"})
+    nodes.start("ros.monitor.node", MONITOR_PARAMETERS)

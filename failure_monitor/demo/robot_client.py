@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from failure_monitor.demo.parameter_client import ParameterClient
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.ros.qos import LATCHED_QOS
+from failure_monitor.ros.common.qos import LATCHED_QOS
 
 
 class RobotClient:

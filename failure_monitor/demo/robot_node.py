@@ -23,9 +23,9 @@ from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import CONTROL_PERIOD, FRAME_STEPS, TASKS, task_named
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.ros.parameters import declare
-from failure_monitor.ros.qos import LATCHED_QOS
-from failure_monitor.ros.run import run_node
+from failure_monitor.ros.common.parameters import declare
+from failure_monitor.ros.common.qos import LATCHED_QOS
+from failure_monitor.ros.common.run import run_node
 
 CAMERA_FRAME = "camera"
 ROBOT_FRAME = "base"

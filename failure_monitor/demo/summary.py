@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.demo.timeline import SECOND, Timeline
+from failure_monitor.monitoring.alarm import AlarmState
 
 DETECTIONS_ASKED = 2
 """How many of the perturbed rollouts of the demo must raise an alarm."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.monitoring.alarm import AlarmState
 
 SECOND = 1_000_000_000
 """Nanoseconds."""

@@ -30,8 +30,9 @@ from failure_monitor.demo.policy import CAMERA
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, POSITION_NAMES, TASKS
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.export import export_encoder, export_sampler
-from failure_monitor.onnx_contract import EMBEDDING, JOINTS
+from failure_monitor.messages.joint_vector import JOINTS
+from failure_monitor.policy_models.contract import EMBEDDING
+from failure_monitor.policy_models.export import export_encoder, export_sampler
 
 logger = logging.getLogger("failure_monitor.demo.train_policy")
 

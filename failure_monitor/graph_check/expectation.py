@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from failure_monitor.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.graph_check.snapshot import MonitorSnapshot, absolute
 
 CLOUD = "sensor_msgs/msg/PointCloud2"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from failure_monitor.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.graph_check.command_path import judge_command_path
 from failure_monitor.graph_check.expectation import (
     TopicNames,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.graph_check.finding import Finding, Level, look, ok, wrong
 from failure_monitor.graph_check.snapshot import (
     GraphSnapshot,
@@ -14,6 +13,7 @@ from failure_monitor.graph_check.snapshot import (
     absolute,
     node_names,
 )
+from failure_monitor.monitoring.alarm import AlarmState
 
 SHORT_HASH = 12
 """Digits of a SHA-256 that tell one from another."""

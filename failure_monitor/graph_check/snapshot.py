@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from failure_monitor.alarm import AlarmState
+from failure_monitor.monitoring.alarm import AlarmState
 
 
 class _Seen(BaseModel):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from failure_monitor.audit import Audit
-from failure_monitor.bundle import Bundle
-from failure_monitor.bundle_description import RolloutSection
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.description import RolloutSection
+from failure_monitor.calibration.audit import Audit
 from failure_monitor.decision import Rollout
 from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
 from failure_monitor.report.drawing import CALIBRATION, HELD_OUT, Drawing, Kind

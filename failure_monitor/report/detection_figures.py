@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from failure_monitor.metrics import RolloutResult, auroc, roc_curve
+from failure_monitor.evaluation.metrics import RolloutResult, auroc, roc_curve
 from failure_monitor.report.drawing import (
     ALARM_COLOUR,
     CONTROL_COLOUR,

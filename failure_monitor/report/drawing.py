@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from failure_monitor.appearance import (
+from failure_monitor.display.appearance import (
     BLACK,
     BLUE,
     BLUISH_GREEN,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from failure_monitor.audit import Audit
-from failure_monitor.bundle import Bundle
-from failure_monitor.bundle_description import RolloutSection
-from failure_monitor.evaluate import Evaluation, control_by_group, text_tables
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.description import RolloutSection
+from failure_monitor.calibration.audit import Audit
+from failure_monitor.evaluation.evaluate import Evaluation, control_by_group, text_tables
+from failure_monitor.report.camera_frames import CameraFrames, read_camera_frames
 from failure_monitor.report.detection_figures import detection_times, roc_figures
 from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
 from failure_monitor.report.drawing import (
@@ -45,7 +46,6 @@ from failure_monitor.report.shared_sections import (
     thresholds_section,
 )
 from failure_monitor.report.timeline_figure import timeline_figure
-from failure_monitor.sources.camera_frames import CameraFrames, read_camera_frames
 
 
 def evaluation_report(

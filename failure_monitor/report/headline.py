@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from failure_monitor.bundle import Bundle
-from failure_monitor.evaluate import Evaluation
-from failure_monitor.metrics import RolloutResult
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.evaluation.evaluate import Evaluation
+from failure_monitor.evaluation.metrics import RolloutResult
 from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import jinja2
 
 from failure_monitor import __version__
+from failure_monitor.bundle.promise_text import Row
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.promise_in_words import Row
 from failure_monitor.report.drawing import Drawing
 from failure_monitor.report.headline import KeyFigure
 from failure_monitor.report.rollout_row import HEIGHT, WIDTH, RowGroup

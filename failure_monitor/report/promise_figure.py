@@ -11,8 +11,12 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.stats import beta
 
-from failure_monitor.bundle_description import PromiseSection
-from failure_monitor.metrics import IN_DISTRIBUTION_GROUPS, RolloutResult, clopper_pearson
+from failure_monitor.bundle.description import PromiseSection
+from failure_monitor.evaluation.metrics import (
+    IN_DISTRIBUTION_GROUPS,
+    RolloutResult,
+    clopper_pearson,
+)
 from failure_monitor.report.drawing import (
     ALARM_COLOUR,
     CONTROL_LINE,

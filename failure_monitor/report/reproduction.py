@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from failure_monitor import __version__
-from failure_monitor.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.promise_text import Row
 from failure_monitor.decision import Rollout
-from failure_monitor.promise_in_words import Row
 from failure_monitor.text_table import TextTable
 
 PACKAGES = ("numpy", "scipy", "onnxruntime", "torch")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from failure_monitor.decision import Rollout
-from failure_monitor.metrics import RolloutResult
+from failure_monitor.evaluation.metrics import RolloutResult
 from failure_monitor.report.scored_rollout import ScoredRollout
 
 TOP_LEVEL = 2.0

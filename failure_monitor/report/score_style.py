@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from failure_monitor.appearance import (
+from failure_monitor.display.appearance import (
     BLUE,
     BLUISH_GREEN,
     ORANGE,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Rollout
-from failure_monitor.metrics import IN_DISTRIBUTION_GROUPS, RolloutResult
-from failure_monitor.monitor import windowed_scores
+from failure_monitor.evaluation.metrics import IN_DISTRIBUTION_GROUPS, RolloutResult
+from failure_monitor.monitoring.monitor import windowed_scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from failure_monitor.metrics import RolloutResult
+from failure_monitor.evaluation.metrics import RolloutResult
 from failure_monitor.report.scored_rollout import ScoredRollout
 
 MOST_MISSED, MOST_FALSE_ALARMS, MOST_RECOVERIES, MOST_DETECTED, MOST_QUIET = 8, 8, 4, 4, 2

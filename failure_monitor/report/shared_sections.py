@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from failure_monitor.audit import Audit
-from failure_monitor.audit_in_words import audit_rows, audited_rollouts
-from failure_monitor.bundle import Bundle
-from failure_monitor.promise_in_words import promise_in_words
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.promise_text import promise_in_words
+from failure_monitor.calibration.audit import Audit
+from failure_monitor.calibration.audit_text import audit_rows, audited_rollouts
 from failure_monitor.report.page import Section
 from failure_monitor.report.promise_figure import MeasuredRate, promise_figure
 from failure_monitor.report.reproduction import Origin, bundle_rollouts_table, origin_rows

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from failure_monitor.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.report.drawing import (
     CONTROL_COLOUR,
     Drawing,

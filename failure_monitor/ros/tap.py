@@ -18,8 +18,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from failure_monitor.ros.messages import action_chunks_message, embedding_message
-from failure_monitor.ros.qos import DECISION_QOS
+from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.common.qos import DECISION_QOS
 
 EMBEDDING_TOPIC = "policy/embedding"
 ACTION_CHUNKS_TOPIC = "policy/action_chunks"

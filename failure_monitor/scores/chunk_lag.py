@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.base.nearest_neighbours import NearestNeighbours, NeighbourScore
+from failure_monitor.scores.base.standardisation import Standardisation, mean_chunks
 from failure_monitor.scores.lag import Lag
-from failure_monitor.scores.nearest_neighbours import NearestNeighbours, NeighbourScore
-from failure_monitor.scores.standardisation import Standardisation, mean_chunks
 
 
 class ChunkLag(Lag):

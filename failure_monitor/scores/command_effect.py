@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
-from failure_monitor.scores.fourier_features import FourierFeatures, row_by_row
-from failure_monitor.scores.sampled_chunks import executed_actions, require_second_decisions
-from failure_monitor.scores.score import Score, ScoreState, ScoreUndefinedError
-from failure_monitor.scores.standardisation import CLIP, Standardisation
+from failure_monitor.scores.base.fourier_features import FourierFeatures, row_by_row
+from failure_monitor.scores.base.sampled_chunks import executed_actions, require_second_decisions
+from failure_monitor.scores.base.score import Score, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.base.standardisation import CLIP, Standardisation
 
 BACK = 3
 """Decisions: the second of the two places that predict is that so long ago."""

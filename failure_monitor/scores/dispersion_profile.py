@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.nearest_neighbours import NearestNeighbours
-from failure_monitor.scores.phase_neighbour_distance import PhaseNeighbourDistance
-from failure_monitor.scores.sampled_chunks import require_differing_samples
-from failure_monitor.scores.score import ScoreState
-from failure_monitor.scores.standardisation import Standardisation
+from failure_monitor.scores.base.nearest_neighbours import NearestNeighbours
+from failure_monitor.scores.base.sampled_chunks import require_differing_samples
+from failure_monitor.scores.base.score import ScoreState
+from failure_monitor.scores.base.standardisation import Standardisation
+from failure_monitor.scores.phase_knn import PhaseNeighbourDistance
 
 SMALLEST_SHARE = 0.01
 """Of an action's range: dispersions well below it are all alike."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.score import ScoreState, TimedScore
+from failure_monitor.scores.base.score import ScoreState, TimedScore
 
 
 class ElapsedTime(TimedScore):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
-from failure_monitor.scores.score import InstantScore, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError
 
 EXTERNAL_PREFIX = "external:"
 """What the names of external scores begin with in a rule."""

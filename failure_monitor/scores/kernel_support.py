@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.nearest_neighbours import choose_decisions
-from failure_monitor.scores.score import InstantScore, ScoreState
-from failure_monitor.scores.standardisation import Standardisation, executed_chunks
+from failure_monitor.scores.base.nearest_neighbours import choose_decisions
+from failure_monitor.scores.base.score import InstantScore, ScoreState
+from failure_monitor.scores.base.standardisation import Standardisation, executed_chunks
 
 FOURIER_FEATURES = 128
 SUPPORT = 512

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.score import InstantScore, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError
 
 FEWEST_VELOCITIES = 3
 """Jerk is the second difference of velocities."""

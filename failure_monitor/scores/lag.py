@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
-from failure_monitor.scores.nearest_neighbours import NeighbourScore
-from failure_monitor.scores.score import TimedScore
+from failure_monitor.scores.base.nearest_neighbours import NeighbourScore
+from failure_monitor.scores.base.score import TimedScore
 
 NEIGHBOURS = 8
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
-from failure_monitor.scores.network_score import NetworkScore
+from failure_monitor.scores.base.network_score import NetworkScore
 
 
 class LogPZO(NetworkScore):

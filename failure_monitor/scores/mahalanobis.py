@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.score import InstantScore, ScoreState
-from failure_monitor.scores.standardisation import Standardisation
+from failure_monitor.scores.base.score import InstantScore, ScoreState
+from failure_monitor.scores.base.standardisation import Standardisation
 
 SMALLEST_VARIANCE = 1e-6
 """Variances along the covariance's axes are at least this share of their mean."""

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
-from failure_monitor.scores.score import Score, ScoreState, ScoreUndefinedError
-from failure_monitor.scores.standardisation import Standardisation
+from failure_monitor.scores.base.score import Score, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.base.standardisation import Standardisation
 
 FARTHEST = 3.0
 """Principal components count up to so many deviations: an embedding beyond is unlike all that was

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, Rollout
-from failure_monitor.scores.network_score import NetworkScore
-from failure_monitor.scores.standardisation import executed_chunks
+from failure_monitor.scores.base.network_score import NetworkScore
+from failure_monitor.scores.base.standardisation import executed_chunks
 
 
 class PseudoCount(NetworkScore):

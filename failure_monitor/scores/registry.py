@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from failure_monitor.errors import UsageError
-from failure_monitor.scores.action_chunk_entropy import ActionChunkEntropy
-from failure_monitor.scores.action_chunk_entropy_per_dimension import ActionChunkEntropyPerDimension
-from failure_monitor.scores.action_network_distillation import ActionNetworkDistillation
+from failure_monitor.scores.ace import ActionChunkEntropy
+from failure_monitor.scores.ace_per_dimension import ActionChunkEntropyPerDimension
+from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.chunk_lag import ChunkLag
 from failure_monitor.scores.command_effect import CommandEffect
 from failure_monitor.scores.dispersion_profile import DispersionProfile
@@ -15,20 +15,20 @@ from failure_monitor.scores.elapsed_time import ElapsedTime
 from failure_monitor.scores.external import EXTERNAL_PREFIX, external_score
 from failure_monitor.scores.kernel_support import KernelSupport
 from failure_monitor.scores.kinematics import Kinematics
+from failure_monitor.scores.knn import NearestNeighbourDistance
 from failure_monitor.scores.lag import Lag
 from failure_monitor.scores.logpzo import LogPZO
 from failure_monitor.scores.mahalanobis import Mahalanobis
-from failure_monitor.scores.nearest_neighbour_distance import NearestNeighbourDistance
-from failure_monitor.scores.one_step_prediction import OneStepPrediction
-from failure_monitor.scores.phase_neighbour_distance import PhaseNeighbourDistance
-from failure_monitor.scores.principal_component_clusters import PrincipalComponentClusters
+from failure_monitor.scores.one_step import OneStepPrediction
+from failure_monitor.scores.pca_kmeans import PrincipalComponentClusters
+from failure_monitor.scores.phase_knn import PhaseNeighbourDistance
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.pseudo_count import PseudoCount
-from failure_monitor.scores.random_network_distillation import RandomNetworkDistillation
 from failure_monitor.scores.retrieval import Retrieval
-from failure_monitor.scores.score import Score
-from failure_monitor.scores.single_sample_consistency import SingleSampleConsistency
-from failure_monitor.scores.temporal_consistency import TemporalConsistency
+from failure_monitor.scores.rnd_a import ActionNetworkDistillation
+from failure_monitor.scores.rnd_oe import RandomNetworkDistillation
+from failure_monitor.scores.stac import TemporalConsistency
+from failure_monitor.scores.stac_single import SingleSampleConsistency
 from failure_monitor.scores.tracking import Tracking
 
 SCORES: dict[str, type[Score]] = {

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
-from failure_monitor.scores.nearest_neighbours import (
+from failure_monitor.scores.base.nearest_neighbours import (
     MOST_DECISIONS,
     NearestNeighbours,
     choose_decisions,
 )
-from failure_monitor.scores.score import InstantScore, ScoreState
-from failure_monitor.scores.standardisation import Standardisation, mean_chunks
+from failure_monitor.scores.base.score import InstantScore, ScoreState
+from failure_monitor.scores.base.standardisation import Standardisation, mean_chunks
 
 NEIGHBOURS = 8
 

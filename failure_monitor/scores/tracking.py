@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
-from failure_monitor.scores.sampled_chunks import executed_actions, require_second_decisions
-from failure_monitor.scores.score import ScoreState, ScoreUndefinedError, TransitionScore
+from failure_monitor.scores.base.sampled_chunks import executed_actions, require_second_decisions
+from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError, TransitionScore
 
 SMALLEST_RESIDUAL = 1e-3
 """As a share of the measured motion: no robot counts as tracking more exactly."""

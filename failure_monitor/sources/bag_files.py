@@ -14,8 +14,8 @@ from failure_monitor.sources.bag_metadata import (
     TopicCount,
     read_metadata,
 )
-from failure_monitor.sources.cut_mcap import MAGIC
 from failure_monitor.sources.source import SourceError
+from failure_monitor.sources.truncated_mcap import MAGIC
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 FILE_SUFFIXES = (*STORAGE_SUFFIXES, ".bag")

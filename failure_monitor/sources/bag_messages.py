@@ -23,9 +23,9 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.bag_files import Bag, DamagedBagError, refuse_cut_off
 from failure_monitor.sources.bag_metadata import METADATA_FILE, TopicCount
-from failure_monitor.sources.cut_mcap import ReclosedMcap
+from failure_monitor.sources.message_decoder import Take, WireError
 from failure_monitor.sources.source import Advance, SourceError
-from failure_monitor.sources.wire import Take, WireError
+from failure_monitor.sources.truncated_mcap import ReclosedMcap
 
 # As rosbags does, with which the second comes.
 if sys.version_info >= (3, 14):

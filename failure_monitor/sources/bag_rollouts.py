@@ -143,7 +143,7 @@ def _chunks(
 ) -> NDArray[np.float32]:
     if models.sampler is None:
         return recording.chunks.of(run.stamps)
-    from failure_monitor.black_box import sample_all
+    from failure_monitor.policy_models.replay import sample_all
 
     return sample_all(models.sampler, embeddings, samples=black_box.samples, seed=black_box.seed)
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from failure_monitor.atomic_file import write_whole
 from failure_monitor.decision import Rollout
 from failure_monitor.sources.rollouts import find_sources
 from failure_monitor.sources.source import SourceError
-from failure_monitor.whole_file import write_whole
 
 SOURCE = "source"
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from failure_monitor.black_box import BATCH, embed_all
-from failure_monitor.observation import Observation, ObservationReader
-from failure_monitor.observation_matching import MatchedMessages, ObservationMatcher
-from failure_monitor.observation_rate import ObservationRate
-from failure_monitor.onnx_contract import JOINTS
-from failure_monitor.onnx_models import ObservationEncoder
-from failure_monitor.sources.halves import Halves
+from failure_monitor.messages.joint_vector import JOINTS
+from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
+from failure_monitor.policy_models.models import ObservationEncoder
+from failure_monitor.policy_models.observation import Observation, ObservationReader
+from failure_monitor.policy_models.observation_rate import ObservationRate
+from failure_monitor.policy_models.replay import BATCH, embed_all
+from failure_monitor.sources.message_decoder import Take, Wire
 from failure_monitor.sources.source import BlackBox
-from failure_monitor.sources.wire import Take, Wire
+from failure_monitor.sources.stamped_arrays import Halves
 
 TakeObservation = Callable[[MatchedMessages, int], None]
 """Takes the messages of an observation, and the bag time in nanoseconds."""

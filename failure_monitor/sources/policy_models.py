@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from failure_monitor.errors import UsageError
-from failure_monitor.onnx_file import OnnxFile, OnnxFileError, read_onnx_file
+from failure_monitor.policy_models.onnx_file import OnnxFile, OnnxFileError, read_onnx_file
 from failure_monitor.sources.source import BlackBox
 
 if TYPE_CHECKING:
-    from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
+    from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,11 @@ def _load(encoder: Path | None, sampler: Path | None) -> PolicyModels:
     if encoder is None and sampler is None:
         return PolicyModels()
     # Here, as ONNX Runtime is needed for nothing else.
-    from failure_monitor.onnx_models import ObservationEncoder, PolicySampler, check_same_policy
+    from failure_monitor.policy_models.models import (
+        ObservationEncoder,
+        PolicySampler,
+        check_same_policy,
+    )
 
     models = PolicyModels(
         None if encoder is None else ObservationEncoder(read_onnx_file(encoder)),

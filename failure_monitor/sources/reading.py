@@ -29,7 +29,7 @@ from failure_monitor.sources.source import (
     SourceError,
     SourceKind,
 )
-from failure_monitor.sources.worker_processes import CONTEXT, worker_processes
+from failure_monitor.worker_processes import CONTEXT, worker_processes
 
 WORTH_PROCESSES = 5.0
 """Seconds that reading will go on, by what it took so far, for which processes are started."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import UsageError
-from failure_monitor.measured_positions import (
+from failure_monitor.messages.measured_positions import (
     JOINT_STATE_TYPE,
     POSITION_TYPES,
     MeasuredPositions,
@@ -26,15 +26,15 @@ from failure_monitor.measured_positions import (
     PositionsTopic,
     read_measurement,
 )
-from failure_monitor.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
 from failure_monitor.sources.bag_metadata import TopicCount
-from failure_monitor.sources.halves import Halves
+from failure_monitor.sources.message_decoder import StampedFloats, Take, Wire
 from failure_monitor.sources.policy_models import PolicyModels
 from failure_monitor.sources.source import BagOptions, SourceError
-from failure_monitor.sources.wire import StampedFloats, Take, Wire
+from failure_monitor.sources.stamped_arrays import Halves
 
 if TYPE_CHECKING:
-    from failure_monitor.observation_matching import MatchedMessages
+    from failure_monitor.messages.matching import MatchedMessages
     from failure_monitor.sources.observed_embeddings import ObservedEmbeddings
 
 POINT_CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"

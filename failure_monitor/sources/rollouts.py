@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
-from failure_monitor.measured_positions import PositionsTopic
+from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import refuse_link_out
 from failure_monitor.sources.fiper import FiperFolder

@@ -30,12 +30,12 @@ from failure_monitor.sources.bag_messages import (
 )
 from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.bag_rollouts import rollouts_of
-from failure_monitor.sources.cut_mcap import ReclosedMcap
 from failure_monitor.sources.memory_bound import bounded_memory
+from failure_monitor.sources.message_decoder import Wire
 from failure_monitor.sources.policy_models import PolicyModels, load_models
 from failure_monitor.sources.recording import Meanings, Recording, meanings
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
-from failure_monitor.sources.wire import Wire
+from failure_monitor.sources.truncated_mcap import ReclosedMcap
 
 MEMORY = 2 << 30
 """Bytes that reading any bag may take, and `MEMORY_PER_BYTE` more for each on disk."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import ActionKind, Rollout
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.measured_positions import PositionsTopic
+from failure_monitor.messages.measured_positions import PositionsTopic
 
 BoundaryKind = Literal["auto", "bag", "markers", "outcomes", "pauses"]
 BOUNDARY_KINDS: tuple[BoundaryKind, ...] = get_args(BoundaryKind)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from demo_timelines import NOMINAL, at, reading
 from rich.console import Console
+from testbed.demo_timelines import NOMINAL, at, reading
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.demo.live_table import BAR_CELLS, LineView, LiveState, bar, live_table
+from failure_monitor.monitoring.alarm import AlarmState
 
 CALM = LiveState(
     plan=NOMINAL, clock=0.5, reading=reading(at(0.5), 0.5, 4), gate_open=True, perturbation="none"

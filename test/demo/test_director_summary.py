@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
-from demo_timelines import KNOCKED, NOMINAL, detected, missed, nominal, recording
 from rich.console import Console
+from testbed.demo_timelines import KNOCKED, NOMINAL, detected, missed, nominal, recording
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
 from failure_monitor.demo.summary_table import summary_table
 from failure_monitor.demo.timeline import timeline
+from failure_monitor.monitoring.alarm import AlarmState
 
 
 def demo(*changed: RolloutSummary) -> list[RolloutSummary]:

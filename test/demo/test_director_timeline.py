@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from demo_timelines import (
+from testbed.demo_timelines import (
     BEGIN,
     KNOCKED,
     MILLISECOND,
@@ -17,11 +17,11 @@ from demo_timelines import (
     recording,
 )
 
-from failure_monitor.alarm import Alarm, AlarmState, AlarmStatus
 from failure_monitor.decision import ScoreVerdict, Verdict
 from failure_monitor.demo.timeline import GateChange, Recording, read_alarm, timeline
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.ros.diagnostics import alarm_message
+from failure_monitor.monitoring.alarm import Alarm, AlarmState, AlarmStatus
+from failure_monitor.ros.monitor.diagnostics import alarm_message
 
 
 def values_of(status: AlarmStatus, verdict: Verdict | None) -> dict[str, str]:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from demo_timelines import at, detected, missed, nominal
+from testbed.demo_timelines import at, detected, missed, nominal
 
-from failure_monitor.alarm import AlarmState
 from failure_monitor.demo.figures import (
     SIZE,
     STATE_STYLES,
@@ -23,6 +22,7 @@ from failure_monitor.demo.figures import (
 )
 from failure_monitor.demo.summary import summarise
 from failure_monitor.demo.timeline import Timeline
+from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.report.score_style import SCORE_STYLES
 
 

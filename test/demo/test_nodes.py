@@ -25,8 +25,8 @@ from failure_monitor.demo.node_processes import NodeProcesses
 from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
 from failure_monitor.demo.robot_client import RobotClient
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.ros.messages import stamp_nanoseconds
-from failure_monitor.ros.qos import DECISION_QOS, LATCHED_QOS
+from failure_monitor.ros.common.messages import stamp_nanoseconds
+from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 
 TASK = "drawer-open-v3"
 TIMEOUT = 60.0

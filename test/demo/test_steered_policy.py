@@ -19,8 +19,8 @@ from std_msgs.msg import Float64, Float64MultiArray, Header, Int32
 
 from failure_monitor.demo.node_processes import NodeProcesses
 from failure_monitor.demo.robot_client import RobotClient
-from failure_monitor.ros.messages import action_chunks_message
-from failure_monitor.ros.qos import DECISION_QOS, LATCHED_QOS
+from failure_monitor.ros.common.messages import action_chunks_message
+from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 
 TASK = "drawer-open-v3"
 TIMEOUT = 60.0

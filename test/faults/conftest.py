@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults.cell import Cell, open_cell
-from faults.trial import Fault
+from testbed.faults.cell import Cell, open_cell
+from testbed.faults.trial import Fault
 
 TABLE = pytest.StashKey[list[Fault]]()
 

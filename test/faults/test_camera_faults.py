@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faults.cell import Cell, open_cell
-from faults.trial import JUDGED, MISSED, WITHDRAWN, WITHHELD, Fault
-from scenes import scenes
+from testbed.faults.cell import Cell, open_cell
+from testbed.faults.trial import JUDGED, MISSED, WITHDRAWN, WITHHELD, Fault
+from testbed.scenes import scenes
 
-from failure_monitor.black_box import black_box_rollout
-from failure_monitor.bundle import save
-from failure_monitor.calibrate import CalibrationSettings, calibrate
-from failure_monitor.onnx_file import read_onnx_file
-from failure_monitor.onnx_models import ObservationEncoder, PolicySampler
+from failure_monitor.bundle.bundle import save
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
+from failure_monitor.policy_models.onnx_file import read_onnx_file
+from failure_monitor.policy_models.replay import black_box_rollout
 
 pytestmark = pytest.mark.ros
 

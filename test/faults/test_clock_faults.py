@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from builtin_interfaces.msg import Time
-from faults.cell import Cell, open_cell
-from faults.trial import JUDGED, MISSED, SILENT, WITHHELD, Fault
 from rclpy.clock import Clock as NodeClock
 from rclpy.clock import ClockType
 from rosgraph_msgs.msg import Clock
+from testbed.faults.cell import Cell, open_cell
+from testbed.faults.trial import JUDGED, MISSED, SILENT, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.cell import Cell
-from faults.trial import SILENT, WITHHELD, Fault
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
+from testbed.faults.cell import Cell
+from testbed.faults.trial import SILENT, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 

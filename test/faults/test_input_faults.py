@@ -7,8 +7,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from faults.cell import Cell
-from faults.trial import JUDGED, MISSED, SILENT, WITHHELD, Fault
+from testbed.faults.cell import Cell
+from testbed.faults.trial import JUDGED, MISSED, SILENT, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 

@@ -8,8 +8,8 @@ import signal
 from contextlib import ExitStack
 
 import pytest
-from faults.cell import DISCOVERY, MAX_DECISION_AGE, Cell, Process
-from faults.trial import SILENT, WITHDRAWN, WITHHELD, Fault
+from testbed.faults.cell import DISCOVERY, MAX_DECISION_AGE, Cell, Process
+from testbed.faults.trial import SILENT, WITHDRAWN, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 

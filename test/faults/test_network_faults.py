@@ -9,9 +9,9 @@ import subprocess
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from faults.network import two_machines
-from faults.network_trial import NAME, cut
-from faults.trial import Fault
+from testbed.faults.network import two_machines
+from testbed.faults.network_trial import NAME, cut
+from testbed.faults.trial import Fault
 
 pytestmark = pytest.mark.ros
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from faults.cell import Cell
-from faults.trial import JUDGED, WITHHELD, Fault
 from rosbags.rosbag2 import Reader
-from small_disk import fill, small_disk
 from std_srvs.srv import Trigger
+from testbed.faults.cell import Cell
+from testbed.faults.trial import JUDGED, WITHHELD, Fault
+from testbed.small_disk import fill, small_disk
 
 pytestmark = pytest.mark.ros
 

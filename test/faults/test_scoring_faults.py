@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faults.cell import Cell, open_cell
-from faults.scoring_model import failing_far_off
-from faults.trial import JUDGED, WITHHELD, Fault
-from synthetic import POLICY
+from testbed.faults.cell import Cell, open_cell
+from testbed.faults.scoring_model import failing_far_off
+from testbed.faults.trial import JUDGED, WITHHELD, Fault
+from testbed.synthetic import POLICY
 
-from failure_monitor.bundle import Bundle, save
-from failure_monitor.calibrate import CalibrationSettings, calibrate
+from failure_monitor.bundle.bundle import Bundle, save
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
+from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.registry import score_named
-from failure_monitor.scores.score import Score
 
 pytestmark = pytest.mark.ros
 

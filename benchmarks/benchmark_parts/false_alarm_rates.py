@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""How often rules alarm in rollouts like those that they were calibrated on.
+
+Scores are computed once and shared by all rules; rules are then calibrated by the functions of
+`failure_monitor.calibration.calibrate`. A test holds the two to the same limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.calibration.calibrate import (
+    SCALES,
+    USUAL_FOLDS,
+    CalibrationSettings,
+    cross_fitted_maxima,
+)
+from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe, Series, cross_fit
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.monitoring.monitor import windowed_scores
+from failure_monitor.scores.base.network_score import NetworkScore
+from failure_monitor.scores.base.score import Score, ScoreUndefinedError
+from failure_monitor.scores.registry import SCORES, score_named
+from failure_monitor.thresholds.conformal import (
+    CalibrationError,
+    Rule,
+    Scale,
+    ThresholdKind,
+    combine,
+    joint_threshold,
+)
+
+ALPHAS = (0.05, 0.1, 0.2)
+SETTINGS = CalibrationSettings()
+DEFAULT_RULE, WRONG = "default rule", "default, wrongly"
+
+Rates: TypeAlias = NDArray[np.float64]
+"""Of a split, the false-alarm rate by rule and alpha; NaN where nothing could be calibrated."""
+ScoreSeries: TypeAlias = dict[str, list[Series]]
+"""By score, its windowed values in every rollout, (T, 1) each; a score that is undefined lacks."""
+
+
+@dataclass(frozen=True)
+class MeasuredRule:
+    """A rule whose false-alarm rate is measured.
+
+    Attributes:
+        title: in tables.
+        scores: their names.
+        rule: how they combine.
+        threshold: constant or time-varying.
+        on_fitting_rollouts: whether it is calibrated on what its scores were fitted on, which
+            breaks the promise.
+    """
+
+    title: str
+    scores: tuple[str, ...]
+    rule: Rule = "mean"
+    threshold: ThresholdKind = "constant"
+    on_fitting_rollouts: bool = False
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a network must be trained for it."""
+        return any(issubclass(score_named(name), NetworkScore) for name in self.scores)
+
+
+def measured_rules() -> list[MeasuredRule]:
+    """The default rule and its relatives, and every score alone."""
+    default, fiper = SETTINGS.scores, ("rnd_oe", "ace")
+    return [
+        MeasuredRule(DEFAULT_RULE, default, SETTINGS.rule),
+        MeasuredRule("default, time-varying", default, SETTINGS.rule, "time-varying"),
+        MeasuredRule("any of its scores", default, "any"),
+        MeasuredRule("any, time-varying", default, "any", "time-varying"),
+        MeasuredRule("all of its scores", default, "all"),
+        MeasuredRule("fiper", fiper, "all"),
+        MeasuredRule("fiper, time-varying", fiper, "all", "time-varying"),
+        # Without a failure to learn from there is no probe.
+        *(MeasuredRule(name, (name,)) for name in SCORES if name != "probe"),
+        MeasuredRule(WRONG, default, SETTINGS.rule, on_fitting_rollouts=True),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSplit:
+    """What scores say of rollouts that calibrate, and of others.
+
+    Attributes:
+        folds: (n,), the fold of every calibration rollout.
+        held_out: of these, by scores that were fitted on the other folds.
+        fitted_on: of these, by scores that were fitted on all of them.
+        others: of other rollouts, by the same scores.
+    """
+
+    folds: NDArray[np.int64]
+    held_out: ScoreSeries
+    fitted_on: ScoreSeries
+    others: ScoreSeries
+
+    @classmethod
+    def of(
+        cls,
+        rollouts: Sequence[Rollout],
+        others: Sequence[Rollout],
+        policy: PolicyFormat,
+        rules: Sequence[MeasuredRule],
+        folds: int = USUAL_FOLDS,
+    ) -> ScoredSplit:
+        """Fit every score of the rules on `rollouts`, and cross-fit it in at most so many folds."""
+        folds = min(folds, len(rollouts))
+        split = cls(np.empty(len(rollouts), np.int64), {}, {}, {})
+        for name in dict.fromkeys(name for rule in rules for name in rule.scores):
+            recipe = Recipe(policy, (name,), SETTINGS.window, SETTINGS.seed)
+            try:
+                held_out = cross_fit(rollouts, recipe, folds=folds)
+                scores = recipe.fit(rollouts)
+            except ScoreUndefinedError:
+                continue
+            split.folds[:] = held_out.folds
+            split.held_out[name] = list(held_out.series)
+            split.fitted_on[name] = _scored(scores, rollouts)
+            split.others[name] = _scored(scores, others)
+        return split
+
+    def cross_fitted(self, rule: MeasuredRule) -> tuple[Scale, NDArray[np.float64]]:
+        """The rule's scale and the numbers c_i that set its limit, (n,)."""
+        kind = SCALES[rule.threshold]
+        if rule.on_fitting_rollouts:
+            series = side_by_side(self.fitted_on, rule)
+            return kind.fit(series), maxima(series, kind.fit(series), rule)
+        held_out = HeldOutScores(self.folds, tuple(side_by_side(self.held_out, rule)))
+        return kind.fit(held_out.series), cross_fitted_maxima(held_out, kind, rule.rule)
+
+    def fitted_apart(
+        self, rule: MeasuredRule, calibration: NDArray[np.int64]
+    ) -> tuple[Scale, NDArray[np.float64]]:
+        """The same, where some of the others calibrate."""
+        scale = SCALES[rule.threshold].fit(side_by_side(self.held_out, rule))
+        return scale, maxima(side_by_side(some(self.others, calibration), rule), scale, rule)
+
+
+def cross_fitted_rates(
+    rollouts: Sequence[Rollout],
+    tests: Sequence[Rollout],
+    policy: PolicyFormat,
+    rules: Sequence[MeasuredRule],
+    folds: int = USUAL_FOLDS,
+) -> Rates:
+    """The rates in tests, (rules, alphas), where `rollouts` calibrate and are cross-fitted."""
+    split = ScoredSplit.of(rollouts, tests, policy, rules, folds)
+    return np.stack([_rates(rule, split.cross_fitted, split.others) for rule in rules])
+
+
+def rates_fitted_apart(
+    split: ScoredSplit,
+    calibration: NDArray[np.int64],
+    tests: NDArray[np.int64],
+    rules: Sequence[MeasuredRule],
+) -> Rates:
+    """The rates in some of a split's others, (rules, alphas), where some others calibrate."""
+
+    def calibrated(rule: MeasuredRule) -> tuple[Scale, NDArray[np.float64]]:
+        return split.fitted_apart(rule, calibration)
+
+    unseen = some(split.others, tests)
+    return np.stack([_rates(rule, calibrated, unseen) for rule in rules])
+
+
+def _rates(
+    rule: MeasuredRule,
+    calibrated: Callable[[MeasuredRule], tuple[Scale, NDArray[np.float64]]],
+    tests: ScoreSeries,
+) -> Rates:
+    """The share of tests that raise an alarm, (alphas,)."""
+    rates = np.full(len(ALPHAS), np.nan)
+    if not set(rule.scores) <= tests.keys():
+        return rates
+    scale, numbers = calibrated(rule)
+    test_numbers = maxima(side_by_side(tests, rule), scale, rule)
+    for column, alpha in enumerate(ALPHAS):
+        try:
+            threshold = joint_threshold(rule.rule, scale, numbers, alpha)
+        except CalibrationError:
+            continue
+        rates[column] = np.mean(test_numbers > threshold.limit)
+    return rates
+
+
+def maxima(series: Sequence[Series], scale: Scale, rule: MeasuredRule) -> NDArray[np.float64]:
+    """The maximum over time of every rollout's combined number, (n,)."""
+    return np.array([combine(rule.rule, scale.at(np.arange(len(of)))(of)).max() for of in series])
+
+
+def side_by_side(series: ScoreSeries, rule: MeasuredRule) -> list[Series]:
+    """The scores of the rule, (T, K) for every rollout."""
+    columns = [series[name] for name in rule.scores]
+    return [np.concatenate(of_rollout, axis=1) for of_rollout in zip(*columns, strict=True)]
+
+
+def some(series: ScoreSeries, places: Iterable[int]) -> ScoreSeries:
+    """Those of the rollouts at some places."""
+    places = list(places)
+    return {name: [values[place] for place in places] for name, values in series.items()}
+
+
+def _scored(scores: Sequence[Score], rollouts: Sequence[Rollout]) -> list[Series]:
+    return [windowed_scores(scores, rollout, SETTINGS.window) for rollout in rollouts]

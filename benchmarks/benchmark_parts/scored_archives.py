@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every score says of the rollouts of an archive, so that rules can be compared quickly.
+
+Calibration rollouts are cross-fitted by rollout, as `failure-monitor calibrate` does it; the other
+rollouts are scored by scores that were fitted on all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor import __version__
+from failure_monitor.calibration.calibrate import choose, cross_fitted_maxima
+from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe, cross_fit
+from failure_monitor.decision import Rollout
+from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
+from failure_monitor.monitoring.monitor import windowed_scores
+from failure_monitor.scores.base.score import ScoreUndefinedError
+from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.source import Topics
+from failure_monitor.thresholds.conformal import (
+    JointThreshold,
+    Rule,
+    Scale,
+    finite_sample_quantile,
+    windowed_mean,
+)
+
+
+@dataclass(frozen=True)
+class RuleOf:
+    """A rule over scores: what `failure-monitor calibrate` is asked for."""
+
+    scores: tuple[str, ...]
+    rule: Rule = "mean"
+    window: int = 3
+
+    def __str__(self) -> str:
+        return f"{self.rule} of {', '.join(self.scores)}; window {self.window}"
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredArchive:
+    """The scores of an archive's rollouts, decision by decision.
+
+    Attributes:
+        name: of the archive.
+        folds: (n,), the fold of every calibration rollout.
+        calibration: by score, the held-out values of every calibration rollout, n times (T,).
+        tests: the other rollouts, m of them.
+        test_scores: by score, their values, m times (T,).
+        undefined: why a score means nothing here, by score.
+    """
+
+    name: str
+    folds: NDArray[np.int64]
+    calibration: dict[str, list[NDArray[np.float64]]]
+    tests: list[Rollout]
+    test_scores: dict[str, list[NDArray[np.float64]]]
+    undefined: dict[str, str]
+
+    def measure(self, of: RuleOf, alpha: float) -> tuple[Metrics, dict[str, Metrics]]:
+        """The figures of a rule, over all tests and by their group."""
+        calibration = _windowed(self.calibration, of)
+        held_out = HeldOutScores(self.folds, tuple(calibration))
+        maxima = cross_fitted_maxima(held_out, Scale, of.rule)
+        limit = finite_sample_quantile(maxima, alpha)
+        threshold = JointThreshold(of.rule, Scale.fit(calibration), limit)
+        tests = _windowed(self.test_scores, of)
+        ends = np.cumsum([len(series) for series in tests])
+        levels = np.split(threshold.level(np.concatenate(tests)), ends[:-1])
+        return self._figures(levels)
+
+    def control(self, alpha: float) -> tuple[Metrics, dict[str, Metrics]]:
+        """The figures of a stop-watch."""
+        lengths = np.array([float(n) for n in self._calibration_lengths()])
+        limit = finite_sample_quantile(lengths, alpha)
+        return self._figures([np.arange(1, len(test) + 1) / limit for test in self.tests])
+
+    def _figures(self, levels: Sequence[NDArray[np.float64]]) -> tuple[Metrics, dict[str, Metrics]]:
+        early = float(np.median(self._calibration_lengths()))
+        results = [
+            RolloutResult(test.name, bool(test.success), test.group, level, test.stamps, early)
+            for test, level in zip(self.tests, levels, strict=True)
+        ]
+        longest = max(result.decisions for result in results)
+
+        def figures(of: Sequence[RolloutResult]) -> Metrics:
+            return measure(of, longest=longest)
+
+        groups = sorted({result.group for result in results})
+        return figures(results), {
+            group: figures([result for result in results if result.group == group])
+            for group in groups
+        }
+
+    def _calibration_lengths(self) -> list[int]:
+        return [len(values) for values in next(iter(self.calibration.values()))]
+
+
+def _windowed(
+    scores: dict[str, list[NDArray[np.float64]]], of: RuleOf
+) -> list[NDArray[np.float64]]:
+    """The windowed scores of every rollout, (T, K) each."""
+    columns = [[windowed_mean(values, of.window) for values in scores[name]] for name in of.scores]
+    return [np.stack(series, axis=-1) for series in zip(*columns, strict=True)]
+
+
+def score_archive(
+    path: Path,
+    scores: Sequence[str],
+    *,
+    seed: int,
+    folds: int,
+    jobs: int,
+    cache: Path | None,
+    report: Callable[[str], None],
+) -> ScoredArchive:
+    """Fit and apply the scores, or read from the cache what an earlier run found."""
+    rollout_set = read_rollouts([path], Topics())
+    rollouts = choose(rollout_set.rollouts)[0]
+    tests = [rollout for rollout in rollout_set.rollouts if rollout.calibration is False]
+    scored = ScoredArchive(path.stem, np.empty(0, np.int64), {}, tests, {}, {})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    for name in scores:
+        kept = (
+            None if cache is None else cache / f"{digest}-{name}-{folds}-{seed}-{__version__}.npz"
+        )
+        if kept is None or not kept.is_file():
+            report(f"{path.stem}, dealing {seed}: {name}")
+            try:
+                found = _score(name, rollout_set, rollouts, tests, seed, folds, jobs)
+            except ScoreUndefinedError as error:
+                scored.undefined[name] = str(error)
+                continue
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                np.savez(kept, **found)
+        else:
+            with np.load(kept) as file:
+                found = dict(file)
+        scored.calibration[name] = _split(found["calibration"], rollouts)
+        scored.test_scores[name] = _split(found["tests"], tests)
+        object.__setattr__(scored, "folds", found["folds"])
+    return scored
+
+
+def _score(
+    name: str,
+    rollout_set: RolloutSet,
+    rollouts: Sequence[Rollout],
+    tests: Sequence[Rollout],
+    seed: int,
+    folds: int,
+    jobs: int,
+) -> dict[str, NDArray[np.generic]]:
+    recipe = Recipe(rollout_set.policy, (name,), window=1, seed=seed)
+    held_out = cross_fit(rollouts, recipe, folds=folds, jobs=jobs)
+    fitted = recipe.fit(rollouts)
+    return {
+        "folds": held_out.folds,
+        "calibration": np.concatenate(held_out.series)[:, 0],
+        "tests": np.concatenate([windowed_scores(fitted, test, 1) for test in tests])[:, 0],
+    }
+
+
+def _split(values: NDArray[np.float64], rollouts: Sequence[Rollout]) -> list[NDArray[np.float64]]:
+    return np.split(values, np.cumsum([len(rollout) for rollout in rollouts])[:-1])

@@ -1,0 +1,500 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle: the folder that `calibrate` writes and the monitor node loads.
+
+    bundle.yaml     what was promised, on what, for which policy, with which settings
+    <score>.<part>.onnx
+    encoder.onnx, sampler.onnx    the policy's halves that it did not publish, and their weights
+    arrays.npz      the scores' arrays, as <score>.<part>; the scale, where it varies over time
+
+Never a pickle. Written beside its place and renamed, so there is no half bundle. Every file's
+SHA-256 stands in bundle.yaml; a file that is missing or changed is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from failure_monitor import __version__
+from failure_monitor.bundle.description import (
+    SCHEMA_VERSION,
+    BlackBoxSection,
+    BundleDescription,
+    ModelSection,
+    PositionsSection,
+    PromiseSection,
+    RolloutSection,
+    ScoreSection,
+)
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.messages.measured_positions import PositionsTopic
+from failure_monitor.monitoring.monitor import FailureMonitor
+from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
+from failure_monitor.monitoring.response.reached_positions import ReachedPositions
+from failure_monitor.monitoring.response.trusted_horizon import Dispersion, TrustedHorizon
+from failure_monitor.policy_models.onnx_file import OnnxFile
+from failure_monitor.scores.base.score import Score, ScoreState
+from failure_monitor.scores.external import EXTERNAL_PREFIX
+from failure_monitor.scores.registry import score_named
+from failure_monitor.thresholds.conformal import JointThreshold, Rule, Scale
+from failure_monitor.thresholds.time_varying import TimeVaryingScale
+
+DESCRIPTION_FILE = "bundle.yaml"
+ARRAYS_FILE = "arrays.npz"
+CENTRE_ARRAY, SPREAD_ARRAY = "time_varying_scale.centre", "time_varying_scale.spread"
+
+
+class BundleError(FailureMonitorError):
+    """A folder that is no bundle, or one that is incomplete, changed or of a newer schema."""
+
+
+class UnknownTaskError(FailureMonitorError):
+    """A task that a bundle has no threshold for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A calibrated rule over fitted scores, ready to watch a policy.
+
+    Attributes:
+        description: what bundle.yaml says; `files` is filled in by `save`.
+        scores: the fitted scores, in the description's order.
+        scale: of these scores.
+        choosers: further scores, to choose among sampled chunks by.
+        encoder: the observation encoder, where the policy published no embeddings.
+        sampler: the policy sampler, where it published no action chunks.
+    """
+
+    description: BundleDescription
+    scores: tuple[Score, ...]
+    scale: Scale
+    choosers: tuple[Score, ...] = ()
+    encoder: OnnxFile | None = None
+    sampler: OnnxFile | None = None
+
+    @property
+    def policy(self) -> PolicyFormat:
+        """The policy that the bundle is for."""
+        return PolicyFormat(**self.description.policy.model_dump())
+
+    @property
+    def rule(self) -> Rule:
+        """How the scores combine."""
+        return self.description.rule
+
+    @property
+    def alpha(self) -> float:
+        """The promised false-alarm rate."""
+        return self.description.alpha
+
+    @property
+    def calibration(self) -> tuple[RolloutSection, ...]:
+        """The rollouts that set the thresholds."""
+        return self.description.calibration
+
+    @property
+    def fit(self) -> tuple[RolloutSection, ...]:
+        """The rollouts that scores were fitted on, but for the calibration rollouts."""
+        return (*self.description.fit, *self.description.failures)
+
+    def promise(self, task: str = "") -> PromiseSection:
+        """What was promised for a task, which needs no name if the bundle knows but one.
+
+        A bundle that was calibrated on rollouts without a task takes any for its own.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
+        promises = {promise.task: promise for promise in self.description.promises}
+        if task in promises:
+            return promises[task]
+        if len(promises) == 1 and (not task or "" in promises):
+            return self.description.promises[0]
+        known = ", ".join(promises)
+        if not task:
+            raise UnknownTaskError(
+                f"the bundle has a threshold for each of the tasks {known}, and nobody said which "
+                "of them this is: name it ('task' of the monitor node, --task for bags)"
+            )
+        raise UnknownTaskError(
+            f"the bundle has no threshold for the task '{task}', only for {known}: name one of "
+            "these, or calibrate with successful rollouts of the task"
+        )
+
+    def threshold(self, task: str = "") -> JointThreshold:
+        """The calibrated rule for a task.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
+        return JointThreshold(self.rule, self.scale, self.promise(task).limit)
+
+    def monitor(self, task: str = "") -> FailureMonitor:
+        """A monitor at the start of a rollout of a task.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
+        return FailureMonitor(
+            self.policy,
+            self.scores,
+            window=self.description.window,
+            threshold=self.threshold(task),
+        )
+
+    def trusted_horizon(self, task: str = "") -> TrustedHorizon | None:
+        """How many actions of a chunk to trust in a task; None for a policy that is never unsure.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for it.
+        """
+        steering, task = self.description.steering, self.promise(task).task
+        if steering is None:
+            return None
+        positions = ReachedPositions.of(self.policy)
+        dispersion = Dispersion(positions, np.array(steering.usual), steering.leading)
+        return TrustedHorizon(dispersion, steering.limits[task])
+
+    @property
+    def external_topics(self) -> dict[str, str]:
+        """The topic of every external score, by the score's name without prefix.
+
+        That of the recordings that it was calibrated on; for others `external_scores/<name>`.
+        """
+        names = [
+            score.name.removeprefix(EXTERNAL_PREFIX)
+            for score in self.scores
+            if score.name.startswith(EXTERNAL_PREFIX)
+        ]
+        known = self.description.external_topics
+        return {name: known.get(name, f"external_scores/{name}") for name in names}
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether a score of the rule asks where the robot was measured to be."""
+        return any(score.needs_positions for score in self.scores)
+
+    @property
+    def sample_scores(self) -> dict[str, SampleScore]:
+        """What can choose among the sampled chunks of a decision, by name."""
+        able = [score for score in (*self.scores, *self.choosers) if isinstance(score, SampleScore)]
+        medoid = Medoid(ReachedPositions.of(self.policy))
+        return {Medoid.name: medoid, **{score.name: score for score in able}}
+
+    def levels(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The combined normalised score at every decision, (T,); above 1 is an alarm.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for the rollout's task.
+        """
+        try:
+            monitor = self.monitor(rollout.task)
+        except UnknownTaskError as error:
+            raise UnknownTaskError(f"{rollout.name}: {error}") from None
+        return monitor.over_rollout(rollout)
+
+    def calibration_of(self, rollout: Rollout) -> tuple[RolloutSection, ...]:
+        """The rollouts that set the threshold for one like this.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for the rollout's task.
+        """
+        task = self.promise(rollout.task).task
+        return tuple(section for section in self.calibration if section.task == task)
+
+
+def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
+    """The bundle, told on which topics the monitor hears its external scores.
+
+    Args:
+        bundle: calibrated.
+        topics: by the scores' names without prefix; those of other scores are left out.
+    """
+    names = {score.name for score in bundle.scores}
+    own = {name: topic for name, topic in topics.items() if EXTERNAL_PREFIX + name in names}
+    description = bundle.description.model_copy(update={"external_topics": own})
+    return replace(bundle, description=description)
+
+
+def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle:
+    """The bundle, told where the monitor hears measured positions; left out if no score asks.
+
+    Args:
+        bundle: calibrated.
+        topic: what measured the positions of its rollouts; None where nobody knows.
+    """
+    if topic is None or not bundle.needs_positions:
+        return bundle
+    section = PositionsSection(**vars(topic))
+    description = bundle.description.model_copy(update={"positions_topic": section})
+    return replace(bundle, description=description)
+
+
+def with_models(
+    bundle: Bundle,
+    encoder: OnnxFile | None,
+    sampler: OnnxFile | None,
+    *,
+    cameras: Mapping[str, str],
+    observation_rate: float,
+    matching_tolerance: float,
+    noise_seed: int,
+) -> Bundle:
+    """The bundle with the models that made the decisions it was calibrated on.
+
+    Args:
+        bundle: calibrated.
+        encoder: made the embeddings; None if the policy published them.
+        sampler: made the action chunks; None if the policy published them.
+        cameras: the topics of the encoder's cameras, by their names.
+        observation_rate: decisions a second, 0 for one at every frame of the first camera.
+        matching_tolerance: seconds by which the stamps of an observation may lie apart.
+        noise_seed: of the sampler's noise.
+    """
+    if encoder is None and sampler is None:
+        return bundle
+    section = BlackBoxSection(
+        encoder=_model_section("encoder", encoder),
+        sampler=_model_section("sampler", sampler),
+        cameras=dict(cameras),
+        observation_rate=observation_rate,
+        matching_tolerance=matching_tolerance,
+        noise_seed=noise_seed,
+    )
+    description = bundle.description.model_copy(update={"black_box": section})
+    return replace(bundle, description=description, encoder=encoder, sampler=sampler)
+
+
+def _model_section(half: str, model: OnnxFile | None) -> ModelSection | None:
+    if model is None:
+        return None
+    weights = {name: f"{half}.weights_{at}" for at, name in enumerate(sorted(model.weights))}
+    return ModelSection(file=f"{half}.onnx", weights=weights)
+
+
+def save(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle, replacing one that is there; nothing is left half-written.
+
+    Raises:
+        BundleError: the folder holds something else, or cannot be written.
+    """
+    if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
+        raise BundleError(f"{folder} exists and is no bundle: name another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {folder}: {error}") from None
+    try:
+        for name, content in _files(bundle).items():
+            (partial / name).write_bytes(content)
+        partial.chmod(0o755)
+        _replace(partial, folder)
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {folder}: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.rename(partial, folder)
+        return
+    # A folder that is not empty cannot be renamed over: the old one steps aside first.
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "old"
+    os.rename(folder, old)
+    os.rename(partial, folder)
+    shutil.rmtree(old.parent)
+
+
+def _files(bundle: Bundle) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for score in (*bundle.scores, *bundle.choosers):
+        state = score.state()
+        files |= {f"{score.name}.{part}.onnx": model for part, model in state.models.items()}
+        arrays |= {f"{score.name}.{part}": array for part, array in state.arrays.items()}
+    for section, model in _models(bundle):
+        files[section.file] = model.model
+        files |= {file: model.weights[name] for name, file in section.weights.items()}
+    if bundle.description.threshold == "time-varying":
+        arrays |= {CENTRE_ARRAY: bundle.scale.centre, SPREAD_ARRAY: bundle.scale.spread}
+    if arrays:
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        files[ARRAYS_FILE] = buffer.getvalue()
+    hashes = {name: _sha256(content) for name, content in sorted(files.items())}
+    description = bundle.description.model_copy(update={"files": hashes})
+    text = yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return {DESCRIPTION_FILE: text.encode(), **files}
+
+
+def _models(bundle: Bundle) -> Iterator[tuple[ModelSection, OnnxFile]]:
+    black_box = bundle.description.black_box
+    if black_box is not None:
+        halves = ((black_box.encoder, bundle.encoder), (black_box.sampler, bundle.sampler))
+        for section, model in halves:
+            if section is not None and model is not None:
+                yield section, model
+
+
+def load(folder: Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises:
+        BundleError: something is missing, changed, malformed or of a newer schema.
+        OnnxFileError: a model is none, or keeps weights in a file that the bundle lacks.
+    """
+    description = _read_description(folder)
+    files = {
+        name: _read_checked(folder, name, sha256) for name, sha256 in description.files.items()
+    }
+    arrays = _read_arrays(folder, files)
+    scores, choosers = (
+        tuple(_read_score(section, files, arrays) for section in sections)
+        for sections in (description.scores, description.choosers)
+    )
+    scale = _read_scale(folder, description, arrays)
+    black_box = description.black_box
+    encoder, sampler = (
+        None if section is None else _read_model(folder, section, files)
+        for section in ((black_box.encoder, black_box.sampler) if black_box else (None, None))
+    )
+    return Bundle(description, scores, scale, choosers, encoder, sampler)
+
+
+def content_hash(folder: Path) -> str:
+    """The SHA-256 of bundle.yaml, which holds that of every other file: names this very bundle."""
+    return _sha256(_read(folder, DESCRIPTION_FILE))
+
+
+def _read_description(folder: Path) -> BundleDescription:
+    path = folder / DESCRIPTION_FILE
+    try:
+        content = yaml.safe_load(_read(folder, DESCRIPTION_FILE))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is no YAML ({error}): calibrate again") from None
+    if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
+        raise BundleError(f"{path} states no schema_version: this is no bundle")
+    if content["schema_version"] > SCHEMA_VERSION:
+        raise BundleError(
+            f"{path} has schema version {content['schema_version']}, written by failure_monitor "
+            f"{content.get('tool_version', '?')}; this is {__version__}, which reads up to "
+            f"{SCHEMA_VERSION}: update failure_monitor on this machine, or calibrate with it"
+        )
+    try:
+        return BundleDescription.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}, {where}: {first['msg']}: calibrate again") from None
+
+
+def _read_checked(folder: Path, name: str, sha256: str) -> bytes:
+    content = _read(folder, name)
+    if _sha256(content) != sha256:
+        raise BundleError(
+            f"{folder / name} is not the file that was calibrated (its SHA-256 differs from the "
+            f"one in {DESCRIPTION_FILE}): copy the bundle again, or calibrate again"
+        )
+    return content
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise BundleError(
+            f"the bundle {folder} lacks {name}: name a folder that `failure-monitor calibrate` "
+            "wrote, whole"
+        ) from None
+    except OSError as error:
+        raise BundleError(f"cannot read the bundle's file {folder / name}: {error}") from None
+
+
+def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.generic]]:
+    if ARRAYS_FILE not in files:
+        return {}
+    try:
+        with np.load(io.BytesIO(files[ARRAYS_FILE]), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:
+        raise BundleError(f"{folder / ARRAYS_FILE} holds no arrays ({error})") from None
+
+
+def _read_scale(
+    folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
+) -> Scale:
+    sections = description.scores
+    if description.threshold == "constant":
+        return Scale(
+            centre=np.array([section.centre for section in sections], dtype=np.float64),
+            spread=np.array([section.spread for section in sections], dtype=np.float64),
+        )
+    try:
+        centre, spread = (arrays[name].astype(np.float64) for name in (CENTRE_ARRAY, SPREAD_ARRAY))
+    except KeyError as error:
+        raise BundleError(
+            f"{folder / ARRAYS_FILE} lacks {error}, which a time-varying threshold needs: "
+            "calibrate again"
+        ) from None
+    if not (len(centre) and centre.shape == spread.shape == (len(centre), len(sections))):
+        raise BundleError(
+            f"{folder / ARRAYS_FILE} has a time-varying scale of shapes {centre.shape} and "
+            f"{spread.shape}, expected one column for each of {len(sections)} scores: calibrate "
+            "again"
+        )
+    return TimeVaryingScale(centre, spread)
+
+
+def _read_score(
+    section: ScoreSection, files: dict[str, bytes], arrays: dict[str, NDArray[np.generic]]
+) -> Score:
+    prefix = f"{section.name}."
+    state = ScoreState(
+        parameters=section.parameters,
+        arrays={
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        },
+        models={
+            name.removeprefix(prefix).removesuffix(".onnx"): content
+            for name, content in files.items()
+            if name.startswith(prefix) and name.endswith(".onnx")
+        },
+    )
+    try:
+        return score_named(section.name).from_state(state)
+    except KeyError as error:
+        raise BundleError(
+            f"the bundle lacks {error} of the score {section.name}: calibrate again"
+        ) from None
+
+
+def _read_model(folder: Path, section: ModelSection, files: dict[str, bytes]) -> OnnxFile:
+    try:
+        weights = {name: files[file] for name, file in section.weights.items()}
+        return OnnxFile(str(folder / section.file), files[section.file], weights)
+    except KeyError as error:
+        raise BundleError(
+            f"{folder / DESCRIPTION_FILE} lists no SHA-256 of the model's file {error}: calibrate "
+            "again"
+        ) from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

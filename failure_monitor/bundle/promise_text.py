@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a bundle promises, in words, and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.description import BundleDescription, PromiseSection
+from failure_monitor.scores.probe import Probe
+
+Row: TypeAlias = tuple[str, str]
+"""What is told, and the words; what is told is empty where the row before goes on."""
+
+
+def promise_in_words(calibrated: Bundle, *, with_thresholds: bool = True) -> list[list[Row]]:
+    """What holds of all, and then of each task; one list where nobody named a task."""
+    sections = [
+        [
+            *_of_task(calibrated, promise),
+            *(_thresholds(calibrated, promise) if with_thresholds else ()),
+        ]
+        for promise in calibrated.description.promises
+    ]
+    general = list(_general(calibrated))
+    if calibrated.description.promises[0].task:
+        return [general, *sections]
+    return [general + sections[0]]
+
+
+def _general(calibrated: Bundle) -> Iterator[Row]:
+    description = calibrated.description
+    names = ", ".join(score.name for score in description.scores)
+    yield "rule", f"{description.rule} of {names}, window {description.window}"
+    for score in calibrated.scores:
+        if isinstance(score, Probe):
+            yield (
+                score.name,
+                f"learned from {len(description.failures)} failures how to weigh "
+                f"{', '.join(score.weighed)} and the embedding",
+            )
+    yield (
+        "promise",
+        f"a successful rollout raises an alarm with a chance of at most {description.alpha:g}",
+    )
+    yield "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
+    if description.threshold == "time-varying":
+        yield "time", "thresholds vary over a rollout: call ~/start_rollout when one begins"
+
+
+def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
+    low, high = promise.false_alarm_interval_90
+    if promise.task:
+        yield "task", promise.task
+    yield (
+        "calibrated on",
+        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is number "
+        f"{promise.rank} of their maxima, smallest first",
+    )
+    yield (
+        "small print",
+        "the chance is over the draw of the calibration rollouts too: given these, the true rate "
+        f"lies between {low:.3f} and {high:.3f} (90 %)",
+    )
+    yield "smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts"
+
+
+def _thresholds(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
+    thresholds = np.atleast_2d(calibrated.threshold(promise.task).thresholds)
+    for score, over_time in zip(calibrated.scores, thresholds.T, strict=True):
+        yield f"threshold of {score.name}", _range(over_time)
+
+
+def _range(over_time: NDArray[np.float64]) -> str:
+    """A threshold, or from where to where it goes over the decisions of a rollout."""
+    if len(over_time) == 1:
+        return f"{over_time[0]:.4g}"
+    return (
+        f"{over_time.min():.4g} to {over_time.max():.4g} over {len(over_time)} decisions, "
+        f"{over_time[-1]:.4g} from there on"
+    )
+
+
+def _fitted_on(description: BundleDescription) -> str:
+    if description.fit:
+        return f", with scores fitted on {len(description.fit)} others"
+    return f", cross-fitted in {description.folds} folds"

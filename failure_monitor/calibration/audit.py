@@ -1,0 +1,374 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The audit: what is wrong with rollouts, before anything is calibrated on them.
+
+Every rollout is looked at by itself, and compared with the others: by its state trajectory and by
+the default rule's scores, each fitted without it. What the actions alone say is blind to a wrong
+scene, and what the states alone say to a policy that dithers; hence both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.calibration.calibrate import default_scores
+from failure_monitor.calibration.cross_fitting import Recipe, cross_fit
+from failure_monitor.calibration.data_quality import DataQuality
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.thresholds.conformal import Scale
+
+AuditVerdict = Literal["keep", "look", "drop"]
+
+TRAJECTORY_SCORES = ("phase_knn", "one_step")
+"""What tells a state trajectory from the others: where it goes, and by which steps."""
+
+WINDOW = 3
+MOST_FOLDS = 5
+LEAST_ROLLOUTS = 5
+"""Fewer tell nothing of one another."""
+
+LONG_GAP = 3.0
+"""Usual times between decisions, from which on decisions were lost."""
+FENCE = 3.0
+"""Interquartile ranges above the third quartile: Tukey's outer fence."""
+MOST_LOST = 0.05
+"""Of a bag's messages, from which on their loss is worth a look."""
+OUT_OF_RANGE = 0.5
+"""Of the others' range, by which measured positions lie outside of it."""
+
+
+@dataclass(frozen=True)
+class Reception:
+    """How the messages of a rollout in a bag were received.
+
+    Attributes:
+        delay_spread: seconds by which the time from stamp to reception varies.
+        lost: how many messages had no partner of their stamp, or a stamp that was used before.
+    """
+
+    delay_spread: float
+    lost: int
+
+
+@dataclass(frozen=True)
+class RolloutAudit:
+    """What is to be said of one rollout; None where it cannot be told.
+
+    Attributes:
+        name: of the rollout.
+        source: where it came from.
+        sha256: of what it was read from.
+        decisions: how many it has.
+        seconds: from the first to the last.
+        rate: the usual number of decisions a second.
+        longest_gap: seconds between two decisions at most.
+        repeated: decisions with the very embedding of the one before.
+        not_finite: decisions with NaN or infinite values.
+        delay_spread: seconds by which bag time and header stamps drift apart, for bags.
+        lost: messages that were of no use, for bags.
+        trajectory_p: the share of rollouts, itself included, whose state trajectory is at least
+            as unlike the others': a conformal p-value.
+        scores_p: likewise by the default rule's scores.
+        verdict: whether to keep it, look at it, or drop it.
+        reasons: for looking and dropping.
+    """
+
+    name: str
+    source: str
+    sha256: str
+    decisions: int
+    seconds: float
+    rate: float | None
+    longest_gap: float | None
+    repeated: int
+    not_finite: int
+    delay_spread: float | None
+    lost: int | None
+    trajectory_p: float | None
+    scores_p: float | None
+    verdict: AuditVerdict
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is to be said of a set of rollouts.
+
+    Attributes:
+        rollouts: of each.
+        quality: of those that are not to be dropped, together.
+        remarks: on what could not be told.
+    """
+
+    rollouts: tuple[RolloutAudit, ...]
+    quality: DataQuality
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Unlike:
+    """How unlike the others every rollout is.
+
+    Attributes:
+        p: (n,), the conformal p-values.
+        outlying: bool (n,), whether it lies outside of Tukey's outer fence.
+    """
+
+    p: NDArray[np.float64]
+    outlying: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, maxima: NDArray[np.float64]) -> Unlike:
+        """By the largest number of each rollout, (n,), larger being more unlike."""
+        p = (maxima >= maxima[:, np.newaxis]).mean(axis=1)
+        low, high = np.quantile(maxima, [0.25, 0.75])
+        return cls(p, maxima > high + FENCE * (high - low))
+
+
+def audit(
+    rollouts: Sequence[Rollout],
+    formats: Sequence[PolicyFormat],
+    *,
+    receptions: Mapping[str, Reception] | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    report: Callable[[str], None] = lambda step: None,
+) -> Audit:
+    """Look at rollouts that are meant to be successful ones of one policy and task.
+
+    Args:
+        rollouts: what to look at.
+        formats: of each.
+        receptions: of those in bags, by their SHA-256.
+        seed: of the folds in which they are compared.
+        jobs: how many processes fit at a time.
+        report: told what is being done.
+    """
+    faults = [_faults(rollout) for rollout in rollouts]
+    for fault, wrong in zip(faults, _of_another_format(rollouts, formats), strict=True):
+        fault.extend(wrong)
+    sound = [index for index, fault in enumerate(faults) if not fault]
+    compared = [rollouts[index] for index in sound]
+    remarks: list[str] = []
+    trajectory: Unlike | None = None
+    scores: Unlike | None = None
+    if len(compared) < LEAST_ROLLOUTS:
+        remarks.append(
+            f"{len(compared)} sound rollouts are too few to compare with one another: "
+            f"record {LEAST_ROLLOUTS} or more"
+        )
+    else:
+        policy = formats[sound[0]]
+        report("comparing state trajectories")
+        trajectory = _unlike(compared, policy, TRAJECTORY_SCORES, seed, jobs, remarks)
+        report("comparing scores")
+        defined, undefined = default_scores(compared, policy)
+        remarks += undefined
+        scores = _unlike(compared, policy, defined, seed, jobs, remarks)
+    looks = _looks(compared, receptions or {}, trajectory, scores)
+    place = {index: number for number, index in enumerate(sound)}
+
+    def look_up(of: Unlike | None, index: int) -> float | None:
+        return None if of is None or index not in place else float(of.p[place[index]])
+
+    return Audit(
+        rollouts=tuple(
+            _describe(
+                rollout,
+                (receptions or {}).get(rollout.sha256),
+                drop=faults[index],
+                look=looks[place[index]] if index in place else [],
+                trajectory_p=look_up(trajectory, index),
+                scores_p=look_up(scores, index),
+            )
+            for index, rollout in enumerate(rollouts)
+        ),
+        quality=DataQuality.of(compared, seed),
+        remarks=tuple(remarks),
+    )
+
+
+def receptions_of(sets: Sequence[RolloutSet]) -> dict[str, Reception]:
+    """How the rollouts in bags were received, by their SHA-256."""
+    return {
+        sha256: Reception(
+            delay_spread=float(np.ptp(reception.delays)),
+            lost=reception.unpaired + reception.repeated,
+        )
+        for each in sets
+        for sha256, reception in each.receptions.items()
+    }
+
+
+def _faults(rollout: Rollout) -> list[str]:
+    """Why a rollout cannot calibrate, whatever the others are."""
+    faults = []
+    if rollout.success is False:
+        faults.append("it failed")
+    count = int(_not_finite(rollout).sum())
+    if count:
+        first = int(np.flatnonzero(_not_finite(rollout))[0])
+        faults.append(f"{count} decisions have NaN or infinite values, the first is {first}")
+    return faults
+
+
+def _of_another_format(
+    rollouts: Sequence[Rollout], formats: Sequence[PolicyFormat]
+) -> list[list[str]]:
+    """Of each rollout, how its format differs from that of most."""
+    usual = Counter(formats).most_common(1)[0][0]
+    faults = []
+    for own in formats:
+        differences = [
+            f"{name.replace('_', ' ')} {vars(own)[name]}, most have {vars(usual)[name]}"
+            for name in vars(own)
+            if vars(own)[name] != vars(usual)[name]
+        ]
+        faults.append([f"another policy: {'; '.join(differences)}"] if differences else [])
+    return faults
+
+
+def _unlike(
+    rollouts: Sequence[Rollout],
+    policy: PolicyFormat,
+    scores: tuple[str, ...],
+    seed: int,
+    jobs: int,
+    remarks: list[str],
+) -> Unlike | None:
+    recipe = Recipe(policy, scores, WINDOW, seed)
+    folds = min(MOST_FOLDS, len(rollouts))
+    try:
+        held_out = cross_fit(rollouts, recipe, folds=folds, jobs=jobs)
+        return Unlike.of(_maxima(held_out.series))
+    except FailureMonitorError as error:
+        remarks.append(f"not compared by {', '.join(scores)}: {error}")
+        return None
+
+
+def _maxima(series: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The largest mean of each rollout's scores, (n,), on a scale that few bad ones hardly move."""
+    all_scores = np.concatenate(series)
+    low, centre, high = np.nanquantile(all_scores, [0.25, 0.5, 0.75], axis=0)
+    scale = Scale(centre, np.maximum(high - low, 1e-9))
+    # A decision at which no score is defined yet is no part of the maximum.
+    means = [np.nanmean(each[~np.isnan(each).all(axis=1)], axis=1) for each in map(scale, series)]
+    return np.array([mean.max(initial=-np.inf) for mean in means])
+
+
+def _looks(
+    rollouts: Sequence[Rollout],
+    receptions: Mapping[str, Reception],
+    trajectory: Unlike | None,
+    scores: Unlike | None,
+) -> list[list[str]]:
+    """Of each sound rollout, why somebody should look at it."""
+    looks = [_own_looks(rollout, receptions.get(rollout.sha256)) for rollout in rollouts]
+    for own, far in zip(looks, _out_of_range(rollouts), strict=True):
+        own.extend(far)
+    for what, unlike in (("state trajectory", trajectory), ("scores", scores)):
+        if unlike is not None:
+            for index in np.flatnonzero(unlike.outlying):
+                looks[index].append(
+                    f"by its {what} it is unlike all others (p {unlike.p[index]:.3f})"
+                )
+    return looks
+
+
+def _own_looks(rollout: Rollout, reception: Reception | None) -> list[str]:
+    looks = []
+    gaps = np.diff(rollout.stamps)
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    if len(gaps) and gaps.max() > LONG_GAP * usual:
+        looks.append(
+            f"{gaps.max():.2f} s without a decision after decision {int(gaps.argmax())}, usually "
+            f"{usual:.2f} s"
+        )
+    repeated = _repeated(rollout)
+    if repeated.any():
+        looks.append(
+            f"{int(repeated.sum())} decisions have the very embedding of the one before, the "
+            f"first is {int(np.flatnonzero(repeated)[0]) + 1}: did the camera freeze?"
+        )
+    if reception is not None and usual and reception.delay_spread > usual:
+        looks.append(
+            f"bag time and header stamps drift apart by {reception.delay_spread:.2f} s: are the "
+            "clocks of robot and recorder in step?"
+        )
+    if reception is not None and reception.lost > MOST_LOST * 2 * len(rollout):
+        looks.append(f"{reception.lost} messages of its bag had no partner of the same stamp")
+    return looks
+
+
+def _out_of_range(rollouts: Sequence[Rollout]) -> list[list[str]]:
+    """Of each rollout, measured positions far outside of where the others ever were."""
+    measured = [rollout.positions for rollout in rollouts]
+    found: list[list[str]] = [[] for _ in rollouts]
+    if len(rollouts) < LEAST_ROLLOUTS:
+        return found
+    for index, own in enumerate(measured):
+        others = [other for other in measured if other is not None and other is not own]
+        if own is None or not others:
+            continue
+        low = np.min([other.min(axis=0) for other in others], axis=0)
+        high = np.max([other.max(axis=0) for other in others], axis=0)
+        margin = OUT_OF_RANGE * (high - low)
+        outside = (own < low - margin) | (own > high + margin)
+        for column in np.flatnonzero(outside.any(axis=0)):
+            found[index].append(
+                f"position {column} is far outside of {low[column]:.3g} to {high[column]:.3g}, "
+                f"where the others stay, first at decision {int(outside[:, column].argmax())}"
+            )
+    return found
+
+
+def _repeated(rollout: Rollout) -> NDArray[np.bool_]:
+    """Which decisions but the first have the embedding of the one before, (T − 1,)."""
+    same = rollout.embeddings[1:] == rollout.embeddings[:-1]
+    return np.asarray(same.all(axis=1))
+
+
+def _not_finite(rollout: Rollout) -> NDArray[np.bool_]:
+    finite = np.isfinite(rollout.embeddings).all(axis=1)
+    finite &= np.isfinite(rollout.chunks).all(axis=(1, 2, 3))
+    if rollout.positions is not None:
+        finite &= np.isfinite(rollout.positions).all(axis=1)
+    return np.asarray(~finite)
+
+
+def _describe(
+    rollout: Rollout,
+    reception: Reception | None,
+    *,
+    drop: Sequence[str],
+    look: Sequence[str],
+    trajectory_p: float | None,
+    scores_p: float | None,
+) -> RolloutAudit:
+    gaps = np.diff(rollout.stamps)
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    return RolloutAudit(
+        name=rollout.name,
+        source=rollout.source,
+        sha256=rollout.sha256,
+        decisions=len(rollout),
+        seconds=float(rollout.stamps[-1] - rollout.stamps[0]),
+        rate=1 / usual if usual > 0 else None,
+        longest_gap=float(gaps.max()) if len(gaps) else None,
+        repeated=int(_repeated(rollout).sum()),
+        not_finite=int(_not_finite(rollout).sum()),
+        delay_spread=None if reception is None else reception.delay_spread,
+        lost=None if reception is None else reception.lost,
+        trajectory_p=trajectory_p,
+        scores_p=scores_p,
+        verdict="drop" if drop else "look" if look else "keep",
+        reasons=(*drop, *look),
+    )

@@ -1,0 +1,547 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration: successful rollouts in, a bundle out.
+
+Every rollout sets the threshold with scores that were fitted without it. Either the scores are
+fitted on other rollouts altogether, or the calibration rollouts are dealt into folds, and each
+fold is scored by what the other folds taught (cross-fitting by rollout); the bundle's own scores
+are then fitted on all of them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor import __version__
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.description import (
+    SCHEMA_VERSION,
+    BundleDescription,
+    PolicySection,
+    PromiseSection,
+    RolloutSection,
+    ScoreSection,
+)
+from failure_monitor.calibration.cross_fitting import (
+    HeldOutScores,
+    ProbeRecipe,
+    Recipe,
+    Series,
+    cross_fit,
+)
+from failure_monitor.calibration.horizon import calibrate_horizon
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import UsageError
+from failure_monitor.monitoring.monitor import windowed_scores
+from failure_monitor.scores.base.score import Score, ScoreUndefinedError
+from failure_monitor.scores.probe import Probe
+from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES, score_named
+from failure_monitor.thresholds.conformal import (
+    CalibrationError,
+    JointThreshold,
+    Rule,
+    Scale,
+    ThresholdKind,
+    combine,
+    false_alarm_interval,
+    joint_threshold,
+    rank,
+    smallest_alpha,
+)
+from failure_monitor.thresholds.time_varying import TimeVaryingScale
+
+SCALES: Mapping[ThresholdKind, type[Scale]] = {
+    "constant": Scale,
+    "time-varying": TimeVaryingScale,
+}
+
+USUAL_FOLDS = 10
+"""With five, scores learn from a fifth fewer rollouts than the bundle's do, and the false-alarm
+rate falls well below what is promised: docs/detection.md."""
+MOST_PROBE_FOLDS = 5
+"""Within each fold the score `probe` cross-fits once more: what it learns from needs to be unseen,
+not just as unseen as a future rollout."""
+
+FEWEST_FAILURES = 5
+"""With fewer failures than this, what they have in common is mostly chance."""
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """What to calibrate, and how.
+
+    Attributes:
+        scores: the names of the rule's scores.
+        rule: how they combine.
+        alpha: the promised false-alarm rate.
+        window: over how many decisions a score is averaged.
+        threshold: constant, or time-varying with the decision's number in its rollout.
+        folds: into how many parts the rollouts that scores are fitted on are dealt for
+            cross-fitting; None means 10, or as many as there are rollouts.
+        seed: of the dealing and of the training.
+        jobs: how many processes fit at a time.
+        probed_scores: the names of the scores that the score `probe` weighs; none means the
+            rule's other scores.
+        choosers: the names of scores to choose among sampled chunks by, whether or not they are
+            part of the rule.
+    """
+
+    scores: tuple[str, ...] = DEFAULT_SCORES
+    rule: Rule = "mean"
+    alpha: float = 0.1
+    window: int = 3
+    threshold: ThresholdKind = "constant"
+    folds: int | None = None
+    seed: int = 0
+    jobs: int = 2
+    probed_scores: tuple[str, ...] = ()
+    choosers: tuple[str, ...] = ()
+
+    def folds_of(self, rollouts: int) -> int:
+        """Into how many parts so many rollouts are dealt."""
+        return max(2, min(USUAL_FOLDS, rollouts)) if self.folds is None else self.folds
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether the score `probe` is part of the rule."""
+        return Probe.name in self.scores
+
+    @property
+    def probed(self) -> tuple[str, ...]:
+        """The names of the scores that the score `probe` weighs."""
+        others = tuple(name for name in self.scores if name != Probe.name)
+        return self.probed_scores or others
+
+
+def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
+    """The rollouts that may calibrate, and remarks on what was left out or taken for granted.
+
+    Where a source sets rollouts apart for calibration, those of them that succeeded are taken.
+    Elsewhere all are: one without an outcome counts as successful, one that failed is kept, for
+    `calibrate` to refuse, since its owner meant it to be a success.
+    """
+    remarks = []
+    apart = [rollout for rollout in rollouts if rollout.calibration is False]
+    failed = [rollout for rollout in rollouts if rollout.calibration and not rollout.success]
+    if apart:
+        remarks.append(f"{len(apart)} rollouts that their source keeps for tests are left out")
+    if failed:
+        remarks.append(f"{len(failed)} rollouts that failed are left out")
+    left_out = {id(rollout) for rollout in (*apart, *failed)}
+    chosen = [rollout for rollout in rollouts if id(rollout) not in left_out]
+    unlabelled = [rollout for rollout in chosen if rollout.success is None]
+    if unlabelled:
+        remarks.append(f"{len(unlabelled)} rollouts without an outcome are taken as successful")
+    return chosen, remarks
+
+
+def choose_failures(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
+    """The rollouts that the score `probe` may learn from as failures, and remarks.
+
+    Those that succeeded are left out; one without an outcome counts as a failure, since its owner
+    says so.
+
+    Raises:
+        CalibrationError: all of them succeeded.
+    """
+    remarks = []
+    chosen = [rollout for rollout in rollouts if not rollout.success]
+    if rollouts and not chosen:
+        raise CalibrationError(
+            f"all {len(rollouts)} rollouts given as failures succeeded: give some that failed"
+        )
+    if len(chosen) < len(rollouts):
+        remarks.append(f"{len(rollouts) - len(chosen)} rollouts that succeeded are left out")
+    unlabelled = [rollout for rollout in chosen if rollout.success is None]
+    if unlabelled:
+        remarks.append(f"{len(unlabelled)} rollouts without an outcome are taken as failed")
+    return chosen, remarks
+
+
+def default_scores(
+    rollouts: Sequence[Rollout], policy: PolicyFormat
+) -> tuple[tuple[str, ...], list[str]]:
+    """Those of `DEFAULT_SCORES` that mean something for a policy, and remarks on the others.
+
+    Raises:
+        CalibrationError: none does.
+        InvalidDecisionError: a decision is not of the policy's format.
+    """
+    for rollout in rollouts:
+        rollout.check(policy)
+    defined: list[str] = []
+    remarks: list[str] = []
+    for name in DEFAULT_SCORES:
+        try:
+            score_named(name).fit(rollouts, policy)
+        except ScoreUndefinedError as error:
+            remarks.append(f"without the score {name}: {error}")
+        else:
+            defined.append(name)
+    if not defined:
+        raise CalibrationError(f"none of the default scores can be used: {'; '.join(remarks)}")
+    return tuple(defined), remarks
+
+
+def calibrate(
+    rollouts: Sequence[Rollout],
+    policy: PolicyFormat,
+    settings: CalibrationSettings,
+    *,
+    fit_rollouts: Sequence[Rollout] = (),
+    failures: Sequence[Rollout] = (),
+    report: Callable[[str], None] = lambda step: None,
+) -> Bundle:
+    """Fit the scores and calibrate their joint threshold.
+
+    Where rollouts name their tasks there is a limit for each, set by its own rollouts, so that
+    the promise holds in every task (Mondrian; Vovk, Gammerman and Shafer, section 4.5). Scores
+    and scale are of all tasks together.
+
+    Without rollouts to fit on, the calibration rollouts are cross-fitted: each fold is scored and
+    brought to scale by the others, as a future rollout will be by rollouts that are not itself.
+
+    With them, scores and scale come from these rollouts alone, so that to the frozen rule
+    calibration rollouts and future ones are alike: the promise is then exact. A scale from the
+    calibration rollouts would make it approximate. The scale is that of the fitting rollouts'
+    cross-fitted scores, since a score is too low on what it was fitted on, some much more than
+    others, and a rule over scores so scaled would listen to these alone.
+
+    Failures teach the score `probe` and nothing else. They set no threshold, and the probe is
+    cross-fitted or frozen like any score, so the promise is the same with them.
+
+    Args:
+        rollouts: successful ones, exchangeable with the successful ones to come.
+        policy: the format of their decisions.
+        settings: what to calibrate.
+        fit_rollouts: successful ones to fit the scores on; none means the calibration rollouts.
+            They need not be like those to come, but a rule over them detects the better if so.
+        failures: failed ones, for the score `probe` to learn from.
+        report: told what is being done.
+
+    Raises:
+        CalibrationError: the rollouts do not support what is asked.
+        InvalidDecisionError: a decision is not of the policy's format.
+        ScoreUndefinedError: a score means nothing for this policy.
+        UsageError: a score does not exist, or the score `probe` lacks what it is made of.
+    """
+    _check(rollouts, fit_rollouts, policy, settings)
+    _check_failures(failures, (*rollouts, *fit_rollouts), policy, settings)
+    teachers = fit_rollouts or rollouts
+    folds = settings.folds_of(len(teachers))
+    probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MOST_PROBE_FOLDS))
+    recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
+    held_out = cross_fit(teachers, recipe, folds=folds, jobs=settings.jobs, report=report)
+    report(f"fitting the scores on all {len(teachers)} rollouts")
+    scores = recipe.fit(teachers)
+    kind = SCALES[settings.threshold]
+    scale = kind.fit(held_out.series)
+    if fit_rollouts:
+        report(f"scoring the {len(rollouts)} calibration rollouts")
+        calibration = [windowed_scores(scores, rollout, settings.window) for rollout in rollouts]
+        scales: Sequence[Scale] = [scale] * len(calibration)
+    else:
+        calibration, scales = list(held_out.series), scales_of_other_folds(held_out, kind)
+    maxima = _maxima(calibration, scales, settings.rule)
+    thresholds = {}
+    for task, own in _by_task(rollouts).items():
+        with _naming(task):
+            thresholds[task] = joint_threshold(settings.rule, scale, maxima[own], settings.alpha)
+    description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
+    of_calibration = tuple(
+        section.model_copy(
+            update=_largest(series, own_scale, thresholds[section.task], settings.scores)
+        )
+        for section, series, own_scale in zip(
+            description.calibration, calibration, scales, strict=True
+        )
+    )
+    further = tuple(name for name in settings.choosers if name not in settings.scores)
+    choosers = replace(recipe, scores=further).fit(teachers)
+    update = {
+        "calibration": of_calibration,
+        "steering": calibrate_horizon(
+            rollouts, fit_rollouts, policy, folds=held_out.folds, alpha=settings.alpha
+        ),
+        "choosers": tuple(
+            ScoreSection(name=score.name, parameters=score.state().parameters) for score in choosers
+        ),
+    }
+    return Bundle(description.model_copy(update=update), scores, scale, choosers)
+
+
+def _check(
+    rollouts: Sequence[Rollout],
+    fit_rollouts: Sequence[Rollout],
+    policy: PolicyFormat,
+    settings: CalibrationSettings,
+) -> None:
+    for name in (*settings.scores, *settings.probed_scores):
+        score_named(name)
+    _check_choosers(settings.choosers)
+    if not rollouts:
+        raise CalibrationError(
+            "no rollout is left to calibrate on: record successful ones, or look at what their "
+            "source says of their outcomes"
+        )
+    failed = [rollout.name for rollout in (*rollouts, *fit_rollouts) if rollout.success is False]
+    if failed:
+        raise CalibrationError(
+            f"{len(failed)} of the rollouts failed ({', '.join(failed[:5])}): only successful "
+            "ones can calibrate; leave these out"
+        )
+    for task, own in _by_task(rollouts).items():
+        with _naming(task):
+            rank(len(own), settings.alpha)
+    _refuse_shared(rollouts, fit_rollouts)
+    teachers = len(fit_rollouts or rollouts)
+    folds = settings.folds_of(teachers)
+    if teachers < folds or folds < 2:
+        raise CalibrationError(
+            f"{teachers} rollouts {'to fit on ' if fit_rollouts else ''}cannot be dealt into "
+            f"{folds} folds: "
+            + (
+                f"set the folds to a number from 2 to {teachers}"
+                if teachers > 1
+                else "give 2 or more"
+            )
+        )
+    # What a probe learns from is cross-fitted once more, without the fold that it will score.
+    if settings.has_probe and teachers - math.ceil(teachers / folds) < 2:
+        raise CalibrationError(
+            f"{teachers} rollouts in {folds} folds leave one to fit the score "
+            f"'{Probe.name}' on, which needs two: give more"
+        )
+    for rollout in (*rollouts, *fit_rollouts):
+        rollout.check(policy)
+
+
+def _check_choosers(names: Sequence[str]) -> None:
+    able = sorted(name for name, score in SCORES.items() if hasattr(score, "over_samples"))
+    for name in names:
+        if name not in able:
+            raise UsageError(
+                f"'{name}' cannot be calibrated to choose among sampled chunks: choose by "
+                f"{', '.join(able)}; medoid needs no calibration"
+            )
+
+
+def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout]) -> None:
+    fitted = {rollout.sha256 for rollout in fit_rollouts} - {""}
+    shared = [rollout.name for rollout in rollouts if rollout.sha256 in fitted]
+    if shared:
+        raise CalibrationError(
+            f"{len(shared)} of the calibration rollouts are also among those to fit on "
+            f"({', '.join(shared[:5])}): a rollout cannot calibrate scores that were fitted on it; "
+            "leave each of them out on one side"
+        )
+
+
+def _check_failures(
+    failures: Sequence[Rollout],
+    successes: Sequence[Rollout],
+    policy: PolicyFormat,
+    settings: CalibrationSettings,
+) -> None:
+    """Refuse failures and a probe that do not fit together."""
+    if failures and not settings.has_probe:
+        raise UsageError(
+            f"{len(failures)} failures are given, and none of the scores "
+            f"{', '.join(settings.scores)} learns from failures: add the score '{Probe.name}', or "
+            "give no failures"
+        )
+    if not settings.has_probe:
+        return
+    if not failures:
+        raise UsageError(
+            f"the score '{Probe.name}' learns from failed rollouts: give some as failures "
+            "(--failures), or leave it out of the rule"
+        )
+    if not settings.probed or Probe.name in settings.probed:
+        raise UsageError(
+            f"the score '{Probe.name}' weighs other scores: name at least one beside it"
+        )
+    _check_failed(failures, successes)
+    for rollout in failures:
+        rollout.check(policy)
+
+
+def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> None:
+    succeeded = [rollout.name for rollout in failures if rollout.success]
+    if succeeded:
+        raise CalibrationError(
+            f"{len(succeeded)} of the failures succeeded ({', '.join(succeeded[:5])}): leave "
+            "these out"
+        )
+    known = {rollout.sha256 for rollout in successes} - {""}
+    shared = [rollout.name for rollout in failures if rollout.sha256 in known]
+    if shared:
+        raise CalibrationError(
+            f"{len(shared)} of the failures are also among the rollouts to calibrate or to fit on "
+            f"({', '.join(shared[:5])}): a rollout either failed or succeeded; leave each of them "
+            "out on one side"
+        )
+    if len(failures) < FEWEST_FAILURES:
+        raise CalibrationError(
+            f"{len(failures)} failures are too few to learn from: give {FEWEST_FAILURES} or more, "
+            "or calibrate without any"
+        )
+
+
+def _by_task(rollouts: Sequence[Rollout]) -> dict[str, NDArray[np.int64]]:
+    """Which of the rollouts are of each task; one task without a name where nobody said."""
+    tasks = np.array([rollout.task for rollout in rollouts])
+    names = [str(task) for task in np.unique(tasks)]
+    if len(names) > 1 and "" in names:
+        unnamed = [rollout.name for rollout in rollouts if not rollout.task]
+        raise CalibrationError(
+            f"{len(unnamed)} of the rollouts name no task ({', '.join(unnamed[:5])}), others are "
+            f"of {', '.join(names[1:])}: name the task of all or of none"
+        )
+    return {task: np.flatnonzero(tasks == task) for task in names}
+
+
+@contextmanager
+def _naming(task: str) -> Iterator[None]:
+    """Has errors name the task."""
+    try:
+        yield
+    except CalibrationError as error:
+        raise CalibrationError(f"task '{task}': {error}" if task else str(error)) from None
+
+
+def _maxima(series: Sequence[Series], scales: Sequence[Scale], rule: Rule) -> NDArray[np.float64]:
+    """c_i, the maximum over time of each rollout's combined number; (n,)."""
+    return np.array(
+        [
+            float(combine(rule, scale.at(np.arange(len(own)))(own)).max())
+            for own, scale in zip(series, scales, strict=True)
+        ]
+    )
+
+
+def scales_of_other_folds(held_out: HeldOutScores, kind: type[Scale]) -> list[Scale]:
+    """What brings each rollout's scores to scale: the scores of the folds it is not in."""
+    scales = [kind.fit(held_out.of_all_but(fold)) for fold in range(held_out.folds.max() + 1)]
+    return [scales[fold] for fold in held_out.folds]
+
+
+def cross_fitted_maxima(
+    held_out: HeldOutScores, kind: type[Scale], rule: Rule
+) -> NDArray[np.float64]:
+    """c_i of each rollout, (n,), every fold brought to scale by the other folds' scores."""
+    return _maxima(held_out.series, scales_of_other_folds(held_out, kind), rule)
+
+
+def _largest(
+    series: Series, scale: Scale, threshold: JointThreshold, scores: Sequence[str]
+) -> dict[str, Any]:
+    """The largest level and normalised scores of a rollout, as its section in the bundle has them.
+
+    Its scores, brought to their scale, are put on the bundle's: the level then exceeds 1 just
+    where its combined number exceeds the limit.
+    """
+    decisions = np.arange(len(series))
+    own = threshold.at(decisions)
+    windowed = own.scale.centre + scale.at(decisions)(series) * own.scale.spread
+    normalised = windowed / own.thresholds
+    return {
+        # Rounded, so that the one that sets the limit is at 1 and not a hair above.
+        "max_level": round(float(own.level(windowed).max()), 9),
+        "max_normalised_scores": {
+            name: round(float(np.nanmax(column)), 9)
+            for name, column in zip(scores, normalised.T, strict=True)
+            if not np.isnan(column).all()
+        },
+    }
+
+
+def _describe(
+    rollouts: Sequence[Rollout],
+    fit_rollouts: Sequence[Rollout],
+    failures: Sequence[Rollout],
+    policy: PolicyFormat,
+    settings: CalibrationSettings,
+    thresholds: Mapping[str, JointThreshold],
+    scores: Sequence[Score],
+) -> BundleDescription:
+    of_each_task = _by_task(rollouts)
+    scale = next(iter(thresholds.values())).scale
+    return BundleDescription(
+        schema_version=SCHEMA_VERSION,
+        tool_version=__version__,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        policy=PolicySection(**vars(policy)),
+        rule=settings.rule,
+        window=settings.window,
+        threshold=settings.threshold,
+        alpha=settings.alpha,
+        scores=tuple(
+            ScoreSection(
+                name=score.name,
+                parameters=score.state().parameters,
+                **(_constant_scale(scale, index) if settings.threshold == "constant" else {}),
+            )
+            for index, score in enumerate(scores)
+        ),
+        promises=tuple(
+            _promise(task, threshold, len(of_each_task[task]), settings)
+            for task, threshold in thresholds.items()
+        ),
+        folds=settings.folds_of(len(fit_rollouts or rollouts)),
+        seed=settings.seed,
+        decision_period=_decision_period(rollouts),
+        calibration=_listed(rollouts),
+        fit=_listed(fit_rollouts),
+        failures=_listed(failures),
+    )
+
+
+def _decision_period(rollouts: Sequence[Rollout]) -> float | None:
+    """The median time from a decision to the next, in seconds; None where stamps do not tell."""
+    times = np.concatenate([np.diff(rollout.stamps) for rollout in rollouts])
+    times = times[times > 0]
+    return float(np.median(times)) if len(times) else None
+
+
+def _constant_scale(scale: Scale, index: int) -> dict[str, float]:
+    return {"centre": float(scale.centre[index]), "spread": float(scale.spread[index])}
+
+
+def _promise(
+    task: str, threshold: JointThreshold, n: int, settings: CalibrationSettings
+) -> PromiseSection:
+    constant = settings.threshold == "constant"
+    return PromiseSection(
+        task=task,
+        limit=threshold.limit,
+        thresholds=(
+            dict(zip(settings.scores, threshold.thresholds.tolist(), strict=True))
+            if constant
+            else {}
+        ),
+        rollouts=n,
+        rank=rank(n, settings.alpha),
+        smallest_alpha=smallest_alpha(n),
+        false_alarm_interval_90=false_alarm_interval(n, settings.alpha),
+    )
+
+
+def _listed(rollouts: Sequence[Rollout]) -> tuple[RolloutSection, ...]:
+    return tuple(
+        RolloutSection(
+            name=rollout.name,
+            decisions=len(rollout),
+            sha256=rollout.sha256,
+            task=rollout.task,
+        )
+        for rollout in rollouts
+    )

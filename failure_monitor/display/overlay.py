@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the monitor thinks, drawn around what the camera sees.
+
+Above the picture a banner in the state's colour, with its sign, its word and the reason; below it
+a bar for each score against its threshold. The picture itself is left as it is, but for the places
+that make it unfamiliar, where these are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.display.appearance import (
+    APPEARANCES,
+    BLACK,
+    GREY,
+    OVER,
+    UNDER,
+    WHITE,
+    Colour,
+    plain_letters,
+    ratio_in_words,
+)
+from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
+
+Picture = NDArray[np.uint8]
+"""RGB, (height, width, 3)."""
+
+WIDTH, TALLEST = 640, 480
+"""Of the camera's picture as it is drawn, in pixels."""
+
+BANNER, LINE, ROW, MARGIN = 64, 20, 24, 8
+"""Heights in pixels, of the banner's word, a line of the reason, a score; and what is left free."""
+
+MOST_LINES, LONGEST_WORD = 3, 40
+MOST_ROWS = 8
+TOP = 2.0
+"""The normalised score at a bar's right end."""
+
+FAINT = 0.1
+"""A place that explains less of the unfamiliarity is not drawn."""
+
+READ, LABEL = 0.55, 0.48
+"""Sizes of letters, for sentences and for what stands beside a bar."""
+
+BACKGROUND: Colour = (24, 24, 24)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_overlay(
+    picture: Picture | None,
+    status: AlarmStatus,
+    levels: Mapping[str, float],
+    *,
+    why_no_picture: str = "",
+    unfamiliarity: Unfamiliarity | None = None,
+) -> Picture:
+    """The picture with what the monitor thinks of it, 640 pixels wide.
+
+    Args:
+        picture: what the camera sees; None if it gives nothing.
+        status: of the alarm.
+        levels: normalised scores by name; NaN is undefined.
+        why_no_picture: in words, instead of the picture.
+        unfamiliarity: where it is unfamiliar, if that is known.
+    """
+    seen = _no_picture(why_no_picture) if picture is None else _fitted(picture)
+    if picture is not None and unfamiliarity is not None:
+        _draw_unfamiliarity(seen, unfamiliarity)
+    return np.concatenate([_banner(status), seen, _scores(levels)])
+
+
+def _write(
+    canvas: Picture, text: str, place: tuple[int, int], ink: Colour, size: float, width: int = 1
+) -> None:
+    cv2.putText(canvas, plain_letters(text), place, FONT, size, ink, width, cv2.LINE_AA)
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence in lines of the overlay's width: measured, as fonts of OpenCV 4 and 5 differ."""
+    lines: list[str] = []
+    for word in _words(plain_letters(text)):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and not _fits(longer):
+            lines.append(word)
+        else:
+            lines[-1:] = [longer]
+    if len(lines) <= MOST_LINES:
+        return lines
+    last = lines[MOST_LINES - 1]
+    while not _fits(f"{last} ..."):
+        last = last[:-1]
+    return [*lines[: MOST_LINES - 1], f"{last} ..."]
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a text; a path may be longer than a line, and is broken."""
+    for word in text.split():
+        for begin in range(0, len(word), LONGEST_WORD):
+            yield word[begin : begin + LONGEST_WORD]
+
+
+def _fits(line: str) -> bool:
+    (width, _), _ = cv2.getTextSize(line, FONT, READ, 1)
+    return bool(width <= WIDTH - 2 * MARGIN)
+
+
+def _blank(height: int, colour: Colour) -> Picture:
+    return np.full((height, WIDTH, 3), colour, np.uint8)
+
+
+# The picture
+
+
+def _fitted(picture: Picture) -> Picture:
+    """A copy of the right width; one that is too tall has bars at its sides."""
+    height, width = picture.shape[:2]
+    scale = min(WIDTH / width, TALLEST / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(picture, size, interpolation=method)
+    canvas = _blank(size[1], BACKGROUND)
+    left = (WIDTH - size[0]) // 2
+    canvas[:, left : left + size[0]] = scaled
+    return canvas
+
+
+def _no_picture(why: str) -> Picture:
+    canvas = _blank(TALLEST // 2, BACKGROUND)
+    for number, line in enumerate(_wrapped(why)):
+        _write(canvas, line, (MARGIN, TALLEST // 4 + LINE * number), WHITE, READ)
+    return canvas
+
+
+def _draw_unfamiliarity(seen: Picture, unfamiliarity: Unfamiliarity) -> None:
+    """Shade the places, line what is outstanding, and say what the shade means."""
+    height, width = seen.shape[:2]
+    share = np.nan_to_num(np.clip(unfamiliarity.share, 0.0, 1.0)).astype(np.float32)
+    if share.max(initial=0.0) < FAINT:
+        return
+    wide: NDArray[np.float32] = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
+    shades = cv2.applyColorMap((255 * wide / wide.max()).astype(np.uint8), cv2.COLORMAP_CIVIDIS)
+    opacity = 0.6 * (wide / wide.max())[..., np.newaxis]
+    opacity[wide < FAINT] = 0
+    seen[:] = (1 - opacity) * seen + opacity * shades[..., ::-1]
+    outstanding = (wide > wide.max() / 2).astype(np.uint8)
+    contours, _ = cv2.findContours(outstanding, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for ink, thickness in ((BLACK, 4), (WHITE, 2)):
+        cv2.drawContours(seen, contours, -1, ink, thickness)
+    # On a ground of its own: the picture may have any colour.
+    seen[height - LINE :] = BACKGROUND
+    words = f"outlined: unfamiliar, up to {share.max():.0%} of {unfamiliarity.score}"
+    _write(seen, words, (MARGIN, height - 6), WHITE, LABEL)
+
+
+# The banner
+
+
+def _banner(status: AlarmStatus) -> Picture:
+    look = APPEARANCES[status.state]
+    canvas = _blank(BANNER + MOST_LINES * LINE + MARGIN, BACKGROUND)
+    canvas[:BANNER] = look.colour
+    _SIGNS[status.state](
+        canvas, (BANNER // 2 + MARGIN, BANNER // 2), BANNER // 2 - MARGIN, look.ink
+    )
+    said = status.state.value + (" - halted" if status.halted else "")
+    _write(canvas, said, (BANNER + 2 * MARGIN, BANNER - 20), look.ink, 1.1, 2)
+    permit = "commands pass" if status.permit else "no command passes"
+    _write(canvas, permit, (WIDTH - 170, BANNER - 24), look.ink, 0.5)
+    for number, line in enumerate(_wrapped(status.reason)):
+        _write(canvas, line, (MARGIN, BANNER + LINE * (number + 1) - 4), WHITE, READ)
+    return canvas
+
+
+def _tick(canvas: Picture, centre: tuple[int, int], size: int, ink: Colour) -> None:
+    x, y = centre
+    cv2.circle(canvas, centre, size, ink, 2, cv2.LINE_AA)
+    stroke = np.array(
+        [(x - size // 2, y), (x - size // 8, y + size // 3), (x + size // 2, y - size // 3)]
+    )
+    cv2.polylines(canvas, [stroke], False, ink, 3, cv2.LINE_AA)
+
+
+def _warning(canvas: Picture, centre: tuple[int, int], size: int, ink: Colour) -> None:
+    x, y = centre
+    corners = np.array([(x, y - size), (x + size, y + size - 4), (x - size, y + size - 4)])
+    cv2.polylines(canvas, [corners], True, ink, 2, cv2.LINE_AA)
+    cv2.line(canvas, (x, y - size // 3), (x, y + size // 4), ink, 3, cv2.LINE_AA)
+    cv2.circle(canvas, (x, y + size // 2 + 2), 2, ink, -1, cv2.LINE_AA)
+
+
+def _stop(canvas: Picture, centre: tuple[int, int], size: int, ink: Colour) -> None:
+    x, y = centre
+    angles = np.deg2rad(22.5 + 45 * np.arange(8))
+    corners = np.stack([x + size * np.cos(angles), y + size * np.sin(angles)], axis=1)
+    cv2.polylines(canvas, [corners.round().astype(np.int32)], True, ink, 2, cv2.LINE_AA)
+    half = size // 3
+    cv2.line(canvas, (x - half, y - half), (x + half, y + half), ink, 3, cv2.LINE_AA)
+    cv2.line(canvas, (x - half, y + half), (x + half, y - half), ink, 3, cv2.LINE_AA)
+
+
+def _question(canvas: Picture, centre: tuple[int, int], size: int, ink: Colour) -> None:
+    x, y = centre
+    cv2.rectangle(canvas, (x - size, y - size), (x + size, y + size), ink, 2, cv2.LINE_AA)
+    _write(canvas, "?", (x - 10, y + 11), ink, 1.0, 2)
+
+
+Sign = Callable[[Picture, tuple[int, int], int, Colour], None]
+_SIGNS: Mapping[AlarmState, Sign] = {
+    AlarmState.NOMINAL: _tick,
+    AlarmState.CAUTION: _warning,
+    AlarmState.ALARM: _stop,
+    AlarmState.STALE: _question,
+}
+
+
+# The scores
+
+
+def _scores(levels: Mapping[str, float]) -> Picture:
+    rows = list(levels.items())[:MOST_ROWS]
+    left_out = len(levels) - len(rows)
+    canvas = _blank(ROW * (len(rows) + (left_out > 0)) + 2 * MARGIN, BACKGROUND)
+    for number, (name, level) in enumerate(rows):
+        _score(canvas[MARGIN + ROW * number :][:ROW], name, level)
+    if left_out:
+        place = (MARGIN, MARGIN + ROW * len(rows) + 17)
+        _write(canvas, f"and {left_out} more", place, WHITE, LABEL)
+    return canvas
+
+
+def _score(row: Picture, name: str, level: float) -> None:
+    left, right = 190, WIDTH - 120
+    _write(row, name[:22], (MARGIN, 17), WHITE, LABEL)
+    _write(row, ratio_in_words(level), (right + MARGIN, 17), WHITE, LABEL)
+    cv2.rectangle(row, (left, 5), (right, ROW - 5), GREY, 1)
+    if not np.isnan(level):
+        end = left + round((right - left) * float(np.clip(level, 0.0, TOP)) / TOP)
+        cv2.rectangle(row, (left, 5), (end, ROW - 5), OVER if level > 1 else UNDER, -1)
+    threshold = left + round((right - left) / TOP)
+    cv2.line(row, (threshold, 1), (threshold, ROW - 2), WHITE, 2)

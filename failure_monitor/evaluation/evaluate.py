@@ -1,0 +1,399 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation: a bundle and rollouts of known outcome in, figures out.
+
+Beside the rule stands a control: a stop-watch that alarms when a rollout outlasts the calibration
+rollouts, calibrated at the same alpha. A rule is worth what it detects beyond it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from failure_monitor.atomic_file import write_whole
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
+from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.text_table import TextTable
+from failure_monitor.thresholds.conformal import finite_sample_quantile
+
+logger = logging.getLogger(__name__)
+
+UNDEFINED = "–"
+
+GroupKey = Literal["group", "task"]
+GROUP_KEYS: tuple[GroupKey, ...] = get_args(GroupKey)
+"""What rollouts carry that figures can be broken down by."""
+
+
+class EvaluationError(FailureMonitorError):
+    """The rollouts cannot tell how well a bundle does."""
+
+
+class CalibrationLength(Protocol):
+    """What an evaluation needs to know of a calibration rollout."""
+
+    @property
+    def decisions(self) -> int:
+        """Its length."""
+
+    @property
+    def sha256(self) -> str:
+        """Of what it was read from."""
+
+
+class CalibratedRule(Protocol):
+    """What an evaluation needs of a `Bundle`."""
+
+    @property
+    def policy(self) -> PolicyFormat:
+        """The policy that it is for."""
+
+    @property
+    def alpha(self) -> float:
+        """The promised false-alarm rate."""
+
+    @property
+    def rule(self) -> str:
+        """How its scores combine."""
+
+    @property
+    def calibration(self) -> Sequence[CalibrationLength]:
+        """The rollouts that set its thresholds."""
+
+    @property
+    def fit(self) -> Sequence[CalibrationLength]:
+        """The rollouts that its scores were fitted on, where these are others."""
+
+    def calibration_of(self, rollout: Rollout) -> Sequence[CalibrationLength]:
+        """The rollouts that set the threshold for one like this: those of its task."""
+
+    def levels(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The combined normalised score at every decision, (T,); above 1 is an alarm."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The figures over all rollouts, and over each group."""
+
+    overall: Metrics
+    by_group: Mapping[str, Metrics]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a rule does on rollouts of known outcome.
+
+    Attributes:
+        alpha: the promised false-alarm rate.
+        rule: how the scores combine.
+        n_calibration: how many rollouts set the threshold.
+        early_decisions: by task, the median length of the calibration rollouts that a rollout of
+            the task is compared with; decisions of a smaller number are early.
+        group_by: what its figures are broken down by.
+        results: one per evaluated rollout.
+        elapsed: what the control, elapsed time, says of each of these.
+        metrics: the rule's figures.
+        control: those of elapsed time.
+        left_out: how many rollouts were left out, being set apart for calibration.
+        seen: how many of the evaluated rollouts the bundle was calibrated or its scores fitted on.
+    """
+
+    alpha: float
+    rule: str
+    n_calibration: int
+    early_decisions: Mapping[str, float]
+    group_by: GroupKey
+    results: tuple[RolloutResult, ...]
+    elapsed: tuple[RolloutResult, ...]
+    metrics: Breakdown
+    control: Breakdown
+    left_out: int
+    seen: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything in JSON's own types; what is not defined is null."""
+        return {
+            "alpha": self.alpha,
+            "rule": self.rule,
+            "n_calibration": self.n_calibration,
+            "group_by": self.group_by,
+            "rollouts": [
+                {
+                    "id": result.name,
+                    "success": result.success,
+                    "group": result.group,
+                    "task": result.task,
+                    "alarm_decision": result.alarm_decision,
+                    "decisions": result.decisions,
+                    "max_normalised_score": result.max_level,
+                    "early_max_normalised_score": result.early_max_level,
+                }
+                for result in self.results
+            ],
+            "metrics": asdict(self.metrics),
+            "elapsed_time_control": asdict(self.control),
+        }
+
+
+def evaluate(
+    bundle: CalibratedRule, rollout_set: RolloutSet, *, group_by: GroupKey = "group"
+) -> Evaluation:
+    """Score rollouts of known outcome, and measure how well the alarms tell them apart.
+
+    Rollouts that their source sets apart for calibration are left out.
+
+    Args:
+        bundle: what is measured.
+        rollout_set: on which rollouts.
+        group_by: what the figures are broken down by.
+
+    Raises:
+        EvaluationError: the rollouts are of another policy, have no outcome, or none is left.
+        InvalidDecisionError: a decision is not of the bundle's format.
+    """
+    rollouts = evaluated(rollout_set)
+    left_out = len(rollout_set.rollouts) - len(rollouts)
+    _refuse(bundle, rollout_set, rollouts)
+    seen = _warn_of_calibration_rollouts(bundle, rollouts)
+    early_decisions = {rollout.task: _median_length(bundle, rollout) for rollout in rollouts}
+
+    def result(rollout: Rollout, levels: NDArray[np.float64]) -> RolloutResult:
+        return RolloutResult(
+            name=rollout.name,
+            success=bool(rollout.success),
+            group=rollout.group,
+            task=rollout.task,
+            levels=levels,
+            stamps=rollout.stamps,
+            early_decisions=early_decisions[rollout.task],
+        )
+
+    results = tuple(result(rollout, _levels(bundle, rollout)) for rollout in rollouts)
+    elapsed = tuple(result(rollout, _elapsed(bundle, rollout)) for rollout in rollouts)
+    return Evaluation(
+        alpha=bundle.alpha,
+        rule=bundle.rule,
+        n_calibration=len(bundle.calibration),
+        early_decisions=early_decisions,
+        group_by=group_by,
+        results=results,
+        elapsed=elapsed,
+        metrics=_break_down(results, group_by),
+        control=_break_down(elapsed, group_by),
+        left_out=left_out,
+        seen=seen,
+    )
+
+
+def evaluated(rollout_set: RolloutSet) -> list[Rollout]:
+    """The rollouts of a set that are evaluated: those not set apart for calibration."""
+    return [rollout for rollout in rollout_set.rollouts if not rollout.calibration]
+
+
+def _refuse(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[Rollout]) -> None:
+    if rollout_set.policy.action_names != bundle.policy.action_names:
+        raise EvaluationError(
+            f"the rollouts' actions are {list(rollout_set.policy.action_names)}, the bundle's "
+            f"{list(bundle.policy.action_names)}: these are another policy's rollouts; calibrate "
+            "on its own"
+        )
+    if not rollouts:
+        raise EvaluationError(
+            f"nothing to evaluate: all {len(rollout_set.rollouts)} rollouts are set apart for "
+            "calibration; add some that are not"
+        )
+    unlabelled = [rollout.name for rollout in rollouts if rollout.success is None]
+    if unlabelled:
+        raise EvaluationError(
+            f"{len(unlabelled)} of the rollouts have no outcome ({_listed(unlabelled)}): record "
+            "whether they succeeded, or leave them out"
+        )
+    for rollout in rollouts:
+        rollout.check(bundle.policy)
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rollout]) -> int:
+    known = {rollout.sha256 for rollout in (*bundle.calibration, *bundle.fit)} - {""}
+    seen = [rollout.name for rollout in rollouts if rollout.sha256 in known]
+    if seen:
+        logger.warning(
+            "%d of the %d rollouts made this bundle (%s): the figures flatter it; evaluate "
+            "on other rollouts",
+            len(seen),
+            len(rollouts),
+            _listed(seen),
+        )
+    return len(seen)
+
+
+def _levels(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
+    levels = bundle.levels(rollout)
+    if not np.isfinite(levels).all():
+        raise EvaluationError(
+            f"{rollout.name}: the bundle's scores are not finite at decision "
+            f"{np.flatnonzero(~np.isfinite(levels))[0]}: calibrate again"
+        )
+    return levels
+
+
+def _lengths(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
+    return np.array([float(other.decisions) for other in bundle.calibration_of(rollout)])
+
+
+def _median_length(bundle: CalibratedRule, rollout: Rollout) -> float:
+    return float(np.median(_lengths(bundle, rollout)))
+
+
+def _elapsed(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
+    """The control's levels: elapsed time, with a limit as the rule's."""
+    limit = finite_sample_quantile(_lengths(bundle, rollout), bundle.alpha)
+    return np.arange(1, len(rollout) + 1) / limit
+
+
+def _break_down(results: Sequence[RolloutResult], group_by: GroupKey) -> Breakdown:
+    longest = max(result.decisions for result in results)
+    groups: dict[str, list[RolloutResult]] = {}
+    for result in results:
+        groups.setdefault(result.task if group_by == "task" else result.group, []).append(result)
+    return Breakdown(
+        overall=measure(results, longest=longest),
+        by_group={group: measure(groups[group], longest=longest) for group in sorted(groups)},
+    )
+
+
+def write_json(evaluation: Evaluation, path: Path) -> None:
+    """Write `Evaluation.to_json`; the file appears under its name once it is complete.
+
+    Raises:
+        EvaluationError: it cannot be written.
+    """
+    text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
+    try:
+        write_whole(path, text + "\n")
+    except OSError as error:
+        raise EvaluationError(f"cannot write the results {path}: {error}") from None
+
+
+def tables(evaluation: Evaluation) -> tuple[Table, ...]:
+    """The figures for people, as a terminal shows them."""
+    return tuple(table.on_terminal() for table in text_tables(evaluation))
+
+
+def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
+    """The figures for people: the early ones, those of whole rollouts, the alarms."""
+    rows = _rows(evaluation)
+    return (
+        _table(_early_title(evaluation.early_decisions), rows, _early_cells),
+        _table("Whole rollouts, where late alarms count too", rows, _whole_cells),
+        _table("Alarms", rows, _alarm_cells, _caption(evaluation)),
+    )
+
+
+def control_by_group(evaluation: Evaluation) -> TextTable | None:
+    """What elapsed time reaches early in each group; None where there is but one."""
+    rows = _group_rows(evaluation.control, evaluation.group_by)
+    title = f"Elapsed time (control), early, by {evaluation.group_by}"
+    return _table(title, rows, _early_cells) if rows else None
+
+
+def _early_title(early_decisions: Mapping[str, float]) -> str:
+    decisions = sorted(set(early_decisions.values()))
+    if len(decisions) == 1:
+        return (
+            f"Early: alarms before decision {decisions[0]:g}, the median length of the calibration "
+            "rollouts"
+        )
+    each = ", ".join(f"{task} {early:g}" for task, early in sorted(early_decisions.items()))
+    return f"Early: alarms before the median length of the task's calibration rollouts ({each})"
+
+
+def _table(
+    title: str,
+    rows: Sequence[tuple[str, Metrics]],
+    cells: Callable[[Metrics], Mapping[str, str]],
+    caption: str = "",
+) -> TextTable:
+    return TextTable(
+        title=title,
+        columns=("rollouts", *cells(rows[0][1])),
+        rows=tuple((name, *cells(metrics).values()) for name, metrics in rows),
+        caption=caption,
+    )
+
+
+def _rows(evaluation: Evaluation) -> list[tuple[str, Metrics]]:
+    return [
+        ("all", evaluation.metrics.overall),
+        *_group_rows(evaluation.metrics, evaluation.group_by),
+        ("elapsed time (control)", evaluation.control.overall),
+    ]
+
+
+def _group_rows(breakdown: Breakdown, group_by: GroupKey) -> list[tuple[str, Metrics]]:
+    """The figures of each group, where there are several."""
+    if len(breakdown.by_group) < 2:
+        return []
+    return [(group or f"(no {group_by})", each) for group, each in breakdown.by_group.items()]
+
+
+def _early_cells(metrics: Metrics) -> dict[str, str]:
+    return {
+        "success": str(metrics.n_success),
+        "failure": str(metrics.n_failure),
+        "bal. acc.": _cell(metrics.early_balanced_accuracy),
+        "AUROC": _cell(metrics.early_auroc),
+        "TPR": _cell(metrics.early_tpr),
+        "TNR": _cell(metrics.early_tnr),
+    }
+
+
+def _whole_cells(metrics: Metrics) -> dict[str, str]:
+    return {
+        "bal. acc.": _cell(metrics.balanced_accuracy),
+        "AUROC": _cell(metrics.auroc),
+        "TPR": _cell(metrics.tpr),
+        "TNR": _cell(metrics.tnr),
+        "TWA": _cell(metrics.twa),
+        "detection time": _cell(metrics.detection_time),
+    }
+
+
+def _alarm_cells(metrics: Metrics) -> dict[str, str]:
+    low, high = metrics.false_alarm_interval or (None, None)
+    return {
+        "false-alarm rate, undisturbed": _cell(metrics.false_alarm_rate),
+        "95 % interval": UNDEFINED if low is None else f"{_cell(low)}–{_cell(high)}",
+        "lead time": _cell(metrics.lead_time_s, unit=" s"),
+        "alarms per hour": _cell(metrics.alarms_per_hour, digits=0),
+    }
+
+
+def _cell(value: float | None, digits: int = 2, unit: str = "") -> str:
+    return UNDEFINED if value is None else f"{value:.{digits}f}{unit}"
+
+
+def _caption(evaluation: Evaluation) -> str:
+    parts = [
+        f"rule '{evaluation.rule}', alpha {evaluation.alpha:g}, "
+        f"{evaluation.n_calibration} calibration rollouts"
+    ]
+    if evaluation.left_out:
+        parts.append(f"left out: {evaluation.left_out} rollouts that are set apart for calibration")
+    if evaluation.seen:
+        parts.append(f"{evaluation.seen} of the rollouts made this bundle")
+    return "; ".join(parts)

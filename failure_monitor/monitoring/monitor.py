@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor without ROS: a decision in, a verdict out."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import (
+    Decision,
+    InvalidDecisionError,
+    PolicyFormat,
+    Rollout,
+    ScoreVerdict,
+    Verdict,
+)
+from failure_monitor.scores.base.score import Score
+from failure_monitor.thresholds.conformal import JointThreshold, windowed_mean
+
+
+class FailureMonitor:
+    """Scores each decision of a policy and compares with calibrated thresholds."""
+
+    def __init__(
+        self,
+        policy: PolicyFormat,
+        scores: Sequence[Score],
+        *,
+        window: int,
+        threshold: JointThreshold,
+    ) -> None:
+        """Watch a policy.
+
+        Args:
+            policy: what its decisions look like.
+            scores: the fitted scores of the rule, K of them.
+            window: over how many decisions each score is averaged.
+            threshold: the calibrated rule over these scores.
+        """
+        self._policy = policy
+        self._scores = tuple(scores)
+        self._window = window
+        self._threshold = threshold
+        self.start_rollout()
+
+    def start_rollout(self) -> None:
+        """Forget the past: the next decision is a rollout's first."""
+        self._index = 0
+        self._recent: tuple[deque[float], ...] = tuple(
+            deque(maxlen=self._window) for _ in self._scores
+        )
+        for score in self._scores:
+            score.start_rollout()
+
+    def skip(self, decisions: int) -> None:
+        """Decisions went by that nobody can judge: they count, and leave a gap in the windows.
+
+        The number of the next decision, on which time-varying thresholds and some scores depend,
+        then stays that of calibration. Scores that compare with the decision before are undefined
+        after the gap, as they are at a rollout's first decision.
+        """
+        self._index += decisions
+        for recent in self._recent:
+            recent.extend([math.nan] * min(decisions, self._window))
+        for score in self._scores:
+            score.resume(self._index)
+
+    def update(self, decision: Decision) -> Verdict:
+        """Judge the next decision.
+
+        Raises:
+            InvalidDecisionError: it is not of the policy's format, and leaves no trace; or a score
+                came out as NaN or infinite where it is defined. There is no verdict; `skip` it.
+        """
+        self._policy.check(decision)
+        defined = [score.is_defined_next for score in self._scores]
+        values = [score.update(decision) for score in self._scores]
+        self._check_scores(values, defined)
+        for recent, value in zip(self._recent, values, strict=True):
+            recent.append(value)
+        windowed = np.array([_mean_of_defined(recent) for recent in self._recent])
+        threshold = self._threshold.at(self._index)
+        verdict = Verdict(
+            index=self._index,
+            stamp=decision.stamp,
+            scores=tuple(
+                ScoreVerdict(score.name, float(value), float(mean), float(limit), score.meaning)
+                for score, value, mean, limit in zip(
+                    self._scores, values, windowed, threshold.thresholds, strict=True
+                )
+            ),
+            rule=threshold.rule,
+            level=float(threshold.level(windowed)),
+            past_calibration=not self._threshold.scale.covers(self._index),
+        )
+        self._index += 1
+        return verdict
+
+    def _check_scores(self, values: Sequence[float], defined: Sequence[bool]) -> None:
+        names = [
+            score.name
+            for score, value, is_defined in zip(self._scores, values, defined, strict=True)
+            if math.isinf(value) or (math.isnan(value) and is_defined)
+        ]
+        if names:
+            raise InvalidDecisionError(
+                f"the score {', '.join(names)} came out as NaN or infinite: the decision lies too "
+                "far from all that was calibrated on"
+            )
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The combined normalised score at every decision of a whole rollout, (T,).
+
+        The vectorised form of `update`; the past of `update` is left alone.
+
+        Raises:
+            InvalidDecisionError: a score came out as NaN or infinite where it is defined.
+        """
+        threshold = self._threshold.at(np.arange(len(rollout)))
+        return threshold.level(windowed_scores(self._scores, rollout, self._window))
+
+
+def _mean_of_defined(recent: Iterable[float]) -> float:
+    """The mean of what is no NaN; NaN if nothing is."""
+    values = [value for value in recent if not math.isnan(value)]
+    return sum(values) / len(values) if values else math.nan
+
+
+def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> NDArray[np.float64]:
+    """The windowed scores at every decision of a rollout, (T, K); NaN where undefined.
+
+    Raises:
+        InvalidDecisionError: a score came out as NaN or infinite where it is defined.
+    """
+    columns = []
+    for score in scores:
+        values = score.over_rollout(rollout)
+        wrong = ~np.isfinite(values)
+        wrong[: score.first_defined] &= np.isinf(values[: score.first_defined])
+        if wrong.any():
+            raise InvalidDecisionError(
+                f"{rollout.name}, decision {np.flatnonzero(wrong)[0]}: the score {score.name} came "
+                "out as NaN or infinite: the decision lies too far from all that was fitted on"
+            )
+        columns.append(windowed_mean(values, window))
+    return np.stack(columns, axis=-1)

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chosen chunk: which of the B sampled chunks of a decision to execute.
+
+first         the first sample, as an unsteered policy does
+medoid        argmin_b Σ_c ‖x_b − x_c‖₂, x_b the positions that sample b reaches
+pseudo_count  argmin_b of the pseudo-count's novelty of embedding and chunk b
+retrieval     argmin_b min_i ‖a_b − a_i‖₂, a_i the chunks on similar observations
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Decision
+from failure_monitor.monitoring.response.reached_positions import ReachedPositions
+
+
+@runtime_checkable
+class SampleScore(Protocol):
+    """A score that tells the samples of one decision apart."""
+
+    name: ClassVar[str]
+
+    def over_samples(self, decision: Decision) -> NDArray[np.floating]:
+        """The score that each sampled chunk would have if it were executed, (B,)."""
+
+
+class Medoid:
+    """Tells the samples apart by how far they are from all others."""
+
+    name: ClassVar[str] = "medoid"
+
+    def __init__(self, positions: ReachedPositions) -> None:
+        """Compare the positions that the samples reach."""
+        self._positions = positions
+
+    def over_samples(self, decision: Decision) -> NDArray[np.float32]:
+        """The sum of each sample's distances to all samples, (B,)."""
+        positions = self._positions(decision.chunks)
+        points = positions.reshape(len(positions), -1)
+        # About their mean, so that the squares do not cancel.
+        points = points - points.mean(axis=0)
+        squared_norms = np.einsum("bf,bf->b", points, points)
+        squares = points @ (-2.0 * points.T)
+        squares += squared_norms
+        squares += squared_norms[:, np.newaxis]
+        np.maximum(squares, 0.0, out=squares)
+        return np.asarray(np.sqrt(squares, out=squares).sum(axis=1))
+
+
+def chosen_chunk(score: SampleScore, decision: Decision) -> int:
+    """The number of the sample with the smallest score; of equals the first. NaN is the largest."""
+    scores = score.over_samples(decision)
+    return int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))

@@ -1,0 +1,324 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Torch modules to the ONNX models that the monitor runs.
+
+The modules are a policy's two halves: an observation encoder and a sampler of action chunks. What
+is written keeps the contract of docs/onnx_contract.md, and is known to compute what torch does,
+for one observation as for several. The modules are left as they were.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from failure_monitor.decision import ActionKind
+from failure_monitor.messages.joint_vector import JOINTS
+from failure_monitor.policy_models.contract import (
+    CHUNKS,
+    CONTRACT_VERSION,
+    EMBEDDING,
+    METADATA_KEY,
+    NOISE,
+    Contract,
+    EncoderContract,
+    NoiseDistribution,
+    SamplerContract,
+)
+from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
+from failure_monitor.policy_models.onnx_file import OnnxFile
+from failure_monitor.policy_models.torch_to_onnx import TOLERANCE, to_onnx
+from failure_monitor.policy_models.torch_to_onnx import ExportError as ExportError
+
+OBSERVATIONS = (1, 2, 5)
+"""N, for which an encoder is compared with torch."""
+
+OBSERVATIONS_AND_SAMPLES = ((1, 1), (1, 16), (3, 4))
+"""N and B, for which a sampler is compared with torch."""
+
+
+def export_encoder(
+    module: nn.Module,
+    path: Path,
+    *,
+    cameras: Mapping[str, tuple[int, int]],
+    joint_names: Sequence[str] = (),
+    examples: Mapping[str, Tensor] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Write an observation encoder as ONNX.
+
+    Args:
+        module: takes a batch of images, RGB uint8 (N, height, width, 3), for each camera in the
+            order of `cameras`, then, if there are joint names, joint positions, float32 (N, J);
+            gives embeddings, float32 (N, E).
+        path: the file to write.
+        cameras: height and width of each camera's image, by the camera's name.
+        joint_names: the joints, in the order in which the module takes their positions.
+        examples: real inputs to compare on, any number of rows, by camera or as `joints`; what
+            is not given is made up.
+        metadata: more to say in the model, for your own use.
+        tolerance: how far ONNX Runtime may be off, relative to the output's largest value.
+
+    Returns:
+        How far it is off.
+
+    Raises:
+        ExportError: the module cannot be exported, or ONNX Runtime computes something else;
+            nothing is written.
+        FailureMonitorError: what was exported does not keep the contract; nothing is written.
+    """
+    contract = _contract(
+        EncoderContract, kind="encoder", cameras=tuple(cameras), joint_names=tuple(joint_names)
+    )
+    random = torch.Generator().manual_seed(0)
+
+    def make_up(observations: int) -> dict[str, Tensor]:
+        inputs = {
+            name: torch.randint(256, (observations, *size, 3), generator=random, dtype=torch.uint8)
+            for name, size in cameras.items()
+        }
+        if joint_names:
+            inputs[JOINTS] = torch.randn(observations, len(joint_names), generator=random)
+        return inputs
+
+    batches = [_with_examples(make_up(count), examples) for count in OBSERVATIONS]
+    with _evaluating(module):
+        expected = [
+            _output(module, batch, (count,))
+            for count, batch in zip(OBSERVATIONS, batches, strict=True)
+        ]
+        free = dict.fromkeys([*batches[0], EMBEDDING], "N")
+        model = _exported(module, batches[-1], EMBEDDING, free, contract, metadata)
+    encoder = ObservationEncoder(OnnxFile(str(path), model))
+    actual = [
+        encoder.embed_batch({name: inputs[name] for name in cameras}, inputs.get(JOINTS))
+        for inputs in map(_arrays, batches)
+    ]
+    return _write_if_alike(path, model, expected, actual, tolerance)
+
+
+def export_sampler(
+    module: nn.Module,
+    path: Path,
+    *,
+    embedding_size: int,
+    noise_shape: Sequence[int],
+    action_names: Sequence[str],
+    action_kind: ActionKind,
+    position_names: Sequence[str] = (),
+    executed_actions: int | None = None,
+    noise: NoiseDistribution = "standard_normal",
+    examples: Mapping[str, Tensor] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Write a sampler of action chunks as ONNX.
+
+    Args:
+        module: takes embeddings, float32 (N, E), and noise, float32 (N, B, …), and gives B action
+            chunks for each embedding, float32 (N, B, H, D). All that is random about the chunks
+            comes from the noise.
+        path: the file to write.
+        embedding_size: E.
+        noise_shape: of the noise that one chunk is made of: often (H, D).
+        action_names: the D action dimensions, in order.
+        action_kind: what an action means: a `position`, a `velocity` or a `delta`.
+        position_names: those of the action dimensions that span the space in which sampled
+            chunks are compared (leave out a gripper's effort); empty means all.
+        executed_actions: how many actions of a chunk are executed before the next decision;
+            None if that is not fixed.
+        noise: what the noise is drawn from: the standard normal distribution, or the uniform
+            one over [0, 1).
+        examples: real embeddings to compare on, any number of rows, as `embedding`; where there
+            are none they are made up.
+        metadata: more to say in the model, for your own use.
+        tolerance: how far ONNX Runtime may be off, relative to the output's largest value.
+
+    Returns:
+        How far it is off.
+
+    Raises:
+        ExportError: the module cannot be exported, or ONNX Runtime computes something else;
+            nothing is written.
+        FailureMonitorError: what was exported does not keep the contract; nothing is written.
+    """
+    contract = _contract(
+        SamplerContract,
+        kind="sampler",
+        action_names=tuple(action_names),
+        action_kind=action_kind,
+        position_names=tuple(position_names),
+        executed_actions=executed_actions,
+        noise=noise,
+    )
+    random = torch.Generator().manual_seed(0)
+    draw = torch.rand if noise == "uniform" else torch.randn
+
+    def make_up(observations: int, samples: int) -> dict[str, Tensor]:
+        return {
+            EMBEDDING: torch.randn(observations, embedding_size, generator=random),
+            NOISE: draw(observations, samples, *noise_shape, generator=random),
+        }
+
+    batches = [_with_examples(make_up(*counts), examples) for counts in OBSERVATIONS_AND_SAMPLES]
+    with _evaluating(module):
+        expected = [_output(module, batch, tuple(batch[NOISE].shape[:2])) for batch in batches]
+        _refuse_equal_samples(module, expected[-1])
+        free = {EMBEDDING: "N", NOISE: "NB", CHUNKS: "NB"}
+        model = _exported(module, batches[-1], CHUNKS, free, contract, metadata)
+    sampler = PolicySampler(OnnxFile(str(path), model))
+    actual = [
+        sampler.sample_batch(inputs[EMBEDDING], inputs[NOISE]) for inputs in map(_arrays, batches)
+    ]
+    return _write_if_alike(path, model, expected, actual, tolerance)
+
+
+def _contract(model: type[Contract], **content: object) -> Contract:
+    try:
+        return model.model_validate({"contract": CONTRACT_VERSION, **content})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "names"
+        raise ExportError(f"the model cannot be described, {where}: {fault['msg']}") from None
+
+
+def _with_examples(
+    made_up: dict[str, Tensor], examples: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """Made-up inputs, replaced by rows of the examples where there are some."""
+    inputs = dict(made_up)
+    for name, rows in (examples or {}).items():
+        if name not in made_up or not len(rows) or rows.shape[1:] != made_up[name].shape[1:]:
+            wanted = ", ".join(f"'{name}' {_row(value)}" for name, value in made_up.items())
+            raise ExportError(
+                f"the examples '{name}' of shape {tuple(rows.shape)} are none of {wanted}"
+            )
+        chosen = torch.arange(len(made_up[name])) % len(rows)
+        inputs[name] = rows[chosen].to(made_up[name].dtype)
+    return inputs
+
+
+def _row(inputs: Tensor) -> str:
+    return f"({', '.join(map(str, ('N', *inputs.shape[1:])))})"
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode, and then as it was."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def _output(
+    module: nn.Module, inputs: Mapping[str, Tensor], free_sides: tuple[int, ...]
+) -> NDArray[np.float32]:
+    placed = _placed(module, inputs)
+    try:
+        with torch.no_grad():
+            first, second = (module(*placed.values()).cpu().numpy() for _ in range(2))
+    except Exception as error:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        raise ExportError(f"{type(module).__name__} cannot be run on {shapes}: {error}") from error
+    if first.shape[: len(free_sides)] != free_sides:
+        raise ExportError(
+            f"{type(module).__name__} gives an output of shape {first.shape}, expected one that "
+            f"begins with the inputs' {free_sides}"
+        )
+    if not np.isfinite(first).all():
+        raise ExportError(
+            f"{type(module).__name__} gives NaN or infinite values for made-up inputs: give it "
+            "real ones as examples"
+        )
+    if not np.array_equal(first, second):
+        raise ExportError(
+            f"{type(module).__name__} gives different outputs for the same inputs: whatever is "
+            "random must come from the input 'noise'"
+        )
+    output: NDArray[np.float32] = first
+    return output
+
+
+def _refuse_equal_samples(module: nn.Module, chunks: NDArray[np.float32]) -> None:
+    if chunks.ndim == 4 and (chunks == chunks[:, :1]).all():
+        raise ExportError(
+            f"{type(module).__name__} makes the same chunk of any noise, so its samples cannot "
+            "disagree: export the encoder alone, and leave out scores of sampled chunks"
+        )
+
+
+def _placed(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs on the module's device."""
+    some = next(chain(module.parameters(), module.buffers()), torch.empty(0))
+    return {name: value.to(some.device) for name, value in inputs.items()}
+
+
+def _arrays(inputs: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: value.numpy() for name, value in inputs.items()}
+
+
+def _exported(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    output: str,
+    free: Mapping[str, str],
+    contract: EncoderContract | SamplerContract,
+    metadata: Mapping[str, str] | None,
+) -> bytes:
+    try:
+        serialised = to_onnx(module, _placed(module, inputs), output, free=free)
+    except Exception as error:
+        raise ExportError(f"torch cannot export {type(module).__name__}: {error}") from error
+    model = onnx.load_from_string(serialised)
+    properties = {**(metadata or {}), METADATA_KEY: contract.model_dump_json()}
+    onnx.helper.set_model_props(model, properties)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _write_if_alike(
+    path: Path,
+    model: bytes,
+    expected: Sequence[NDArray[np.float32]],
+    actual: Sequence[NDArray[np.float32]],
+    tolerance: float,
+) -> float:
+    differences = list(map(_difference, expected, actual))
+    difference = max(differences)
+    if difference > tolerance:
+        worst = expected[differences.index(difference)].shape
+        raise ExportError(
+            f"{path}: ONNX Runtime and torch differ by {difference:.1e} of the largest value for "
+            f"an output of shape {worst}, more than {tolerance:.1e}: the graph that torch "
+            "exported holds only for inputs like the example's (Python numbers and branches are "
+            "frozen in it); nothing was written"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(model)
+    os.replace(partial, path)
+    return difference
+
+
+def _difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
+    if expected.shape != actual.shape or not np.isfinite(actual).all():
+        return math.inf
+    return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-12))

@@ -1,0 +1,346 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy's exported halves as ONNX Runtime sessions: observation encoder and policy sampler.
+
+They keep the contract of docs/onnx_contract.md. It is checked when a model is loaded: what its
+metadata say, the names, shapes and dtypes of its inputs and of its output, and, by running it
+once, what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from failure_monitor.decision import InvalidDecisionError, PolicyFormat
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.messages.joint_vector import JOINTS
+from failure_monitor.policy_models.contract import (
+    CHUNKS,
+    EMBEDDING,
+    NOISE,
+    EncoderContract,
+    OnnxContractError,
+    SamplerContract,
+    read_contract,
+)
+from failure_monitor.policy_models.noise import NoiseStream
+from failure_monitor.policy_models.onnx_file import OnnxFile
+from failure_monitor.policy_models.onnx_session import ON_THE_CPU, SessionSettings, open_session
+
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+class OnnxModelError(FailureMonitorError):
+    """A model that was given other inputs than it takes, or that failed on them."""
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """Of a camera's image as a model takes it, in pixels."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """An input as the contract has it.
+
+    Attributes:
+        dtype: of numpy.
+        free: names of the first sides, which differ from run to run.
+        fixed: the other sides: numbers, or names where the model chooses the number; None where
+            it chooses how many there are, too.
+    """
+
+    dtype: str
+    free: tuple[str, ...]
+    fixed: tuple[int | str, ...] | None
+
+    def admits(self, argument: onnxruntime.NodeArg) -> bool:
+        head, tail = argument.shape[: len(self.free)], argument.shape[len(self.free) :]
+        return (
+            _DTYPES.get(argument.type) == self.dtype
+            and len(head) == len(self.free)
+            and not any(isinstance(side, int) for side in head)
+            and all(isinstance(side, int) and side > 0 for side in tail)
+            and (self.fixed is None or _is_shape(tail, self.fixed))
+        )
+
+    def __str__(self) -> str:
+        sides = (*self.free, *("…" if self.fixed is None else self.fixed))
+        return f"{self.dtype} ({', '.join(map(str, sides))})"
+
+
+class _ContractModel:
+    """A model of one output, and of inputs that are checked."""
+
+    def __init__(self, file: OnnxFile, settings: SessionSettings) -> None:
+        opened = open_session(file, settings)
+        self.file = file
+        """The model as it was loaded."""
+        self.provider = opened.provider
+        """The execution provider that it runs on."""
+        self.fallback = opened.fallback
+        """Why that is not the preferred execution provider; empty if it is."""
+        self.properties: Mapping[str, str] = opened.session.get_modelmeta().custom_metadata_map
+        """All of the model's metadata."""
+        self._session = opened.session
+        self._takes: dict[str, tuple[np.dtype[Any], int, tuple[int, ...]]] = {}
+
+    def _check_graph(self, inputs: Mapping[str, _Tensor], output: str) -> None:
+        there = {argument.name: argument for argument in self._session.get_inputs()}
+        if there.keys() != inputs.keys():
+            raise OnnxContractError(
+                f"{self.file.name} has the inputs {_listed(there)}; by its metadata these should "
+                f"be {_listed(inputs)}: export it again"
+            )
+        for name, tensor in inputs.items():
+            if not tensor.admits(there[name]):
+                raise OnnxContractError(
+                    f"{self.file.name}: input '{name}' is {_in_words(there[name])}, expected "
+                    f"{tensor}, of which {' and '.join(tensor.free)} must be free and the other "
+                    "sides fixed: export it again"
+                )
+            free = len(tensor.free)
+            self._takes[name] = np.dtype(tensor.dtype), free, tuple(there[name].shape[free:])
+        outputs = self._session.get_outputs()
+        if [(given.name, given.type) for given in outputs] != [(output, "tensor(float)")]:
+            listed = ", ".join(f"'{given.name}' {_in_words(given)}" for given in outputs)
+            raise OnnxContractError(
+                f"{self.file.name} gives {listed}, expected '{output}' of float32 and nothing "
+                "else: export it again"
+            )
+
+    def _check_output(self, output: NDArray[np.float32], expected: tuple[int | str, ...]) -> None:
+        if not _is_shape(output.shape, expected) or 0 in output.shape:
+            raise OnnxContractError(
+                f"{self.file.name} gives {output.shape}, expected "
+                f"({', '.join(map(str, expected))}): export it again"
+            )
+
+    def _fixed_sides(self, name: str) -> tuple[int, ...]:
+        return self._takes[name][2]
+
+    def _run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        self._check_inputs(inputs)
+        try:
+            output: NDArray[np.float32] = self._session.run(None, inputs)[0]
+        except Exception as error:
+            raise OnnxModelError(
+                f"{self.file.name} failed when it was run on {self.provider}: {error}"
+            ) from None
+        observations = len(next(iter(inputs.values())))
+        if output.shape[:1] != (observations,):
+            raise OnnxModelError(
+                f"{self.file.name} gives {output.shape} for {observations} observations, expected "
+                "a result for each: export it again"
+            )
+        return output
+
+    def _check_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        if inputs.keys() != self._takes.keys():
+            raise OnnxModelError(
+                f"{self.file.name} was given {_listed(inputs)}, it takes {_listed(self._takes)}"
+            )
+        for name, array in inputs.items():
+            dtype, free, fixed = self._takes[name]
+            if (
+                array.dtype != dtype
+                or array.ndim != free + len(fixed)
+                or array.shape[free:] != fixed
+            ):
+                sides = ", ".join((*"NB"[:free], *map(str, fixed)))
+                raise OnnxModelError(
+                    f"{self.file.name} was given '{name}' as {array.dtype} {array.shape}, it "
+                    f"takes {dtype} ({sides})"
+                )
+        if len({len(array) for array in inputs.values()}) > 1:
+            lengths = ", ".join(f"'{name}' {len(array)}" for name, array in inputs.items())
+            raise OnnxModelError(
+                f"{self.file.name} was given different numbers of observations: {lengths}"
+            )
+
+
+class ObservationEncoder(_ContractModel):
+    """Camera images and joint positions to an observation embedding."""
+
+    def __init__(self, file: OnnxFile, settings: SessionSettings = ON_THE_CPU) -> None:
+        """Load and check a model.
+
+        Raises:
+            OnnxSessionError: it cannot be loaded, or not on the execution provider asked for.
+            OnnxContractError: it does not keep the contract.
+            OnnxModelError: it fails when it is run.
+        """
+        super().__init__(file, settings)
+        self.contract = read_contract(self.properties, EncoderContract, name=file.name)
+        """What the model says of itself."""
+        inputs = {
+            name: _Tensor("uint8", ("N",), ("height", "width", 3)) for name in self.contract.cameras
+        }
+        if self.joint_names:
+            inputs[JOINTS] = _Tensor("float32", ("N",), (len(self.joint_names),))
+        self._check_graph(inputs, EMBEDDING)
+        self.cameras: Mapping[str, ImageSize] = {
+            name: ImageSize(*self._fixed_sides(name)[:2]) for name in self.contract.cameras
+        }
+        """The size of the image that every camera must give, by the camera's name."""
+        embedding = self._run(self._blank_observation())
+        self._check_output(embedding, (1, "E"))
+        self.embedding_size = embedding.shape[1]
+        """E, the length of the embedding."""
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The joints in the order of their positions; empty if the model takes none."""
+        return self.contract.joint_names
+
+    def embed(
+        self, images: Mapping[str, NDArray[np.uint8]], joints: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Embed one observation.
+
+        Args:
+            images: RGB, uint8 (height, width, 3), by camera, of the sizes in `cameras`.
+            joints: float32 (J,), in the order of `joint_names`; None if there are none.
+
+        Returns:
+            float32 (E,).
+
+        Raises:
+            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+        """
+        batch = {name: image[np.newaxis] for name, image in images.items()}
+        batched = self.embed_batch(batch, None if joints is None else joints[np.newaxis])
+        embedding: NDArray[np.float32] = batched[0]
+        return embedding
+
+    def embed_batch(
+        self, images: Mapping[str, NDArray[np.uint8]], joints: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Embed N observations: images (N, height, width, 3) and joints (N, J) to (N, E).
+
+        Raises:
+            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+        """
+        return self._run(images if joints is None else {**images, JOINTS: joints})
+
+    def _blank_observation(self) -> dict[str, NDArray[Any]]:
+        return {
+            name: np.zeros((1, *fixed), dtype) for name, (dtype, _, fixed) in self._takes.items()
+        }
+
+
+class PolicySampler(_ContractModel):
+    """An observation embedding and noise to sampled action chunks."""
+
+    def __init__(self, file: OnnxFile, settings: SessionSettings = ON_THE_CPU) -> None:
+        """Load and check a model.
+
+        Raises:
+            OnnxSessionError: it cannot be loaded, or not on the execution provider asked for.
+            OnnxContractError: it does not keep the contract.
+            OnnxModelError: it fails when it is run.
+        """
+        super().__init__(file, settings)
+        self.contract = read_contract(self.properties, SamplerContract, name=file.name)
+        """What the model says of itself."""
+        inputs = {
+            EMBEDDING: _Tensor("float32", ("N",), ("E",)),
+            NOISE: _Tensor("float32", ("N", "B"), None),
+        }
+        self._check_graph(inputs, CHUNKS)
+        (self.embedding_size,) = self._fixed_sides(EMBEDDING)
+        """E, the length of the embedding."""
+        self.noise_shape = self._fixed_sides(NOISE)
+        """Of the noise that one chunk is sampled from."""
+        blank = np.zeros(self.embedding_size, np.float32)
+        chunks = self.sample(blank, self.noise_stream(seed=0).draw(2))[np.newaxis]
+        self._check_output(chunks, (1, 2, "H", len(self.action_names)))
+        self.horizon = chunks.shape[2]
+        """H, the number of actions in a chunk."""
+        self._refuse_contradictions()
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """The D action dimensions, in order."""
+        return self.contract.action_names
+
+    def policy_format(self, *, samples: int) -> PolicyFormat:
+        """The format of this policy's decisions, with B samples each."""
+        return PolicyFormat(
+            embedding_size=self.embedding_size,
+            samples=samples,
+            horizon=self.horizon,
+            action_names=self.contract.action_names,
+            action_kind=self.contract.action_kind,
+            position_names=self.contract.position_names,
+            executed_actions=self.contract.executed_actions,
+        )
+
+    def noise_stream(self, *, seed: int) -> NoiseStream:
+        """Noise of the shape and distribution that this sampler takes."""
+        return NoiseStream(self.noise_shape, self.contract.noise, seed=seed)
+
+    def sample(
+        self, embedding: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Sample B chunks for one embedding: (E,) and noise (B, …) to float32 (B, H, D).
+
+        Raises:
+            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+        """
+        chunks: NDArray[np.float32] = self.sample_batch(embedding[np.newaxis], noise[np.newaxis])[0]
+        return chunks
+
+    def sample_batch(
+        self, embeddings: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Sample B chunks for each of N embeddings: (N, E) and (N, B, …) to (N, B, H, D).
+
+        Raises:
+            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+        """
+        return self._run({EMBEDDING: embeddings, NOISE: noise})
+
+    def _refuse_contradictions(self) -> None:
+        try:
+            self.policy_format(samples=1)
+        except InvalidDecisionError as error:
+            raise OnnxContractError(f"{self.file.name}: {error}") from None
+
+
+def check_same_policy(encoder: ObservationEncoder, sampler: PolicySampler) -> None:
+    """Refuse an encoder and a sampler that cannot be of one policy.
+
+    Raises:
+        OnnxContractError: their embeddings differ in length.
+    """
+    if encoder.embedding_size != sampler.embedding_size:
+        raise OnnxContractError(
+            f"{encoder.file.name} gives embeddings of length {encoder.embedding_size}, "
+            f"{sampler.file.name} takes {sampler.embedding_size}: these are of different policies"
+        )
+
+
+def _is_shape(sides: tuple[int, ...] | list[int], expected: tuple[int | str, ...]) -> bool:
+    return len(sides) == len(expected) and all(
+        isinstance(wanted, str) or side == wanted
+        for side, wanted in zip(sides, expected, strict=True)
+    )
+
+
+def _in_words(argument: onnxruntime.NodeArg) -> str:
+    dtype = _DTYPES.get(argument.type, argument.type)
+    return f"{dtype} ({', '.join('?' if side is None else str(side) for side in argument.shape)})"
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"

@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""An ONNX file as bytes, with the weights that it keeps in other files, before anything runs it.
+
+Large models keep weights in files beside theirs, and name them inside. Such a name may point
+anywhere, and not every version of ONNX Runtime minds. Here a model is read whole: what it names
+must be a file in its own folder, and what is run later comes from memory.
+
+The names stand deep in a protobuf message, of which no more is read than the way to them: a node
+that runs beside a robot does without the `onnx` package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from failure_monitor.errors import FailureMonitorError
+
+# The messages of onnx.proto that lead to a tensor: field number to message.
+_PATHS: Mapping[str, Mapping[int, str]] = {
+    "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
+    "TrainingInfo": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute"},
+    "Attribute": {
+        5: "Tensor",
+        6: "Graph",
+        10: "Tensor",
+        11: "Graph",
+        22: "SparseTensor",
+        23: "SparseTensor",
+    },
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "ExternalData"},
+}
+_KEY, _VALUE = 1, 2
+_GRAPH = 7
+_DEEPEST = 100
+"""How deep messages may lie in one another; protobuf itself stops there."""
+
+
+class OnnxFileError(FailureMonitorError):
+    """A file that is no ONNX model, or one that names files outside its folder."""
+
+
+class _MalformedError(Exception):
+    """Bytes that are no protobuf message."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """A model in memory.
+
+    Attributes:
+        name: what error messages call it.
+        model: the bytes of the `.onnx` file.
+        weights: the bytes of the files beside it that hold weights, by name; mostly none.
+    """
+
+    name: str
+    model: bytes
+    weights: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = sorted(_external_names(self.name, self.model) - set(self.weights))
+        if missing:
+            raise OnnxFileError(
+                f"{self.name} keeps weights in {', '.join(missing)}, which did not come with it: "
+                "load it from its own folder, or save it again as one file"
+            )
+
+    @property
+    def sha256(self) -> str:
+        """Of the model and of its weights, as hexadecimal."""
+        digest = hashlib.sha256(self.model)
+        for name in sorted(self.weights):
+            digest.update(self.weights[name])
+        return digest.hexdigest()
+
+
+def read_onnx_file(path: Path) -> OnnxFile:
+    """Read a model and the weights beside it.
+
+    Raises:
+        OnnxFileError: it cannot be read, is no ONNX model, or names a file outside its folder.
+    """
+    model = _read(path)
+    folder = path.resolve().parent
+    weights: dict[str, bytes] = {}
+    for name in sorted(_external_names(str(path), model)):
+        beside = (folder / name).resolve()
+        if not beside.is_relative_to(folder):
+            raise OnnxFileError(
+                f"{path} names '{name}' as the file of its weights, which is outside its folder: "
+                "a model may read nothing else; save it again as one file"
+            )
+        weights[name] = _read(beside)
+    return OnnxFile(str(path), model, weights)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OnnxFileError(
+            f"cannot read the ONNX model {path}: {error.strerror or error}"
+        ) from None
+
+
+def _external_names(name: str, model: bytes) -> set[str]:
+    try:
+        fields = list(_fields(memoryview(model)))
+        if not any(number == _GRAPH for number, _ in fields):
+            raise _MalformedError
+        return set(_locations(memoryview(model), "Model", 0))
+    except _MalformedError:
+        raise OnnxFileError(
+            f"{name} is no ONNX model ({len(model)} bytes): name the file that "
+            "failure_monitor.policy_models.export wrote, whole"
+        ) from None
+
+
+def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+    if depth > _DEEPEST:
+        raise _MalformedError
+    for number, content in _fields(message):
+        inner = _PATHS[kind].get(number)
+        if inner == "ExternalData":
+            entry = dict(_fields(content))
+            if bytes(entry.get(_KEY, b"")) == b"location":
+                yield bytes(entry.get(_VALUE, b"")).decode("utf-8", "replace")
+        elif inner is not None:
+            yield from _locations(content, inner, depth + 1)
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The fields of a protobuf message that hold bytes, by their numbers."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            _, at = _varint(message, at)
+            continue
+        if kind == 2:
+            length, at = _varint(message, at)
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+        else:
+            raise _MalformedError
+        if at + length > len(message):
+            raise _MalformedError
+        if kind == 2:
+            yield tag >> 3, message[at : at + length]
+        at += length
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise _MalformedError
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise _MalformedError

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A torch network as an ONNX model that is known to compute the same."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.policy_models.onnx_network import OnnxNetwork
+
+TOLERANCE = 1e-4
+"""The largest difference between torch and ONNX Runtime, relative to the largest output."""
+
+
+class ExportError(FailureMonitorError):
+    """An exported model that does not compute what the torch network computes."""
+
+
+def export_network(network: nn.Module, example: Tensor) -> bytes:
+    """Export a network of one input (N, …) and one output (N, …), N being free.
+
+    Args:
+        network: to be exported, as it is when evaluating.
+        example: an input, on which torch and ONNX Runtime are compared.
+
+    Raises:
+        ExportError: they differ by more than `TOLERANCE`.
+    """
+    network.eval()
+    model = to_onnx(network, {"input": example}, "output", free={"input": "N", "output": "N"})
+    with torch.no_grad():
+        expected = network(example)
+    difference = torch.from_numpy(OnnxNetwork(model, name="export")(example.numpy())) - expected
+    allowed = TOLERANCE * max(float(expected.abs().max()), 1.0)
+    if float(difference.abs().max()) > allowed:
+        raise ExportError(
+            f"the exported {type(network).__name__} differs from torch by "
+            f"{float(difference.abs().max()):.2g}, allowed are {allowed:.2g}: the installed "
+            "versions of torch and onnxruntime do not agree on one of its operators"
+        )
+    return model
+
+
+def to_onnx(
+    network: nn.Module, inputs: Mapping[str, Tensor], output: str, *, free: Mapping[str, str]
+) -> bytes:
+    """A network as a serialised ONNX model, not compared with it yet.
+
+    Args:
+        network: to be exported, in the mode that it is in.
+        inputs: an example of each input, by name, in the order in which the network takes them.
+        output: the name of the one output.
+        free: a letter for each leading axis that may have any length, by input and output.
+    """
+    buffer = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        # The exporter built on torch.export takes seconds per model, for graphs as small as these.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            tuple(inputs.values()),
+            buffer,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes={name: dict(enumerate(axes)) for name, axes in free.items()},
+            dynamo=False,
+        )
+    return buffer.getvalue()

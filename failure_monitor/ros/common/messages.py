@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Values as ROS messages, written the fast way."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from failure_monitor.messages.point_cloud import EMBEDDING_FIELD
+
+
+def embedding_message(embedding: NDArray[np.float32], header: Header) -> PointCloud2:
+    """An observation embedding (E,) as a 1×1 cloud (see `failure_monitor.messages.point_cloud`)."""
+    field = PointField(
+        name=EMBEDDING_FIELD, offset=0, datatype=PointField.FLOAT32, count=embedding.size
+    )
+    return _cloud(header, height=1, width=1, fields=[field], values=embedding)
+
+
+def action_chunks_message(
+    chunks: NDArray[np.float32], action_names: Sequence[str], header: Header
+) -> PointCloud2:
+    """Action chunks (B, H, D) as a cloud of height B and width H, one field per dimension."""
+    samples, horizon, _ = chunks.shape
+    fields = [
+        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        for index, name in enumerate(action_names)
+    ]
+    return _cloud(header, height=samples, width=horizon, fields=fields, values=chunks)
+
+
+def _cloud(
+    header: Header, height: int, width: int, fields: list[PointField], values: NDArray[np.float32]
+) -> PointCloud2:
+    point_step = 4 * values.size // (height * width)
+    # array.array is taken as it is; rclpy would check bytes or a list value by value.
+    data = array.array("B", np.ascontiguousarray(values, dtype=np.float32).tobytes())
+    return PointCloud2(
+        header=header,
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=False,
+        point_step=point_step,
+        row_step=point_step * width,
+        data=data,
+        is_dense=True,
+    )
+
+
+def stamp_seconds(stamp: Time) -> float:
+    """A stamp in seconds."""
+    return float(stamp.sec) + 1e-9 * float(stamp.nanosec)
+
+
+def stamp_message(nanoseconds: int) -> Time:
+    """The stamp of a whole number of nanoseconds."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def stamp_nanoseconds(stamp: Time) -> int:
+    """A stamp as a whole number: what pairs messages of one observation exactly."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The gate: passes commands only while the monitor's permit is fresh.
+
+It depends on nothing but the permit and imports nothing heavy. If the monitor dies, hangs, loses
+its inputs or its machine, no permit comes, and the gate closes.
+"""
+
+from __future__ import annotations
+
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Bool
+
+from failure_monitor.ros.common.incompatible_qos import no_publisher_events
+from failure_monitor.ros.common.qos import LATCHED_QOS
+from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.gate.gated_command import GatedCommand
+from failure_monitor.ros.gate.inputs import PermitInput, SpeedScaleInput
+from failure_monitor.ros.gate.measured_joints import MeasuredJoints
+from failure_monitor.ros.gate.parameters import (
+    CommandParameters,
+    GateParameters,
+    declare_gate_parameters,
+)
+from failure_monitor.ros.gate.status import GateStatus, status_message
+
+DIAGNOSTICS_PERIOD = 1.0
+"""Seconds, as diagnostic tools expect."""
+
+
+class GateNode(Node):
+    """Passes what comes in on to what goes out while every permit lasts, else stops the robot."""
+
+    def __init__(self) -> None:
+        super().__init__("failure_monitor_gate")
+        self._settings = declare_gate_parameters(self)
+        self._told: GateStatus | None = None
+        self._ends = False
+        self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
+        self._state_publisher = self._make_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
+        self._diagnostics_publisher = self._make_publisher(DiagnosticArray, "/diagnostics", 10)
+        # The permit first: of two messages that wait, the executor takes that of the older
+        # subscription, and a withdrawn permit must be known before the next command.
+        self._permits = [
+            PermitInput(self, topic, self._settings.permit_lease, changed=self._look)
+            for topic in self._settings.permit_topics
+        ]
+        self._speed_scales = self._make_speed_scales(self._settings)
+        self._commands = self._make_commands(self._settings)
+        self._look()
+        self.create_timer(
+            DIAGNOSTICS_PERIOD, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def end(self) -> bool:
+        """Close for good; whether the robot is still being stopped."""
+        self._ends = True
+        self._look()
+        return any(command.is_stopping for command in self._commands)
+
+    def _make_publisher(self, message: type, topic: str, qos: QoSProfile | int) -> Publisher:
+        return self.create_publisher(message, topic, qos, event_callbacks=no_publisher_events())
+
+    def _make_speed_scales(self, settings: GateParameters) -> list[SpeedScaleInput]:
+        if not any(command.scaled for command in settings.commands):
+            return []
+        return [
+            SpeedScaleInput(self, topic, settings.speed_scale_lease, changed=self._look)
+            for topic in settings.speed_scale_topics
+        ]
+
+    def _make_commands(self, settings: GateParameters) -> list[GatedCommand]:
+        joints = None
+        if any(command.measures_joints for command in settings.commands):
+            joints = MeasuredJoints(self, settings.joint_states_topic, settings.max_joint_state_age)
+        return [
+            GatedCommand(
+                self, settings, command, joints=joints, speed=self._speed, changed=self._show
+            )
+            for command in settings.commands
+        ]
+
+    def _status(self) -> GateStatus:
+        now = time.monotonic()
+        closed = ["the gate was told to end"] if self._ends else []
+        closed += [permit.reason(now) for permit in self._permits if not permit.is_open(now)]
+        closed += [fault for scale in self._speed_scales if (fault := scale.lease.fault(now))]
+        scale = min((scale.lease.scale(now) for scale in self._speed_scales), default=1.0)
+        granted = "the monitor permits" if len(self._permits) == 1 else "all monitors permit"
+        return GateStatus(
+            is_open=not closed,
+            reason="; ".join(closed) or granted,
+            scale=0.0 if closed else scale,
+            is_silent=any(permit.is_silent(now) for permit in self._permits),
+            inform_only=self._settings.inform_only,
+        )
+
+    def _speed(self, command: CommandParameters) -> float | None:
+        """At which scale a command may pass at this moment; None if it may not."""
+        status = self._look()
+        if not status.is_open:
+            return None
+        return status.scale if command.scaled else 1.0
+
+    def _look(self) -> GateStatus:
+        """Open or close if it is time to, and tell everybody."""
+        told, self._told = self._told, self._status()
+        if told is None or self._told.words != told.words:
+            if not self._told.is_open:
+                for command in self._commands:
+                    command.stop_robot()
+            if told is None or self._told.passes != told.passes:
+                self._open_publisher.publish(Bool(data=self._told.passes))
+            self.get_logger().info(self._told.words)
+            self._show()
+        return self._told
+
+    def _tick(self) -> None:
+        self._look()
+        self._show()
+
+    def _show(self) -> None:
+        """Publish the state, to those who watch it and to the diagnostics."""
+        if self._told is None:
+            return
+        faults = [command.fault for command in self._commands]
+        faults += [permit.fault(time.monotonic()) for permit in self._permits]
+        message = status_message(
+            self._told,
+            [fault for fault in faults if fault],
+            self._values(time.monotonic()),
+            # In full, to tell several gates apart, one of each arm.
+            name=self.get_fully_qualified_name().removeprefix("/"),
+            hardware_id=self._settings.hardware_id,
+        )
+        self._state_publisher.publish(message)
+        array = DiagnosticArray(status=[message])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics_publisher.publish(array)
+
+    def _values(self, now: float) -> dict[str, object]:
+        values: dict[str, object] = {permit.topic: permit.told(now) for permit in self._permits}
+        for command in self._commands:
+            name, tally = command.parameters.name, command.tally
+            values |= {
+                f"{name}.passed": tally.passed,
+                f"{name}.dropped": tally.dropped,
+                f"{name}.refused": tally.refused,
+                f"{name}.stopping": command.is_stopping,
+            }
+        return values
+
+
+def _stop_robot(gate: Node) -> bool:
+    assert isinstance(gate, GateNode)
+    return gate.end()
+
+
+def main() -> None:
+    """Run the node; when it is told to end, it stops the robot first."""
+    run_node(GateNode, last_act=_stop_robot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What comes on a topic for some seconds: how often, how old, of which size."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PointStamped, PoseStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2
+from std_msgs.msg import Float64
+
+from failure_monitor.graph_check.snapshot import Messages
+from failure_monitor.messages.point_cloud import (
+    EMBEDDING_FIELD,
+    PointCloudError,
+    read_action_chunks,
+    read_embedding,
+)
+from failure_monitor.ros.common.messages import stamp_nanoseconds
+from failure_monitor.ros.common.stream import Stream
+
+DEPTH = 10
+FEWEST_GAPS = 3
+"""Times between stamps that tell a period."""
+
+Size = tuple[tuple[int, ...], tuple[str, ...]]
+"""Shape and names, as in `Messages`."""
+
+
+class UselessMessageError(Exception):
+    """A message that the monitor could not use; says why."""
+
+
+@dataclass(frozen=True)
+class HeardType:
+    """How messages of a type are heard.
+
+    Attributes:
+        message: the class.
+        read: its size.
+        reliable: whether to ask for what reliable publishers offer; not for what is large or
+            frequent, so as not to slow its publisher down.
+    """
+
+    message: type
+    read: Callable[[Any], Size]
+    reliable: bool
+
+
+def _read_cloud(message: PointCloud2) -> Size:
+    is_embedding = [field.name for field in message.fields] == [EMBEDDING_FIELD]
+    try:
+        names, values = (
+            ((), read_embedding(message)) if is_embedding else read_action_chunks(message)
+        )
+    except PointCloudError as error:
+        raise UselessMessageError(str(error)) from None
+    useless = np.count_nonzero(~np.isfinite(values))
+    if useless:
+        raise UselessMessageError(
+            f"{useless} of {values.size} values are NaN or infinite: look at the policy"
+        )
+    return values.shape, names
+
+
+def _read_joints(message: JointState) -> Size:
+    if not all(map(math.isfinite, message.position)):
+        raise UselessMessageError("a position is NaN or infinite: look at the robot's driver")
+    return (len(message.position),), tuple(message.name)
+
+
+def _read_number(message: Float64) -> Size:
+    if not math.isfinite(message.data):
+        raise UselessMessageError(f"the value is {message.data}: look at its publisher")
+    return (), ()
+
+
+HEARD_TYPES: Mapping[str, HeardType] = {
+    "sensor_msgs/msg/PointCloud2": HeardType(PointCloud2, _read_cloud, reliable=True),
+    "sensor_msgs/msg/JointState": HeardType(JointState, _read_joints, reliable=False),
+    "sensor_msgs/msg/Image": HeardType(
+        Image, lambda image: ((image.height, image.width), (image.encoding,)), reliable=False
+    ),
+    "sensor_msgs/msg/CompressedImage": HeardType(
+        CompressedImage, lambda image: ((), (image.format,)), reliable=False
+    ),
+    "geometry_msgs/msg/PoseStamped": HeardType(PoseStamped, lambda pose: ((), ()), reliable=False),
+    "geometry_msgs/msg/PointStamped": HeardType(
+        PointStamped, lambda point: ((), ()), reliable=False
+    ),
+    "std_msgs/msg/Float64": HeardType(Float64, _read_number, reliable=True),
+}
+"""By the name that ROS 2 gives the message."""
+
+
+class HeardTopic:
+    """A subscription that counts and measures."""
+
+    def __init__(self, node: Node, topic: str, publishers: Sequence[TopicEndpointInfo]) -> None:
+        """Listen.
+
+        Args:
+            node: subscribes.
+            topic: its full name.
+            publishers: at least one, of a type that is known here; the first one's is heard.
+        """
+        heard = HEARD_TYPES[publishers[0].topic_type]
+        offered = all(
+            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers
+        )
+        is_reliable = heard.reliable and offered
+        self._read = heard.read
+        self._clock = node.get_clock()
+        self._stream = Stream(topic)
+        self._lags: list[float] = []
+        self._stamps: list[int] = []
+        self._shape: tuple[int, ...] = ()
+        self._names: tuple[str, ...] = ()
+        self._fault = ""
+        qos = QoSProfile(
+            depth=DEPTH,
+            reliability=(
+                ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
+            ),
+        )
+        node.create_subscription(heard.message, topic, self._on_message, qos)
+
+    def messages(self, now: float) -> Messages:
+        """What has come.
+
+        Args:
+            now: seconds of the monotonic clock.
+        """
+        gaps = np.diff(np.unique(self._stamps))
+        return Messages(
+            received=self._stream.received,
+            rate=self._stream.received_rate(now),
+            period=1e-9 * float(np.median(gaps)) if len(gaps) >= FEWEST_GAPS else None,
+            lost=self._stream.lost_share(now),
+            lag=median(self._lags) if self._lags else None,
+            shape=self._shape,
+            names=self._names,
+            fault=self._fault,
+        )
+
+    def _on_message(self, message: Any) -> None:
+        header = getattr(message, "header", None)
+        stamp = 0 if header is None else stamp_nanoseconds(header.stamp)
+        self._stream.hear(time.monotonic(), stamp)
+        clock = self._clock.now().nanoseconds
+        if stamp and clock:
+            self._stamps.append(stamp)
+            self._lags.append(1e-9 * (clock - stamp))
+        try:
+            self._shape, self._names = self._read(message)
+        except UselessMessageError as error:
+            self._fault = str(error)

@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the monitor makes decisions of what cameras and joints show: as calibration made them.
+
+A bundle that holds the policy's exported models tells it all. One that does not, since it is older
+or was calibrated on what the policy published, leaves it to the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.description import BlackBoxSection
+from failure_monitor.errors import UsageError
+from failure_monitor.ros.monitor.parameters import AS_CALIBRATED, MonitorParameters
+
+UNSAID = BlackBoxSection(observation_rate=0.0, matching_tolerance=0.05, noise_seed=0)
+"""What `failure-monitor calibrate` does unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class BlackBoxSettings:
+    """What a bundle says of its observations, or what the parameters do.
+
+    Attributes:
+        observation_rate: decisions a second; None for one at every frame of the first camera.
+        matching_tolerance: seconds by which the stamps of an observation may lie apart.
+        noise_seed: of the sampler's noise.
+    """
+
+    observation_rate: float | None
+    matching_tolerance: float
+    noise_seed: int
+
+
+def black_box_settings(parameters: MonitorParameters, bundle: Bundle) -> BlackBoxSettings:
+    """Those by which the monitor goes.
+
+    Raises:
+        UsageError: a parameter contradicts the bundle, or is no possible value.
+    """
+    said = bundle.description.black_box
+
+    def agreed(name: str) -> float:
+        value: float = getattr(parameters, name)
+        if value != AS_CALIBRATED and value < 0:
+            raise UsageError(
+                f"the parameter '{name}' is {value:g}: give 0 or more, or {AS_CALIBRATED} for what "
+                "the bundle was calibrated with"
+            )
+        calibrated: float = getattr(said or UNSAID, name)
+        if said is not None and value not in (AS_CALIBRATED, calibrated):
+            raise UsageError(
+                f"the parameter '{name}' is {value:g}, the bundle was calibrated with "
+                f"{calibrated:g}: leave it at {AS_CALIBRATED}, or calibrate again"
+            )
+        return calibrated if value == AS_CALIBRATED else value
+
+    return BlackBoxSettings(
+        observation_rate=agreed("observation_rate") or None,
+        matching_tolerance=agreed("matching_tolerance"),
+        noise_seed=int(agreed("noise_seed")),
+    )
+
+
+def camera_topics(
+    cameras: Sequence[str], parameters: MonitorParameters, bundle: Bundle
+) -> Mapping[str, str]:
+    """The topic of every camera, by its name, in the encoder's order.
+
+    The parameters' if they name some, else those of the recordings that the bundle was calibrated
+    on, else the cameras' names.
+
+    Raises:
+        UsageError: there are more or fewer topics than cameras.
+    """
+    topics = [topic for topic in parameters.image_topics if topic]
+    if topics and len(topics) != len(cameras):
+        raise UsageError(
+            f"image_topics names {len(topics)} topics, the encoder has {len(cameras)} cameras "
+            f"({', '.join(cameras)}): give a topic for each, in this order"
+        )
+    if topics:
+        return dict(zip(cameras, topics, strict=True))
+    recorded = (bundle.description.black_box or UNSAID).cameras
+    return {camera: recorded.get(camera, camera) for camera in cameras}

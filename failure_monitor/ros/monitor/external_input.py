@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers that other programs publish and that the bundle's rule takes for scores."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from rclpy.node import Node
+from std_msgs.msg import Float64
+
+from failure_monitor.ros.common.qos import DECISION_QOS
+from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
+from failure_monitor.ros.monitor.parameters import MonitorParameters
+
+
+class ExternalInput:
+    """Remembers the newest value of every external score."""
+
+    def __init__(self, node: Node, settings: MonitorParameters, topics: Mapping[str, str]) -> None:
+        """Listen.
+
+        Args:
+            node: subscribes.
+            settings: say how old a value may be.
+            topics: of the external scores, by their names.
+        """
+        self.settings = settings
+        self._topics = {
+            name: MonitoredTopic(node, Float64, topic, partial(self._on_value, name), DECISION_QOS)
+            for name, topic in topics.items()
+        }
+        self._names = {topic: name for name, topic in self._topics.items()}
+        self._newest: dict[str, float] = {}
+
+    @property
+    def topics(self) -> Sequence[MonitoredTopic]:
+        """What is listened to."""
+        return tuple(self._topics.values())
+
+    def values(self) -> Mapping[str, float]:
+        """The newest value of every score that has one, by its name."""
+        return dict(self._newest)
+
+    def problem(self, topic: MonitoredTopic, now: float) -> str:
+        """What is amiss with the score on a topic; empty if nothing is."""
+        name = self._names[topic]
+        told = topic.contradiction() or topic.silence(now, self.settings.max_external_age)
+        if not told and not math.isfinite(self._newest[name]):
+            told = f"the value on '{topic.name}' is {self._newest[name]}: look at its publisher"
+        return told and f"the external score {name} is unknown: {told}"
+
+    def _on_value(self, name: str, message: Float64) -> None:
+        topic = self._topics[name]
+        topic.stream.hear(time.monotonic())
+        topic.stream.refused += not math.isfinite(message.data)
+        self._newest[name] = message.data

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The exported halves of the policy that the monitor runs itself: encoder, sampler, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.decision import Decision, PolicyFormat
+from failure_monitor.errors import UsageError
+from failure_monitor.messages.matching import MatchedMessages
+from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
+from failure_monitor.ros.monitor.parameters import MonitorParameters
+from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, Observed
+
+if TYPE_CHECKING:
+    from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
+
+
+class PolicyModels:
+    """Makes decisions of observations, as the policy does."""
+
+    def __init__(self, settings: MonitorParameters, bundle: Bundle, *, noise_seed: int) -> None:
+        """Load and check what the bundle holds, or else what the parameters name.
+
+        Args:
+            settings: may name the models, and say how they are run.
+            bundle: may hold the models, and says what decisions look like.
+            noise_seed: of the sampler's noise.
+
+        Raises:
+            OnnxFileError: a file that a parameter names is no model.
+            OnnxSessionError: a model cannot be loaded, or not on a provider asked for.
+            OnnxContractError: a model does not keep the contract.
+            OnnxModelError: a model fails when it is run.
+            UsageError: a model is not of the policy that the bundle is for, or is another than
+                the one that the bundle holds.
+        """
+        self._encoder: ObservationEncoder | None = None
+        self._sampler: PolicySampler | None = None
+        self._samples = bundle.policy.samples
+        self._noise_seed = noise_seed
+        encoder = _file_to_run("encoder", settings.encoder, bundle.encoder, bundle)
+        sampler = _file_to_run("sampler", settings.sampler, bundle.sampler, bundle)
+        self._unproven = [
+            file.name
+            for file in (encoder, sampler)
+            if file is not None and bundle.description.black_box is None
+        ]
+        if encoder is not None or sampler is not None:
+            self._load(encoder, sampler, settings, bundle.policy)
+
+    @property
+    def published_halves(self) -> Sequence[str]:
+        """Which halves of a decision the policy must publish, since no model makes them."""
+        made = {EMBEDDING: self._encoder, CHUNKS: self._sampler}
+        return [half for half, model in made.items() if model is None]
+
+    @property
+    def encoder(self) -> ObservationEncoder | None:
+        """What makes embeddings; None if the policy publishes them."""
+        return self._encoder
+
+    @property
+    def cameras(self) -> Sequence[str]:
+        """The names of the cameras that the encoder sees; none without an encoder."""
+        return [] if self._encoder is None else list(self._encoder.cameras)
+
+    @property
+    def takes_joints(self) -> bool:
+        """Whether the encoder takes joint positions."""
+        return self._encoder is not None and bool(self._encoder.joint_names)
+
+    @property
+    def remark(self) -> str:
+        """What is not known of the models; empty if nothing is."""
+        if not self._unproven:
+            return ""
+        return (
+            f"the bundle does not hold {' and '.join(self._unproven)}, so nobody can tell whether "
+            "it was calibrated with just these: calibrate again with --encoder and --sampler"
+        )
+
+    def values(self) -> Mapping[str, str]:
+        """What is run, for diagnostics."""
+        told = {}
+        for name, model in (("encoder", self._encoder), ("sampler", self._sampler)):
+            if model is not None:
+                told[name] = model.file.name
+                told[f"{name}_provider"] = model.provider
+                if model.fallback:
+                    told[f"{name}_fallback"] = model.fallback
+        return told
+
+    def start_rollout(self) -> None:
+        """Begin with the first noise, as calibration did."""
+        if self._sampler is not None:
+            self._noise.start_rollout()
+
+    def decide(self, observed: Observed) -> Decision:
+        """The decision that the policy takes on an observation.
+
+        Raises:
+            CameraImageError: a camera's message holds no image that can be read.
+            JointStateError: the joint state does not hold the encoder's joints.
+            OnnxModelError: a model failed.
+        """
+        embedding = observed.seen
+        if isinstance(embedding, MatchedMessages):
+            assert self._encoder is not None
+            seen = self._reader.read(embedding)
+            embedding = self._encoder.embed(seen.images, seen.joints)
+        chunks = observed.chunks
+        if chunks is None:
+            assert self._sampler is not None
+            chunks = self._sampler.sample(embedding, self._noise.draw(self._samples))
+        return Decision(
+            1e-9 * observed.stamp, embedding, chunks, observed.positions, observed.external
+        )
+
+    def _load(
+        self,
+        encoder: OnnxFile | None,
+        sampler: OnnxFile | None,
+        settings: MonitorParameters,
+        policy: PolicyFormat,
+    ) -> None:
+        # Imported here: a monitor that runs no models does without ONNX Runtime and OpenCV.
+        from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
+        from failure_monitor.policy_models.observation import ObservationReader
+        from failure_monitor.policy_models.onnx_session import SessionSettings
+
+        session = SessionSettings(
+            tuple(name for name in settings.execution_providers if name),
+            settings.inference_threads,
+        )
+        if encoder is not None:
+            self._encoder = ObservationEncoder(encoder, session)
+            self._reader = ObservationReader(self._encoder)
+            _check_encoder(self._encoder, policy)
+        if sampler is not None:
+            self._sampler = PolicySampler(sampler, session)
+            self._noise = self._sampler.noise_stream(seed=self._noise_seed)
+            _check_sampler(self._sampler, policy)
+
+
+def _file_to_run(half: str, path: str, kept: OnnxFile | None, bundle: Bundle) -> OnnxFile | None:
+    """The bundle's, or the one that a parameter names for a bundle that says nothing of models."""
+    if not path:
+        return kept
+    named = read_onnx_file(Path(path))
+    if bundle.description.black_box is None:
+        return named
+    if kept is None:
+        raise UsageError(
+            f"the parameter '{half}' names {path}, but the bundle was calibrated on what the "
+            f"policy itself published: leave it empty, or calibrate again with --{half}"
+        )
+    if named.sha256 != kept.sha256:
+        raise UsageError(
+            f"{path} is not the {half} that the bundle was calibrated with and holds: leave the "
+            f"parameter '{half}' empty, or calibrate again with --{half}"
+        )
+    return kept
+
+
+def _check_encoder(encoder: ObservationEncoder, policy: PolicyFormat) -> None:
+    if encoder.embedding_size != policy.embedding_size:
+        raise UsageError(
+            f"{encoder.file.name} gives embeddings of length {encoder.embedding_size}, the bundle "
+            f"was calibrated on {policy.embedding_size}: name the policy's own encoder, or "
+            "calibrate again"
+        )
+
+
+def _check_sampler(sampler: PolicySampler, policy: PolicyFormat) -> None:
+    own = sampler.policy_format(samples=policy.samples)
+    differing = [
+        f"{name.replace('_', ' ')} {vars(own)[name]} against {vars(policy)[name]}"
+        for name in ("embedding_size", "horizon", "action_names", "action_kind")
+        if vars(own)[name] != vars(policy)[name]
+    ]
+    if differing:
+        raise UsageError(
+            f"{sampler.file.name} is of another policy than the bundle ({'; '.join(differing)}): "
+            "name the policy's own sampler, or calibrate again"
+        )

@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""One incident on its way to disk: the bag, its still, and what is said of both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.serialization import deserialize_message
+
+from failure_monitor.errors import UsageError
+from failure_monitor.incidents.folder import IncidentFolder, NoRoomError
+from failure_monitor.incidents.memory import RecordedMessage
+from failure_monitor.incidents.trigger import Incident
+from failure_monitor.ros.recording.bag_writer import BagWriter
+from failure_monitor.ros.recording.incident_still import Still, StillError
+
+BYTES_BETWEEN_CHECKS = 4 << 20
+"""Bytes of messages that are written between two looks at the disk: so much must be free."""
+
+DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
+BUNDLE_HASH = "bundle_sha256"
+"""The value in the monitor's diagnostics that names the bundle."""
+
+ALARM_SUFFIX = "/alarm"
+"""What the topic of an alarm has behind the monitor's name."""
+
+
+class IncidentBag:
+    """A bag that is cut short, and stays whole, where the disk has no room for all of it."""
+
+    def __init__(
+        self,
+        folder: IncidentFolder,
+        incident: Incident,
+        *,
+        whole_rollout: bool | None,
+        still_topic: str,
+    ) -> None:
+        """Open it.
+
+        Args:
+            folder: where it goes.
+            incident: why.
+            whole_rollout: whether it begins with its rollout; None if nobody knows.
+            still_topic: the topic of pictures; empty for none.
+
+        Raises:
+            NoRoomError: the disk has no room.
+            OSError: the disk fails.
+        """
+        self.undefined: set[str] = set()
+        """Topics that are left out, as the definition of their type is not installed."""
+        self.problem = ""
+        """Why something is missing from the bag; empty if nothing is."""
+        self._folder = folder
+        self._incident = incident
+        self._whole_rollout = whole_rollout
+        self._still = Still(still_topic, incident.nanoseconds)
+        self._bundle_hashes: dict[str, str] = {}
+        self._unchecked = 0
+        self._is_full = False
+        folder.make_room(BYTES_BETWEEN_CHECKS)
+        self._bag = BagWriter(folder.next_path(1e-9 * incident.nanoseconds))
+
+    def write(self, message: RecordedMessage) -> bool:
+        """Append a message, unless the disk has no room for it; whether it is in the bag.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        self._unchecked += len(message.data)
+        if self._unchecked > BYTES_BETWEEN_CHECKS:
+            self._check_room()
+            self._unchecked = len(message.data)
+        if self._is_full or message.topic in self.undefined:
+            return False
+        try:
+            self._bag.write(message.topic, message.message_type, message.nanoseconds, message.data)
+        except UsageError as error:
+            self.undefined.add(message.topic)
+            self.problem = f"'{message.topic}' is left out: {error}"
+            return False
+        self._still.hear(message)
+        if message.message_type == DIAGNOSTICS_TYPE:
+            self._bundle_hashes |= _bundle_hashes(message.data)
+        return True
+
+    def finish(self, why: str, dropped: int) -> Path:
+        """Complete it; where it lies.
+
+        Args:
+            why: it ends.
+            dropped: messages that it lacks.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        try:
+            self._still.write(self._bag.partial)
+        except StillError as error:
+            self.problem = self.problem or str(error)
+        self._bag.close(self._said(why, dropped))
+        return self._bag.path
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._bag.abandon()
+
+    def _check_room(self) -> None:
+        try:
+            self._folder.make_room(max(self._unchecked, BYTES_BETWEEN_CHECKS), spare=self._bag.path)
+        except NoRoomError as error:
+            self._is_full = True
+            self.problem = f"'{self._bag.path.name}' is cut short: {error}"
+
+    def _said(self, why: str, dropped: int) -> dict[str, str]:
+        """What stands in the bag's metadata, and so in `ros2 bag info`."""
+        known = {None: "unknown", True: "true", False: "false"}
+        return {
+            "incident.cause": self._incident.cause,
+            "incident.reason": self._incident.reason,
+            "incident.source": self._incident.source,
+            "incident.nanoseconds": str(self._incident.nanoseconds),
+            "incident.values": json.dumps(dict(self._incident.values)),
+            "incident.bundle_sha256": self._bundle_hash(),
+            "incident.begins_with_rollout": known[self._whole_rollout],
+            "incident.dropped_messages": str(dropped),
+            "incident.end": "the disk had no room for more" if self._is_full else why,
+        }
+
+    def _bundle_hash(self) -> str:
+        """The bundle of the monitor that raised the alarm; empty if nobody can tell which."""
+        monitor = self._incident.source.removeprefix("/").removesuffix(ALARM_SUFFIX)
+        if monitor in self._bundle_hashes:
+            return self._bundle_hashes[monitor]
+        hashes = set(self._bundle_hashes.values())
+        return hashes.pop() if len(hashes) == 1 else ""
+
+
+def _bundle_hashes(diagnostics: bytes) -> dict[str, str]:
+    """The bundles that are named, by the node that names each."""
+    try:
+        array = deserialize_message(diagnostics, DiagnosticArray)
+    except Exception:  # rclpy raises whatever the middleware's plug-in does
+        return {}
+    return {
+        status.name.partition(":")[0]: value.value
+        for status in array.status
+        for value in status.values
+        if value.key == BUNDLE_HASH
+    }

@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The incident recorder: what came before and after an alarm, in a bag.
+
+It keeps the last seconds in memory and writes nothing until there is an alarm. It is a process of
+its own, so that neither its work nor the disk's ever delays the monitor.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from failure_monitor.incidents.folder import IncidentFolder
+from failure_monitor.incidents.memory import IncidentMemory, RecordedMessage
+from failure_monitor.incidents.trigger import Incident, NewAlarms
+from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.ros.common.alarm_levels import STATES
+from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.topic_name import full_topic_name
+from failure_monitor.ros.recording.incident_parameters import declare_parameters, read_parameters
+from failure_monitor.ros.recording.incident_writer import IncidentWriter, WriterState
+from failure_monitor.ros.recording.raw_topics import RawTopics
+
+DISCOVERY_PERIOD = 0.5
+"""How often, in seconds, the graph is looked at."""
+
+DIAGNOSTICS_PERIOD = 1.0
+"""Seconds, as diagnostic tools expect."""
+
+END_PERIOD = 0.1
+"""How often, in seconds, it is looked whether an incident is over."""
+
+HANGING = 10.0
+"""Seconds without a word of the writing thread after which the disk is said to hang."""
+
+LAST_WORDS = 8.0
+"""Seconds that a bag may take to be finished when the node ends."""
+
+ALARM_TYPE = "diagnostic_msgs/msg/DiagnosticStatus"
+BOOL_TYPE = "std_msgs/msg/Bool"
+DIAGNOSTICS_TOPIC = "/diagnostics"
+
+
+class IncidentRecorderNode(Node):
+    """Remembers, and writes down what it remembers when something happens."""
+
+    def __init__(self) -> None:
+        super().__init__("incident_recorder")
+        declare_parameters(self)
+        settings = self._settings = read_parameters(self)
+        budget = round(1e6 * settings.memory_megabytes)
+        self._memory = IncidentMemory(settings.seconds_before, budget)
+        stale = [AlarmState.STALE] if settings.record_stale else []
+        self._new_alarms = NewAlarms([AlarmState.ALARM, *stale])
+        self._folder = IncidentFolder(
+            Path(settings.output).expanduser(),
+            budget=round(1e6 * settings.disk_megabytes),
+            least_free=round(1e6 * settings.least_free_megabytes),
+        )
+        still_topic = full_topic_name(self, "still_topic", settings.still_topic)
+        # Twice: what was remembered, and as much that comes while that is written.
+        self._writer = IncidentWriter(self._folder, budget=2 * budget, still_topic=still_topic)
+        self._told = self._writer.state
+        self._ends_at: float | None = None
+        self._number = 0
+        self._rollout_active: bool | None = None
+        self._rollout_began = False
+        self._problems: dict[str, str] = {}
+        self._alarm_topics = {
+            full_topic_name(self, "alarm_topics", topic) for topic in settings.alarm_topics if topic
+        }
+        self._boundary_topic = full_topic_name(self, "boundary_topic", settings.boundary_topic)
+        self._topics = RawTopics(
+            self,
+            [
+                *settings.topics,
+                *settings.alarm_topics,
+                settings.boundary_topic,
+                settings.still_topic,
+                DIAGNOSTICS_TOPIC,
+            ],
+            self._on_message,
+            period=DISCOVERY_PERIOD,
+            on_latched=self._memory.latch,
+            on_problem=self._on_problem,
+        )
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
+        self.create_service(Trigger, "~/record", self._on_record)
+        # Steady: an incident ends although a simulated clock stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(END_PERIOD, self._end_if_over, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
+
+    # What comes
+
+    def _on_message(self, topic: str, message_type: str, data: bytes) -> None:
+        now = self.get_clock().now().nanoseconds
+        message = RecordedMessage(topic, message_type, time.monotonic(), now, data)
+        if topic == self._boundary_topic and message_type == BOOL_TYPE:
+            self._on_boundary(deserialize_message(data, Bool).data)
+        self._memory.hear(message)
+        if self._ends_at is not None:
+            self._writer.add(message)
+        if topic in self._alarm_topics and message_type == ALARM_TYPE:
+            self._on_alarm(topic, deserialize_message(data, DiagnosticStatus), now)
+
+    def _on_boundary(self, active: bool) -> None:
+        before, self._rollout_active = self._rollout_active, active
+        # One that was running when it was first heard of began nobody knows when.
+        if active and before is False:
+            self._end("the next rollout began")
+            self._memory.forget()
+            self._rollout_began = True
+
+    def _on_alarm(self, topic: str, alarm: DiagnosticStatus, now: int) -> None:
+        state = STATES.get(alarm.level)
+        if state is None:
+            self._on_problem(topic, f"'{topic}' has the unknown level {alarm.level!r}")
+        elif self._new_alarms.hear(topic, state):
+            values = {value.key: value.value for value in alarm.values}
+            self._begin(Incident(state.value, alarm.message, topic, now, values))
+
+    def _on_record(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        service = self.resolve_service_name("~/record")
+        now = self.get_clock().now().nanoseconds
+        self._begin(Incident("REQUEST", "somebody asked for it", service, now))
+        response.success = not self._writer.state.disk
+        seconds = self._settings.seconds_after
+        response.message = self._writer.state.disk or f"recording for {seconds:g} s more"
+        return response
+
+    def _on_problem(self, topic: str, problem: str) -> None:
+        if self._problems.get(topic) != problem:
+            self._problems[topic] = problem
+            self.get_logger().warning(problem)
+
+    # Incidents
+
+    def _begin(self, incident: Incident) -> None:
+        """Record, or go on for longer if something is being recorded already."""
+        self._tell(self._writer.state)
+        now = time.monotonic()
+        if self._ends_at is None:
+            self._memory.expire(now)
+            self._number = self._writer.begin(
+                incident,
+                self._memory.snapshot(),
+                now,
+                whole_rollout=self._memory.is_whole if self._rollout_began else None,
+            )
+            self.get_logger().warning(f"incident: {incident.cause}: {incident.reason}")
+        self._ends_at = now + self._settings.seconds_after
+
+    def _end_if_over(self) -> None:
+        if self._ends_at is not None and time.monotonic() >= self._ends_at:
+            self._end("the time after the alarm was over")
+        self._memory.expire(time.monotonic())
+        self._tell(self._writer.state)
+
+    def _end(self, why: str) -> None:
+        if self._ends_at is not None:
+            self._writer.end(why)
+            self._ends_at = None
+
+    def _tell(self, state: WriterState) -> None:
+        """Take note of what the writer has come to, and log it once."""
+        told, self._told = self._told, state
+        if state.given_up == self._number:
+            # There is nothing to go on with: the next incident begins a bag of its own.
+            self._ends_at = None
+        if state.written > told.written:
+            self.get_logger().info(f"wrote {state.last}")
+        if state.lost > told.lost:
+            self.get_logger().error(f"an incident was lost, or cut short: {state.loss}")
+        if (state.written, state.lost, state.disk) != (told.written, told.lost, told.disk):
+            self._publish_diagnostics()
+
+    # Diagnostics
+
+    def _publish_diagnostics(self) -> None:
+        array = DiagnosticArray(status=[self._message()])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def _message(self) -> DiagnosticStatus:
+        state, now = self._writer.state, time.monotonic()
+        problems = self._all_problems(state, now)
+        doing = "recording an incident" if self._ends_at is not None else "nothing to record"
+        values = {
+            "recording": "false" if self._ends_at is None else "true",
+            "incidents_written": str(state.written),
+            "incidents_lost": str(state.lost),
+            "last_incident": state.last,
+            "last_incident_seconds": f"{state.seconds:.3f}",
+            "dropped_messages": str(state.dropped + self._memory.too_large),
+            "held_bytes": str(self._memory.held_bytes + state.pending_bytes),
+            "held_seconds": f"{self._memory.held_seconds(now):.1f}",
+            "disk_bytes": str(state.used),
+            "free_bytes": str(state.free),
+            "topics": str(len(self._topics.heard)),
+            "absent_topics": ", ".join(self._topics.absent),
+            **{topic: state.value for topic, state in self._new_alarms.heard.items()},
+        }
+        return DiagnosticStatus(
+            level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
+            name=f"{self.get_fully_qualified_name()[1:]}: incidents",
+            message="; ".join(problems) or doing,
+            hardware_id=self._settings.hardware_id,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+
+    def _all_problems(self, state: WriterState, now: float) -> list[str]:
+        problems = [state.disk] if state.disk else []
+        if now - state.answered > HANGING:
+            problems.append(f"the disk of '{self._folder.path}' hangs: nothing can be written")
+        if state.lost:
+            problems.append(
+                f"{state.lost} incidents were lost or cut short, the last: {state.loss}"
+            )
+        if state.dropped or self._memory.too_large:
+            dropped = state.dropped + self._memory.too_large
+            problems.append(f"{dropped} messages found no room: raise 'memory_megabytes'")
+        if self._memory.is_short:
+            problems.append(
+                f"the memory holds {self._memory.held_seconds(now):.1f} s of the "
+                f"{self._settings.seconds_before:g} s before: raise 'memory_megabytes', or record "
+                "less"
+            )
+        deaf = sorted(self._alarm_topics - self._topics.heard)
+        if deaf:
+            problems.append(f"nobody publishes '{deaf[0]}': is the monitor running?")
+        return problems + list(self._problems.values())
+
+    def destroy_node(self) -> None:
+        """Finish the bag that is being written, then end."""
+        self._writer.stop(LAST_WORDS)
+        super().destroy_node()
+
+
+def main() -> None:
+    """Run the node."""
+    run_node(IncidentRecorderNode)
+
+
+if __name__ == "__main__":
+    main()

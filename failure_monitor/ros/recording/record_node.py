@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records one rosbag2 bag (mcap, zstd) per rollout, without ROS's own recorder.
+
+Messages are taken and written as the bytes that came over the wire.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from rclpy.timer import Timer
+from std_msgs.msg import Bool
+
+from failure_monitor.errors import UsageError
+from failure_monitor.incidents.folder import UNFINISHED
+from failure_monitor.ros.common.parameters import declare
+from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.recording.bag_writer import BagWriter
+from failure_monitor.ros.recording.raw_topics import RawTopics
+
+DISCOVERY_PERIOD = 0.2
+"""How often, in seconds, topics that nobody publishes yet are looked for."""
+
+
+class RecordNode(Node):
+    """Opens a bag when `rollout/active` turns true, closes it a moment after it turns false."""
+
+    def __init__(self) -> None:
+        super().__init__("record")
+        topics = declare(self, "topics", [""], "the topics to record, besides the boundary topic")
+        self._folder = Path(declare(self, "output", "", "the folder that receives the bags"))
+        self._prefix = declare(self, "prefix", "rollout", "what the names of the bags begin with")
+        self._tail = declare(
+            self, "tail", 0.5, "seconds for which recording goes on after the end of a rollout"
+        )
+        boundary = declare(
+            self, "boundary_topic", "rollout/active", "std_msgs/Bool: whether a rollout runs"
+        )
+        if str(self._folder) == ".":
+            raise UsageError("record_node: the parameter 'output' is empty: name a folder")
+        self._boundary_topic = self.resolve_topic_name(boundary)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._bag: BagWriter | None = None
+        self._end: Timer | None = None
+        self._topics = RawTopics(
+            self,
+            [*topics, boundary],
+            self._on_message,
+            period=DISCOVERY_PERIOD,
+            on_problem=self._refuse,
+        )
+
+    def _refuse(self, topic: str, problem: str) -> None:
+        raise UsageError(f"record_node: {problem}")
+
+    def _on_message(self, topic: str, message_type: str, message: bytes) -> None:
+        if topic == self._boundary_topic:
+            self._on_boundary(deserialize_message(message, Bool).data)
+        if self._bag is not None:
+            now = self.get_clock().now().nanoseconds
+            self._bag.write(topic, message_type, now, message)
+
+    def _on_boundary(self, active: bool) -> None:
+        if active:
+            self._close_bag()
+            self._bag = BagWriter(self._next_path())
+        elif self._bag is not None and self._end is None:
+            self._end = self.create_timer(self._tail, self._close_bag)
+
+    def _next_path(self) -> Path:
+        # What a recorder that was killed left behind is kept, too.
+        bags = (*self._folder.iterdir(), *self._folder.glob(f"{UNFINISHED}/*"))
+        taken = {path.name for path in bags}
+        numbers = (number for number in range(len(taken) + 1))
+        return next(
+            self._folder / name
+            for name in (f"{self._prefix}_{number:04d}" for number in numbers)
+            if name not in taken
+        )
+
+    def _close_bag(self) -> None:
+        if self._end is not None:
+            self.destroy_timer(self._end)
+            self._end = None
+        if self._bag is not None:
+            self._bag.close()
+            self.get_logger().info(f"wrote {self._bag.path}")
+            self._bag = None
+
+    def destroy_node(self) -> None:
+        """Finish the bag that is being written, then end."""
+        self._close_bag()
+        super().destroy_node()
+
+
+def main() -> None:
+    """Run the node."""
+    run_node(RecordNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Random Fourier features, with which a linear model fits smooth functions.
+
+    φ(x) = [cos(ωᵀx + b), x, 1],    ω ~ N(0, 1 / F), b ~ U(0, 2π)
+
+of F standardised inputs x. Rahimi and Recht, "Random Features for Large-Scale Kernel Machines",
+NeurIPS 2007.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.scores.base.score import ScoreState
+
+WAVES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class FourierFeatures:
+    """The map φ.
+
+    Attributes:
+        frequencies: ω, float32 (F, M).
+        phases: b, float32 (M,).
+    """
+
+    frequencies: NDArray[np.float32]
+    phases: NDArray[np.float32]
+
+    @classmethod
+    def draw(cls, size: int, seed: int) -> FourierFeatures:
+        """Random ones of so many inputs."""
+        random = np.random.default_rng(seed)
+        frequencies = random.normal(size=(size, WAVES)) / np.sqrt(size)
+        phases = random.uniform(0, 2 * np.pi, WAVES)
+        return cls(frequencies.astype(np.float32), phases.astype(np.float32))
+
+    def __call__(self, inputs: NDArray[np.floating]) -> NDArray[np.float32]:
+        """φ, (N, F) to (N, M + F + 1)."""
+        inputs = inputs.astype(np.float32)
+        waves = np.cos(row_by_row(inputs, self.frequencies) + self.phases)
+        return np.concatenate([waves, inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What is to be stored."""
+        return {"frequencies": self.frequencies, "phases": self.phases}
+
+    @classmethod
+    def from_state(cls, state: ScoreState) -> FourierFeatures:
+        """The map that was stored."""
+        return cls(
+            frequencies=state.arrays["frequencies"].astype(np.float32),
+            phases=state.arrays["phases"].astype(np.float32),
+        )
+
+
+def row_by_row(rows: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, F) times (F, V), so that one row and many come out alike to the last bit.
+
+    A product of all rows is summed up in another order; in single precision, which takes half as
+    long, the two forms of a score would then differ.
+    """
+    return np.asarray(np.matmul(rows[:, np.newaxis], matrix)[:, 0])

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every score offers, and the three kinds of them: by how much of the past they look at."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
+from failure_monitor.errors import FailureMonitorError
+
+
+class ScoreUndefinedError(FailureMonitorError):
+    """A score that means nothing for this policy or these rollouts."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreState:
+    """All that a fitted score is made of, to be stored in a bundle.
+
+    Attributes:
+        parameters: single numbers.
+        arrays: arrays of numbers.
+        models: serialised ONNX models.
+    """
+
+    parameters: dict[str, float] = field(default_factory=dict)
+    arrays: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    models: dict[str, bytes] = field(default_factory=dict)
+
+
+class Score(ABC):
+    """A number per decision, larger is worse, from one rollout's past only.
+
+    `update` is the streaming form and `over_rollout` the vectorised one; they agree.
+
+    Attributes:
+        name: of the score, in commands, bundles and messages.
+        meaning: what is amiss where the score is over its threshold, in an operator's words.
+        first_defined: the number of the first decision of a rollout that has the score; both
+            forms give NaN before it, and a finite number from it on.
+        follows_rollout: whether the score depends on when the rollout began.
+        needs_positions: whether it asks where the robot was measured to be.
+    """
+
+    name: ClassVar[str]
+    meaning: ClassVar[str] = ""
+    first_defined: ClassVar[int] = 0
+    follows_rollout: ClassVar[bool] = False
+    needs_positions: bool = False
+
+    @classmethod
+    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Score:
+        """Fit the score on successful rollouts. A `NetworkScore` is trained in `fitting` instead.
+
+        Raises:
+            ScoreUndefinedError: the score means nothing for this policy or these rollouts.
+        """
+        raise NotImplementedError(
+            f"{cls.name} is trained by failure_monitor.calibration.fitting.fit"
+        )
+
+    def start_rollout(self) -> None:  # noqa: B027
+        """Forget the past: the next decision is a rollout's first. Many scores have no past."""
+
+    def resume(self, number: int) -> None:  # noqa: B027
+        """Decisions went by unseen: the next one has this number in the rollout."""
+
+    @property
+    def is_defined_next(self) -> bool:
+        """Whether the next decision has the score: not where too little was seen before it."""
+        return True
+
+    @abstractmethod
+    def update(self, decision: Decision) -> float:
+        """The score of the next decision."""
+
+    @abstractmethod
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The score of every decision, (T,)."""
+
+    @abstractmethod
+    def state(self) -> ScoreState:
+        """What `from_state` makes the same score of again."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: ScoreState) -> Score:
+        """The score that `state` describes."""
+
+
+class InstantScore(Score):
+    """A score of a decision alone: `over_rollout` is all that it must define."""
+
+    def update(self, decision: Decision) -> float:
+        """The score of the decision."""
+        return float(self.over_rollout(_alone(decision))[0])
+
+
+class TransitionScore(Score):
+    """A score of a decision and the one before it: undefined at a rollout's first."""
+
+    first_defined = 1
+    _before: NDArray[np.floating] | None = None
+
+    def start_rollout(self) -> None:
+        """Forget the decision before."""
+        self._before = None
+
+    def resume(self, number: int) -> None:
+        """The decision before the next one was not seen."""
+        self._before = None
+
+    @property
+    def is_defined_next(self) -> bool:
+        """Whether the decision before was seen."""
+        return self._before is not None
+
+    def update(self, decision: Decision) -> float:
+        """The score of the step from the decision before; NaN where there is none."""
+        now = self.seen(_alone(decision))
+        before, self._before = self._before, now
+        return np.nan if before is None else float(self.compare(before, now)[0])
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """NaN, and the score of every step from one decision to the next; (T,)."""
+        seen = self.seen(rollout)
+        return np.concatenate([[np.nan], self.compare(seen[:-1], seen[1:])])
+
+    @abstractmethod
+    def seen(self, rollout: Rollout) -> NDArray[np.floating]:
+        """What is compared of every decision, (T, …)."""
+
+    @abstractmethod
+    def compare(
+        self, before: NDArray[np.floating], now: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The score of N steps, given what was seen before and after each, (N, …); (N,)."""
+
+
+class TimedScore(Score):
+    """A score of a decision and of its number in the rollout."""
+
+    follows_rollout = True
+    _number: int = 0
+
+    def start_rollout(self) -> None:
+        """Count from 0."""
+        self._number = 0
+
+    def resume(self, number: int) -> None:
+        """Go on counting from there."""
+        self._number = number
+
+    def update(self, decision: Decision) -> float:
+        """The score of the next decision."""
+        number, self._number = self._number, self._number + 1
+        return float(self.at(_alone(decision), np.array([number]))[0])
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The score of every decision, (T,)."""
+        return self.at(rollout, np.arange(len(rollout)))
+
+    @abstractmethod
+    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The scores of decisions, given their numbers (T,) in the rollout; (T,)."""
+
+
+def _alone(decision: Decision) -> Rollout:
+    """A rollout of that decision, without a copy of it."""
+    return Rollout(
+        name="the decision",
+        stamps=np.array([decision.stamp]),
+        embeddings=decision.embedding[np.newaxis],
+        chunks=decision.chunks[np.newaxis],
+        positions=None if decision.positions is None else decision.positions[np.newaxis],
+        external={name: np.array([value]) for name, value in decision.external.items()},
+    )

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Features brought to zero mean and unit variance, as they vary over the fitting rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Rollout
+from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError
+
+CONSTANT_BELOW = 1e-4
+"""A feature with a smaller standard deviation is left out: divided by it, noise would explode."""
+CLIP = 10.0
+"""Standardised features are clipped to ±CLIP."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standardisation:
+    """Drops features that are near constant, and scales and clips the others.
+
+    Attributes:
+        varying: int64 (V,), which of the features are kept.
+        mean: float64 (V,), of each of these.
+        deviation: float64 (V,), of each of these.
+    """
+
+    varying: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, features: NDArray[np.floating], what: str) -> Standardisation:
+        """The statistics of fitting features (N, F).
+
+        Args:
+            features: one row per decision.
+            what: what errors call them.
+
+        Raises:
+            ScoreUndefinedError: none of them varies.
+        """
+        values = features.astype(np.float64)
+        deviation = values.std(axis=0)
+        varying = np.flatnonzero(deviation >= CONSTANT_BELOW)
+        if not len(varying):
+            raise ScoreUndefinedError(
+                f"{what} are the same at every decision (no feature has a standard deviation of "
+                f"{CONSTANT_BELOW:g} or more), so nothing can be learned from them: check what "
+                "the policy publishes and in which units, or leave this score out of the rule"
+            )
+        return cls(varying, values.mean(axis=0)[varying], deviation[varying])
+
+    @classmethod
+    def of_embeddings(cls, rollouts: Sequence[Rollout], score: str) -> Standardisation:
+        """That of the observation embeddings, for the score of that name."""
+        return cls.fit(
+            np.concatenate([rollout.embeddings for rollout in rollouts]), f"{score}: the embeddings"
+        )
+
+    @classmethod
+    def of_mean_chunks(cls, rollouts: Sequence[Rollout], score: str) -> Standardisation:
+        """That of the mean chunks, for the score of that name."""
+        return cls.fit(
+            np.concatenate([mean_chunks(rollout) for rollout in rollouts]),
+            f"{score}: the mean action chunks",
+        )
+
+    def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., F) to (..., V)."""
+        scaled = (features[..., self.varying] - self.mean) / self.deviation
+        return np.asarray(scaled.clip(-CLIP, CLIP))
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
+        """What is to be stored, under names that begin with `prefix`."""
+        return {f"{prefix}_{name}": value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_state(cls, state: ScoreState, prefix: str) -> Standardisation:
+        """The one that was stored under `prefix`."""
+        return cls(
+            varying=state.arrays[f"{prefix}_varying"].astype(np.int64),
+            mean=state.arrays[f"{prefix}_mean"].astype(np.float64),
+            deviation=state.arrays[f"{prefix}_deviation"].astype(np.float64),
+        )
+
+
+def mean_chunks(rollout: Rollout) -> NDArray[np.float32]:
+    """The mean over the sampled chunks of every decision, flattened: (T, H·D)."""
+    return np.asarray(rollout.chunks.mean(axis=1).reshape(len(rollout), -1))
+
+
+def executed_chunks(rollout: Rollout) -> NDArray[np.float32]:
+    """The chunk of every decision that is executed, the first, flattened: (T, H·D)."""
+    return rollout.chunks[:, 0].reshape(len(rollout), -1)

@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Distance to the nearest fitting embeddings (kNN): how unfamiliar the observation is.
+
+    score(e) = mean of ‖e − e_i‖₂ over the k = 10 nearest embeddings e_i of the fitting rollouts
+
+of standardised embeddings.
+Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022, who take the
+k-th distance instead of the mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Rollout
+from failure_monitor.scores.base.nearest_neighbours import NeighbourScore
+from failure_monitor.scores.base.score import InstantScore
+
+NEIGHBOURS = 10
+
+
+class NearestNeighbourDistance(NeighbourScore, InstantScore):
+    """The mean distance to the nearest fitting embeddings."""
+
+    name = "knn"
+    meaning = "what it sees is unlike successful rollouts"
+
+    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        """The mean distance at every decision, (T,)."""
+        queries = self._neighbours.queries(rollout)
+        _, distances = self._neighbours.nearest(queries, NEIGHBOURS)
+        return np.asarray(distances.mean(axis=1))

@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""An outcome that is written into a bag afterwards is read as if the robot had said it."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from testbed.bags import ACTIVE, BEGIN, SECOND, SUCCESS, BagBuilder, write_bag
+
+from failure_monitor.incidents.outcome import write_outcome
+from failure_monitor.sources.rollouts import read_rollouts
+from failure_monitor.sources.source import SourceError
+
+
+def label(path, success: bool):
+    return write_outcome(path, success, success_topic=SUCCESS, active_topic=ACTIVE)
+
+
+def outcome(path) -> bool | None:
+    [rollout] = read_rollouts([path]).rollouts
+    return rollout.success
+
+
+def repacked(path, mode: CompressionMode):
+    """The bag, with files or messages compressed one by one."""
+    new = path.parent / f"{path.name}_{mode.name.lower()}"
+    types = get_typestore(Stores.ROS2_JAZZY)
+    writer = Writer(new, version=9, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with Reader(path) as reader, writer:
+        connections = {
+            one.id: writer.add_connection(one.topic, one.msgtype, typestore=types)
+            for one in reader.connections
+        }
+        for connection, time, data in reader.messages():
+            writer.write(connections[connection.id], time, data)
+    return new
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_outcome_is_read_and_can_be_corrected(tmp_path, storage):
+    bag = write_bag(tmp_path / "bag", storage=storage, success=None)
+    [before] = read_rollouts([bag]).rollouts
+    assert before.success is None
+    assert not label(bag, False).is_corrected
+    assert outcome(bag) is False
+    assert label(bag, True).is_corrected
+    [after] = read_rollouts([bag]).rollouts
+    assert after.success is True
+    assert (after.chunks == before.chunks).all()
+    assert (after.stamps == before.stamps).all()
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_outcome_is_stored_as_the_bag_is(tmp_path, mode):
+    bag = repacked(write_bag(tmp_path / "bag", success=None), mode)
+    label(bag, True)
+    assert outcome(bag) is True
+
+
+def test_outcome_overrides_what_the_robot_said(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=True)
+    label(bag, False)
+    assert outcome(bag) is False
+
+
+def test_labelled_bag_is_one_for_other_readers_too(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    with Reader(bag) as reader:
+        count, end = reader.message_count, reader.end_time
+    for expected in (True, False, True):
+        label(bag, expected)
+    with Reader(bag) as reader:
+        assert reader.message_count == count + 1 == len(list(reader.messages()))
+        assert reader.end_time == end + 1
+    assert sorted(path.name for path in bag.iterdir()) == [
+        "bag.mcap",
+        "metadata.yaml",
+        "outcome.mcap",
+    ]
+
+
+def test_labelling_that_was_interrupted_is_mended_by_another(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    metadata = (bag / "metadata.yaml").read_bytes()
+    label(bag, True)
+    # As if it had been ended between the file and what names it.
+    (bag / "metadata.yaml").write_bytes(metadata)
+    with pytest.raises(SourceError, match=r"names the files bag\.mcap"):
+        outcome(bag)
+    label(bag, False)
+    assert outcome(bag) is False
+
+
+def test_metadata_of_older_recorders_keep_their_form(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    path = bag / "metadata.yaml"
+    content = yaml.safe_load(path.read_text())
+    information = content["rosbag2_bagfile_information"]
+    information["version"] = 4
+    del information["files"], information["custom_data"], information["ros_distro"]
+    for topic in information["topics_with_message_count"]:
+        topic["topic_metadata"]["offered_qos_profiles"] = ""
+        del topic["topic_metadata"]["type_description_hash"]
+    path.write_text(yaml.safe_dump(content))
+    label(bag, True)
+    assert outcome(bag) is True
+    assert "files" not in yaml.safe_load(path.read_text())["rosbag2_bagfile_information"]
+
+
+def test_bag_of_several_rollouts_is_refused_and_stays_as_it_was(tmp_path):
+    with BagBuilder(tmp_path / "bag") as bag:
+        for second in range(4):
+            bag.flag(ACTIVE, second % 2 == 0, BEGIN + second * SECOND)
+    before = (tmp_path / "bag" / "metadata.yaml").read_bytes()
+    with pytest.raises(SourceError, match=r"holds 2 rollouts by /rollout/active.* --labels"):
+        label(tmp_path / "bag", True)
+    assert (tmp_path / "bag" / "metadata.yaml").read_bytes() == before
+    assert not (tmp_path / "bag" / "outcome.mcap").exists()
+
+
+def test_success_topic_of_another_type_is_named(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    with pytest.raises(SourceError, match="/policy/embedding is a sensor_msgs/msg/PointCloud2"):
+        write_outcome(bag, True, success_topic="/policy/embedding", active_topic=ACTIVE)
+
+
+def test_what_is_no_rosbag2_folder_is_refused(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    with pytest.raises(SourceError, match=r"bag.mcap is no rosbag2 folder.* --labels"):
+        label(bag / "bag.mcap", True)
+
+
+def test_damaged_bag_is_refused(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    (bag / "metadata.yaml").write_text("rosbag2_bagfile_information: 3")
+    with pytest.raises(SourceError, match="is damaged"):
+        label(bag, True)
+
+
+def test_place_that_cannot_be_written_to_is_named(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    (bag / ".outcome").write_text("where the new file would be made")
+    with pytest.raises(SourceError, match=r"\.outcome.* cannot be written to"):
+        label(bag, True)
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "failure_monitor.cli", "label", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_command_says_what_it_did(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    done = command(bag, "--outcome", "success")
+    assert (done.returncode, done.stdout) == (0, f"{bag} is a success\n"), done.stderr
+    assert command(bag, "--outcome", "failure").stdout == f"{bag} is now a failure\n"
+    assert outcome(bag) is False
+
+
+def test_command_says_for_what_an_incident_was_recorded_and_whether_all_of_it_is_there(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    path = bag / "metadata.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["rosbag2_bagfile_information"]["custom_data"] = {
+        "incident.cause": "ALARM",
+        "incident.reason": "rnd_oe 1.25 of its threshold",
+        "incident.begins_with_rollout": "false",
+    }
+    path.write_text(yaml.safe_dump(content))
+    first, second = command(bag, "--outcome", "success").stdout.splitlines()
+    assert first == (f"{bag} is a success; it was recorded for ALARM: rnd_oe 1.25 of its threshold")
+    assert second.startswith("it begins later than its rollout did: evaluate it, but calibrate on")
+
+
+def test_command_refuses_another_outcome(tmp_path):
+    done = command(tmp_path, "--outcome", "perhaps")
+    assert done.returncode == 2
+    assert "there is no outcome 'perhaps': choose success or failure" in done.stderr

@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands refuse: one sentence, the right exit code, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from testbed.bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder
+from testbed.synthetic import POLICY, synthetic_rollout
+
+from failure_monitor.decision import Rollout
+
+COMMAND = [sys.executable, "-m", "failure_monitor.cli"]
+ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
+
+
+def write(path: Path, rollout: Rollout, *, success: bool | None = True) -> Path:
+    """A rollout as a bag; without its outcome where that is None."""
+    with BagBuilder(path) as bag:
+        bag.flag(ACTIVE, True, BEGIN - 1)
+        for index, decision in enumerate(rollout.decisions()):
+            bag.embedding(decision.embedding, BEGIN + index * PERIOD)
+            bag.chunks(decision.chunks, BEGIN + index * PERIOD, names=POLICY.action_names)
+        end = BEGIN + len(rollout) * PERIOD
+        if success is not None:
+            bag.flag(SUCCESS, success, end)
+        bag.flag(ACTIVE, False, end + 1)
+    return path
+
+
+def run(*arguments: object, **settings: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=200,
+        **settings,
+    )
+
+
+def refusal(*arguments: object, code: int = 1, **settings: object) -> str:
+    """The one sentence."""
+    done = run(*arguments, **settings)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("failure-monitor: ") == 1, done.stderr
+    return done.stderr.split("failure-monitor: ")[1].strip()
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve successes."""
+    folder = tmp_path_factory.mktemp("recorded")
+    for seed in range(12):
+        write(folder / "bags" / f"run_{seed:02d}", synthetic_rollout(seed))
+    return folder / "bags"
+
+
+@pytest.fixture(scope="module")
+def tests(bags: Path) -> Path:
+    """Two successes and two failures."""
+    for seed in range(20, 24):
+        write(bags.parent / "tests" / f"test_{seed}", synthetic_rollout(seed), success=seed < 22)
+    return bags.parent / "tests"
+
+
+@pytest.fixture(scope="module")
+def bundle(bags: Path) -> Path:
+    done = run("calibrate", bags, "--scores", "ace,knn", "--output", bags.parent / "bundle")
+    assert done.returncode == 0, done.stderr
+    return bags.parent / "bundle"
+
+
+def with_quick_scores(*arguments: object) -> list[object]:
+    return ["calibrate", *arguments, "--scores", "ace,knn", "--jobs", 1]
+
+
+# Rollouts that cannot calibrate
+
+
+def test_no_rollout_one_and_failures_alone_are_each_refused(bags, tmp_path):
+    (tmp_path / "empty").mkdir()
+    output = ("--output", tmp_path / "bundle")
+    said = refusal(*with_quick_scores(tmp_path / "empty", *output))
+    assert str(tmp_path / "empty") in said
+    said = refusal(*with_quick_scores(bags / "run_00", *output))
+    assert said.startswith("1 calibration rollout")
+    assert "record 9 successful rollouts" in said
+    for seed in range(10):
+        write(tmp_path / "failed" / f"run_{seed}", synthetic_rollout(seed), success=False)
+    said = refusal(*with_quick_scores(tmp_path / "failed", *output))
+    assert said.startswith("10 of the rollouts failed (run_0, run_1")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_success_that_a_label_calls_a_failure_does_not_calibrate(bags, tmp_path):
+    (tmp_path / "labels.csv").write_text("rollout,outcome\nrun_03,failure\n")
+    said = refusal(
+        *with_quick_scores(bags, "--labels", tmp_path / "labels.csv"),
+        *("--output", tmp_path / "bundle"),
+    )
+    assert said == (
+        "1 of the rollouts failed (run_03): only successful ones can calibrate; leave these out"
+    )
+
+
+def test_labels_and_rollouts_that_do_not_belong_together_are_refused(bags, tmp_path):
+    labels, output = tmp_path / "labels.csv", ("--output", tmp_path / "bundle")
+    labels.write_text("rollout,outcome\nrun_99,success\n")
+    said = refusal(*with_quick_scores(bags, "--labels", labels, *output))
+    assert "labels 'run_99', and there is no such rollout, only run_00, run_01" in said
+    unlabelled = tmp_path / "unlabelled"
+    for seed in range(10):
+        write(unlabelled / f"run_{seed}", synthetic_rollout(seed), success=None)
+    labels.write_text("rollout,outcome\nrun_0,success\n")
+    said = refusal(*with_quick_scores(unlabelled, "--labels", labels, *output))
+    assert "says nothing of the outcome of run_1" in said
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_bags_of_two_policies_and_of_mixed_sizes_are_refused(bags, tmp_path):
+    other = synthetic_rollout(50)
+    smaller = {
+        "embeddings": other.embeddings[:, :4],
+        "chunks": other.chunks[:, :8],
+    }
+    for what, values in smaller.items():
+        odd = write(
+            tmp_path / what, type(other)(**{**vars(other), what: np.ascontiguousarray(values)})
+        )
+        said = refusal(*with_quick_scores(bags, odd, "--output", tmp_path / "bundle"))
+        assert f"{what} ({odd})" in said
+        assert "not of the same policy" in said
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bag_that_is_cut_off_gives_no_half_rollout(bags, tmp_path):
+    cut = write(tmp_path / "bags" / "cut", synthetic_rollout(60))
+    file = cut / "cut.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    said = refusal(*with_quick_scores(bags, tmp_path / "bags", "--output", tmp_path / "bundle"))
+    assert str(cut) in said
+    assert "readable" in said or "can be read" in said, said
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_topic_that_is_missing_names_those_there_are(bags, tmp_path):
+    said = refusal(
+        *with_quick_scores(bags, "--embedding-topic", "/features", "--output", tmp_path / "bundle")
+    )
+    assert "/features" in said
+    assert "/policy/embedding" in said
+
+
+# No room, no right
+
+
+def writers(bags: Path, bundle: Path, tests: Path, out: Path) -> dict[str, list[object]]:
+    """Every command that writes, and what it writes to."""
+    return {
+        "calibrate": with_quick_scores(bags, "--output", out / "result"),
+        "archive": ["archive", bags, "--output", out / "result.npz", "--jobs", 1],
+        "inspect": ["inspect", bundle, "--json", out / "result.json"],
+        "evaluate": ["evaluate", bundle, tests, "--json", out / "result.json"],
+        "audit": ["audit", bags, "--json", out / "result.json", "--jobs", 1],
+        "audit --drop": ["audit", bags, "--drop", out / "result.txt", "--jobs", 1],
+    }
+
+
+WRITERS = ["calibrate", "archive", "inspect", "evaluate", "audit", "audit --drop"]
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_full_disk_leaves_nothing_half_written(command, bags, bundle, tests, tmp_path):
+    arguments = writers(bags, bundle, tests, tmp_path)[command]
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
+
+    said = refusal(*arguments, preexec_fn=limit_files)
+    assert "cannot" in said
+    assert str(tmp_path / "result") in said
+    assert "File too large" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_place_that_cannot_be_written_to_is_named(command, bags, bundle, tests):
+    # Nobody may write there, not even the superuser.
+    arguments = writers(bags, bundle, tests, Path("/proc"))[command]
+    said = refusal(*arguments)
+    assert "/proc/result" in said
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_an_interrupt_leaves_nothing_half_written(command, bags, bundle, tests, tmp_path):
+    """A pipe in the place of a file of labels: the command waits there until it is interrupted."""
+    out = tmp_path / "out"
+    out.mkdir()
+    os.mkfifo(tmp_path / "labels.csv")
+    arguments = writers(bags, bundle, tests, out)[command]
+    if command == "inspect":
+        arguments = ["inspect", bags, "--json", out / "result.json"]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments), "--labels", str(tmp_path / "labels.csv")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    try:
+        descriptor = os.open(tmp_path / "labels.csv", os.O_WRONLY)  # returns once it waits
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        os.close(descriptor)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert errors.endswith("interrupted; nothing was written\n")
+    assert "Traceback" not in errors
+    assert list(out.iterdir()) == []
+
+
+# The same again
+
+
+@pytest.fixture(scope="module", params=[("--scores", "ace,knn"), ("--rule", "fiper", "--folds", 2)])
+def twice(request, bags, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
+    """The same rollouts and seed, once with one process and once with two."""
+    folder = tmp_path_factory.mktemp("twice")
+    for jobs in (1, 2):
+        done = run(
+            *("calibrate", bags, *request.param, "--seed", 3),
+            *("--jobs", jobs, "--output", folder / str(jobs)),
+        )
+        assert done.returncode == 0, done.stderr
+    return folder / "1", folder / "2"
+
+
+def test_the_same_bags_and_seed_give_the_same_bundle_but_for_the_date(twice):
+    first, second = (
+        {path.name: path.read_bytes() for path in folder.iterdir()} for folder in twice
+    )
+    assert first.keys() == second.keys()
+    descriptions = [files.pop("bundle.yaml").decode().splitlines() for files in (first, second)]
+    assert first == second
+    differing = [one for one, other in zip(*descriptions, strict=True) if one != other]
+    assert all(line.startswith("created: ") for line in differing)

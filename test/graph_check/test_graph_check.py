@@ -1,0 +1,474 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `check` says of a graph, from values: right where all is right, and wrong by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from failure_monitor.bundle.bundle import with_external_topics
+from failure_monitor.bundle.description import BlackBoxSection
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.graph_check.expectation import CLOUD, IMAGE, JOINTS, NUMBER, TopicNames
+from failure_monitor.graph_check.finding import Level
+from failure_monitor.graph_check.judgement import judge
+from failure_monitor.graph_check.snapshot import (
+    Endpoint,
+    GateSnapshot,
+    GraphSnapshot,
+    Messages,
+    Mismatch,
+    MonitorInput,
+    MonitorSnapshot,
+    TopicSnapshot,
+)
+from failure_monitor.monitoring.alarm import AlarmState
+
+EMBEDDING, CHUNKS, JOINT_STATES = "/policy/embedding", "/policy/action_chunks", "/joint_states"
+MONITOR, GATE = "/failure_monitor", "/failure_monitor_gate"
+ALARM, PERMIT = f"{MONITOR}/alarm", f"{MONITOR}/permit"
+COMMAND_IN, COMMAND_OUT = "/command_in", "/command_out"
+COMMANDS, BOOL, STATUS = (
+    "std_msgs/msg/Float64MultiArray",
+    "std_msgs/msg/Bool",
+    "diagnostic_msgs/msg/DiagnosticStatus",
+)
+HASH = "ab" * 32
+
+
+def end(node: str, message_type: str, *, reliable: bool = True) -> Endpoint:
+    return Endpoint(node=node, message_type=message_type, reliable=reliable)
+
+
+def came(**changes) -> Messages:
+    return Messages(**{"received": 50, "rate": 10.0, "period": 0.1, "lag": 0.02, **changes})
+
+
+MONITOR_NODE = MonitorSnapshot(
+    node=MONITOR,
+    state=AlarmState.NOMINAL,
+    reason="all is well",
+    permits=True,
+    diagnosed=True,
+    inputs={
+        EMBEDDING: MonitorInput(named="policy/embedding", message_type=CLOUD),
+        CHUNKS: MonitorInput(named="policy/action_chunks", message_type=CLOUD),
+        JOINT_STATES: MonitorInput(named="joint_states", message_type=JOINTS),
+    },
+    scoring={"bundle": "my_bundle", "bundle_sha256": HASH},
+    parameters={},
+)
+GATE_NODE = GateSnapshot(
+    node=GATE,
+    said="open: the monitor permits",
+    passes=True,
+    permits=(PERMIT,),
+    inputs=(COMMAND_IN,),
+    outputs=(COMMAND_OUT,),
+    parameters={},
+)
+TOPICS = {
+    EMBEDDING: TopicSnapshot(
+        publishers=(end("/policy", CLOUD),),
+        subscribers=(end(MONITOR, CLOUD),),
+        messages=came(shape=(6,)),
+    ),
+    CHUNKS: TopicSnapshot(
+        publishers=(end("/policy", CLOUD),),
+        subscribers=(end(MONITOR, CLOUD),),
+        messages=came(shape=(16, 5, 3), names=("dx", "dy", "gripper")),
+    ),
+    JOINT_STATES: TopicSnapshot(
+        publishers=(end("/robot", JOINTS, reliable=False),),
+        subscribers=(end(MONITOR, JOINTS, reliable=False),),
+        messages=came(rate=500.0, period=0.002, shape=(1,), names=("elbow",)),
+    ),
+    ALARM: TopicSnapshot(publishers=(end(MONITOR, STATUS),)),
+    PERMIT: TopicSnapshot(publishers=(end(MONITOR, BOOL),), subscribers=(end(GATE, BOOL),)),
+    COMMAND_IN: TopicSnapshot(
+        publishers=(end("/policy", COMMANDS),), subscribers=(end(GATE, COMMANDS),)
+    ),
+    COMMAND_OUT: TopicSnapshot(
+        publishers=(end(GATE, COMMANDS),), subscribers=(end("/controller", COMMANDS),)
+    ),
+}
+HEALTHY = GraphSnapshot(
+    domain="7",
+    seconds=5.0,
+    topics=TOPICS,
+    published={name: tuple(one.message_type for one in t.publishers) for name, t in TOPICS.items()},
+    monitors=(MONITOR_NODE,),
+    gates=(GATE_NODE,),
+)
+
+
+def with_topic(name: str, **changes) -> GraphSnapshot:
+    topic = HEALTHY.topic(name).model_copy(update=changes)
+    return HEALTHY.model_copy(update={"topics": {**TOPICS, name: topic}})
+
+
+def with_monitor(**changes) -> GraphSnapshot:
+    return HEALTHY.model_copy(update={"monitors": (MONITOR_NODE.model_copy(update=changes),)})
+
+
+def with_gate(**changes) -> GraphSnapshot:
+    return HEALTHY.model_copy(update={"gates": (GATE_NODE.model_copy(update=changes),)})
+
+
+@pytest.fixture
+def judged(bundle):
+    def judged(seen: GraphSnapshot, **options) -> list[str]:
+        """What is not ok, a line each."""
+        options = {"bundle": bundle, "sha256": HASH, **options}
+        found = judge(seen, options.pop("names", TopicNames()), **options)
+        return [
+            f"{finding.level.value} {finding.about}: {finding.told}"
+            for finding in found
+            if finding.level is not Level.OK
+        ]
+
+    return judged
+
+
+def test_a_healthy_graph_has_an_ok_for_everything(bundle):
+    found = judge(HEALTHY, TopicNames(), bundle=bundle, sha256=HASH)
+    assert {finding.level for finding in found} == {Level.OK}
+    assert {finding.about for finding in found} == {
+        *(EMBEDDING, CHUNKS, JOINT_STATES, MONITOR, GATE, PERMIT, COMMAND_IN, COMMAND_OUT)
+    }
+    told = {finding.about: finding.told for finding in found}
+    assert told[EMBEDDING] == (
+        "observation embeddings of /policy, shape (6,), 10/s, stamps 0.02 s old"
+    )
+    assert told[COMMAND_OUT] == "/failure_monitor_gate alone commands /controller"
+
+
+def test_nobody_there_is_wrong(judged):
+    empty = GraphSnapshot(domain="7", seconds=5.0)
+    assert [line.partition(":")[0] for line in judged(empty, bundle=None, sha256=None)] == [
+        "wrong monitor",
+        "wrong gate",
+    ]
+    lines = judged(empty)
+    assert lines[0].startswith("wrong /policy/embedding: nobody publishes observation embeddings")
+    assert lines[2].startswith("look /joint_states: nobody publishes joint states")
+
+
+def test_a_snapshot_survives_its_way_between_processes():
+    assert GraphSnapshot.model_validate_json(HEALTHY.model_dump_json()) == HEALTHY
+
+
+MESSAGES = [
+    (EMBEDDING, {"shape": (7,)}, r"wrong .* have shape \(7,\), the bundle expects \(6,\)"),
+    (CHUNKS, {"shape": (8, 5, 3)}, r"wrong .*\(8, 5, 3\), the bundle expects \(16, 5, 3\)"),
+    (
+        CHUNKS,
+        {"shape": (16, 5, 3), "names": ("a", "b", "c")},
+        "wrong .* actions are a, b, c, the bundle expects dx, dy, gripper",
+    ),
+    (EMBEDDING, {"fault": "3 of 6 values are NaN"}, "wrong .*3 of 6 values are NaN"),
+    (EMBEDDING, {"period": 0.13}, "look .*every 0.13 s, the bundle's rollouts decided every 0.1 s"),
+    (EMBEDDING, {"period": 0.05}, "wrong .*every 0.05 s, the bundle's rollouts decided every 0.1"),
+    (EMBEDDING, {"period": 1.0}, "wrong .*a decision every 1 s"),
+    (EMBEDDING, {"period": None}, "look .*too few came to tell how often the policy decides"),
+    (EMBEDDING, {"lag": -2.0}, "wrong .*2 s ahead of this machine's clock, and 0.5 s are allowed"),
+    (EMBEDDING, {"lag": 2.0}, "look .*2 s old when they come"),
+    (EMBEDDING, {"lag": 1.7e9}, "wrong .*behind this machine's clock, as if of another one"),
+    (EMBEDDING, {"lag": None}, "wrong .*have no stamp"),
+    (JOINT_STATES, {"lost": 0.5}, "look .*50% of the messages"),
+]
+
+
+@pytest.mark.parametrize(("topic", "changes", "sentence"), MESSAGES)
+def test_what_comes_is_compared_with_the_bundle(judged, topic, changes, sentence):
+    messages = HEALTHY.topic(topic).messages.model_copy(update=changes)
+    [line] = judged(with_topic(topic, messages=messages))
+    assert line.partition(" ")[2].startswith(f"{topic}: ")
+    assert_matches(sentence, line)
+
+
+def assert_matches(sentence: str, line: str) -> None:
+    assert re.match(sentence, line), line
+
+
+def test_a_pause_between_rollouts_is_no_loss(judged):
+    messages = HEALTHY.topic(EMBEDDING).messages.model_copy(update={"lost": 0.9})
+    assert judged(with_topic(EMBEDDING, messages=messages)) == []
+
+
+def test_a_silent_policy_may_be_between_rollouts_and_silent_joints_may_not(judged):
+    [line] = judged(with_topic(EMBEDDING, messages=Messages()))
+    assert line.startswith("look /policy/embedding: /policy published no observation embeddings")
+    [line] = judged(with_topic(JOINT_STATES, messages=None))
+    assert line.startswith("wrong /joint_states: /robot published no joint states in 5 s")
+    seen = with_topic(JOINT_STATES, messages=None)
+    robot_without = MONITOR_NODE.model_copy(update={"parameters": {"max_joint_state_age": 0.0}})
+    [line] = judged(seen.model_copy(update={"monitors": (robot_without,)}))
+    assert line.startswith("look /joint_states")
+
+
+def test_a_missing_topic_names_those_of_its_type(judged):
+    seen = with_topic(EMBEDDING, publishers=(), messages=None)
+    seen = seen.model_copy(update={"published": {**seen.published, "/vla/features": (CLOUD,)}})
+    [line] = judged(seen)
+    assert line.startswith("wrong /policy/embedding: nobody publishes observation embeddings")
+    assert "/vla/features" in line
+
+
+def test_another_type_and_best_effort_name_both_sides(judged):
+    [line] = judged(with_topic(EMBEDDING, publishers=(end("/policy", NUMBER),)))
+    assert f"/policy publishes {NUMBER}, expected observation embeddings as {CLOUD}" in line
+    [line] = judged(with_topic(EMBEDDING, publishers=(end("/policy", CLOUD, reliable=False),)))
+    assert "/policy offers best effort, the monitor asks for reliable" in line
+
+
+def test_two_policies_contradict_each_other(judged):
+    [line] = judged(with_topic(EMBEDDING, publishers=(end("/a", CLOUD), end("/b", CLOUD))))
+    assert line.startswith("wrong /policy/embedding: 2 publishers (/a, /b)")
+
+
+def test_qualities_of_service_that_do_not_go_together_are_named_with_both_ends(judged):
+    pair = Mismatch(publisher=GATE, subscriber="/controller", reason="best effort and reliable")
+    [line] = judged(with_topic(COMMAND_OUT, mismatches=(pair,)))
+    assert line == (
+        "wrong /command_out: /controller hears nothing of /failure_monitor_gate, their qualities "
+        "of service do not go together (best effort and reliable): change one of them"
+    )
+
+
+def test_a_slow_bundle_and_a_short_decision_age_do_not_go_together(judged, bundle):
+    description = bundle.description.model_copy(update={"decision_period": 2.0})
+    lines = judged(HEALTHY, bundle=dataclasses.replace(bundle, description=description))
+    assert any(line.startswith("wrong max_decision_age: is 1 s") for line in lines)
+
+
+def test_a_bundle_of_unknown_period_says_nothing_of_rates(judged, bundle):
+    description = bundle.description.model_copy(update={"decision_period": None})
+    messages = HEALTHY.topic(EMBEDDING).messages.model_copy(update={"period": 3.0})
+    seen = with_topic(EMBEDDING, messages=messages)
+    assert judged(seen, bundle=dataclasses.replace(bundle, description=description)) == []
+
+
+# Monitors
+
+
+MONITORS = [
+    ({"state": None}, "wrong /failure_monitor: says nothing on /failure_monitor/alarm"),
+    ({"scoring": {}, "reason": "no folder x"}, "wrong /failure_monitor: runs no bundle: no fold"),
+    ({"diagnosed": False}, "look /failure_monitor: says nothing on /diagnostics"),
+    ({"parameters": None}, "look /failure_monitor: did not tell its parameters"),
+    (
+        {"scoring": {"bundle": "old", "bundle_sha256": "cd" * 32}},
+        r"wrong /failure_monitor: runs the bundle old \(cdcdcdcdcdcd\), not the one that is "
+        r"checked \(abababababab\)",
+    ),
+    (
+        {"state": AlarmState.STALE, "permits": False, "reason": "no decision"},
+        "look /failure_monitor: STALE, permits no command: no decision",
+    ),
+    ({"parameters": {"use_sim_time": True}}, "wrong .* has use_sim_time, and nobody publishes /cl"),
+    (
+        {"parameters": {"rollout_boundaries": "topic", "rollout_topic": "rollout/active"}},
+        "wrong /rollout/active: nobody says when rollouts begin",
+    ),
+    (
+        {"parameters": {"heartbeat_period": 0.25}},
+        "wrong /failure_monitor_gate: 'permit_lease' is 0.2 s, and /failure_monitor permits every",
+    ),
+    ({"parameters": {"heartbeat_period": 0.1}}, "look /failure_monitor_gate: 'permit_lease' is 0"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), MONITORS)
+def test_what_is_amiss_with_a_monitor(judged, changes, sentence):
+    [line] = judged(with_monitor(**changes))
+    assert_matches(sentence, line)
+
+
+def test_two_monitors_of_a_name_are_wrong(judged):
+    [line] = judged(with_topic(ALARM, publishers=(end(MONITOR, STATUS), end(MONITOR, STATUS))))
+    assert line.startswith("wrong /failure_monitor: 2 monitors of this name")
+
+
+def test_a_permit_that_stops_nothing_is_wrong(judged):
+    [line] = judged(with_topic(PERMIT, subscribers=()))
+    assert line.startswith("wrong /failure_monitor/permit: nobody listens to the permit")
+
+
+def test_a_foreign_gate_is_named(judged):
+    foreign = (end("/arm_gate", BOOL),)
+    seen = with_topic(PERMIT, subscribers=foreign).model_copy(update={"gates": ()})
+    lines = judged(seen)
+    assert any("/arm_gate does: make sure that it stops the robot" in line for line in lines)
+
+
+def test_a_simulated_clock_that_the_monitor_does_not_use_is_worth_a_look(judged):
+    published = {**HEALTHY.published, "/clock": ("rosgraph_msgs/msg/Clock",)}
+    [line] = judged(HEALTHY.model_copy(update={"published": published}))
+    assert line.startswith("look /failure_monitor: has no use_sim_time")
+
+
+def test_a_monitor_that_is_not_active_is_checked_by_the_names_of_topics(judged):
+    seen = with_topic(EMBEDDING, publishers=(), messages=None)
+    idle = MONITOR_NODE.model_copy(update={"inputs": {}})
+    lines = judged(seen.model_copy(update={"monitors": (idle,)}))
+    assert any(line.startswith("wrong /policy/embedding: nobody") for line in lines)
+
+
+def test_a_monitor_that_is_not_active_tells_its_topics_by_its_parameters(judged):
+    topics = {**TOPICS, "/arm/features": TOPICS[EMBEDDING], "/chunks": TOPICS[CHUNKS]}
+    parameters = {"embedding_topic": "features", "action_chunks_topic": "/chunks"}
+    idle = MONITOR_NODE.model_copy(
+        update={
+            "node": "/arm/failure_monitor",
+            "inputs": {},
+            "parameters": {**parameters, "joint_states_topic": "/joint_states"},
+        }
+    )
+    seen = HEALTHY.model_copy(update={"topics": topics, "monitors": (idle,)})
+    lines = judged(seen, names=TopicNames(embedding="/nowhere"))
+    assert not any(one in line for line in lines for one in ("/nowhere", "features", "/chunks"))
+
+
+# The way of commands
+
+
+GATES = [
+    ({"said": ""}, "wrong /failure_monitor_gate: says nothing of itself"),
+    ({"level": 2, "said": "it is broken"}, "wrong /failure_monitor_gate: it is broken"),
+    (
+        {"passes": False, "said": "closed: no permit"},
+        "look /failure_monitor_gate: closed: no permit",
+    ),
+    ({"parameters": {"inform_only": True}}, "look /failure_monitor_gate: open"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), GATES)
+def test_what_is_amiss_with_a_gate(judged, changes, sentence):
+    [line] = judged(with_gate(**changes))
+    assert_matches(sentence, line)
+
+
+def test_who_publishes_past_the_gate_is_named(judged):
+    own = end(GATE, COMMANDS)
+    [line] = judged(with_topic(COMMAND_OUT, publishers=(own, end("/teleop", COMMANDS))))
+    assert line == (
+        "wrong /command_out: /teleop publishes straight to the robot, past /failure_monitor_gate, "
+        "and is not stopped by it: let it publish on /command_in"
+    )
+    [line] = judged(with_topic(COMMAND_OUT, publishers=(own, end("/policy", COMMANDS))))
+    assert "/policy, which also commands through the gate, publishes straight to the robot" in line
+
+
+def test_two_gates_of_a_name_are_wrong(judged):
+    [line] = judged(with_topic(COMMAND_OUT, publishers=(end(GATE, COMMANDS), end(GATE, COMMANDS))))
+    assert line.startswith("wrong /command_out: 2 gates called /failure_monitor_gate")
+
+
+def test_who_listens_in_front_of_the_gate_is_named_unless_it_records(judged):
+    own = end(GATE, COMMANDS)
+    [line] = judged(with_topic(COMMAND_IN, subscribers=(own, end("/controller", COMMANDS))))
+    assert line.startswith("look /command_in: /controller listens to commands in front of")
+    recorder = end("/rosbag2_recorder", COMMANDS)
+    assert judged(with_topic(COMMAND_IN, subscribers=(own, recorder))) == []
+
+
+def test_a_command_path_without_ends_is_worth_a_look(judged):
+    [line] = judged(with_topic(COMMAND_IN, publishers=()))
+    assert line.startswith("look /command_in: nobody publishes commands")
+    [line] = judged(with_topic(COMMAND_OUT, subscribers=()))
+    assert line.startswith("look /command_out: nobody listens")
+
+
+def test_commands_of_another_type_are_wrong(judged):
+    twist = "geometry_msgs/msg/Twist"
+    [line] = judged(with_topic(COMMAND_IN, publishers=(end("/policy", twist),)))
+    assert f"/policy has {twist}, {GATE} {COMMANDS}" in line
+
+
+def test_a_permit_that_nobody_publishes_is_wrong(judged):
+    other = "/arm/failure_monitor/permit"
+    lines = judged(with_gate(permits=(other,)))
+    assert any(
+        line.startswith(f"wrong {other}: nobody publishes the permit that {GATE} needs")
+        for line in lines
+    )
+
+
+def test_two_publishers_of_a_permit_are_wrong(judged):
+    publishers = (end(MONITOR, BOOL), end("/leg/failure_monitor", BOOL))
+    [line] = judged(with_topic(PERMIT, publishers=publishers))
+    assert line.startswith("wrong /failure_monitor/permit: 2 publishers of one permit")
+
+
+# What the policy does not publish
+
+
+def test_cameras_are_expected_where_the_monitor_runs_the_encoder(judged):
+    inputs = {
+        "/camera": MonitorInput(named="camera", message_type=IMAGE),
+        JOINT_STATES: MONITOR_NODE.inputs[JOINT_STATES],
+    }
+    camera = TopicSnapshot(
+        publishers=(end("/driver", IMAGE, reliable=False),),
+        messages=came(period=1 / 30, rate=30.0, shape=(480, 640), names=("rgb8",)),
+    )
+    seen = HEALTHY.model_copy(update={"topics": {**TOPICS, "/camera": camera}})
+
+    def of(parameters: dict) -> list[str]:
+        monitor = MONITOR_NODE.model_copy(update={"inputs": inputs, "parameters": parameters})
+        return judged(seen.model_copy(update={"monitors": (monitor,)}))
+
+    assert of({"observation_rate": 10.0}) == []
+    [line] = of({})
+    assert line.startswith("wrong /camera: a decision every 0.0333 s, the bundle's rollouts")
+    [line] = of({"observation_rate": 10.0, "images_reliable": True})
+    assert "/driver offers best effort" in line
+
+
+def test_a_rate_that_is_left_to_the_bundle_is_the_bundles(judged, bundle):
+    made = BlackBoxSection(observation_rate=10.0, matching_tolerance=0.05, noise_seed=0)
+    description = bundle.description.model_copy(update={"black_box": made})
+    black_box = dataclasses.replace(bundle, description=description)
+    camera = TopicSnapshot(
+        publishers=(end("/driver", IMAGE),), messages=came(period=1 / 30, rate=30.0)
+    )
+    inputs = {"/camera": MonitorInput(named="camera", message_type=IMAGE)}
+    monitor = MONITOR_NODE.model_copy(
+        update={"inputs": inputs, "parameters": {"observation_rate": -1.0}}
+    )
+    seen = HEALTHY.model_copy(
+        update={"topics": {**TOPICS, "/camera": camera}, "monitors": (monitor,)}
+    )
+    assert judged(seen, bundle=black_box) == []
+    idle = seen.model_copy(update={"monitors": (monitor.model_copy(update={"inputs": {}}),)})
+    names = TopicNames(embedding="", action_chunks="", cameras=("/camera",))
+    assert judged(idle, bundle=black_box, names=names) == []
+
+
+def test_measured_positions_are_expected_where_a_score_asks_for_them(judged):
+    pose = "geometry_msgs/msg/PoseStamped"
+    inputs = {**MONITOR_NODE.inputs, "/tool": MonitorInput(named="tool", message_type=pose)}
+    [line] = judged(with_monitor(inputs=inputs))
+    assert line.startswith("wrong /tool: nobody publishes measured positions")
+
+
+def test_external_scores_are_expected_on_their_topics(rollouts, policy):
+    settings = CalibrationSettings(scores=("ace", "external:energy"), folds=3, jobs=1)
+    energetic = [
+        dataclasses.replace(rollout, external={"energy": 0.1 * rollout.stamps})
+        for rollout in rollouts
+    ]
+    bundle = with_external_topics(calibrate(energetic, policy, settings), {"energy": "/energy"})
+    assert bundle.external_topics == {"energy": "/energy"}
+    idle = MONITOR_NODE.model_copy(update={"inputs": {}})
+    seen = HEALTHY.model_copy(update={"monitors": (idle,)})
+    names = TopicNames(external=bundle.external_topics)
+    found = judge(seen, names, bundle=bundle, sha256=HASH)
+    [finding] = [finding for finding in found if finding.about == "/energy"]
+    assert finding.level is Level.WRONG
+    assert finding.told.startswith("nobody publishes the external score energy")

@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Escalation: everything is tried until something is known to stand, and only that is resumed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from failure_monitor.monitoring.response.escalation import Escalation, Outcome, Step
+
+MENU = (Step("pause", 0.5), Step("policy", 2.0), Step("lock", 0.5))
+
+
+@pytest.fixture
+def escalation() -> Escalation:
+    return Escalation(MENU)
+
+
+def test_the_first_that_stands_ends_it(escalation):
+    assert escalation.halt(0.0) == "pause"
+    assert escalation.report()["halting"] == "waiting for pause; no command is permitted"
+    assert escalation.answer("pause", Outcome.STOPPED, "paused", 0.012, halt=1) == ""
+    assert escalation.tick(100.0) == ""
+    assert escalation.stopped == ["pause"]
+    assert escalation.report() == {
+        "halting": "the policy stands: pause",
+        "halting.pause": "stopped, after 0.012 s: paused",
+        "halting.policy": "not tried",
+        "halting.lock": "not tried",
+    }
+
+
+def test_a_refusal_and_what_cannot_answer_lead_on_at_once(escalation):
+    escalation.halt(0.0)
+    assert escalation.answer("pause", Outcome.REFUSED, "busy", 0.1, halt=1) == "policy"
+    assert escalation.answer("policy", Outcome.SENT, "told", 0.2, halt=1) == "lock"
+    assert escalation.answer("lock", Outcome.SENT, "locked", 0.2, halt=1) == ""
+    assert escalation.stopped == []
+    report = escalation.report()
+    assert report["halting"] == "nothing has answered that it stopped; no command is permitted"
+    assert report["halting.pause"] == "refused, after 0.100 s: busy"
+
+
+def test_silence_leads_on_when_its_time_is_over(escalation):
+    escalation.halt(0.0)
+    assert escalation.tick(0.49) == ""
+    assert escalation.tick(0.5) == "policy"
+    assert escalation.tick(2.4) == ""
+    assert escalation.tick(2.5) == "lock"
+    assert escalation.report()["halting.pause"] == "no answer within 0.5 s"
+
+
+def test_a_late_answer_counts_and_ends_it(escalation):
+    escalation.halt(0.0)
+    escalation.tick(0.5)
+    assert escalation.answer("pause", Outcome.STOPPED, "paused", 1.0, halt=1) == ""
+    assert escalation.tick(10.0) == ""
+    assert escalation.report()["halting"] == "the policy stands: pause"
+    assert escalation.report()["halting.pause"] == "stopped, late, after 1.000 s: paused"
+    assert escalation.report()["halting.lock"] == "not tried"
+
+
+def test_what_stopped_after_the_halt_was_over_is_still_to_be_resumed(escalation):
+    escalation.halt(0.0)
+    escalation.release()
+    assert escalation.answer("pause", Outcome.STOPPED, "paused", 9.0, halt=1) == ""
+    assert escalation.stopped == ["pause"]
+    assert "call ~/resume to go on with pause" in escalation.report()["halting"]
+
+
+def test_an_answer_to_the_last_halt_is_no_answer_to_this_one(escalation):
+    escalation.halt(0.0)
+    escalation.release()
+    escalation.halt(1.0)
+    assert escalation.answer("pause", Outcome.STOPPED, "paused", 1.1, halt=1) == ""
+    assert escalation.waiting_for == "pause"
+
+
+def test_resuming_takes_off_the_list_only_what_goes_on(escalation):
+    escalation.halt(0.0)
+    escalation.answer("pause", Outcome.STOPPED, "paused", 0.1, halt=1)
+    escalation.release()
+    escalation.resumed("pause", "does not go on: busy", success=False)
+    assert escalation.stopped == ["pause"]
+    escalation.resumed("pause", "goes on: running", success=True)
+    assert escalation.stopped == []
+    assert escalation.report()["halting"] == "no halt"
+    assert escalation.report()["halting.pause"] == "goes on: running"
+
+
+def test_an_empty_menu_has_nothing_to_ask_and_nothing_to_report():
+    escalation = Escalation(())
+    assert escalation.halt(0.0) == ""
+    assert escalation.report() == {}
+
+
+@given(st.lists(st.sampled_from([*Outcome]), min_size=3, max_size=3))
+def test_each_is_asked_once_in_order_up_to_the_first_proof(outcomes):
+    escalation, asked = Escalation(MENU), []
+    name = escalation.halt(0.0)
+    for outcome in outcomes:
+        if name:
+            asked.append(name)
+            name = escalation.answer(name, outcome, "", 0.1, halt=1)
+    names = [step.name for step in MENU]
+    proofs = [outcome.is_proof for outcome in outcomes]
+    until = proofs.index(True) + 1 if any(proofs) else len(names)
+    assert asked == names[:until]
+    assert set(escalation.stopped) <= set(asked)
+
+
+class Halts(RuleBasedStateMachine):
+    """Whatever happens in whatever order: at most one is waited for, and nothing is forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.escalation = Escalation(MENU)
+        self.now = 0.0
+        self.asked: list[str] = []
+        self.stood: set[str] = set()
+        self.released_at = -1.0
+
+    def take(self, name: str) -> None:
+        if name:
+            assert name not in self.asked
+            self.asked.append(name)
+
+    @rule()
+    def halt(self) -> None:
+        if not self.escalation.halting:
+            self.asked = []
+        self.take(self.escalation.halt(self.now))
+
+    @rule()
+    def release(self) -> None:
+        self.escalation.release()
+
+    @rule(passed=st.floats(0.0, 3.0))
+    def pass_time(self, passed: float) -> None:
+        self.now += passed
+        self.take(self.escalation.tick(self.now))
+
+    @precondition(lambda self: self.escalation.halts)
+    @rule(
+        name=st.sampled_from([step.name for step in MENU]),
+        outcome=st.sampled_from([*Outcome]),
+        back=st.integers(0, 1),
+    )
+    def answer(self, name: str, outcome: Outcome, back: int) -> None:
+        if outcome == Outcome.STOPPED:
+            self.stood.add(name)
+        halt = max(self.escalation.halts - back, 1)
+        self.take(self.escalation.answer(name, outcome, "words", self.now, halt=halt))
+
+    @rule(name=st.sampled_from([step.name for step in MENU]), success=st.booleans())
+    def resume(self, name: str, success: bool) -> None:
+        if success:
+            self.stood.discard(name)
+        self.escalation.resumed(name, "words", success=success)
+
+    @invariant()
+    def what_stands_because_of_us_is_known(self) -> None:
+        assert set(self.escalation.stopped) == self.stood
+        assert len(self.escalation.stopped) == len(self.stood)
+
+    @invariant()
+    def nobody_is_waited_for_without_a_halt(self) -> None:
+        assert self.escalation.halting or not self.escalation.waiting_for
+
+    @invariant()
+    def a_halt_either_waits_or_has_a_proof_or_has_tried_all(self) -> None:
+        report = self.escalation.report()
+        assert set(report) == {"halting", *(f"halting.{step.name}" for step in MENU)}
+        if self.escalation.halting and not self.escalation.waiting_for:
+            stands = "stands" in report["halting"]
+            assert stands or self.asked == [step.name for step in MENU]
+
+
+TestHalts = Halts.TestCase

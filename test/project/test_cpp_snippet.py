@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What docs/monitor_node.md shows in C++ builds the messages that the monitor reads.
+
+Compiled with the headers of the message packages; `rclcpp` is needed for publishing alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from testbed.repository import ROOT
+
+from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
+
+PAGE = ROOT / "docs" / "monitor_node.md"
+PREFIXES = [sys.prefix, *filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(":"))]
+INCLUDES = [folder for prefix in PREFIXES for folder in Path(prefix, "include").glob("*")]
+
+MAIN = """
+#include <iostream>
+
+void print(const sensor_msgs::msg::PointCloud2 & message)
+{
+  std::cout << "{\\"fields\\": [";
+  for (const auto & field : message.fields) {
+    std::cout << (&field == &message.fields.front() ? "" : ", ") << "{\\"name\\": \\"" << field.name
+              << "\\", \\"offset\\": " << field.offset << ", \\"count\\": " << field.count
+              << ", \\"datatype\\": " << +field.datatype << "}";
+  }
+  std::cout << "], \\"height\\": " << message.height << ", \\"width\\": " << message.width
+            << ", \\"point_step\\": " << message.point_step
+            << ", \\"row_step\\": " << message.row_step
+            << ", \\"is_bigendian\\": " << +message.is_bigendian << ", \\"stamp\\": "
+            << message.header.stamp.sec << ", \\"data\\": [";
+  for (size_t i = 0; i < message.data.size(); ++i) {
+    std::cout << (i ? ", " : "") << +message.data[i];
+  }
+  std::cout << "]}" << std::endl;
+}
+
+int main()
+{
+  std_msgs::msg::Header header;
+  header.stamp.sec = 7;
+  print(cloud(header, 1, 1, {"embedding"}, 3, {0.5f, -1.0f, 2.0f}));
+  std::vector<float> chunks;
+  for (int i = 0; i < 2 * 3 * 2; ++i) {
+    chunks.push_back(0.25f * i);
+  }
+  print(cloud(header, 2, 3, {"dx", "dy"}, 1, chunks));
+}
+"""
+
+
+def snippets() -> list[str]:
+    return re.findall(r"```cpp\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+@pytest.mark.skipif(
+    not any((folder / "sensor_msgs/msg/point_cloud2.hpp").exists() for folder in INCLUDES),
+    reason="needs the C++ headers of sensor_msgs",
+)
+def test_the_page_builds_the_messages_that_the_monitor_reads(tmp_path: Path) -> None:
+    source = tmp_path / "policy.cpp"
+    source.write_text(snippets()[0] + MAIN)
+    warnings = ["-Wall", "-Wextra", "-Werror", "-std=c++17"]
+    include = [f"-isystem{folder}" for folder in INCLUDES]
+    command = ["g++", *warnings, *include, str(source), "-o", str(tmp_path / "policy")]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    assert compiled.returncode == 0, compiled.stderr
+    output = subprocess.run([tmp_path / "policy"], capture_output=True, text=True).stdout
+    embedding, chunks = (
+        json.loads(line, object_hook=lambda content: SimpleNamespace(**content))
+        for line in output.splitlines()
+    )
+    for message in (embedding, chunks):
+        message.data = bytes(message.data)
+        assert message.stamp == 7
+    np.testing.assert_array_equal(read_embedding(embedding), np.float32([0.5, -1, 2]))
+    names, values = read_action_chunks(chunks)
+    assert names == ("dx", "dy")
+    expected = 0.25 * np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    np.testing.assert_array_equal(values, expected)
+
+
+def test_the_page_publishes_where_the_monitor_listens() -> None:
+    from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
+
+    publishing = snippets()[1]
+    for topic in (EMBEDDING_TOPIC, ACTION_CHUNKS_TOPIC):
+        assert f'create_publisher<sensor_msgs::msg::PointCloud2>("{topic}", 10)' in publishing

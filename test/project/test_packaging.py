@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The package as colcon and pip see it."""
+
+import ast
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from testbed.repository import ROOT
+
+import failure_monitor
+
+PACKAGE = ROOT / "failure_monitor"
+
+ROSDEP_KEYS = {
+    "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "opencv-python-headless": "python3-opencv",
+    "pydantic": "python3-pydantic",
+    "PyYAML": "python3-yaml",
+    "rich": "python3-rich",
+    "rosbags": "python3-rosbags-pip",
+    "scipy": "python3-scipy",
+    "typer": "python3-typer",
+}
+"""What ROS calls the packages that setup.py requires."""
+
+
+def setup_arguments() -> dict[str, ast.expr]:
+    """The keyword arguments of `setup` in setup.py."""
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    call = next(
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
+    )
+    return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+
+def console_scripts() -> dict[str, str]:
+    scripts = ast.literal_eval(setup_arguments()["entry_points"])["console_scripts"]
+    return dict(re.split(r"\s*=\s*", script) for script in scripts)
+
+
+def manifest() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def test_version_is_the_same_everywhere():
+    version = failure_monitor.__version__
+    assert manifest().findtext("version") == version
+    assert ast.literal_eval(setup_arguments()["version"]) == version
+
+
+def test_changelog_is_one_that_ros_can_read():
+    headings = re.findall(r"^(\S.*)\n-+$", (ROOT / "CHANGELOG.rst").read_text(), flags=re.MULTILINE)
+    assert headings
+    assert all(
+        re.fullmatch(r"Forthcoming|\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", heading)
+        for heading in headings
+    )
+
+
+def test_every_requirement_is_a_dependency_of_the_ros_package():
+    requirements = ast.literal_eval(setup_arguments()["install_requires"])
+    names = {re.match(r"[\w-]+", requirement).group() for requirement in requirements}
+    declared = {depend.text for depend in manifest().iter("exec_depend")}
+    assert {ROSDEP_KEYS[name] for name in names} <= declared
+
+
+def test_every_message_package_of_a_node_is_a_dependency_of_the_ros_package():
+    declared = {depend.text for depend in manifest().iter("exec_depend")}
+    imported = {
+        node.module.split(".")[0]
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
+    }
+    ros = {name for name in imported if name.endswith(("_msgs", "_srvs", "_interfaces"))}
+    assert ros | {"rclpy"} <= declared
+
+
+@pytest.mark.parametrize("target", console_scripts().values(), ids=console_scripts())
+def test_executable_starts_a_function_that_is_there(target):
+    module, function = target.split(":")
+    spec = find_spec(module)
+    assert spec is not None, f"there is no module {module}"
+    tree = ast.parse(Path(spec.origin).read_text())
+    assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_colcon_puts_executables_where_ros2_run_looks_for_them():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    folder = f"$base/lib/{PACKAGE.name}"
+    assert config["develop"]["script_dir"] == folder
+    assert config["install"]["install_scripts"] == folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+    """The wheel, built from a copy: building leaves files beside setup.py."""
+    copy = tmp_path_factory.mktemp("source")
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("failure_monitor", "resource", "launch", "config"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", str(copy / "dist"), str(copy)], check=True)
+    [path] = (copy / "dist").iterdir()
+    return zipfile.ZipFile(path)
+
+
+def shared_files(names: list[str]) -> set[str]:
+    """What a wheel installs outside the package, relative to the prefix."""
+    return {name.split(".data/data/")[1] for name in names if ".data/data/" in name}
+
+
+def test_wheel_holds_code_types_models_and_bags(wheel):
+    names = set(wheel.namelist())
+    expected = [
+        path.relative_to(ROOT).as_posix()
+        for pattern in ("**/*.py", "py.typed", "demo/models/*/*", "demo/bags/*/*/*")
+        for path in PACKAGE.glob(pattern)
+        if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    ]
+    assert set(expected) <= names
+    assert not [name for name in names if name.startswith(("test/", "benchmarks/"))]
+
+
+def test_wheel_shares_launch_and_parameter_files(wheel):
+    share = "share/failure_monitor"
+    expected = {
+        f"{share}/{path.relative_to(ROOT).as_posix()}"
+        for path in [*ROOT.glob("launch/*.launch.xml"), *ROOT.glob("config/*.yaml")]
+    }
+    assert expected
+    assert expected | {f"{share}/package.xml"} <= shared_files(wheel.namelist())
+
+
+def test_wheel_puts_executables_on_the_path(wheel):
+    [entry_points] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    config = configparser.ConfigParser()
+    config.read_string(wheel.read(entry_points).decode())
+    # pip makes an executable in `bin` of each; a script of the wheel itself would go elsewhere.
+    assert dict(config["console_scripts"]) == console_scripts()
+    assert not [name for name in wheel.namelist() if ".data/scripts/" in name]

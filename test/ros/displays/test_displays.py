@@ -1,0 +1,385 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Markers and overlay of a node: drawn while somebody looks; what is amiss with them is told."""
+
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+from testbed.synthetic import synthetic_rollout
+from visualization_msgs.msg import MarkerArray
+
+from failure_monitor.decision import ScoreVerdict, Verdict
+from failure_monitor.display.appearance import APPEARANCES
+from failure_monitor.display.overlay import (
+    BACKGROUND,
+    BANNER,
+    LINE,
+    MARGIN,
+    MOST_LINES,
+    TALLEST,
+)
+from failure_monitor.errors import UsageError
+from failure_monitor.messages.matching import MatchedMessages
+from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.policy_models.models import ImageSize
+from failure_monitor.ros.displays.displays import Displays
+
+pytestmark = pytest.mark.ros
+
+DECISION = next(synthetic_rollout(0).decisions())
+GREEN = (10, 200, 30)
+
+
+def verdict(level: float, index: int = 0) -> Verdict:
+    return Verdict(index, 0.0, (ScoreVerdict("rnd_oe", level, level, 1.0),), "any", level)
+
+
+def picture(colour=GREEN, height: int = 48, width: int = 64) -> np.ndarray:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def image(pixels: np.ndarray, encoding: str = "rgb8") -> Image:
+    height, width = pixels.shape[:2]
+    return Image(
+        height=height, width=width, step=3 * width, encoding=encoding, data=pixels.tobytes()
+    )
+
+
+class Stage:
+    """A node with displays, and one that looks at them and has a camera."""
+
+    def __init__(self, bundle, image_topic="camera", encoder=None, **parameters: object) -> None:
+        settings = {"overlay.rate": 20.0, "markers.rate": 20.0, **parameters}
+        rclpy.init(
+            args=["--ros-args", *(p for k, v in settings.items() for p in ("-p", f"{k}:={v}"))]
+        )
+        self.node, self.rviz = Node("monitor"), Node("rviz")
+        self.status = AlarmStatus(AlarmState.NOMINAL, "fine", permit=True)
+        self.displays = Displays(self.node, lambda: self.status)
+        self.displays.open(bundle, image_topic, encoder)
+        self.camera = self.rviz.create_publisher(Image, "camera", qos_profile_sensor_data)
+        self.seen: list[Image] = []
+        self._picture: Image | None = None
+
+    def look(self, topic: str = "monitor/overlay", kind: type = Image):
+        return self.rviz.create_subscription(kind, topic, self.seen.append, 10)
+
+    def film(self, message: Image) -> None:
+        """Show this to the camera from now on."""
+        self._picture = message
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self._picture is not None:
+                self.camera.publish(self._picture)
+            for node in (self.node, self.rviz):
+                rclpy.spin_once(node, timeout_sec=0.01)
+
+    def wait_for(self, condition, timeout: float = 20.0):
+        end = time.monotonic() + timeout
+        while not (result := condition()):
+            assert time.monotonic() < end, self.words()
+            self.spin(0.05)
+        return result
+
+    def words(self) -> str:
+        return self.displays.diagnose(name="monitor", hardware_id="").message
+
+    def wait_for_words(self, words: str) -> None:
+        self.wait_for(lambda: words in self.words())
+
+    def newest(self) -> np.ndarray:
+        message = self.seen[-1]
+        return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+
+    def close(self) -> None:
+        self.displays.stop()
+        self.node.destroy_node()
+        self.rviz.destroy_node()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture
+def stage(bundle):
+    stage = Stage(bundle)
+    yield stage
+    stage.close()
+    assert not [t for t in threading.enumerate() if t.name in ("overlay", "unfamiliarity")]
+
+
+def shows(overlay: np.ndarray, colour) -> float:
+    """The part of the overlay that has the colour."""
+    return float((overlay == np.array(colour)).all(axis=2).mean())
+
+
+def test_nothing_is_subscribed_to_or_drawn_while_nobody_looks(stage):
+    stage.film(image(picture()))
+    stage.spin(0.5)
+    assert stage.camera.get_subscription_count() == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "overlay"]
+
+
+def test_overlay_shows_the_camera_below_the_state_s_colour(stage):
+    stage.look()
+    stage.film(image(picture()))
+    stage.wait_for(lambda: stage.seen and shows(stage.newest(), GREEN) > 0.5)
+    assert shows(stage.newest()[:64], APPEARANCES[AlarmState.NOMINAL].colour) > 0.5
+    stage.status = AlarmStatus(AlarmState.ALARM, "rnd_oe", permit=False)
+    stage.displays.show(verdict(1.5), DECISION)
+    alarm = APPEARANCES[AlarmState.ALARM].colour
+    stage.wait_for(lambda: shows(stage.newest()[:64], alarm) > 0.5)
+    assert stage.words() == "all there is can be seen"
+
+
+def test_camera_is_left_alone_when_nobody_looks_any_more(stage):
+    looking = stage.look()
+    stage.film(image(picture()))
+    stage.wait_for(lambda: stage.camera.get_subscription_count() == 1)
+    stage.rviz.destroy_subscription(looking)
+    stage.wait_for(lambda: stage.camera.get_subscription_count() == 0)
+
+
+def test_compressed_overlay_is_the_same_picture(stage):
+    stage.look("monitor/overlay/compressed", CompressedImage)
+    stage.film(image(picture()))
+    stage.wait_for(lambda: stage.seen)
+    stage.spin(0.5)
+    decoded = cv2.imdecode(np.frombuffer(stage.seen[-1].data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape[1] == 640
+    middle = decoded[decoded.shape[0] // 2, 320, ::-1].astype(int)
+    assert np.abs(middle - GREEN).max() < 20
+
+
+def test_compressed_camera_keeps_its_proportions(bundle):
+    stage = Stage(bundle, image_topic="camera/compressed")
+    try:
+        _, jpeg = cv2.imencode(".png", picture(height=90, width=160)[..., ::-1])
+        stage.camera = stage.rviz.create_publisher(
+            CompressedImage, "camera/compressed", qos_profile_sensor_data
+        )
+        stage.look()
+        stage.film(CompressedImage(format="png", data=jpeg.tobytes()))
+        stage.wait_for(lambda: stage.seen and shows(stage.newest(), GREEN) > 0.3)
+        assert (stage.newest() == np.array(GREEN)).all(axis=2).sum() == 640 * 360
+    finally:
+        stage.close()
+
+
+def test_curves_reach_back_over_seconds_and_end_with_the_rollout(stage):
+    for index, level in enumerate((0.2, 0.4)):
+        stage.displays.show(verdict(level, index), DECISION)
+        stage.spin(0.2)
+    view = stage.displays._view()
+    assert view.history.seconds == 10.0
+    assert view.history.curve("rnd_oe", time.monotonic())[:, 1].tolist() == [0.2, 0.4]
+    assert view.verdict.level == 0.4
+    stage.displays.start_rollout()
+    view = stage.displays._view()
+    assert len(view.history.curve("rnd_oe", time.monotonic())) == 0
+    assert (view.verdict, view.decision) == (None, None)
+
+
+# What goes wrong
+
+
+def test_camera_that_is_silent_is_told_in_the_picture_and_in_words(stage):
+    stage.look()
+    stage.wait_for(lambda: stage.seen)
+    stage.wait_for_words("no picture has come on 'camera'")
+    stage.film(image(picture()))
+    stage.wait_for(lambda: stage.words() == "all there is can be seen")
+    stage.film(None)
+    stage.wait_for_words("no picture on 'camera' for ")
+    stage.wait_for(lambda: shows(stage.newest(), GREEN) == 0)
+
+
+def test_without_a_camera_the_state_is_shown_all_the_same(bundle):
+    stage = Stage(bundle, image_topic="")
+    try:
+        stage.look()
+        stage.wait_for(lambda: stage.seen)
+        assert shows(stage.newest()[:64], APPEARANCES[AlarmState.NOMINAL].colour) > 0.5
+        stage.wait_for_words("no camera is named: set 'overlay.image_topic'")
+    finally:
+        stage.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (image(picture(), "thermal"), "the image's encoding is 'thermal'"),
+        (Image(height=0, width=0, encoding="rgb8"), "it is empty"),
+        (Image(height=9, width=9, step=27, encoding="rgb8", data=b"x"), "it is cut off or padded"),
+    ],
+    ids=["encoding", "empty", "cut"],
+)
+def test_picture_that_cannot_be_read_is_told(stage, message, words):
+    stage.look()
+    stage.film(message)
+    stage.wait_for_words(words)
+    stage.film(image(picture()))
+    stage.wait_for(lambda: shows(stage.newest(), GREEN) > 0.5)
+    assert stage.words() == "all there is can be seen"
+
+
+def test_scores_at_infinity_and_thousands_of_samples_are_drawn(stage):
+    markers: list[MarkerArray] = []
+    stage.rviz.create_subscription(MarkerArray, "monitor/markers", markers.append, 10)
+    stage.look()
+    chunks = np.random.default_rng(0).normal(size=(5000, 16, 3)).astype(np.float32)
+    decision = type(DECISION)(0.0, DECISION.embedding, chunks)
+    for level in (np.inf, -np.inf, np.nan):
+        stage.displays.show(verdict(level), decision)
+        stage.seen.clear()
+        markers.clear()
+        stage.wait_for(lambda: stage.seen and markers)
+
+
+def test_overlay_may_be_turned_off(bundle):
+    stage = Stage(bundle, **{"overlay.rate": 0.0})
+    try:
+        stage.look()
+        stage.spin(1.0)
+        assert stage.seen == []
+    finally:
+        stage.close()
+
+
+def test_overlay_that_is_turned_off_asks_for_no_opencv(bundle, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "failure_monitor.display.overlay", None)
+    stage = Stage(bundle, **{"overlay.rate": 0.0})
+    try:
+        assert stage.words() == "all there is can be seen"
+    finally:
+        stage.close()
+
+
+def test_topic_that_is_none_is_refused_by_its_parameter(bundle):
+    try:
+        with pytest.raises(UsageError, match=r"'overlay.image_topic' is 'a b', no topic"):
+            Stage(bundle, **{"overlay.image_topic": "a b"})
+    finally:
+        rclpy.try_shutdown()
+
+
+def test_without_opencv_the_rest_goes_on(bundle, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "failure_monitor.display.overlay", None)
+    stage = Stage(bundle)
+    try:
+        markers: list[MarkerArray] = []
+        stage.rviz.create_subscription(MarkerArray, "monitor/markers", markers.append, 10)
+        stage.wait_for(lambda: markers)
+        assert "there is no ~/overlay, for lack of the Python package" in stage.words()
+        status = stage.displays.diagnose(name="arm/monitor", hardware_id="arm")
+        assert status.level == DiagnosticStatus.WARN
+        assert (status.name, status.hardware_id) == ("arm/monitor: displays", "arm")
+    finally:
+        stage.close()
+
+
+# Unfamiliar places
+
+
+class Encoder:
+    """Embeds a picture as the colours of its four quarters, of which six numbers are left."""
+
+    cameras = {"camera": ImageSize(48, 64)}  # noqa: RUF012
+    joint_names = ()
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.fault = ""
+
+    def embed(self, images, joints=None) -> np.ndarray:
+        self.runs += 1
+        if self.fault:
+            raise RuntimeError(self.fault)
+        seen = images["camera"].astype(np.float32)
+        quarters = [half for rows in np.split(seen, 2) for half in np.split(rows, 2, axis=1)]
+        return np.array([quarter.mean() for quarter in quarters] + [0, 0], np.float32) / 10
+
+
+@pytest.fixture
+def encoder_stage(bundle):
+    encoder = Encoder()
+    stage = Stage(bundle, encoder=encoder)
+    stage.encoder = encoder
+    yield stage
+    stage.close()
+
+
+def matched(pixels: np.ndarray) -> MatchedMessages:
+    return MatchedMessages(stamp=1, messages={"camera": image(pixels)}, spread=0)
+
+
+def foreign() -> np.ndarray:
+    pixels = picture(0)
+    pixels[30:42, 8:24] = 255
+    return pixels
+
+
+def places(stage: Stage) -> np.ndarray | None:
+    found = stage.displays._view().unfamiliarity
+    return None if found is None else found.share
+
+
+def caption(overlay: np.ndarray) -> np.ndarray:
+    """Where the overlay says what is outlined."""
+    end = BANNER + MOST_LINES * LINE + MARGIN + TALLEST
+    return overlay[end - LINE : end]
+
+
+def test_unfamiliar_place_is_found_once_somebody_looks(encoder_stage):
+    stage = encoder_stage
+    stage.displays.show(verdict(0.2), DECISION, matched(picture(0)))
+    stage.displays.show(verdict(1.4), DECISION, matched(foreign()))
+    stage.spin(0.5)
+    assert stage.encoder.runs == 0
+    stage.look()
+    stage.film(image(foreign()))
+    stage.wait_for(lambda: stage.displays._overlay.is_watched)
+    stage.displays.show(verdict(1.4), DECISION, matched(foreign()))
+    stage.wait_for(lambda: places(stage) is not None)
+    share = places(stage)
+    row, column = np.unravel_index(share.argmax(), share.shape)
+    assert 30 <= 6 * (row + 0.5) <= 42
+    assert 8 <= 8 * (column + 0.5) <= 24
+    # And told in the picture, on a ground that the picture itself has not.
+    stage.wait_for(lambda: stage.seen and shows(caption(stage.newest()), BACKGROUND) > 0.5)
+    # And gone when the picture is familiar again.
+    stage.displays.show(verdict(0.2), DECISION, matched(picture(0)))
+    assert places(stage) is None
+    stage.wait_for(lambda: shows(caption(stage.newest()), BACKGROUND) == 0)
+
+
+def test_without_a_familiar_picture_nothing_is_compared(encoder_stage):
+    stage = encoder_stage
+    stage.look()
+    stage.wait_for(lambda: stage.displays._overlay.is_watched)
+    stage.displays.show(verdict(1.4), DECISION, matched(foreign()))
+    stage.spin(0.5)
+    assert stage.encoder.runs == 0
+
+
+def test_encoder_that_fails_is_told_and_asked_again(encoder_stage):
+    stage = encoder_stage
+    stage.look()
+    stage.film(image(picture(0)))
+    stage.wait_for(lambda: stage.displays._overlay.is_watched)
+    stage.encoder.fault = "out of memory"
+    stage.displays.show(verdict(0.2), DECISION, matched(picture(0)))
+    stage.displays.show(verdict(1.4), DECISION, matched(foreign()))
+    stage.wait_for_words("unfamiliar places: RuntimeError: out of memory")
+    stage.encoder.fault = ""
+    stage.displays.show(verdict(1.4), DECISION, matched(foreign()))
+    stage.wait_for(lambda: places(stage) is not None)
+    assert stage.words() == "all there is can be seen"

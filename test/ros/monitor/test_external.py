@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores that other programs publish: judged as calibrated, and STALE where they are unknown."""
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from std_msgs.msg import Float64
+from testbed.ros_graph import Observer, node_process
+
+from failure_monitor.bundle.bundle import load, save, with_external_topics
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+
+pytestmark = pytest.mark.ros
+
+MONITOR = "failure_monitor.ros.monitor.node"
+ENERGY = "/policy/energy"
+USUAL = 0.5
+
+
+class Policy(Observer):
+    """Decides, and says how it feels about it."""
+
+    def __init__(self, policy, decision) -> None:
+        super().__init__(policy.action_names)
+        self.decision = decision
+        self.energy = self.node.create_publisher(Float64, ENERGY, 10)
+
+    def feel(self, value: float) -> None:
+        self.energy.publish(Float64(data=value))
+
+    def decide_until(self, condition, what: str, energy: float | None = None) -> None:
+        last = 0.0
+
+        def decided() -> bool:
+            nonlocal last
+            if time.monotonic() - last > 0.1:
+                last = time.monotonic()
+                if energy is not None:
+                    self.feel(energy)
+                self.decide(self.decision)
+            return condition()
+
+        self.wait_for(decided, what)
+
+    def wait_for_reason(self, reason: str, energy: float | None = None) -> None:
+        self.decide_until(lambda: reason in self.reason(), f"the reason '{reason}'", energy)
+        self.wait_for(lambda: not self.permitted(), "the permit to be withdrawn")
+        assert self.state() == "STALE"
+
+    def recover(self) -> None:
+        self.decide_until(
+            lambda: "cause is gone" in self.reason() or self.state() == "NOMINAL",
+            "recovery",
+            USUAL,
+        )
+        if self.state() != "NOMINAL":
+            self.trigger("/failure_monitor/reset")
+        self.decide_until(
+            lambda: self.permitted() and self.state() == "NOMINAL", "the permit", USUAL
+        )
+
+
+@pytest.fixture(scope="module")
+def energy_folder(rollouts, policy, tmp_path_factory):
+    energetic = [
+        dataclasses.replace(
+            rollout, external={"energy": np.random.default_rng(seed).uniform(0, 1, len(rollout))}
+        )
+        for seed, rollout in enumerate(rollouts)
+    ]
+    settings = CalibrationSettings(
+        scores=("external:energy", "ace"), rule="any", window=2, folds=3, jobs=1
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "energy"
+    bundle = calibrate(energetic, policy, settings)
+    save(with_external_topics(bundle, {"energy": ENERGY, "mood": "/mood"}), folder)
+    return folder
+
+
+@pytest.fixture
+def observer(policy, rollouts):
+    rclpy.init()
+    observer = Policy(policy, next(rollouts[0].decisions()))
+    observer.listen_to_monitor()
+    observer.listen("/failure_monitor/normalised_scores/external/energy", Float64)
+    yield observer
+    observer.node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_folder, observer):
+    parameters = {"max_joint_state_age": 0.0, "max_external_age": 0.6, "max_decision_age": 2.0}
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=energy_folder, **parameters
+    ) as process:
+        observer.wait_until_heard()
+
+        # It has never come.
+        observer.wait_for_reason(f"the external score energy is unknown: nothing on '{ENERGY}'")
+
+        # It is fine.
+        observer.recover()
+        assert float(observer.alarm_values()["external:energy"]) == pytest.approx(USUAL)
+        published = observer.heard["/failure_monitor/normalised_scores/external/energy"]
+        observer.decide_until(lambda: published, "the normalised score", USUAL)
+        assert 0 < published[-1].data < 1
+
+        # It is high.
+        observer.feel(50.0)
+        observer.decide_until(lambda: observer.state() == "ALARM", "the alarm", 50.0)
+        assert "external:energy" in observer.reason()
+        observer.recover()
+
+        # It is not a number.
+        for value in (math.nan, math.inf):
+            observer.wait_for_reason(f"the value on '{ENERGY}' is {value}", value)
+            observer.recover()
+
+        # It stops, while decisions go on.
+        observer.wait_for_reason(f"nothing on '{ENERGY}' for more than 0.6 s")
+        observer.recover()
+
+        # Two publish it.
+        second = observer.node.create_publisher(Float64, ENERGY, 10)
+        observer.wait_for_reason(f"2 publishers on '{ENERGY}'", USUAL)
+        observer.node.destroy_publisher(second)
+        observer.recover()
+        assert process.is_running
+
+
+def test_decisions_without_a_known_external_score_count_as_missed(energy_folder, observer):
+    parameters = {"max_joint_state_age": 0.0, "max_decision_age": 5.0}
+    with node_process(MONITOR, rollout_boundaries="none", bundle=energy_folder, **parameters):
+        observer.wait_until_heard()
+        for _ in range(3):
+            observer.decide(observer.decision)
+        observer.spin(0.5)
+        observer.feel(USUAL)
+        observer.spin(0.3)
+        observer.decide(observer.decision)
+        observer.wait_for(observer.permitted, "the permit")
+        observer.wait_for(lambda: "decision" in observer.alarm_values(), "the verdict")
+        assert observer.alarm_values()["decision"] == "3"
+
+
+def test_the_bundle_says_where_its_scores_come_from(energy_folder):
+    bundle = load(energy_folder)
+    assert bundle.description.external_topics == {"energy": ENERGY}
+    assert bundle.external_topics == {"energy": ENERGY}
+    assert with_external_topics(bundle, {}).external_topics == {"energy": "external_scores/energy"}

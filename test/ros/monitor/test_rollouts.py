@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""When rollouts begin and end: by service, by a topic, by a pause, or not at all."""
+
+import dataclasses
+import time
+
+import pytest
+import rclpy
+from std_msgs.msg import Bool, String
+from testbed.ros_graph import Observer, node_process
+
+from failure_monitor.bundle.bundle import save
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+
+pytestmark = pytest.mark.ros
+
+MONITOR = "failure_monitor.ros.monitor.node"
+
+
+@pytest.fixture
+def observer(policy):
+    rclpy.init()
+    observer = Observer(policy.action_names)
+    observer.listen_to_monitor()
+    yield observer
+    observer.node.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def decision(rollouts):
+    return next(rollouts[0].decisions())
+
+
+@pytest.fixture(scope="module")
+def time_varying_folder(time_varying_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "time_varying"
+    save(time_varying_bundle, folder)
+    return folder
+
+
+def decide_until(observer, decision, condition, what):
+    """Decide ten times a second until something is so."""
+    last = 0.0
+
+    def decided():
+        nonlocal last
+        if time.monotonic() - last > 0.1:
+            last = time.monotonic()
+            observer.decide(decision)
+        return condition()
+
+    observer.wait_for(decided, what)
+
+
+def wait_for_verdict(observer, number):
+    """Until the decision of this number is judged, and commands may pass."""
+    observer.wait_for(
+        lambda: observer.alarm_values().get("decision") == str(number) and observer.permitted(),
+        f"the verdict on decision {number}",
+    )
+
+
+def wait_for_reason(observer, reason):
+    observer.wait_for(lambda: reason in observer.reason(), f"the reason '{reason}'")
+
+
+@pytest.mark.parametrize("scores", [("rnd_oe",), ("ace", "phase_knn", "elapsed_time")])
+def test_a_bundle_that_follows_the_course_of_a_rollout_is_refused_without_boundaries(
+    observer, rollouts, policy, time_varying_folder, tmp_path, scores
+):
+    folder, reason = time_varying_folder, "its thresholds vary"
+    if len(scores) > 1:
+        folder, reason = tmp_path / "timed", "phase_knn, elapsed_time depend"
+        settings = CalibrationSettings(scores=scores, folds=2, jobs=1)
+        save(calibrate(rollouts, policy, settings), folder)
+    parameters = {"rollout_boundaries": "none", "max_joint_state_age": 0.0}
+    with node_process(MONITOR, bundle=folder, **parameters):
+        wait_for_reason(observer, "must know when a rollout begins")
+        assert reason in observer.reason()
+        assert "set rollout_boundaries to service, topic or pause" in observer.reason()
+        observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
+
+
+@pytest.mark.parametrize("given", [{}, {"rollout_boundaries": "service"}])
+def test_unless_told_otherwise_nothing_is_judged_before_a_rollout_is_started_by_service(
+    observer, decision, time_varying_folder, given
+):
+    parameters = {"max_joint_state_age": 0.0, **given}
+    with node_process(MONITOR, bundle=time_varying_folder, **parameters):
+        observer.wait_until_heard()
+        observer.decide(decision)
+        observer.spin(0.5)
+        assert observer.state() == "STALE"
+        assert "no rollout is running; call ~/start_rollout" in observer.reason()
+        assert not observer.permitted()
+        assert observer.trigger("/failure_monitor/start_rollout").success
+        observer.decide(decision)
+        wait_for_verdict(observer, 0)
+
+
+def test_by_topic_a_rollout_runs_while_it_says_so(observer, decision, time_varying_folder):
+    active = observer.node.create_publisher(Bool, "rollout/active", 10)
+    parameters = {"rollout_boundaries": "topic", "max_joint_state_age": 0.0}
+    with node_process(MONITOR, bundle=time_varying_folder, **parameters):
+        observer.wait_until_heard()
+        observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
+        wait_for_reason(observer, "'/rollout/active' has not said that one begins")
+        active.publish(Bool(data=True))
+        wait_for_reason(observer, "no decision since the rollout started")
+        for number in range(3):
+            observer.decide(decision)
+            wait_for_verdict(observer, number)
+        active.publish(Bool(data=True))
+        observer.spin(0.3)
+        assert observer.alarm_values()["decision"] == "2", "what is repeated changes nothing"
+        active.publish(Bool(data=False))
+        wait_for_reason(observer, "no rollout is running, says '/rollout/active'")
+        observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
+        assert observer.alarm_values()["halted"] == "false", "an end is no halt"
+        active.publish(Bool(data=True))
+        wait_for_reason(observer, "no decision since the rollout started")
+        observer.decide(decision)
+        wait_for_verdict(observer, 0)
+
+
+def test_a_topic_may_name_the_task(observer, decision, rollouts, policy, tmp_path):
+    of_tasks = [
+        dataclasses.replace(rollout, task=("pick", "place")[index % 2])
+        for index, rollout in enumerate(rollouts)
+    ]
+    settings = CalibrationSettings(scores=("ace",), alpha=0.2, folds=2, jobs=1)
+    bundle = calibrate(of_tasks, policy, settings)
+    save(bundle, tmp_path / "tasks")
+    task = observer.node.create_publisher(String, "task", 10)
+    parameters = {
+        "rollout_boundaries": "topic",
+        "rollout_topic": "task",
+        "rollout_topic_type": "std_msgs/msg/String",
+        "max_joint_state_age": 0.0,
+    }
+    with node_process(MONITOR, bundle=tmp_path / "tasks", **parameters):
+        observer.wait_until_heard()
+        observer.wait_for(task.get_subscription_count, "the monitor to subscribe")
+        for name in ("pick", "place"):
+            task.publish(String(data=name))
+            wait_for_reason(observer, "no decision since")
+            observer.decide(decision)
+            wait_for_verdict(observer, 0)
+            threshold = float(observer.alarm_values()["ace.threshold"])
+            expected = bundle.promise(name).thresholds["ace"]
+            assert threshold == pytest.approx(expected, rel=1e-4)
+        task.publish(String(data="fold"))
+        wait_for_reason(observer, "no threshold for the task 'fold', only for pick, place")
+        observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
+        task.publish(String(data=""))
+        wait_for_reason(observer, "no rollout is running, says '/task'")
+
+
+def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
+    observer, decision, time_varying_folder
+):
+    parameters = {
+        "rollout_boundaries": "pause",
+        "rollout_pause": 0.8,
+        "max_decision_age": 1.0,
+        "max_joint_state_age": 0.0,
+    }
+    with node_process(MONITOR, bundle=time_varying_folder, **parameters):
+        observer.wait_until_heard()
+        wait_for_reason(observer, "the next decision begins one")
+        for _ in range(2):
+            observer.decide(decision)
+            wait_for_verdict(observer, 0)
+            decide_until(
+                observer,
+                decision,
+                lambda: int(observer.alarm_values().get("decision", 0)) > 2,
+                "several decisions of one rollout",
+            )
+            wait_for_reason(observer, "0.8 s without a decision have ended it")
+            observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
+            assert observer.alarm_values()["halted"] == "false"
+
+
+def test_a_pause_that_would_always_halt_is_refused(observer, bundle_folder):
+    parameters = {"rollout_boundaries": "pause", "rollout_pause": 5.0, "max_decision_age": 1.0}
+    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+        wait_for_reason(observer, "rollout_pause is 5 s, longer than max_decision_age, 1 s")
+
+
+def test_two_publishers_of_the_boundaries_contradict_each_other(observer, decision, bundle_folder):
+    active = observer.node.create_publisher(Bool, "rollout/active", 10)
+    parameters = {"rollout_boundaries": "topic", "max_joint_state_age": 0.0}
+    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+        observer.wait_until_heard()
+        observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
+        active.publish(Bool(data=True))
+        wait_for_reason(observer, "no decision since")
+        observer.decide(decision)
+        observer.wait_for(observer.permitted, "the permit")
+        observer.node.create_publisher(Bool, "rollout/active", 10)
+        observer.wait_for_stop("STALE")
+        assert "2 publishers on '/rollout/active'" in observer.reason()

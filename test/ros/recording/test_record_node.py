@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bags hold what was on the wire, one per rollout, complete or not there."""
+
+import signal
+
+import pytest
+import rclpy
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from rosbags.rosbag2 import Reader
+from std_msgs.msg import Bool, String
+from testbed.ros_graph import LATCHED, Observer, node_process
+
+RECORDER = "failure_monitor.ros.recording.record_node"
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def robot():
+    rclpy.init()
+    robot = Observer(action_names=["dx"])
+    robot.active = robot.node.create_publisher(Bool, "rollout/active", LATCHED)
+    robot.words = robot.node.create_publisher(String, "words", 10)
+    robot.active.publish(Bool(data=False))
+    yield robot
+    robot.node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def run_rollout(robot, *words: str) -> None:
+    robot.wait_for(
+        lambda: robot.active.get_subscription_count() and robot.words.get_subscription_count(),
+        "the recorder",
+    )
+    robot.active.publish(Bool(data=True))
+    robot.spin(0.3)
+    for word in words:
+        robot.words.publish(String(data=word))
+    robot.spin(0.3)
+    robot.active.publish(Bool(data=False))
+
+
+def read(path) -> list[tuple[str, str | bool]]:
+    types = {"/rollout/active": Bool, "/words": String}
+    with Reader(path) as reader:
+        return [
+            (connection.topic, deserialize_message(bytes(raw), types[connection.topic]).data)
+            for connection, _, raw in reader.messages()
+        ]
+
+
+def test_one_bag_per_rollout_holds_what_was_on_the_wire(robot, tmp_path):
+    with node_process(RECORDER, topics="[words]", output=tmp_path, tail=0.2):
+        run_rollout(robot, "first", "rollout")
+        robot.wait_for(lambda: (tmp_path / "rollout_0000").exists(), "the first bag")
+        robot.words.publish(String(data="between"))
+        run_rollout(robot, "second")
+        robot.wait_for(lambda: (tmp_path / "rollout_0001").exists(), "the second bag")
+    assert read(tmp_path / "rollout_0000") == [
+        ("/rollout/active", True),
+        ("/words", "first"),
+        ("/words", "rollout"),
+        ("/rollout/active", False),
+    ]
+    assert ("/words", "second") in read(tmp_path / "rollout_0001")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rollout_0000", "rollout_0001"]
+
+
+def test_a_bag_in_the_making_is_finished_when_the_recorder_ends(robot, tmp_path):
+    with node_process(RECORDER, topics="[words]", output=tmp_path, tail=30.0) as process:
+        run_rollout(robot, "word")
+        robot.spin(0.3)
+        assert not (tmp_path / "rollout_0000").exists()
+        code, output = process.end(signal.SIGTERM)
+    assert code == 0, output
+    assert ("/words", "word") in read(tmp_path / "rollout_0000")
+
+
+def test_without_a_folder_it_ends_with_one_sentence(robot: Node):
+    with node_process(RECORDER, topics="[words]") as process:
+        process._process.wait(timeout=20)
+        code, output = process.end()
+    assert code == 2
+    assert "the parameter 'output' is empty" in output

@@ -1,0 +1,427 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot cell: policy, monitor and gate as processes, and who commands, watches and breaks them.
+
+Everything is reached by topics and services alone. Times are those of the senders: the wall clock
+of this one machine, in seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import Trigger
+
+MONITOR = "failure_monitor.ros.monitor.node"
+GATE = "failure_monitor.ros.gate.node"
+RECORDER = "failure_monitor.ros.recording.incident_recorder_node"
+SCRIPTED_POLICY = Path(__file__).with_name("scripted_policy.py")
+
+LEASE = 0.2
+"""Seconds for which a permit is good: the gate's default."""
+
+COMMAND_PERIOD = 0.01
+"""Seconds between two commands of the policy."""
+
+MAX_DECISION_AGE = 1.0
+"""Seconds after which the monitor misses decisions: its default."""
+
+POLICY_PERIOD = 0.05
+"""Seconds between two decisions."""
+
+HEARTBEAT = 0.05
+"""Seconds between two permits: the monitor's default."""
+
+SLACK = 0.3
+"""Seconds that a busy machine may take on top of what is promised."""
+
+DWELL = 0.5
+"""Seconds for which commands are watched after the gate has closed."""
+
+PATIENCE = 30.0
+"""Seconds for discovery, and for a machine that does other things."""
+
+DISCOVERY = 3.5
+"""Seconds until two nodes of one machine hear each other: whom Fast DDS did not reach with its
+first announcements hears the next one after 3 s, and then they exchange what they publish."""
+
+LOG_STAMP = re.compile(r"\[\w+\] \[([\d.]+)\]")
+
+LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+EVENTS = QoSProfile(depth=1000)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the gate, or the monitor, said of its state.
+
+    Attributes:
+        time: when.
+        state: 'open' or 'closed', or that of the alarm.
+        reason: why.
+    """
+
+    time: float
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A command that came through the gate.
+
+    Attributes:
+        time: when the gate let it through.
+        sent: when the policy sent it.
+    """
+
+    time: float
+    sent: float
+
+
+class Process:
+    """One node, as its user would start it, whose output is kept."""
+
+    def __init__(self, command: list[str], arguments: list[str]) -> None:
+        self.output: list[str] = []
+        self._ended_on_purpose = False
+        self._process = subprocess.Popen(
+            [sys.executable, *command, "--ros-args", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.output.append(line)
+
+    def logged_at(self, words: str) -> float:
+        """When it first logged a line with these words, by its own clock; 0 if it has not."""
+        lines = (line for line in self.output if words in line)
+        return next((float(stamp[1]) for line in lines if (stamp := LOG_STAMP.match(line))), 0.0)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it ended though nobody wanted it to."""
+        return not self._ended_on_purpose and not self.is_running
+
+    def send(self, number: signal.Signals) -> None:
+        self._ended_on_purpose |= number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+        self._process.send_signal(number)
+
+    def ask_to_end(self) -> None:
+        """One that is frozen is thawed for it."""
+        if self.is_running:
+            self.send(signal.SIGINT)
+            self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """Ask and wait."""
+        self.ask_to_end()
+        try:
+            self._process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Cell:
+    """Starts and breaks the nodes, sends commands at 100 Hz, and remembers what it hears.
+
+    Attributes:
+        policy, monitor, gate: the processes that were started last.
+        passed: commands that came through, oldest first.
+        gate_states: what the gate said.
+        alarms: what the monitor said, at every heartbeat.
+    """
+
+    policy: Process
+    monitor: Process
+    gate: Process
+
+    def __init__(
+        self,
+        bundle: Path,
+        *,
+        policy: Path = SCRIPTED_POLICY,
+        watching: Mapping[str, object] | None = None,
+        is_simulated: bool = False,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            bundle: every monitor's.
+            policy: the script that decides, or that is seen by what decides.
+            watching: further parameters of every monitor.
+            is_simulated: whether every node takes the time from `/clock`.
+        """
+        self.passed: list[Passed] = []
+        self.gate_states: list[Told] = []
+        self.alarms: list[Told] = []
+        self._bundle = bundle
+        self._policy = policy
+        self._watching = dict(watching or {})
+        self._common = {"use_sim_time": True} if is_simulated else {}
+        self._processes: list[Process] = []
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = Node("cell", context=self._context)
+        self._commands = self.node.create_publisher(Float64MultiArray, "command_in", EVENTS)
+        self._script = self.node.create_publisher(String, "policy/script", LATCHED)
+        self._listen(Float64MultiArray, "command_out", EVENTS, self._on_passed)
+        self._listen(DiagnosticStatus, "failure_monitor_gate/state", LATCHED, self._on_gate)
+        self._listen(DiagnosticStatus, "failure_monitor/alarm", LATCHED, self._on_alarm)
+        self._reset = self.node.create_client(Trigger, "failure_monitor/reset")
+        self.node.create_timer(
+            COMMAND_PERIOD, self._send_command, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._ends = False
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    # What it is made of
+
+    def start_policy(self) -> Process:
+        """A policy that decides at 20 Hz, by the script it was told last."""
+        self.policy = self._start([str(self._policy)])
+        return self.policy
+
+    def start_monitor(
+        self, name: str = "failure_monitor", *, permit: str = "", **parameters: Any
+    ) -> Process:
+        """A monitor on the policy's topics, with its permit on a topic of its own or this."""
+        settings = {
+            "bundle": self._bundle,
+            "rollout_boundaries": "none",
+            "max_joint_state_age": 0.0,
+            **self._watching,
+            **parameters,
+        }
+        names = {"__node": name, **({"~/permit": permit} if permit else {})}
+        self.monitor = self._start(["-m", MONITOR], settings, names)
+        return self.monitor
+
+    def start_gate(self, **parameters: object) -> Process:
+        """A gate with its defaults, between `command_in` and `command_out`."""
+        self.gate_states.append(Told(time.time(), "starting", ""))
+        self.gate = self._start(["-m", GATE], parameters)
+        return self.gate
+
+    def start_recorder(self, output: Path, **parameters: object) -> Process:
+        """An incident recorder that writes to a folder."""
+        return self._start(["-m", RECORDER], {"output": output, **parameters})
+
+    @contextmanager
+    def other_gate(self, **parameters: object) -> Iterator[Process]:
+        """A gate in place of the present one, for the length of a block."""
+        self.gate.end()
+        try:
+            yield self.start_gate(**parameters)
+        finally:
+            self.gate.end()
+
+    def end_monitor(self) -> None:
+        """Until the gate has noticed: what moves afterwards does so by another one's permit."""
+        self.monitor.end()
+        self.wait_for(lambda: self.gate_told.state == "closed", "the gate to close")
+
+    @contextmanager
+    def other_monitor(self, **parameters: object) -> Iterator[Process]:
+        """A monitor in place of the present one, for the length of a block."""
+        self.end_monitor()
+        try:
+            yield self.start_monitor(**parameters)
+        finally:
+            self.end_monitor()
+
+    @contextmanager
+    def second_monitor(self, name: str, **parameters: object) -> Iterator[Process]:
+        """One beside the present one, for the length of a block."""
+        first = self.monitor
+        try:
+            yield self.start_monitor(name, **parameters)
+        finally:
+            self.monitor.end()
+            self.monitor = first
+
+    def _start(
+        self,
+        command: list[str],
+        parameters: Mapping[str, object] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Process:
+        arguments = [
+            part
+            for name, value in {**self._common, **(parameters or {})}.items()
+            for part in ("-p", f"{name}:={str(value).lower() if value is True else value}")
+        ]
+        arguments += [
+            part for name, value in (names or {}).items() for part in ("-r", f"{name}:={value}")
+        ]
+        process = Process(command, arguments)
+        self._processes.append(process)
+        return process
+
+    def follow(self, script: str) -> None:
+        """Have the policy do as the script says, once it listens; see scripted_policy.py."""
+        self.wait_for(self._script.get_subscription_count, "the policy to listen")
+        self._script.publish(String(data=script))
+
+    def close(self) -> None:
+        """End everything."""
+        for process in self._processes:
+            process.ask_to_end()
+        for process in self._processes:
+            process.end()
+        self._ends = True
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    # What is seen of it
+
+    @property
+    def gate_told(self) -> Told:
+        """What the gate said last."""
+        return self.gate_states[-1] if self.gate_states else Told(0.0, "", "")
+
+    @property
+    def alarm(self) -> Told:
+        """What the monitor said last."""
+        return self.alarms[-1] if self.alarms else Told(0.0, "", "")
+
+    def dead(self) -> list[str]:
+        """The output of all processes that have ended by themselves."""
+        return ["".join(process.output) for process in self._processes if process.has_died]
+
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
+        """The condition's value, once it is true."""
+        end = time.monotonic() + timeout
+        while not (result := condition()):
+            assert time.monotonic() < end, (
+                f"waited {timeout:g} s for {what}; the gate says '{self.gate_told.state}: "
+                f"{self.gate_told.reason}', the monitor '{self.alarm.state}: {self.alarm.reason}'; "
+                f"ended: {self.dead()}"
+            )
+            time.sleep(0.002)
+        return result
+
+    def wait_until_moving(self) -> None:
+        """Until commands have passed for a while, and none that was sent is missing."""
+        self.wait_for(self._is_moving, "commands to pass")
+
+    def _is_moving(self) -> bool:
+        now = time.time()
+        recent = [command for command in self.passed[-100:] if command.time > now - 0.5]
+        return self.gate_told.state == "open" and len(recent) > 0.25 / COMMAND_PERIOD
+
+    def closed_at(self, since: float, reason: str = "") -> float:
+        """When the gate first closed after a time, for a reason; 0 if it has not."""
+        return next(
+            (
+                told.time
+                for told in self.gate_states
+                if told.time >= since and told.state == "closed" and reason in told.reason
+            ),
+            0.0,
+        )
+
+    def passed_after(self, when: float) -> int:
+        """How many commands the gate let through later than that."""
+        return sum(command.time > when for command in self.passed)
+
+    def reset(self) -> Trigger.Response | None:
+        """Ask the monitor to leave its halt; None if it does not answer."""
+        future = self._reset.call_async(Trigger.Request())
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end and not future.done():
+            time.sleep(0.002)
+        if future.done():
+            return future.result()
+        self._reset.remove_pending_request(future)
+        return None
+
+    def reset_until_moving(self) -> None:
+        """Ask for a reset until it is granted and commands pass again."""
+
+        def moving() -> bool:
+            if self._is_moving():
+                return True
+            self.reset()
+            time.sleep(0.3)
+            return False
+
+        self.wait_for(moving, "recovery after resets")
+
+    # How it works
+
+    def _listen(
+        self, message: type, topic: str, qos: QoSProfile, hear: Callable[[Any, float], None]
+    ) -> None:
+        def on_message(content: Any, info: Any) -> None:
+            hear(content, 1e-9 * info["source_timestamp"])
+
+        self.node.create_subscription(message, topic, on_message, qos)
+
+    def _send_command(self) -> None:
+        self._commands.publish(Float64MultiArray(data=[time.time()]))
+
+    def _on_passed(self, command: Float64MultiArray, when: float) -> None:
+        self.passed.append(Passed(when, command.data[0]))
+
+    def _on_gate(self, status: DiagnosticStatus, when: float) -> None:
+        values = {value.key: value.value for value in status.values}
+        self.gate_states.append(Told(when, values["state"], status.message))
+
+    def _on_alarm(self, status: DiagnosticStatus, when: float) -> None:
+        values = {value.key: value.value for value in status.values}
+        self.alarms.append(Told(when, values["state"], status.message))
+
+    def _spin(self) -> None:
+        while not self._ends:
+            try:
+                self._executor.spin_once(timeout_sec=0.1)
+            except (ExternalShutdownException, ShutdownException):
+                return
+
+
+@contextmanager
+def open_cell(bundle: Path, **settings: Any) -> Iterator[Cell]:
+    """A cell without any nodes yet; ended with the block.
+
+    Args:
+        bundle: every monitor's.
+        settings: further arguments of `Cell`.
+    """
+    cell = Cell(bundle, **settings)
+    try:
+        yield cell
+    finally:
+        cell.close()

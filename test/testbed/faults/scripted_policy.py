@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy node that decides at 20 Hz, well or badly, as the words on `policy/script` say.
+
+nominal        decisions like those that the bundle was calibrated on
+strange        observations unlike them
+far            observations so far off that the network of scoring_model.py fails
+nan            embeddings with a NaN
+wrong_shape    one chunk too few
+no_embedding   chunks alone
+no_chunks      embeddings alone
+ahead          stamps of a clock that is a minute ahead
+behind         stamps of a clock that is a minute behind
+flood          as many decisions as can be published
+silent         nothing
+"""
+
+import time
+from itertools import cycle
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Header, String
+
+from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC, DecisionTap
+from testbed.faults.scoring_model import FARTHEST
+from testbed.synthetic import POLICY, synthetic_rollout
+
+PERIOD = 0.05
+MINUTE = 60.0
+
+
+class ScriptedPolicy(Node):
+    """Publishes with the tap, as the README says."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        self._tap = DecisionTap(self, action_names=POLICY.action_names)
+        own = {publisher.topic_name: publisher for publisher in self.publishers}
+        self._embeddings = own[self.resolve_topic_name(EMBEDDING_TOPIC)]
+        self._chunks = own[self.resolve_topic_name(ACTION_CHUNKS_TOPIC)]
+        self._decisions = cycle(list(synthetic_rollout(0).decisions()))
+        self._script = {"nominal"}
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.create_subscription(String, "policy/script", self._on_script, latched)
+        self.create_timer(PERIOD, self._act, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _on_script(self, script: String) -> None:
+        self._script = set(script.data.split())
+
+    def _act(self) -> None:
+        self._decide()
+        end = time.monotonic() + PERIOD
+        while "flood" in self._script and time.monotonic() < end:
+            self._decide()
+
+    def _decide(self) -> None:
+        decision = next(self._decisions)
+        embedding, chunks = decision.embedding.copy(), decision.chunks
+        if "strange" in self._script:
+            embedding += 10.0
+        if "far" in self._script:
+            embedding += 2 * FARTHEST
+        if "nan" in self._script:
+            embedding[0] = np.nan
+        if "wrong_shape" in self._script:
+            chunks = chunks[1:]
+        header = Header(stamp=self._stamp())
+        if "no_embedding" in self._script:
+            self._chunks.publish(action_chunks_message(chunks, POLICY.action_names, header))
+        elif "no_chunks" in self._script:
+            self._embeddings.publish(embedding_message(embedding, header))
+        elif "silent" not in self._script:
+            self._tap.publish(embedding, chunks, header.stamp)
+
+    def _stamp(self) -> Time:
+        lead = MINUTE * (("ahead" in self._script) - ("behind" in self._script))
+        return (self.get_clock().now() + Duration(seconds=lead)).to_msg()
+
+
+if __name__ == "__main__":
+    run_node(ScriptedPolicy)

@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real nodes as processes, and a node of the test's own that talks to them over DDS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Bool, Header
+from std_srvs.srv import SetBool, Trigger
+
+from failure_monitor.decision import Decision
+from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+DISCOVERY = 20.0
+"""Seconds within which two processes must have found each other, even on a busy machine."""
+
+
+class NodeProcess:
+    """One of the package's nodes, as its user would start it."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, "--ros-args", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def send(self, signal: int) -> None:
+        self._process.send_signal(signal)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self, timeout: float = DISCOVERY) -> tuple[int, str]:
+        """Until it ends by itself; return exit code and output."""
+        output, _ = self._process.communicate(timeout=timeout)
+        return self._process.returncode, output
+
+    def end(self, signal: int = 2) -> tuple[int, str]:
+        """Signal, wait, and return exit code and output."""
+        if self.is_running:
+            self._process.send_signal(signal)
+        try:
+            output, _ = self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            output, _ = self._process.communicate()
+        return self._process.returncode, output
+
+
+@contextmanager
+def node_process(module: str, **parameters: object) -> Iterator[NodeProcess]:
+    """A node with these parameters, ended with the block."""
+    arguments = [
+        part for name, value in parameters.items() for part in ("-p", f"{name}:={_yaml(value)}")
+    ]
+    process = NodeProcess(module, *arguments)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Observer:
+    """The test's node: plays the policy, and remembers what it hears, newest last."""
+
+    def __init__(self, action_names: Sequence[str]) -> None:
+        self.node = Node("observer")
+        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self._action_names = action_names
+        self._seconds = 0
+        self.embeddings = self.node.create_publisher(PointCloud2, "policy/embedding", 10)
+        self.chunks = self.node.create_publisher(PointCloud2, "policy/action_chunks", 10)
+
+    def listen(self, topic: str, message: type, qos: QoSProfile | int = 10) -> None:
+        self.node.create_subscription(message, topic, self.heard[topic].append, qos)
+
+    def listen_to_monitor(self) -> None:
+        self.listen("/failure_monitor/alarm", DiagnosticStatus)
+        self.listen("/failure_monitor/permit", Bool)
+        self.listen("/diagnostics", DiagnosticArray)
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            rclpy.spin_once(self.node, timeout_sec=0.01)
+
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = DISCOVERY) -> Any:
+        end = time.monotonic() + timeout
+        while not (result := condition()):
+            assert time.monotonic() < end, (
+                f"waited {timeout:g} s for {what}; state '{self.state()}': {self.reason()}"
+            )
+            rclpy.spin_once(self.node, timeout_sec=0.01)
+        return result
+
+    def alarm_values(self) -> dict[str, str]:
+        alarms = self.heard["/failure_monitor/alarm"]
+        return {value.key: value.value for value in alarms[-1].values} if alarms else {}
+
+    def state(self) -> str:
+        """Of the alarm; empty before the first one."""
+        return self.alarm_values().get("state", "")
+
+    def reason(self) -> str:
+        alarms = self.heard["/failure_monitor/alarm"]
+        return alarms[-1].message if alarms else ""
+
+    def permitted(self) -> bool:
+        permits = self.heard["/failure_monitor/permit"]
+        return bool(permits) and permits[-1].data
+
+    def wait_for_state(self, state: str, timeout: float = DISCOVERY) -> None:
+        self.wait_for(lambda: self.state() == state, f"the state {state}", timeout)
+
+    def wait_for_stop(self, state: str) -> None:
+        """Until the permit is withdrawn and the alarm says why; two topics keep no order."""
+        self.wait_for(lambda: self.state() == state and not self.permitted(), f"a stop by {state}")
+
+    def wait_until_heard(self) -> None:
+        """Until the monitor subscribes to this node's decisions and its alarm is heard."""
+        self.wait_for(
+            lambda: (
+                self.embeddings.get_subscription_count() and self.chunks.get_subscription_count()
+            ),
+            "the monitor to subscribe",
+        )
+        self.wait_for(self.state, "an alarm message")
+
+    def decide(self, decision: Decision) -> None:
+        """Publish a decision under the next stamp."""
+        self._seconds += 1
+        self.publish_embedding(decision, self._seconds)
+        self.publish_chunks(decision, self._seconds)
+
+    def publish_embedding(self, decision: Decision, seconds: int) -> None:
+        header = Header(stamp=Time(sec=seconds))
+        self.embeddings.publish(embedding_message(decision.embedding, header))
+
+    def publish_chunks(self, decision: Decision, seconds: int) -> None:
+        header = Header(stamp=Time(sec=seconds))
+        self.chunks.publish(action_chunks_message(decision.chunks, self._action_names, header))
+
+    def wait_until_answered(self, client: Any, request: Any) -> Any:
+        """Ask, again and again if need be, what may be asked twice; return the answer."""
+        for _ in range(10):
+            future = client.call_async(request)
+            end = time.monotonic() + 2.0
+            while time.monotonic() < end and not future.done():
+                rclpy.spin_once(self.node, timeout_sec=0.01)
+            if future.done():
+                return future.result()
+            client.remove_pending_request(future)
+        raise AssertionError(f"no answer of {client.srv_name}")
+
+    def trigger(self, service: str) -> Trigger.Response:
+        return self._call(Trigger, service, Trigger.Request())
+
+    def set_bool(self, service: str, value: bool) -> SetBool.Response:
+        return self._call(SetBool, service, SetBool.Request(data=value))
+
+    def _call(self, kind: type, service: str, request: Any) -> Any:
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(DISCOVERY), f"no service {service}"
+        answer = self.wait_until_answered(client, request)
+        self.node.destroy_client(client)
+        return answer
