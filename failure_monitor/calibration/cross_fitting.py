@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.calibration.fitting.fit import fit_score
-from failure_monitor.calibration.fitting.probe import ScoredRollout, fit_probe
+from failure_monitor.calibration.fitting.probe import ProbeExample, fit_probe
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.monitoring.monitor import windowed_scores
 from failure_monitor.scores.base.score import Score
@@ -85,11 +85,11 @@ class Recipe:
         return fit_probe(
             scores,
             successes=[
-                ScoredRollout(series, rollout.embeddings)
+                ProbeExample(series, rollout.embeddings)
                 for series, rollout in zip(held_out.series, rollouts, strict=True)
             ],
             failures=[
-                ScoredRollout(windowed_scores(scores, rollout, window=1), rollout.embeddings)
+                ProbeExample(windowed_scores(scores, rollout, window=1), rollout.embeddings)
                 for rollout in probe.failures
             ],
         )

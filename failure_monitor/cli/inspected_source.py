@@ -73,7 +73,7 @@ def contents_table(rollout_set: RolloutSet, title: str) -> Table:
 
 
 @dataclass(frozen=True)
-class RolloutSummary:
+class ListedRollout:
     """A rollout in a few numbers.
 
     Attributes:
@@ -109,7 +109,7 @@ class RolloutSummary:
 
 def rollouts_table(rollout_set: RolloutSet) -> Table:
     """A row for each rollout, without the columns that say nothing of any."""
-    rows = _summaries(rollout_set)
+    rows = _listed_rollouts(rollout_set)
     columns = {
         "outcome": [row.outcome for row in rows],
         "group": [row.group for row in rows],
@@ -139,7 +139,7 @@ def rollouts_json(rollout_set: RolloutSet) -> dict[str, Any]:
     """The policy and all rollouts in JSON's own types."""
     return {
         "policy": asdict(rollout_set.policy),
-        "rollouts": [asdict(row) for row in _summaries(rollout_set)],
+        "rollouts": [asdict(row) for row in _listed_rollouts(rollout_set)],
     }
 
 
@@ -148,17 +148,17 @@ def topics_json(topics: Sequence[RecordedTopic]) -> list[Mapping[str, Any]]:
     return [asdict(topic) for topic in topics]
 
 
-def _summaries(rollout_set: RolloutSet) -> list[RolloutSummary]:
+def _listed_rollouts(rollout_set: RolloutSet) -> list[ListedRollout]:
     return [
-        _summary(rollout, rollout_set.receptions.get(rollout.sha256))
+        _listed(rollout, rollout_set.receptions.get(rollout.sha256))
         for rollout in rollout_set.rollouts
     ]
 
 
-def _summary(rollout: Rollout, reception: Reception | None) -> RolloutSummary:
+def _listed(rollout: Rollout, reception: Reception | None) -> ListedRollout:
     gaps = np.diff(rollout.stamps)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
-    return RolloutSummary(
+    return ListedRollout(
         name=rollout.name,
         outcome=OUTCOMES[rollout.success],
         group=rollout.group,
@@ -175,7 +175,7 @@ def _summary(rollout: Rollout, reception: Reception | None) -> RolloutSummary:
     )
 
 
-def _delay(row: RolloutSummary) -> str:
+def _delay(row: ListedRollout) -> str:
     if row.delay is None or row.delay_spread is None:
         return UNDEFINED
     return f"{row.delay:.3f} s ± {row.delay_spread / 2:.3f}"

@@ -19,7 +19,7 @@ from failure_monitor.calibration import cross_fitting
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, choose_failures
 from failure_monitor.calibration.cross_fitting import ProbeRecipe, Recipe
 from failure_monitor.calibration.fitting import probe as fitting
-from failure_monitor.calibration.fitting.probe import RIDGE, ScoredRollout, fit_probe, regress
+from failure_monitor.calibration.fitting.probe import RIDGE, ProbeExample, fit_probe, regress
 from failure_monitor.cli import app
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
@@ -219,9 +219,9 @@ def test_no_score_talks_another_down(seed):
     assert held[0] == 0
 
 
-def scored(value: float, decisions: int, seed: int) -> ScoredRollout:
+def scored(value: float, decisions: int, seed: int) -> ProbeExample:
     rng = np.random.default_rng(seed)
-    return ScoredRollout(value + 0.1 * rng.random((decisions, 1)), rng.normal(size=(decisions, 4)))
+    return ProbeExample(value + 0.1 * rng.random((decisions, 1)), rng.normal(size=(decisions, 4)))
 
 
 def test_what_comes_after_the_longest_success_and_before_the_middle_is_not_learned(monkeypatch):

@@ -35,7 +35,7 @@ SMALLEST_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredRollout:
+class ProbeExample:
     """What the probe learns from a rollout of T decisions.
 
     Attributes:
@@ -52,8 +52,8 @@ class ScoredRollout:
 
 def fit_probe(
     scores: Sequence[Score],
-    successes: Sequence[ScoredRollout],
-    failures: Sequence[ScoredRollout],
+    successes: Sequence[ProbeExample],
+    failures: Sequence[ProbeExample],
 ) -> Probe:
     """Fit the probe.
 
@@ -144,7 +144,7 @@ def _later_half(features: NDArray[np.float64], longest: int) -> NDArray[np.float
     return comparable[len(comparable) // 2 :]
 
 
-def _fit_features(names: Sequence[str], successes: Sequence[ScoredRollout]) -> ProbeFeatures:
+def _fit_features(names: Sequence[str], successes: Sequence[ProbeExample]) -> ProbeFeatures:
     values = np.concatenate([rollout.values for rollout in successes])
     nowhere = [name for name, column in zip(names, values.T, strict=True) if np.isnan(column).all()]
     if nowhere:
