@@ -29,10 +29,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from failure_monitor.thresholds import conformal
 from failure_monitor.calibration.calibrate import USUAL_FOLDS
 from failure_monitor.evaluation.metrics import Metrics
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES
+from failure_monitor.thresholds import conformal
 
 FIGURES = (
     "early_balanced_accuracy",
