@@ -232,7 +232,7 @@ class Rig:
                 keep(decision)
                 if monitor is not None:
                     verdict = monitor.update(decision)
-                    alarm = frames if verdict.over and alarm is None else alarm
+                    alarm = frames if verdict.calls_for_alarm and alarm is None else alarm
                 self._steer(execution, steering, decision, verdict)
             frames += 1
             for _ in range(FRAME_STEPS):
@@ -255,9 +255,9 @@ class Rig:
         """As in the monitor; but an alarm, which would halt, goes on at the slowest speed."""
         if verdict is None:
             return table.nominal, 0.0
-        if verdict.over:
+        if verdict.calls_for_alarm:
             return Reaction.REPLAN, verdict.level
-        caution = any(score.over for score in verdict.scores)
+        caution = any(score.is_above_threshold for score in verdict.scores)
         return table.caution if caution else table.nominal, verdict.level
 
     def _steer(
@@ -270,7 +270,7 @@ class Rig:
         if steering.horizon_alpha is not None:
             limit = calibrate_limit(self._largest, steering.horizon_alpha)
             execution.trust(TrustedHorizon(self._dispersion, limit)(decision.chunks))
-        if steering.replan and verdict is not None and verdict.over:
+        if steering.replan and verdict is not None and verdict.calls_for_alarm:
             execution.trust(1)
         if steering.chunk:
             chosen = chosen_chunk(self._choices[steering.chunk], decision)

@@ -250,7 +250,7 @@ class ScoreVerdict:
         return self.windowed / self.threshold
 
     @property
-    def over(self) -> bool:
+    def is_above_threshold(self) -> bool:
         """Whether the windowed score exceeds its threshold."""
         return self.windowed > self.threshold
 
@@ -284,7 +284,7 @@ class Verdict:
         return any(undefined) if self.rule == "all" else all(undefined)
 
     @property
-    def over(self) -> bool:
+    def calls_for_alarm(self) -> bool:
         """Whether the rule holds: this decision calls for an alarm."""
         # Not `> 1`: a level that is NaN, for whatever reason, must alarm.
         return not self.level <= 1.0
@@ -293,11 +293,13 @@ class Verdict:
     def reason(self) -> str:
         """The verdict in words: what is amiss first, the worst of it before the rest."""
         over = sorted(
-            (score for score in self.scores if score.over),
+            (score for score in self.scores if score.is_above_threshold),
             key=lambda score: score.normalised,
             reverse=True,
         )
-        below = [score for score in self.scores if score.is_defined and not score.over]
+        below = [
+            score for score in self.scores if score.is_defined and not score.is_above_threshold
+        ]
         parts = [
             *(_in_words(score) for score in over),
             *_all_below(below),

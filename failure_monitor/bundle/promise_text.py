@@ -18,7 +18,7 @@ Row: TypeAlias = tuple[str, str]
 """What is told, and the words; what is told is empty where the row before goes on."""
 
 
-def promise_in_words(calibrated: Bundle, *, with_thresholds: bool = True) -> list[list[Row]]:
+def promise_rows(calibrated: Bundle, *, with_thresholds: bool = True) -> list[list[Row]]:
     """What holds of all, and then of each task; one list where nobody named a task."""
     sections = [
         [

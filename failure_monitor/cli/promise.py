@@ -8,13 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.bundle.promise_text import promise_in_words
+from failure_monitor.bundle.promise_text import promise_rows
 
 
 def promise_table(calibrated: Bundle) -> Table:
     """The promise in words, and what it rests on."""
     table = Table(title="What this bundle promises", show_header=False, title_justify="left")
-    for section in promise_in_words(calibrated):
+    for section in promise_rows(calibrated):
         for what, words in section:
             table.add_row(escape(what), escape(words))
         table.add_section()

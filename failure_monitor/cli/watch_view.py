@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
-from failure_monitor.display.appearance import APPEARANCES, OVER, UNDER, Colour, ratio_in_words
+from failure_monitor.display.appearance import APPEARANCES, OVER, UNDER, Colour, ratio_text
 from failure_monitor.monitoring.alarm import AlarmState
 
 BLOCKS, LETTERS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
@@ -121,7 +121,7 @@ def _permit(monitor: WatchedMonitor, now: float) -> str:
 
 def _scores(monitor: WatchedMonitor, unicode: bool, width: int) -> Table:
     ratios = monitor.ratios()
-    words = max(map(len, ratios)) + max(len(ratio_in_words(ratio)) for ratio in ratios.values())
+    words = max(map(len, ratios)) + max(len(ratio_text(ratio)) for ratio in ratios.values())
     bar_cells, spark_cells = _cells(width - BESIDE - words)
     table = Table(box=None, padding=(0, 1))
     table.add_column("score", no_wrap=True)
@@ -132,7 +132,7 @@ def _scores(monitor: WatchedMonitor, unicode: bool, width: int) -> Table:
         course = monitor.courses.get(name, ())
         table.add_row(
             Text(name),
-            ratio_in_words(ratio),
+            ratio_text(ratio),
             bar(ratio, unicode=unicode, cells=bar_cells),
             sparkline(course, unicode=unicode, cells=spark_cells),
         )

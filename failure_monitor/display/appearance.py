@@ -69,7 +69,7 @@ def plain_letters(text: str) -> str:
     return text.replace("–", "-").replace("×", "x").encode("ascii", "replace").decode("ascii")
 
 
-def ratio_in_words(ratio: float) -> str:
+def ratio_text(ratio: float) -> str:
     """A score over its threshold as it is written beside its bar; an exclamation mark is over."""
     if ratio != ratio:
         return "undefined"

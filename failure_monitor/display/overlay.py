@@ -24,7 +24,7 @@ from failure_monitor.display.appearance import (
     WHITE,
     Colour,
     plain_letters,
-    ratio_in_words,
+    ratio_text,
 )
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
@@ -238,7 +238,7 @@ def _scores(levels: Mapping[str, float]) -> Picture:
 def _score(row: Picture, name: str, level: float) -> None:
     left, right = 190, WIDTH - 120
     _write(row, name[:22], (MARGIN, 17), WHITE, LABEL)
-    _write(row, ratio_in_words(level), (right + MARGIN, 17), WHITE, LABEL)
+    _write(row, ratio_text(level), (right + MARGIN, 17), WHITE, LABEL)
     cv2.rectangle(row, (left, 5), (right, ROW - 5), GREY, 1)
     if not np.isnan(level):
         end = left + round((right - left) * float(np.clip(level, 0.0, TOP)) / TOP)

@@ -111,7 +111,7 @@ class MeasuredPositions(Generic[Message]):
         self._read = read
         self._newest: deque[Message] = deque(maxlen=REMEMBERED)
 
-    def take(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         """Take one message."""
         self._newest.append(message)
 

@@ -111,23 +111,23 @@ class Alarm:
         self._enabled = enabled
         self._forget()
 
-    def hear(self, verdict: Verdict, received: float, now: float) -> None:
+    def update(self, verdict: Verdict, received: float, now: float) -> None:
         """Take the verdict on a decision that was received at `received`."""
         if self._listens:
             # A gap before this verdict counts, even if nobody asked for the status meanwhile.
             self._latch(self._live(now))
             self._verdict, self._fault, self._received = verdict, "", received
-            self._debounce.hear(verdict.over)
+            self._debounce.update(verdict.calls_for_alarm)
             self._latch(self._live(now))
 
     def fail(self, reason: str, now: float) -> None:
         """Take note that the newest decision could not be judged."""
         if self._listens:
             self._verdict, self._fault = None, reason
-            self._debounce.hear(True)
+            self._debounce.update(True)
             self._latch(self._live(now))
 
-    def doubt(self, problems: Sequence[str]) -> None:
+    def set_input_problems(self, problems: Sequence[str]) -> None:
         """Take note of all that is amiss with the inputs now, in words: none means they are fine.
 
         Nothing is permitted while an input is missing, late or not to be trusted.
@@ -210,7 +210,9 @@ class Alarm:
 
     def _judged(self, verdict: Verdict) -> AlarmStatus:
         """The state by a young verdict."""
-        words = "; ".join(filter(None, (verdict.reason, self._debounce.reason(verdict.over))))
+        words = "; ".join(
+            filter(None, (verdict.reason, self._debounce.reason(verdict.calls_for_alarm)))
+        )
         reaction = self._reaction_to_alarm(verdict)
         if reaction is not None and not reaction.permits:
             return _status(AlarmState.ALARM, words, reaction)
@@ -220,7 +222,7 @@ class Alarm:
             return _status(AlarmState.ALARM, words, reaction)
         if verdict.is_silent:
             return self._stale(f"the rule cannot judge this decision: {verdict.reason}")
-        if verdict.over or any(score.over for score in verdict.scores):
+        if verdict.calls_for_alarm or any(score.is_above_threshold for score in verdict.scores):
             return _status(AlarmState.CAUTION, words, self._table.caution)
         return _status(AlarmState.NOMINAL, words, self._table.nominal)
 

@@ -7,7 +7,7 @@ Pure: times are seconds of a monotonic clock, handed in.
 
 from __future__ import annotations
 
-LEAST_SPEED_SCALE = 0.01
+MIN_SPEED_SCALE = 0.01
 """Slower than this is standing still."""
 
 
@@ -35,7 +35,7 @@ class PermitLease:
         self._steady_since = 0.0
         self._withheld_at = float("-inf")
 
-    def hear(self, permitted: bool, now: float, *, contested: bool = False) -> None:
+    def update(self, permitted: bool, now: float, *, contested: bool = False) -> None:
         """Take a permit, or its withdrawal.
 
         Args:
@@ -95,7 +95,7 @@ class SpeedScaleLease:
     """How fast the robot may move, as a part of what is commanded.
 
     It fails closed: a speed scale that has not come, is older than the lease, is NaN or lies
-    outside [0, 1] is 0, and so is one below `LEAST_SPEED_SCALE`.
+    outside [0, 1] is 0, and so is one below `MIN_SPEED_SCALE`.
     """
 
     def __init__(self, lease: float, topic: str) -> None:
@@ -110,7 +110,7 @@ class SpeedScaleLease:
         self._scale: float | None = None
         self._heard_at = 0.0
 
-    def hear(self, scale: float, now: float) -> None:
+    def update(self, scale: float, now: float) -> None:
         """Take a speed scale."""
         self._scale, self._heard_at = scale, now
 
@@ -126,6 +126,6 @@ class SpeedScaleLease:
             return f"no speed scale on '{self._topic}' for {self._lease:g} s"
         if not 0.0 <= self._scale <= 1.0:  # NaN is not in between either
             return f"the speed scale on '{self._topic}' is {self._scale:g}, not from 0 to 1"
-        if self._scale < LEAST_SPEED_SCALE:
+        if self._scale < MIN_SPEED_SCALE:
             return f"the speed scale on '{self._topic}' is {self._scale:g}: stand still"
         return ""

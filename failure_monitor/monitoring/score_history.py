@@ -17,7 +17,7 @@ from failure_monitor.decision import Verdict
 RULE = "rule"
 """The name of the combined score beside the scores'."""
 
-MOST = 512
+MAX_DECISIONS = 512
 """Decisions that are remembered, however fast they come."""
 
 
@@ -32,9 +32,9 @@ class ScoreHistory:
         """
         self.seconds = seconds
         """For how long."""
-        self._verdicts: deque[tuple[float, dict[str, float]]] = deque(maxlen=MOST)
+        self._verdicts: deque[tuple[float, dict[str, float]]] = deque(maxlen=MAX_DECISIONS)
 
-    def hear(self, verdict: Verdict, now: float) -> None:
+    def add(self, verdict: Verdict, now: float) -> None:
         """Remember the scores of one more decision."""
         self._verdicts.append((now, levels(verdict)))
 

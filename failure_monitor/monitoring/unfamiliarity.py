@@ -33,7 +33,7 @@ from failure_monitor.scores.base.score import Score, TimedScore
 CELLS = 8
 """Patches along each side, each twice as wide as a cell, so that they overlap by half."""
 
-OF_EMBEDDINGS = ("rnd_oe", "mahalanobis", "knn", "logpzo", "pca_kmeans", "phase_knn")
+EMBEDDING_SCORES = ("rnd_oe", "mahalanobis", "knn", "logpzo", "pca_kmeans", "phase_knn")
 """The scores of an embedding alone, and of its number in the rollout; the first is taken."""
 
 Novelty = Callable[[NDArray[np.uint8]], float]
@@ -65,12 +65,12 @@ def embedding_score(scores: tuple[Score, ...]) -> Score:
         NoNoveltyError: none of them judges an embedding alone.
     """
     by_name = {score.name: score for score in scores}
-    for name in OF_EMBEDDINGS:
+    for name in EMBEDDING_SCORES:
         if name in by_name:
             return by_name[name]
     raise NoNoveltyError(
         "where the picture is unfamiliar cannot be shown: none of the bundle's scores looks at the "
-        f"embedding alone; calibrate with one of {', '.join(OF_EMBEDDINGS)}"
+        f"embedding alone; calibrate with one of {', '.join(EMBEDDING_SCORES)}"
     )
 
 

@@ -20,7 +20,7 @@ class ObservationRate:
         self._period = 0 if rate is None else round((1 - SLACK) * 1e9 / rate)
         self._last: int | None = None
 
-    def takes(self, stamp: int) -> bool:
+    def accepts(self, stamp: int) -> bool:
         """Whether an observation of this stamp, in nanoseconds, makes a decision."""
         if self._last is not None and 0 <= stamp - self._last < self._period:
             return False

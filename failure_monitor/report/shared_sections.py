@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.bundle.promise_text import promise_in_words
+from failure_monitor.bundle.promise_text import promise_rows
 from failure_monitor.calibration.audit import Audit
 from failure_monitor.calibration.audit_text import audit_rows, audited_rollouts
 from failure_monitor.report.page import Section
@@ -23,7 +23,7 @@ def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> 
     return Section(
         "promise",
         "The promise",
-        rows=tuple(promise_in_words(bundle, with_thresholds=False)),
+        rows=tuple(promise_rows(bundle, with_thresholds=False)),
         figures=(promise_figure(promises, bundle.alpha, measured),),
     )
 

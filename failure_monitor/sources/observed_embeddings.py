@@ -68,7 +68,7 @@ class ObservedEmbeddings:
 
     def is_due(self, stamp: int) -> bool:
         """Whether an observation of this stamp makes a decision; if so, it counts as made."""
-        return self._rate.takes(stamp)
+        return self._rate.accepts(stamp)
 
     def embed(self, matched: MatchedMessages) -> None:
         """Decode an observation, and embed it when there are enough of them.

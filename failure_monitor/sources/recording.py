@@ -230,7 +230,7 @@ class Recording:
 
     def _take_positions(self, positions: MeasuredPositions[bytes], also: Take | None) -> Take:
         def take(received: int, serialised: bytes) -> None:
-            positions.take(serialised)
+            positions.add(serialised)
             if also is not None:
                 also(received, serialised)
 

@@ -13,7 +13,7 @@ from failure_monitor.display.appearance import (
     OVER,
     UNDER,
     plain_letters,
-    ratio_in_words,
+    ratio_text,
 )
 from failure_monitor.monitoring.alarm import AlarmState
 
@@ -106,4 +106,4 @@ def test_no_state_has_the_sign_or_the_glyph_of_another():
     ],
 )
 def test_only_what_is_over_has_an_exclamation_mark_however_large_it_is(ratio, words):
-    assert ratio_in_words(ratio) == words
+    assert ratio_text(ratio) == words

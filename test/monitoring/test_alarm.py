@@ -38,19 +38,19 @@ def test_nothing_is_permitted_before_a_rollout():
 
 
 def test_a_young_verdict_below_its_thresholds_permits(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     status = alarm.status(0.5)
     assert (status.state, status.permit) == (AlarmState.NOMINAL, True)
 
 
 def test_one_score_over_is_caution_and_still_permits(alarm):
-    alarm.hear(verdict(1.2, level=0.8), received=0.0, now=0.0)
+    alarm.update(verdict(1.2, level=0.8), received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.state, status.permit) == (AlarmState.CAUTION, True)
 
 
 def test_the_rule_holding_is_an_alarm(alarm):
-    alarm.hear(verdict(1.2), received=0.0, now=0.0)
+    alarm.update(verdict(1.2), received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.state, status.permit, status.halted) == (AlarmState.ALARM, False, True)
     assert "rnd_oe 1.20 of its threshold" in status.reason
@@ -58,34 +58,34 @@ def test_the_rule_holding_is_an_alarm(alarm):
 
 def test_a_verdict_without_a_defined_score_permits_nothing_and_does_not_latch(alarm):
     undefined = Verdict(0, 0.0, (ScoreVerdict("stac", math.nan, math.nan, 1.0),), "all", 0.0)
-    alarm.hear(undefined, received=0.0, now=0.0)
+    alarm.update(undefined, received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.state, status.permit) == (AlarmState.STALE, False)
     assert "stac undefined, for too little of the rollout was seen" in status.reason
-    alarm.hear(verdict(0.5), received=0.1, now=0.1)
+    alarm.update(verdict(0.5), received=0.1, now=0.1)
     assert alarm.status(0.1).permit
 
 
 def test_a_level_that_is_nan_is_an_alarm(alarm):
-    alarm.hear(verdict(0.5, level=math.nan), received=0.0, now=0.0)
+    alarm.update(verdict(0.5, level=math.nan), received=0.0, now=0.0)
     assert alarm.status(0.0).state == AlarmState.ALARM
 
 
 def test_an_old_verdict_is_stale_and_halts(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     assert alarm.status(MAX_AGE).permit
     status = alarm.status(MAX_AGE + 0.01)
     assert (status.state, status.permit, status.halted) == (AlarmState.STALE, False, True)
 
 
 def test_a_verdict_that_took_too_long_permits_nothing(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=2 * MAX_AGE)
+    alarm.update(verdict(0.5), received=0.0, now=2 * MAX_AGE)
     assert alarm.status(2 * MAX_AGE).state == AlarmState.STALE
 
 
 def test_a_halt_stays_when_later_verdicts_are_well(alarm):
-    alarm.hear(verdict(1.2), received=0.0, now=0.0)
-    alarm.hear(verdict(0.5), received=0.1, now=0.1)
+    alarm.update(verdict(1.2), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.1, now=0.1)
     status = alarm.status(0.1)
     assert (status.state, status.permit) == (AlarmState.ALARM, False)
     # What is to be done comes first: displays cut a long reason at its end.
@@ -93,29 +93,29 @@ def test_a_halt_stays_when_later_verdicts_are_well(alarm):
 
 
 def test_a_reset_is_refused_while_the_cause_persists(alarm):
-    alarm.hear(verdict(1.2), received=0.0, now=0.0)
+    alarm.update(verdict(1.2), received=0.0, now=0.0)
     assert "the cause of the halt persists: rnd_oe" in alarm.reset(0.1)
     assert not alarm.status(0.1).permit
 
 
 def test_a_reset_after_the_cause_is_gone_permits_again(alarm):
-    alarm.hear(verdict(1.2), received=0.0, now=0.0)
-    alarm.hear(verdict(0.5), received=0.1, now=0.1)
+    alarm.update(verdict(1.2), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.1, now=0.1)
     assert alarm.reset(0.2) == ""
     assert alarm.status(0.2).permit
 
 
 def test_a_reset_is_refused_while_decisions_do_not_come(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     assert "older than" in alarm.reset(5.0)
-    alarm.hear(verdict(0.5), received=6.0, now=6.0)
+    alarm.update(verdict(0.5), received=6.0, now=6.0)
     assert not alarm.status(6.0).permit
     assert alarm.reset(6.0) == ""
     assert alarm.status(6.0).permit
 
 
 def test_a_decision_that_cannot_be_judged_is_an_alarm(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     alarm.fail("3 of the embedding's values are NaN", now=0.1)
     status = alarm.status(0.1)
     assert (status.state, status.permit) == (AlarmState.ALARM, False)
@@ -123,7 +123,7 @@ def test_a_decision_that_cannot_be_judged_is_an_alarm(alarm):
 
 
 def test_what_is_amiss_with_the_inputs_is_told_beside_what_could_not_be_judged(alarm):
-    alarm.doubt(["no time has come on '/clock'"])
+    alarm.set_input_problems(["no time has come on '/clock'"])
     alarm.fail("the header has no stamp", now=0.0)
     status = alarm.status(0.0)
     assert status.state == AlarmState.ALARM
@@ -131,55 +131,55 @@ def test_what_is_amiss_with_the_inputs_is_told_beside_what_could_not_be_judged(a
 
 
 def test_an_alarm_outweighs_a_stale_halt(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     assert alarm.status(5.0).state == AlarmState.STALE
-    alarm.hear(verdict(1.5), received=5.1, now=5.1)
+    alarm.update(verdict(1.5), received=5.1, now=5.1)
     assert alarm.status(5.1).state == AlarmState.ALARM
 
 
 def test_a_new_rollout_does_not_leave_a_halt(alarm):
-    alarm.hear(verdict(1.2), received=0.0, now=0.0)
+    alarm.update(verdict(1.2), received=0.0, now=0.0)
     alarm.start_rollout()
-    alarm.hear(verdict(0.5), received=0.1, now=0.1)
+    alarm.update(verdict(0.5), received=0.1, now=0.1)
     assert not alarm.status(0.1).permit
 
 
 def test_a_halt_can_be_reset_between_rollouts(alarm):
-    alarm.hear(verdict(1.2), received=0.0, now=0.0)
+    alarm.update(verdict(1.2), received=0.0, now=0.0)
     alarm.end_rollout()
     assert alarm.reset(0.1) == ""
     alarm.start_rollout()
-    alarm.hear(verdict(0.5), received=0.2, now=0.2)
+    alarm.update(verdict(0.5), received=0.2, now=0.2)
     assert alarm.status(0.2).permit
 
 
 def test_the_end_of_a_rollout_stops_without_a_halt(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     alarm.end_rollout()
     status = alarm.status(9.0)
     assert (status.permit, status.halted) == (False, False)
 
 
 def test_disabling_permits_nothing_and_enabling_waits_for_a_verdict(alarm):
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     alarm.enable(False)
     assert "disabled" in alarm.status(0.0).reason
-    alarm.hear(verdict(0.5), received=0.1, now=0.1)
+    alarm.update(verdict(0.5), received=0.1, now=0.1)
     assert not alarm.status(0.1).permit
     alarm.enable(True)
     assert not alarm.status(0.1).permit
-    alarm.hear(verdict(0.5), received=0.2, now=0.2)
+    alarm.update(verdict(0.5), received=0.2, now=0.2)
     assert alarm.status(0.2).permit
 
 
 def test_an_input_that_ceases_halts_and_one_that_never_came_does_not_latch(alarm):
-    alarm.doubt(["no joint states have come"])
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.set_input_problems(["no joint states have come"])
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.permit, status.halted) == (False, False)
-    alarm.doubt([])
+    alarm.set_input_problems([])
     assert alarm.status(0.1).permit
-    alarm.doubt(["no joint states for more than 0.5 s"])
+    alarm.set_input_problems(["no joint states for more than 0.5 s"])
     status = alarm.status(0.2)
     assert (status.state, status.permit, status.halted) == (AlarmState.STALE, False, True)
 
@@ -205,7 +205,7 @@ def test_whatever_happens_a_permit_needs_a_young_verdict_that_is_not_over(happen
     newest: tuple[float, float] | None = None
     for kind, value in happenings:
         if kind == "hear":
-            alarm.hear(verdict(value), received=now, now=now)
+            alarm.update(verdict(value), received=now, now=now)
             newest = (now, value)
         elif kind == "fail":
             alarm.fail("broken", now)

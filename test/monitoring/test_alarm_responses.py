@@ -41,7 +41,7 @@ def states(alarm: Alarm, levels: list[float]) -> list[tuple[AlarmState, bool, bo
     found = []
     for number, level in enumerate(levels):
         now = 0.1 * number
-        alarm.hear(verdict(level), received=now, now=now)
+        alarm.update(verdict(level), received=now, now=now)
         status = alarm.status(now)
         found.append((status.state, status.permit, status.halted))
     return found
@@ -57,10 +57,10 @@ def test_trigger_and_release_count_decisions_in_a_row():
 
 def test_the_reason_tells_what_the_counts_wait_for():
     alarm = alarm_with(ResponseTable(alarm=Reaction.HOLD), trigger=2, release=3)
-    alarm.hear(verdict(2.0), received=0.0, now=0.0)
+    alarm.update(verdict(2.0), received=0.0, now=0.0)
     assert "over for 1 of 2 decisions that make an alarm" in alarm.status(0.0).reason
-    alarm.hear(verdict(2.0), received=0.0, now=0.0)
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(2.0), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     assert "no longer over for 1 of 3 decisions that end it" in alarm.status(0.0).reason
 
 
@@ -68,7 +68,7 @@ def test_a_halt_can_only_be_reset_when_the_release_count_is_full():
     alarm = alarm_with(release=2)
     states(alarm, [2.0, 0.5])
     assert "persists" in alarm.reset(0.1)
-    alarm.hear(verdict(0.5), received=0.2, now=0.2)
+    alarm.update(verdict(0.5), received=0.2, now=0.2)
     assert alarm.reset(0.2) == ""
     assert alarm.status(0.2).permit
 
@@ -77,7 +77,7 @@ def test_holding_ends_with_its_cause_and_latches_nothing():
     alarm = alarm_with(ResponseTable(alarm=Reaction.HOLD, stale=Reaction.HOLD))
     assert [permit for _, permit, _ in states(alarm, [0.5, 2.0, 0.5])] == [True, False, True]
     assert not alarm.status(9.0).permit
-    alarm.hear(verdict(0.5), received=9.0, now=9.0)
+    alarm.update(verdict(0.5), received=9.0, now=9.0)
     assert alarm.status(9.0).permit
 
 
@@ -96,9 +96,9 @@ def test_replanning_that_helps_goes_on_and_counts_anew():
 
 def test_replanning_is_for_verdicts_and_for_inputs_that_are_fine():
     alarm = alarm_with(ResponseTable(alarm=Reaction.REPLAN))
-    alarm.hear(verdict(2.0), received=0.0, now=0.0)
+    alarm.update(verdict(2.0), received=0.0, now=0.0)
     assert alarm.status(0.0).permit
-    alarm.doubt(["joint states are late"])
+    alarm.set_input_problems(["joint states are late"])
     status = alarm.status(0.0)
     assert (status.state, status.permit, status.halted) == (AlarmState.STALE, False, True)
 
@@ -115,7 +115,7 @@ def test_replanning_is_for_verdicts_and_for_inputs_that_are_fine():
 )
 def test_caution_is_answered_as_the_table_says(reaction, permit, halted):
     alarm = alarm_with(ResponseTable(caution=reaction))
-    alarm.hear(CAUTION, received=0.0, now=0.0)
+    alarm.update(CAUTION, received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.state, status.permit, status.halted) == (AlarmState.CAUTION, permit, halted)
     assert status.reaction == reaction
@@ -125,9 +125,9 @@ def test_caution_is_answered_as_the_table_says(reaction, permit, halted):
 def test_what_could_not_be_judged_halts_at_once_whatever_table_and_counts(table, trigger, release):
     for fault in ("a NaN in the chunks", "a level that is NaN"):
         alarm = alarm_with(table, trigger=trigger, release=release)
-        alarm.hear(verdict(0.5), received=0.0, now=0.0)
+        alarm.update(verdict(0.5), received=0.0, now=0.0)
         if fault == "a level that is NaN":
-            alarm.hear(verdict(math.nan, score=0.5), received=0.1, now=0.1)
+            alarm.update(verdict(math.nan, score=0.5), received=0.1, now=0.1)
         else:
             alarm.fail(fault, now=0.1)
         status = alarm.status(0.1)
@@ -137,7 +137,7 @@ def test_what_could_not_be_judged_halts_at_once_whatever_table_and_counts(table,
 @given(TABLES, st.integers(1, 5), st.integers(1, 5))
 def test_no_table_and_no_count_delays_what_silence_withdraws(table, trigger, release):
     alarm = alarm_with(table, trigger=trigger, release=release)
-    alarm.hear(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
     assert alarm.status(MAX_AGE).permit
     status = alarm.status(MAX_AGE + 0.001)
     assert not status.permit
@@ -163,14 +163,14 @@ def test_what_is_permitted_was_judged_lately_and_is_allowed_by_the_table(
     for event, level, passed in events:
         now += passed
         if event == "hear":
-            alarm.hear(verdict(level), received=now, now=now)
+            alarm.update(verdict(level), received=now, now=now)
             judged, last = now if running and enabled else None, level
         elif event == "fail":
             alarm.fail("broken", now)
             judged = None
         elif event in ("doubt", "trust"):
             doubted = event == "doubt"
-            alarm.doubt(["late"] if doubted else [])
+            alarm.set_input_problems(["late"] if doubted else [])
         elif event in ("start", "end"):
             running, judged = event == "start", None
             alarm.start_rollout() if running else alarm.end_rollout()

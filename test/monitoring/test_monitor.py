@@ -59,16 +59,16 @@ def test_a_new_rollout_counts_from_its_first_decision(time_varying_bundle, rollo
 
 def test_a_rollout_like_those_calibrated_on_is_below_its_thresholds(monitor, rollouts):
     verdicts = [monitor.update(decision) for decision in rollouts[0].decisions()]
-    assert not any(verdict.over for verdict in verdicts)
+    assert not any(verdict.calls_for_alarm for verdict in verdicts)
     assert [verdict.index for verdict in verdicts] == list(range(len(rollouts[0])))
 
 
 def test_an_unfamiliar_embedding_raises_its_score_and_the_alarm(monitor, rollouts):
     decision = next(rollouts[0].decisions())
     verdict = monitor.update(dataclasses.replace(decision, embedding=decision.embedding + 5))
-    over = {score.name: score.over for score in verdict.scores}
+    over = {score.name: score.is_above_threshold for score in verdict.scores}
     assert over == {"rnd_oe": True, "ace": False}
-    assert verdict.over
+    assert verdict.calls_for_alarm
     assert "rnd_oe" in verdict.reason
 
 
@@ -77,7 +77,7 @@ def test_samples_that_disagree_raise_the_entropy(monitor, rollouts):
     rng = np.random.default_rng(0)
     scattered = rng.normal(size=decision.chunks.shape).astype(np.float32)
     verdict = monitor.update(dataclasses.replace(decision, chunks=scattered))
-    assert {score.name: score.over for score in verdict.scores}["ace"]
+    assert {score.name: score.is_above_threshold for score in verdict.scores}["ace"]
 
 
 def test_a_new_rollout_forgets_the_window(monitor, rollouts):

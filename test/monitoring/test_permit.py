@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.monitoring.permit import LEAST_SPEED_SCALE, PermitLease, SpeedScaleLease
+from failure_monitor.monitoring.permit import MIN_SPEED_SCALE, PermitLease, SpeedScaleLease
 
 LEASE = 0.25  # and the beat: sums of binary fractions are exact
 BEAT = 0.0625
@@ -17,7 +17,7 @@ BEAT = 0.0625
 def steady(lease: PermitLease, permitted: bool, begin: float, beats: int = 5) -> float:
     """Beats of a monitor that says the same; returns the time of the last."""
     for beat in range(beats):
-        lease.hear(permitted, begin + beat * BEAT)
+        lease.update(permitted, begin + beat * BEAT)
     return begin + (beats - 1) * BEAT
 
 
@@ -41,14 +41,14 @@ def test_a_permit_opens_for_the_lease_and_no_longer(lease):
 
 def test_a_withdrawal_closes_at_once(lease):
     now = steady(lease, True, 10.0)
-    lease.hear(False, now + 0.01)
+    lease.update(False, now + 0.01)
     assert not lease.is_open(now + 0.01)
     assert "withholds" in lease.reason(now + 0.01)
 
 
 def test_a_permit_after_a_withdrawal_opens_at_once(lease):
     now = steady(lease, False, 10.0)
-    lease.hear(True, now + BEAT)
+    lease.update(True, now + BEAT)
     assert lease.is_open(now + BEAT)
 
 
@@ -56,7 +56,7 @@ def test_permits_that_come_late_and_all_at_once_open_nothing(lease):
     """As after the gate's process was frozen, or a network was."""
     now = steady(lease, True, 10.0) + 5.0
     for delay in (0.0, 0.001, 0.002):
-        lease.hear(True, now + delay)
+        lease.update(True, now + delay)
         assert not lease.is_open(now + delay)
     assert "after a silence" in lease.reason(now + 0.002)
 
@@ -70,9 +70,9 @@ def test_it_opens_again_once_permits_have_come_for_a_lease(lease):
 def test_of_two_publishers_on_a_topic_the_one_that_withholds_wins(lease):
     now = 10.0
     for _ in range(40):
-        lease.hear(True, now, contested=True)
+        lease.update(True, now, contested=True)
         assert not lease.is_open(now)
-        lease.hear(False, now + BEAT / 2, contested=True)
+        lease.update(False, now + BEAT / 2, contested=True)
         assert not lease.is_open(now + BEAT / 2)
         assert "one of several publishers" in lease.reason(now + BEAT / 2)
         now += BEAT
@@ -82,7 +82,7 @@ def test_of_two_publishers_on_a_topic_the_one_that_withholds_wins(lease):
 
 def steady_contested(lease: PermitLease, begin: float, beats: int) -> float:
     for beat in range(beats):
-        lease.hear(True, begin + beat * BEAT, contested=True)
+        lease.update(True, begin + beat * BEAT, contested=True)
     return begin + (beats - 1) * BEAT
 
 
@@ -93,7 +93,7 @@ def test_it_is_never_open_without_a_fresh_newest_permit(permits):
     for permitted, pause in permits:
         if now - heard >= LEASE:
             first_since_silence = now
-        lease.hear(permitted, now)
+        lease.update(permitted, now)
         heard = now
         now += pause
         steady_for = heard - first_since_silence
@@ -114,7 +114,7 @@ def test_the_speed_scale_is_zero_before_the_first(speed):
 
 
 def test_a_speed_scale_counts_for_the_lease_and_no_longer(speed):
-    speed.hear(0.4, 10.0)
+    speed.update(0.4, 10.0)
     assert speed.scale(10.0 + LEASE - 0.01) == 0.4
     assert speed.fault(10.0) == ""
     assert speed.scale(10.0 + LEASE) == 0.0
@@ -123,14 +123,14 @@ def test_a_speed_scale_counts_for_the_lease_and_no_longer(speed):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.0001, -math.inf])
 def test_a_speed_scale_that_is_none_is_zero(speed, value):
-    speed.hear(value, 10.0)
+    speed.update(value, 10.0)
     assert speed.scale(10.0) == 0.0
     assert "not from 0 to 1" in speed.fault(10.0)
 
 
-@pytest.mark.parametrize("value", [0.0, LEAST_SPEED_SCALE / 2])
+@pytest.mark.parametrize("value", [0.0, MIN_SPEED_SCALE / 2])
 def test_next_to_no_speed_is_standing_still(speed, value):
-    speed.hear(value, 10.0)
+    speed.update(value, 10.0)
     assert speed.scale(10.0) == 0.0
     assert "stand still" in speed.fault(10.0)
 
@@ -138,7 +138,7 @@ def test_next_to_no_speed_is_standing_still(speed, value):
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_the_speed_scale_lies_in_the_unit_interval_and_never_exceeds_what_was_said(value):
     speed = SpeedScaleLease(LEASE, "speed")
-    speed.hear(value, 0.0)
+    speed.update(value, 0.0)
     scale = speed.scale(0.0)
     assert 0.0 <= scale <= 1.0
     assert scale in (0.0, value)

@@ -141,5 +141,5 @@ def test_a_rule_is_silent_where_it_could_not_alarm(rule, silent):
     assert verdict.is_silent == silent
     alarm = Alarm(max_decision_age=1.0)
     alarm.start_rollout()
-    alarm.hear(verdict, received=0.0, now=0.0)
+    alarm.update(verdict, received=0.0, now=0.0)
     assert alarm.status(0.0).state == (AlarmState.STALE if silent else AlarmState.NOMINAL)

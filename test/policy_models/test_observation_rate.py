@@ -16,7 +16,7 @@ def taken(rate, frames, *, jitter=0.0, seconds=10.0):
         size=round(seconds * frames)
     )
     thinned = ObservationRate(rate)
-    return [stamp for stamp in stamps if thinned.takes(round(stamp * SECOND))]
+    return [stamp for stamp in stamps if thinned.accepts(round(stamp * SECOND))]
 
 
 def test_every_observation_without_a_rate():
@@ -31,6 +31,6 @@ def test_frames_that_come_a_little_early_do_not_lower_the_rate(rate, frames, jit
 
 def test_a_clock_that_goes_back_begins_anew():
     thinned = ObservationRate(1.0)
-    assert thinned.takes(100 * SECOND)
-    assert not thinned.takes(100 * SECOND + 1)
-    assert thinned.takes(3 * SECOND)
+    assert thinned.accepts(100 * SECOND)
+    assert not thinned.accepts(100 * SECOND + 1)
+    assert thinned.accepts(3 * SECOND)

@@ -165,8 +165,8 @@ def test_a_rollout_of_one_decision_has_a_verdict(bundles, rollouts, name):
     assert score.is_defined == (SCORES[name].first_defined == 0)
     assert np.isfinite(verdict.level)
     if not score.is_defined:
-        assert not verdict.over
-        assert not score.over
+        assert not verdict.calls_for_alarm
+        assert not score.is_above_threshold
         assert verdict.level == 0
         assert f"{name} undefined" in verdict.reason
 

@@ -39,9 +39,9 @@ def energy_bundle(energetic, policy, tmp_path_factory):
 def test_it_is_calibrated_and_judged_like_any_other(energy_bundle, energetic):
     monitor = energy_bundle.monitor()
     first, second, *_ = energetic[0].decisions()
-    assert not monitor.update(first).over
+    assert not monitor.update(first).calls_for_alarm
     verdict = monitor.update(dataclasses.replace(second, external={"energy": 100.0}))
-    assert verdict.over
+    assert verdict.calls_for_alarm
     assert verdict.scores[0].name == "external:energy"
     assert verdict.scores[0].windowed == pytest.approx((first.external["energy"] + 100) / 2)
 

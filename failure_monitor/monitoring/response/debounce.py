@@ -35,7 +35,7 @@ class Debounce:
         """Whether it holds."""
         return self.held > 0
 
-    def hear(self, over: bool) -> None:
+    def update(self, over: bool) -> None:
         """Take the next decision."""
         self._overs = self._overs + 1 if over else 0
         self._unders = 0 if over else self._unders + 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-class Outcome(Enum):
+class StopResult(Enum):
     """What came of asking one means to stop the policy."""
 
     STOPPED = "stopped"
@@ -30,7 +30,7 @@ class Outcome(Enum):
     @property
     def is_proof(self) -> bool:
         """Whether the policy is known to stand, so that nothing more need be tried."""
-        return self in (Outcome.STOPPED, Outcome.AT_REST)
+        return self in (StopResult.STOPPED, StopResult.AT_REST)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Step:
 class _Attempt:
     step: Step
     asked: float | None = None
-    outcome: Outcome | None = None
+    outcome: StopResult | None = None
     words: str = ""
     after: float = 0.0
 
@@ -96,7 +96,9 @@ class Escalation:
         """The halt is over: nothing more is tried. What was stopped stays so."""
         self.halting = False
 
-    def answer(self, name: str, outcome: Outcome, words: str, now: float, *, halt: int) -> str:
+    def receive_answer(
+        self, name: str, outcome: StopResult, words: str, now: float, *, halt: int
+    ) -> str:
         """Take what came of asking; an answer may also come after its time, or after the halt.
 
         Args:
@@ -109,7 +111,7 @@ class Escalation:
         Returns:
             The name of the means to ask next; empty for none.
         """
-        if outcome == Outcome.STOPPED and name not in self.stopped:
+        if outcome == StopResult.STOPPED and name not in self.stopped:
             self.stopped.append(name)
         attempt = self._attempts.get(name) if halt == self.halts else None
         if attempt is None or attempt.asked is None or self._is_settled(attempt):
@@ -126,7 +128,7 @@ class Escalation:
         for attempt in self._attempts.values():
             late = attempt.waits and now - (attempt.asked or 0.0) >= attempt.step.timeout
             if late and self.halting:
-                attempt.outcome = Outcome.SILENT
+                attempt.outcome = StopResult.SILENT
                 return self._ask_next(now)
         return ""
 
@@ -153,7 +155,7 @@ class Escalation:
 
     def _is_settled(self, attempt: _Attempt) -> bool:
         # One that was given up may still answer, and then counts.
-        return attempt.outcome is not None and attempt.outcome != Outcome.SILENT
+        return attempt.outcome is not None and attempt.outcome != StopResult.SILENT
 
     def _ask_next(self, now: float) -> str:
         attempts = self._attempts.values()
@@ -191,7 +193,7 @@ class Escalation:
             return "not tried"
         if attempt.outcome is None:
             return f"asked; no answer yet, within {attempt.step.timeout:g} s"
-        if attempt.outcome == Outcome.SILENT:
+        if attempt.outcome == StopResult.SILENT:
             return attempt.words or f"no answer within {attempt.step.timeout:g} s"
         late = " late," if attempt.after >= attempt.step.timeout else ""
         return f"{attempt.outcome.value},{late} after {attempt.after:.3f} s: {attempt.words}"

@@ -70,7 +70,7 @@ class ResponseTable:
                 raise UsageError(_refusal(state, getattr(self, state).value))
 
     @classmethod
-    def from_words(cls, words: Mapping[str, str], *, most_replans: int = 5) -> ResponseTable:
+    def from_names(cls, words: Mapping[str, str], *, most_replans: int = 5) -> ResponseTable:
         """The table that parameters spell out, by the names of the states in lower case.
 
         Raises:

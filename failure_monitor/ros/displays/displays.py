@@ -121,7 +121,7 @@ class Displays:
         """
         self._verdict, self._decision = verdict, decision
         self._advice = Advice() if advice is None else advice
-        self._history.hear(verdict, time.monotonic())
+        self._history.add(verdict, time.monotonic())
         if self._unfamiliarity is not None and isinstance(seen, MatchedMessages):
             self._unfamiliarity.see(seen, verdict, is_wanted=self._overlay.is_watched)
 

@@ -31,7 +31,7 @@ from failure_monitor.display.appearance import (
     WHITE,
     Colour,
     plain_letters,
-    ratio_in_words,
+    ratio_text,
 )
 from failure_monitor.monitoring.alarm import AlarmStatus
 
@@ -248,7 +248,7 @@ class _Panel:
 
     def _score(self, number: int, bar: ScoreBar, left: float) -> list[Marker]:
         colour = OVER if bar.level > 1 else UNDER
-        words = f"{bar.name}\n{ratio_in_words(bar.level)}"
+        words = f"{bar.name}\n{ratio_text(bar.level)}"
         middle = left + self._slot / 2
         label = self._place(middle, -1.0 * self._layout.size)
         drawn = [

@@ -78,7 +78,7 @@ class PermitInput:
     def _on_permit(self, permit: Bool) -> None:
         now = time.monotonic()
         contested = not self.is_open(now) and self._node.count_publishers(self._full_name) > 1
-        self.lease.hear(permit.data, now, contested=contested)
+        self.lease.update(permit.data, now, contested=contested)
         self._incompatible = ""
         self._expiry.reset()
         self._changed()
@@ -115,7 +115,7 @@ class SpeedScaleInput:
         self._topic = topic
 
     def _on_scale(self, scale: Float64) -> None:
-        self.lease.hear(scale.data, time.monotonic())
+        self.lease.update(scale.data, time.monotonic())
         self._expiry.reset()
         self._changed()
 

@@ -224,7 +224,7 @@ class MonitorNode(QuietLifecycleNode):
             return
         self._verdict, self._decision = judgement.verdict, judgement.decision
         self._received = judgement.received
-        self._alarm.hear(judgement.verdict, judgement.received, time.monotonic())
+        self._alarm.update(judgement.verdict, judgement.received, time.monotonic())
         self._beat()
         self._outputs.publish_scores(judgement.verdict)
         advice = self._advise(judgement.decision, judgement.observation.stamp)
@@ -257,7 +257,7 @@ class MonitorNode(QuietLifecycleNode):
             return AlarmStatus(AlarmState.STALE, self._idle_reason, permit=False)
         now = time.monotonic()
         clock_problems = self._clock_watch.problems(self._clock_seconds())
-        self._alarm.doubt([*clock_problems, *self._inputs.problems(now)])
+        self._alarm.set_input_problems([*clock_problems, *self._inputs.problems(now)])
         return self._alarm.status(now)
 
     def _beat(self) -> None:

@@ -115,5 +115,5 @@ class ObservationInput:
         self, stream: str, stamp: int, message: Image | CompressedImage | JointState, now: float
     ) -> None:
         matched = self._matcher.add(stream, stamp, message)
-        if matched is not None and self._rate.takes(matched.stamp):
+        if matched is not None and self._rate.accepts(matched.stamp):
             self._take(matched, now)

@@ -111,7 +111,7 @@ class PositionsInput:
     def _on_message(self, message: Any) -> None:
         assert self._topic is not None
         self._topic.stream.hear(time.monotonic(), stamp_nanoseconds(message.header.stamp))
-        self._measured.take(message)
+        self._measured.add(message)
 
 
 def _message_class(message_type: PositionType) -> type:

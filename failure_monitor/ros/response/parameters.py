@@ -71,7 +71,7 @@ def declare_response_parameters(node: Node) -> ResponseParameters:
             raise UsageError(f"the parameter 'response.{name}' is {count}: choose 1 or more")
     speed = SpeedSettings()
     parameters = ResponseParameters(
-        table=ResponseTable.from_words(words, most_replans=counts["most_replans"]),
+        table=ResponseTable.from_names(words, most_replans=counts["most_replans"]),
         trigger_count=counts["trigger_count"],
         release_count=counts["release_count"],
         speed=SpeedSettings(

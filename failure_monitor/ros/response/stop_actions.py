@@ -20,9 +20,9 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from failure_monitor.errors import UsageError
-from failure_monitor.monitoring.response.escalation import Outcome
+from failure_monitor.monitoring.response.escalation import StopResult
 
-Tell = Callable[[Outcome, str], None]
+Tell = Callable[[StopResult, str], None]
 """What came of asking to stop, in words."""
 TellResumed = Callable[[bool, str], None]
 """Whether it goes on again, in words."""
@@ -44,7 +44,7 @@ class HaltMeans(ABC):
         """Ask to stop; may be called again while there is no answer."""
 
     def resume(self, tell: TellResumed) -> None:
-        """Ask to go on. Only what told `Outcome.STOPPED` is asked."""
+        """Ask to go on. Only what told `StopResult.STOPPED` is asked."""
         raise NotImplementedError
 
     def beat(self, permit: bool) -> None:  # noqa: B027
@@ -104,11 +104,11 @@ class TriggerService(HaltMeans):
 
     def stop(self, tell: Tell) -> None:
         """Trigger the stop."""
-        stopped = Outcome.STOPPED if self._resume_service is not None else Outcome.AT_REST
+        stopped = StopResult.STOPPED if self._resume_service is not None else StopResult.AT_REST
         _ask(
             self._service,
             Trigger.Request(),
-            lambda answer: tell(stopped if answer.success else Outcome.REFUSED, answer.message),
+            lambda answer: tell(stopped if answer.success else StopResult.REFUSED, answer.message),
         )
 
     def resume(self, tell: TellResumed) -> None:
@@ -182,9 +182,9 @@ class LifecycleNode(HaltMeans):
         if state.id == State.TRANSITION_STATE_DEACTIVATING:
             return
         if state.id == State.PRIMARY_STATE_ACTIVE:
-            tell(Outcome.REFUSED, f"{words} although it was told to deactivate")
+            tell(StopResult.REFUSED, f"{words} although it was told to deactivate")
         else:
-            tell(Outcome.STOPPED if self._deactivated else Outcome.AT_REST, words)
+            tell(StopResult.STOPPED if self._deactivated else StopResult.AT_REST, words)
 
     def _look_resumed(self, state: State, tell: TellResumed) -> None:
         active = state.id == State.PRIMARY_STATE_ACTIVE
@@ -226,12 +226,12 @@ class ActionGoals(HaltMeans):
 
     def _take(self, answer: Any, tell: Tell) -> None:
         if answer.return_code != self._request.Response.ERROR_NONE:
-            tell(Outcome.REFUSED, f"the goals are not cancelled (code {answer.return_code})")
+            tell(StopResult.REFUSED, f"the goals are not cancelled (code {answer.return_code})")
         elif answer.goals_canceling:
-            tell(Outcome.AT_REST, f"cancels {len(answer.goals_canceling)} goals")
+            tell(StopResult.AT_REST, f"cancels {len(answer.goals_canceling)} goals")
         else:
             # No proof: the policy may be about to send one.
-            tell(Outcome.SENT, "no goal to cancel")
+            tell(StopResult.SENT, "no goal to cancel")
 
 
 class Lock(HaltMeans):
@@ -249,7 +249,7 @@ class Lock(HaltMeans):
         """Lock at once."""
         self._publisher.publish(Bool(data=True))
         if self._publisher.get_subscription_count():
-            tell(Outcome.SENT, f"locked on '{self._publisher.topic_name}'")
+            tell(StopResult.SENT, f"locked on '{self._publisher.topic_name}'")
 
     def beat(self, permit: bool) -> None:
         """Repeat whether it is locked."""
@@ -267,8 +267,8 @@ class Lock(HaltMeans):
         self._node.destroy_publisher(self._publisher)
 
 
-def _stopped(answer: Any) -> Outcome:
-    return Outcome.STOPPED if answer.success else Outcome.REFUSED
+def _stopped(answer: Any) -> StopResult:
+    return StopResult.STOPPED if answer.success else StopResult.REFUSED
 
 
 def _ask(client: Client, request: Any, then: Callable[[Any], None]) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from failure_monitor.monitoring.response.escalation import Escalation, Outcome, Step
+from failure_monitor.monitoring.response.escalation import Escalation, Step, StopResult
 from failure_monitor.ros.response.stop_actions import HaltMeans
 
 
@@ -81,14 +81,16 @@ class Halting:
             return
         entry, passed = self._menu[name], now - self._asked_at
         if passed >= entry.timeout and (absence := entry.means.absence):
-            self._take(name, self._escalation.halts, Outcome.SILENT, absence)
+            self._take(name, self._escalation.halts, StopResult.SILENT, absence)
         elif passed >= entry.timeout:
             self._ask(self._escalation.tick(now))
         elif not entry.means.absence and self._requests < 1 + (2 * passed >= entry.timeout):
             self._request(entry)
 
-    def _take(self, name: str, halt: int, outcome: Outcome, words: str) -> None:
-        self._ask(self._escalation.answer(name, outcome, words, time.monotonic(), halt=halt))
+    def _take(self, name: str, halt: int, outcome: StopResult, words: str) -> None:
+        self._ask(
+            self._escalation.receive_answer(name, outcome, words, time.monotonic(), halt=halt)
+        )
 
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._escalation.halting:

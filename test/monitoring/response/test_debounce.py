@@ -15,7 +15,7 @@ def heard(overs: list[bool], trigger: int, release: int) -> list[bool]:
     debounce = Debounce(trigger=trigger, release=release)
     holds = []
     for over in overs:
-        debounce.hear(over)
+        debounce.update(over)
         holds.append(debounce.holds)
     return holds
 
@@ -55,7 +55,7 @@ def test_it_holds_from_the_trigger_to_the_release(overs, trigger, release):
 def test_it_counts_for_how_long_it_has_held_and_says_where_it_differs(overs, trigger, release):
     debounce, held = Debounce(trigger=trigger, release=release), 0
     for over in overs:
-        debounce.hear(over)
+        debounce.update(over)
         held = held + 1 if debounce.holds else 0
         assert debounce.held == held
         assert bool(debounce.reason(over)) == (over != debounce.holds)
@@ -63,8 +63,8 @@ def test_it_counts_for_how_long_it_has_held_and_says_where_it_differs(overs, tri
 
 def test_a_new_rollout_starts_from_nothing():
     debounce = Debounce(trigger=2)
-    debounce.hear(True)
+    debounce.update(True)
     assert debounce.reason(True) == "over for 1 of 2 decisions that make an alarm"
     debounce.start_rollout()
-    debounce.hear(True)
+    debounce.update(True)
     assert not debounce.holds

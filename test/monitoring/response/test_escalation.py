@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from failure_monitor.monitoring.response.escalation import Escalation, Outcome, Step
+from failure_monitor.monitoring.response.escalation import Escalation, Step, StopResult
 
 MENU = (Step("pause", 0.5), Step("policy", 2.0), Step("lock", 0.5))
 
@@ -20,7 +20,7 @@ def escalation() -> Escalation:
 def test_the_first_that_stands_ends_it(escalation):
     assert escalation.halt(0.0) == "pause"
     assert escalation.report()["halting"] == "waiting for pause; no command is permitted"
-    assert escalation.answer("pause", Outcome.STOPPED, "paused", 0.012, halt=1) == ""
+    assert escalation.receive_answer("pause", StopResult.STOPPED, "paused", 0.012, halt=1) == ""
     assert escalation.tick(100.0) == ""
     assert escalation.stopped == ["pause"]
     assert escalation.report() == {
@@ -33,9 +33,9 @@ def test_the_first_that_stands_ends_it(escalation):
 
 def test_a_refusal_and_what_cannot_answer_lead_on_at_once(escalation):
     escalation.halt(0.0)
-    assert escalation.answer("pause", Outcome.REFUSED, "busy", 0.1, halt=1) == "policy"
-    assert escalation.answer("policy", Outcome.SENT, "told", 0.2, halt=1) == "lock"
-    assert escalation.answer("lock", Outcome.SENT, "locked", 0.2, halt=1) == ""
+    assert escalation.receive_answer("pause", StopResult.REFUSED, "busy", 0.1, halt=1) == "policy"
+    assert escalation.receive_answer("policy", StopResult.SENT, "told", 0.2, halt=1) == "lock"
+    assert escalation.receive_answer("lock", StopResult.SENT, "locked", 0.2, halt=1) == ""
     assert escalation.stopped == []
     report = escalation.report()
     assert report["halting"] == "nothing has answered that it stopped; no command is permitted"
@@ -54,7 +54,7 @@ def test_silence_leads_on_when_its_time_is_over(escalation):
 def test_a_late_answer_counts_and_ends_it(escalation):
     escalation.halt(0.0)
     escalation.tick(0.5)
-    assert escalation.answer("pause", Outcome.STOPPED, "paused", 1.0, halt=1) == ""
+    assert escalation.receive_answer("pause", StopResult.STOPPED, "paused", 1.0, halt=1) == ""
     assert escalation.tick(10.0) == ""
     assert escalation.report()["halting"] == "the policy stands: pause"
     assert escalation.report()["halting.pause"] == "stopped, late, after 1.000 s: paused"
@@ -64,7 +64,7 @@ def test_a_late_answer_counts_and_ends_it(escalation):
 def test_what_stopped_after_the_halt_was_over_is_still_to_be_resumed(escalation):
     escalation.halt(0.0)
     escalation.release()
-    assert escalation.answer("pause", Outcome.STOPPED, "paused", 9.0, halt=1) == ""
+    assert escalation.receive_answer("pause", StopResult.STOPPED, "paused", 9.0, halt=1) == ""
     assert escalation.stopped == ["pause"]
     assert "call ~/resume to go on with pause" in escalation.report()["halting"]
 
@@ -73,13 +73,13 @@ def test_an_answer_to_the_last_halt_is_no_answer_to_this_one(escalation):
     escalation.halt(0.0)
     escalation.release()
     escalation.halt(1.0)
-    assert escalation.answer("pause", Outcome.STOPPED, "paused", 1.1, halt=1) == ""
+    assert escalation.receive_answer("pause", StopResult.STOPPED, "paused", 1.1, halt=1) == ""
     assert escalation.waiting_for == "pause"
 
 
 def test_resuming_takes_off_the_list_only_what_goes_on(escalation):
     escalation.halt(0.0)
-    escalation.answer("pause", Outcome.STOPPED, "paused", 0.1, halt=1)
+    escalation.receive_answer("pause", StopResult.STOPPED, "paused", 0.1, halt=1)
     escalation.release()
     escalation.resumed("pause", "does not go on: busy", success=False)
     assert escalation.stopped == ["pause"]
@@ -95,14 +95,14 @@ def test_an_empty_menu_has_nothing_to_ask_and_nothing_to_report():
     assert escalation.report() == {}
 
 
-@given(st.lists(st.sampled_from([*Outcome]), min_size=3, max_size=3))
+@given(st.lists(st.sampled_from([*StopResult]), min_size=3, max_size=3))
 def test_each_is_asked_once_in_order_up_to_the_first_proof(outcomes):
     escalation, asked = Escalation(MENU), []
     name = escalation.halt(0.0)
     for outcome in outcomes:
         if name:
             asked.append(name)
-            name = escalation.answer(name, outcome, "", 0.1, halt=1)
+            name = escalation.receive_answer(name, outcome, "", 0.1, halt=1)
     names = [step.name for step in MENU]
     proofs = [outcome.is_proof for outcome in outcomes]
     until = proofs.index(True) + 1 if any(proofs) else len(names)
@@ -144,14 +144,14 @@ class Halts(RuleBasedStateMachine):
     @precondition(lambda self: self.escalation.halts)
     @rule(
         name=st.sampled_from([step.name for step in MENU]),
-        outcome=st.sampled_from([*Outcome]),
+        outcome=st.sampled_from([*StopResult]),
         back=st.integers(0, 1),
     )
-    def answer(self, name: str, outcome: Outcome, back: int) -> None:
-        if outcome == Outcome.STOPPED:
+    def answer(self, name: str, outcome: StopResult, back: int) -> None:
+        if outcome == StopResult.STOPPED:
             self.stood.add(name)
         halt = max(self.escalation.halts - back, 1)
-        self.take(self.escalation.answer(name, outcome, "words", self.now, halt=halt))
+        self.take(self.escalation.receive_answer(name, outcome, "words", self.now, halt=halt))
 
     @rule(name=st.sampled_from([step.name for step in MENU]), success=st.booleans())
     def resume(self, name: str, success: bool) -> None:

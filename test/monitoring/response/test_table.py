@@ -34,12 +34,12 @@ def test_no_table_lets_commands_pass_at_full_speed_in_an_alarm_or_at_all_while_s
 def test_words_make_the_table_that_they_spell(rows):
     words = {state: reaction.value for state, reaction in rows.items()}
     if all(rows[state] in ALLOWED[state] for state in STATES):
-        assert ResponseTable.from_words(words) == ResponseTable(**rows)
+        assert ResponseTable.from_names(words) == ResponseTable(**rows)
     else:
         with pytest.raises(UsageError, match="cannot be"):
-            ResponseTable.from_words(words)
+            ResponseTable.from_names(words)
 
 
 def test_a_word_that_is_no_reaction_is_refused_with_those_that_are():
     with pytest.raises(UsageError, match=r"STALE cannot be 'continue': choose one of hold, halt"):
-        ResponseTable.from_words({"stale": "continue"})
+        ResponseTable.from_names({"stale": "continue"})

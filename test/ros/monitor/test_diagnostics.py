@@ -21,7 +21,7 @@ def test_a_score_that_is_undefined_is_called_so_and_has_no_ratio():
     verdict = Verdict(index=0, stamp=0.0, scores=scores, rule="any", level=0.5)
     alarm = Alarm(max_decision_age=1.0)
     alarm.start_rollout()
-    alarm.hear(verdict, received=0.0, now=0.0)
+    alarm.update(verdict, received=0.0, now=0.0)
     message = alarm_message(alarm.status(0.0), verdict, name="monitor", hardware_id="", age=0.0)
     values = {value.key: value.value for value in message.values}
     assert values["knn.ratio"] == "0.5000"
