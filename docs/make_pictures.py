@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the pictures of docs/seeing_it.md again, from the real thing:
+"""Makes the pictures of docs/visualization.md again, from the real thing:
 
     python docs/make_pictures.py
 
