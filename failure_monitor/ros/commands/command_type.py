@@ -23,25 +23,14 @@ class CommandError(FailureMonitorError):
 class CommandType(ABC, Generic[Message]):
     """Commands of one message type.
 
-    What a type can do is said by `safe_commands` and `can_be_scaled`; what it cannot do is never
-    asked of it.
+    What can be done with a type is in failure_monitor/parameters/command_types.py; what cannot is
+    never asked of it.
 
     Attributes:
         message: the message class.
-        safe_commands: how a robot that is commanded so can be stopped; see docs/gate.md.
-        can_be_scaled: whether the speed that a command asks for can be lowered.
-        needs_joints: whether only the configuration tells which joints the numbers are for.
-        limits: how many decelerations 'decelerate' needs to be told.
-        decelerates_from_measured: whether 'decelerate' begins with the measured motion of the
-            joints; otherwise with the velocities of the last command.
     """
 
     message: type[Message]
-    safe_commands: tuple[str, ...] = ("nothing",)
-    can_be_scaled: bool = False
-    needs_joints: bool = False
-    limits: int = 1
-    decelerates_from_measured: bool = False
 
     @abstractmethod
     def numbers(self, command: Message) -> Iterable[float]:

@@ -20,9 +20,6 @@ class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
     """
 
     message = Float64MultiArray
-    safe_commands = ("nothing", "zero", "decelerate", "hold")
-    can_be_scaled = True
-    needs_joints = True
 
     def numbers(self, command: Float64MultiArray) -> Iterable[float]:
         """All."""

@@ -19,8 +19,6 @@ class JointStateCommands(CommandType[JointState]):
     """sensor_msgs/msg/JointState: 'hold' is for positions, all else for velocities."""
 
     message = JointState
-    safe_commands = ("nothing", "zero", "decelerate", "hold")
-    can_be_scaled = True
 
     def numbers(self, command: JointState) -> Iterable[float]:
         """Positions, velocities and efforts, where there are any."""

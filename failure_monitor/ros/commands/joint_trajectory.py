@@ -27,9 +27,6 @@ class JointTrajectoryCommands(CommandType[JointTrajectory]):
     """
 
     message = JointTrajectory
-    safe_commands = ("nothing", "hold", "decelerate")
-    can_be_scaled = True
-    decelerates_from_measured = True
 
     def numbers(self, command: JointTrajectory) -> Iterable[float]:
         """Positions, velocities, accelerations and efforts of every point."""

@@ -18,9 +18,6 @@ class TwistCommands(CommandType[Twist]):
     """geometry_msgs/msg/Twist."""
 
     message = Twist
-    safe_commands = ("nothing", "zero", "decelerate")
-    can_be_scaled = True
-    limits = 2
 
     def numbers(self, command: Twist) -> Iterable[float]:
         """Linear and angular velocity."""
@@ -48,9 +45,6 @@ class TwistStampedCommands(CommandType[TwistStamped]):
     """geometry_msgs/msg/TwistStamped."""
 
     message = TwistStamped
-    safe_commands = TwistCommands.safe_commands
-    can_be_scaled = True
-    limits = TwistCommands.limits
 
     _twist = TwistCommands()
 

@@ -1,18 +1,141 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters declared in one line each, with a description and, where there is one, a range."""
+"""Declares the parameters of a dataclass on a node, and reads and checks them.
+
+What the dataclasses are made of is in failure_monitor/parameters/parameter.py.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from array import array
+from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from failure_monitor.errors import UsageError
+from failure_monitor.parameters.parameter import (
+    Settable,
+    Specification,
+    build,
+    check,
+    groups,
+    items,
+)
+from failure_monitor.ros.common.topic_name import full_topic_name
 
+P = TypeVar("P")
 Value = TypeVar("Value", bool, int, float, str, list[str], list[float])
+
+
+def declare_parameters(node: Node, kind: type[P]) -> P:
+    """Declare the parameters of a dataclass on a node and return their values, unchecked.
+
+    Raises:
+        UsageError: a value has another type or is out of bounds; the message names the node.
+    """
+    try:
+        return build(kind, lambda name, about: _declare(node, name, about))
+    except (ParameterException, UsageError) as error:
+        raise UsageError(f"{node.get_name()}: {error}") from error
+
+
+def load_parameters(node: Node, kind: type[P]) -> P:
+    """Declare the parameters of a dataclass on a node, check and return their values.
+
+    Raises:
+        UsageError: they do not make sense; the message names the node and the parameter.
+    """
+    parameters = declare_parameters(node, kind)
+    try:
+        check_parameters(node, parameters)
+    except UsageError as error:
+        raise UsageError(f"{node.get_name()}: {error}") from error
+    return parameters
+
+
+def read_parameters(node: Node, kind: type[P]) -> P:
+    """Return the present values of parameters that are declared, unchecked."""
+    return build(kind, lambda name, _: from_ros(node.get_parameter(name).value))
+
+
+def check_parameters(node: Node, parameters: Any) -> None:
+    """Reject values that do not make sense, and topics with impossible names.
+
+    Raises:
+        UsageError: names the parameter.
+    """
+    check(parameters)
+    for name, about, value in items(parameters):
+        if about.is_topic:
+            topics = value if isinstance(value, tuple) else (value,)
+            for topic in topics:
+                full_topic_name(node, name, topic, is_optional=about.is_optional)
+
+
+def reject_unknown(node: Node, parameters: Any) -> None:
+    """Reject parameters that are given under a prefix of a dataclass and that it does not have.
+
+    A mistyped one would otherwise have no effect.
+
+    Args:
+        node: the node, with its parameters declared.
+        parameters: their values.
+
+    Raises:
+        UsageError: names the first of them, and those that there are.
+    """
+    for prefix, known in groups(type(parameters), parameters).items():
+        reject_unknown_under(node, prefix, f"there are {', '.join(known)}")
+
+
+def reject_unknown_under(node: Node, prefix: str, known: str) -> None:
+    """Reject parameters that are given under a prefix and that are not declared.
+
+    Args:
+        node: the node, with its parameters declared.
+        prefix: what their names begin with.
+        known: which there are, as text.
+
+    Raises:
+        UsageError: names the first of them.
+    """
+    for name in getattr(node, "_parameter_overrides", {}):
+        if name.startswith(prefix) and not node.has_parameter(name):
+            raise UsageError(f"{node.get_name()}: there is no parameter '{name}': {known}")
+
+
+def from_ros(value: Any) -> Any:
+    """Return the value of a parameter as a dataclass holds it: lists as tuples."""
+    return tuple(value) if isinstance(value, list | array) else value
+
+
+def _declare(node: Node, name: str, about: Specification) -> Any:
+    default = list(about.default) if isinstance(about.default, tuple) else about.default
+    value = node.declare_parameter(name, default, _descriptor(about)).value
+    if value is None:
+        raise UsageError(f"the parameter '{name}' is given without a value")
+    return from_ros(value)
+
+
+def _descriptor(about: Specification) -> ParameterDescriptor:
+    """Return what `ros2 param describe` prints."""
+    descriptor = ParameterDescriptor(
+        description=about.text,
+        read_only=about.settable is Settable.AT_START,
+        additional_constraints=_constraints(about),
+    )
+    if about.bounds is not None and isinstance(about.default, float):
+        low, high = about.bounds
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    return descriptor
+
+
+def _constraints(about: Specification) -> str:
+    if about.settable is Settable.AT_START:
+        return ""
+    return f"can be set {about.settable.value}"
 
 
 def declare(

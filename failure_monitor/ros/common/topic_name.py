@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from rclpy._rclpy_pybind11 import RCLError
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 
 from failure_monitor.errors import UsageError
@@ -13,18 +13,26 @@ COMPRESSED = "/compressed"
 """Ending of topics of sensor_msgs/CompressedImage, as image_transport names them."""
 
 
-def full_topic_name(node: Node, parameter: str, topic: str) -> str:
-    """The name as the node resolves it; empty if it is.
+def full_topic_name(node: Node, parameter: str, topic: str, *, is_optional: bool = False) -> str:
+    """Return the full name of a topic as the node resolves it, with remappings.
+
+    Args:
+        node: the node whose parameter it is.
+        parameter: name of the parameter.
+        topic: the topic that the parameter names.
+        is_optional: whether the topic may be empty; then the full name is, too.
 
     Raises:
-        UsageError: it is no topic; names the parameter.
+        UsageError: it is not a valid name of a topic; names the parameter.
     """
-    if not topic:
+    if is_optional and not topic:
         return ""
     try:
-        return node.resolve_topic_name(topic)
-    except RCLError as error:
+        name: str = node.resolve_topic_name(topic)
+    except (NameValidationException, RuntimeError) as error:
+        # Which of the two depends on the version of rclpy.
         reason = str(error).split(", at /", 1)[0]
         raise UsageError(
-            f"{node.get_name()}: the parameter '{parameter}' is '{topic}', no topic ({reason})"
+            f"the parameter '{parameter}' is '{topic}', not a valid topic name ({reason})"
         ) from None
+    return name

@@ -83,7 +83,7 @@ class OverlayPublisher:
             "the camera that is drawn upon; empty: the first of image_topics",
             read_only=True,
         )
-        full_topic_name(node, "overlay.image_topic", self._topic_wanted)
+        full_topic_name(node, "overlay.image_topic", self._topic_wanted, is_optional=True)
         rate = declare(
             node,
             "overlay.rate",

@@ -16,11 +16,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
 
 from failure_monitor.errors import UsageError
-from failure_monitor.ros.commands import stop
+from failure_monitor.parameters.gate import CommandParameters, GateParameters
+from failure_monitor.ros.commands import COMMAND_TYPES, stop
 from failure_monitor.ros.commands.command_type import CommandError, check_numbers
 from failure_monitor.ros.common.incompatible_qos import publisher_events, subscription_events
 from failure_monitor.ros.gate.measured_joints import MeasuredJoints
-from failure_monitor.ros.gate.parameters import CommandParameters, GateParameters
 
 COMMAND_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """Few enough that none is old, many enough that none is lost to a hiccup."""
@@ -76,7 +76,7 @@ class GatedCommand:
         """What was wrong with a command or safe command; empty once commands pass again."""
         self._node = node
         self._gate = gate
-        self._kind = command.kind
+        self._kind = COMMAND_TYPES[command.type]
         self._joints = joints
         self._speed = speed
         self._changed = changed
@@ -108,7 +108,9 @@ class GatedCommand:
             )
         except RuntimeError as error:
             # What rclpy raises for a quality of service that does not exist.
-            raise UsageError(f"gate_node: the topics of '{command.name}': {error}") from error
+            raise UsageError(
+                f"{node.get_name()}: the topics of '{command.name}': {error}"
+            ) from error
 
     def stop_robot(self) -> None:
         """Send safe commands, if a command has passed since they were last sent."""
@@ -183,7 +185,7 @@ class GatedCommand:
         elif self._joints is None or not self.parameters.measures_joints:
             made = stop.decelerate(self._kind, last, limits)
         else:
-            motion = self._joints.motion(self._kind.joints(last, self.parameters.joints))
+            motion = self._joints.motion(self._kind.joints(last, self.parameters.joint_names))
             period = 1.0 / self._gate.safe_command_rate
             if wanted == "hold":
                 made = stop.hold(self._kind, last, motion, period)

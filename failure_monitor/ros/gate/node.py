@@ -17,17 +17,14 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
+from failure_monitor.parameters.gate import CommandParameters, GateParameters
 from failure_monitor.ros.common.incompatible_qos import no_publisher_events
 from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.gate.gated_command import GatedCommand
 from failure_monitor.ros.gate.inputs import PermitInput, SpeedScaleInput
 from failure_monitor.ros.gate.measured_joints import MeasuredJoints
-from failure_monitor.ros.gate.parameters import (
-    CommandParameters,
-    GateParameters,
-    declare_gate_parameters,
-)
+from failure_monitor.ros.gate.parameters import load_gate_parameters
 from failure_monitor.ros.gate.status import GateStatus, status_message
 
 DIAGNOSTICS_PERIOD = 1.0
@@ -39,7 +36,7 @@ class GateNode(Node):
 
     def __init__(self) -> None:
         super().__init__("failure_monitor_gate")
-        self._settings = declare_gate_parameters(self)
+        self._settings = load_gate_parameters(self)
         self._told: GateStatus | None = None
         self._ends = False
         self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
@@ -68,7 +65,7 @@ class GateNode(Node):
         return self.create_publisher(message, topic, qos, event_callbacks=no_publisher_events())
 
     def _make_speed_scales(self, settings: GateParameters) -> list[SpeedScaleInput]:
-        if not any(command.scaled for command in settings.commands):
+        if not any(command.scaled for command in settings.command_groups):
             return []
         return [
             SpeedScaleInput(self, topic, settings.speed_scale_lease, changed=self._look)
@@ -77,13 +74,13 @@ class GateNode(Node):
 
     def _make_commands(self, settings: GateParameters) -> list[GatedCommand]:
         joints = None
-        if any(command.measures_joints for command in settings.commands):
+        if any(command.measures_joints for command in settings.command_groups):
             joints = MeasuredJoints(self, settings.joint_states_topic, settings.max_joint_state_age)
         return [
             GatedCommand(
                 self, settings, command, joints=joints, speed=self._speed, changed=self._show
             )
-            for command in settings.commands
+            for command in settings.command_groups
         ]
 
     def _status(self) -> GateStatus:

@@ -65,7 +65,7 @@ class IncidentRecorderNode(Node):
             budget=round(1e6 * settings.disk_megabytes),
             least_free=round(1e6 * settings.least_free_megabytes),
         )
-        still_topic = full_topic_name(self, "still_topic", settings.still_topic)
+        still_topic = full_topic_name(self, "still_topic", settings.still_topic, is_optional=True)
         # Twice: what was remembered, and as much that comes while that is written.
         self._writer = IncidentWriter(self._folder, budget=2 * budget, still_topic=still_topic)
         self._told = self._writer.state
@@ -77,7 +77,9 @@ class IncidentRecorderNode(Node):
         self._alarm_topics = {
             full_topic_name(self, "alarm_topics", topic) for topic in settings.alarm_topics if topic
         }
-        self._boundary_topic = full_topic_name(self, "boundary_topic", settings.boundary_topic)
+        self._boundary_topic = full_topic_name(
+            self, "boundary_topic", settings.boundary_topic, is_optional=True
+        )
         self._topics = RawTopics(
             self,
             [

@@ -33,6 +33,7 @@ from testbed.command_messages import (
 )
 from testbed.repository import ROOT
 
+from failure_monitor.parameters.command_types import COMMAND_ABILITIES
 from failure_monitor.ros.commands import COMMAND_TYPES, stop
 from failure_monitor.ros.commands.command_type import CommandError, check_numbers
 from failure_monitor.ros.commands.stop import JointMotion
@@ -275,4 +276,8 @@ def test_the_page_names_every_type_with_its_safe_commands():
         package, *others = re.split(r", ", names)
         for name in (package, *(package.rsplit("/", 1)[0] + f"/{other}" for other in others)):
             told[name] = set(re.findall(r"nothing|zero|decelerate|hold", choices))
-    assert told == {name: set(kind.safe_commands) for name, kind in COMMAND_TYPES.items()}
+    assert told == {name: set(able.safe_commands) for name, able in COMMAND_ABILITIES.items()}
+
+
+def test_every_type_has_its_abilities():
+    assert COMMAND_TYPES.keys() == COMMAND_ABILITIES.keys()

@@ -265,7 +265,9 @@ def test_overlay_that_is_turned_off_asks_for_no_opencv(bundle, monkeypatch):
 
 def test_topic_that_is_none_is_refused_by_its_parameter(bundle):
     try:
-        with pytest.raises(UsageError, match=r"'overlay.image_topic' is 'a b', no topic"):
+        with pytest.raises(
+            UsageError, match=r"'overlay.image_topic' is 'a b', not a valid topic name"
+        ):
             Stage(bundle, **{"overlay.image_topic": "a b"})
     finally:
         rclpy.try_shutdown()

@@ -775,7 +775,11 @@ def test_the_example_on_its_page_is_a_parameter_file(robot, tmp_path):
 
 
 UNKNOWN = [
-    ("command.type", "teleport", "the parameter 'command.type' is 'teleport', not one of:"),
+    (
+        "command.type",
+        "teleport",
+        "the parameter 'command.type' is 'teleport', not one of geometry_msgs",
+    ),
     (
         "command.safe_command",
         "pray",
@@ -786,7 +790,7 @@ UNKNOWN = [
     ("command.safe_command", "hold", "'command.joints' names no joint"),
     ("command.safe_command", "decelerate", "needs a list of a number above 0"),
     ("command.output", "command_in", "more than once on '/command_in'"),
-    ("command.input", "a b", "'a b' can be no name of a topic"),
+    ("command.input", "a b", "'command.input' is 'a b', not a valid topic name"),
     ("permit_lease", 1, "of type 'INTEGER', expecting type 'DOUBLE'"),
     ("permit_lease", 100.0, "out of range Min: 0.01, Max: 10.0"),
     ("permit_topics", [], "the parameter 'permit_topics' is given without a value"),

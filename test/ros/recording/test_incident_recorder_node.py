@@ -621,7 +621,7 @@ def test_absent_monitor_is_told(tmp_path):
         ),
         pytest.param(
             {"output": "x", "topics": "['a b']"},
-            "the parameter 'topics' is 'a b', no topic",
+            "the parameter 'topics' is 'a b', not a valid topic name",
             id="topic",
         ),
     ],

@@ -1,0 +1,12 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of topics that are the default in several places."""
+
+from __future__ import annotations
+
+EMBEDDING_TOPIC = "policy/embedding"
+ACTION_CHUNKS_TOPIC = "policy/action_chunks"
+JOINT_STATES_TOPIC = "joint_states"
+ROLLOUT_TOPIC = "rollout/active"
+PERMIT_TOPIC = "failure_monitor/permit"
+SPEED_SCALE_TOPIC = "failure_monitor/speed_scale"
