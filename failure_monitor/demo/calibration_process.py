@@ -29,7 +29,7 @@ def calibrate_arguments(
     alpha: float,
     scores: str,
 ) -> list[str]:
-    """What comes after `failure-monitor`."""
+    """Return the arguments of `failure-monitor`."""
     return [
         "calibrate",
         str(bags),
@@ -68,8 +68,8 @@ class CalibrationProcess:
         """
         results, _ = self._process.communicate()
         if self._process.returncode != 0:
-            said = self._log.read_text().split("failure-monitor: ")[-1].strip().splitlines()
-            why = said[-1] if said else "it said nothing"
+            output = self._log.read_text().split("failure-monitor: ")[-1].strip().splitlines()
+            why = output[-1] if output else "it printed no reason"
             raise FailureMonitorError(f"the calibration failed: {why} (see {self._log})")
         return results
 

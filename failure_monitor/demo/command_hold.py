@@ -25,7 +25,7 @@ class CommandHold:
         action = np.asarray(command, dtype=np.float64)
         if action.shape != (len(ACTION_NAMES),) or not np.isfinite(action).all():
             raise FailureMonitorError(
-                f"the command {action.tolist()} is refused: expected "
+                f"the command {action.tolist()} is rejected: expected "
                 f"{len(ACTION_NAMES)} finite numbers {', '.join(ACTION_NAMES)}"
             )
         self._action = action

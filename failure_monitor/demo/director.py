@@ -3,7 +3,7 @@
 """The demo: calibrate, then watch a nominal rollout and three that go wrong.
 
 Starts robot, policy, gate and monitor (unless `ros2 launch` did), calibrates from the shipped
-bags as a user would, runs the rollouts one after the other, and tells what came of them. The
+bags as a user would, runs the rollouts one after the other, and reports what came of them. The
 exit code is 0 only if the demo showed what it promises.
 """
 
@@ -50,7 +50,7 @@ PERTURBATIONS = (
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 LOG_WIDTH = 110
-"""Characters of a line where there is no terminal to say."""
+"""Characters of a line where no terminal defines them."""
 
 results = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
 progress = Console(stderr=True)
@@ -84,7 +84,7 @@ class DemoSettings:
 
 
 def plans(seed: int) -> list[DemoRollout]:
-    """The rollouts of the demo: one scene, undisturbed and perturbed in three ways."""
+    """Return the rollouts of the demo: one scene, undisturbed and perturbed in three ways."""
     perturbed = [DemoRollout(title, kind, seed) for title, kind in PERTURBATIONS]
     return [DemoRollout("Undisturbed", seed=seed), *perturbed]
 
@@ -138,7 +138,7 @@ def _follower(view: View) -> Watch:
     return follow
 
 
-def tell(timelines: Sequence[Timeline], settings: DemoSettings) -> list[str]:
+def report_results(timelines: Sequence[Timeline], settings: DemoSettings) -> list[str]:
     """Print the summary, write it and the figures, and return what did not hold."""
     # Imported here: matplotlib would keep the nodes waiting.
     from failure_monitor.demo.figures import save_figure
@@ -213,7 +213,7 @@ def demo(
     )
     try:
         task_named(task)
-        missing = tell(run_demo(settings), settings)
+        missing = report_results(run_demo(settings), settings)
     except FailureMonitorError as error:
         _complain(f"failure-monitor demo: {error}")
         raise typer.Exit(error.exit_code) from None

@@ -34,7 +34,7 @@ class Effect:
         self.rng = rng
 
     def object_position(self, drawn: Vector, low: Vector, high: Vector) -> Vector:
-        """Where the object starts (3,), given where training would put it, in metres."""
+        """Return where the object starts (3,), given where training would put it, in metres."""
         return drawn
 
     def begin(self, scene: Scene) -> None:
@@ -83,7 +83,7 @@ class Camera(Effect):
     elevation = -8.0
 
     def begin(self, scene: Scene) -> None:
-        """Turn the camera about the point that it looks at."""
+        """Turn the camera about the point at its centre."""
         scene.camera.azimuth += self._sign() * self.azimuth * self.strength
         scene.camera.elevation += self.elevation * self.strength
 

@@ -48,8 +48,8 @@ class ChunkExecution:
     def act(self, speed: float = 1.0) -> npt.NDArray[np.float32] | None:
         """Return the action (D,) for this frame; None before the first decision.
 
-        It comes from a decision of an earlier frame, so that no command goes out before the
-        decision that it comes from can have been judged.
+        It comes from a decision of an earlier frame, so that the monitor has time to score a
+        decision before the first command of it goes out.
 
         Args:
             speed: what the motion is multiplied by; the gripper's effort is not.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One figure per rollout: scores against the threshold over time, and what the camera saw.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; nothing is told by
-colour alone.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish; colour is never the
+only mark.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def draw(timeline: Timeline) -> Figure:
 
 
 def title(timeline: Timeline, summary: RolloutSummary) -> str:
-    """What the rollout shows and how it ended."""
+    """Return what the rollout shows and how it ended."""
     outcome = {
         "success": "task done",
         "stopped": "stopped by the monitor",
@@ -108,7 +108,7 @@ def title(timeline: Timeline, summary: RolloutSummary) -> str:
 
 
 def marks(timeline: Timeline, summary: RolloutSummary) -> list[Mark]:
-    """The moments of a rollout, in order."""
+    """Return the moments of a rollout, in order."""
     found = []
     if timeline.perturbed is not None:
         label = f"perturbation: {timeline.plan.perturbation.kind}"
@@ -127,7 +127,7 @@ def marks(timeline: Timeline, summary: RolloutSummary) -> list[Mark]:
 
 
 def chosen_frames(timeline: Timeline, count: int) -> list[tuple[float, Frame]]:
-    """Frames at the middle of `count` equal parts of the rollout, with the middles' seconds."""
+    """Return the frames at the middle of `count` equal parts of the rollout, with their seconds."""
     if not timeline.frames:
         return []
     middles = [timeline.duration * (index + 0.5) / count for index in range(count)]
@@ -141,7 +141,7 @@ def chosen_frames(timeline: Timeline, count: int) -> list[tuple[float, Frame]]:
 
 
 def state_spans(timeline: Timeline) -> Iterator[tuple[AlarmState, float, float]]:
-    """Each state with its first and last second, neighbours that are equal as one."""
+    """Return each state with its first and last second, equal neighbours merged."""
     readings = timeline.readings
     start = 0
     for index in range(1, len(readings) + 1):
@@ -152,8 +152,8 @@ def state_spans(timeline: Timeline) -> Iterator[tuple[AlarmState, float, float]]
         start = index
 
 
-def judged(readings: Sequence[AlarmReading]) -> list[AlarmReading]:
-    """The first reading of each decision: the alarm repeats it as a heartbeat."""
+def first_readings(readings: Sequence[AlarmReading]) -> list[AlarmReading]:
+    """Return the first reading of each decision: heartbeats repeat it."""
     first: dict[int, AlarmReading] = {}
     for reading in readings:
         if reading.decision is not None:
@@ -182,8 +182,8 @@ def _draw_states(axes: Axes, timeline: Timeline) -> None:
 
 
 def _draw_scores(axes: Axes, timeline: Timeline) -> None:
-    readings = judged(timeline.readings)
-    # Decisions are drawn when they were judged, as the heartbeat after it has other times.
+    readings = first_readings(timeline.readings)
+    # Decisions are drawn at their first reading: heartbeats repeat it at later times.
     # Wide and pale beneath the scores: under the rule 'any' it runs along one of them.
     axes.plot(
         [timeline.seconds(reading.time) for reading in readings],
@@ -217,7 +217,7 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
 def curves(
     timeline: Timeline, readings: Sequence[AlarmReading]
 ) -> dict[str, list[tuple[float, float]]]:
-    """Of each score, when it was judged and its ratio; a reading leaves out what is undefined."""
+    """Return the times and ratios of each score; undefined scores are left out of a reading."""
     # The last reading has them all, in the rule's order.
     names = [score.name for score in readings[-1].scores] if readings else []
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
@@ -228,7 +228,7 @@ def curves(
 
 
 def _scale(axes: Axes, readings: Sequence[AlarmReading]) -> None:
-    """A logarithmic axis that shows the threshold and what lies about it."""
+    """Give an axis a logarithmic scale around the threshold."""
     ratios = [score.ratio for reading in readings for score in reading.scores if score.ratio > 0]
     axes.set_yscale("log", base=2)
     low, high = min([0.5, *ratios]), max([2.0, *ratios])

@@ -107,7 +107,7 @@ class VelocityField(nn.Module):
 
 
 def time_features(time: Tensor) -> Tensor:
-    """Sines and cosines (…, F) of a flow time (…, 1) in [0, 1]."""
+    """Return sines and cosines (…, F) of a flow time (…, 1) in [0, 1]."""
     octaves = torch.exp(torch.linspace(0.0, math.log(100.0), _TIME_FEATURES // 2))
     phases = time * octaves
     return torch.cat((phases.sin(), phases.cos()), dim=-1)
@@ -140,7 +140,7 @@ class FlowPolicyNetwork(nn.Module):
         self.sampler = sampler
 
     def loss(self, image: Tensor, joints: Tensor, chunks: Tensor, draws: int) -> Tensor:
-        """Flow-matching loss of chunks (N, H, D), `draws` noises and times for each."""
+        """Return the flow-matching loss of chunks (N, H, D), `draws` noises and times for each."""
         embedding = self.encoder(image, joints).repeat_interleave(draws, dim=0)
         target = (chunks - self.sampler.action_mean) / self.sampler.action_std
         target = target.repeat_interleave(draws, dim=0)

@@ -54,7 +54,7 @@ class View(Protocol):
 
 
 class TableView:
-    """A table that is drawn anew several times a second; a context."""
+    """A table that is redrawn several times a second; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._state: LiveState | None = None
@@ -87,32 +87,33 @@ class LineView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
     def show(self, state: LiveState) -> None:
         """Print what differs from the last in more than numbers."""
         lines = live_lines(state)
         for key, line in lines.items():
-            if key not in self._told:
+            if key not in self._printed:
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self._told = set(lines)
+        self._printed = set(lines)
 
 
 def live_lines(state: LiveState) -> dict[str, str]:
-    """Alarm, gate and perturbation in a line each, by what makes the line worth printing."""
+    """Return a line each for alarm, gate and perturbation, by what makes it worth printing."""
     title, reading = state.plan.title, state.reading
-    said = {f"gate {_gate(state.gate_open)}": ""}
+    found = {f"gate {_gate(state.gate_open)}": ""}
     if state.perturbation != "none":
-        said[f"perturbation {state.perturbation}"] = ""
+        found[f"perturbation {state.perturbation}"] = ""
     if reading is not None:
-        said[reading.state.value] = f": {reading.reason}"
+        found[reading.state.value] = f": {reading.reason}"
     return {
-        f"{title} {key}": f"{title} {state.clock:5.2f} s  {key}{more}" for key, more in said.items()
+        f"{title} {key}": f"{title} {state.clock:5.2f} s  {key}{more}"
+        for key, more in found.items()
     }
 
 
 def live_table(state: LiveState) -> RenderableType:
-    """The state as a table: what goes on, each score against its threshold, and why."""
+    """Return the state as a table: what goes on, each score against its threshold, and why."""
     reading = state.reading
     about = Table.grid(padding=(0, 2))
     about.add_row("rollout", Text(state.plan.title, style="bold"))
@@ -129,7 +130,7 @@ def live_table(state: LiveState) -> RenderableType:
 
 
 def bar(ratio: float, cells: int = BAR_CELLS) -> Text:
-    """A bar from 0 to twice the threshold, which a mark in its middle shows."""
+    """Return a bar from 0 to twice the threshold, which a mark in its middle shows."""
     filled = min(round(max(ratio, 0.0) / 2 * cells), cells)
     drawn = "█" * filled + "·" * (cells - filled)
     middle = cells // 2

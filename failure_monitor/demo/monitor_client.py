@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Telling the monitor what to load and when rollouts begin and end, from another node."""
+"""A client that has the monitor load bundles and starts and ends its rollouts."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class MonitorClient:
         self._transition(Transition.TRANSITION_ACTIVATE, "activated")
 
     def end_rollout(self, success: bool) -> None:
-        """Tell that the rollout is over."""
+        """End the rollout."""
         self._expect(self._end, SetBool.Request(data=success))
 
     def start_rollout(self) -> None:
-        """Leave a latched halt and tell that the next decision is a rollout's first."""
+        """Reset a latched halt and start a rollout with the next decision."""
         self._expect(self._reset, Trigger.Request())
         self._expect(self._start, Trigger.Request())
 
@@ -62,7 +62,7 @@ class MonitorClient:
         answer = self._result(self._parameters.set_parameters([Parameter("bundle", value=folder)]))
         if not answer.results[0].successful:
             raise FailureMonitorError(
-                f"node '{self._monitor}' refuses the bundle {folder}: {answer.results[0].reason}"
+                f"node '{self._monitor}' rejects the bundle {folder}: {answer.results[0].reason}"
             )
 
     def _transition_from(self, state: int, transition: int, what: str) -> None:
@@ -72,14 +72,12 @@ class MonitorClient:
     def _transition(self, transition: int, what: str) -> None:
         request = ChangeState.Request(transition=Transition(id=transition))
         if not self._call(self._change_state, request).success:
-            raise FailureMonitorError(
-                f"node '{self._monitor}' could not be {what}: its output says why"
-            )
+            raise FailureMonitorError(f"node '{self._monitor}' could not be {what}: see its output")
 
     def _expect(self, client: Any, request: Any) -> None:
         answer = self._call(client, request)
         if not answer.success:
-            raise FailureMonitorError(f"'{client.srv_name}' was refused: {answer.message}")
+            raise FailureMonitorError(f"'{client.srv_name}' was rejected: {answer.message}")
 
     def _call(self, client: Any, request: Any) -> Any:
         if not client.wait_for_service(TIMEOUT):

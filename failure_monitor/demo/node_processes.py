@@ -57,13 +57,13 @@ class NodeProcesses:
         self._processes.append((module, process))
 
     def check(self) -> None:
-        """Refuse to go on if a node has ended by itself."""
+        """Stop with an error if a node has ended by itself."""
         for module, process in self._processes:
             code = process.poll()
             if code is not None:
                 raise FailureMonitorError(
                     f"failure_monitor.{module} ended by itself with exit code {code}: "
-                    "its output says why"
+                    "see its output"
                 )
 
     def stop(self) -> None:

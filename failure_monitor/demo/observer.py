@@ -19,8 +19,8 @@ from failure_monitor.demo.timeline import Frame, GateChange, Recording, read_ala
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC
 
-TELLS_WHEN_SENT = hasattr(Subscription, "CallbackType")
-"""Whether rclpy says when a message was published: not on Humble, where its reception must do."""
+HAS_PUBLICATION_TIME = hasattr(Subscription, "CallbackType")
+"""Whether rclpy gives the time of publication. On Humble the time of reception stands in."""
 
 DEPTH = 200
 """Messages kept while the observer is busy; it must not miss one."""
@@ -40,9 +40,9 @@ class Observer:
         self.recording = Recording()
         """What came since the last `clear`."""
         self.gate_open = False
-        """As the gate said last."""
+        """Whether the gate last reported to be open."""
         self.perturbation = "none"
-        """The kind at work, as the robot said last."""
+        """The kind of perturbation that the robot last reported."""
         self._node = node
         self._listen(Bool, "rollout/active", STATE_QOS, self._on_active)
         self._listen(Bool, "rollout/success", STATE_QOS, self._on_outcome)
@@ -59,16 +59,16 @@ class Observer:
         self.recording = Recording()
 
     def _listen(
-        self, message: type, topic: str, qos: QoSProfile, hear: Callable[[Any, int], None]
+        self, message: type, topic: str, qos: QoSProfile, receive: Callable[[Any, int], None]
     ) -> None:
         def on_message(content: Any, info: Any) -> None:
-            hear(content, info["source_timestamp"])
+            receive(content, info["source_timestamp"])
 
         def on_bare_message(content: Any) -> None:
-            hear(content, time.time_ns())
+            receive(content, time.time_ns())
 
-        heard = on_message if TELLS_WHEN_SENT else on_bare_message
-        self._node.create_subscription(message, topic, heard, qos)
+        callback = on_message if HAS_PUBLICATION_TIME else on_bare_message
+        self._node.create_subscription(message, topic, callback, qos)
 
     def _on_active(self, message: Bool, time: int) -> None:
         self.recording.active.append((time, message.data))

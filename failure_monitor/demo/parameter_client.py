@@ -13,27 +13,27 @@ from rclpy.task import Future
 
 
 class ParameterClient:
-    """Asks; the answers are those of the services."""
+    """A client of the parameter services of another node."""
 
     def __init__(self, node: Node, other: str) -> None:
-        """Nothing is asked yet.
+        """Create the clients; nothing is requested yet.
 
         Args:
-            node: asks.
+            node: the node that makes the requests.
             other: the name of the node whose parameters they are.
         """
         self._get = node.create_client(GetParameters, f"{other}/get_parameters")
         self._set = node.create_client(SetParameters, f"{other}/set_parameters")
 
     def wait_for_services(self, timeout: float) -> bool:
-        """Whether the node answers within so many seconds for each of the two."""
+        """Return whether both services appear, waiting `timeout` seconds for each."""
         return all(client.wait_for_service(timeout) for client in (self._get, self._set))
 
     def get_parameters(self, names: Sequence[str]) -> Future:
-        """A rcl_interfaces/GetParameters.Response, in the future."""
+        """Request parameters; the future holds a rcl_interfaces/GetParameters.Response."""
         return self._get.call_async(GetParameters.Request(names=list(names)))
 
     def set_parameters(self, parameters: Sequence[Parameter]) -> Future:
-        """A rcl_interfaces/SetParameters.Response, in the future."""
+        """Set parameters; the future holds a rcl_interfaces/SetParameters.Response."""
         messages = [parameter.to_parameter_msg() for parameter in parameters]
         return self._set.call_async(SetParameters.Request(parameters=messages))

@@ -17,7 +17,7 @@ KINDS = {
     "dynamics": "friction, damping and mass change",
     "actuation": "the executed actions are noisy and biased",
 }
-"""Every kind of perturbation and what it is in words."""
+"""Every kind of perturbation and its description."""
 
 MAX_STRENGTH = 2.0
 """Largest strength; at 1 the visual and positional kinds usually make the policy fail."""
@@ -25,7 +25,7 @@ MAX_STRENGTH = 2.0
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One perturbation of a rollout; `effects.py` says what a strength means for each kind."""
+    """One perturbation of a rollout; `effects.py` defines its strength."""
 
     kind: str = "none"
     """One of `KINDS`."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's flow-matching policy at run time: two ONNX models and what they say of themselves."""
+"""The demo's flow-matching policy at run time: two ONNX models and their metadata."""
 
 import json
 from pathlib import Path

@@ -36,7 +36,7 @@ JOINT_MEMORY = 16
 class PolicyNode(Node):
     """Acts on camera frames while a rollout runs: the robot's camera sets the pace.
 
-    As far as its parameters say, it obeys a monitor that steers.
+    Parameters choose which advice of the monitor it follows.
     """
 
     def __init__(self) -> None:
@@ -76,8 +76,8 @@ class PolicyNode(Node):
         self._listen_to_monitor()
 
     def _listen_to_monitor(self) -> None:
-        if declare(self, "obey_speed_scale", False, "whether to slow down as the monitor says"):
-            # Fail closed: nothing moves before the monitor has said how fast it may.
+        if declare(self, "obey_speed_scale", False, "whether to follow the monitor's speed scale"):
+            # Fail closed: nothing moves before a speed scale has come.
             self._speed = 0.0
             self.create_subscription(
                 Float64, f"{MONITOR}/speed_scale", self._on_speed_scale, LATCHED_QOS
@@ -86,7 +86,7 @@ class PolicyNode(Node):
             self,
             "obey_trusted_horizon",
             False,
-            "whether to decide anew after the actions that the samples agree on",
+            "whether to decide again after the actions that the samples agree on",
         ):
             self.create_subscription(
                 Int32, f"{MONITOR}/trusted_horizon", self._on_trusted_horizon, DECISION_QOS

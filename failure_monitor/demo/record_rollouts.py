@@ -121,7 +121,7 @@ def _wait_for_listeners(node: Node, nodes: NodeProcesses) -> None:
                 "that did not start"
             )
         time.sleep(0.1)
-    # The graph tells of a subscription a little before its publishers have found it.
+    # A subscription appears in the graph a little before its publishers have matched it.
     time.sleep(SETTLING)
 
 

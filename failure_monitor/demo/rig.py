@@ -85,7 +85,7 @@ class Rig:
                 return
         raise FailureMonitorError(
             "no command came through the gate in "
-            f"{REHEARSALS} short rollouts; the monitor says: {self._last_reason()}"
+            f"{REHEARSALS} short rollouts; the monitor's reason: {self._last_reason()}"
         )
 
     def run(self, plan: DemoRollout, watch: Watch = lambda plan, observer: None) -> Timeline:
@@ -168,7 +168,7 @@ def open_rig(
         task: of robot and policy.
         log: file for the output of the nodes.
         spawn: start the nodes as processes on a private ROS domain; otherwise they run already.
-        halt: whether the robot hears the gate; otherwise the policy, whatever the gate does.
+        halt: whether the robot obeys the gate; otherwise it obeys the policy directly.
         real_time_factor: simulated seconds per second.
     """
     domain = private_domain() if spawn else {}

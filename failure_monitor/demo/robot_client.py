@@ -80,7 +80,7 @@ class RobotClient:
         for change, result in zip(changes, answer.results, strict=True):
             if not result.successful:
                 raise FailureMonitorError(
-                    f"the robot refuses {change.name} = {change.value!r}: {result.reason}"
+                    f"the robot rejects {change.name} = {change.value!r}: {result.reason}"
                 )
 
     def _result(self, future: Future, timeout: float) -> Any:

@@ -26,7 +26,7 @@ class RolloutSummary:
         outcome: `success`, `stopped` where the monitor withdrew its permit, `failure` otherwise.
         stop_reason: why the permit was withdrawn first; empty where it was not.
         duration: seconds from begin to end.
-        decisions: how many the monitor judged.
+        decisions: how many the monitor scored.
         max_level: the rule's highest combined normalised score; None without a decision.
         alarm_decision: the number of the decision that raised the alarm; None without an alarm.
         alarm_time: seconds from begin to alarm.
@@ -97,7 +97,7 @@ def summarise(timeline: Timeline) -> RolloutSummary:
 
 
 def shortfalls(summaries: Sequence[RolloutSummary]) -> list[str]:
-    """What of the demo's promise did not hold, a sentence each; none where all of it did."""
+    """Return a sentence for each part of the demo's promise that did not hold."""
     perturbed = [summary for summary in summaries if summary.perturbation != "none"]
     detected = sum(summary.detected for summary in perturbed)
     found = []
@@ -107,7 +107,7 @@ def shortfalls(summaries: Sequence[RolloutSummary]) -> list[str]:
         if summary.passed_after_alarm:
             found.append(
                 f"{summary.passed_after_alarm} commands passed the gate after the alarm in "
-                f"'{summary.title}', where none may: look at the gate's output"
+                f"'{summary.title}', where none may: see the gate's output"
             )
     if detected < DETECTIONS_ASKED:
         found.append(
@@ -138,7 +138,7 @@ def _outcome(timeline: Timeline) -> str:
 
 
 def _stop_reason(timeline: Timeline) -> str:
-    """Why the permit was first withdrawn after it had been given."""
+    """Return why the permit was first withdrawn after it had been given."""
     permitted = False
     for reading in timeline.readings:
         if permitted and not reading.permit:

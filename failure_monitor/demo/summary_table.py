@@ -15,7 +15,7 @@ NOTHING = "–"
 
 
 def summary_table(summaries: Sequence[RolloutSummary]) -> Table:
-    """One row per rollout."""
+    """Return a table with one row per rollout."""
     table = Table(title="What came of the rollouts", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("rollout", no_wrap=True)
     table.add_column("perturbation", no_wrap=True)

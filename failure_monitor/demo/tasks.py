@@ -30,7 +30,7 @@ class Task:
     name: str
     """Name in Meta-World v3."""
     object_body: str
-    """MuJoCo body that the task is about; its position is drawn anew in every rollout."""
+    """MuJoCo body that the task is about; its position is drawn in every rollout."""
     object_joint: str
     """MuJoCo joint that has to be moved."""
     stiff_damping: float
@@ -78,7 +78,7 @@ TASKS = {
 
 
 def task_named(name: str) -> Task:
-    """Look a task up, or refuse its name."""
+    """Return the task of that name, or reject the name."""
     if name not in TASKS:
         raise FailureMonitorError(
             f"there is no demo task '{name}': choose one of {', '.join(TASKS)}."

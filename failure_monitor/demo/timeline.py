@@ -59,7 +59,7 @@ class AlarmReading:
     Attributes:
         time: of publication.
         state: of the alarm.
-        reason: why, in words.
+        reason: why, as text.
         permit: whether commands may pass.
         decision: number of the last decision in its rollout; None before the first.
         stamp: of that decision's observation, in seconds.
@@ -80,7 +80,7 @@ class AlarmReading:
 
 
 def read_alarm(time: int, reason: str, values: Mapping[str, str]) -> AlarmReading:
-    """The reading in an alarm message: when it was published, its message and its values."""
+    """Return the reading in an alarm message: its time of publication, message and values."""
     return AlarmReading(
         time=time,
         state=AlarmState(values["state"]),
@@ -121,7 +121,7 @@ class Frame:
 
 @dataclass
 class Recording:
-    """What is observed, as it comes in; pairs are a time and what was said then.
+    """What is observed, as it comes in; pairs are a time and what was reported then.
 
     Attributes:
         active: whether a rollout runs.
@@ -177,7 +177,7 @@ class Timeline:
     frames: tuple[Frame, ...]
 
     def seconds(self, time: int) -> float:
-        """Seconds from the begin to a time."""
+        """Return the seconds from the start to a time."""
         return (time - self.begin) / SECOND
 
     @property
@@ -264,7 +264,7 @@ def _within(events: list[Event], begin: int, end: int) -> list[Event]:
 def _first(found: list[Found], what: str) -> Found:
     if not found:
         raise FailureMonitorError(
-            f"nothing was heard of the {what} of the rollout: check that the robot publishes "
+            f"no message about the {what} of the rollout came: check that the robot publishes "
             "'rollout/active' and 'rollout/success'"
         )
     return found[0]

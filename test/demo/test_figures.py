@@ -15,7 +15,7 @@ from failure_monitor.demo.figures import (
     chosen_frames,
     curves,
     draw,
-    judged,
+    first_readings,
     marks,
     save_figure,
     state_spans,
@@ -67,7 +67,7 @@ def test_heartbeats_between_decisions_are_not_drawn() -> None:
     observed = nominal()
     beats = tuple(replace(reading, time=reading.time + 1) for reading in observed.readings)
     doubled = sorted((*observed.readings, *beats), key=lambda reading: reading.time)
-    assert judged(doubled) == list(observed.readings)
+    assert first_readings(doubled) == list(observed.readings)
 
 
 def test_a_score_that_is_undefined_at_first_has_a_curve_of_its_own() -> None:
