@@ -1,21 +1,164 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of text that are there whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
-import tempfile
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
+
+from failure_monitor.errors import FailureMonitorError
+
+Writer = Callable[[BinaryIO], object]
+"""Writes the content of a file into a stream."""
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it; what was there is replaced.
+class UnwritableError(FailureMonitorError):
+    """A file or folder cannot be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write {path}: {error.strerror or error}")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON as `write_atomically` does.
 
     Raises:
-        OSError: it cannot be written.
+        UnwritableError: the file cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, text + "\n")
+
+
+def write_atomically(path: Path, content: str | bytes | Writer) -> None:
+    """Write a file beside its place and move it there once it is complete.
+
+    A file that is replaced keeps its mode. Where the path is a link, the link stays and what it
+    points to is replaced. Devices and pipes are written into.
+
+    Args:
+        path: the file.
+        content: text, bytes, or a function that writes into a stream, for large content.
+
+    Raises:
+        UnwritableError: the path is a folder, or cannot be written.
+    """
+    try:
+        mode = _mode(path)
+        descriptor = _open_descriptor(path)
+        if descriptor is not None:
+            _write(os.dup(descriptor), content)
+        elif mode is None or stat.S_ISREG(mode):
+            _replace_file(Path(os.path.realpath(path)), mode, content)
+        elif stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, expected a file")
+        else:
+            _write(os.open(path, os.O_WRONLY), content)
+    except OSError as error:
+        raise UnwritableError(path, error) from None
+
+
+def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder beside its place and move it there once all its files are complete.
+
+    A folder in its place is replaced with all that it holds, and keeps its mode. Where the path is
+    a link, the link stays and what it points to is replaced. Folders above are created.
+
+    Args:
+        folder: the folder.
+        files: the content of each file, by name.
+
+    Raises:
+        UnwritableError: the path is a file, or cannot be written.
+    """
+    try:
+        mode = _mode(folder)
+        if mode is not None and not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, expected a folder")
+        target = Path(os.path.realpath(folder))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace_folder(target, mode, files)
+    except OSError as error:
+        raise UnwritableError(folder, error) from None
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _open_descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that the path stands for, as /dev/stdout does.
+
+    It may be of a plain file, by a redirection of the shell. To replace that file would lose
+    whatever else is written into it.
+    """
+    while path.is_symlink():
+        if path.parent.resolve() == Path("/proc/self/fd").resolve():
+            return int(path.name)
+        path = path.parent / path.readlink()
+    return None
+
+
+def _beside(path: Path) -> Path:
+    """Return a name in the same folder that nothing has yet, and that is not too long."""
+    return path.with_name(f".{path.name[:32]}.{secrets.token_hex(8)}.partial")
+
+
+def _replace_file(path: Path, mode: int | None, content: str | bytes | Writer) -> None:
+    partial = _beside(path)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        _write(descriptor, content)
+        if mode is not None:
+            partial.chmod(stat.S_IMODE(mode))
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _write(descriptor: int, content: str | bytes | Writer) -> None:
+    with open(descriptor, "wb") as stream:
+        if isinstance(content, str):
+            stream.write(content.encode())
+        elif isinstance(content, bytes):
+            stream.write(content)
+        else:
+            content(stream)
+
+
+def _replace_folder(folder: Path, mode: int | None, files: Mapping[str, bytes]) -> None:
+    partial = _beside(folder)
+    partial.mkdir()
+    try:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        if mode is None:
+            partial.rename(folder)
+            return
+        partial.chmod(stat.S_IMODE(mode))
+        _exchange(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(partial: Path, folder: Path) -> None:
+    """Replace a folder, which cannot be renamed over unless it is empty."""
+    old = _beside(folder)
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)

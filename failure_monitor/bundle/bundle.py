@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from failure_monitor import __version__
+from failure_monitor.atomic_file import write_folder_atomically
 from failure_monitor.bundle.description import (
     SCHEMA_VERSION,
     BlackBoxSection,
@@ -289,35 +287,12 @@ def save(bundle: Bundle, folder: Path) -> None:
     """Write a bundle, replacing one that is there; nothing is left half-written.
 
     Raises:
-        BundleError: the folder holds something else, or cannot be written.
+        BundleError: the folder holds something else.
+        UnwritableError: it cannot be written.
     """
     if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
         raise BundleError(f"{folder} exists and is no bundle: name another folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {folder}: {error}") from None
-    try:
-        for name, content in _files(bundle).items():
-            (partial / name).write_bytes(content)
-        partial.chmod(0o755)
-        _replace(partial, folder)
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {folder}: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _replace(partial: Path, folder: Path) -> None:
-    if not folder.exists():
-        os.rename(partial, folder)
-        return
-    # A folder that is not empty cannot be renamed over: the old one steps aside first.
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "old"
-    os.rename(folder, old)
-    os.rename(partial, folder)
-    shutil.rmtree(old.parent)
+    write_folder_atomically(folder, _files(bundle))
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:

@@ -13,8 +13,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from failure_monitor.atomic_file import write_json
 from failure_monitor.cli.app import app, output, plain_errors, progress
-from failure_monitor.cli.json_file import write_json
 from failure_monitor.cli.options import Reading, Sources, StatedActions, with_options
 from failure_monitor.errors import FailureMonitorError
 

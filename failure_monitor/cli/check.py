@@ -17,9 +17,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.cli.app import app, output, plain_errors, progress
-from failure_monitor.cli.json_file import write_json
 from failure_monitor.cli.require_ros import NoListenerError, refuse_without_ros
 from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour
 from failure_monitor.errors import UsageError

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import app, output, plain_errors
 from failure_monitor.cli.options import Reading, Sources, one_of, stated_by, with_options
@@ -40,7 +41,7 @@ def evaluate(
     ] = "",
 ) -> None:
     """Measure a bundle on rollouts with known outcomes."""
-    from failure_monitor.evaluation.evaluate import GROUP_KEYS, tables, write_json
+    from failure_monitor.evaluation.evaluate import GROUP_KEYS, tables
     from failure_monitor.evaluation.evaluate import evaluate as measure
 
     check_report(report)
@@ -49,7 +50,7 @@ def evaluate(
     rollout_set = reading.read(sources, **stated_by(calibrated.policy))
     evaluation = measure(calibrated, rollout_set, group_by=key)
     if json is not None:
-        write_json(evaluation, json)
+        write_json(json, evaluation.to_json())
     for table in tables(evaluation):
         output.print(table)
     if report is not None:

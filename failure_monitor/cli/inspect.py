@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.json_file import write_json
 from failure_monitor.cli.options import Reading, StatedActions, with_options
 from failure_monitor.errors import UsageError
 

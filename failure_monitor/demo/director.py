@@ -9,7 +9,6 @@ exit code is 0 only if the demo showed what it promises.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ import typer
 from rclpy.utilities import remove_ros_args
 from rich.console import Console
 
+from failure_monitor.atomic_file import write_json
 from failure_monitor.demo.calibration_process import calibrate_arguments, calibration
 from failure_monitor.demo.interrupts import unwind_on_signals
 from failure_monitor.demo.live_table import LineView, LiveState, TableView, View
@@ -173,7 +173,7 @@ def write_summary(
         "shortfalls": list(missing),
         "rollouts": [asdict(summary) for summary in summaries],
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    write_json(path, content)
 
 
 @app.command()

@@ -8,18 +8,15 @@ rollouts, calibrated at the same alpha. A rule is worth what it detects beyond i
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from failure_monitor.atomic_file import write_whole
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
@@ -274,19 +271,6 @@ def _break_down(results: Sequence[RolloutResult], group_by: GroupKey) -> Breakdo
         overall=measure(results, longest=longest),
         by_group={group: measure(groups[group], longest=longest) for group in sorted(groups)},
     )
-
-
-def write_json(evaluation: Evaluation, path: Path) -> None:
-    """Write `Evaluation.to_json`; the file appears under its name once it is complete.
-
-    Raises:
-        EvaluationError: it cannot be written.
-    """
-    text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
-    try:
-        write_whole(path, text + "\n")
-    except OSError as error:
-        raise EvaluationError(f"cannot write the results {path}: {error}") from None
 
 
 def tables(evaluation: Evaluation) -> tuple[Table, ...]:

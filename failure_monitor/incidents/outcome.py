@@ -21,6 +21,7 @@ import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from failure_monitor.atomic_file import write_atomically
 from failure_monitor.incidents.folder import OUTCOME_STEM
 from failure_monitor.sources.bag_files import Bag, DamagedBagError, bag_at, is_bag_folder
 from failure_monitor.sources.bag_messages import read_messages
@@ -129,11 +130,10 @@ def _add_file(path: Path, success: bool, success_topic: str) -> LabelledBag:
     time = end if is_corrected else end + 1
     file, digest = _make_file(path, information, success, success_topic, time)
     _name_file(information, file.name, success_topic, digest, time)
-    (path / WORKSHOP / METADATA_FILE).write_text(yaml.safe_dump(metadata, sort_keys=False), "utf-8")
     # The file before what names it: between the two the bag is refused, and labelling it again
     # mends it.
     os.replace(file, path / file.name)
-    os.replace(path / WORKSHOP / METADATA_FILE, path / METADATA_FILE)
+    write_atomically(path / METADATA_FILE, yaml.safe_dump(metadata, sort_keys=False))
     shutil.rmtree(path / WORKSHOP)
     return LabelledBag(dict(information.get("custom_data") or {}), is_corrected)
 

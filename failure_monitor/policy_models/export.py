@@ -10,7 +10,6 @@ for one observation as for several. The modules are left as they were.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ActionKind
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.policy_models.contract import (
@@ -312,9 +312,7 @@ def _write_if_alike(
             "frozen in it); nothing was written"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(model)
-    os.replace(partial, path)
+    write_atomically(path, model)
     return difference
 
 

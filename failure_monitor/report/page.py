@@ -8,9 +8,6 @@ load nothing and run nothing, whatever stands in it.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from pathlib import Path
 import jinja2
 
 from failure_monitor import __version__
+from failure_monitor.atomic_file import write_atomically, write_folder_atomically
 from failure_monitor.bundle.promise_text import Row
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.report.drawing import Drawing
@@ -175,24 +173,13 @@ def write(page: Page, folder: Path) -> Path:
         The file.
 
     Raises:
-        ReportError: the folder holds another page, or cannot be written.
+        ReportError: the folder holds another page.
+        UnwritableError: the page cannot be written.
     """
     refuse_other_content(folder)
     html = render(page)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise ReportError(f"cannot write the report {folder}: {error}") from None
-    try:
-        (partial / PAGE_FILE).write_text(html, encoding="utf-8")
-        partial.chmod(0o755)
-        if folder.exists():
-            os.replace(partial / PAGE_FILE, folder / PAGE_FILE)
-        else:
-            os.rename(partial, folder)
-    except OSError as error:
-        raise ReportError(f"cannot write the report {folder}: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    if folder.exists():
+        write_atomically(folder / PAGE_FILE, html)
+    else:
+        write_folder_atomically(folder, {PAGE_FILE: html.encode()})
     return folder / PAGE_FILE

@@ -26,8 +26,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 
@@ -315,17 +314,13 @@ def write_archive(path: Path, rollout_set: RolloutSet) -> None:
         rollout_set: what to write.
 
     Raises:
-        SourceError: the path does not end in `.npz`, or cannot be written.
+        SourceError: the path does not end in `.npz`.
+        UnwritableError: it cannot be written.
     """
     if path.suffix != ".npz":
         raise SourceError(f"{path} does not end in .npz: name an archive that does")
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            partial = Path(folder) / path.name
-            np.savez_compressed(partial, **_arrays(rollout_set))  # type: ignore[arg-type]
-            os.replace(partial, path)
-    except OSError as error:
-        raise SourceError(f"cannot write the archive {path}: {error}") from None
+    arrays = _arrays(rollout_set)
+    write_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
 
 
 def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:

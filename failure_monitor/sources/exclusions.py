@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from failure_monitor.atomic_file import write_whole
+from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import Rollout
 from failure_monitor.sources.rollouts import find_sources
 from failure_monitor.sources.source import SourceError
@@ -61,15 +61,12 @@ def write_exclusions(path: Path, exclusions: Exclusions) -> None:
     """Write a list; it appears under its name once it is complete.
 
     Raises:
-        SourceError: it cannot be written.
+        UnwritableError: it cannot be written.
     """
     lines = ["# what `failure-monitor audit` would drop; for `failure-monitor calibrate --exclude`"]
     lines += [f"{sha256}  {name}" for sha256, name in exclusions.rollouts.items()]
     lines += [f"{SOURCE}  {source}" for source in exclusions.sources]
-    try:
-        write_whole(path, "\n".join(lines) + "\n")
-    except OSError as error:
-        raise SourceError(f"cannot write {path}: {error.strerror}: name another file") from None
+    write_atomically(path, "\n".join(lines) + "\n")
 
 
 def read_exclusions(path: Path) -> Exclusions:

@@ -4,12 +4,14 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from testbed.synthetic import synthetic_rollout
 
+from failure_monitor.atomic_file import UnwritableError
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.bundle.bundle import BundleError, UnknownTaskError, load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
@@ -188,11 +190,11 @@ def test_a_folder_with_something_else_is_not_overwritten(bundle, tmp_path):
 def test_a_write_that_fails_leaves_the_old_bundle(bundle, folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def full(partial, name):
+    def full(self, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundles, "_replace", full)
-    with pytest.raises(BundleError, match="No space left on device"):
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(UnwritableError, match="No space left on device"):
         save(bundle, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

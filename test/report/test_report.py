@@ -16,6 +16,7 @@ import pytest
 from testbed.report_pages import ORIGIN, calibration_page, evaluated_page, failed_rollout
 from testbed.synthetic import POLICY, synthetic_rollout
 
+from failure_monitor.atomic_file import UnwritableError
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
@@ -308,7 +309,7 @@ def test_what_fails_while_it_is_written_leaves_what_was_there(
 
     monkeypatch.setattr(os, "replace", full_disk)
     monkeypatch.setattr(os, "rename", full_disk)
-    with pytest.raises(ReportError, match="No space left"):
+    with pytest.raises(UnwritableError, match="No space left"):
         write(replace(page, title="again"), folder)
     assert folder.exists() is there
     assert [path.name for path in tmp_path.iterdir()] == (["report"] if there else [])

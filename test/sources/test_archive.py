@@ -15,6 +15,7 @@ from testbed.bags import write_bag
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.decision import InvalidDecisionError
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
 from failure_monitor.sources.source import SourceError
@@ -198,7 +199,7 @@ def test_an_archive_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) ->
 
 @pytest.mark.parametrize("path", ["set.zip", "missing/set.npz"])
 def test_a_place_where_no_archive_can_be_written_is_refused(tmp_path: Path, path: str) -> None:
-    with pytest.raises(SourceError, match=path):
+    with pytest.raises(FailureMonitorError, match=path):
         write_archive(tmp_path / path, RolloutSet(POLICY, (synthetic_rollout(0),)))
 
 
