@@ -24,7 +24,7 @@ pytestmark = pytest.mark.ros
 
 SAMPLES = 8
 MAX_JOINT_STATE_AGE = 0.5
-SCRIPTED_ROBOT = Path(__file__).with_name("scripted_robot.py")
+SCRIPTED_ROBOT = "testbed.faults.scripted_robot"
 
 
 @pytest.fixture(scope="module")

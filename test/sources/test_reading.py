@@ -38,8 +38,6 @@ from failure_monitor.sources.reading import ReadSoFar
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics
 
-TEST = Path(__file__).parent
-
 
 @pytest.fixture
 def by_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from std_srvs.srv import Trigger
 MONITOR = "failure_monitor.ros.monitor.node"
 GATE = "failure_monitor.ros.gate.node"
 RECORDER = "failure_monitor.ros.recording.incident_recorder_node"
-SCRIPTED_POLICY = Path(__file__).with_name("scripted_policy.py")
+SCRIPTED_POLICY = "testbed.faults.scripted_policy"
 
 LEASE = 0.2
 """Seconds for which a permit is good: the gate's default."""
@@ -167,7 +167,7 @@ class Cell:
         self,
         bundle: Path,
         *,
-        policy: Path = SCRIPTED_POLICY,
+        policy: str = SCRIPTED_POLICY,
         watching: Mapping[str, object] | None = None,
         is_simulated: bool = False,
     ) -> None:
@@ -175,7 +175,7 @@ class Cell:
 
         Args:
             bundle: every monitor's.
-            policy: the script that decides, or that is seen by what decides.
+            policy: the module that decides, or that is seen by what decides.
             watching: further parameters of every monitor.
             is_simulated: whether every node takes the time from `/clock`.
         """
@@ -209,7 +209,7 @@ class Cell:
 
     def start_policy(self) -> Process:
         """A policy that decides at 20 Hz, by the script it was told last."""
-        self.policy = self._start([str(self._policy)])
+        self.policy = self._start(["-m", self._policy])
         return self.policy
 
     def start_monitor(
