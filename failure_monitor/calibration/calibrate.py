@@ -40,6 +40,7 @@ from failure_monitor.calibration.cross_fitting import (
 from failure_monitor.calibration.horizon import calibrate_horizon
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
+from failure_monitor.listed_names import list_names
 from failure_monitor.monitoring.monitor import windowed_scores
 from failure_monitor.scores.base.score import Score, ScoreUndefinedError
 from failure_monitor.scores.probe import Probe
@@ -295,7 +296,7 @@ def _check(
     failed = [rollout.name for rollout in (*rollouts, *fit_rollouts) if rollout.success is False]
     if failed:
         raise CalibrationError(
-            f"{len(failed)} of the rollouts failed ({', '.join(failed[:5])}): only successful "
+            f"{len(failed)} of the rollouts failed ({list_names(failed)}): only successful "
             "ones can calibrate; leave these out"
         )
     for task, own in _by_task(rollouts).items():
@@ -340,7 +341,7 @@ def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout])
     if shared:
         raise CalibrationError(
             f"{len(shared)} of the calibration rollouts are also among those to fit on "
-            f"({', '.join(shared[:5])}): a rollout cannot calibrate scores that were fitted on it; "
+            f"({list_names(shared)}): a rollout cannot calibrate scores that were fitted on it; "
             "leave each of them out on one side"
         )
 
@@ -378,15 +379,14 @@ def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> 
     succeeded = [rollout.name for rollout in failures if rollout.success]
     if succeeded:
         raise CalibrationError(
-            f"{len(succeeded)} of the failures succeeded ({', '.join(succeeded[:5])}): leave "
-            "these out"
+            f"{len(succeeded)} of the failures succeeded ({list_names(succeeded)}): leave these out"
         )
     known = {rollout.sha256 for rollout in successes} - {""}
     shared = [rollout.name for rollout in failures if rollout.sha256 in known]
     if shared:
         raise CalibrationError(
             f"{len(shared)} of the failures are also among the rollouts to calibrate or to fit on "
-            f"({', '.join(shared[:5])}): a rollout either failed or succeeded; leave each of them "
+            f"({list_names(shared)}): a rollout either failed or succeeded; leave each of them "
             "out on one side"
         )
     if len(failures) < FEWEST_FAILURES:
@@ -403,7 +403,7 @@ def _by_task(rollouts: Sequence[Rollout]) -> dict[str, NDArray[np.int64]]:
     if len(names) > 1 and "" in names:
         unnamed = [rollout.name for rollout in rollouts if not rollout.task]
         raise CalibrationError(
-            f"{len(unnamed)} of the rollouts name no task ({', '.join(unnamed[:5])}), others are "
+            f"{len(unnamed)} of the rollouts name no task ({list_names(unnamed)}), others are "
             f"of {', '.join(names[1:])}: name the task of all or of none"
         )
     return {task: np.flatnonzero(tasks == task) for task in names}

@@ -15,11 +15,11 @@ from rich.table import Table
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription, RolloutSection
 from failure_monitor.cli.inspected_bundle import SHORT_HASH, rollouts_by_purpose
+from failure_monitor.listed_names import list_names
 
 APART = ("calibration", "fit", "failures", "files")
 """What is not compared number by number."""
 NONE = "–"
-MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,8 @@ def _without(
 
 
 def _named(rollouts: Sequence[RolloutSection]) -> str:
-    names = ", ".join(rollout.name for rollout in rollouts[:MOST_NAMED])
-    more = len(rollouts) - MOST_NAMED
-    return (
-        f"{len(rollouts)}: {names}{f' and {more} more' if more > 0 else ''}" if rollouts else NONE
-    )
+    names = list_names(rollout.name for rollout in rollouts)
+    return f"{len(rollouts)}: {names}" if rollouts else NONE
 
 
 def _files(one: BundleDescription, other: BundleDescription) -> Iterator[Difference]:

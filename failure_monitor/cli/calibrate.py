@@ -16,6 +16,7 @@ from failure_monitor.cli.options import Reading, Sources, StatedActions, names, 
 from failure_monitor.cli.promise import promise_table
 from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
 from failure_monitor.errors import UsageError
+from failure_monitor.listed_names import list_names
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
 from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
@@ -192,7 +193,7 @@ def _refuse_from_no_bag(read: Sequence[RolloutSet]) -> None:
     ]
     if strange:
         raise UsageError(
-            f"{len(strange)} of the rollouts come from no bag ({', '.join(strange[:5])}), and "
+            f"{len(strange)} of the rollouts come from no bag ({list_names(strange)}), and "
             "'--encoder' and '--sampler' are run on bags alone, so nobody knows what made these: "
             "give the bags, or leave the models out"
         )

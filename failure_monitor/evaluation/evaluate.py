@@ -20,6 +20,7 @@ from rich.table import Table
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
+from failure_monitor.listed_names import list_names
 from failure_monitor.sources.rollouts import RolloutSet
 from failure_monitor.text_table import TextTable
 from failure_monitor.thresholds.conformal import finite_sample_quantile
@@ -213,15 +214,11 @@ def _refuse(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[
     unlabelled = [rollout.name for rollout in rollouts if rollout.success is None]
     if unlabelled:
         raise EvaluationError(
-            f"{len(unlabelled)} of the rollouts have no outcome ({_listed(unlabelled)}): record "
+            f"{len(unlabelled)} of the rollouts have no outcome ({list_names(unlabelled)}): record "
             "whether they succeeded, or leave them out"
         )
     for rollout in rollouts:
         rollout.check(bundle.policy)
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rollout]) -> int:
@@ -233,7 +230,7 @@ def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rol
             "on other rollouts",
             len(seen),
             len(rollouts),
-            _listed(seen),
+            list_names(seen),
         )
     return len(seen)
 

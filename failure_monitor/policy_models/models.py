@@ -9,7 +9,7 @@ once, what comes out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.listed_names import list_names
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.policy_models.contract import (
     CHUNKS,
@@ -98,8 +99,8 @@ class _ContractModel:
         there = {argument.name: argument for argument in self._session.get_inputs()}
         if there.keys() != inputs.keys():
             raise OnnxContractError(
-                f"{self.file.name} has the inputs {_listed(there)}; by its metadata these should "
-                f"be {_listed(inputs)}: export it again"
+                f"{self.file.name} has the inputs {_quoted(there)}; by its metadata these should "
+                f"be {_quoted(inputs)}: export it again"
             )
         for name, tensor in inputs.items():
             if not tensor.admits(there[name]):
@@ -147,7 +148,7 @@ class _ContractModel:
     def _check_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         if inputs.keys() != self._takes.keys():
             raise OnnxModelError(
-                f"{self.file.name} was given {_listed(inputs)}, it takes {_listed(self._takes)}"
+                f"{self.file.name} was given {_quoted(inputs)}, it takes {_quoted(self._takes)}"
             )
         for name, array in inputs.items():
             dtype, free, fixed = self._takes[name]
@@ -342,5 +343,5 @@ def _in_words(argument: onnxruntime.NodeArg) -> str:
     return f"{dtype} ({', '.join('?' if side is None else str(side) for side in argument.shape)})"
 
 
-def _listed(names: Mapping[str, object]) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
+def _quoted(names: Iterable[str]) -> str:
+    return list_names(f"'{name}'" for name in sorted(names))

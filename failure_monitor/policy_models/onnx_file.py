@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.listed_names import list_names
 
 # The messages of onnx.proto that lead to a tensor: field number to message.
 _PATHS: Mapping[str, Mapping[int, str]] = {
@@ -69,7 +70,7 @@ class OnnxFile:
         missing = sorted(_external_names(self.name, self.model) - set(self.weights))
         if missing:
             raise OnnxFileError(
-                f"{self.name} keeps weights in {', '.join(missing)}, which did not come with it: "
+                f"{self.name} keeps weights in {list_names(missing)}, which did not come with it: "
                 "load it from its own folder, or save it again as one file"
             )
 

@@ -28,6 +28,7 @@ from pathlib import Path
 import yaml
 
 from failure_monitor.decision import Rollout
+from failure_monitor.listed_names import list_names
 from failure_monitor.sources.bag_files import FILE_SUFFIXES
 from failure_monitor.sources.source import SourceError
 
@@ -99,7 +100,7 @@ class Labels:
         unlabelled = [rollout.name for rollout in rollouts if rollout.success is None]
         if unlabelled:
             raise SourceError(
-                f"{self.path} says nothing of the outcome of {_listed(unlabelled)}, nor does "
+                f"{self.path} says nothing of the outcome of {list_names(unlabelled)}, nor does "
                 "anything else: add a label, or leave the rollouts out"
             )
 
@@ -108,13 +109,13 @@ class Labels:
         if not places:
             raise SourceError(
                 f"{self.path} labels '{name}', and there is no such rollout, only "
-                f"{_listed([rollout.name for rollout in rollouts])}: correct the name, or leave "
+                f"{list_names([rollout.name for rollout in rollouts])}: correct the name, or leave "
                 "the label out"
             )
         if len(places) > 1:
             raise SourceError(
                 f"{self.path} labels '{name}', and there are {len(places)} such rollouts "
-                f"({_listed([rollouts[place].source for place in places])}): name more of its path"
+                f"({list_names(rollouts[place].source for place in places)}): name more of its path"
             )
         return places[0]
 
@@ -237,7 +238,3 @@ def _is_called(rollout: Rollout, name: str) -> bool:
     return rollout.name == name or any(
         f"{path}{behind}".endswith(f"/{name}") for path in paths for behind in ("", number)
     )
-
-
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from failure_monitor.errors import UsageError
+from failure_monitor.listed_names import list_names
 from failure_monitor.policy_models.onnx_file import OnnxFile, OnnxFileError, read_onnx_file
 from failure_monitor.sources.source import BlackBox
 
@@ -43,9 +44,10 @@ def load_models(black_box: BlackBox) -> PolicyModels:
     cameras = set(models.encoder.cameras) if models.encoder is not None else set()
     if cameras != set(black_box.cameras):
         raise UsageError(
-            f"the encoder {black_box.encoder} takes the cameras {_listed(cameras)}, topics were "
-            f"named for {_listed(set(black_box.cameras))}: name the topic of each of its cameras "
-            "as '--image-topic NAME:=TOPIC'"
+            f"the encoder {black_box.encoder} takes the cameras "
+            f"{list_names(sorted(cameras))}, topics were named for "
+            f"{list_names(sorted(black_box.cameras))}: name the topic of each of its cameras as "
+            "'--image-topic NAME:=TOPIC'"
         )
     return models
 
@@ -93,7 +95,3 @@ def _files(black_box: BlackBox) -> tuple[OnnxFile | None, OnnxFile | None]:
         None if black_box.encoder is None else read_onnx_file(black_box.encoder),
         None if black_box.sampler is None else read_onnx_file(black_box.sampler),
     )
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"

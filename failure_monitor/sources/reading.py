@@ -22,6 +22,7 @@ from queue import Empty
 from typing import Any, TypeAlias
 
 from failure_monitor.errors import FailureMonitorError, UsageError
+from failure_monitor.listed_names import list_names
 from failure_monitor.sources.source import (
     Advance,
     BagOptions,
@@ -33,9 +34,6 @@ from failure_monitor.worker_processes import CONTEXT, worker_processes
 
 WORTH_PROCESSES = 5.0
 """Seconds that reading will go on, by what it took so far, for which processes are started."""
-
-MOST_NAMED = 8
-"""Sources that a sentence about several names."""
 
 REPORT_PERIOD = 0.1
 """Seconds between two reports of the same source."""
@@ -116,9 +114,9 @@ def _summed_up(
         for source, outcome in zip(sources, outcomes, strict=True)
         if isinstance(outcome, FailureMonitorError)
     ]
-    listed = ", ".join(faulty[1:MOST_NAMED]) + (" and others" if len(faulty) > MOST_NAMED else "")
     return SourceError(
-        f"{faults[0]} (of {len(sources)} sources, {len(faults) - 1} more are refused: {listed})"
+        f"{faults[0]} (of {len(sources)} sources, {len(faults) - 1} more are rejected: "
+        f"{list_names(faulty[1:])})"
     )
 
 

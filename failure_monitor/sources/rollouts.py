@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
+from failure_monitor.listed_names import list_names
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import refuse_link_out
@@ -128,7 +129,7 @@ def read_rollouts(
     rollouts = _called_apart([rollout for held in contents for rollout in held.rollouts])
     if not rollouts:
         raise SourceError(
-            f"no rollouts in {_listed(paths) or 'an empty list of sources'}: name "
+            f"no rollouts in {list_names(paths) if paths else 'an empty list of sources'}: name "
             f"{_known_kinds()} that holds some"
         )
     _refuse_repeated(rollouts)
@@ -257,10 +258,6 @@ def _size(path: Path) -> int:
 
 def _known_kinds() -> str:
     return f"a {', a '.join(SOURCE_KINDS)}, or a folder of these"
-
-
-def _listed(paths: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in paths)
 
 
 def _called_apart(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:

@@ -265,4 +265,4 @@ def test_all_refused_sources_are_told_of_at_once(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as refused:
         read_rollouts([tmp_path])
     assert str(refused.value).startswith(f"{tmp_path / 'run_1'}: the bag is damaged")
-    assert "(of 4 sources, 2 more are refused: run_2, run_3)" in str(refused.value)
+    assert "(of 4 sources, 2 more are rejected: run_2, run_3)" in str(refused.value)
