@@ -25,7 +25,7 @@ from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW,
 from failure_monitor.errors import UsageError
 from failure_monitor.graph_check.expectation import TopicNames
 from failure_monitor.graph_check.finding import Finding, Level
-from failure_monitor.graph_check.judgement import judge
+from failure_monitor.graph_check.inspection import inspect_graph
 from failure_monitor.graph_check.snapshot import GraphSnapshot
 
 LISTENER = "failure_monitor.ros.listening.graph_listener"
@@ -58,7 +58,7 @@ class Sign:
 
 SIGNS = {
     Level.OK: Sign("✔", "(ok)", BLUISH_GREEN),
-    Level.LOOK: Sign("▲", "/!\\", YELLOW),
+    Level.ATTENTION: Sign("▲", "/!\\", YELLOW),
     Level.WRONG: Sign("✖", "[X]", VERMILLION),
 }
 
@@ -111,7 +111,7 @@ def check(
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
     progress.print(f"listening to ROS domain {domain} for {seconds:g} s")
     seen = _listen(seconds, place or "/", names.all)
-    findings = judge(seen, names, bundle=loaded, sha256=sha256)
+    findings = inspect_graph(seen, names, bundle=loaded, sha256=sha256)
     for finding in findings:
         output.print(_line(finding), soft_wrap=True)
     output.print(_summary(findings), soft_wrap=True, markup=False, highlight=False)
@@ -184,12 +184,14 @@ def _line(finding: Finding) -> Text:
     unicode = (output.encoding or "").lower().startswith("utf")
     style = "#{:02x}{:02x}{:02x}".format(*sign.colour)
     word = f"{sign.glyph if unicode else sign.letters} {finding.level.value:<5}"
-    return Text.assemble((word, style), " ", (f"{finding.about}: ", "bold"), finding.told)
+    return Text.assemble((word, style), " ", (f"{finding.about}: ", "bold"), finding.message)
 
 
 def _summary(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.level for finding in findings)
-    return f"{counts[Level.WRONG]} wrong, {counts[Level.LOOK]} to look at, {counts[Level.OK]} ok"
+    return (
+        f"{counts[Level.WRONG]} wrong, {counts[Level.ATTENTION]} to look at, {counts[Level.OK]} ok"
+    )
 
 
 def _content(findings: Sequence[Finding], seen: GraphSnapshot) -> dict[str, Any]:
@@ -197,7 +199,7 @@ def _content(findings: Sequence[Finding], seen: GraphSnapshot) -> dict[str, Any]
         "domain": seen.domain,
         "seconds": seen.seconds,
         "findings": [
-            {"level": finding.level.value, "about": finding.about, "told": finding.told}
+            {"level": finding.level.value, "about": finding.about, "told": finding.message}
             for finding in findings
         ],
         "graph": seen.model_dump(mode="json"),

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether every command goes through a gate, and what opens it."""
+"""Findings on the path of commands: whether all pass through a gate, and what opens it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from failure_monitor.graph_check.finding import Finding, Level, look, ok, wrong
+from failure_monitor.graph_check.finding import Finding, Level, attention, ok, wrong
 from failure_monitor.graph_check.snapshot import (
     Endpoint,
     GateSnapshot,
@@ -15,41 +15,41 @@ from failure_monitor.graph_check.snapshot import (
 )
 
 PERMIT_LEASE, HEARTBEAT_PERIOD = 0.2, 0.05
-"""Parameters of gate and monitor at their defaults, in seconds."""
+"""Defaults of the gate's and the monitor's parameter, in seconds."""
 
-BEATS_IN_LEASE = 3
-"""Permits that a lease should span, so that a late one does not close the gate."""
+HEARTBEATS_PER_LEASE = 3
+"""Number of permits that a lease should span, so that a late one does not close the gate."""
 
 ERROR = 2
-"""DiagnosticStatus.ERROR."""
+"""Value of DiagnosticStatus.ERROR."""
 
 RECORDERS = ("recorder", "rosbag2_recorder", "incident_recorder", "record_node")
-"""Names of nodes that listen to commands and move nothing."""
+"""Names of nodes that subscribe to commands and move nothing."""
 
 
-def judge_command_path(seen: GraphSnapshot) -> Iterator[Finding]:
-    """Findings on every gate, and one if there is none."""
+def inspect_command_path(seen: GraphSnapshot) -> Iterator[Finding]:
+    """Inspect every gate and its topics; without any gate there is one finding."""
     if not seen.gates:
         yield wrong(
             "gate",
-            f"no gate is found in ROS domain {seen.domain}, so that nothing is between policy and "
+            f"no gate is found in ROS domain {seen.domain}, so nothing is between policy and "
             "robot: launch it (monitor.launch.xml)",
         )
     for gate in seen.gates:
-        yield from _judge_gate(seen, gate)
+        yield from _inspect_gate(seen, gate)
         for topic in gate.permits:
-            yield from _judge_permit(seen, gate, topic)
+            yield from _inspect_permit(seen, gate, topic)
         for topic in gate.inputs:
-            yield from _judge_input(seen, gate, topic)
+            yield from _inspect_input(seen, gate, topic)
         for topic in gate.outputs:
-            yield from _judge_output(seen, gate, topic)
+            yield from _inspect_output(seen, gate, topic)
 
 
-def _judge_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
+def _inspect_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
     if not gate.said:
         yield wrong(
             gate.node,
-            "says nothing of itself: it hangs, died a moment ago or cannot be reached; look at its "
+            "does not publish its state: it hangs, died a moment ago or cannot be reached; see its "
             "output",
         )
     elif gate.level == ERROR:
@@ -57,25 +57,26 @@ def _judge_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
     elif gate.passes and not gate.parameter("inform_only", False):
         yield ok(gate.node, gate.said)
     else:
-        yield look(gate.node, gate.said)
+        yield attention(gate.node, gate.said)
     lease = gate.parameter("permit_lease", PERMIT_LEASE)
     for monitor in seen.monitors:
-        beat = monitor.parameter("heartbeat_period", HEARTBEAT_PERIOD)
-        if monitor.permit_topic in gate.permits and lease < BEATS_IN_LEASE * beat:
-            judged = wrong if lease <= beat else look
-            yield judged(
+        period = monitor.parameter("heartbeat_period", HEARTBEAT_PERIOD)
+        if monitor.permit_topic in gate.permits and lease < HEARTBEATS_PER_LEASE * period:
+            finding = wrong if lease <= period else attention
+            yield finding(
                 gate.node,
-                f"'permit_lease' is {lease:g} s, and {monitor.node} permits every {beat:g} s: the "
-                f"gate closes on a late permit; make the lease {BEATS_IN_LEASE} periods or more",
+                f"'permit_lease' is {lease:g} s, and {monitor.node} sends a permit every "
+                f"{period:g} s: the gate closes when one is late; make the lease "
+                f"{HEARTBEATS_PER_LEASE} periods or more",
             )
 
 
-def _judge_permit(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator[Finding]:
+def _inspect_permit(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator[Finding]:
     publishers = seen.topic(name).publishers
     if not publishers:
         yield wrong(
             name,
-            f"nobody publishes the permit that {gate.node} needs, so that no command passes: start "
+            f"no node publishes the permit that {gate.node} needs, so no command passes: start "
             "the monitor, or set 'permit_topics' to the permits of those that run",
         )
     elif len(publishers) > 1:
@@ -88,20 +89,20 @@ def _judge_permit(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterato
         yield ok(name, f"the permit of {node_names(publishers)} for {gate.node}")
 
 
-def _judge_input(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator[Finding]:
+def _inspect_input(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator[Finding]:
     topic = seen.topic(name)
-    found = list(_judge_types(name, topic.publishers, topic.subscribers, gate))
+    found = list(_inspect_types(name, topic.publishers, topic.subscribers, gate))
     if not topic.publishers:
         found.append(
-            look(
+            attention(
                 name,
-                f"nobody publishes commands for {gate.node}: start the policy, or let it publish "
+                f"no node publishes commands for {gate.node}: start the policy, or let it publish "
                 "here (command_in)",
             )
         )
     if len(topic.publishers) > 1:
         found.append(
-            look(
+            attention(
                 name,
                 f"{len(topic.publishers)} publishers of commands ({node_names(topic.publishers)}): "
                 "make sure that they take turns",
@@ -110,10 +111,10 @@ def _judge_input(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator
     others = [end for end in topic.subscribers if end.node != gate.node and not _records(end)]
     if others:
         found.append(
-            look(
+            attention(
                 name,
-                f"{node_names(others)} listens to commands in front of {gate.node}: if it moves "
-                f"the robot, let it listen to {' or '.join(gate.outputs)}",
+                f"{node_names(others)} subscribes to commands in front of {gate.node}: if it moves "
+                f"the robot, let it subscribe to {' or '.join(gate.outputs)}",
             )
         )
     if not found:
@@ -121,11 +122,11 @@ def _judge_input(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator
     yield from found
 
 
-def _judge_output(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator[Finding]:
+def _inspect_output(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterator[Finding]:
     topic = seen.topic(name)
     own = [end for end in topic.publishers if end.node == gate.node]
     others = [end for end in topic.publishers if end.node != gate.node]
-    found = list(_judge_types(name, topic.subscribers, own, gate))
+    found = list(_inspect_types(name, topic.subscribers, own, gate))
     if len(own) > 1:
         found.append(
             wrong(
@@ -140,25 +141,25 @@ def _judge_output(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterato
         found.append(
             wrong(
                 name,
-                f"{who} publishes straight to the robot, past {gate.node}, and is not stopped by "
+                f"{who} publishes directly to the robot, past {gate.node}, and is not stopped by "
                 f"it: let it publish on {' or '.join(gate.inputs)}",
             )
         )
-    listeners = [end for end in topic.subscribers if not _records(end)]
-    if not listeners:
+    subscribers = [end for end in topic.subscribers if not _records(end)]
+    if not subscribers:
         found.append(
-            look(
+            attention(
                 name,
-                f"nobody listens to what {gate.node} lets through: start the controller, or let it "
-                "listen here (command_out)",
+                f"no node subscribes to what {gate.node} lets through: start the controller, or "
+                "let it subscribe here (command_out)",
             )
         )
     if not any(finding.level is not Level.OK for finding in found):
-        found.append(ok(name, f"{gate.node} alone commands {node_names(listeners)}"))
+        found.append(ok(name, f"{gate.node} alone commands {node_names(subscribers)}"))
     yield from found
 
 
-def _judge_types(
+def _inspect_types(
     name: str, ends: Sequence[Endpoint], of_gate: Sequence[Endpoint], gate: GateSnapshot
 ) -> Iterator[Finding]:
     expected = {end.message_type for end in of_gate if end.node == gate.node}
@@ -166,8 +167,8 @@ def _judge_types(
         if expected and end.message_type not in expected:
             yield wrong(
                 name,
-                f"{end.node} has {end.message_type}, {gate.node} {', '.join(sorted(expected))}, so "
-                "that they do not hear each other: set the gate's '<command>.type' to the robot's",
+                f"{end.node} uses {end.message_type}, {gate.node} {', '.join(sorted(expected))}, "
+                "so no message arrives: set the gate's '<command>.type' to the robot's",
             )
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a monitor needs of the graph: topics, types, sizes, and how often decisions come."""
+"""What a monitor needs of the graph: topics, types, sizes, and the rate of decisions."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ POSITIONS = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PointStamped")
 EMBEDDING_TOPIC, CHUNKS_TOPIC = "policy/embedding", "policy/action_chunks"
 JOINTS_TOPIC = "joint_states"
 MAX_JOINT_STATE_AGE, MAX_STAMP_LEAD, MAX_DECISION_AGE = 0.5, 0.5, 1.0
-"""The monitor's parameters at their defaults, for where none runs or answers."""
+"""Defaults of the monitor's parameters, for where no monitor runs or answers."""
 AS_CALIBRATED = -1
-"""As a parameter of the monitor: what the bundle says."""
+"""Value of a monitor's parameter that stands for the bundle's value."""
 
 
 @dataclass(frozen=True)
 class TopicNames:
-    """Where to look where no monitor says it: full names of topics.
+    """The full names of the topics to expect where no active monitor names them.
 
     Attributes:
-        embedding: empty where the monitor runs the encoder itself.
-        action_chunks: empty where it runs the sampler itself.
-        joint_states: of the robot.
-        cameras: of the encoder that it runs.
-        external: of external scores, by their names.
-        positions: measured positions and their type; empty where no score asks for them.
+        embedding: the observation embedding; empty where the monitor runs the encoder itself.
+        action_chunks: the action chunks; empty where the monitor runs the sampler itself.
+        joint_states: the robot's joint states.
+        cameras: the cameras of the encoder that the monitor runs.
+        external: the topics of external scores by the scores' names.
+        positions: measured positions and their type; empty where no score needs them.
     """
 
     embedding: str = f"/{EMBEDDING_TOPIC}"
@@ -46,12 +46,12 @@ class TopicNames:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every one of them."""
+        """All topics that are not empty."""
         named = (self.embedding, self.action_chunks, self.joint_states, self.positions[0])
         return tuple(filter(None, (*named, *self.cameras, *self.external.values())))
 
-    def told_by(self, monitor: MonitorSnapshot) -> TopicNames:
-        """These, but for those that a monitor names by its parameters, as far as it answered."""
+    def named_by(self, monitor: MonitorSnapshot) -> TopicNames:
+        """Return these names, replaced by those in a monitor's parameters if it answered."""
         if monitor.parameters is None:
             return self
 
@@ -72,15 +72,15 @@ class ExpectedInput:
 
     Attributes:
         topic: its full name.
-        what: comes on it, in words.
-        message_type: of its messages.
+        what: a noun for what is published on it.
+        message_type: the type of its messages.
         remedy: how to name another topic.
-        reliable: whether the monitor asks for reliable delivery.
+        reliable: whether the monitor requests reliable delivery.
         is_sole: whether a second publisher contradicts the first.
-        is_steady: whether messages come between rollouts too.
-        is_needed: whether the monitor does without.
-        shape: that messages must have; None where nothing is known of it.
-        names: of the actions, in order; none where nothing is known of them.
+        is_steady: whether messages arrive between rollouts, too.
+        is_needed: whether the monitor cannot do without it.
+        shape: the shape that messages must have; None if it is unknown.
+        names: the names of the actions in order; empty if they are unknown.
     """
 
     topic: str
@@ -105,13 +105,12 @@ class Expectation:
     """What is expected where a monitor runs, or is to run.
 
     Attributes:
-        inputs: the topics.
-        period: seconds from one decision to the next when the bundle was calibrated; None if
-            nobody knows.
+        inputs: the topics that it needs.
+        period: seconds from one decision to the next in calibration; None if it is unknown.
         max_lead: seconds by which the stamp of a decision may be ahead of the clock.
-        max_age: seconds after which a decision no longer permits anything.
-        observation_rate: at which the monitor makes decisions of images, per second; 0 for one of
-            every image, None where the policy makes them.
+        max_age: seconds after which a decision no longer permits commands.
+        observation_rate: decisions per second that the monitor makes of images; 0 for one of every
+            image, None where the policy makes the decisions.
     """
 
     inputs: tuple[ExpectedInput, ...]
@@ -122,7 +121,7 @@ class Expectation:
 
 
 def expect_by_names(names: TopicNames, bundle: Bundle | None) -> Expectation:
-    """What is expected where no monitor says what it listens to."""
+    """Return what is expected where no active monitor names its subscriptions."""
     inputs = []
     if names.embedding:
         inputs.append(_embedding(names.embedding, bundle))
@@ -142,26 +141,26 @@ def expect_by_names(names: TopicNames, bundle: Bundle | None) -> Expectation:
 
 
 def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expectation:
-    """What an active monitor listens to, and what the bundle says of it."""
+    """Return what an active monitor subscribes to, with what the bundle states about it."""
     named = {
         monitor.parameter("embedding_topic", EMBEDDING_TOPIC): _embedding,
         monitor.parameter("action_chunks_topic", CHUNKS_TOPIC): _chunks,
     }
     scores = {} if bundle is None else {t: name for name, t in bundle.external_topics.items()}
     inputs = []
-    for topic, heard in monitor.inputs.items():
-        if heard.message_type == CLOUD and heard.named in named:
-            inputs.append(named[heard.named](topic, bundle))
-        elif heard.message_type == JOINTS:
+    for topic, subscribed in monitor.inputs.items():
+        if subscribed.message_type == CLOUD and subscribed.named in named:
+            inputs.append(named[subscribed.named](topic, bundle))
+        elif subscribed.message_type == JOINTS:
             age = monitor.parameter("max_joint_state_age", MAX_JOINT_STATE_AGE)
             inputs.append(_joints(topic, is_needed=age > 0))
-        elif heard.message_type in (IMAGE, COMPRESSED):
+        elif subscribed.message_type in (IMAGE, COMPRESSED):
             reliable = monitor.parameter("images_reliable", False)
-            inputs.append(_camera(topic, heard.message_type, reliable=reliable))
-        elif heard.message_type == NUMBER:
-            inputs.append(_external(topic, scores.get(heard.named, "")))
-        elif heard.message_type in POSITIONS:
-            inputs.append(_positions(topic, heard.message_type))
+            inputs.append(_camera(topic, subscribed.message_type, reliable=reliable))
+        elif subscribed.message_type == NUMBER:
+            inputs.append(_external(topic, scores.get(subscribed.named, "")))
+        elif subscribed.message_type in POSITIONS:
+            inputs.append(_positions(topic, subscribed.message_type))
     runs_all = not any(one.is_of_decisions for one in inputs)
     rate = monitor.parameter("observation_rate", AS_CALIBRATED)
     if rate == AS_CALIBRATED:
@@ -180,7 +179,7 @@ def _period(bundle: Bundle | None) -> float | None:
 
 
 def _calibrated_rate(bundle: Bundle | None) -> float:
-    """Decisions a second that a black box made in calibration; 0 for one of every image."""
+    """Return the decisions per second of a black box in calibration; 0 for every image."""
     black_box = None if bundle is None else bundle.description.black_box
     return 0.0 if black_box is None else black_box.observation_rate
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""One thing that was found out about a graph."""
+"""One finding about a ROS graph, and how bad it is."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from enum import Enum
 
 
 class Level(Enum):
-    """How bad a finding is."""
+    """How bad a finding is; the values are what the command prints."""
 
     OK = "ok"
-    LOOK = "look"
+    ATTENTION = "look"
     WRONG = "wrong"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a graph.
+    """A statement about one topic or node of a graph.
 
     Attributes:
         level: how bad it is.
-        about: the topic or node.
-        told: what was found and, unless all is well, what to do.
+        about: the topic, node or parameter.
+        message: what was found and, unless all is well, what to do.
     """
 
     level: Level
     about: str
-    told: str
+    message: str
 
 
-def ok(about: str, told: str) -> Finding:
-    """All is well."""
-    return Finding(Level.OK, about, told)
+def ok(about: str, message: str) -> Finding:
+    """Return a finding that all is well."""
+    return Finding(Level.OK, about, message)
 
 
-def look(about: str, told: str) -> Finding:
-    """Perhaps meant so; perhaps not."""
-    return Finding(Level.LOOK, about, told)
+def attention(about: str, message: str) -> Finding:
+    """Return a finding that may be intended or not: worth the user's attention."""
+    return Finding(Level.ATTENTION, about, message)
 
 
-def wrong(about: str, told: str) -> Finding:
-    """It cannot work like this."""
-    return Finding(Level.WRONG, about, told)
+def wrong(about: str, message: str) -> Finding:
+    """Return a finding of something that cannot work."""
+    return Finding(Level.WRONG, about, message)

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what a monitor needs comes, of the right type, size and rate, with the right stamps."""
+"""Findings on a monitor's inputs: whether they arrive, and their type, size, rate and stamps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from failure_monitor.graph_check.expectation import Expectation, ExpectedInput
-from failure_monitor.graph_check.finding import Finding, Level, look, ok, wrong
+from failure_monitor.graph_check.finding import Finding, Level, attention, ok, wrong
 from failure_monitor.graph_check.snapshot import (
     GraphSnapshot,
     Messages,
@@ -16,62 +16,64 @@ from failure_monitor.graph_check.snapshot import (
 )
 
 USUAL_FACTOR, TOLERABLE_FACTOR = 1.2, 1.5
-"""By which factor the time between decisions may differ from that of calibration: without a word,
-and without being wrong, as a busy machine may be the cause."""
+"""Factors by which the time between decisions may differ from that in calibration: without a
+finding, and without being wrong, since a busy machine may be the cause."""
 
-LOST_SHARE = 0.2
-"""Of the messages that the stamps tell of: if more are lost, that is worth a word."""
+MAX_LOST_SHARE = 0.2
+"""Share of lost messages, estimated from the stamps, above which a topic is flagged."""
 
 STALE_STAMP = 60.0
-"""Seconds behind the clock at which a stamp is no late one, but of another clock."""
+"""Seconds behind the clock above which a stamp is taken to come from another clock."""
 
 
-def judge_inputs(seen: GraphSnapshot, expected: Expectation) -> Iterator[Finding]:
-    """A finding or more for every topic."""
+def inspect_inputs(seen: GraphSnapshot, expected: Expectation) -> Iterator[Finding]:
+    """Inspect every expected topic; each gives at least one finding."""
     for one in expected.inputs:
-        yield from _judge(seen, expected, one)
+        yield from _inspect_input(seen, expected, one)
     if expected.period is not None and expected.period > expected.max_age:
         yield wrong(
             "max_decision_age",
-            f"is {expected.max_age:g} s, the bundle's rollouts decided every "
+            f"is {expected.max_age:g} s, and the bundle's rollouts have a decision every "
             f"{expected.period:.3g} s: commands stop between two decisions; make it larger",
         )
 
 
-def _judge(seen: GraphSnapshot, expected: Expectation, one: ExpectedInput) -> Iterator[Finding]:
+def _inspect_input(
+    seen: GraphSnapshot, expected: Expectation, one: ExpectedInput
+) -> Iterator[Finding]:
     topic = seen.topic(one.topic)
     if not topic.publishers:
-        missing = wrong if one.is_needed else look
+        missing = wrong if one.is_needed else attention
         yield missing(
             one.topic,
-            f"nobody publishes {one.what}: start their publisher, or name the topic "
-            f"({one.remedy}){_alike(seen, one)}",
+            f"no node publishes {one.what}: start their publisher, or name the topic "
+            f"({one.remedy}){_same_type(seen, one)}",
         )
         return
-    found = [*_judge_ends(topic, one), *_judge_messages(seen.seconds, topic, expected, one)]
+    found = [*_inspect_ends(topic, one), *_inspect_messages(seen.seconds, topic, expected, one)]
     yield from found
     if not any(each.level is not Level.OK for each in found):
         assert topic.messages is not None
         yield ok(one.topic, _described(topic, topic.messages, one))
 
 
-def _alike(seen: GraphSnapshot, one: ExpectedInput) -> str:
-    """What is there of the same type."""
+def _same_type(seen: GraphSnapshot, one: ExpectedInput) -> str:
+    """Return where messages of the expected type are published, as a clause."""
     others = sorted(name for name, types in seen.published.items() if one.message_type in types)
     if not others:
         return f"; no {one.message_type} is published anywhere"
     return f"; {one.message_type} is published on {', '.join(others)}"
 
 
-def _judge_ends(topic: TopicSnapshot, one: ExpectedInput) -> Iterator[Finding]:
-    strange = [end for end in topic.publishers if end.message_type != one.message_type]
-    for end in strange:
+def _inspect_ends(topic: TopicSnapshot, one: ExpectedInput) -> Iterator[Finding]:
+    other_type = [end for end in topic.publishers if end.message_type != one.message_type]
+    for end in other_type:
         yield wrong(
             one.topic,
             f"{end.node} publishes {end.message_type}, expected {one.what} as {one.message_type}: "
             f"let it publish that, or name another topic ({one.remedy})",
         )
-    unreliable = [end for end in topic.publishers if not end.reliable and end not in strange]
+    unreliable = [end for end in topic.publishers if not end.reliable and end not in other_type]
     if one.reliable and unreliable:
         yield wrong(
             one.topic,
@@ -86,7 +88,7 @@ def _judge_ends(topic: TopicSnapshot, one: ExpectedInput) -> Iterator[Finding]:
         )
 
 
-def _judge_messages(
+def _inspect_messages(
     seconds: float, topic: TopicSnapshot, expected: Expectation, one: ExpectedInput
 ) -> Iterator[Finding]:
     messages = topic.messages or Messages()
@@ -96,36 +98,36 @@ def _judge_messages(
     if messages.fault:
         yield wrong(one.topic, messages.fault)
         return
-    yield from _judge_shape(messages, one)
+    yield from _inspect_shape(messages, one)
     if one.is_of_decisions:
-        yield from _judge_stamps(messages, expected, one)
-        yield from _judge_period(messages.period, expected, one)
+        yield from _inspect_stamps(messages, expected, one)
+        yield from _inspect_period(messages.period, expected, one)
     elif expected.observation_rate is not None and one.what == "images":
-        yield from _judge_period(_observed_period(messages, expected), expected, one)
-    # Decisions pause between rollouts, and no stamps tell that apart from a loss.
-    if one.is_steady and messages.lost > LOST_SHARE:
-        yield look(
+        yield from _inspect_period(_observed_period(messages, expected), expected, one)
+    # Decisions pause between rollouts; their stamps do not distinguish that from a loss.
+    if one.is_steady and messages.lost > MAX_LOST_SHARE:
+        yield attention(
             one.topic,
-            f"{messages.lost:.0%} of the messages that the stamps tell of do not arrive here: "
-            "look at what the monitor says on /diagnostics, which names remedies",
+            f"{messages.lost:.0%} of the messages are lost, by their stamps: see the monitor's "
+            "/diagnostics, which names remedies",
         )
 
 
 def _silent(seconds: float, topic: TopicSnapshot, one: ExpectedInput) -> Finding:
-    said = f"{node_names(topic.publishers)} published no {one.what} in {seconds:g} s"
+    message = f"{node_names(topic.publishers)} published no {one.what} in {seconds:g} s"
     if one.is_steady and one.is_needed:
         return wrong(
             one.topic,
-            f"{said}: it hangs, died a moment ago or cannot be reached; look at its output",
+            f"{message}: it hangs, died a moment ago or cannot be reached; see its output",
         )
-    return look(
+    return attention(
         one.topic,
-        f"{said}, so that nothing is known of type, size and rate: run the policy meanwhile, or "
-        "listen longer (--seconds)",
+        f"{message}, so their size and rate are unknown: run the policy meanwhile, or listen "
+        "longer (--seconds)",
     )
 
 
-def _judge_shape(messages: Messages, one: ExpectedInput) -> Iterator[Finding]:
+def _inspect_shape(messages: Messages, one: ExpectedInput) -> Iterator[Finding]:
     if one.shape is not None and messages.shape != one.shape:
         yield wrong(
             one.topic,
@@ -141,77 +143,74 @@ def _judge_shape(messages: Messages, one: ExpectedInput) -> Iterator[Finding]:
         )
 
 
-def _judge_stamps(
+def _inspect_stamps(
     messages: Messages, expected: Expectation, one: ExpectedInput
 ) -> Iterator[Finding]:
     lag = messages.lag
     if lag is None:
-        yield wrong(
-            one.topic, "the headers have no stamp: publish with the stamp of the observation"
-        )
+        yield wrong(one.topic, "the headers have no stamp: publish the stamp of the observation")
     elif -lag > expected.max_lead:
         yield wrong(
             one.topic,
             f"the stamps are {-lag:.3g} s ahead of this machine's clock, and {expected.max_lead:g} "
-            "s are allowed: synchronise the clocks, set use_sim_time alike everywhere, or raise "
+            "s are allowed: synchronise the clocks, set use_sim_time alike for all nodes, or raise "
             "the monitor's 'max_stamp_lead'",
         )
     elif lag > STALE_STAMP:
         yield wrong(
             one.topic,
-            f"the stamps are {lag:.3g} s behind this machine's clock, as if of another one: use "
-            "the stamp of the observation, synchronise the clocks, and set use_sim_time alike "
-            "everywhere",
+            f"the stamps are {lag:.3g} s behind this machine's clock, as if of another clock: use "
+            "the stamp of the observation, synchronise the clocks, and set use_sim_time alike for "
+            "all nodes",
         )
     elif lag > expected.max_age:
-        yield look(
+        yield attention(
             one.topic,
-            f"the stamps are {lag:.3g} s old when they come, and the last verdict is good for "
+            f"the stamps are {lag:.3g} s old on arrival, and the last verdict is valid for "
             f"{expected.max_age:g} s: the policy is slow, or the clocks are not synchronised",
         )
 
 
-def _judge_period(
+def _inspect_period(
     period: float | None, expected: Expectation, one: ExpectedInput
 ) -> Iterator[Finding]:
     if expected.period is None:
         return
-    usual = f"the bundle's rollouts decided every {expected.period:.3g} s"
+    usual = f"the bundle's rollouts have one every {expected.period:.3g} s"
     if period is None:
-        yield look(
+        yield attention(
             one.topic,
-            f"too few came to tell how often the policy decides; {usual}: listen longer "
-            "(--seconds)",
+            f"too few decisions came to estimate their rate; {usual}: listen longer (--seconds)",
         )
         return
     factor = max(period / expected.period, expected.period / period)
     if factor > USUAL_FACTOR:
-        judged = wrong if factor > TOLERABLE_FACTOR else look
-        yield judged(
+        finding = wrong if factor > TOLERABLE_FACTOR else attention
+        yield finding(
             one.topic,
-            f"a decision every {period:.3g} s, {usual}: the promise holds at that rate alone; "
-            "let the policy decide as often as then, or calibrate again",
+            f"a decision every {period:.3g} s, {usual}: the promise holds at the latter rate only; "
+            "set the policy to it, or calibrate again",
         )
 
 
 def _observed_period(messages: Messages, expected: Expectation) -> float | None:
-    """Seconds between decisions that the monitor makes of images."""
+    """Return the seconds between decisions that the monitor makes of images."""
     if messages.period is None or not expected.observation_rate:
         return messages.period
     return max(messages.period, 1 / expected.observation_rate)
 
 
 def _described(topic: TopicSnapshot, messages: Messages, one: ExpectedInput) -> str:
-    words = [f"{one.what} of {node_names(topic.publishers)}"]
+    parts = [f"{one.what} of {node_names(topic.publishers)}"]
     if messages.shape:
-        words.append(f"shape {_shape(messages.shape)}")
+        parts.append(f"shape {_shape(messages.shape)}")
     if messages.names:
-        words.append(" ".join(messages.names))
+        parts.append(" ".join(messages.names))
     if messages.rate:
-        words.append(f"{messages.rate:.3g}/s")
+        parts.append(f"{messages.rate:.3g}/s")
     if messages.lag is not None:
-        words.append(f"stamps {messages.lag:.2f} s old")
-    return ", ".join(words)
+        parts.append(f"stamps {messages.lag:.2f} s old")
+    return ", ".join(parts)
 
 
 def _shape(shape: Sequence[int]) -> str:

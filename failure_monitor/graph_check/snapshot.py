@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a listener saw of a ROS graph in a few seconds: values, as JSON between two processes."""
+"""A snapshot of a ROS graph, as the listener process hands it over as JSON."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pydantic import BaseModel, ConfigDict
 from failure_monitor.monitoring.alarm import AlarmState
 
 
-class _Seen(BaseModel):
+class _SnapshotModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Endpoint(_Seen):
+class Endpoint(_SnapshotModel):
     """One end of a topic.
 
     Attributes:
         node: the full name of its node.
-        message_type: such as std_msgs/msg/Bool.
-        reliable: whether it offers, or asks for, reliable delivery.
+        message_type: the message type, such as std_msgs/msg/Bool.
+        reliable: whether it offers or requests reliable delivery.
     """
 
     node: str
@@ -30,13 +30,13 @@ class Endpoint(_Seen):
     reliable: bool = True
 
 
-class Mismatch(_Seen):
-    """A publisher and a subscription whose qualities of service do not go together.
+class Mismatch(_SnapshotModel):
+    """A publisher and a subscription whose qualities of service are incompatible.
 
     Attributes:
-        publisher: the full name of its node.
-        subscriber: likewise.
-        reason: what does not go together, in words.
+        publisher: the full name of the publishing node.
+        subscriber: the full name of the subscribing node.
+        reason: which policies are incompatible.
     """
 
     publisher: str
@@ -44,19 +44,20 @@ class Mismatch(_Seen):
     reason: str
 
 
-class Messages(_Seen):
-    """What came on a topic while it was listened to.
+class Messages(_SnapshotModel):
+    """What arrived on a topic while it was listened to.
 
     Attributes:
-        received: how many messages.
-        rate: of their reception, per second; 0 if they were too few to tell.
-        period: the median time from one stamp to the next, in seconds; None if too few tell.
-        lost: the share that was stamped and did not come, 0 to 1.
+        received: the number of messages.
+        rate: messages received per second; 0 if there were too few for a rate.
+        period: the median time from one stamp to the next, in seconds; None if there were too few.
+        lost: the share of messages that did not arrive, estimated from the stamps, 0 to 1.
         lag: the median of this machine's ROS clock minus the stamp, in seconds; None for messages
             without a stamp, or if the clock stands still.
-        shape: of the last: (E,) of an embedding, (B, H, D) of action chunks, (J,) of joints.
-        names: of the last: actions or joints.
-        fault: why the last that was of no use was none; empty if all were.
+        shape: the shape of the last message: (E,) of an embedding, (B, H, D) of action chunks,
+            (J,) of joints.
+        names: the actions or joints that the last message names.
+        fault: what was wrong with the last invalid message; empty if all were valid.
     """
 
     received: int = 0
@@ -69,14 +70,14 @@ class Messages(_Seen):
     fault: str = ""
 
 
-class TopicSnapshot(_Seen):
-    """A topic with its two ends, those of the listener left out.
+class TopicSnapshot(_SnapshotModel):
+    """A topic with its publishers and subscribers, without those of the listener.
 
     Attributes:
-        publishers: who publishes.
-        subscribers: who listens.
-        mismatches: which of them cannot reach which.
-        messages: what came; None where nobody listened.
+        publishers: the publishing ends.
+        subscribers: the subscribing ends.
+        mismatches: the pairs that cannot reach one another.
+        messages: what arrived; None for a topic that was not listened to.
     """
 
     publishers: tuple[Endpoint, ...] = ()
@@ -85,30 +86,30 @@ class TopicSnapshot(_Seen):
     messages: Messages | None = None
 
 
-class MonitorInput(_Seen):
-    """A topic that a monitor listens to.
+class SubscribedTopic(_SnapshotModel):
+    """A topic that a monitor subscribes to.
 
     Attributes:
-        named: as a parameter or the bundle names it, before any remapping.
-        message_type: that it subscribes to.
+        named: the name in the parameter or the bundle, before any remapping.
+        message_type: the message type of the subscription.
     """
 
     named: str
     message_type: str
 
 
-class MonitorSnapshot(_Seen):
+class MonitorSnapshot(_SnapshotModel):
     """A monitor node.
 
     Attributes:
         node: its full name.
-        state: of its alarm; None if it said nothing.
-        reason: in words.
+        state: the state of its alarm; None if it published none.
+        reason: the reason for the state.
         permits: whether it permits commands.
-        diagnosed: whether it was heard on /diagnostics.
-        inputs: what it listens to, by the topics' full names; empty while it is not active.
-        scoring: what it says of the bundle that it runs, by name; empty if it runs none.
-        parameters: by name; None if it did not answer.
+        diagnosed: whether it published on /diagnostics.
+        inputs: its subscriptions by the topics' full names; empty while it is not active.
+        scoring: its diagnostic values on the bundle that it runs; empty if it runs none.
+        parameters: its parameters by name; None if it did not answer.
     """
 
     node: str
@@ -116,37 +117,37 @@ class MonitorSnapshot(_Seen):
     reason: str = ""
     permits: bool = False
     diagnosed: bool = False
-    inputs: Mapping[str, MonitorInput] = {}
+    inputs: Mapping[str, SubscribedTopic] = {}
     scoring: Mapping[str, str] = {}
     parameters: Mapping[str, Any] | None = None
 
     @property
     def alarm_topic(self) -> str:
-        """Where it says its state."""
+        """The topic of its alarm."""
         return f"{self.node}/alarm"
 
     @property
     def permit_topic(self) -> str:
-        """Where it permits."""
+        """The topic of its permit."""
         return f"{self.node}/permit"
 
     def parameter(self, name: str, default: Any) -> Any:
-        """A parameter, or what it is by default where the node did not say."""
+        """Return a parameter, or its default where the node did not answer."""
         return (self.parameters or {}).get(name, default)
 
 
-class GateSnapshot(_Seen):
+class GateSnapshot(_SnapshotModel):
     """A gate node.
 
     Attributes:
         node: its full name.
-        said: what it says of itself; empty if it said nothing.
-        level: of that, as in diagnostics: 0 is fine, 1 a warning, 2 an error, 3 stale.
+        said: its state in its own words; empty if it published none.
+        level: the diagnostic level of that: 0 is ok, 1 a warning, 2 an error, 3 stale.
         passes: whether commands pass.
-        permits: the topics whose permits it needs.
-        inputs: the topics of commands that come in.
-        outputs: those of commands that it let through.
-        parameters: by name; None if it did not answer.
+        permits: the topics of the permits that it needs.
+        inputs: the topics that it receives commands on.
+        outputs: the topics that it publishes commands on.
+        parameters: its parameters by name; None if it did not answer.
     """
 
     node: str
@@ -159,20 +160,20 @@ class GateSnapshot(_Seen):
     parameters: Mapping[str, Any] | None = None
 
     def parameter(self, name: str, default: Any) -> Any:
-        """A parameter, or what it is by default where the node did not say."""
+        """Return a parameter, or its default where the node did not answer."""
         return (self.parameters or {}).get(name, default)
 
 
-class GraphSnapshot(_Seen):
-    """A graph as it was seen.
+class GraphSnapshot(_SnapshotModel):
+    """A ROS graph as it was seen.
 
     Attributes:
         domain: the ROS domain.
-        seconds: for which it was listened to.
-        topics: those that matter here, by full name.
-        published: all that are published, with their types.
-        monitors: by name.
-        gates: by name.
+        seconds: how long it was listened to.
+        topics: the topics that matter here, by full name.
+        published: all published topics with their types.
+        monitors: the monitors, sorted by name.
+        gates: the gates, sorted by name.
     """
 
     domain: str
@@ -183,15 +184,15 @@ class GraphSnapshot(_Seen):
     gates: tuple[GateSnapshot, ...] = ()
 
     def topic(self, name: str) -> TopicSnapshot:
-        """What was seen of a topic; one that nobody has anything to do with is empty."""
+        """Return what was seen of a topic; nothing for a topic that has no ends."""
         return self.topics.get(name, TopicSnapshot())
 
 
 def node_names(ends: Sequence[Endpoint]) -> str:
-    """The nodes at some ends of topics, in words."""
-    return ", ".join(sorted({end.node for end in ends})) or "nobody"
+    """Return the nodes at some ends of topics as text."""
+    return ", ".join(sorted({end.node for end in ends})) or "no node"
 
 
 def absolute(topic: str, node: str) -> str:
-    """The full name of a topic, if nothing remaps it, in the namespace of a node."""
+    """Return the full name of a topic in the namespace of a node, if nothing remaps it."""
     return topic if topic.startswith("/") else f"{node.rpartition('/')[0]}/{topic}"

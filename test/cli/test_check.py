@@ -126,15 +126,15 @@ def test_a_graph_that_cannot_work_is_told_in_every_respect(robot, bundle_folder)
         code, found, _ = check(robot, bundle_folder)
         assert code == 1
         [bypass] = [line for line in lines_of(found, "/command_out") if "wrong" in line]
-        assert "/teleop publishes straight to the robot, past /failure_monitor_gate" in bypass
+        assert "/teleop publishes directly to the robot, past /failure_monitor_gate" in bypass
         told = " ".join(lines_of(found, "/features"))
         assert "/vla/unreliable offers best effort, the monitor asks for reliable" in told
-        assert "/failure_monitor hears nothing of /vla/unreliable" in told
+        assert "/failure_monitor receives nothing from /vla/unreliable" in told
         assert not lines_of(found, "/policy/embedding")
         [permit] = lines_of(found, "/other/permit")
-        assert "nobody publishes the permit that /failure_monitor_gate needs" in permit
+        assert "no node publishes the permit that /failure_monitor_gate needs" in permit
         [unheard] = lines_of(found, "/failure_monitor/permit")
-        assert "nobody listens to the permit" in unheard
+        assert "no node subscribes to the permit" in unheard
     teleop.destroy_node()
     unreliable.destroy_node()
 
@@ -151,7 +151,7 @@ def test_a_monitor_that_is_known_and_silent_is_no_monitor():
     assert code == 1
     [life] = lines_of(found, "/failure_monitor")
     assert life.startswith("[X] wrong")
-    assert "says nothing on /failure_monitor/alarm: it hangs" in life
+    assert "publishes nothing on /failure_monitor/alarm: it hangs" in life
 
 
 @pytest.mark.ros

@@ -14,15 +14,15 @@ from failure_monitor.bundle.description import BlackBoxSection
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.graph_check.expectation import CLOUD, IMAGE, JOINTS, NUMBER, TopicNames
 from failure_monitor.graph_check.finding import Level
-from failure_monitor.graph_check.judgement import judge
+from failure_monitor.graph_check.inspection import inspect_graph
 from failure_monitor.graph_check.snapshot import (
     Endpoint,
     GateSnapshot,
     GraphSnapshot,
     Messages,
     Mismatch,
-    MonitorInput,
     MonitorSnapshot,
+    SubscribedTopic,
     TopicSnapshot,
 )
 from failure_monitor.monitoring.alarm import AlarmState
@@ -54,9 +54,9 @@ MONITOR_NODE = MonitorSnapshot(
     permits=True,
     diagnosed=True,
     inputs={
-        EMBEDDING: MonitorInput(named="policy/embedding", message_type=CLOUD),
-        CHUNKS: MonitorInput(named="policy/action_chunks", message_type=CLOUD),
-        JOINT_STATES: MonitorInput(named="joint_states", message_type=JOINTS),
+        EMBEDDING: SubscribedTopic(named="policy/embedding", message_type=CLOUD),
+        CHUNKS: SubscribedTopic(named="policy/action_chunks", message_type=CLOUD),
+        JOINT_STATES: SubscribedTopic(named="joint_states", message_type=JOINTS),
     },
     scoring={"bundle": "my_bundle", "bundle_sha256": HASH},
     parameters={},
@@ -123,9 +123,9 @@ def judged(bundle):
     def judged(seen: GraphSnapshot, **options) -> list[str]:
         """What is not ok, a line each."""
         options = {"bundle": bundle, "sha256": HASH, **options}
-        found = judge(seen, options.pop("names", TopicNames()), **options)
+        found = inspect_graph(seen, options.pop("names", TopicNames()), **options)
         return [
-            f"{finding.level.value} {finding.about}: {finding.told}"
+            f"{finding.level.value} {finding.about}: {finding.message}"
             for finding in found
             if finding.level is not Level.OK
         ]
@@ -134,12 +134,12 @@ def judged(bundle):
 
 
 def test_a_healthy_graph_has_an_ok_for_everything(bundle):
-    found = judge(HEALTHY, TopicNames(), bundle=bundle, sha256=HASH)
+    found = inspect_graph(HEALTHY, TopicNames(), bundle=bundle, sha256=HASH)
     assert {finding.level for finding in found} == {Level.OK}
     assert {finding.about for finding in found} == {
         *(EMBEDDING, CHUNKS, JOINT_STATES, MONITOR, GATE, PERMIT, COMMAND_IN, COMMAND_OUT)
     }
-    told = {finding.about: finding.told for finding in found}
+    told = {finding.about: finding.message for finding in found}
     assert told[EMBEDDING] == (
         "observation embeddings of /policy, shape (6,), 10/s, stamps 0.02 s old"
     )
@@ -153,8 +153,8 @@ def test_nobody_there_is_wrong(judged):
         "wrong gate",
     ]
     lines = judged(empty)
-    assert lines[0].startswith("wrong /policy/embedding: nobody publishes observation embeddings")
-    assert lines[2].startswith("look /joint_states: nobody publishes joint states")
+    assert lines[0].startswith("wrong /policy/embedding: no node publishes observation embeddings")
+    assert lines[2].startswith("look /joint_states: no node publishes joint states")
 
 
 def test_a_snapshot_survives_its_way_between_processes():
@@ -170,13 +170,13 @@ MESSAGES = [
         "wrong .* actions are a, b, c, the bundle expects dx, dy, gripper",
     ),
     (EMBEDDING, {"fault": "3 of 6 values are NaN"}, "wrong .*3 of 6 values are NaN"),
-    (EMBEDDING, {"period": 0.13}, "look .*every 0.13 s, the bundle's rollouts decided every 0.1 s"),
-    (EMBEDDING, {"period": 0.05}, "wrong .*every 0.05 s, the bundle's rollouts decided every 0.1"),
+    (EMBEDDING, {"period": 0.13}, "look .*every 0.13 s, the bundle's rollouts have one every 0.1"),
+    (EMBEDDING, {"period": 0.05}, "wrong .*every 0.05 s, the bundle's rollouts have one every 0.1"),
     (EMBEDDING, {"period": 1.0}, "wrong .*a decision every 1 s"),
-    (EMBEDDING, {"period": None}, "look .*too few came to tell how often the policy decides"),
+    (EMBEDDING, {"period": None}, "look .*too few decisions came"),
     (EMBEDDING, {"lag": -2.0}, "wrong .*2 s ahead of this machine's clock, and 0.5 s are allowed"),
-    (EMBEDDING, {"lag": 2.0}, "look .*2 s old when they come"),
-    (EMBEDDING, {"lag": 1.7e9}, "wrong .*behind this machine's clock, as if of another one"),
+    (EMBEDDING, {"lag": 2.0}, "look .*2 s old on arrival"),
+    (EMBEDDING, {"lag": 1.7e9}, "wrong .*behind this machine's clock, as if of another clock"),
     (EMBEDDING, {"lag": None}, "wrong .*have no stamp"),
     (JOINT_STATES, {"lost": 0.5}, "look .*50% of the messages"),
 ]
@@ -214,7 +214,7 @@ def test_a_missing_topic_names_those_of_its_type(judged):
     seen = with_topic(EMBEDDING, publishers=(), messages=None)
     seen = seen.model_copy(update={"published": {**seen.published, "/vla/features": (CLOUD,)}})
     [line] = judged(seen)
-    assert line.startswith("wrong /policy/embedding: nobody publishes observation embeddings")
+    assert line.startswith("wrong /policy/embedding: no node publishes observation embeddings")
     assert "/vla/features" in line
 
 
@@ -234,8 +234,8 @@ def test_qualities_of_service_that_do_not_go_together_are_named_with_both_ends(j
     pair = Mismatch(publisher=GATE, subscriber="/controller", reason="best effort and reliable")
     [line] = judged(with_topic(COMMAND_OUT, mismatches=(pair,)))
     assert line == (
-        "wrong /command_out: /controller hears nothing of /failure_monitor_gate, their qualities "
-        "of service do not go together (best effort and reliable): change one of them"
+        "wrong /command_out: /controller receives nothing from /failure_monitor_gate: their "
+        "qualities of service are incompatible (best effort and reliable); change one of them"
     )
 
 
@@ -256,10 +256,10 @@ def test_a_bundle_of_unknown_period_says_nothing_of_rates(judged, bundle):
 
 
 MONITORS = [
-    ({"state": None}, "wrong /failure_monitor: says nothing on /failure_monitor/alarm"),
+    ({"state": None}, "wrong /failure_monitor: publishes nothing on /failure_monitor/alarm"),
     ({"scoring": {}, "reason": "no folder x"}, "wrong /failure_monitor: runs no bundle: no fold"),
-    ({"diagnosed": False}, "look /failure_monitor: says nothing on /diagnostics"),
-    ({"parameters": None}, "look /failure_monitor: did not tell its parameters"),
+    ({"diagnosed": False}, "look /failure_monitor: publishes nothing on /diagnostics"),
+    ({"parameters": None}, "look /failure_monitor: did not answer with its parameters"),
     (
         {"scoring": {"bundle": "old", "bundle_sha256": "cd" * 32}},
         r"wrong /failure_monitor: runs the bundle old \(cdcdcdcdcdcd\), not the one that is "
@@ -269,14 +269,14 @@ MONITORS = [
         {"state": AlarmState.STALE, "permits": False, "reason": "no decision"},
         "look /failure_monitor: STALE, permits no command: no decision",
     ),
-    ({"parameters": {"use_sim_time": True}}, "wrong .* has use_sim_time, and nobody publishes /cl"),
+    ({"parameters": {"use_sim_time": True}}, "wrong .* has use_sim_time, but no node publishes"),
     (
         {"parameters": {"rollout_boundaries": "topic", "rollout_topic": "rollout/active"}},
-        "wrong /rollout/active: nobody says when rollouts begin",
+        "wrong /rollout/active: no node publishes when rollouts start",
     ),
     (
         {"parameters": {"heartbeat_period": 0.25}},
-        "wrong /failure_monitor_gate: 'permit_lease' is 0.2 s, and /failure_monitor permits every",
+        "wrong /failure_monitor_gate: 'permit_lease' is 0.2 s, and /failure_monitor sends a permit",
     ),
     ({"parameters": {"heartbeat_period": 0.1}}, "look /failure_monitor_gate: 'permit_lease' is 0"),
 ]
@@ -295,7 +295,7 @@ def test_two_monitors_of_a_name_are_wrong(judged):
 
 def test_a_permit_that_stops_nothing_is_wrong(judged):
     [line] = judged(with_topic(PERMIT, subscribers=()))
-    assert line.startswith("wrong /failure_monitor/permit: nobody listens to the permit")
+    assert line.startswith("wrong /failure_monitor/permit: no node subscribes to the permit")
 
 
 def test_a_foreign_gate_is_named(judged):
@@ -315,7 +315,7 @@ def test_a_monitor_that_is_not_active_is_checked_by_the_names_of_topics(judged):
     seen = with_topic(EMBEDDING, publishers=(), messages=None)
     idle = MONITOR_NODE.model_copy(update={"inputs": {}})
     lines = judged(seen.model_copy(update={"monitors": (idle,)}))
-    assert any(line.startswith("wrong /policy/embedding: nobody") for line in lines)
+    assert any(line.startswith("wrong /policy/embedding: no node") for line in lines)
 
 
 def test_a_monitor_that_is_not_active_tells_its_topics_by_its_parameters(judged):
@@ -337,7 +337,7 @@ def test_a_monitor_that_is_not_active_tells_its_topics_by_its_parameters(judged)
 
 
 GATES = [
-    ({"said": ""}, "wrong /failure_monitor_gate: says nothing of itself"),
+    ({"said": ""}, "wrong /failure_monitor_gate: does not publish its state"),
     ({"level": 2, "said": "it is broken"}, "wrong /failure_monitor_gate: it is broken"),
     (
         {"passes": False, "said": "closed: no permit"},
@@ -357,11 +357,11 @@ def test_who_publishes_past_the_gate_is_named(judged):
     own = end(GATE, COMMANDS)
     [line] = judged(with_topic(COMMAND_OUT, publishers=(own, end("/teleop", COMMANDS))))
     assert line == (
-        "wrong /command_out: /teleop publishes straight to the robot, past /failure_monitor_gate, "
+        "wrong /command_out: /teleop publishes directly to the robot, past /failure_monitor_gate, "
         "and is not stopped by it: let it publish on /command_in"
     )
     [line] = judged(with_topic(COMMAND_OUT, publishers=(own, end("/policy", COMMANDS))))
-    assert "/policy, which also commands through the gate, publishes straight to the robot" in line
+    assert "/policy, which also commands through the gate, publishes directly to the robot" in line
 
 
 def test_two_gates_of_a_name_are_wrong(judged):
@@ -372,29 +372,29 @@ def test_two_gates_of_a_name_are_wrong(judged):
 def test_who_listens_in_front_of_the_gate_is_named_unless_it_records(judged):
     own = end(GATE, COMMANDS)
     [line] = judged(with_topic(COMMAND_IN, subscribers=(own, end("/controller", COMMANDS))))
-    assert line.startswith("look /command_in: /controller listens to commands in front of")
+    assert line.startswith("look /command_in: /controller subscribes to commands in front of")
     recorder = end("/rosbag2_recorder", COMMANDS)
     assert judged(with_topic(COMMAND_IN, subscribers=(own, recorder))) == []
 
 
 def test_a_command_path_without_ends_is_worth_a_look(judged):
     [line] = judged(with_topic(COMMAND_IN, publishers=()))
-    assert line.startswith("look /command_in: nobody publishes commands")
+    assert line.startswith("look /command_in: no node publishes commands")
     [line] = judged(with_topic(COMMAND_OUT, subscribers=()))
-    assert line.startswith("look /command_out: nobody listens")
+    assert line.startswith("look /command_out: no node subscribes")
 
 
 def test_commands_of_another_type_are_wrong(judged):
     twist = "geometry_msgs/msg/Twist"
     [line] = judged(with_topic(COMMAND_IN, publishers=(end("/policy", twist),)))
-    assert f"/policy has {twist}, {GATE} {COMMANDS}" in line
+    assert f"/policy uses {twist}, {GATE} {COMMANDS}" in line
 
 
 def test_a_permit_that_nobody_publishes_is_wrong(judged):
     other = "/arm/failure_monitor/permit"
     lines = judged(with_gate(permits=(other,)))
     assert any(
-        line.startswith(f"wrong {other}: nobody publishes the permit that {GATE} needs")
+        line.startswith(f"wrong {other}: no node publishes the permit that {GATE} needs")
         for line in lines
     )
 
@@ -410,7 +410,7 @@ def test_two_publishers_of_a_permit_are_wrong(judged):
 
 def test_cameras_are_expected_where_the_monitor_runs_the_encoder(judged):
     inputs = {
-        "/camera": MonitorInput(named="camera", message_type=IMAGE),
+        "/camera": SubscribedTopic(named="camera", message_type=IMAGE),
         JOINT_STATES: MONITOR_NODE.inputs[JOINT_STATES],
     }
     camera = TopicSnapshot(
@@ -437,7 +437,7 @@ def test_a_rate_that_is_left_to_the_bundle_is_the_bundles(judged, bundle):
     camera = TopicSnapshot(
         publishers=(end("/driver", IMAGE),), messages=came(period=1 / 30, rate=30.0)
     )
-    inputs = {"/camera": MonitorInput(named="camera", message_type=IMAGE)}
+    inputs = {"/camera": SubscribedTopic(named="camera", message_type=IMAGE)}
     monitor = MONITOR_NODE.model_copy(
         update={"inputs": inputs, "parameters": {"observation_rate": -1.0}}
     )
@@ -452,9 +452,9 @@ def test_a_rate_that_is_left_to_the_bundle_is_the_bundles(judged, bundle):
 
 def test_measured_positions_are_expected_where_a_score_asks_for_them(judged):
     pose = "geometry_msgs/msg/PoseStamped"
-    inputs = {**MONITOR_NODE.inputs, "/tool": MonitorInput(named="tool", message_type=pose)}
+    inputs = {**MONITOR_NODE.inputs, "/tool": SubscribedTopic(named="tool", message_type=pose)}
     [line] = judged(with_monitor(inputs=inputs))
-    assert line.startswith("wrong /tool: nobody publishes measured positions")
+    assert line.startswith("wrong /tool: no node publishes measured positions")
 
 
 def test_external_scores_are_expected_on_their_topics(rollouts, policy):
@@ -468,7 +468,7 @@ def test_external_scores_are_expected_on_their_topics(rollouts, policy):
     idle = MONITOR_NODE.model_copy(update={"inputs": {}})
     seen = HEALTHY.model_copy(update={"monitors": (idle,)})
     names = TopicNames(external=bundle.external_topics)
-    found = judge(seen, names, bundle=bundle, sha256=HASH)
+    found = inspect_graph(seen, names, bundle=bundle, sha256=HASH)
     [finding] = [finding for finding in found if finding.about == "/energy"]
     assert finding.level is Level.WRONG
-    assert finding.told.startswith("nobody publishes the external score energy")
+    assert finding.message.startswith("no node publishes the external score energy")

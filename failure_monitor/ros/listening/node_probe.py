@@ -12,7 +12,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Bool
 
-from failure_monitor.graph_check.snapshot import GateSnapshot, MonitorInput, MonitorSnapshot
+from failure_monitor.graph_check.snapshot import GateSnapshot, MonitorSnapshot, SubscribedTopic
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.ros.common.alarm_levels import STATES
 
@@ -72,7 +72,7 @@ class HeardMonitor:
             permits=speaks and _values(self._alarm).get("permit") == "true",
             diagnosed=self._diagnosed,
             inputs={
-                topic: MonitorInput(named=named, message_type=subscribed[topic])
+                topic: SubscribedTopic(named=named, message_type=subscribed[topic])
                 for topic, named in self.inputs.items()
                 if topic in subscribed
             },
