@@ -41,7 +41,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.sources.archive import write_archive
-from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.sources.rollout_set import RolloutSet
 
 assert one_thread
 CLOUD = "sensor_msgs/msg/PointCloud2"

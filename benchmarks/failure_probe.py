@@ -49,7 +49,8 @@ from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.evaluation.evaluate import evaluate
 from failure_monitor.evaluation.metrics import IN_DISTRIBUTION_GROUPS, Metrics
 from failure_monitor.scores.base.score import Score, ScoreState
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 
 assert one_thread
 FIGURES = (

@@ -23,7 +23,8 @@ from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
 from failure_monitor.monitoring.monitor import windowed_scores
 from failure_monitor.scores.base.score import ScoreUndefinedError
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import Topics
 from failure_monitor.thresholds.conformal import (
     JointThreshold,

@@ -22,7 +22,7 @@ from failure_monitor.calibration.cross_fitting import Recipe, cross_fit
 from failure_monitor.calibration.data_quality import DataQuality
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.thresholds.conformal import Scale
 
 AuditVerdict = Literal["keep", "look", "drop"]
@@ -46,7 +46,7 @@ OUT_OF_RANGE = 0.5
 
 
 @dataclass(frozen=True)
-class Reception:
+class ReceptionQuality:
     """How the messages of a rollout in a bag were received.
 
     Attributes:
@@ -137,7 +137,7 @@ def audit(
     rollouts: Sequence[Rollout],
     formats: Sequence[PolicyFormat],
     *,
-    receptions: Mapping[str, Reception] | None = None,
+    receptions: Mapping[str, ReceptionQuality] | None = None,
     seed: int = 0,
     jobs: int = 1,
     report: Callable[[str], None] = lambda step: None,
@@ -196,10 +196,10 @@ def audit(
     )
 
 
-def receptions_of(sets: Sequence[RolloutSet]) -> dict[str, Reception]:
+def receptions_of(sets: Sequence[RolloutSet]) -> dict[str, ReceptionQuality]:
     """How the rollouts in bags were received, by their SHA-256."""
     return {
-        sha256: Reception(
+        sha256: ReceptionQuality(
             delay_spread=float(np.ptp(reception.delays)),
             lost=reception.unpaired + reception.repeated,
         )
@@ -266,7 +266,7 @@ def _maxima(series: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _looks(
     rollouts: Sequence[Rollout],
-    receptions: Mapping[str, Reception],
+    receptions: Mapping[str, ReceptionQuality],
     trajectory: Unlike | None,
     scores: Unlike | None,
 ) -> list[list[str]]:
@@ -283,7 +283,7 @@ def _looks(
     return looks
 
 
-def _own_looks(rollout: Rollout, reception: Reception | None) -> list[str]:
+def _own_looks(rollout: Rollout, reception: ReceptionQuality | None) -> list[str]:
     looks = []
     gaps = np.diff(rollout.stamps)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
@@ -346,7 +346,7 @@ def _not_finite(rollout: Rollout) -> NDArray[np.bool_]:
 
 def _describe(
     rollout: Rollout,
-    reception: Reception | None,
+    reception: ReceptionQuality | None,
     *,
     drop: Sequence[str],
     look: Sequence[str],

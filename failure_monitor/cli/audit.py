@@ -21,7 +21,7 @@ from failure_monitor.errors import FailureMonitorError
 if TYPE_CHECKING:
     from failure_monitor.calibration.audit import Audit, AuditVerdict
     from failure_monitor.sources.exclusions import Exclusions
-    from failure_monitor.sources.rollouts import RolloutSet
+    from failure_monitor.sources.rollout_set import RolloutSet
 
 STYLES: dict[str, str] = {"keep": "green", "look": "yellow", "drop": "red"}
 

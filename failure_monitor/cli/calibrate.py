@@ -22,7 +22,7 @@ from failure_monitor.scores.registry import DEFAULT_SCORES, score_named
 from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS, Rule, ThresholdKind
 
 if TYPE_CHECKING:
-    from failure_monitor.sources.rollouts import RolloutSet
+    from failure_monitor.sources.rollout_set import RolloutSet
 
 FIPER_SCORES = ("rnd_oe", "ace")
 """What the rule `fiper` means: all of these."""
@@ -109,7 +109,7 @@ def calibrate(
     )
     from failure_monitor.calibration.calibrate import calibrate as calibrate_rule
     from failure_monitor.sources.exclusions import Exclusions, read_exclusions
-    from failure_monitor.sources.policy_models import unchanged_files
+    from failure_monitor.sources.replay_models import unchanged_files
 
     check_report(report)
     threshold_kind = _threshold_kind(threshold)

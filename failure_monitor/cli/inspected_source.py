@@ -17,7 +17,7 @@ from failure_monitor.decision import Rollout
 
 if TYPE_CHECKING:
     from failure_monitor.sources.bag_topics import RecordedTopic
-    from failure_monitor.sources.rollouts import RolloutSet
+    from failure_monitor.sources.rollout_set import RolloutSet
     from failure_monitor.sources.source import BlackBox, Reception, Topics
 
 OUTCOMES = {True: "success", False: "failure", None: "unknown"}

@@ -19,7 +19,7 @@ from failure_monitor.decision import ACTION_KINDS, PolicyFormat
 from failure_monitor.errors import UsageError
 
 if TYPE_CHECKING:
-    from failure_monitor.sources.rollouts import RolloutSet
+    from failure_monitor.sources.rollout_set import RolloutSet
     from failure_monitor.sources.source import BlackBox, BoundaryKind, Topics
 
 Word = TypeVar("Word", bound=str)
@@ -173,12 +173,8 @@ class Reading:
             FailureMonitorError: an option means nothing, or a source cannot be read.
         """
         from failure_monitor.sources.labels import read_labels
-        from failure_monitor.sources.rollouts import (
-            RolloutSet,
-            label,
-            read_rollouts,
-            refuse_several_policies,
-        )
+        from failure_monitor.sources.rollout_set import RolloutSet
+        from failure_monitor.sources.rollouts import label, read_rollouts, refuse_several_policies
 
         options: dict[str, Any] = {
             "topics": self.topics,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from failure_monitor.evaluation.evaluate import Evaluation
     from failure_monitor.report.page import Page
     from failure_monitor.report.reproduction import Origin
-    from failure_monitor.sources.rollouts import RolloutSet
+    from failure_monitor.sources.rollout_set import RolloutSet
 
 ReportFolder = Annotated[
     Path | None,

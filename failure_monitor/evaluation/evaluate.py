@@ -21,7 +21,7 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
 from failure_monitor.listed_names import list_names
-from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.text_table import TextTable
 from failure_monitor.thresholds.conformal import finite_sample_quantile
 

@@ -26,9 +26,9 @@ from failure_monitor.incidents.folder import OUTCOME_STEM
 from failure_monitor.sources.bag_files import Bag, DamagedBagError, bag_at, is_bag_folder
 from failure_monitor.sources.bag_messages import read_messages
 from failure_monitor.sources.bag_metadata import METADATA_FILE
+from failure_monitor.sources.bag_recording import BOOL_TYPE
 from failure_monitor.sources.boundaries import spans_of_markers
-from failure_monitor.sources.message_decoder import Wire
-from failure_monitor.sources.recording import BOOL_TYPE
+from failure_monitor.sources.message_decoder import MessageDecoder
 from failure_monitor.sources.source import SourceError
 
 WORKSHOP = f".{OUTCOME_STEM}"
@@ -99,10 +99,10 @@ def _remove_unfinished(path: Path) -> None:
 
 def _refuse_several_rollouts(bag: Bag, active_topic: str) -> None:
     markers: list[tuple[int, bool]] = []
-    wire = Wire(ros1=False)
+    decoder = MessageDecoder(ros1=False)
 
     def take(received: int, serialised: bytes) -> None:
-        markers.append((received, wire.message(serialised, BOOL_TYPE).data))
+        markers.append((received, decoder.decode(serialised, BOOL_TYPE).data))
 
     read_messages(bag, {active_topic: take})
     rollouts = len(spans_of_markers(markers))

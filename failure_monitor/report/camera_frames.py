@@ -25,8 +25,8 @@ from failure_monitor.decision import Rollout
 from failure_monitor.messages.camera_image import image_size, read_camera_image
 from failure_monitor.sources.bag_files import bag_at, is_bag_file, is_bag_folder
 from failure_monitor.sources.bag_messages import is_ros1, read_messages, summary
-from failure_monitor.sources.message_decoder import Wire
-from failure_monitor.sources.recording import IMAGE_TYPES
+from failure_monitor.sources.bag_recording import IMAGE_TYPES
+from failure_monitor.sources.message_decoder import MessageDecoder
 
 logger = logging.getLogger(__name__)
 
@@ -114,15 +114,17 @@ def _small_jpeg(message: Any) -> bytes:
 class _Nearest:
     """Keeps of a topic's messages those whose stamps are nearest to some times."""
 
-    def __init__(self, wire: Wire, message_type: str, stamps: NDArray[np.float64]) -> None:
+    def __init__(
+        self, decoder: MessageDecoder, message_type: str, stamps: NDArray[np.float64]
+    ) -> None:
         self.messages: list[bytes | None] = [None] * len(stamps)
-        self._wire = wire
+        self._decoder = decoder
         self._message_type = message_type
         self._stamps = stamps
         self._apart = np.full(len(stamps), LONGEST_APART)
 
     def take(self, received: int, serialised: bytes) -> None:
-        stamp = 1e-9 * self._wire.stamp_of(serialised, self._message_type)
+        stamp = 1e-9 * self._decoder.decode_stamp(serialised, self._message_type)
         apart = np.abs(self._stamps - stamp)
         for index in np.flatnonzero(apart < self._apart):
             self._apart[index] = apart[index]
@@ -140,16 +142,16 @@ def _frames_in_bag(
         and recorded.messages
         and topic in ("", recorded.name)
     ]
-    wire = Wire(ros1=is_ros1(bag))
+    decoder = MessageDecoder(ros1=is_ros1(bag))
     shown = [(place, decision) for place, decisions in wanted.items() for decision in decisions]
     stamps = np.array([rollouts[place].stamps[decision] for place, decision in shown])
     problem: Exception | None = None
     for name, message_type in cameras:
-        nearest = _Nearest(wire, message_type, stamps)
+        nearest = _Nearest(decoder, message_type, stamps)
         try:
             read_messages(bag, {name: nearest.take})
             jpegs = [
-                None if message is None else _small_jpeg(wire.message(message, message_type))
+                None if message is None else _small_jpeg(decoder.decode(message, message_type))
                 for message in nearest.messages
             ]
         except Exception as error:  # such as a depth camera's encoding: the next may do

@@ -28,17 +28,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
-
-if TYPE_CHECKING:
-    from failure_monitor.sources.rollouts import RolloutSet
 
 FLOATS, WHOLE_NUMBERS, TRUTHS, TEXTS = "f", "iu", "b", "U"
 """Kinds of dtype."""

@@ -23,9 +23,9 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.bag_files import Bag, DamagedBagError, refuse_cut_off
 from failure_monitor.sources.bag_metadata import METADATA_FILE, TopicCount
-from failure_monitor.sources.message_decoder import Take, WireError
+from failure_monitor.sources.message_decoder import MessageHandler, UndecodableError
 from failure_monitor.sources.source import Advance, SourceError
-from failure_monitor.sources.truncated_mcap import ReclosedMcap
+from failure_monitor.sources.truncated_mcap import TruncatedMcap
 
 # As rosbags does, with which the second comes.
 if sys.version_info >= (3, 14):
@@ -82,7 +82,7 @@ def summary(bag: Bag) -> BagSummary:
 
 
 def read_messages(
-    bag: Bag, takes: Mapping[str, Take], advance: Advance = lambda share: None
+    bag: Bag, takes: Mapping[str, MessageHandler], advance: Advance = lambda share: None
 ) -> None:
     """Hand on every message of some topics, file after file, by bag time.
 
@@ -112,7 +112,7 @@ def read_messages(
     advance(1.0)
 
 
-def read_messages_from(reader: Reader, takes: Mapping[str, Take]) -> None:
+def read_messages_from(reader: Reader, takes: Mapping[str, MessageHandler]) -> None:
     """Hand on every message of some topics of an open file, whatever is wrong with it."""
     connections = [c for c in reader.connections if c.topic in takes]
     if connections:
@@ -124,7 +124,7 @@ def _hand_on(
     bag: Bag,
     reader: Reader,
     connections: Sequence[Connection],
-    takes: Mapping[str, Take],
+    takes: Mapping[str, MessageHandler],
     found: Counter[str],
     advance: Advance,
 ) -> None:
@@ -145,7 +145,7 @@ def _hand_on(
             if not until_advance:
                 until_advance = MESSAGES_BETWEEN_ADVANCES
                 advance((received - begin) / duration)
-    except (FailureMonitorError, WireError) as error:
+    except (FailureMonitorError, UndecodableError) as error:
         topic = next(connection.topic for connection in connections if connection.id == number)
         where = f"{bag.path}, {topic}, message {found[topic] + counts[number]}"
         if isinstance(error, FailureMonitorError):
@@ -157,11 +157,11 @@ def _hand_on(
         found[connection.topic] += counts[connection.id]
 
 
-def _as_it_is(take: Take) -> Take:
+def _as_it_is(take: MessageHandler) -> MessageHandler:
     return take
 
 
-def _unpacking(take: Take) -> Take:
+def _unpacking(take: MessageHandler) -> MessageHandler:
     return lambda received, packed: take(received, zstd.decompress(packed))
 
 
@@ -187,7 +187,7 @@ def _merged(topics: Sequence[TopicCount]) -> Iterator[TopicCount]:
 
 
 def _refuse_missing(
-    who: str, topics: Sequence[TopicCount], takes: Mapping[str, Take], found: Counter[str]
+    who: str, topics: Sequence[TopicCount], takes: Mapping[str, MessageHandler], found: Counter[str]
 ) -> None:
     expected: Counter[str] = Counter()
     for topic in topics:
@@ -207,7 +207,7 @@ def _opened(bag: Bag, file: Path) -> Iterator[Reader]:
             yield reader
 
 
-def open_storage(file: Path | ReclosedMcap) -> Reader:
+def open_storage(file: Path | TruncatedMcap) -> Reader:
     """What reads one file, to be entered as a context.
 
     Raises:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
 from failure_monitor.sources.bag_files import Bag
+from failure_monitor.sources.bag_recording import BagRecording
 from failure_monitor.sources.boundaries import (
     NEVER,
     WHOLE_BAG,
@@ -25,8 +26,7 @@ from failure_monitor.sources.boundaries import (
     spans_of_outcomes,
     spans_of_pauses,
 )
-from failure_monitor.sources.policy_models import PolicyModels
-from failure_monitor.sources.recording import Recording
+from failure_monitor.sources.replay_models import ReplayModels
 from failure_monitor.sources.source import (
     BagOptions,
     BlackBox,
@@ -57,7 +57,7 @@ class _Run(NamedTuple):
 
 
 def rollouts_of(
-    bag: Bag, recording: Recording, options: BagOptions, models: PolicyModels
+    bag: Bag, recording: BagRecording, options: BagOptions, models: ReplayModels
 ) -> SourceContents:
     """The rollouts of a bag that was read.
 
@@ -94,13 +94,13 @@ def rollouts_of(
 def _rollout(
     name: str,
     bag: Bag,
-    recording: Recording,
+    recording: BagRecording,
     run: _Run,
     options: BagOptions,
-    models: PolicyModels,
+    models: ReplayModels,
 ) -> Rollout:
     completions = [recording.completions[stamp] for stamp in run.stamps]
-    embeddings = recording.embeddings.of(run.stamps)
+    embeddings = recording.embeddings.at(run.stamps)
     chunks = _chunks(recording, run, options.black_box, models, embeddings)
     external = np.array([completion.external for completion in completions], np.float64)
     end = _end(recording, run, max(completion.received for completion in completions))
@@ -119,7 +119,7 @@ def _rollout(
     )
 
 
-def _reception(recording: Recording, run: _Run, runs: Sequence[_Run]) -> Reception:
+def _reception(recording: BagRecording, run: _Run, runs: Sequence[_Run]) -> Reception:
     received = np.array([recording.completions[stamp].received for stamp in run.stamps])
     return Reception(
         delays=1e-9 * (received - np.array(run.stamps)),
@@ -129,20 +129,20 @@ def _reception(recording: Recording, run: _Run, runs: Sequence[_Run]) -> Recepti
     )
 
 
-def _left_out(recording: Recording, runs: Sequence[_Run]) -> int:
+def _left_out(recording: BagRecording, runs: Sequence[_Run]) -> int:
     """How many decisions belong to no rollout."""
     return len(recording.completions) - sum(len(run.stamps) for run in runs)
 
 
 def _chunks(
-    recording: Recording,
+    recording: BagRecording,
     run: _Run,
     black_box: BlackBox,
-    models: PolicyModels,
+    models: ReplayModels,
     embeddings: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     if models.sampler is None:
-        return recording.chunks.of(run.stamps)
+        return recording.chunks.at(run.stamps)
     from failure_monitor.policy_models.replay import sample_all
 
     return sample_all(models.sampler, embeddings, samples=black_box.samples, seed=black_box.seed)
@@ -166,7 +166,7 @@ def _sha256(
     return digest.hexdigest()
 
 
-def _runs(bag: Bag, recording: Recording, options: BagOptions) -> list[_Run]:
+def _runs(bag: Bag, recording: BagRecording, options: BagOptions) -> list[_Run]:
     spans = _spans(bag, recording, options)
     begins = [span.begin for span in spans]
     untils = [*(begin - 1 for begin in begins[1:]), NEVER]
@@ -193,7 +193,7 @@ def _runs(bag: Bag, recording: Recording, options: BagOptions) -> list[_Run]:
     return filled
 
 
-def _spans(bag: Bag, recording: Recording, options: BagOptions) -> list[Span]:
+def _spans(bag: Bag, recording: BagRecording, options: BagOptions) -> list[Span]:
     kind = options.boundaries
     if kind == "markers" or (kind == "auto" and recording.markers):
         return _marked_spans(bag, recording, options)
@@ -209,7 +209,7 @@ def _spans(bag: Bag, recording: Recording, options: BagOptions) -> list[Span]:
     return [WHOLE_BAG]
 
 
-def _marked_spans(bag: Bag, recording: Recording, options: BagOptions) -> list[Span]:
+def _marked_spans(bag: Bag, recording: BagRecording, options: BagOptions) -> list[Span]:
     spans = spans_of_markers(recording.markers)
     if not spans:
         raise SourceError(
@@ -228,7 +228,7 @@ def _marked_spans(bag: Bag, recording: Recording, options: BagOptions) -> list[S
     return spans
 
 
-def _spans_until_outcomes(bag: Bag, recording: Recording, options: BagOptions) -> list[Span]:
+def _spans_until_outcomes(bag: Bag, recording: BagRecording, options: BagOptions) -> list[Span]:
     spans = _outcome_spans(recording)
     if not any(span.ended for span in spans):
         raise SourceError(
@@ -244,12 +244,12 @@ def _spans_until_outcomes(bag: Bag, recording: Recording, options: BagOptions) -
     return [span for span in spans if span.ended]
 
 
-def _outcome_spans(recording: Recording) -> list[Span]:
+def _outcome_spans(recording: BagRecording) -> list[Span]:
     received = sorted(completion.received for completion in recording.completions.values())
     return spans_of_outcomes(sorted(time for time, _ in recording.outcomes), received)
 
 
-def _refuse_several_outcomes(bag: Bag, recording: Recording, options: BagOptions) -> None:
+def _refuse_several_outcomes(bag: Bag, recording: BagRecording, options: BagOptions) -> None:
     ended = sum(span.ended for span in _outcome_spans(recording))
     if ended > 1:
         raise SourceError(
@@ -270,7 +270,7 @@ def _warn_of_long_pause(bag: Bag, stamps: Sequence[int]) -> None:
         )
 
 
-def _outcome(bag: Bag, recording: Recording, run: _Run, *, alone: bool) -> bool | None:
+def _outcome(bag: Bag, recording: BagRecording, run: _Run, *, alone: bool) -> bool | None:
     said = [success for time, success in recording.outcomes if run.span.begin <= time <= run.until]
     mark = OUTCOME_MARK.search(bag.name) if alone else None
     if mark is None:
@@ -284,7 +284,7 @@ def _outcome(bag: Bag, recording: Recording, run: _Run, *, alone: bool) -> bool 
     return named
 
 
-def _end(recording: Recording, run: _Run, last_decision: int) -> int:
+def _end(recording: BagRecording, run: _Run, last_decision: int) -> int:
     """When a rollout was over: at its marker, else with its outcome, else with its decisions."""
     if run.span.ended and run.span.end < run.until:
         return run.span.end
@@ -304,7 +304,7 @@ def _said_by(said: Sequence[tuple[int, Said]], time: int, until: int) -> Said | 
 
 
 def _why_no_decision(
-    bag: Bag, recording: Recording, options: BagOptions, models: PolicyModels
+    bag: Bag, recording: BagRecording, options: BagOptions, models: ReplayModels
 ) -> str:
     topics = options.topics
     if models.encoder is not None:
@@ -324,7 +324,7 @@ def _why_no_decision(
 
 
 def _tell_of_losses(
-    bag: Bag, recording: Recording, runs: Sequence[_Run], options: BagOptions
+    bag: Bag, recording: BagRecording, runs: Sequence[_Run], options: BagOptions
 ) -> None:
     left_out = _left_out(recording, runs)
     if left_out:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages out of the bytes that a bag holds, of ROS 2 (CDR) and of ROS 1.
+"""Decodes the messages of a bag, as ROS 2 (CDR) and ROS 1 serialise them.
 
-A topic's messages are all laid out alike, as a rule: what stands before their floats is the same
-but for the stamp. So it is decoded once, and from then on compared, which takes a tenth of the
-time. Whatever differs is decoded anew.
+The messages of one topic usually share a layout: all bytes before their floats are equal but for
+the stamp. The first message is decoded and its layout remembered; later ones are only compared,
+which takes a tenth of the time. A message of another layout is decoded again.
 """
 
 from __future__ import annotations
@@ -19,75 +19,74 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
 STAMP_BEGIN, STAMP_END = 4, 12
-"""In CDR behind four bytes that tell the encoding, in ROS 1 behind the sequence number."""
+"""Where the stamp lies: behind the four bytes of CDR's encoding, or ROS 1's sequence number."""
 LITTLE_ENDIAN = 1
-"""The second byte of CDR, where it is."""
+"""The second byte of CDR that is little-endian."""
 ROS1_STAMP, ROS2_STAMP = struct.Struct("<II"), struct.Struct("<iI")
 
-Take = Callable[[int, bytes], None]
-"""Takes a message: the bag time in nanoseconds, and the bytes."""
+MAX_LAYOUTS = 4
+"""Layouts that are remembered of a topic, on which several nodes may publish."""
 
-MOST_LAYOUTS = 4
-"""How many are remembered of a topic; several nodes may publish there."""
+MessageHandler = Callable[[int, bytes], None]
+"""Handles a message, given its bag time in nanoseconds and its bytes."""
+
+Floats = NDArray[Any]
+Extract = Callable[[Any], tuple[Floats | None, Any]]
+"""Returns the floats of a message, or None if it has none of interest, and whatever else is needed
+to read the floats of messages of the same layout."""
 
 
-class WireError(Exception):
-    """Bytes that are no message of their type."""
+class UndecodableError(Exception):
+    """Bytes that are no message of the expected type."""
 
 
-class Wire:
-    """How a bag's messages are serialised.
+class MessageDecoder:
+    """Decodes messages of any type.
 
     Attributes:
-        stamp: of a header, seconds and nanoseconds.
+        stamp_format: How the seconds and nanoseconds of a header are serialised.
     """
 
     def __init__(self, *, ros1: bool) -> None:
-        """As ROS 1 does, or as ROS 2."""
-        self.stamp = ROS1_STAMP if ros1 else ROS2_STAMP
+        """Decode what ROS 1 serialised, or else ROS 2."""
+        self.stamp_format = ROS1_STAMP if ros1 else ROS2_STAMP
         self._ros1 = ros1
         self._types = _types(ros1)
-        self._decode = self._types.deserialize_ros1 if ros1 else self._types.deserialize_cdr
+        self._deserialise = self._types.deserialize_ros1 if ros1 else self._types.deserialize_cdr
 
-    def message(self, serialised: bytes, message_type: str) -> Any:
-        """The message.
+    def decode(self, serialised: bytes, message_type: str) -> Any:
+        """Return the message.
 
         Raises:
-            WireError: the bytes are none of this type.
+            UndecodableError: The bytes are no message of this type.
         """
         try:
             # A view, so that arrays in the message are views on the same bytes.
-            return self._decode(memoryview(serialised), message_type)
+            return self._deserialise(memoryview(serialised), message_type)
         except Exception as error:  # damaged bytes fail in any of the decoder's steps
-            raise WireError(f"the bytes are no {message_type} ({error})") from None
+            raise UndecodableError(f"the bytes are no {message_type} ({error})") from None
 
-    def stamp_of(self, serialised: bytes, message_type: str) -> int:
-        """The stamp, in nanoseconds, of a message with a header.
+    def decode_stamp(self, serialised: bytes, message_type: str) -> int:
+        """Return the stamp, in nanoseconds, of a message with a header.
 
         Raises:
-            WireError: the bytes are none of this type.
+            UndecodableError: The bytes are no message of this type.
         """
         if len(serialised) >= STAMP_END and (self._ros1 or serialised[1] == LITTLE_ENDIAN):
-            seconds, nanoseconds = self.stamp.unpack_from(serialised, STAMP_BEGIN)
+            seconds, nanoseconds = self.stamp_format.unpack_from(serialised, STAMP_BEGIN)
             return int(seconds * 1_000_000_000 + nanoseconds)
-        stamp = self.message(serialised, message_type).header.stamp
+        stamp = self.decode(serialised, message_type).header.stamp
         return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
 
 
 @cache
 def _types(ros1: bool) -> Any:
-    # The messages needed have been the same in all versions.
+    # The definitions of the messages that are read are the same in all versions of ROS.
     return get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
 
 
-Floats = NDArray[Any]
-Pick = Callable[[Any], tuple[Floats | None, Any]]
-"""Takes out of a message its floats, or None if it holds none of interest, and what else tells
-how to read those of the same layout."""
-
-
 class Layout(NamedTuple):
-    """Where a message has its floats, and what stands before them behind its stamp."""
+    """Where the floats of a message lie, and the bytes between its stamp and them."""
 
     length: int
     begin: int
@@ -98,45 +97,46 @@ class Layout(NamedTuple):
     meaning: Any
 
 
-class StampedFloats:
-    """Takes the stamp and the floats out of a topic's messages."""
+class StampedFloatsDecoder:
+    """Decodes the stamp and the floats of a topic's messages."""
 
-    def __init__(self, wire: Wire, message_type: str, pick: Pick) -> None:
-        """Nothing is known of the layout yet.
+    def __init__(self, decoder: MessageDecoder, message_type: str, extract: Extract) -> None:
+        """Start with no known layout.
 
         Args:
-            wire: how the messages are serialised.
-            message_type: it has a header.
-            pick: checks a message and takes out what matters.
+            decoder: Decodes whole messages.
+            message_type: A type with a header.
+            extract: Checks a message and returns what is of interest.
         """
-        self._wire = wire
+        self._decoder = decoder
         self._message_type = message_type
-        self._pick = pick
+        self._extract = extract
         self._layouts: list[Layout] = []
 
-    def read(self, serialised: bytes) -> tuple[int, Any, Any]:
-        """A message's stamp in nanoseconds, its floats as a view, and what `pick` says of them.
+    def decode(self, serialised: bytes) -> tuple[int, Any, Any]:
+        """Return a message's stamp in nanoseconds, its floats as a view, and their meaning.
 
         Raises:
-            WireError: the bytes are no message of the type.
-            Exception: any that `pick` raises.
+            UndecodableError: The bytes are no message of the type.
+            Exception: Any that `extract` raises.
         """
         for length, begin, before, shape, size, dtype, meaning in self._layouts:
             if len(serialised) == length and serialised[STAMP_END:begin] == before:
-                seconds, nanoseconds = self._wire.stamp.unpack_from(serialised, STAMP_BEGIN)
+                stamp_format = self._decoder.stamp_format
+                seconds, nanoseconds = stamp_format.unpack_from(serialised, STAMP_BEGIN)
                 floats = np.frombuffer(serialised, dtype, size, begin).reshape(shape)
                 return seconds * 1_000_000_000 + nanoseconds, floats, meaning
-        return self._decode(serialised)
+        return self._decode_whole(serialised)
 
-    def _decode(self, serialised: bytes) -> tuple[int, Any, Any]:
-        message = self._wire.message(serialised, self._message_type)
-        floats, meaning = self._pick(message)
-        if floats is not None and floats.size and len(self._layouts) < MOST_LAYOUTS:
-            self._remember(serialised, floats, meaning)
+    def _decode_whole(self, serialised: bytes) -> tuple[int, Any, Any]:
+        message = self._decoder.decode(serialised, self._message_type)
+        floats, meaning = self._extract(message)
+        if floats is not None and floats.size and len(self._layouts) < MAX_LAYOUTS:
+            self._remember_layout(serialised, floats, meaning)
         stamp = message.header.stamp
         return stamp.sec * 1_000_000_000 + stamp.nanosec, floats, meaning
 
-    def _remember(self, serialised: bytes, floats: Floats, meaning: Any) -> None:
+    def _remember_layout(self, serialised: bytes, floats: Floats, meaning: Any) -> None:
         begin = _address(floats) - _address(np.frombuffer(serialised, np.uint8))
         inside = STAMP_END <= begin <= len(serialised) - floats.nbytes
         if inside and floats.flags.c_contiguous:  # else it is a copy

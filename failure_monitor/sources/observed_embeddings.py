@@ -17,9 +17,9 @@ from failure_monitor.policy_models.models import ObservationEncoder
 from failure_monitor.policy_models.observation import Observation, ObservationReader
 from failure_monitor.policy_models.observation_rate import ObservationRate
 from failure_monitor.policy_models.replay import BATCH, embed_all
-from failure_monitor.sources.message_decoder import Take, Wire
+from failure_monitor.sources.message_decoder import MessageDecoder, MessageHandler
 from failure_monitor.sources.source import BlackBox
-from failure_monitor.sources.stamped_arrays import Halves
+from failure_monitor.sources.stamped_arrays import StampedArrays
 
 TakeObservation = Callable[[MatchedMessages, int], None]
 """Takes the messages of an observation, and the bag time in nanoseconds."""
@@ -33,7 +33,11 @@ class ObservedEmbeddings:
     """
 
     def __init__(
-        self, encoder: ObservationEncoder, black_box: BlackBox, types: Mapping[str, str], wire: Wire
+        self,
+        encoder: ObservationEncoder,
+        black_box: BlackBox,
+        types: Mapping[str, str],
+        decoder: MessageDecoder,
     ) -> None:
         """Nothing was observed yet.
 
@@ -41,14 +45,14 @@ class ObservedEmbeddings:
             encoder: makes the embeddings.
             black_box: names the topics, and how stamps are matched.
             types: of the topics.
-            wire: how messages are serialised.
+            decoder: how messages are serialised.
         """
-        self.embeddings = Halves()
+        self.embeddings = StampedArrays()
         has_joints = bool(encoder.joint_names)
         self._topics = dict(black_box.cameras) | ({JOINTS: black_box.joints} if has_joints else {})
         self._encoder = encoder
         self._types = types
-        self._wire = wire
+        self._decoder = decoder
         self._matcher = ObservationMatcher(
             tuple(encoder.cameras), joints=has_joints, tolerance=black_box.tolerance
         )
@@ -57,7 +61,7 @@ class ObservedEmbeddings:
         self._rate = ObservationRate(black_box.rate)
         self._batch: list[Observation] = []
 
-    def takes(self, take: TakeObservation) -> dict[str, Take]:
+    def takes(self, take: TakeObservation) -> dict[str, MessageHandler]:
         """What takes the messages of each topic; observations go on to `take`."""
         return {topic: self._taking(name, topic, take) for name, topic in self._topics.items()}
 
@@ -75,10 +79,10 @@ class ObservedEmbeddings:
 
         Raises:
             FailureMonitorError: a message holds no image, or not the joints that the encoder takes.
-            WireError: a message's bytes are none of its type.
+            UndecodableError: a message's bytes are none of its type.
         """
         messages = {
-            name: self._wire.message(serialised, self._types[self._topics[name]])
+            name: self._decoder.decode(serialised, self._types[self._topics[name]])
             for name, serialised in matched.messages.items()
         }
         self._batch.append(self._reader.read(replace(matched, messages=messages)))
@@ -93,18 +97,18 @@ class ObservedEmbeddings:
         """
         stamps, embeddings = embed_all(self._encoder, self._batch)
         for stamp, embedding in zip(stamps.tolist(), embeddings, strict=True):
-            self.embeddings.keep(stamp, embedding)
+            self.embeddings.add(stamp, embedding)
         self._batch.clear()
 
     def problems(self) -> list[str]:
         """What was lost, and what to do about it."""
         return self._matcher.problems()
 
-    def _taking(self, name: str, topic: str, take: TakeObservation) -> Take:
+    def _taking(self, name: str, topic: str, take: TakeObservation) -> MessageHandler:
         message_type = self._types[topic]
 
         def take_message(received: int, serialised: bytes) -> None:
-            stamp = self._wire.stamp_of(serialised, message_type)
+            stamp = self._decoder.decode_stamp(serialised, message_type)
             matched = self._matcher.add(name, stamp, serialised)
             if matched is not None:
                 take(matched, received)

@@ -70,7 +70,7 @@ class ReadSoFar:
 
 
 Report = Callable[[ReadSoFar], None]
-Outcome: TypeAlias = "SourceContents | FailureMonitorError"
+ReadResult: TypeAlias = "SourceContents | FailureMonitorError"
 
 
 def read_all(
@@ -88,7 +88,7 @@ def read_all(
         FailureMonitorError: a source is damaged, or laid out otherwise.
     """
     progress = _Progress(sources, report)
-    outcomes: list[Outcome] = []
+    outcomes: list[ReadResult] = []
     begin = time.monotonic()
     for place, source in enumerate(sources):
         left = progress.seconds_left(time.monotonic() - begin)
@@ -104,7 +104,7 @@ def read_all(
 
 
 def _summed_up(
-    faults: Sequence[FailureMonitorError], outcomes: Sequence[Outcome], sources: Sequence[Found]
+    faults: Sequence[FailureMonitorError], outcomes: Sequence[ReadResult], sources: Sequence[Found]
 ) -> FailureMonitorError:
     """The first fault, and where others are: who mends one wants to know of all."""
     if len(faults) == 1:
@@ -120,7 +120,7 @@ def _summed_up(
     )
 
 
-def _read(source: Found, options: BagOptions, advance: Advance) -> Outcome:
+def _read(source: Found, options: BagOptions, advance: Advance) -> ReadResult:
     try:
         return source.kind.read(source.path, options, advance)
     except UsageError:
@@ -167,7 +167,7 @@ def _at_intervals(advance: Callable[[int, float], None], place: int) -> Advance:
 
 def _read_by_processes(
     sources: Sequence[Found], begin: int, options: BagOptions, jobs: int, progress: _Progress
-) -> list[Outcome]:
+) -> list[ReadResult]:
     """What the sources hold from number `begin` on."""
     advances = CONTEXT.Queue()
     jobs = min(jobs, len(sources) - begin)
@@ -178,7 +178,7 @@ def _read_by_processes(
             workers.submit(_read_in_worker, sources[place], options, place): place
             for place in order
         }
-        outcomes: dict[int, tuple[Outcome, list[LogRecord]]] = {}
+        outcomes: dict[int, tuple[ReadResult, list[LogRecord]]] = {}
         pending: set[Future[Any]] = set(places)
         while pending:
             done, pending = wait(pending, REPORT_PERIOD, FIRST_COMPLETED)
@@ -194,8 +194,8 @@ def _read_by_processes(
 
 
 def _result(
-    future: Future[tuple[Outcome, list[LogRecord]]], source: Found
-) -> tuple[Outcome, list[LogRecord]]:
+    future: Future[tuple[ReadResult, list[LogRecord]]], source: Found
+) -> tuple[ReadResult, list[LogRecord]]:
     try:
         return future.result()
     except BrokenProcessPool:
@@ -224,7 +224,7 @@ def _begin_worker(advances: Any) -> None:
 
 def _read_in_worker(
     source: Found, options: BagOptions, place: int
-) -> tuple[Outcome, list[LogRecord]]:
+) -> tuple[ReadResult, list[LogRecord]]:
     """What the source holds or why not, and what was said while it was read."""
 
     def advance(place: int, share: float) -> None:

@@ -8,7 +8,7 @@ import glob
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,12 +17,12 @@ import numpy as np
 
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.listed_names import list_names
-from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import refuse_link_out
 from failure_monitor.sources.fiper import FiperFolder
 from failure_monitor.sources.labels import Labels
 from failure_monitor.sources.reading import Found, Report, read_all
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rosbag import BagFile, BagFolder
 from failure_monitor.sources.source import (
     BagOptions,
@@ -36,7 +36,6 @@ from failure_monitor.sources.source import (
 )
 
 __all__ = [
-    "RolloutSet",
     "SourceError",
     "Topics",
     "find_sources",
@@ -55,23 +54,6 @@ SOURCE_KINDS: Mapping[str, SourceKind] = {
 Stated = TypeVar("Stated")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class RolloutSet:
-    """Rollouts of one policy.
-
-    Attributes:
-        policy: the format that all of them share.
-        rollouts: at least one, in the order of their sources.
-        receptions: how those of bags were received, by the rollouts' SHA-256.
-        positions_topic: what measured their positions; None where no source says.
-    """
-
-    policy: PolicyFormat
-    rollouts: tuple[Rollout, ...]
-    receptions: Mapping[str, Reception] = field(default_factory=dict)
-    positions_topic: PositionsTopic | None = None
 
 
 def read_rollouts(

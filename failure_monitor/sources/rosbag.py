@@ -29,13 +29,13 @@ from failure_monitor.sources.bag_messages import (
     summary,
 )
 from failure_monitor.sources.bag_metadata import TopicCount
+from failure_monitor.sources.bag_recording import BagRecording, Meanings, meanings
 from failure_monitor.sources.bag_rollouts import rollouts_of
 from failure_monitor.sources.memory_bound import bounded_memory
-from failure_monitor.sources.message_decoder import Wire
-from failure_monitor.sources.policy_models import PolicyModels, load_models
-from failure_monitor.sources.recording import Meanings, Recording, meanings
+from failure_monitor.sources.message_decoder import MessageDecoder
+from failure_monitor.sources.replay_models import ReplayModels, load_models
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
-from failure_monitor.sources.truncated_mcap import ReclosedMcap
+from failure_monitor.sources.truncated_mcap import TruncatedMcap
 
 MEMORY = 2 << 30
 """Bytes that reading any bag may take, and `MEMORY_PER_BYTE` more for each on disk."""
@@ -92,7 +92,7 @@ def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
         if not any(topic.messages for topic in topics):
             raise SourceError(f"{path} holds no messages: record it again or leave it out")
         recorded = _wanted(path, meant, topics)
-        recording = Recording(options, models, recorded, Wire(ros1=is_ros1(bag)))
+        recording = BagRecording(options, models, recorded, MessageDecoder(ros1=is_ros1(bag)))
         # What models take is known to nobody, and nothing that a bag could claim.
         bound = MEMORY + MEMORY_PER_BYTE * bag.size + MEMORY_OF_MODELS * bool(models.encoder)
         with bounded_memory(bound):
@@ -153,14 +153,14 @@ def _readable_part(path: Path, options: BagOptions) -> str:
     # Whatever lies behind the damage, of any sort, is not counted.
     with suppress(Exception), bounded_memory(MEMORY):
         for file in _files(path):
-            readable = ReclosedMcap(file) if file.suffix == ".mcap" else file
+            readable = TruncatedMcap(file) if file.suffix == ".mcap" else file
             with open_storage(readable) as reader:
                 recorded = {
                     connection.topic: TopicCount(connection.topic, connection.msgtype, 0)
                     for connection in reader.connections
                 }
-                wire = Wire(ros1=file.suffix == ".bag")
-                recording = Recording(options, PolicyModels(), recorded, wire)
+                decoder = MessageDecoder(ros1=file.suffix == ".bag")
+                recording = BagRecording(options, ReplayModels(), recorded, decoder)
                 try:
                     read_messages_from(reader, recording.takes())
                 finally:

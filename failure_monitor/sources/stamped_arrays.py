@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The embeddings, or the action chunks, of a bag, gathered in one array as they come.
-
-A message is copied once, while it is at hand, and let go.
-"""
+"""Arrays of one shape by their stamps, such as all embeddings of a bag, in one block of memory."""
 
 from __future__ import annotations
 
@@ -12,20 +9,23 @@ from collections.abc import KeysView, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_AT_ONCE = 1 << 20
-"""Rows that are made room for on the word of a bag."""
+MAX_PREALLOCATED_ROWS = 1 << 20
+"""Rows that are allocated at once, however many messages a bag claims to hold."""
 
 
-class Halves:
-    """One half of each decision, by its stamp in nanoseconds."""
+class StampedArrays:
+    """Float32 arrays of one shape, by their stamps in nanoseconds.
+
+    An array is copied once, when it is added.
+    """
 
     def __init__(self, expected: int = 0) -> None:
-        """Nothing has come.
+        """Start empty.
 
         Args:
-            expected: how many the bag says that there are.
+            expected: How many arrays will probably be added.
         """
-        self._expected = min(max(expected, 1), MOST_AT_ONCE)
+        self._expected = min(max(expected, 1), MAX_PREALLOCATED_ROWS)
         self._rows: dict[int, int] = {}
         self._values: NDArray[np.float32] = np.empty(0, np.float32)
 
@@ -37,15 +37,15 @@ class Halves:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of each; meaningless before the first."""
+        """The shape of each array; meaningless while there is none."""
         return self._values.shape[1:]
 
     def stamps(self) -> KeysView[int]:
-        """Of those that have come."""
+        """Return the stamps of all arrays."""
         return self._rows.keys()
 
-    def keep(self, stamp: int, values: NDArray[np.float32]) -> None:
-        """Keep a copy of one that has come; all are of one shape."""
+    def add(self, stamp: int, values: NDArray[np.float32]) -> None:
+        """Add a copy of an array, which must have the shape of the others."""
         row = len(self._rows)
         if row == 0:
             self._values = np.empty((self._expected, *values.shape), np.float32)
@@ -54,8 +54,11 @@ class Halves:
         self._values[row] = values
         self._rows[stamp] = row
 
-    def of(self, stamps: Sequence[int]) -> NDArray[np.float32]:
-        """Those of some stamps, (T, …); a view where they came in this order, one after another."""
+    def at(self, stamps: Sequence[int]) -> NDArray[np.float32]:
+        """Return the arrays at some stamps, (T, …).
+
+        They are a view, without a copy, if they were added one after another in this order.
+        """
         rows = [self._rows[stamp] for stamp in stamps]
         if rows == list(range(rows[0], rows[0] + len(rows))):
             return self._values[rows[0] : rows[0] + len(rows)]

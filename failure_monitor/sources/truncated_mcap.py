@@ -18,7 +18,7 @@ RECORD_HEADER_SIZE = 9
 FOOTER_WITHOUT_SUMMARY = b"\x02" + (20).to_bytes(8, "little") + bytes(20) + MAGIC
 
 
-class ReclosedMcap:
+class TruncatedMcap:
     """Stands for the path of a cut mcap file, in as far as a reader of rosbags uses a path."""
 
     def __init__(self, path: Path) -> None:

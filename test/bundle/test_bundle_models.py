@@ -31,8 +31,8 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.policy_models.onnx_file import OnnxFile, OnnxFileError, read_onnx_file
 from failure_monitor.sources.archive import write_archive
-from failure_monitor.sources.policy_models import unchanged_files
-from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.sources.replay_models import unchanged_files
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import BlackBox
 
 DEMO = Path(demo.__file__).parent

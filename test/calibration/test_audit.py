@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.calibration.audit import Audit, Reception, RolloutAudit, Unlike, audit
+from failure_monitor.calibration.audit import Audit, ReceptionQuality, RolloutAudit, Unlike, audit
 from failure_monitor.calibration.data_quality import DataQuality
 from failure_monitor.decision import PolicyFormat, Rollout
 
@@ -111,10 +111,10 @@ def test_measured_positions_far_from_all_others_are_worth_a_look():
 
 
 def test_how_a_bag_was_received_is_part_of_it():
-    drifting = Reception(delay_spread=0.5, lost=0)
+    drifting = ReceptionQuality(delay_spread=0.5, lost=0)
     *_, found = audited(synthetic_rollout(50), receptions={"f" * 64: drifting}).rollouts
     assert "bag time and header stamps drift apart by 0.50 s" in found.reasons[0]
-    losing = Reception(delay_spread=0.0, lost=9)
+    losing = ReceptionQuality(delay_spread=0.0, lost=9)
     *_, found = audited(synthetic_rollout(50), receptions={"f" * 64: losing}).rollouts
     assert "9 messages of its bag had no partner" in found.reasons[0]
 

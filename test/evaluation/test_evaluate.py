@@ -24,7 +24,7 @@ from failure_monitor.evaluation.evaluate import (
     evaluate,
     tables,
 )
-from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.sources.rollout_set import RolloutSet
 
 FAILED_LENGTH = 30
 

@@ -27,7 +27,7 @@ from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUnd
 from failure_monitor.scores.knn import NearestNeighbourDistance
 from failure_monitor.scores.probe import Probe
 from failure_monitor.sources.archive import write_archive
-from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.thresholds.conformal import CalibrationError
 
 MOVING = dataclasses.replace(POLICY, executed_actions=2)

@@ -17,7 +17,8 @@ from testbed.synthetic import POLICY, synthetic_rollout
 from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.archive import write_archive
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError
 
 LENGTHS = (3, 5, 4)

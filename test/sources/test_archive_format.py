@@ -13,7 +13,8 @@ import pytest
 from testbed.repository import ROOT
 
 from failure_monitor.sources.archive import write_archive
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError
 
 PAGE = (ROOT / "docs" / "archive_format.md").read_text(encoding="utf-8")

@@ -25,7 +25,8 @@ from failure_monitor import demo
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources import reading
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import BlackBox, Topics
 
 DEMO = Path(demo.__file__).parent

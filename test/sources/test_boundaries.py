@@ -28,7 +28,8 @@ from failure_monitor.sources.boundaries import (
     spans_of_outcomes,
     spans_of_pauses,
 )
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics
 
 GROUP, TASK = "/rollout/group", "/rollout/task"

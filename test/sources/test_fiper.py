@@ -21,7 +21,8 @@ from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources import fiper
 from failure_monitor.sources.archive import write_archive
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError
 
 

@@ -18,7 +18,7 @@ from failure_monitor.report.evaluation_report import evaluation_report
 from failure_monitor.report.page import Page
 from failure_monitor.report.reproduction import Origin
 from failure_monitor.report.scored_rollout import scored
-from failure_monitor.sources.rollouts import RolloutSet
+from failure_monitor.sources.rollout_set import RolloutSet
 from testbed.synthetic import POLICY, synthetic_rollout
 
 ORIGIN = Origin("failure-monitor evaluate …", "my_bundle", "0123456789abcdef", "on a Monday")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Halves of decisions become whole ones by their exact stamp."""
+"""StampedArrays of decisions become whole ones by their exact stamp."""
 
 import numpy as np
 from hypothesis import given

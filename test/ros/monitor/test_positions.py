@@ -28,7 +28,8 @@ from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.ros.monitor.parameters import declare_parameters, read_parameters
 from failure_monitor.ros.monitor.watched_bundle import load_watched
-from failure_monitor.sources.rollouts import RolloutSet, read_rollouts
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import Topics
 
 pytestmark = pytest.mark.ros

@@ -28,10 +28,14 @@ from failure_monitor.messages.measured_positions import (
 )
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
 from failure_monitor.sources.bag_metadata import TopicCount
-from failure_monitor.sources.message_decoder import StampedFloats, Take, Wire
-from failure_monitor.sources.policy_models import PolicyModels
+from failure_monitor.sources.message_decoder import (
+    MessageDecoder,
+    MessageHandler,
+    StampedFloatsDecoder,
+)
+from failure_monitor.sources.replay_models import ReplayModels
 from failure_monitor.sources.source import BagOptions, SourceError
-from failure_monitor.sources.stamped_arrays import Halves
+from failure_monitor.sources.stamped_arrays import StampedArrays
 
 if TYPE_CHECKING:
     from failure_monitor.messages.matching import MatchedMessages
@@ -60,7 +64,7 @@ class Meanings(NamedTuple):
     needed: tuple[str, ...]
 
 
-def meanings(options: BagOptions, models: PolicyModels) -> Meanings:
+def meanings(options: BagOptions, models: ReplayModels) -> Meanings:
     """What the topics of a bag are read for.
 
     Raises:
@@ -111,7 +115,7 @@ class Completion(NamedTuple):
     external: tuple[float, ...]
 
 
-class Recording:
+class BagRecording:
     """Takes a bag's messages in the order in which they were received.
 
     Attributes:
@@ -129,9 +133,9 @@ class Recording:
     def __init__(
         self,
         options: BagOptions,
-        models: PolicyModels,
+        models: ReplayModels,
         recorded: Mapping[str, TopicCount],
-        wire: Wire,
+        decoder: MessageDecoder,
     ) -> None:
         """Begin with nothing.
 
@@ -139,12 +143,12 @@ class Recording:
             options: which topic means what.
             models: stand in for what was not recorded.
             recorded: of those topics, what the bag has.
-            wire: how the messages are serialised.
+            decoder: how the messages are serialised.
         """
         counts = {name: topic.messages for name, topic in recorded.items()}
         types = {name: topic.message_type for name, topic in recorded.items()}
-        self.embeddings = Halves(counts.get(options.topics.embedding, 0))
-        self.chunks = Halves(counts.get(options.topics.action_chunks, 0))
+        self.embeddings = StampedArrays(counts.get(options.topics.embedding, 0))
+        self.chunks = StampedArrays(counts.get(options.topics.action_chunks, 0))
         self.completions: dict[int, Completion] = {}
         self.action_names: tuple[str, ...] = ()
         self.markers: list[tuple[int, bool]] = []
@@ -155,30 +159,30 @@ class Recording:
         self._options = options
         self._models = models
         self._types = types
-        self._wire = wire
-        self._embedding_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_embedding)
-        self._chunk_floats = StampedFloats(wire, POINT_CLOUD_TYPE, _pick_chunks)
+        self._decoder = decoder
+        self._embedding_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _pick_embedding)
+        self._chunk_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _pick_chunks)
         self._external = dict.fromkeys(options.topics.external, math.nan)
         topic = options.topics.positions
-        self._positions = _positions_on(topic, types[topic], wire) if topic in types else None
+        self._positions = _positions_on(topic, types[topic], decoder) if topic in types else None
         self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
         self._observed: ObservedEmbeddings | None = None
         if models.encoder is not None:
             # Here, as OpenCV is needed for nothing else.
             from failure_monitor.sources.observed_embeddings import ObservedEmbeddings
 
-            self._observed = ObservedEmbeddings(models.encoder, options.black_box, types, wire)
+            self._observed = ObservedEmbeddings(models.encoder, options.black_box, types, decoder)
             self.embeddings = self._observed.embeddings
         if models.sampler is not None:
             self.action_names = models.sampler.action_names
 
-    def takes(self) -> dict[str, Take]:
+    def takes(self) -> dict[str, MessageHandler]:
         """What takes the messages of each topic that the bag has.
 
-        They raise a FailureMonitorError or a WireError.
+        They raise a FailureMonitorError or a UndecodableError.
         """
         topics = self._options.topics
-        takes: dict[str, Take] = {
+        takes: dict[str, MessageHandler] = {
             topics.success: self._saying(topics.success, self.outcomes, bool),
             topics.active: self._take_marker,
             topics.group: self._saying(topics.group, self.groups, str),
@@ -221,14 +225,16 @@ class Recording:
         """What was lost of observations, and what to do about it."""
         return [] if self._observed is None else self._observed.problems()
 
-    def _saying(self, topic: str, said: list[tuple[int, Any]], kind: type) -> Take:
+    def _saying(self, topic: str, said: list[tuple[int, Any]], kind: type) -> MessageHandler:
         def take(received: int, serialised: bytes) -> None:
-            message = self._wire.message(serialised, self._types[topic])
+            message = self._decoder.decode(serialised, self._types[topic])
             said.append((received, kind(message.data)))
 
         return take
 
-    def _take_positions(self, positions: MeasuredPositions[bytes], also: Take | None) -> Take:
+    def _take_positions(
+        self, positions: MeasuredPositions[bytes], also: MessageHandler | None
+    ) -> MessageHandler:
         def take(received: int, serialised: bytes) -> None:
             positions.add(serialised)
             if also is not None:
@@ -237,7 +243,7 @@ class Recording:
         return take
 
     def _take_marker(self, received: int, serialised: bytes) -> None:
-        running = bool(self._wire.message(serialised, BOOL_TYPE).data)
+        running = bool(self._decoder.decode(serialised, BOOL_TYPE).data)
         was_running = bool(self.markers) and self.markers[-1][1]
         if running and not was_running and self._observed is not None and self._follows_markers:
             self._observed.start_rollout()
@@ -247,16 +253,16 @@ class Recording:
     def _follows_markers(self) -> bool:
         return self._options.boundaries in ("auto", "markers")
 
-    def _external_value(self, name: str) -> Take:
+    def _external_value(self, name: str) -> MessageHandler:
         topic = self._options.topics.external[name]
 
         def take(received: int, serialised: bytes) -> None:
-            self._external[name] = float(self._wire.message(serialised, self._types[topic]).data)
+            self._external[name] = float(self._decoder.decode(serialised, self._types[topic]).data)
 
         return take
 
     def _take_embedding(self, received: int, serialised: bytes) -> None:
-        stamp, embedding, _ = self._embedding_floats.read(serialised)
+        stamp, embedding, _ = self._embedding_floats.decode(serialised)
         self._keep(self.embeddings, stamp, embedding)
         if stamp in self.chunks or self._models.sampler is not None:
             self._complete(stamp, received)
@@ -282,7 +288,7 @@ class Recording:
             self._complete(matched.stamp, received)
 
     def _take_chunks(self, received: int, serialised: bytes) -> None:
-        stamp, chunks, names = self._chunk_floats.read(serialised)
+        stamp, chunks, names = self._chunk_floats.decode(serialised)
         if names != self.action_names:
             if self.action_names:
                 raise SourceError(
@@ -296,14 +302,14 @@ class Recording:
         elif stamp in self._waiting:
             self._embed(self._waiting.pop(stamp), received)
 
-    def _keep(self, halves: Halves, stamp: int, values: NDArray[np.float32]) -> None:
+    def _keep(self, halves: StampedArrays, stamp: int, values: NDArray[np.float32]) -> None:
         if halves and values.shape != halves.shape:
             raise SourceError(
                 f"the shape is {values.shape}, before it was {halves.shape}: record one policy per "
                 "bag"
             )
         if stamp not in halves:
-            halves.keep(stamp, values)
+            halves.add(stamp, values)
         elif stamp == 0:
             raise SourceError("the header has no stamp: publish with the stamp of the observation")
         else:
@@ -335,15 +341,17 @@ class Recording:
         self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
 
 
-def _positions_on(topic: str, message_type: str, wire: Wire) -> MeasuredPositions[bytes]:
-    floats = StampedFloats(wire, message_type, _pick_positions)
+def _positions_on(
+    topic: str, message_type: str, decoder: MessageDecoder
+) -> MeasuredPositions[bytes]:
+    floats = StampedFloatsDecoder(decoder, message_type, _pick_positions)
 
     def read(serialised: bytes) -> Measurement:
-        _, positions, names = floats.read(serialised)
+        _, positions, names = floats.decode(serialised)
         return Measurement(names, positions)
 
     def stamp_of(serialised: bytes) -> int:
-        return wire.stamp_of(serialised, message_type)
+        return decoder.decode_stamp(serialised, message_type)
 
     return MeasuredPositions(topic, stamp_of=stamp_of, read=read)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class PolicyModels:
+class ReplayModels:
     """The models that stand in for what was not recorded.
 
     Attributes:
@@ -33,7 +33,7 @@ class PolicyModels:
     sampler: PolicySampler | None = None
 
 
-def load_models(black_box: BlackBox) -> PolicyModels:
+def load_models(black_box: BlackBox) -> ReplayModels:
     """Load the models once, however many bags they are run over.
 
     Raises:
@@ -53,9 +53,9 @@ def load_models(black_box: BlackBox) -> PolicyModels:
 
 
 @cache
-def _load(encoder: Path | None, sampler: Path | None) -> PolicyModels:
+def _load(encoder: Path | None, sampler: Path | None) -> ReplayModels:
     if encoder is None and sampler is None:
-        return PolicyModels()
+        return ReplayModels()
     # Here, as ONNX Runtime is needed for nothing else.
     from failure_monitor.policy_models.models import (
         ObservationEncoder,
@@ -63,7 +63,7 @@ def _load(encoder: Path | None, sampler: Path | None) -> PolicyModels:
         check_same_policy,
     )
 
-    models = PolicyModels(
+    models = ReplayModels(
         None if encoder is None else ObservationEncoder(read_onnx_file(encoder)),
         None if sampler is None else PolicySampler(read_onnx_file(sampler)),
     )

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rollouts of one policy, as every command works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.messages.measured_positions import PositionsTopic
+from failure_monitor.sources.source import Reception
+
+
+@dataclass(frozen=True, eq=False)
+class RolloutSet:
+    """Rollouts of one policy.
+
+    Attributes:
+        policy: The format that all rollouts share.
+        rollouts: At least one rollout, in the order of the sources.
+        receptions: How the messages of rollouts in bags were received, by a rollout's SHA-256.
+        positions_topic: The topic with the measured positions; None if no source names it.
+    """
+
+    policy: PolicyFormat
+    rollouts: tuple[Rollout, ...]
+    receptions: Mapping[str, Reception] = field(default_factory=dict)
+    positions_topic: PositionsTopic | None = None
