@@ -21,7 +21,7 @@ from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.cli.app import app, output, plain_errors, progress
 from failure_monitor.cli.require_ros import NoListenerError, refuse_without_ros
-from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour
+from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour, hexadecimal
 from failure_monitor.errors import UsageError
 from failure_monitor.graph_check.expectation import TopicNames
 from failure_monitor.graph_check.finding import Finding, Level
@@ -182,7 +182,7 @@ def _listen(seconds: float, namespace: str, topics: Sequence[str]) -> GraphSnaps
 def _line(finding: Finding) -> Text:
     sign = SIGNS[finding.level]
     unicode = (output.encoding or "").lower().startswith("utf")
-    style = "#{:02x}{:02x}{:02x}".format(*sign.colour)
+    style = hexadecimal(sign.colour)
     word = f"{sign.glyph if unicode else sign.letters} {finding.level.value:<5}"
     return Text.assemble((word, style), " ", (f"{finding.about}: ", "bold"), finding.message)
 

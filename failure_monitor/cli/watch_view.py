@@ -13,14 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
-from failure_monitor.display.appearance import APPEARANCES, OVER, UNDER, Colour, ratio_text
-from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.display.appearance import hexadecimal
+from failure_monitor.display.score_bar import bar_colour, ratio_text
+from failure_monitor.display.terminal import bar, state_label
 
 BLOCKS, LETTERS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 """The heights of a sparkline, where the terminal has them, and where it has letters only."""
-
-TOP = 2.0
-"""The normalised score at the upper end; the threshold is in the middle."""
 
 BAR_CELLS, LEAST_BAR_CELLS = 24, 10
 SPARK_CELLS, LEAST_SPARK_CELLS = 40, 14
@@ -71,37 +69,20 @@ def sparkline(course: Iterable[float], *, unicode: bool, cells: int = SPARK_CELL
         half, is_over = len(heights) // 2, ratio > 1
         share = min(max(ratio - is_over, 0.0), 1.0)
         place = min(int(share * half), half - 1) + half * is_over
-        line.append(heights[place], style=_style(OVER if is_over else UNDER))
+        line.append(heights[place], style=hexadecimal(bar_colour(ratio)))
     return line
-
-
-def bar(ratio: float, *, unicode: bool, cells: int = BAR_CELLS) -> Text:
-    """A bar from 0 to twice the threshold, which a mark in its middle shows."""
-    full, empty, mark = ("█", "·", "│") if unicode else ("#", ".", "|")
-    filled = 0 if math.isnan(ratio) else round(min(max(ratio, 0.0), TOP) / TOP * cells)
-    drawn = full * filled + empty * (cells - filled)
-    middle = cells // 2
-    return Text(drawn[:middle] + mark + drawn[middle:], _style(OVER if ratio > 1 else UNDER))
-
-
-def _style(colour: Colour) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _states(monitors: Sequence[WatchedMonitor], now: float, unicode: bool) -> Iterator[Text]:
     if len(monitors) > 1:
         for monitor in monitors:
-            yield Text.assemble(_word(monitor.state(now), unicode), f" {monitor.name}")
-
-
-def _word(state: AlarmState, unicode: bool) -> Text:
-    look = APPEARANCES[state]
-    sign = look.glyph if unicode else look.sign
-    return Text(f" {sign} {state.value} ", f"bold {_style(look.ink)} on {_style(look.colour)}")
+            yield Text.assemble(
+                state_label(monitor.state(now), unicode=unicode), f" {monitor.name}"
+            )
 
 
 def _monitor(monitor: WatchedMonitor, now: float, unicode: bool, width: int) -> Panel:
-    word = _word(monitor.state(now), unicode)
+    word = state_label(monitor.state(now), unicode=unicode)
     reason = headline(monitor, now).partition(": ")[2]
     parts: list[RenderableType] = [Text.assemble(word, "  ", _permit(monitor, now)), Text(reason)]
     if monitor.courses and monitor.ratios() and not monitor.is_silent(now):

@@ -23,12 +23,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.summary import RolloutSummary, summarise
 from failure_monitor.demo.timeline import AlarmReading, Frame, Timeline
-from failure_monitor.display.appearance import REDDISH_PURPLE, VERMILLION, YELLOW, hexadecimal
+from failure_monitor.display.appearance import APPEARANCES, BLACK, REDDISH_PURPLE, hexadecimal
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.report.score_style import score_style, score_title
 
-VERMILION, PURPLE, BLACK = hexadecimal(VERMILLION), hexadecimal(REDDISH_PURPLE), "#000000"
-DARK_GREY = "#7F7F7F"
+ALARM_COLOUR = hexadecimal(APPEARANCES[AlarmState.ALARM].colour)
+PERTURBATION_COLOUR, INK = hexadecimal(REDDISH_PURPLE), hexadecimal(BLACK)
+RULE_COLOUR = "#7F7F7F"
 
 FRAMES = 9
 """Camera frames along the axis."""
@@ -41,20 +42,12 @@ DOTS_PER_INCH = 150
 RATIO_TICKS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
-@dataclass(frozen=True)
-class StateStyle:
-    """The background of a state."""
-
-    color: str
-    hatch: str
-
-
-STATE_STYLES = {
-    AlarmState.CAUTION: StateStyle(hexadecimal(YELLOW), "...."),
-    AlarmState.ALARM: StateStyle(VERMILION, "///"),
-    AlarmState.STALE: StateStyle(DARK_GREY, "xxx"),
+HATCHES = {
+    AlarmState.CAUTION: "....",
+    AlarmState.ALARM: "///",
+    AlarmState.STALE: "xxx",
 }
-"""`NOMINAL` has none."""
+"""How a state's background is hatched; `NOMINAL` has none."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +105,15 @@ def marks(timeline: Timeline, summary: RolloutSummary) -> list[Mark]:
     found = []
     if timeline.perturbed is not None:
         label = f"perturbation: {timeline.plan.perturbation.kind}"
-        found.append(Mark(timeline.seconds(timeline.perturbed), label, PURPLE, "-."))
+        found.append(Mark(timeline.seconds(timeline.perturbed), label, PERTURBATION_COLOUR, "-."))
     if timeline.alarm is not None:
         label = f"alarm at decision {summary.alarm_decision}"
-        found.append(Mark(timeline.seconds(timeline.alarm.time), label, VERMILION, "-"))
+        found.append(Mark(timeline.seconds(timeline.alarm.time), label, ALARM_COLOUR, "-"))
     if timeline.gate_closing is not None:
         label = "gate closed"
         if summary.reaction_time is not None:
             label += f" {1e3 * summary.reaction_time:.1f} ms after the decision was published"
-        found.append(Mark(timeline.seconds(timeline.gate_closing), label, BLACK, ":"))
+        found.append(Mark(timeline.seconds(timeline.gate_closing), label, INK, ":"))
     end = "end: success" if timeline.success else "end: the time is up"
     found.append(Mark(timeline.duration, end, "#595959", "-"))
     return found
@@ -164,17 +157,17 @@ def first_readings(readings: Sequence[AlarmReading]) -> list[AlarmReading]:
 def _draw_states(axes: Axes, timeline: Timeline) -> None:
     named = set()
     for state, begin, end in state_spans(timeline):
-        style = STATE_STYLES.get(state)
-        if style is None:
+        if state not in HATCHES:
             continue
+        colour = hexadecimal(APPEARANCES[state].colour)
         label = None if state in named else state.value
         named.add(state)
         axes.axvspan(
             begin,
             end,
-            facecolor=(style.color, 0.13),
-            edgecolor=(style.color, 0.35),
-            hatch=style.hatch,
+            facecolor=(colour, 0.13),
+            edgecolor=(colour, 0.35),
+            hatch=HATCHES[state],
             linewidth=0,
             zorder=0,
             label=label,
@@ -188,7 +181,7 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
     axes.plot(
         [timeline.seconds(reading.time) for reading in readings],
         [reading.level or 0.0 for reading in readings],
-        color=DARK_GREY,
+        color=RULE_COLOUR,
         alpha=0.35,
         linewidth=7,
         solid_capstyle="round",
@@ -205,7 +198,7 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
             linewidth=1.8,
             label=score_title(name),
         )
-    axes.axhline(1.0, color=BLACK, linewidth=1.4, linestyle=(0, (6, 2)), label="threshold")
+    axes.axhline(1.0, color=INK, linewidth=1.4, linestyle=(0, (6, 2)), label="threshold")
     _scale(axes, readings)
     axes.set_xlim(0, timeline.duration * 1.005)
     axes.set_xlabel("seconds since the rollout began")
@@ -251,7 +244,7 @@ def _draw_marks(axes: Axes, found: Sequence[Mark]) -> None:
             textcoords="offset points",
             ha="right" if leans_left else "left",
             fontsize=9.5,
-            color=mark.color if mark.color != PURPLE else "#9B3F73",
+            color=mark.color if mark.color != PERTURBATION_COLOUR else "#9B3F73",
         )
 
 

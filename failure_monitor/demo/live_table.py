@@ -14,14 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from failure_monitor.demo.timeline import AlarmReading, DemoRollout
-from failure_monitor.monitoring.alarm import AlarmState
-
-STATE_STYLES = {
-    AlarmState.NOMINAL: "bold black on green",
-    AlarmState.CAUTION: "bold black on yellow",
-    AlarmState.ALARM: "bold white on red",
-    AlarmState.STALE: "bold white on grey39",
-}
+from failure_monitor.display.score_bar import ratio_text
+from failure_monitor.display.terminal import bar, state_label
 
 BAR_CELLS = 30
 """Characters of a bar; its middle is the threshold."""
@@ -129,24 +123,13 @@ def live_table(state: LiveState) -> RenderableType:
     return Group(about, _scores(reading), reason)
 
 
-def bar(ratio: float, cells: int = BAR_CELLS) -> Text:
-    """Return a bar from 0 to twice the threshold, which a mark in its middle shows."""
-    filled = min(round(max(ratio, 0.0) / 2 * cells), cells)
-    drawn = "█" * filled + "·" * (cells - filled)
-    middle = cells // 2
-    text = Text(drawn[:middle] + "│" + drawn[middle:])
-    text.append("▶" if ratio > 2 else " ")
-    text.stylize("red" if ratio > 1 else "green")
-    return text
-
-
 def _scores(reading: AlarmReading | None) -> Table:
     table = Table(expand=False)
     table.add_column("score")
     table.add_column("value", justify="right", min_width=9)
     table.add_column("threshold", justify="right", min_width=9)
     table.add_column("ratio", justify="right", min_width=6)
-    table.add_column("│ is the threshold", min_width=BAR_CELLS + 2)
+    table.add_column("│ is the threshold", min_width=BAR_CELLS + 1)
     if reading is None or reading.level is None:
         return table
     for score in reading.scores:
@@ -154,11 +137,13 @@ def _scores(reading: AlarmReading | None) -> Table:
             score.name,
             f"{score.value:.4g}",
             f"{score.threshold:.4g}",
-            f"{score.ratio:.2f}",
-            bar(score.ratio),
+            ratio_text(score.ratio),
+            bar(score.ratio, unicode=True, cells=BAR_CELLS),
         )
     table.add_section()
-    table.add_row("rule", "", "", f"{reading.level:.2f}", bar(reading.level))
+    table.add_row(
+        "rule", "", "", ratio_text(reading.level), bar(reading.level, unicode=True, cells=BAR_CELLS)
+    )
     return table
 
 
@@ -169,7 +154,7 @@ def _count(reading: AlarmReading) -> str:
 def _state(reading: AlarmReading | None) -> Text:
     if reading is None:
         return Text("no word from the monitor")
-    return Text(f" {reading.state.value} ", style=STATE_STYLES[reading.state])
+    return state_label(reading.state, unicode=True)
 
 
 def _gate(is_open: bool) -> str:

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the states of the alarm look, in RViz, in the picture and in the terminal alike.
+"""The one table of colours and signs of the alarm's states, for every display.
 
 The colours are those of Okabe and Ito ("Color Universal Design", 2008), which people with any
-kind of colour vision tell apart; each comes with a word and a sign, so that none stands alone.
+kind of colour vision can tell apart. Each comes with a word and a sign, so that no state is shown
+by colour alone.
 """
 
 from __future__ import annotations
@@ -52,12 +53,6 @@ APPEARANCES: Mapping[AlarmState, Appearance] = {
     AlarmState.STALE: Appearance(GREY, BLACK, "(?)", "?"),
 }
 
-UNDER: Colour = SKY_BLUE
-"""Of a score below its threshold."""
-
-OVER: Colour = VERMILLION
-"""Of one above it; it also has an exclamation mark."""
-
 
 def hexadecimal(colour: Colour) -> str:
     """A colour as pages and figures name it, such as `#d55e00`."""
@@ -67,11 +62,3 @@ def hexadecimal(colour: Colour) -> str:
 def plain_letters(text: str) -> str:
     """The text in ASCII, for fonts that have nothing else."""
     return text.replace("–", "-").replace("×", "x").encode("ascii", "replace").decode("ascii")
-
-
-def ratio_text(ratio: float) -> str:
-    """A score over its threshold as it is written beside its bar; an exclamation mark is over."""
-    if ratio != ratio:
-        return "undefined"
-    mark = " !" if ratio > 1 else ""
-    return f"{ratio:.2f}{mark}" if abs(ratio) < 100 else f"{'>' if ratio > 0 else '<-'}99{mark}"

@@ -19,13 +19,11 @@ from failure_monitor.display.appearance import (
     APPEARANCES,
     BLACK,
     GREY,
-    OVER,
-    UNDER,
     WHITE,
     Colour,
     plain_letters,
-    ratio_text,
 )
+from failure_monitor.display.score_bar import FULL_RATIO, bar_colour, bar_share, ratio_text
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
 
@@ -40,9 +38,6 @@ BANNER, LINE, ROW, MARGIN = 64, 20, 24, 8
 
 MOST_LINES, LONGEST_WORD = 3, 40
 MOST_ROWS = 8
-TOP = 2.0
-"""The normalised score at a bar's right end."""
-
 FAINT = 0.1
 """A place that explains less of the unfamiliarity is not drawn."""
 
@@ -241,7 +236,7 @@ def _score(row: Picture, name: str, level: float) -> None:
     _write(row, ratio_text(level), (right + MARGIN, 17), WHITE, LABEL)
     cv2.rectangle(row, (left, 5), (right, ROW - 5), GREY, 1)
     if not np.isnan(level):
-        end = left + round((right - left) * float(np.clip(level, 0.0, TOP)) / TOP)
-        cv2.rectangle(row, (left, 5), (end, ROW - 5), OVER if level > 1 else UNDER, -1)
-    threshold = left + round((right - left) / TOP)
+        end = left + round((right - left) * bar_share(level))
+        cv2.rectangle(row, (left, 5), (end, ROW - 5), bar_colour(level), -1)
+    threshold = left + round((right - left) / FULL_RATIO)
     cv2.line(row, (threshold, 1), (threshold, ROW - 2), WHITE, 2)

@@ -21,14 +21,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from failure_monitor.display.appearance import (
+    APPEARANCES,
     BLACK,
     BLUE,
     BLUISH_GREEN,
     GREY,
     REDDISH_PURPLE,
-    VERMILLION,
     hexadecimal,
 )
+from failure_monitor.monitoring.alarm import AlarmState
 
 WIDTH = 3.75
 """Inches; 360 pixels of a page."""
@@ -36,7 +37,7 @@ HEIGHT = 2.7
 
 INK, PALE = hexadecimal(BLACK), "#d9d9d9"
 RULE_COLOUR, CONTROL_COLOUR = hexadecimal(BLUE), hexadecimal(GREY)
-ALARM_COLOUR = hexadecimal(VERMILLION)
+ALARM_COLOUR = hexadecimal(APPEARANCES[AlarmState.ALARM].colour)
 CONTROL_LINE = (0, (4, 2))
 
 MOST_LETTERS = 24

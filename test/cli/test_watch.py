@@ -20,9 +20,10 @@ from testbed.ros_graph import LATCHED
 from typer.testing import CliRunner
 
 from failure_monitor.cli.app import app
-from failure_monitor.cli.watch_view import BAR_CELLS, bar, draw, headline, sparkline
+from failure_monitor.cli.watch_view import BAR_CELLS, draw, headline, sparkline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
 from failure_monitor.display.appearance import APPEARANCES
+from failure_monitor.display.terminal import bar
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.scores.registry import DEFAULT_SCORES
 
@@ -167,7 +168,9 @@ def test_alarm_that_tells_no_scores_any_more_is_shown_without_them():
 
 
 def test_threshold_is_in_the_middle_of_bar_and_sparkline():
-    half, whole, twice = (bar(ratio, unicode=False).plain for ratio in (0.5, 1.0, 9.0))
+    half, whole, twice = (
+        bar(ratio, unicode=False, cells=BAR_CELLS).plain for ratio in (0.5, 1.0, 9.0)
+    )
     assert half == "#" * 6 + "." * 6 + "|" + "." * 12
     assert whole == "#" * 12 + "|" + "." * 12
     assert twice == "#" * 12 + "|" + "#" * 12

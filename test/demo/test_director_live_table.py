@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from rich.console import Console
 from testbed.demo_timelines import NOMINAL, at, reading
 
-from failure_monitor.demo.live_table import BAR_CELLS, LineView, LiveState, bar, live_table
+from failure_monitor.demo.live_table import LineView, LiveState, live_table
 from failure_monitor.monitoring.alarm import AlarmState
 
 CALM = LiveState(
@@ -32,13 +31,6 @@ def test_the_table_shows_state_scores_gate_and_reason() -> None:
 
 def test_the_table_can_be_drawn_before_the_monitor_has_spoken() -> None:
     assert "no word from the monitor" in printed(replace(CALM, reading=None))
-
-
-@pytest.mark.parametrize(("ratio", "share"), [(0.0, 0.0), (0.5, 0.25), (1.0, 0.5), (9.0, 1.0)])
-def test_a_bar_is_full_at_twice_the_threshold(ratio: float, share: float) -> None:
-    text = bar(ratio).plain
-    assert abs(text.count("█") - share * BAR_CELLS) <= 1
-    assert text[BAR_CELLS // 2] == "│"
 
 
 def test_a_line_is_printed_only_for_a_change() -> None:

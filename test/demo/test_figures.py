@@ -10,8 +10,8 @@ import pytest
 from testbed.demo_timelines import at, detected, missed, nominal
 
 from failure_monitor.demo.figures import (
+    HATCHES,
     SIZE,
-    STATE_STYLES,
     chosen_frames,
     curves,
     draw,
@@ -89,4 +89,4 @@ def test_frames_lie_evenly_along_the_axis() -> None:
 
 def test_no_two_scores_and_no_two_states_differ_by_colour_alone() -> None:
     assert len({(style.linestyle, style.marker) for style in SCORE_STYLES}) == len(SCORE_STYLES)
-    assert len({style.hatch for style in STATE_STYLES.values()}) == len(STATE_STYLES)
+    assert len(set(HATCHES.values())) == len(HATCHES)

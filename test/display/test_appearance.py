@@ -10,11 +10,9 @@ import pytest
 
 from failure_monitor.display.appearance import (
     APPEARANCES,
-    OVER,
-    UNDER,
     plain_letters,
-    ratio_text,
 )
+from failure_monitor.display.score_bar import ABOVE_THRESHOLD, BELOW_THRESHOLD, ratio_text
 from failure_monitor.monitoring.alarm import AlarmState
 
 # What remains of linear red, green and blue where one kind of cone is missing; Machado et al.,
@@ -69,7 +67,7 @@ def contrast(one, other) -> float:
 @pytest.mark.parametrize("cones", SEEN_WITH)
 def test_colours_are_told_apart_whatever_cones_somebody_has(cones):
     states = [look.colour for look in APPEARANCES.values()]
-    for one, other in [*combinations(states, 2), (UNDER, OVER)]:
+    for one, other in [*combinations(states, 2), (BELOW_THRESHOLD, ABOVE_THRESHOLD)]:
         # Not side by side, and not the same size: far more than what is just noticed.
         assert np.linalg.norm(seen(one, cones) - seen(other, cones)) > 5 * JUST_NOTICED
 

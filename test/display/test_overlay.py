@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from failure_monitor.display.appearance import APPEARANCES, OVER, UNDER
+from failure_monitor.display.appearance import APPEARANCES
 from failure_monitor.display.overlay import (
     BACKGROUND,
     BANNER,
@@ -17,6 +17,7 @@ from failure_monitor.display.overlay import (
     WIDTH,
     draw_overlay,
 )
+from failure_monitor.display.score_bar import ABOVE_THRESHOLD, BELOW_THRESHOLD
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
 
@@ -130,7 +131,8 @@ def test_bar_is_as_long_as_its_score_is_large():
     overlay = draw_overlay(plain(), status(), {"a": 0.5, "b": 1.0, "c": 1.5, "d": np.inf})
     rows = overlay[TOP_OF_PICTURE + 480 + MARGIN :]
     lengths = [
-        pixels_of(rows[24 * index + 12], UNDER if index < 2 else OVER).sum() for index in range(4)
+        pixels_of(rows[24 * index + 12], BELOW_THRESHOLD if index < 2 else ABOVE_THRESHOLD).sum()
+        for index in range(4)
     ]
     half, whole, over, far = lengths
     assert whole == pytest.approx(2 * half, abs=4)
@@ -141,8 +143,8 @@ def test_bar_is_as_long_as_its_score_is_large():
 def test_undefined_score_has_no_bar_but_a_word():
     overlay = draw_overlay(plain(), status(), {"a": float("nan")})
     row = overlay[TOP_OF_PICTURE + 480 + MARGIN :][:24]
-    assert not pixels_of(row, UNDER).any()
-    assert not pixels_of(row, OVER).any()
+    assert not pixels_of(row, BELOW_THRESHOLD).any()
+    assert not pixels_of(row, ABOVE_THRESHOLD).any()
     assert row[:, 540:].max() == 255
 
 

@@ -24,15 +24,13 @@ from visualization_msgs.msg import Marker
 from failure_monitor.display.appearance import (
     APPEARANCES,
     GREY,
-    OVER,
     SKY_BLUE,
-    UNDER,
     VERMILLION,
     WHITE,
     Colour,
     plain_letters,
-    ratio_text,
 )
+from failure_monitor.display.score_bar import FULL_RATIO, bar_colour, bar_share, ratio_text
 from failure_monitor.monitoring.alarm import AlarmStatus
 
 STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST = (
@@ -52,9 +50,6 @@ STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST = (
 """The namespaces: RViz lists them, each with a box to tick."""
 
 NAMESPACES = (STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST)
-
-TOP = 2.0
-"""The normalised score at the upper end of a bar; larger ones end there too."""
 
 MOST_LINES, LINE_LETTERS = 4, 64
 """Of the reason: a line is not wider than the panel of five scores and the rule."""
@@ -247,7 +242,7 @@ class _Panel:
         return drawn
 
     def _score(self, number: int, bar: ScoreBar, left: float) -> list[Marker]:
-        colour = OVER if bar.level > 1 else UNDER
+        colour = bar_colour(bar.level)
         words = f"{bar.name}\n{ratio_text(bar.level)}"
         middle = left + self._slot / 2
         label = self._place(middle, -1.0 * self._layout.size)
@@ -257,7 +252,7 @@ class _Panel:
             )
         ]
         if not np.isnan(bar.level):
-            drawn.append(self._bar_marker(number, self._share(bar.level), left, colour))
+            drawn.append(self._bar_marker(number, bar_share(bar.level), left, colour))
         if len(bar.curve) > 1:
             drawn.append(self._curve(number, bar.curve, left, colour))
         return drawn
@@ -282,12 +277,12 @@ class _Panel:
         begin, width = left + 2 * self._bar, self._slot - 3 * self._bar
         ages, heights = _thinned(curve, MOST_CURVE_POINTS).T
         along = begin + width * (1 - np.clip(ages / self._seconds, 0.0, 1.0))
-        up = self._height * np.clip(heights, 0.0, TOP) / TOP
+        up = self._height * np.clip(heights / FULL_RATIO, 0.0, 1.0)
         marker.points = [_point(self._place(*place)) for place in zip(along, up, strict=True)]
         return marker
 
     def _threshold(self, count: int) -> list[Marker]:
-        half, height = self._slot * count / 2, self._height / TOP
+        half, height = self._slot * count / 2, self._height / FULL_RATIO
         line = _marker(self._layout, THRESHOLD, 0, Marker.LINE_LIST)
         line.scale.x = 0.06 * self._layout.size
         line.color = _colour(WHITE)
@@ -301,11 +296,6 @@ class _Panel:
         x, y, z = self._layout.panel
         along_x, along_y = self._across
         return x + across * along_x, y + across * along_y, z + up + 2.5 * self._layout.size
-
-    @staticmethod
-    def _share(level: float) -> float:
-        """Of the panel's height; infinite ones end at its edges."""
-        return float(np.clip(level, 0.0, TOP)) / TOP
 
 
 # The fan of chunks

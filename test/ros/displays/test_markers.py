@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 from visualization_msgs.msg import Marker, MarkerArray
 
-from failure_monitor.display.appearance import APPEARANCES, OVER, UNDER
+from failure_monitor.display.appearance import APPEARANCES
+from failure_monitor.display.score_bar import ABOVE_THRESHOLD, BELOW_THRESHOLD
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.ros.displays.markers import (
     BARS,
@@ -210,9 +211,9 @@ def test_fan_is_blue_where_samples_agree_and_vermillion_where_they_are_apart():
     path = np.arange(9.0).reshape(1, 3, 3)
     [lines] = of(draw(fan=Fan(path, np.array([[0.0, 0.5, 7.0]]))), FAN)
     agree, halfway, _, apart = [(colour.r, colour.g, colour.b) for colour in lines.colors]
-    assert agree == pytest.approx(np.array(UNDER) / 255, abs=1e-6)
-    assert apart == pytest.approx(np.array(OVER) / 255, abs=1e-6)
-    assert halfway == pytest.approx(np.add(UNDER, OVER) / 510, abs=1e-6)
+    assert agree == pytest.approx(np.array(BELOW_THRESHOLD) / 255, abs=1e-6)
+    assert apart == pytest.approx(np.array(ABOVE_THRESHOLD) / 255, abs=1e-6)
+    assert halfway == pytest.approx(np.add(BELOW_THRESHOLD, ABOVE_THRESHOLD) / 510, abs=1e-6)
 
 
 def test_chosen_chunk_is_wide_as_far_as_it_is_trusted():
