@@ -30,7 +30,7 @@ from failure_monitor.demo.perturbation import KINDS, UNDISTURBED, Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.rig import open_rig
 from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
-from failure_monitor.demo.timeline import DemoRollout
+from failure_monitor.demo.timeline import RolloutPlan
 
 ONSET = 0.7
 """Simulated seconds at which the perturbations that the demo does not show set in."""
@@ -87,7 +87,7 @@ def _alarms(summaries: Sequence[RolloutSummary]) -> str:
     return f"{sum(summary.alarmed for summary in summaries)} of {len(summaries)}"
 
 
-def planned(nominal: int, perturbed: int, first_seed: int, kinds: str) -> list[list[DemoRollout]]:
+def planned(nominal: int, perturbed: int, first_seed: int, kinds: str) -> list[list[RolloutPlan]]:
     """The rollouts of each row: the demo's own, then the perturbations that it leaves out."""
     shown = {perturbation.kind: (title, perturbation) for title, perturbation in PERTURBATIONS}
     others = {kind: (kind, Perturbation(kind, 1.0, ONSET)) for kind in KINDS if kind != "none"}
@@ -96,7 +96,7 @@ def planned(nominal: int, perturbed: int, first_seed: int, kinds: str) -> list[l
         if not kinds or kind in kinds.split(","):
             rows.append((title, perturbation, perturbed))
     return [
-        [DemoRollout(title, kind, seed) for seed in range(first_seed, first_seed + count)]
+        [RolloutPlan(title, kind, seed) for seed in range(first_seed, first_seed + count)]
         for title, kind, count in rows
         if count
     ]

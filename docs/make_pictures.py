@@ -36,12 +36,12 @@ from failure_monitor.demo.calibration_process import calibrate_arguments, calibr
 from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
-from failure_monitor.demo.timeline import DemoRollout
+from failure_monitor.demo.timeline import RolloutPlan
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 TASK = "button-press-topdown-v3"
-SCENE = DemoRollout("Object moved", Perturbation("displacement", strength=1.2, onset=1.0), seed=2)
+SCENE = RolloutPlan("Object moved", Perturbation("displacement", strength=1.2, onset=1.0), seed=2)
 
 MARKERS, OVERLAY = "/failure_monitor/markers", "/failure_monitor/overlay/compressed"
 ALARM, ACTIVE = "/failure_monitor/alarm", "/rollout/active"

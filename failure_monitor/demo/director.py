@@ -33,7 +33,7 @@ from failure_monitor.demo.rig import Watch, open_rig
 from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
 from failure_monitor.demo.summary_table import summary_table
 from failure_monitor.demo.tasks import TASKS, task_named
-from failure_monitor.demo.timeline import SECOND, DemoRollout, Timeline
+from failure_monitor.demo.timeline import SECOND, RolloutPlan, Timeline
 from failure_monitor.errors import FailureMonitorError
 
 DEFAULT_TASK = "button-press-topdown-v3"
@@ -83,10 +83,10 @@ class DemoSettings:
     alpha: float
 
 
-def plans(seed: int) -> list[DemoRollout]:
+def plans(seed: int) -> list[RolloutPlan]:
     """Return the rollouts of the demo: one scene, undisturbed and perturbed in three ways."""
-    perturbed = [DemoRollout(title, kind, seed) for title, kind in PERTURBATIONS]
-    return [DemoRollout("Undisturbed", seed=seed), *perturbed]
+    perturbed = [RolloutPlan(title, kind, seed) for title, kind in PERTURBATIONS]
+    return [RolloutPlan("Undisturbed", seed=seed), *perturbed]
 
 
 def run_demo(settings: DemoSettings) -> list[Timeline]:
@@ -122,14 +122,14 @@ def run_demo(settings: DemoSettings) -> list[Timeline]:
 
 
 def _follower(view: View) -> Watch:
-    def follow(plan: DemoRollout, observer: Observer) -> None:
-        recording = observer.recording
-        begin = recording.active[0][0] if recording.active else time.time_ns()
+    def follow(plan: RolloutPlan, observer: Observer) -> None:
+        observed = observer.observed
+        begin = observed.active[0][0] if observed.active else time.time_ns()
         view.show(
             LiveState(
                 plan=plan,
                 clock=(time.time_ns() - begin) / SECOND,
-                reading=recording.readings[-1] if recording.readings else None,
+                reading=observed.readings[-1] if observed.readings else None,
                 gate_open=observer.gate_open,
                 perturbation=observer.perturbation,
             )

@@ -36,7 +36,7 @@ class SpatialSoftmax(nn.Module):
         return (attention @ self.grid).flatten(1)
 
 
-class ObservationEncoder(nn.Module):
+class DemoEncoder(nn.Module):
     """An image and joint positions to an observation embedding.
 
     The embedding's last J entries are the standardised joint positions, the others image features.
@@ -134,7 +134,7 @@ class ChunkSampler(nn.Module):
 class FlowPolicyNetwork(nn.Module):
     """Encoder and sampler together, as they are trained."""
 
-    def __init__(self, encoder: ObservationEncoder, sampler: ChunkSampler) -> None:
+    def __init__(self, encoder: DemoEncoder, sampler: ChunkSampler) -> None:
         super().__init__()
         self.encoder = encoder
         self.sampler = sampler

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from failure_monitor.demo.timeline import AlarmReading, DemoRollout
+from failure_monitor.demo.timeline import AlarmReading, RolloutPlan
 from failure_monitor.display.score_bar import ratio_text
 from failure_monitor.display.terminal import bar, state_label
 
@@ -33,7 +33,7 @@ class LiveState:
         perturbation: the kind at work.
     """
 
-    plan: DemoRollout
+    plan: RolloutPlan
     clock: float
     reading: AlarmReading | None
     gate_open: bool

@@ -15,7 +15,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from std_msgs.msg import Bool, Float64MultiArray, String
 
-from failure_monitor.demo.timeline import Frame, GateChange, Recording, read_alarm
+from failure_monitor.demo.timeline import Frame, GateChange, ObservedMessages, read_alarm
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC
 
@@ -37,7 +37,7 @@ class Observer:
     """Records what robot, policy, monitor and gate publish, with the times of publication."""
 
     def __init__(self, node: Node) -> None:
-        self.recording = Recording()
+        self.observed = ObservedMessages()
         """What came since the last `clear`."""
         self.gate_open = False
         """Whether the gate last reported to be open."""
@@ -56,7 +56,7 @@ class Observer:
 
     def clear(self) -> None:
         """Forget what was recorded."""
-        self.recording = Recording()
+        self.observed = ObservedMessages()
 
     def _listen(
         self, message: type, topic: str, qos: QoSProfile, receive: Callable[[Any, int], None]
@@ -71,31 +71,31 @@ class Observer:
         self._node.create_subscription(message, topic, callback, qos)
 
     def _on_active(self, message: Bool, time: int) -> None:
-        self.recording.active.append((time, message.data))
+        self.observed.active.append((time, message.data))
 
     def _on_outcome(self, message: Bool, time: int) -> None:
-        self.recording.outcomes.append((time, message.data))
+        self.observed.outcomes.append((time, message.data))
 
     def _on_perturbation(self, message: String, time: int) -> None:
         self.perturbation = message.data
-        self.recording.perturbations.append((time, message.data))
+        self.observed.perturbations.append((time, message.data))
 
     def _on_alarm(self, message: DiagnosticStatus, time: int) -> None:
         values = {value.key: value.value for value in message.values}
-        self.recording.readings.append(read_alarm(time, message.message, values))
+        self.observed.readings.append(read_alarm(time, message.message, values))
 
     def _on_gate(self, message: Bool, time: int) -> None:
         self.gate_open = message.data
-        self.recording.gate.append(GateChange(time, message.data))
+        self.observed.gate.append(GateChange(time, message.data))
 
     def _on_chunks(self, message: PointCloud2, time: int) -> None:
-        self.recording.chunks.append((time, stamp_nanoseconds(message.header.stamp)))
+        self.observed.chunks.append((time, stamp_nanoseconds(message.header.stamp)))
 
     def _on_sent(self, message: Float64MultiArray, time: int) -> None:
-        self.recording.sent.append(time)
+        self.observed.sent.append(time)
 
     def _on_passed(self, message: Float64MultiArray, time: int) -> None:
-        self.recording.passed.append(time)
+        self.observed.passed.append(time)
 
     def _on_image(self, message: CompressedImage, time: int) -> None:
-        self.recording.frames.append(Frame(time, bytes(message.data)))
+        self.observed.frames.append(Frame(time, bytes(message.data)))

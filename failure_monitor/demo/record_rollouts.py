@@ -53,14 +53,14 @@ SETTLING = 1.0
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordedBags:
     """How many rollouts were tried for how many bags."""
 
     bags: int
     attempts: int
 
 
-def record(task: str, count: int, output: Path, models: Path) -> Recording:
+def record(task: str, count: int, output: Path, models: Path) -> RecordedBags:
     """Record `count` successful rollouts of a task into bags in `output`."""
     domain = private_domain()
     os.environ.update(domain)
@@ -79,7 +79,7 @@ def record(task: str, count: int, output: Path, models: Path) -> Recording:
             rclpy.try_shutdown()
 
 
-def _record_until(count: int, node: Node, nodes: NodeProcesses, output: Path) -> Recording:
+def _record_until(count: int, node: Node, nodes: NodeProcesses, output: Path) -> RecordedBags:
     robot = RobotClient(node)
     robot.wait_for_robot(TIMEOUT)
     _wait_for_listeners(node, nodes)
@@ -103,7 +103,7 @@ def _record_until(count: int, node: Node, nodes: NodeProcesses, output: Path) ->
                 f"only {bags} of {attempts} rollouts succeeded: the policy is not good enough to "
                 "calibrate from; train it for longer or with more demonstrations"
             )
-    return Recording(bags, attempts)
+    return RecordedBags(bags, attempts)
 
 
 def _wait_for_listeners(node: Node, nodes: NodeProcesses) -> None:

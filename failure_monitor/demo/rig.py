@@ -21,7 +21,7 @@ from failure_monitor.demo.node_processes import NodeProcesses, private_domain
 from failure_monitor.demo.observer import Observer
 from failure_monitor.demo.parameter_client import ParameterClient
 from failure_monitor.demo.robot_client import RobotClient
-from failure_monitor.demo.timeline import DemoRollout, Timeline, timeline
+from failure_monitor.demo.timeline import RolloutPlan, Timeline, timeline
 from failure_monitor.errors import FailureMonitorError
 
 NODES = ("robot", "policy", "failure_monitor", "failure_monitor_gate")
@@ -54,7 +54,7 @@ TAIL = 0.3
 TIMEOUT = 60.0
 """Seconds to start the nodes; and, at real time, to end a rollout."""
 
-Watch = Callable[[DemoRollout, Observer], None]
+Watch = Callable[[RolloutPlan, Observer], None]
 """Called again and again while a rollout runs."""
 
 
@@ -79,22 +79,22 @@ class Rig:
         self._robot.wait_for_robot(TIMEOUT)
         self._monitor.load(bundle)
         for _ in range(REHEARSALS):
-            self._begin(DemoRollout("rehearsal"), time_limit=REHEARSAL)
-            self._follow(DemoRollout("rehearsal"), lambda plan, observer: None)
-            if self._observer.recording.passed:
+            self._begin(RolloutPlan("rehearsal"), time_limit=REHEARSAL)
+            self._follow(RolloutPlan("rehearsal"), lambda plan, observer: None)
+            if self._observer.observed.passed:
                 return
         raise FailureMonitorError(
             "no command came through the gate in "
             f"{REHEARSALS} short rollouts; the monitor's reason: {self._last_reason()}"
         )
 
-    def run(self, plan: DemoRollout, watch: Watch = lambda plan, observer: None) -> Timeline:
+    def run(self, plan: RolloutPlan, watch: Watch = lambda plan, observer: None) -> Timeline:
         """Run a rollout to its end, whether or not it is stopped on the way."""
         self._begin(plan, time_limit=0.0)
         self._follow(plan, watch)
-        return timeline(plan, self._observer.recording)
+        return timeline(plan, self._observer.observed)
 
-    def _begin(self, plan: DemoRollout, *, time_limit: float) -> None:
+    def _begin(self, plan: RolloutPlan, *, time_limit: float) -> None:
         self._observer.clear()
         self._monitor.start_rollout()
         parameters = {
@@ -108,7 +108,7 @@ class Rig:
         }
         self._robot.begin(parameters, TIMEOUT)
 
-    def _follow(self, plan: DemoRollout, watch: Watch) -> None:
+    def _follow(self, plan: RolloutPlan, watch: Watch) -> None:
         deadline = time.monotonic() + TIMEOUT / min(self._real_time_factor, 1.0)
         while self._robot.outcome is None:
             self._nodes.check()
@@ -154,7 +154,7 @@ class Rig:
             rclpy.spin_once(self._node, timeout_sec=left)
 
     def _last_reason(self) -> str:
-        readings = self._observer.recording.readings
+        readings = self._observer.observed.readings
         return readings[-1].reason if readings else "nothing"
 
 

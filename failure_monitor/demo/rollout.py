@@ -23,7 +23,7 @@ from failure_monitor.errors import FailureMonitorError
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedRollout:
     """How a rollout went: success, simulated seconds, and its decisions."""
 
     success: bool
@@ -36,7 +36,7 @@ def roll_out(
     policy: FlowPolicy,
     seed: int,
     perturbation: Perturbation,
-) -> Outcome:
+) -> SimulatedRollout:
     """Run a policy until success or the time limit."""
     simulation.reset(seed, perturbation)
     execution = ChunkExecution(policy, np.random.default_rng([seed, 3]))
@@ -54,7 +54,7 @@ def roll_out(
             simulation.step(action)
             if simulation.success:
                 break
-    return Outcome(simulation.success, simulation.time, tuple(decisions))
+    return SimulatedRollout(simulation.success, simulation.time, tuple(decisions))
 
 
 def main() -> None:
@@ -75,17 +75,17 @@ def main() -> None:
     except FailureMonitorError as error:
         parser.exit(error.exit_code, f"{error}\n")
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.rollouts)
-    outcomes = [roll_out(simulation, policy, seed, perturbation) for seed in seeds]
+    rollouts = [roll_out(simulation, policy, seed, perturbation) for seed in seeds]
     simulation.close()
-    sys.stdout.write(_summary(outcomes, arguments.task, perturbation))
+    sys.stdout.write(_summary(rollouts, arguments.task, perturbation))
 
 
-def _summary(outcomes: Sequence[Outcome], task: str, perturbation: Perturbation) -> str:
-    succeeded = sum(outcome.success for outcome in outcomes)
-    seconds = np.median([outcome.seconds for outcome in outcomes])
-    count = np.median([len(outcome.decisions) for outcome in outcomes])
+def _summary(rollouts: Sequence[SimulatedRollout], task: str, perturbation: Perturbation) -> str:
+    succeeded = sum(rollout.success for rollout in rollouts)
+    seconds = np.median([rollout.seconds for rollout in rollouts])
+    count = np.median([len(rollout.decisions) for rollout in rollouts])
     return (
-        f"{task}, {perturbation}: {succeeded} of {len(outcomes)} rollouts succeeded; "
+        f"{task}, {perturbation}: {succeeded} of {len(rollouts)} rollouts succeeded; "
         f"median {seconds:.2f} simulated s, {count:.0f} decisions\n"
     )
 

@@ -23,7 +23,7 @@ _RATIO = ".ratio"
 
 
 @dataclass(frozen=True)
-class DemoRollout:
+class RolloutPlan:
     """A rollout that is to be run.
 
     Attributes:
@@ -120,7 +120,7 @@ class Frame:
 
 
 @dataclass
-class Recording:
+class ObservedMessages:
     """What is observed, as it comes in; pairs are a time and what was reported then.
 
     Attributes:
@@ -164,7 +164,7 @@ class Timeline:
         frames: of the camera, in order.
     """
 
-    plan: DemoRollout
+    plan: RolloutPlan
     begin: int
     end: int
     success: bool
@@ -224,30 +224,30 @@ class Timeline:
         return 0 if alarm is None else sum(time > alarm.time for time in self.passed)
 
 
-def timeline(plan: DemoRollout, recording: Recording) -> Timeline:
-    """Cut the first rollout out of a recording.
+def timeline(plan: RolloutPlan, observed: ObservedMessages) -> Timeline:
+    """Cut the first rollout out of what was observed.
 
     Raises:
-        FailureMonitorError: the recording has no begin, end or outcome of a rollout.
+        FailureMonitorError: no begin, end or outcome of a rollout was observed.
     """
-    begin = _first([time for time, active in sorted(recording.active) if active], "begin")
+    begin = _first([time for time, active in sorted(observed.active) if active], "begin")
     end = _first(
-        [time for time, active in sorted(recording.active) if not active and time > begin], "end"
+        [time for time, active in sorted(observed.active) if not active and time > begin], "end"
     )
-    outcomes = [success for time, success in sorted(recording.outcomes) if time >= begin]
-    perturbations = [time for time, kind in sorted(recording.perturbations) if kind != "none"]
+    outcomes = [success for time, success in sorted(observed.outcomes) if time >= begin]
+    perturbations = [time for time, kind in sorted(observed.perturbations) if kind != "none"]
     return Timeline(
         plan=plan,
         begin=begin,
         end=end,
         success=_first(outcomes, "outcome"),
         perturbed=next((time for time in perturbations if begin <= time <= end), None),
-        readings=tuple(_within(recording.readings, begin, end)),
-        gate=tuple(_within(recording.gate, begin, end)),
-        chunks={stamp: time for time, stamp in recording.chunks},
-        sent=tuple(time for time in sorted(recording.sent) if begin <= time <= end),
-        passed=tuple(time for time in sorted(recording.passed) if begin <= time),
-        frames=tuple(_within(recording.frames, begin, end)),
+        readings=tuple(_within(observed.readings, begin, end)),
+        gate=tuple(_within(observed.gate, begin, end)),
+        chunks={stamp: time for time, stamp in observed.chunks},
+        sent=tuple(time for time in sorted(observed.sent) if begin <= time <= end),
+        passed=tuple(time for time in sorted(observed.passed) if begin <= time),
+        frames=tuple(_within(observed.frames, begin, end)),
     )
 
 

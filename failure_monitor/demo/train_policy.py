@@ -22,8 +22,8 @@ from failure_monitor.demo.demonstrations import Demonstrations, collect
 from failure_monitor.demo.flow_network import (
     EMBEDDING_SIZE,
     ChunkSampler,
+    DemoEncoder,
     FlowPolicyNetwork,
-    ObservationEncoder,
     VelocityField,
 )
 from failure_monitor.demo.policy import CAMERA
@@ -133,7 +133,7 @@ def _new_network(data: Demonstrations) -> FlowPolicyNetwork:
     joint_mean, joint_std = _moments(data.joints, smallest=0.01)
     action_mean, action_std = _moments(data.chunks.reshape(-1, len(ACTION_NAMES)), smallest=0.1)
     return FlowPolicyNetwork(
-        ObservationEncoder(data.images.shape[1], joint_mean, joint_std),
+        DemoEncoder(data.images.shape[1], joint_mean, joint_std),
         ChunkSampler(VelocityField(*data.chunks.shape[1:]), action_mean, action_std),
     )
 

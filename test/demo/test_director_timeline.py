@@ -18,7 +18,7 @@ from testbed.demo_timelines import (
 )
 
 from failure_monitor.decision import ScoreVerdict, Verdict
-from failure_monitor.demo.timeline import GateChange, Recording, read_alarm, timeline
+from failure_monitor.demo.timeline import GateChange, ObservedMessages, read_alarm, timeline
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitoring.alarm import Alarm, AlarmState, AlarmStatus
 from failure_monitor.ros.monitor.diagnostics import alarm_message
@@ -103,7 +103,7 @@ def test_commands_that_pass_after_the_alarm_are_counted_even_after_the_end() -> 
 
 @pytest.mark.parametrize(("field", "word"), [("active", "begin"), ("outcomes", "outcome")])
 def test_a_recording_without_a_rollout_is_refused(field: str, word: str) -> None:
-    recorded: Recording = recording()
+    recorded: ObservedMessages = recording()
     setattr(recorded, field, [])
-    with pytest.raises(FailureMonitorError, match=f"nothing was heard of the {word}"):
+    with pytest.raises(FailureMonitorError, match=f"no message about the {word}"):
         timeline(NOMINAL, recorded)

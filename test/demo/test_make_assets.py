@@ -17,9 +17,9 @@ def test_a_task_is_trained_and_then_recorded_with_the_new_models(
     trained, recorded = [], []
     monkeypatch.setattr(train_policy, "train_task", lambda *arguments: trained.append(arguments))
 
-    def record(*arguments: object) -> record_rollouts.Recording:
+    def record(*arguments: object) -> record_rollouts.RecordedBags:
         recorded.append(arguments)
-        return record_rollouts.Recording(bags=30, attempts=30)
+        return record_rollouts.RecordedBags(bags=30, attempts=30)
 
     monkeypatch.setattr(record_rollouts, "record", record)
 

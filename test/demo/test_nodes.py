@@ -158,7 +158,7 @@ def test_parameters_are_refused_with_the_reason(graph: Graph):
         graph.robot.begin({"task": "fold-laundry"}, TIMEOUT)
     with pytest.raises(FailureMonitorError, match=r"no perturbation 'earthquake'"):
         graph.robot.begin({"perturbation": "earthquake"}, TIMEOUT)
-    with pytest.raises(FailureMonitorError, match=r"refuses strength = 9.0"):
+    with pytest.raises(FailureMonitorError, match=r"rejects strength = 9.0"):
         graph.robot.begin({"strength": 9.0}, TIMEOUT)
     graph.robot.begin(UNDISTURBED, TIMEOUT)
     with pytest.raises(FailureMonitorError, match="a rollout is running"):

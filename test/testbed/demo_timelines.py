@@ -11,10 +11,10 @@ from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.timeline import (
     SECOND,
     AlarmReading,
-    DemoRollout,
     Frame,
     GateChange,
-    Recording,
+    ObservedMessages,
+    RolloutPlan,
     ScoreReading,
     Timeline,
     timeline,
@@ -22,8 +22,8 @@ from failure_monitor.demo.timeline import (
 from failure_monitor.monitoring.alarm import AlarmState
 
 BEGIN = 1_700_000_000 * SECOND
-NOMINAL = DemoRollout("Undisturbed", seed=3)
-KNOCKED = DemoRollout("Camera knocked", Perturbation("camera", 1.0, 0.5), seed=3)
+NOMINAL = RolloutPlan("Undisturbed", seed=3)
+KNOCKED = RolloutPlan("Camera knocked", Perturbation("camera", 1.0, 0.5), seed=3)
 MILLISECOND = SECOND // 1000
 DECISION_PERIOD = SECOND // 10
 
@@ -57,12 +57,12 @@ def recording(
     success: bool = True,
     perturbed_at: float | None = None,
     alarm_at_decision: int | None = None,
-) -> Recording:
+) -> ObservedMessages:
     """A decision every 0.1 s, judged 10 ms after its observation and 4 ms after its chunks.
 
     With an alarm the gate closes 1 ms after it, and the last command passes 1 ms before it.
     """
-    recorded = Recording()
+    recorded = ObservedMessages()
     recorded.active = [(BEGIN, True), (at(duration), False)]
     recorded.outcomes = [(at(duration) - MILLISECOND, success)]
     recorded.perturbations = [(BEGIN - MILLISECOND, "none")]
