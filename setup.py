@@ -21,6 +21,7 @@ TEST = [
     "pytest",
     "pytest-rerunfailures",
     "pytest-timeout",
+    "pytest-xdist",
     "ruff",
     "scikit-learn",
     "types-PyYAML",

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +14,23 @@ from pathlib import Path
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+# Before anything imports rich: what a command prints does not depend on who started the tests.
+os.environ["COLUMNS"] = "200"
+
+from testbed.parallel import (
+    WORKER,
+    claim_ros_domain,
+    machine_shared_or_alone,
+    put_what_takes_longest_first,
+)
+
 # Before anything imports rclpy: the domain is read when a context is made.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(20, 100))
+os.environ["ROS_DOMAIN_ID"] = str(claim_ros_domain())
 
 import pytest
 from hypothesis import settings
+from testbed.faults.table import pytest_terminal_summary  # noqa: F401
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle, save
@@ -30,6 +40,19 @@ from failure_monitor.decision import PolicyFormat, Rollout
 # The machine may be busy: how long an example takes says nothing.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if WORKER in os.environ:
+        put_what_takes_longest_first(items)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """The machine, shared with other processes of the run, or alone where the file says so."""
+    alone = request.node.get_closest_marker("alone") is not None
+    with machine_shared_or_alone(tmp_path_factory.getbasetemp().parent, alone=alone):
+        yield
 
 
 @pytest.fixture(scope="session")

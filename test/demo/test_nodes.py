@@ -19,6 +19,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
+from testbed.parallel import spare_ros_domain
 
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.node_processes import NodeProcesses
@@ -193,9 +194,6 @@ def test_policy_node_refuses_an_unknown_task_with_one_sentence(capfd: pytest.Cap
     assert "there is no demo task 'fold-laundry'" in capfd.readouterr().err
 
 
-DOMAIN_OF_ITS_OWN = 101
-
-
 def wait_for_a_node(domain: int, timeout: float) -> None:
     context = rclpy.Context()
     context.init(domain_id=domain)
@@ -215,10 +213,11 @@ def wait_for_a_node(domain: int, timeout: float) -> None:
 @pytest.mark.parametrize("module", ["robot_node", "policy_node"])
 def test_a_node_ends_normally_on_a_signal(module: str, ending: signal.Signals):
     # A domain of its own: the graph under test has these nodes already.
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN_OF_ITS_OWN)}
+    domain = spare_ros_domain()
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
     command = [sys.executable, "-m", f"failure_monitor.demo.{module}"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    wait_for_a_node(DOMAIN_OF_ITS_OWN, timeout=60.0)
+    wait_for_a_node(domain, timeout=60.0)
     process.send_signal(ending)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0

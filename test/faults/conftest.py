@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A cell for every fault, and the table of what came of them."""
+"""A cell for every fault, whose rows go into the table of what came of them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,8 @@ from pathlib import Path
 
 import pytest
 from testbed.faults.cell import Cell, open_cell
+from testbed.faults.table import keep_rows
 from testbed.faults.trial import Fault
-
-TABLE = pytest.StashKey[list[Fault]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TABLE] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    faults = terminalreporter.config.stash[TABLE]
-    if faults:
-        terminalreporter.section("faults")
-        row = "{:<58} {:>6} {:>9} {:>9} {:>7} {:>9}"
-        heads = ("fault", "trials", "to closed", "promised", "passed", "recovered")
-        terminalreporter.write_line(row.format(*heads))
-        for fault in faults:
-            terminalreporter.write_line(row.format(*fault.cells()))
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +42,12 @@ def moving(cell: Cell) -> Cell:
 def table(request: pytest.FixtureRequest, cell: Cell) -> Iterator[Callable[..., Fault]]:
     """Adds a row for a fault; a process that ends unasked fails the test."""
 
+    faults: list[Fault] = []
+
     def add(name: str, **promises: float) -> Fault:
-        row = Fault(name, cell=cell, **promises)
-        request.config.stash[TABLE].append(row)
-        return row
+        faults.append(Fault(name, cell=cell, **promises))
+        return faults[-1]
 
     yield add
+    keep_rows(request.node, faults)
     assert cell.dead() == [], "a process has ended by itself"

@@ -16,7 +16,7 @@ from std_msgs.msg import Bool
 from testbed.faults.cell import COMMAND_PERIOD, Cell
 from testbed.faults.trial import SILENT, WITHHELD, Fault
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 
 FLOOD = [sys.executable, "-m", "testbed.faults.flood"]
 MANY = 4000

@@ -11,7 +11,7 @@ import pytest
 from testbed.faults.cell import DISCOVERY, MAX_DECISION_AGE, Cell, Process
 from testbed.faults.trial import SILENT, WITHDRAWN, WITHHELD, Fault
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 
 KILLS = 20
 SECOND_MONITORS = 5

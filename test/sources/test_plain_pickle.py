@@ -178,6 +178,7 @@ HOSTILE_CALLS: dict[str, Callable[[Path], Any]] = {
 }
 
 SYSTEM = b"c" + os.system.__module__.encode() + b"\nsystem\n"
+RUNS_WHEN_MADE = b"c" + __name__.encode() + b"\nRunsWhenMade\n"
 
 HOSTILE_OPCODES: dict[str, Callable[[bytes], bytes]] = {
     "REDUCE": lambda text: b"\x80\x04" + SYSTEM + text + b"\x85R.",
@@ -199,8 +200,8 @@ HOSTILE_OPCODES: dict[str, Callable[[bytes], bytes]] = {
     ),
     "INST": lambda text: b"\x80\x04(" + text + b"i" + SYSTEM[1:] + b".",
     "OBJ": lambda text: b"\x80\x04(" + SYSTEM + text + b"o.",
-    "NEWOBJ": lambda text: b"\x80\x04ctest_plain_pickle\nRunsWhenMade\n" + text + b"\x85\x81.",
-    "NEWOBJ_EX": lambda text: b"\x80\x04ctest_plain_pickle\nRunsWhenMade\n" + text + b"\x85}\x92.",
+    "NEWOBJ": lambda text: b"\x80\x04" + RUNS_WHEN_MADE + text + b"\x85\x81.",
+    "NEWOBJ_EX": lambda text: b"\x80\x04" + RUNS_WHEN_MADE + text + b"\x85}\x92.",
     "BUILD": lambda text: (
         b"\x80\x04ccollections\nOrderedDict\n)R}"
         + (short_text("__setstate__") + SYSTEM + b"sb" + text + b"b.")
