@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle is whole, unchanged and of a known schema, or it is refused by name."""
 
+import os
 import shutil
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,6 +173,21 @@ def test_saving_again_replaces_the_bundle_and_leaves_nothing_else(bundle, tmp_pa
     save(bundle, tmp_path / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     load(tmp_path / "bundle")
+
+
+def test_a_bundle_is_for_whom_the_umask_says_and_keeps_its_mode_when_it_is_replaced(
+    bundle, tmp_path
+):
+    folder = tmp_path / "bundle"
+    before = os.umask(0o022)
+    try:
+        save(bundle, folder)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+        folder.chmod(0o750)
+        save(bundle, folder)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    finally:
+        os.umask(before)
 
 
 def test_the_same_bundle_gives_the_same_bytes(bundle, tmp_path):

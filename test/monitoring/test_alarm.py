@@ -172,6 +172,22 @@ def test_disabling_permits_nothing_and_enabling_waits_for_a_verdict(alarm):
     assert alarm.status(0.2).permit
 
 
+@pytest.mark.parametrize("pause", [1.01, 9.0])
+def test_a_gap_before_a_verdict_halts_even_if_the_status_was_not_read_meanwhile(alarm, pause):
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=pause, now=pause)
+    status = alarm.status(pause)
+    assert (status.state, status.permit, status.halted) == (AlarmState.STALE, False, True)
+    assert alarm.reset(pause) == ""
+    assert alarm.status(pause).permit
+
+
+def test_verdicts_without_a_gap_do_not_halt(alarm):
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
+    alarm.update(verdict(0.5), received=MAX_AGE, now=MAX_AGE)
+    assert alarm.status(MAX_AGE).permit
+
+
 def test_an_input_that_ceases_halts_and_one_that_never_came_does_not_latch(alarm):
     alarm.set_input_problems(["no joint states have come"])
     alarm.update(verdict(0.5), received=0.0, now=0.0)

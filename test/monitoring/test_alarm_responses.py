@@ -55,6 +55,24 @@ def test_trigger_and_release_count_decisions_in_a_row():
     assert found == [caution, nominal, caution, held, held, nominal]
 
 
+def test_a_fault_counts_as_a_decision_above_its_threshold():
+    alarm = alarm_with(ResponseTable(alarm=Reaction.HALT), trigger=2)
+    alarm.fail("broken", 0.0)
+    alarm.update(verdict(2.0), received=0.1, now=0.1)
+    assert "persists" in alarm.reset(0.1)
+
+
+def test_a_fault_goes_on_with_an_alarm_that_is_about_to_end():
+    alarm = alarm_with(ResponseTable(alarm=Reaction.HALT), release=2)
+    for number, level in enumerate([2.0, 0.5]):
+        alarm.update(verdict(level), received=0.1 * number, now=0.1 * number)
+    alarm.fail("broken", 0.2)
+    alarm.update(verdict(0.5), received=0.3, now=0.3)
+    assert "persists" in alarm.reset(0.3)
+    alarm.update(verdict(0.5), received=0.4, now=0.4)
+    assert alarm.reset(0.4) == ""
+
+
 def test_the_reason_tells_what_the_counts_wait_for():
     alarm = alarm_with(ResponseTable(alarm=Reaction.HOLD), trigger=2, release=3)
     alarm.update(verdict(2.0), received=0.0, now=0.0)
