@@ -25,6 +25,7 @@ TEST = [
     "ruff",
     "scikit-learn",
     "types-PyYAML",
+    "zstandard",
 ]
 
 setup(
@@ -52,6 +53,7 @@ setup(
         (f"share/{PACKAGE}/config", glob("config/*")),
     ],
     install_requires=[
+        "backports.zstd; python_version < '3.14'",
         "numpy>=1.24",
         "scipy>=1.10",
         "onnxruntime>=1.17",

@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 
 from failure_monitor import __version__
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.missing_package import MissingPackageError
 
 Arguments = ParamSpec("Arguments")
 
@@ -26,16 +27,6 @@ app = typer.Typer(
 )
 output = Console()
 progress = Console(stderr=True)
-
-
-class MissingExtraError(FailureMonitorError):
-    """A Python package that only some commands need is not installed."""
-
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"this command needs the Python package '{package}', which is not installed: "
-            f"pip install 'failure_monitor[{extra}]'"
-        )
 
 
 def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -51,7 +42,7 @@ def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("failure_monitor"):
                 raise
-            missing = MissingExtraError(error.name or str(error), "calibrate")
+            missing = MissingPackageError(error.name or str(error))
             progress.print(f"failure-monitor: {missing}", style="red", soft_wrap=True, markup=False)
             raise typer.Exit(missing.exit_code) from None
         except KeyboardInterrupt:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import typer
 
-from failure_monitor.cli.app import MissingExtraError, app, plain_errors
+from failure_monitor.cli.app import app, plain_errors
+from failure_monitor.missing_package import require_package
 
 
 @app.command(
@@ -21,8 +21,7 @@ from failure_monitor.cli.app import MissingExtraError, app, plain_errors
 def demo(context: typer.Context) -> None:
     """Watch a simulated robot and its policy, undisturbed and perturbed (--help for options)."""
     for package in ("rclpy", "metaworld", "matplotlib", "rosbags", "torch"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "demo")
+        require_package(package)
     # A process of its own: the command line stays free of ROS.
     done = subprocess.run([sys.executable, "-m", "failure_monitor.demo", *context.args])
     raise typer.Exit(done.returncode)

@@ -7,7 +7,6 @@ Nothing is kept: a message is handed on as the bytes that were recorded, and for
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,17 +20,12 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.sources import zstd
 from failure_monitor.sources.bag_files import Bag, DamagedBagError, refuse_cut_off
 from failure_monitor.sources.bag_metadata import METADATA_FILE, TopicCount
 from failure_monitor.sources.message_decoder import MessageHandler, UndecodableError
 from failure_monitor.sources.source import Advance, SourceError
 from failure_monitor.sources.truncated_mcap import TruncatedMcap
-
-# As rosbags does, with which the second comes.
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 Reader: TypeAlias = "Ros1Reader | Ros2Reader"
 
@@ -40,7 +34,6 @@ LARGEST_EXPANSION = 100
 """How many times its size a compressed file may unpack to, and `SMALL_FILE` bytes more."""
 SMALL_FILE = 1 << 30
 BLOCK = 1 << 20
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 NOT_IN_SQLITE_PATHS = "?#%"
 """What rosbags puts into a URI as it is."""
 
@@ -170,7 +163,7 @@ def _are_packed(bag: Bag, reader: Reader, connections: Sequence[Connection]) -> 
     if bag.topics is not None:
         return bag.compression == "message"
     first = next(iter(reader.messages(connections)), None)
-    return first is not None and first[2].startswith(ZSTD_MAGIC)
+    return first is not None and first[2].startswith(zstd.MAGIC)
 
 
 def _part(advance: Advance, begin: float, share: float) -> Advance:
@@ -237,7 +230,7 @@ def _uncompressed(bag: Bag, file: Path) -> Iterator[Path]:
 
 def _unpack(file: Path, to: Path) -> None:
     most = SMALL_FILE + LARGEST_EXPANSION * file.stat().st_size
-    with zstd.open(file, "rb") as packed, to.open("wb") as unpacked:
+    with zstd.open_compressed(file) as packed, to.open("wb") as unpacked:
         while block := packed.read(BLOCK):
             try:
                 unpacked.write(block)

@@ -306,12 +306,19 @@ def test_help_does_not_wait_for_torch():
 
 
 @pytest.mark.parametrize(
-    ("command", "hidden", "extra"),
-    [("calibrate", "rosbags", "calibrate"), ("demo", "rclpy", "demo")],
+    ("command", "hidden", "remedy"),
+    [
+        ("calibrate", "torch", "pip install 'failure_monitor[calibrate]'"),
+        ("calibrate", "rosbags", "pip install rosbags"),
+        ("demo", "metaworld", "pip install 'failure_monitor[demo]'"),
+        ("demo", "rclpy", "source its setup file"),
+    ],
 )
 def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(
-    tmp_path, command, hidden, extra
+    successes, tmp_path, command, hidden, remedy
 ):
+    trained = ["--scores", "rnd_oe", "--rule", "any", "--jobs", "1"]
+    options = trained if command == "calibrate" else []
     # As on a machine without it: neither imported nor found.
     script = f"""
 import importlib.util, sys
@@ -319,7 +326,8 @@ sys.modules[{hidden!r}] = None
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name == {hidden!r} else find_spec(name)
 from failure_monitor.cli import main
-sys.argv = ["failure-monitor", {command!r}, "bags", "--output", "bundle"]
+sys.argv = ["failure-monitor", {command!r}, {str(successes)!r}, "--output", "bundle"]
+sys.argv += {options!r}
 main()
 """
     result = subprocess.run(
@@ -328,8 +336,8 @@ main()
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     sentence = " ".join(result.stderr.split())
-    assert f"needs the Python package '{hidden}" in sentence
-    assert f"pip install 'failure_monitor[{extra}]'" in sentence
+    assert f"the Python package '{hidden}' is needed and not installed" in sentence
+    assert remedy in sentence
 
 
 def test_a_score_that_must_know_how_much_is_executed_says_how_to_say_it(folder, successes, tests):

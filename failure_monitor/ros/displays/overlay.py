@@ -25,6 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.missing_package import MissingPackageError
 from failure_monitor.monitoring.score_history import levels
 from failure_monitor.monitoring.view import MonitorView
 from failure_monitor.ros.common.parameters import declare
@@ -114,7 +115,8 @@ class OverlayPublisher:
         try:
             import failure_monitor.display.overlay  # noqa: F401
         except ImportError as error:
-            self._missing = f"there is no ~/overlay, for lack of the Python package '{error.name}'"
+            missing = MissingPackageError(error.name or str(error))
+            self._missing = f"there is no ~/overlay: {missing}"
             return False
         return True
 

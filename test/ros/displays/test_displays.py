@@ -280,7 +280,7 @@ def test_without_opencv_the_rest_goes_on(bundle, monkeypatch):
         markers: list[MarkerArray] = []
         stage.rviz.create_subscription(MarkerArray, "monitor/markers", markers.append, 10)
         stage.wait_for(lambda: markers)
-        assert "there is no ~/overlay, for lack of the Python package" in stage.words()
+        assert "there is no ~/overlay: the Python package" in stage.words()
         status = stage.displays.diagnose(name="arm/monitor", hardware_id="arm")
         assert status.level == DiagnosticStatus.WARN
         assert (status.name, status.hardware_id) == ("arm/monitor: displays", "arm")

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The error about a Python package that is not installed, with the command that installs it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from failure_monitor.errors import FailureMonitorError
+
+EXTRAS = {
+    "jinja2": "calibrate",
+    "matplotlib": "calibrate",
+    "metaworld": "demo",
+    "mujoco": "demo",
+    "onnx": "calibrate",
+    "torch": "calibrate",
+}
+"""The extra of setup.py that installs a package, by the name under which it is imported."""
+
+DISTRIBUTIONS = {
+    "backports": "backports.zstd",
+    "cv2": "opencv-python-headless",
+    "yaml": "PyYAML",
+}
+"""What pip calls a package that is imported under another name."""
+
+
+class MissingPackageError(FailureMonitorError):
+    """A Python package that is needed is not installed."""
+
+    def __init__(self, module: str) -> None:
+        """Name the package and how to install it.
+
+        Args:
+            module: The name under which it is imported; a submodule stands for its package.
+        """
+        package = module.partition(".")[0]
+        super().__init__(
+            f"the Python package '{package}' is needed and not installed: {_remedy(package)}"
+        )
+
+
+def require_package(package: str) -> None:
+    """Reject a machine on which a package is not installed, without importing it.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingPackageError(package)
+
+
+def _remedy(package: str) -> str:
+    if package == "rclpy" or package.endswith(("_msgs", "_srvs", "_interfaces")):
+        return "it belongs to ROS 2: source its setup file, such as /opt/ros/jazzy/setup.bash"
+    if package in EXTRAS:
+        return f"pip install 'failure_monitor[{EXTRAS[package]}]'"
+    return f"pip install {DISTRIBUTIONS.get(package, package)}"
