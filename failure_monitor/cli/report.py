@@ -45,9 +45,9 @@ def check_report(folder: Path | None) -> None:
         ModuleNotFoundError: a package that reports need is not installed.
     """
     if folder is not None:
-        from failure_monitor.report.page import refuse_other_content
+        from failure_monitor.report.page import reject_other_content
 
-        refuse_other_content(folder)
+        reject_other_content(folder)
 
 
 def report_calibration(

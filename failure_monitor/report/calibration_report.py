@@ -29,7 +29,7 @@ from failure_monitor.report.shared_sections import (
 def calibration_report(
     bundle: Bundle, rollouts: Sequence[Rollout], audit: Audit, origin: Origin
 ) -> Page:
-    """The page of a bundle that was just calibrated.
+    """Return the page of a bundle that was just calibrated.
 
     Args:
         bundle: what came of it.
@@ -50,12 +50,12 @@ def calibration_report(
                 "where the true rate lies, given these rollouts (90 %)",
             )
         )
-    looks = sum(each.verdict == "look" for each in audit.rollouts)
+    questionable = sum(each.verdict == "look" for each in audit.rollouts)
     lead = [calibrated(bundle)]
-    if looks:
+    if questionable:
         lead.append(
-            f"The audit found {looks} of these rollouts worth a look: see why before you trust "
-            "the promise."
+            f"The audit found {questionable} of these rollouts questionable: see why before you "
+            "trust the promise."
         )
     return Page(
         title=f"{Path(origin.bundle).name}, calibrated on {len(rollouts)} rollouts",
@@ -66,7 +66,7 @@ def calibration_report(
             _held_out_section(bundle),
             thresholds_section(bundle),
             _lengths_section(bundle),
-            audit_section(audit, "What is to be said of the calibration rollouts themselves."),
+            audit_section(audit, "What the audit found about the calibration rollouts."),
             reproduction_section(origin, bundle, [rollouts_table("The sources", rollouts)]),
         ),
         made=origin.made,
@@ -117,7 +117,7 @@ def _score_figure(bundle: Bundle, score: str, index: int) -> Drawing:
 
 
 def by_task(bundle: Bundle) -> list[tuple[Kind, list[RolloutSection]]]:
-    """The calibration rollouts of each task, which has a limit of its own."""
+    """Return the calibration rollouts of each task, which has a limit of its own."""
     return [
         (
             Kind(promise.task or CALIBRATION.title, CALIBRATION.color, CALIBRATION.marker),

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the camera saw at some decisions of some rollouts, as small pictures.
 
-Rollouts do not carry their images. Those that are asked for are looked up where the rollout came
+Rollouts do not carry their images. Those that are needed are read from where the rollout came
 from: in its bag, the frames whose stamps are nearest; in an archive with `jpeg_bytes`, the
 decision's own. Nothing else is kept, however large the source is.
 """
@@ -35,7 +35,7 @@ WIDTH = 176
 
 JPEG_QUALITY = 80
 
-LONGEST_APART = 1.0
+MAX_SECONDS_APART = 1.0
 """Seconds that a frame may be from the decision that it is shown for."""
 
 JPEG_BYTES, JPEG_OFFSET = "jpeg_bytes", "jpeg_offset"
@@ -61,9 +61,9 @@ class CameraFrames:
 def read_camera_frames(
     rollouts: Sequence[Rollout], wanted: Wanted, *, topic: str = ""
 ) -> dict[int, CameraFrames]:
-    """The frames at some decisions; none for a rollout whose source has none.
+    """Return the frames at some decisions; none for a rollout whose source has none.
 
-    A source that cannot be looked into any more is told in a warning, for pictures are there to
+    A source that can no longer be read gives a warning and no error, for pictures are there to
     help, and no reason to fail.
 
     Args:
@@ -99,7 +99,7 @@ def _frames_of(
 
 
 def _small_jpeg(message: Any) -> bytes:
-    """The picture in a message, scaled and compressed."""
+    """Return the picture in a message, scaled and compressed."""
     height, width = image_size(message)
     scale = min(1.0, WIDTH / width)
     size = max(1, round(scale * height)), max(1, round(scale * width))
@@ -121,7 +121,7 @@ class _Nearest:
         self._decoder = decoder
         self._message_type = message_type
         self._stamps = stamps
-        self._apart = np.full(len(stamps), LONGEST_APART)
+        self._apart = np.full(len(stamps), MAX_SECONDS_APART)
 
     def take(self, received: int, serialised: bytes) -> None:
         stamp = 1e-9 * self._decoder.decode_stamp(serialised, self._message_type)
@@ -205,7 +205,7 @@ def _frames_in_archive(
 
 
 def _begin_of_data(stored: Any) -> int:
-    """Where the bytes of a stored array begin, once it is found to be one of bytes."""
+    """Return where the bytes of a stored array begin, once it is found to be one of bytes."""
     version = np.lib.format.read_magic(stored)
     read_header = (
         np.lib.format.read_array_header_1_0
@@ -224,7 +224,7 @@ def _first_row(
     starts: NDArray[np.integer[Any]],
     lengths: NDArray[np.integer[Any]],
 ) -> int | None:
-    """Where a rollout's decisions begin; its embeddings tell it from the others."""
+    """Return the row where a rollout's decisions begin, found by its embeddings."""
     for start in starts[lengths == len(rollout)]:
         if np.array_equal(embeddings[start : start + len(rollout)], rollout.embeddings):
             return int(start)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well alarms tell failures from successes, and when: beside elapsed time as the control."""
+"""Figures of how well and how early alarms separate failures from successes.
+
+Elapsed time is drawn beside them as the control.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +35,14 @@ HEIGHT = 3.3
 def roc_figures(
     rule: Sequence[RolloutResult], elapsed: Sequence[RolloutResult]
 ) -> tuple[Drawing, ...]:
-    """Early, and over whole rollouts; none if there are no failures or no successes."""
+    """Draw early and whole rollouts; none if there are no failures or no successes."""
     early = _roc(
         rule,
         elapsed,
         lambda result: result.early_max_level,
         name="early_roc",
         title="Early ROC: only decisions before the median length of calibration rollouts",
-        reading="The figure to judge by. Each point is a threshold: the share of successful "
+        reading="The figure that matters most. Each point is a threshold: the share of successful "
         "rollouts that would alarm, and of failed ones. The dot is the calibrated threshold. "
         "Elapsed time knows next to nothing here.",
     )
@@ -116,7 +119,7 @@ def detection_times(
     elapsed: Sequence[RolloutResult],
     early_decisions: Sequence[float],
 ) -> Drawing:
-    """Which share of rollouts had raised their alarm by which decision."""
+    """Draw which share of rollouts had raised their alarm by which decision."""
     longest = max(result.decisions for result in rule)
     curves = (
         ("failed", False, rule, ALARM_COLOUR, "-", 1.8),

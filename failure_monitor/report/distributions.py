@@ -22,7 +22,7 @@ from failure_monitor.report.drawing import (
 )
 
 LEAST, MOST = -0.5, 4.0
-"""Normalised scores beyond these are drawn at the edge: how far beyond tells nothing."""
+"""Normalised scores beyond these are drawn at the edge: how far beyond carries no information."""
 
 GOLDEN_RATIO = 0.618034
 ROW_HEIGHT = 0.62
@@ -40,7 +40,7 @@ class Strip:
 
 
 def normalised_strips(strips: Sequence[Strip], *, name: str, title: str, reading: str) -> Drawing:
-    """Normalised scores or levels, of which those above 1 are over."""
+    """Draw normalised scores or levels; those above 1 are above their threshold."""
     shown = [strip for strip in strips if len(strip.values)]
     with axes(0.75 + ROW_HEIGHT * max(1, len(shown))) as drawn:
         _draw(drawn, [Strip(s.kind, np.clip(s.values, LEAST, MOST).tolist()) for s in shown])
@@ -64,14 +64,14 @@ def normalised_strips(strips: Sequence[Strip], *, name: str, title: str, reading
         drawn.xaxis.set_major_formatter(
             FuncFormatter(lambda x, _: f"≥ {x:g}" if beyond and x == MOST else f"{x:g}")
         )
-        drawn.set_xlabel("largest over its threshold; above 1 is over")
+        drawn.set_xlabel("largest over its threshold; above 1: above its threshold")
     return drawing(drawn, name=name, title=title, reading=reading)
 
 
 def length_strips(
     strips: Sequence[Strip], early: Sequence[float], *, name: str, title: str, reading: str
 ) -> Drawing:
-    """Lengths in decisions, and until where decisions are early."""
+    """Draw lengths in decisions, and until where decisions are early."""
     shown = [strip for strip in strips if len(strip.values)]
     with axes(0.75 + ROW_HEIGHT * len(shown)) as drawn:
         _draw(drawn, shown)

@@ -40,7 +40,7 @@ RULE_COLOUR, CONTROL_COLOUR = hexadecimal(BLUE), hexadecimal(GREY)
 ALARM_COLOUR = hexadecimal(APPEARANCES[AlarmState.ALARM].colour)
 CONTROL_LINE = (0, (4, 2))
 
-MOST_LETTERS = 24
+MAX_LETTERS = 24
 """Of a name that is written into a figure."""
 
 STYLE = {
@@ -67,7 +67,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of rollouts: its colour and its marker, either of which tells it."""
+    """One kind of rollouts: its colour and its marker, either of which identifies it."""
 
     title: str
     color: str
@@ -100,14 +100,14 @@ class Drawing:
 
 @contextmanager
 def axes(height: float = HEIGHT) -> Iterator[Axes]:
-    """The axes of a new figure, in the report's style."""
+    """Return the axes of a new figure, in the report's style."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure.add_subplot()
 
 
 def drawing(drawn: Axes, *, name: str, title: str, reading: str) -> Drawing:
-    """The figure of some axes, ready for the page."""
+    """Return the figure of some axes, ready for the page."""
     buffer = io.StringIO()
     style = {**STYLE, "svg.hashsalt": name}
     figure = drawn.get_figure(root=True)
@@ -122,12 +122,12 @@ def drawing(drawn: Axes, *, name: str, title: str, reading: str) -> Drawing:
 
 
 def shortened(text: str) -> str:
-    """A name that fits into a figure."""
-    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
+    """Return a name that fits into a figure."""
+    return text if len(text) <= MAX_LETTERS else text[: MAX_LETTERS - 1] + "…"
 
 
 def _inline(svg: str, title: str) -> str:
-    """An SVG document as an element of a page, without what only documents have."""
+    """Return an SVG document as an element of a page, without what only documents have."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     # Its style is for all elements of the document it stands in, which is now the page.

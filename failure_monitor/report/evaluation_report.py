@@ -57,7 +57,7 @@ def evaluation_report(
     *,
     camera: str = "",
 ) -> Page:
-    """The page of an evaluation.
+    """Return the page of an evaluation.
 
     Args:
         bundle: what was evaluated.
@@ -81,8 +81,8 @@ def evaluation_report(
         sections.append(
             audit_section(
                 audit,
-                "What is to be said of the rollouts that succeeded, as if one were to calibrate "
-                "on them. Failed ones are not compared: they are meant to be unlike.",
+                "What the audit found about the rollouts that succeeded, as if one were to "
+                "calibrate on them. Failed ones are not compared: they are meant to be unlike.",
             )
         )
     sources = rollouts_table("The evaluated rollouts", [each.rollout for each in rollouts])
@@ -98,7 +98,7 @@ def evaluation_report(
 
 
 def _measured(bundle: Bundle, evaluation: Evaluation) -> list[MeasuredRate | None]:
-    """What was measured in the task of each promise."""
+    """Return what was measured in the task of each promise."""
     tasks = [bundle.promise(result.task).task for result in evaluation.results]
     return [
         measured_rate(
@@ -136,8 +136,7 @@ def _tables_section(evaluation: Evaluation) -> Section:
         "tables",
         "Tables",
         paragraphs=(
-            "What cannot be told on these rollouts is a dash. The last row of each table is the "
-            "control.",
+            "What these rollouts cannot show is a dash. The last row of each table is the control.",
         ),
         tables=(*text_tables(evaluation), *((control,) if control is not None else ())),
     )
@@ -179,7 +178,7 @@ def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Sectio
 
 
 def _calibration(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> list[RolloutSection]:
-    """The calibration rollouts of the tasks that were evaluated."""
+    """Return the calibration rollouts of the tasks that were evaluated."""
     tasks = {bundle.promise(each.rollout.task).task for each in rollouts}
     return [section for section in bundle.calibration if section.task in tasks]
 

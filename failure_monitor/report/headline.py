@@ -22,13 +22,13 @@ class KeyFigure:
 
 
 def percent(share: float) -> str:
-    """A share as people say it."""
+    """Return a share as a percentage that people can read."""
     number = 100 * share
     return f"{number:.1f} %" if 0 < number < 9.95 and number != round(number) else f"{number:.0f} %"
 
 
 def calibrated(bundle: Bundle) -> str:
-    """The promise of a bundle, and what it rests on."""
+    """Return the promise of a bundle, and what it rests on."""
     description = bundle.description
     tasks = [promise.task for promise in description.promises if promise.task]
     each = f" in each of {len(tasks)} tasks" if len(tasks) > 1 else ""
@@ -40,7 +40,7 @@ def calibrated(bundle: Bundle) -> str:
 
 
 def evaluated(bundle: Bundle, evaluation: Evaluation) -> list[str]:
-    """What was promised, and what was measured of it."""
+    """Return what was promised, and what was measured of it."""
     sentences = [_promise_kept(bundle, measured_rate(evaluation.results))]
     sentences += _disturbed(evaluation.results)
     sentences.append(_detected(evaluation.results))
@@ -52,7 +52,7 @@ def evaluated(bundle: Bundle, evaluation: Evaluation) -> list[str]:
 
 
 def key_figures(evaluation: Evaluation) -> list[KeyFigure]:
-    """The numbers of the headline."""
+    """Return the numbers of the headline."""
     found = [KeyFigure(f"≤ {percent(evaluation.alpha)}", "false alarms promised")]
     rate = measured_rate(evaluation.results)
     if rate is not None:
@@ -78,8 +78,7 @@ def _promise_kept(bundle: Bundle, rate: MeasuredRate | None) -> str:
     promised = f"At most {percent(bundle.alpha)} of successful rollouts were to raise an alarm"
     if rate is None:
         return (
-            f"{promised}; whether that holds cannot be told, for no undisturbed rollout here "
-            "succeeded."
+            f"{promised}; whether that holds is unknown, for no undisturbed rollout here succeeded."
         )
     measured = (
         f"{promised}; {rate.alarms} of {rate.rollouts} undisturbed ones did ({percent(rate.rate)})"
@@ -112,7 +111,7 @@ def _disturbed(results: Sequence[RolloutResult]) -> list[str]:
 def _detected(results: Sequence[RolloutResult]) -> str:
     failures = [result for result in results if not result.success]
     if not failures:
-        return "None of these rollouts failed, so they tell nothing of how failures are detected."
+        return "None of these rollouts failed, so they show nothing of how failures are detected."
     alarms = sum(result.alarms for result in failures)
     early = sum(result.alarms_early for result in failures)
     return (

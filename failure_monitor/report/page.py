@@ -26,11 +26,11 @@ from failure_monitor.text_table import TextTable
 
 PAGE_FILE = "index.html"
 GENERATOR = '<meta name="generator" content="failure_monitor'
-"""What tells a report of this package from another page."""
+"""Mark by which a report of this package is recognised."""
 HEAD = 2000
 """Characters among which that stands."""
 
-MOST_ROWS_OPEN = 40
+MAX_ROWS_OPEN = 40
 """Longer lists of rollouts are folded until somebody opens them, or prints the page."""
 
 
@@ -63,7 +63,7 @@ class Card:
         words: what became of it.
         figure: its scores.
         pictures: what the camera saw.
-        remark: where the pictures come from, or why there are none.
+        remark: where the pictures come from, or why they are missing.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Section:
         anchor: its address within the page.
         title: its heading.
         paragraphs: what to know first.
-        rows: what is told, and the words.
+        rows: a name and a text each.
         figures: beside one another where there is room.
         tables: beneath.
         folded: tables that are shown on demand, and in print.
@@ -115,7 +115,7 @@ class Page:
         lead: the sentences to read if nothing else is.
         key_figures: the numbers in them.
         sections: in their order.
-        made: when, in words.
+        made: when, as text.
     """
 
     title: str
@@ -126,7 +126,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("failure_monitor.report"),
         autoescape=True,
@@ -139,12 +139,12 @@ def render(page: Page) -> str:
         version=__version__,
         row_width=WIDTH,
         row_height=HEIGHT,
-        most_rows_open=MOST_ROWS_OPEN,
+        max_rows_open=MAX_ROWS_OPEN,
     )
 
 
-def refuse_other_content(folder: Path) -> None:
-    """Refuse a folder whose page is somebody else's; what else lies there is left alone.
+def reject_other_content(folder: Path) -> None:
+    """Reject a folder whose page is not a report of this package; other files may lie there.
 
     Raises:
         ReportError: it is no folder, or its `index.html` is no report of this package.
@@ -158,7 +158,7 @@ def refuse_other_content(folder: Path) -> None:
                 f"{page} is there and no report of failure-monitor: name another folder"
             )
     except OSError as error:
-        raise ReportError(f"cannot look at the report's folder {folder}: {error}") from None
+        raise ReportError(f"cannot read the report's folder {folder}: {error}") from None
 
 
 def _head(page: Path) -> str:
@@ -176,7 +176,7 @@ def write(page: Page, folder: Path) -> Path:
         ReportError: the folder holds another page.
         UnwritableError: the page cannot be written.
     """
-    refuse_other_content(folder)
+    reject_other_content(folder)
     html = render(page)
     if folder.exists():
         write_atomically(folder / PAGE_FILE, html)

@@ -51,7 +51,7 @@ class MeasuredRate:
 
 
 def measured_rate(results: Sequence[RolloutResult]) -> MeasuredRate | None:
-    """That of the undisturbed rollouts that succeeded; None if there is none."""
+    """Return the rate among the undisturbed rollouts that succeeded; None without any."""
     undisturbed = [
         result.alarms
         for result in results
@@ -63,7 +63,7 @@ def measured_rate(results: Sequence[RolloutResult]) -> MeasuredRate | None:
 def promise_figure(
     promises: Sequence[PromiseSection], alpha: float, measured: Sequence[MeasuredRate | None]
 ) -> Drawing:
-    """A row for each task: the density of the true rate, its interval, and what was measured."""
+    """Draw the density of the true rate, its interval and the measured rate, a row per task."""
     found = [rate for rate in measured if rate is not None]
     right = max(
         2 * alpha,

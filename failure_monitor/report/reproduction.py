@@ -27,7 +27,7 @@ class Origin:
         command: the command line that made it.
         bundle: the folder of the bundle.
         bundle_sha256: the hash by which the bundle is known.
-        made: when, in words.
+        made: when, as text.
     """
 
     command: str
@@ -37,7 +37,7 @@ class Origin:
 
 
 def origin_rows(origin: Origin, bundle: Bundle) -> list[Row]:
-    """The bundle, the settings and the versions."""
+    """Return rows for the bundle, the settings and the versions."""
     description = bundle.description
     return [
         ("bundle", origin.bundle),
@@ -61,7 +61,7 @@ def _versions() -> Iterable[str]:
 
 
 def rollouts_table(title: str, rollouts: Sequence[Rollout]) -> TextTable:
-    """Every rollout with what tells that it is the same."""
+    """Return every rollout with the hash that identifies it."""
     return TextTable(
         title=title,
         columns=("rollout", "source", "decisions", "SHA-256"),
@@ -71,7 +71,7 @@ def rollouts_table(title: str, rollouts: Sequence[Rollout]) -> TextTable:
 
 
 def bundle_rollouts_table(bundle: Bundle) -> TextTable:
-    """The rollouts that made the bundle."""
+    """Return a table of the rollouts that made the bundle."""
     description = bundle.description
     purposes = (
         ("calibration", description.calibration),

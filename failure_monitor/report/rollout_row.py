@@ -54,7 +54,7 @@ class RowGroup:
 
 
 def row_groups(rollouts: Sequence[ScoredRollout]) -> tuple[RowGroup, ...]:
-    """Every rollout, by what became of it; those to look at first."""
+    """Return all rollouts grouped by what became of them, the most important group first."""
     longest = max(scored.result.decisions for scored in rollouts)
     with_task = several_tasks(rollouts)
     fates: tuple[tuple[str, Callable[[ScoredRollout], bool]], ...] = (
@@ -72,18 +72,18 @@ def row_groups(rollouts: Sequence[ScoredRollout]) -> tuple[RowGroup, ...]:
 
 
 def several_tasks(rollouts: Sequence[ScoredRollout]) -> bool:
-    """Whether the task tells one rollout from another."""
+    """Return whether the rollouts are of several tasks."""
     return len({scored.rollout.task for scored in rollouts}) > 1
 
 
 def belongs_to(rollout: Rollout, *, with_task: bool) -> str:
-    """The group of a rollout and, where it tells something, the task."""
+    """Return the group of a rollout and, where there are several tasks, its task."""
     parts = (rollout.group, rollout.task if with_task else "")
     return " · ".join(part for part in parts if part)
 
 
 def fate(result: RolloutResult) -> str:
-    """What became of a rollout, in words."""
+    """Return what became of a rollout, as text."""
     if result.alarm_decision is None:
         return f"{result.decisions} decisions, no alarm; at most {result.max_level:.2f}"
     lead = result.lead_time_s or 0.0

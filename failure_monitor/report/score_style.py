@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the curves of scores are told apart: by colour, line and marker, any one of which does."""
+"""Styles of score curves: colour, line and marker, each of which identifies the score."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ SCORE_STYLES = (
 
 
 def score_style(index: int) -> ScoreStyle:
-    """That of the rule's score of this number."""
+    """Return the style of the rule's score of this number."""
     return SCORE_STYLES[index % len(SCORE_STYLES)]
 
 
 def score_title(name: str) -> str:
-    """What to call a score in a figure."""
+    """Return the title of a score in a figure."""
     return SCORE_NAMES.get(name, name.replace("_", " "))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle says of every decision of an evaluated rollout, score by score."""
+"""The scores of a bundle at every decision of an evaluated rollout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ScoredRollout:
 
     Attributes:
         rollout: as it was read.
-        result: what the rule said of it.
+        result: of the rule.
         normalised: float64 (T, K), windowed scores over their thresholds; NaN where undefined.
     """
 
@@ -42,7 +42,7 @@ class ScoredRollout:
 
     @property
     def is_recovery(self) -> bool:
-        """Whether something disturbed it, there was an alarm, and it succeeded all the same."""
+        """Whether it was disturbed, raised an alarm and still succeeded."""
         return self.result.success and self.result.alarms and not self.is_undisturbed
 
     @property
@@ -52,7 +52,7 @@ class ScoredRollout:
 
     @property
     def is_undisturbed(self) -> bool:
-        """Whether its group says that nothing disturbed it."""
+        """Whether its group is that of undisturbed rollouts."""
         return self.result.group in IN_DISTRIBUTION_GROUPS
 
     @property

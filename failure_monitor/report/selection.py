@@ -12,13 +12,13 @@ import numpy as np
 from failure_monitor.evaluation.metrics import RolloutResult
 from failure_monitor.report.scored_rollout import ScoredRollout
 
-MOST_MISSED, MOST_FALSE_ALARMS, MOST_RECOVERIES, MOST_DETECTED, MOST_QUIET = 8, 8, 4, 4, 2
+MAX_MISSED, MAX_FALSE_ALARMS, MAX_RECOVERIES, MAX_DETECTED, MAX_QUIET = 8, 8, 4, 4, 2
 
 SELECTION_RULE = (
-    f"Shown in full are at most {MOST_MISSED} missed failures, those that stayed lowest first, "
-    f"{MOST_FALSE_ALARMS} false alarms and {MOST_RECOVERIES} alarms in rollouts that succeeded "
-    f"although something disturbed them, the highest first, {MOST_DETECTED} detected failures, the "
-    f"clearest early ones first, and the {MOST_QUIET} successful rollouts that came closest to an "
+    f"Shown in full are at most {MAX_MISSED} missed failures, those that stayed lowest first, "
+    f"{MAX_FALSE_ALARMS} false alarms and {MAX_RECOVERIES} alarms in rollouts that succeeded "
+    f"although something disturbed them, the highest first, {MAX_DETECTED} detected failures, the "
+    f"clearest early ones first, and the {MAX_QUIET} successful rollouts that came closest to an "
     "alarm without one."
 )
 
@@ -50,16 +50,16 @@ class _Quota:
 
 
 QUOTAS = (
-    _Quota("missed failure", MOST_MISSED, lambda s: s.is_missed, lambda r: -r.max_level),
-    _Quota("false alarm", MOST_FALSE_ALARMS, lambda s: s.is_false_alarm, lambda r: r.max_level),
-    _Quota("disturbed, yet done", MOST_RECOVERIES, lambda s: s.is_recovery, lambda r: r.max_level),
-    _Quota("detected failure", MOST_DETECTED, lambda s: s.is_detected, lambda r: r.early_max_level),
-    _Quota("no alarm", MOST_QUIET, lambda s: s.is_quiet_success, lambda r: r.max_level),
+    _Quota("missed failure", MAX_MISSED, lambda s: s.is_missed, lambda r: -r.max_level),
+    _Quota("false alarm", MAX_FALSE_ALARMS, lambda s: s.is_false_alarm, lambda r: r.max_level),
+    _Quota("disturbed, yet done", MAX_RECOVERIES, lambda s: s.is_recovery, lambda r: r.max_level),
+    _Quota("detected failure", MAX_DETECTED, lambda s: s.is_detected, lambda r: r.early_max_level),
+    _Quota("no alarm", MAX_QUIET, lambda s: s.is_quiet_success, lambda r: r.max_level),
 )
 
 
 def select(rollouts: Sequence[ScoredRollout]) -> tuple[Selected, ...]:
-    """The rollouts that are shown in full, as `SELECTION_RULE` says."""
+    """Return the rollouts that are shown in full, by `SELECTION_RULE`."""
     selected = []
     for quota in QUOTAS:
         places = [place for place, scored in enumerate(rollouts) if quota.includes(scored)]
@@ -69,7 +69,7 @@ def select(rollouts: Sequence[ScoredRollout]) -> tuple[Selected, ...]:
 
 
 def shown_decisions(result: RolloutResult) -> tuple[int, ...]:
-    """Decisions from the first to the last, about as far apart; that of the alarm is among them."""
+    """Return decisions at about equal distances, first, last and that of the alarm included."""
     evenly = np.unique(np.linspace(0, result.decisions - 1, FRAMES).round().astype(int))
     if result.alarm_decision is not None:
         evenly[np.abs(evenly - result.alarm_decision).argmin()] = result.alarm_decision

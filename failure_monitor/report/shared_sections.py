@@ -18,7 +18,7 @@ from failure_monitor.text_table import TextTable
 
 
 def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> Section:
-    """What was promised, and of each task's true rate what is known."""
+    """Return the section on what was promised, and what is known of each task's true rate."""
     promises = bundle.description.promises
     return Section(
         "promise",
@@ -29,7 +29,7 @@ def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> 
 
 
 def thresholds_section(bundle: Bundle) -> Section:
-    """What each score is compared with."""
+    """Return the section on what each score is compared with."""
     description = bundle.description
     courses = threshold_courses(bundle)
     about = (
@@ -57,7 +57,7 @@ def thresholds_section(bundle: Bundle) -> Section:
 
 
 def audit_section(found: Audit, about: str) -> Section:
-    """What is to be said of the rollouts themselves."""
+    """Return the section on what the audit found about the rollouts."""
     reasons = [
         f"{each.verdict} {each.name}: {reason}"
         for each in found.rollouts
@@ -76,13 +76,13 @@ def audit_section(found: Audit, about: str) -> Section:
 def reproduction_section(
     origin: Origin, bundle: Bundle, tables: Sequence[TextTable] = ()
 ) -> Section:
-    """What to run to come to the same page, and on what."""
+    """Return the section on how to reproduce the page."""
     return Section(
         "reproduce",
         "How to reproduce",
         paragraphs=(
             "The same rollouts and seed give the same bundle, and the same bundle and rollouts "
-            "the same figures. A rollout's SHA-256 tells whether it is the same.",
+            "the same figures. A rollout's SHA-256 shows whether it is the same.",
         ),
         commands=(origin.command,),
         rows=(origin_rows(origin, bundle),),

@@ -19,7 +19,7 @@ from failure_monitor.report.score_style import SCORE_STYLES, score_title
 
 
 def threshold_courses(bundle: Bundle) -> tuple[Drawing, ...]:
-    """A figure for each score of a bundle whose thresholds vary over time; else none."""
+    """Return a figure for each score of a bundle whose thresholds vary over time; else none."""
     if bundle.description.threshold != "time-varying":
         return ()
     return tuple(_course(bundle, index) for index in range(len(bundle.scores)))

@@ -30,7 +30,7 @@ LEGEND_COLUMNS = 3
 def timeline_figure(
     scored: ScoredRollout, scores: Sequence[str], rule: str, *, name: str
 ) -> Drawing:
-    """The level and the normalised scores of a rollout."""
+    """Draw the level and the normalised scores of a rollout."""
     result = scored.result
     rows = -(-(len(scores) + 1) // LEGEND_COLUMNS)
     with axes(1.9 + 0.17 * rows) as drawn:
@@ -71,7 +71,7 @@ def timeline_figure(
 
 
 def _limits(scored: ScoredRollout) -> tuple[float, float]:
-    """From below 0 and all there is, to above the threshold and all there is, within bounds."""
+    """Return limits that hold 0, the threshold and all values, within bounds."""
     defined = scored.normalised[~np.isnan(scored.normalised)]
     shown = np.concatenate([defined, scored.result.levels])
     bottom, top = shown.min(initial=0.0), shown.max(initial=1.6)
@@ -98,7 +98,7 @@ def _mark_alarm(drawn: Axes, scored: ScoredRollout) -> None:
 
 
 def _mark_early(drawn: Axes, scored: ScoredRollout) -> None:
-    """Where early ends, if the rollout goes on beyond."""
+    """Mark where early ends, if the rollout goes on beyond."""
     if scored.result.early_decisions < scored.result.decisions:
         drawn.axvline(
             scored.result.early_decisions - 0.5, color=INK, linewidth=0.9, linestyle=(0, (1, 2))

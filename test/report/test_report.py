@@ -21,7 +21,7 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.metrics import RolloutResult
-from failure_monitor.report.page import ReportError, refuse_other_content, render, write
+from failure_monitor.report.page import ReportError, reject_other_content, render, write
 from failure_monitor.report.promise_figure import MeasuredRate
 from failure_monitor.report.selection import FRAMES, shown_decisions
 
@@ -292,7 +292,7 @@ def test_a_page_of_somebody_else_is_refused_and_left(bundle, tmp_path: Path) -> 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("")
     with pytest.raises(ReportError, match="is a file: name a folder"):
-        refuse_other_content(tmp_path / "report")
+        reject_other_content(tmp_path / "report")
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["replacing", "new"])
