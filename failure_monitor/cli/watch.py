@@ -85,7 +85,7 @@ class Watched:
 
     def why_nothing(self) -> str:
         """Why there is nothing to see; empty if there is something."""
-        if any(monitor.said is not None for monitor in self.monitors):
+        if any(monitor.alarm is not None for monitor in self.monitors):
             return ""
         domain = os.environ.get("ROS_DOMAIN_ID", "0")
         there = ", ".join(self._there) or "none"

@@ -48,14 +48,14 @@ def draw(
 
 def headline(monitor: WatchedMonitor, now: float) -> str:
     """State and reason in one line."""
-    if monitor.said is None:
+    if monitor.alarm is None:
         return f"{monitor.name} STALE: it has not said anything yet"
     if monitor.is_silent(now):
         return (
             f"{monitor.name} STALE: silent for {monitor.silence(now):.0f} s, it was "
-            f"{monitor.said.value}: the monitor is gone, hangs or is cut off"
+            f"{monitor.alarm.state.value}: the monitor is gone, hangs or is cut off"
         )
-    return f"{monitor.name} {monitor.said.value}: {monitor.reason}"
+    return f"{monitor.name} {monitor.alarm.state.value}: {monitor.alarm.reason}"
 
 
 def sparkline(course: Iterable[float], *, unicode: bool, cells: int = SPARK_CELLS) -> Text:
@@ -93,11 +93,12 @@ def _monitor(monitor: WatchedMonitor, now: float, unicode: bool, width: int) -> 
 
 
 def _permit(monitor: WatchedMonitor, now: float) -> str:
-    if monitor.is_silent(now):
+    if monitor.alarm is None or monitor.is_silent(now):
         return "no word of a permit: the gate is closed"
-    permits = monitor.values.get("permit") == "true"
-    halted = "; halted until ~/reset" if monitor.values.get("halted") == "true" else ""
-    return ("commands are permitted" if permits else "no command is permitted") + halted
+    halted = "; halted until ~/reset" if monitor.alarm.halted else ""
+    return (
+        "commands are permitted" if monitor.alarm.permit else "no command is permitted"
+    ) + halted
 
 
 def _scores(monitor: WatchedMonitor, unicode: bool, width: int) -> Table:
@@ -130,8 +131,9 @@ def _cells(room: int) -> tuple[int, int]:
 def _rates(monitor: WatchedMonitor, now: float) -> Text:
     alarms, decisions = monitor.rates(now)
     words = [f"alarm {alarms:.1f}/s", f"decisions {decisions:.1f}/s"]
-    if "decision_age" in monitor.values and not monitor.is_silent(now):
-        words.append(f"the last {monitor.values['decision_age']} s old")
+    age = None if monitor.alarm is None else monitor.alarm.decision_age
+    if age is not None and not monitor.is_silent(now):
+        words.append(f"the last {age:.3f} s old")
     for status in monitor.recent_statuses(now):
         if "received_rate" in status.values:
             topic = status.name.partition(": ")[2]

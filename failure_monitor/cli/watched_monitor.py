@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.monitoring.alarm_values import AlarmReading, read_alarm_values
 
 SILENCE = 1.0
 """Seconds without a word after which a monitor is silent; it speaks many times a second."""
@@ -25,8 +26,6 @@ REMEMBERED = 60
 
 RATE_SPAN = 3.0
 """Seconds over which rates are taken."""
-
-_RATIO = ".ratio"
 
 
 @dataclass(frozen=True)
@@ -54,37 +53,34 @@ class WatchedMonitor:
 
     Attributes:
         name: of its node.
-        said: the state that it said last; None before its first word.
-        reason: in words.
-        values: that the state rests on, by name.
+        alarm: what it reported last; None before its first message.
         courses: the normalised scores of the last decisions, and of the rule, by name.
         statuses: what it and the nodes beside it say in the diagnostics, by name.
     """
 
     name: str
-    said: AlarmState | None = None
-    reason: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
+    alarm: AlarmReading | None = None
     courses: dict[str, deque[float]] = field(default_factory=dict)
     statuses: dict[str, NodeStatus] = field(default_factory=dict)
     _heard: float = -math.inf
     _alarms: deque[float] = field(default_factory=deque)
     _decisions: deque[float] = field(default_factory=deque)
-    _last_decision: tuple[str, ...] = ()
+    _last_decision: tuple[int | None, float | None] | None = None
 
     def hear_alarm(
         self, state: AlarmState, reason: str, values: Mapping[str, str], now: float
     ) -> None:
         """Take a word on `~/alarm`."""
-        self.said, self.reason, self.values, self._heard = state, reason, values, now
+        alarm = read_alarm_values(state, reason, values)
+        self.alarm, self._heard = alarm, now
         self._alarms.append(now)
-        decision = tuple(values.get(key, "") for key in ("decision", "stamp"))
+        decision = (alarm.decision, alarm.stamp)
         if decision == self._last_decision:
             return
-        if values.get("decision") == "0" or "decision" not in values:
+        if not alarm.decision:
             self.courses.clear()
         self._last_decision = decision
-        if "decision" in values:
+        if alarm.decision is not None:
             self._decisions.append(now)
             for name, ratio in self.ratios().items():
                 self.courses.setdefault(name, deque(maxlen=REMEMBERED)).append(ratio)
@@ -103,16 +99,15 @@ class WatchedMonitor:
 
     def state(self, now: float) -> AlarmState:
         """What to take it for: of a silent monitor nothing is known."""
-        return AlarmState.STALE if self.said is None or self.is_silent(now) else self.said
+        return AlarmState.STALE if self.alarm is None or self.is_silent(now) else self.alarm.state
 
     def ratios(self) -> dict[str, float]:
         """The normalised scores of the last decision, and last of the rule; NaN is undefined."""
-        names = [
-            key.removesuffix(".threshold") for key in self.values if key.endswith(".threshold")
-        ]
-        ratios = {name: _number(self.values.get(f"{name}{_RATIO}", "")) for name in names}
-        if "level" in self.values:
-            ratios["rule"] = _number(self.values["level"])
+        if self.alarm is None:
+            return {}
+        ratios = {score.name: score.ratio for score in self.alarm.scores}
+        if self.alarm.level is not None:
+            ratios["rule"] = self.alarm.level
         return ratios
 
     def recent_statuses(self, now: float) -> list[NodeStatus]:
@@ -132,10 +127,3 @@ def _rate(times: deque[float], now: float) -> float:
     if len(times) < 2:
         return 0.0
     return (len(times) - 1) / max(times[-1] - times[0], 1e-9)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

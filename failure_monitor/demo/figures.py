@@ -22,7 +22,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.summary import RolloutSummary, summarise
-from failure_monitor.demo.timeline import AlarmReading, Frame, Timeline
+from failure_monitor.demo.timeline import Frame, TimedAlarm, Timeline
 from failure_monitor.display.appearance import APPEARANCES, BLACK, REDDISH_PURPLE, hexadecimal
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.report.score_style import score_style, score_title
@@ -145,9 +145,9 @@ def state_spans(timeline: Timeline) -> Iterator[tuple[AlarmState, float, float]]
         start = index
 
 
-def first_readings(readings: Sequence[AlarmReading]) -> list[AlarmReading]:
+def first_readings(readings: Sequence[TimedAlarm]) -> list[TimedAlarm]:
     """Return the first reading of each decision: heartbeats repeat it."""
-    first: dict[int, AlarmReading] = {}
+    first: dict[int, TimedAlarm] = {}
     for reading in readings:
         if reading.decision is not None:
             first.setdefault(reading.decision, reading)
@@ -208,7 +208,7 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
 
 
 def curves(
-    timeline: Timeline, readings: Sequence[AlarmReading]
+    timeline: Timeline, readings: Sequence[TimedAlarm]
 ) -> dict[str, list[tuple[float, float]]]:
     """Return the times and ratios of each score; undefined scores are left out of a reading."""
     # The last reading has them all, in the rule's order.
@@ -220,7 +220,7 @@ def curves(
     return points
 
 
-def _scale(axes: Axes, readings: Sequence[AlarmReading]) -> None:
+def _scale(axes: Axes, readings: Sequence[TimedAlarm]) -> None:
     """Give an axis a logarithmic scale around the threshold."""
     ratios = [score.ratio for reading in readings for score in reading.scores if score.ratio > 0]
     axes.set_yscale("log", base=2)

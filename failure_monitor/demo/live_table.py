@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from failure_monitor.demo.timeline import AlarmReading, RolloutPlan
+from failure_monitor.demo.timeline import RolloutPlan, TimedAlarm
 from failure_monitor.display.score_bar import ratio_text
 from failure_monitor.display.terminal import bar, state_label
 
@@ -35,7 +35,7 @@ class LiveState:
 
     plan: RolloutPlan
     clock: float
-    reading: AlarmReading | None
+    reading: TimedAlarm | None
     gate_open: bool
     perturbation: str
 
@@ -123,7 +123,7 @@ def live_table(state: LiveState) -> RenderableType:
     return Group(about, _scores(reading), reason)
 
 
-def _scores(reading: AlarmReading | None) -> Table:
+def _scores(reading: TimedAlarm | None) -> Table:
     table = Table(expand=False)
     table.add_column("score")
     table.add_column("value", justify="right", min_width=9)
@@ -147,11 +147,11 @@ def _scores(reading: AlarmReading | None) -> Table:
     return table
 
 
-def _count(reading: AlarmReading) -> str:
+def _count(reading: TimedAlarm) -> str:
     return f"{reading.decision}"
 
 
-def _state(reading: AlarmReading | None) -> Text:
+def _state(reading: TimedAlarm | None) -> Text:
     if reading is None:
         return Text("no word from the monitor")
     return state_label(reading.state, unicode=True)

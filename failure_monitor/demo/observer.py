@@ -15,7 +15,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from std_msgs.msg import Bool, Float64MultiArray, String
 
-from failure_monitor.demo.timeline import Frame, GateChange, ObservedMessages, read_alarm
+from failure_monitor.demo.timeline import Frame, GateChange, ObservedMessages, TimedAlarm
+from failure_monitor.ros.common.alarm_message import read_alarm
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC
 
@@ -81,8 +82,7 @@ class Observer:
         self.observed.perturbations.append((time, message.data))
 
     def _on_alarm(self, message: DiagnosticStatus, time: int) -> None:
-        values = {value.key: value.value for value in message.values}
-        self.observed.readings.append(read_alarm(time, message.message, values))
+        self.observed.readings.append(TimedAlarm.of(read_alarm(message), time))
 
     def _on_gate(self, message: Bool, time: int) -> None:
         self.gate_open = message.data

@@ -8,6 +8,7 @@ what was received first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,11 +16,10 @@ from typing import TypeVar
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.monitoring.alarm_values import AlarmReading
 
 SECOND = 1_000_000_000
 """Nanoseconds."""
-
-_RATIO = ".ratio"
 
 
 @dataclass(frozen=True)
@@ -43,64 +43,20 @@ class RolloutPlan:
 
 
 @dataclass(frozen=True)
-class ScoreReading:
-    """A windowed score beside its threshold; `ratio` is one over the other."""
-
-    name: str
-    value: float
-    threshold: float
-    ratio: float
-
-
-@dataclass(frozen=True)
-class AlarmReading:
+class TimedAlarm(AlarmReading):
     """One message of the monitor's alarm.
 
     Attributes:
         time: of publication.
-        state: of the alarm.
-        reason: why, as text.
-        permit: whether commands may pass.
-        decision: number of the last decision in its rollout; None before the first.
-        stamp: of that decision's observation, in seconds.
-        rule: how the scores combine.
-        level: the combined normalised score.
-        scores: of that decision.
     """
 
-    time: int
-    state: AlarmState
-    reason: str
-    permit: bool
-    decision: int | None = None
-    stamp: float | None = None
-    rule: str = ""
-    level: float | None = None
-    scores: tuple[ScoreReading, ...] = ()
+    time: int = 0
 
-
-def read_alarm(time: int, reason: str, values: Mapping[str, str]) -> AlarmReading:
-    """Return the reading in an alarm message: its time of publication, message and values."""
-    return AlarmReading(
-        time=time,
-        state=AlarmState(values["state"]),
-        reason=reason,
-        permit=values["permit"] == "true",
-        decision=int(values["decision"]) if "decision" in values else None,
-        stamp=float(values["stamp"]) if "stamp" in values else None,
-        rule=values.get("rule", ""),
-        level=float(values["level"]) if "level" in values else None,
-        scores=tuple(
-            ScoreReading(
-                name=name,
-                value=float(values[name]),
-                threshold=float(values[f"{name}.threshold"]),
-                ratio=float(values[key]),
-            )
-            for key in values
-            if key.endswith(_RATIO) and (name := key.removesuffix(_RATIO))
-        ),
-    )
+    @classmethod
+    def of(cls, reading: AlarmReading, time: int) -> TimedAlarm:
+        """Return a reading with the time of its publication, and without undefined scores."""
+        scores = tuple(score for score in reading.scores if not math.isnan(score.ratio))
+        return cls(**{**vars(reading), "scores": scores}, time=time)
 
 
 @dataclass(frozen=True)
@@ -138,7 +94,7 @@ class ObservedMessages:
     active: list[tuple[int, bool]] = field(default_factory=list)
     outcomes: list[tuple[int, bool]] = field(default_factory=list)
     perturbations: list[tuple[int, str]] = field(default_factory=list)
-    readings: list[AlarmReading] = field(default_factory=list)
+    readings: list[TimedAlarm] = field(default_factory=list)
     gate: list[GateChange] = field(default_factory=list)
     chunks: list[tuple[int, int]] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
@@ -169,7 +125,7 @@ class Timeline:
     end: int
     success: bool
     perturbed: int | None
-    readings: tuple[AlarmReading, ...]
+    readings: tuple[TimedAlarm, ...]
     gate: tuple[GateChange, ...]
     chunks: Mapping[int, int]
     sent: tuple[int, ...]
@@ -186,7 +142,7 @@ class Timeline:
         return self.seconds(self.end)
 
     @property
-    def alarm(self) -> AlarmReading | None:
+    def alarm(self) -> TimedAlarm | None:
         """The first alarm."""
         alarms = (reading for reading in self.readings if reading.state == AlarmState.ALARM)
         return next(alarms, None)
@@ -251,7 +207,7 @@ def timeline(plan: RolloutPlan, observed: ObservedMessages) -> Timeline:
     )
 
 
-Event = TypeVar("Event", AlarmReading, GateChange, Frame)
+Event = TypeVar("Event", TimedAlarm, GateChange, Frame)
 Found = TypeVar("Found", int, bool)
 
 

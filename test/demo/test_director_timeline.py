@@ -18,22 +18,22 @@ from testbed.demo_timelines import (
 )
 
 from failure_monitor.decision import ScoreVerdict, Verdict
-from failure_monitor.demo.timeline import GateChange, ObservedMessages, read_alarm, timeline
+from failure_monitor.demo.timeline import GateChange, ObservedMessages, TimedAlarm, timeline
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitoring.alarm import Alarm, AlarmState, AlarmStatus
-from failure_monitor.ros.monitor.diagnostics import alarm_message
+from failure_monitor.ros.common.alarm_message import alarm_message, read_alarm
 
 
-def values_of(status: AlarmStatus, verdict: Verdict | None) -> dict[str, str]:
-    message = alarm_message(status, verdict, name="monitor", hardware_id="", age=0.1)
-    return {value.key: value.value for value in message.values}
+def written_and_read(status: AlarmStatus, verdict: Verdict | None) -> TimedAlarm:
+    message = alarm_message(status, verdict, name="monitor", hardware_id="", decision_age=0.1)
+    return TimedAlarm.of(read_alarm(message), 5)
 
 
 def test_an_alarm_message_is_read_as_the_monitor_writes_it() -> None:
     scores = (ScoreVerdict("rnd_oe", 3.0, 2.5, 2.0), ScoreVerdict("ace", 0.4, 0.5, 1.0))
     verdict = Verdict(index=7, stamp=1_700_000_000.123456, scores=scores, rule="any", level=1.25)
     status = AlarmStatus(AlarmState.ALARM, verdict.reason, permit=False, halted=True)
-    read = read_alarm(5, status.reason, values_of(status, verdict))
+    read = written_and_read(status, verdict)
     assert (read.time, read.state, read.permit) == (5, AlarmState.ALARM, False)
     assert (read.decision, read.rule, read.level) == (7, "any", 1.25)
     assert read.stamp == pytest.approx(verdict.stamp, abs=1e-6)
@@ -45,7 +45,7 @@ def test_an_alarm_message_is_read_as_the_monitor_writes_it() -> None:
 
 def test_an_alarm_before_the_first_decision_has_no_scores() -> None:
     status = Alarm(max_decision_age=1.0).status(0.0)
-    read = read_alarm(5, status.reason, values_of(status, None))
+    read = written_and_read(status, None)
     assert read.state == AlarmState.STALE
     assert read.decision is None
     assert read.level is None

@@ -10,16 +10,16 @@ from failure_monitor.demo import jpeg
 from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.timeline import (
     SECOND,
-    AlarmReading,
     Frame,
     GateChange,
     ObservedMessages,
     RolloutPlan,
-    ScoreReading,
+    TimedAlarm,
     Timeline,
     timeline,
 )
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.monitoring.alarm_values import ScoreReading
 
 BEGIN = 1_700_000_000 * SECOND
 NOMINAL = RolloutPlan("Undisturbed", seed=3)
@@ -34,8 +34,8 @@ def at(seconds: float) -> int:
 
 def reading(
     time: int, level: float, decision: int, state: AlarmState = AlarmState.NOMINAL
-) -> AlarmReading:
-    return AlarmReading(
+) -> TimedAlarm:
+    return TimedAlarm(
         time=time,
         state=state,
         reason=f"level {level}",

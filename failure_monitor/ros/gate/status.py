@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from failure_monitor.ros.common.key_values import key_values
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def status_message(
             [status.words, *(fault for fault in faults if fault not in status.words)]
         ),
         hardware_id=hardware_id,
-        values=[KeyValue(key=key, value=value) for key, value in told.items()],
+        values=key_values(told),
     )
 
 

@@ -21,11 +21,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
 
-from failure_monitor.monitoring.alarm import AlarmState
-from failure_monitor.ros.common.alarm_levels import STATES
+from failure_monitor.ros.common.alarm_message import ALARM_TYPE, read_alarm
+from failure_monitor.ros.common.key_values import read_key_values
 from failure_monitor.ros.common.run import run_node
 
-ALARM_TYPE = "diagnostic_msgs/msg/DiagnosticStatus"
 ALARM_SUFFIX = "/alarm"
 COMPANIONS = ("failure_monitor_gate", "incident_recorder")
 """The nodes beside a monitor whose diagnostics belong to it."""
@@ -69,13 +68,13 @@ class AlarmLines(Node):
 
     def _subscribe(self, monitor: str) -> None:
         def hear(alarm: DiagnosticStatus) -> None:
+            reading = read_alarm(alarm)
             _say(
                 kind="alarm",
                 monitor=monitor,
-                # A level that means nothing tells nothing.
-                state=STATES.get(alarm.level, AlarmState.STALE).value,
-                reason=alarm.message,
-                values=_values(alarm),
+                state=reading.state.value,
+                reason=reading.reason,
+                values=reading.values,
             )
 
         self._subscriptions_of[monitor] = self.create_subscription(
@@ -92,7 +91,7 @@ class AlarmLines(Node):
                         name=status.name,
                         level=status.level[0],
                         message=status.message,
-                        values=_values(status),
+                        values=read_key_values(status.values),
                     )
 
 
@@ -104,10 +103,6 @@ def _belongs(status: str, monitor: str) -> bool:
         return what.strip() != "alarm"
     namespace, slash, _ = own.rpartition("/")
     return node in {f"{namespace}{slash}{name}" for name in COMPANIONS}
-
-
-def _values(status: DiagnosticStatus) -> dict[str, str]:
-    return {value.key: value.value for value in status.values}
 
 
 def _say(**what: Any) -> None:

@@ -13,8 +13,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Bool
 
 from failure_monitor.graph_check.snapshot import GateSnapshot, MonitorSnapshot, SubscribedTopic
-from failure_monitor.monitoring.alarm import AlarmState
-from failure_monitor.ros.common.alarm_levels import STATES
+from failure_monitor.ros.common.alarm_message import read_alarm
+from failure_monitor.ros.common.key_values import read_key_values
 
 MONITOR_SILENCE, GATE_SILENCE = 1.0, 2.5
 """Seconds after which the last word no longer counts; a monitor speaks many times a second, a
@@ -33,14 +33,14 @@ class HeardMonitor:
         self.node = node
         self.inputs: dict[str, str] = {}
         """What it listens to: full names of topics, and what its parameters call them."""
-        self._alarm = DiagnosticStatus()
+        self._alarm = read_alarm(DiagnosticStatus())
         self._heard = -math.inf
         self._diagnosed = False
         self._scoring: dict[str, str] = {}
 
     def on_alarm(self, alarm: DiagnosticStatus) -> None:
         """Take a word on `~/alarm`."""
-        self._alarm, self._heard = alarm, time.monotonic()
+        self._alarm, self._heard = read_alarm(alarm), time.monotonic()
 
     def on_status(self, status: DiagnosticStatus) -> None:
         """Take a word on `/diagnostics`, if it is of this monitor."""
@@ -48,7 +48,7 @@ class HeardMonitor:
         if node != self.node.removeprefix("/"):
             return
         self._diagnosed = True
-        said = _values(status)
+        said = read_key_values(status.values)
         if what == "scoring":
             self._scoring = said
         elif "named" in said:
@@ -66,10 +66,9 @@ class HeardMonitor:
         speaks = time.monotonic() - self._heard < MONITOR_SILENCE
         return MonitorSnapshot(
             node=self.node,
-            # A level that means nothing tells nothing.
-            state=STATES.get(self._alarm.level, AlarmState.STALE) if speaks else None,
-            reason=self._alarm.message,
-            permits=speaks and _values(self._alarm).get("permit") == "true",
+            state=self._alarm.state if speaks else None,
+            reason=self._alarm.reason,
+            permits=speaks and self._alarm.permit,
             diagnosed=self._diagnosed,
             inputs={
                 topic: SubscribedTopic(named=named, message_type=subscribed[topic])
@@ -129,7 +128,3 @@ class HeardGate:
             outputs=tuple(outputs),
             parameters=parameters,
         )
-
-
-def _values(status: DiagnosticStatus) -> dict[str, str]:
-    return {value.key: value.value for value in status.values}

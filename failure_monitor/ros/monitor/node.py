@@ -19,11 +19,12 @@ from failure_monitor.bundle.bundle import UnknownTaskError
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.ros.common.alarm_message import alarm_message
 from failure_monitor.ros.common.lean_lifecycle_node import QuietLifecycleNode
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.displays.displays import Displays, first_image_topic
 from failure_monitor.ros.monitor.clock_watch import ClockWatch
-from failure_monitor.ros.monitor.diagnostics import alarm_message, scoring_message
+from failure_monitor.ros.monitor.diagnostics import scoring_message
 from failure_monitor.ros.monitor.inputs import MonitorInputs
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
 from failure_monitor.ros.monitor.parameters import declare_parameters, read_parameters
@@ -326,7 +327,7 @@ class MonitorNode(QuietLifecycleNode):
             self._verdict,
             name=self._diagnostic_name,
             hardware_id=self._settings.hardware_id,
-            age=age,
+            decision_age=age,
             response=self._response.values(),
         )
 

@@ -14,6 +14,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.incidents.folder import IncidentFolder, NoRoomError
 from failure_monitor.incidents.memory import RecordedMessage
 from failure_monitor.incidents.trigger import Incident
+from failure_monitor.ros.common.key_values import read_key_values
 from failure_monitor.ros.recording.bag_writer import BagWriter
 from failure_monitor.ros.recording.incident_still import Still, StillError
 
@@ -147,8 +148,7 @@ def _bundle_hashes(diagnostics: bytes) -> dict[str, str]:
     except Exception:  # rclpy raises whatever the middleware's plug-in does
         return {}
     return {
-        status.name.partition(":")[0]: value.value
+        status.name.partition(":")[0]: values[BUNDLE_HASH]
         for status in array.status
-        for value in status.values
-        if value.key == BUNDLE_HASH
+        if BUNDLE_HASH in (values := read_key_values(status.values))
     }

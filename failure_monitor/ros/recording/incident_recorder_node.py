@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -22,7 +22,8 @@ from failure_monitor.incidents.folder import IncidentFolder
 from failure_monitor.incidents.memory import IncidentMemory, RecordedMessage
 from failure_monitor.incidents.trigger import Incident, NewAlarms
 from failure_monitor.monitoring.alarm import AlarmState
-from failure_monitor.ros.common.alarm_levels import STATES
+from failure_monitor.ros.common.alarm_message import ALARM_TYPE, has_known_level, read_alarm
+from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.recording.incident_parameters import declare_parameters, read_parameters
@@ -44,7 +45,6 @@ HANGING = 10.0
 LAST_WORDS = 8.0
 """Seconds that a bag may take to be finished when the node ends."""
 
-ALARM_TYPE = "diagnostic_msgs/msg/DiagnosticStatus"
 BOOL_TYPE = "std_msgs/msg/Bool"
 DIAGNOSTICS_TOPIC = "/diagnostics"
 
@@ -123,12 +123,11 @@ class IncidentRecorderNode(Node):
             self._rollout_began = True
 
     def _on_alarm(self, topic: str, alarm: DiagnosticStatus, now: int) -> None:
-        state = STATES.get(alarm.level)
-        if state is None:
+        reading = read_alarm(alarm)
+        if not has_known_level(alarm):
             self._on_problem(topic, f"'{topic}' has the unknown level {alarm.level!r}")
-        elif self._new_alarms.hear(topic, state):
-            values = {value.key: value.value for value in alarm.values}
-            self._begin(Incident(state.value, alarm.message, topic, now, values))
+        elif self._new_alarms.hear(topic, reading.state):
+            self._begin(Incident(reading.state.value, reading.reason, topic, now, reading.values))
 
     def _on_record(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         service = self.resolve_service_name("~/record")
@@ -216,7 +215,7 @@ class IncidentRecorderNode(Node):
             name=f"{self.get_fully_qualified_name()[1:]}: incidents",
             message="; ".join(problems) or doing,
             hardware_id=self._settings.hardware_id,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+            values=key_values(values),
         )
 
     def _all_problems(self, state: WriterState, now: float) -> list[str]:

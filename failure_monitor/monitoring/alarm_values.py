@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an alarm message carries beside state and reason: text by name, written and read here.
+
+The message itself is in `failure_monitor.ros.common.alarm_message`; programs that load no ROS
+read its values here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from failure_monitor.decision import Verdict
+from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+
+UNDEFINED = "undefined"
+"""The value of a score that is not defined yet."""
+
+_THRESHOLD, _RATIO = ".threshold", ".ratio"
+
+
+@dataclass(frozen=True)
+class ScoreReading:
+    """A windowed score beside its threshold.
+
+    Attributes:
+        name: of the score.
+        value: NaN where it is undefined.
+        threshold: in the same unit.
+        ratio: the normalised score, 1 at the threshold; NaN where it is undefined.
+    """
+
+    name: str
+    value: float
+    threshold: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class AlarmReading:
+    """One message of a monitor's alarm.
+
+    Attributes:
+        state: of the alarm.
+        reason: text.
+        permit: whether commands may pass.
+        halted: whether a halt is latched until it is reset.
+        decision: number of the last decision in its rollout; None before the first.
+        stamp: of that decision's observation, in seconds.
+        decision_age: seconds since that decision was received.
+        rule: how the scores combine.
+        level: the combined normalised score.
+        scores: of that decision.
+        values: all that the message carries, by name.
+    """
+
+    state: AlarmState
+    reason: str
+    permit: bool
+    halted: bool = False
+    decision: int | None = None
+    stamp: float | None = None
+    decision_age: float | None = None
+    rule: str = ""
+    level: float | None = None
+    scores: tuple[ScoreReading, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+def alarm_values(
+    status: AlarmStatus,
+    verdict: Verdict | None,
+    *,
+    decision_age: float | None,
+    response: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
+    """Return what the state rests on, as text by name.
+
+    Args:
+        status: of the alarm.
+        verdict: the last one, if there is any in this rollout.
+        decision_age: seconds since its decision was received.
+        response: what was done about the state, as text by name.
+    """
+    values = {
+        "state": status.state.value,
+        "permit": _flag(status.permit),
+        "halted": _flag(status.halted),
+        "response": status.reaction.value,
+        **response,
+    }
+    if decision_age is not None:
+        values["decision_age"] = f"{decision_age:.3f}"
+    if verdict is not None:
+        values |= _verdict_values(verdict)
+    return values
+
+
+def read_alarm_values(state: AlarmState, reason: str, values: Mapping[str, str]) -> AlarmReading:
+    """Read the values of a message; what is missing or malformed is unknown and permits nothing.
+
+    Args:
+        state: which the message's level stands for.
+        reason: the message's text.
+        values: of the message, by name.
+    """
+    return AlarmReading(
+        state=state,
+        reason=reason,
+        permit=values.get("permit") == _flag(True),
+        halted=values.get("halted") == _flag(True),
+        decision=_whole_number(values.get("decision")),
+        stamp=_number(values.get("stamp")),
+        decision_age=_number(values.get("decision_age")),
+        rule=values.get("rule", ""),
+        level=_number(values.get("level")),
+        scores=tuple(
+            ScoreReading(
+                name=(name := key.removesuffix(_THRESHOLD)),
+                value=_number_or_nan(values.get(name)),
+                threshold=_number_or_nan(threshold),
+                ratio=_number_or_nan(values.get(f"{name}{_RATIO}")),
+            )
+            for key, threshold in values.items()
+            if key.endswith(_THRESHOLD)
+        ),
+        values=values,
+    )
+
+
+def _verdict_values(verdict: Verdict) -> dict[str, str]:
+    values = {
+        "decision": str(verdict.index),
+        "stamp": f"{verdict.stamp:.9f}",
+        "rule": verdict.rule,
+        "level": f"{verdict.level:.4f}",
+    }
+    for score in verdict.scores:
+        values[score.name] = f"{score.windowed:.6g}" if score.is_defined else UNDEFINED
+        values[f"{score.name}{_THRESHOLD}"] = f"{score.threshold:.6g}"
+        if score.is_defined:
+            values[f"{score.name}{_RATIO}"] = f"{score.normalised:.4f}"
+    return values
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else _number_or_nan(text)
+
+
+def _number_or_nan(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
