@@ -26,7 +26,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.graph_check.expectation import TopicNames
 from failure_monitor.graph_check.finding import Finding, Level
 from failure_monitor.graph_check.inspection import inspect_graph
-from failure_monitor.graph_check.snapshot import GraphSnapshot
+from failure_monitor.graph_check.snapshot import MONITOR_DEFAULTS, GraphSnapshot
 
 LISTENER = "failure_monitor.ros.listening.graph_listener"
 START = 30.0
@@ -81,11 +81,15 @@ def check(
         float,
         typer.Option(min=FEWEST_SECONDS, max=600.0, help="for how long the graph is listened to"),
     ] = 5.0,
-    embedding_topic: Annotated[str, _topic("the policy's embeddings")] = "policy/embedding",
+    embedding_topic: Annotated[
+        str, _topic("the policy's embeddings")
+    ] = MONITOR_DEFAULTS.embedding_topic,
     action_chunks_topic: Annotated[
         str, _topic("its sampled action chunks")
-    ] = "policy/action_chunks",
-    joint_states_topic: Annotated[str, _topic("the robot's joint states")] = "joint_states",
+    ] = MONITOR_DEFAULTS.action_chunks_topic,
+    joint_states_topic: Annotated[
+        str, _topic("the robot's joint states")
+    ] = MONITOR_DEFAULTS.joint_states_topic,
     image_topic: Annotated[
         list[str] | None,
         _topic(

@@ -16,9 +16,9 @@ from sensor_msgs.msg import CompressedImage, PointCloud2
 from std_msgs.msg import Bool, Float64MultiArray, String
 
 from failure_monitor.demo.timeline import Frame, GateChange, ObservedMessages, TimedAlarm
+from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC
 from failure_monitor.ros.common.alarm_message import read_alarm
 from failure_monitor.ros.common.messages import stamp_nanoseconds
-from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC
 
 HAS_PUBLICATION_TIME = hasattr(Subscription, "CallbackType")
 """Whether rclpy gives the time of publication. On Humble the time of reception stands in."""

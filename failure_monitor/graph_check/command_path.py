@@ -14,9 +14,6 @@ from failure_monitor.graph_check.snapshot import (
     node_names,
 )
 
-PERMIT_LEASE, HEARTBEAT_PERIOD = 0.2, 0.05
-"""Defaults of the gate's and the monitor's parameter, in seconds."""
-
 HEARTBEATS_PER_LEASE = 3
 """Number of permits that a lease should span, so that a late one does not close the gate."""
 
@@ -54,13 +51,13 @@ def _inspect_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
         )
     elif gate.level == ERROR:
         yield wrong(gate.node, gate.said)
-    elif gate.passes and not gate.parameter("inform_only", False):
+    elif gate.passes and not gate.parameter("inform_only"):
         yield ok(gate.node, gate.said)
     else:
         yield attention(gate.node, gate.said)
-    lease = gate.parameter("permit_lease", PERMIT_LEASE)
+    lease = gate.parameter("permit_lease")
     for monitor in seen.monitors:
-        period = monitor.parameter("heartbeat_period", HEARTBEAT_PERIOD)
+        period = monitor.parameter("heartbeat_period")
         if monitor.permit_topic in gate.permits and lease < HEARTBEATS_PER_LEASE * period:
             finding = wrong if lease <= period else attention
             yield finding(

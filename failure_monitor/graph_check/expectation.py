@@ -8,20 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.graph_check.snapshot import MonitorSnapshot, absolute
+from failure_monitor.graph_check.snapshot import MONITOR_DEFAULTS, MonitorSnapshot, absolute
+from failure_monitor.parameters.monitor import AS_CALIBRATED
 
 CLOUD = "sensor_msgs/msg/PointCloud2"
 JOINTS = "sensor_msgs/msg/JointState"
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 NUMBER = "std_msgs/msg/Float64"
 POSITIONS = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PointStamped")
-
-EMBEDDING_TOPIC, CHUNKS_TOPIC = "policy/embedding", "policy/action_chunks"
-JOINTS_TOPIC = "joint_states"
-MAX_JOINT_STATE_AGE, MAX_STAMP_LEAD, MAX_DECISION_AGE = 0.5, 0.5, 1.0
-"""Defaults of the monitor's parameters, for where no monitor runs or answers."""
-AS_CALIBRATED = -1
-"""Value of a monitor's parameter that stands for the bundle's value."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +31,9 @@ class TopicNames:
         positions: measured positions and their type; empty where no score needs them.
     """
 
-    embedding: str = f"/{EMBEDDING_TOPIC}"
-    action_chunks: str = f"/{CHUNKS_TOPIC}"
-    joint_states: str = f"/{JOINTS_TOPIC}"
+    embedding: str = f"/{MONITOR_DEFAULTS.embedding_topic}"
+    action_chunks: str = f"/{MONITOR_DEFAULTS.action_chunks_topic}"
+    joint_states: str = f"/{MONITOR_DEFAULTS.joint_states_topic}"
     cameras: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
     positions: tuple[str, str] = ("", "")
@@ -55,14 +49,14 @@ class TopicNames:
         if monitor.parameters is None:
             return self
 
-        def full(own: str, parameter: str, default: str) -> str:
-            return own and absolute(monitor.parameter(parameter, default), monitor.node)
+        def full(own: str, parameter: str) -> str:
+            return own and absolute(monitor.parameter(parameter), monitor.node)
 
         return replace(
             self,
-            embedding=full(self.embedding, "embedding_topic", EMBEDDING_TOPIC),
-            action_chunks=full(self.action_chunks, "action_chunks_topic", CHUNKS_TOPIC),
-            joint_states=full(self.joint_states, "joint_states_topic", JOINTS_TOPIC),
+            embedding=full(self.embedding, "embedding_topic"),
+            action_chunks=full(self.action_chunks, "action_chunks_topic"),
+            joint_states=full(self.joint_states, "joint_states_topic"),
         )
 
 
@@ -115,8 +109,8 @@ class Expectation:
 
     inputs: tuple[ExpectedInput, ...]
     period: float | None = None
-    max_lead: float = MAX_STAMP_LEAD
-    max_age: float = MAX_DECISION_AGE
+    max_lead: float = MONITOR_DEFAULTS.max_stamp_lead
+    max_age: float = MONITOR_DEFAULTS.max_decision_age
     observation_rate: float | None = None
 
 
@@ -143,8 +137,8 @@ def expect_by_names(names: TopicNames, bundle: Bundle | None) -> Expectation:
 def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expectation:
     """Return what an active monitor subscribes to, with what the bundle states about it."""
     named = {
-        monitor.parameter("embedding_topic", EMBEDDING_TOPIC): _embedding,
-        monitor.parameter("action_chunks_topic", CHUNKS_TOPIC): _chunks,
+        monitor.parameter("embedding_topic"): _embedding,
+        monitor.parameter("action_chunks_topic"): _chunks,
     }
     scores = {} if bundle is None else {t: name for name, t in bundle.external_topics.items()}
     inputs = []
@@ -152,24 +146,24 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
         if subscribed.message_type == CLOUD and subscribed.named in named:
             inputs.append(named[subscribed.named](topic, bundle))
         elif subscribed.message_type == JOINTS:
-            age = monitor.parameter("max_joint_state_age", MAX_JOINT_STATE_AGE)
+            age = monitor.parameter("max_joint_state_age")
             inputs.append(_joints(topic, is_needed=age > 0))
         elif subscribed.message_type in (IMAGE, COMPRESSED):
-            reliable = monitor.parameter("images_reliable", False)
+            reliable = monitor.parameter("images_reliable")
             inputs.append(_camera(topic, subscribed.message_type, reliable=reliable))
         elif subscribed.message_type == NUMBER:
             inputs.append(_external(topic, scores.get(subscribed.named, "")))
         elif subscribed.message_type in POSITIONS:
             inputs.append(_positions(topic, subscribed.message_type))
     runs_all = not any(one.is_of_decisions for one in inputs)
-    rate = monitor.parameter("observation_rate", AS_CALIBRATED)
+    rate = monitor.parameter("observation_rate")
     if rate == AS_CALIBRATED:
         rate = _calibrated_rate(bundle)
     return Expectation(
         tuple(inputs),
         period=_period(bundle),
-        max_lead=monitor.parameter("max_stamp_lead", MAX_STAMP_LEAD),
-        max_age=monitor.parameter("max_decision_age", MAX_DECISION_AGE),
+        max_lead=monitor.parameter("max_stamp_lead"),
+        max_age=monitor.parameter("max_decision_age"),
         observation_rate=rate if runs_all else None,
     )
 

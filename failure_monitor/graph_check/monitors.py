@@ -98,7 +98,7 @@ def _state(monitor: MonitorSnapshot) -> Finding:
 
 def _inspect_clock(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[Finding]:
     has_clock = CLOCK_TOPIC in seen.published
-    is_simulated = monitor.parameter("use_sim_time", False)
+    is_simulated = (monitor.parameters or {}).get("use_sim_time", False)
     if is_simulated and not has_clock:
         yield wrong(
             monitor.node,
@@ -132,10 +132,10 @@ def _inspect_permit(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[F
 
 
 def _inspect_boundaries(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[Finding]:
-    if monitor.parameter("rollout_boundaries", "") != "topic":
+    if monitor.parameter("rollout_boundaries") != "topic":
         return
-    name = absolute(monitor.parameter("rollout_topic", ""), monitor.node)
-    expected = monitor.parameter("rollout_topic_type", "")
+    name = absolute(monitor.parameter("rollout_topic"), monitor.node)
+    expected = monitor.parameter("rollout_topic_type")
     publishers = seen.topic(name).publishers
     if not publishers:
         yield wrong(

@@ -10,6 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.parameters.gate import GateParameters
+from failure_monitor.parameters.monitor import MonitorParameters
+
+MONITOR_DEFAULTS, GATE_DEFAULTS = MonitorParameters(), GateParameters()
+"""Parameters that are assumed of nodes that do not answer."""
 
 
 class _SnapshotModel(BaseModel):
@@ -131,9 +136,9 @@ class MonitorSnapshot(_SnapshotModel):
         """The topic of its permit."""
         return f"{self.node}/permit"
 
-    def parameter(self, name: str, default: Any) -> Any:
+    def parameter(self, name: str) -> Any:
         """Return a parameter, or its default where the node did not answer."""
-        return (self.parameters or {}).get(name, default)
+        return (self.parameters or {}).get(name, getattr(MONITOR_DEFAULTS, name))
 
 
 class GateSnapshot(_SnapshotModel):
@@ -159,9 +164,9 @@ class GateSnapshot(_SnapshotModel):
     outputs: tuple[str, ...] = ()
     parameters: Mapping[str, Any] | None = None
 
-    def parameter(self, name: str, default: Any) -> Any:
+    def parameter(self, name: str) -> Any:
         """Return a parameter, or its default where the node did not answer."""
-        return (self.parameters or {}).get(name, default)
+        return (self.parameters or {}).get(name, getattr(GATE_DEFAULTS, name))
 
 
 class GraphSnapshot(_SnapshotModel):

@@ -62,7 +62,6 @@ class CommandParameters:
         NO_NAMES,
         "For the safe command 'hold' with std_msgs/msg/Float64MultiArray: the joints that the "
         'numbers are for, in order. [""] stands for none.',
-        is_optional=True,
     )
     max_deceleration: tuple[float, ...] = parameter(
         (0.0,),
@@ -180,9 +179,7 @@ class GateParameters:
         "Whether to pass everything as it comes and only to report what would have been done: to "
         "try a monitor on a robot before it may stop it.",
     )
-    hardware_id: str = parameter(
-        "", "Name of the robot or policy in /diagnostics.", is_optional=True
-    )
+    hardware_id: str = parameter("", "Name of the robot or policy in /diagnostics.")
 
     def check(self) -> None:
         """Reject lists of topics that are empty or name one twice.

@@ -54,7 +54,7 @@ class Specification:
         choices: the possible values and what each means; the meanings may be empty.
         settable: when it may be set.
         is_topic: whether it is the name of a topic, or a list of them.
-        is_optional: whether it may be empty.
+        is_optional: whether a topic, or a list of names, may be empty.
         heading: paragraph about this parameter and those after it, for files and pages.
     """
 
@@ -217,11 +217,18 @@ def groups(kind: type, parameters: Any) -> dict[str, tuple[str, ...]]:
     for one in fields(kind):
         about = one.metadata.get(_ABOUT)
         if isinstance(about, Group):
-            found[about.prefix] = _names(about.kind)
+            found[about.prefix] = names_of(about.kind)
         elif isinstance(about, Repeated):
             for each in getattr(parameters, one.name):
-                found[f"{about.prefix}{each.name}."] = _names(about.kind)
+                found[f"{about.prefix}{each.name}."] = names_of(about.kind)
     return found
+
+
+def names_of(kind: type) -> tuple[str, ...]:
+    """Return the names of the parameters of a dataclass, without groups."""
+    return tuple(
+        one.name for one in fields(kind) if isinstance(one.metadata.get(_ABOUT), Specification)
+    )
 
 
 def specification(kind: type, name: str) -> Specification:
@@ -231,7 +238,17 @@ def specification(kind: type, name: str) -> Specification:
     return about
 
 
-def check(parameters: Any) -> None:
+def settable_at_any_time(kind: type) -> tuple[str, ...]:
+    """Return the names of the parameters of a dataclass that may be set while the node runs."""
+    return tuple(
+        one.name
+        for one in fields(kind)
+        if isinstance(about := one.metadata.get(_ABOUT), Specification)
+        and about.settable is Settable.ANY_TIME
+    )
+
+
+def check(parameters: Any, *, prefix: str = "") -> None:
     """Reject values that do not make sense, alone or together.
 
     First by the method `check` of the dataclass, if it has one, and of those in it; then by
@@ -241,7 +258,7 @@ def check(parameters: Any) -> None:
         UsageError: names the parameter.
     """
     _check_together(parameters)
-    for name, about, value in items(parameters):
+    for name, about, value in items(parameters, prefix=prefix):
         if about.choices:
             check_choice(name, value, about.choices)
         if about.bounds is not None and isinstance(value, int):
@@ -302,9 +319,3 @@ def _in_group(about: Specification, name: str) -> Specification:
 
 def _optional(kind: type, name: str) -> bool:
     return specification(kind, name).is_optional
-
-
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(
-        one.name for one in fields(kind) if isinstance(one.metadata.get(_ABOUT), Specification)
-    )

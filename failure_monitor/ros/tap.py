@@ -18,11 +18,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
+from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.ros.common.qos import DECISION_QOS
 
-EMBEDDING_TOPIC = "policy/embedding"
-ACTION_CHUNKS_TOPIC = "policy/action_chunks"
+__all__ = ["ACTION_CHUNKS_TOPIC", "EMBEDDING_TOPIC", "DecisionTap"]
 
 
 class DecisionTap:

@@ -95,7 +95,7 @@ def test_the_page_builds_the_messages_that_the_monitor_reads(tmp_path: Path) -> 
 
 
 def test_the_page_publishes_where_the_monitor_listens() -> None:
-    from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
+    from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
 
     publishing = snippets()[1]
     for topic in (EMBEDDING_TOPIC, ACTION_CHUNKS_TOPIC):

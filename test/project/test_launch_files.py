@@ -22,7 +22,8 @@ import yaml
 from rclpy.node import Node
 from testbed.repository import ROOT
 
-from failure_monitor.ros.monitor.parameters import read_parameters
+from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.ros.common.parameters import check_parameters, read_parameters
 
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.xml"))
 CONFIG_FILES = sorted((ROOT / "config").glob("*.yaml"))
@@ -151,7 +152,7 @@ def test_parameters_of_a_special_case_are_declared_with_these_types_and_go_toget
             arguments += ["-r", f"__ns:=/{namespace}", "-r", f"__node:={own_name}"]
         with running("monitor_node", *arguments) as node:
             assert parameters.items() <= own_parameters(node).items()
-            read_parameters(node).check(node)
+            check_parameters(node, read_parameters(node, MonitorParameters))
 
 
 @pytest.mark.parametrize("config", CONFIG_FILES, ids=lambda path: path.name)

@@ -10,7 +10,8 @@ from sensor_msgs.msg import PointCloud2
 from testbed.ros_graph import Observer
 
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
-from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC, DecisionTap
+from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
+from failure_monitor.ros.tap import DecisionTap
 
 pytestmark = pytest.mark.ros
 

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.response.table import Reaction
+from failure_monitor.parameters.response import SpeedParameters
+
+DEFAULTS = SpeedParameters()
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class SpeedSettings:
         rise: how fast the scale may grow, per second.
     """
 
-    slow_from: float = 0.0
-    slowest: float = 0.25
-    rise: float = 5.0
+    slow_from: float = DEFAULTS.slow_from
+    slowest: float = DEFAULTS.slowest
+    rise: float = DEFAULTS.rise
 
     def __post_init__(self) -> None:
         if not 0 <= self.slow_from < 1:

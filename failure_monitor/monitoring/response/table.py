@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from failure_monitor.errors import UsageError
+from failure_monitor.parameters.parameter import specification
+from failure_monitor.parameters.response import ReactionParameters
 
 
 class Reaction(Enum):
@@ -31,11 +33,11 @@ class Reaction(Enum):
         return self in (Reaction.GO, Reaction.SLOW, Reaction.REPLAN)
 
 
+DEFAULTS = ReactionParameters()
+
 ALLOWED: Mapping[str, tuple[Reaction, ...]] = {
-    "nominal": (Reaction.GO, Reaction.SLOW),
-    "caution": (Reaction.GO, Reaction.SLOW, Reaction.REPLAN, Reaction.HOLD, Reaction.HALT),
-    "alarm": (Reaction.REPLAN, Reaction.HOLD, Reaction.HALT),
-    "stale": (Reaction.HOLD, Reaction.HALT),
+    state: tuple(map(Reaction, specification(ReactionParameters, state).choices))
+    for state in ("nominal", "caution", "alarm", "stale")
 }
 """What each state may be answered with: nothing passes while the monitor knows nothing."""
 
@@ -53,11 +55,11 @@ class ResponseTable:
             halted.
     """
 
-    nominal: Reaction = Reaction.GO
-    caution: Reaction = Reaction.GO
-    alarm: Reaction = Reaction.HALT
-    stale: Reaction = Reaction.HALT
-    most_replans: int = 5
+    nominal: Reaction = Reaction(DEFAULTS.nominal)
+    caution: Reaction = Reaction(DEFAULTS.caution)
+    alarm: Reaction = Reaction(DEFAULTS.alarm)
+    stale: Reaction = Reaction(DEFAULTS.stale)
+    most_replans: int = DEFAULTS.most_replans
 
     def __post_init__(self) -> None:
         if self.most_replans < 1:
@@ -70,7 +72,9 @@ class ResponseTable:
                 raise UsageError(_refusal(state, getattr(self, state).value))
 
     @classmethod
-    def from_names(cls, words: Mapping[str, str], *, most_replans: int = 5) -> ResponseTable:
+    def from_names(
+        cls, words: Mapping[str, str], *, most_replans: int = DEFAULTS.most_replans
+    ) -> ResponseTable:
         """The table that parameters spell out, by the names of the states in lower case.
 
         Raises:

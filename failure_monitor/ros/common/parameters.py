@@ -29,27 +29,32 @@ P = TypeVar("P")
 Value = TypeVar("Value", bool, int, float, str, list[str], list[float])
 
 
-def declare_parameters(node: Node, kind: type[P]) -> P:
+def declare_parameters(node: Node, kind: type[P], *, prefix: str = "") -> P:
     """Declare the parameters of a dataclass on a node and return their values, unchecked.
 
     Raises:
         UsageError: a value has another type or is out of bounds; the message names the node.
     """
     try:
-        return build(kind, lambda name, about: _declare(node, name, about))
+        return build(kind, lambda name, about: _declare(node, name, about), prefix=prefix)
     except (ParameterException, UsageError) as error:
         raise UsageError(f"{node.get_name()}: {error}") from error
 
 
-def load_parameters(node: Node, kind: type[P]) -> P:
+def load_parameters(node: Node, kind: type[P], *, prefix: str = "") -> P:
     """Declare the parameters of a dataclass on a node, check and return their values.
+
+    Args:
+        node: the node.
+        kind: the dataclass.
+        prefix: what the names of the parameters begin with.
 
     Raises:
         UsageError: they do not make sense; the message names the node and the parameter.
     """
-    parameters = declare_parameters(node, kind)
+    parameters = declare_parameters(node, kind, prefix=prefix)
     try:
-        check_parameters(node, parameters)
+        check_parameters(node, parameters, prefix=prefix)
     except UsageError as error:
         raise UsageError(f"{node.get_name()}: {error}") from error
     return parameters
@@ -60,17 +65,16 @@ def read_parameters(node: Node, kind: type[P]) -> P:
     return build(kind, lambda name, _: from_ros(node.get_parameter(name).value))
 
 
-def check_parameters(node: Node, parameters: Any) -> None:
+def check_parameters(node: Node, parameters: Any, *, prefix: str = "") -> None:
     """Reject values that do not make sense, and topics with impossible names.
 
     Raises:
         UsageError: names the parameter.
     """
-    check(parameters)
-    for name, about, value in items(parameters):
+    check(parameters, prefix=prefix)
+    for name, about, value in items(parameters, prefix=prefix):
         if about.is_topic:
-            topics = value if isinstance(value, tuple) else (value,)
-            for topic in topics:
+            for topic in value if isinstance(value, tuple) else (value,):
                 full_topic_name(node, name, topic, is_optional=about.is_optional)
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +25,9 @@ from failure_monitor.display.chunk_paths import (
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.score_history import levels
 from failure_monitor.monitoring.view import MonitorView
-from failure_monitor.ros.common.parameters import declare
+from failure_monitor.parameters.displays import NO_AXES, MarkerParameters
+from failure_monitor.parameters.parameter import named
+from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.displays.frame_watch import FrameWatch
 from failure_monitor.ros.displays.markers import Fan, Layout, ScoreBar, delete_all, markers
 
@@ -37,9 +39,6 @@ MARKERS_QOS = QoSProfile(
 
 LIVES = 3
 """Periods that a marker lives: when the monitor is gone, so is what it drew."""
-
-NO_AXES = "none"
-"""In place of the axes: chunks are not drawn."""
 
 
 class MarkerPublisher:
@@ -56,8 +55,17 @@ class MarkerPublisher:
             UsageError: the node is given a value of another type or out of bounds.
         """
         self._view = view
-        self._axes_wanted, self._cartesian, self._apart = _declare_fan(node)
-        self._layout, self._period = _declare_layout(node)
+        settings = load_parameters(node, MarkerParameters, prefix="markers.")
+        self._axes_wanted, self._apart = named(settings.axes), settings.apart
+        self._cartesian = CartesianAxes((), settings.metres, _position(settings.start))
+        self._layout = Layout(
+            frame=settings.frame,
+            panel=_position(settings.panel),
+            yaw=settings.yaw,
+            size=settings.size,
+            seconds=LIVES / settings.rate,
+        )
+        self._period = 1 / settings.rate
         self._frames = FrameWatch(node, self._layout.frame)
         self._drawn: set[tuple[str, int]] | None = None
         self._fan_problem = ""
@@ -133,92 +141,6 @@ def _bars(view: MonitorView) -> list[ScoreBar]:
     ]
 
 
-def _declare_layout(node: Node) -> tuple[Layout, float]:
-    """The layout, and the seconds between two publications."""
-    rate = declare(
-        node,
-        "markers.rate",
-        5.0,
-        "markers a second, while somebody subscribes",
-        bounds=(0.2, 30.0),
-        read_only=True,
-    )
-    layout = Layout(
-        frame=declare(
-            node,
-            "markers.frame",
-            "base_link",
-            "the frame of Cartesian action chunks, and of what is drawn",
-            read_only=True,
-        ),
-        panel=_three(
-            node, "markers.panel", [0.0, 0.0, 1.0], "where the panel of scores stands, in metres"
-        ),
-        yaw=declare(
-            node,
-            "markers.yaw",
-            0.0,
-            "where the panel looks, in radians about z; 0 is along x",
-            bounds=(-7.0, 7.0),
-            read_only=True,
-        ),
-        size=declare(
-            node,
-            "markers.size",
-            0.05,
-            "height of a line of text, in metres",
-            bounds=(0.001, 10.0),
-            read_only=True,
-        ),
-        seconds=LIVES / rate,
-    )
-    if not layout.frame:
-        raise UsageError(f"{node.get_name()}: the parameter 'markers.frame' is empty: name a frame")
-    return layout, 1 / rate
-
-
-def _declare_fan(node: Node) -> tuple[tuple[str, ...], CartesianAxes, float]:
-    """The axes that were asked for, how actions become places, and what counts as apart."""
-    axes = declare(
-        node,
-        "markers.axes",
-        [""],
-        "the actions that move the tool along x, y and z; [''] looks for names such as dx, dy, dz; "
-        "['none'] draws no chunks",
-        read_only=True,
-    )
-    metres = declare(
-        node,
-        "markers.metres",
-        1.0,
-        "metres that an action of 1 stands for",
-        bounds=(1e-9, 1e3),
-        read_only=True,
-    )
-    start = _three(
-        node,
-        "markers.start",
-        [0.0, 0.0, 0.0],
-        "where chunks of deltas or velocities begin, in metres, if nobody measures it",
-    )
-    apart = declare(
-        node,
-        "markers.apart",
-        0.05,
-        "metres from the middle at which a sample is drawn as disagreeing",
-        bounds=(1e-6, 1e3),
-        read_only=True,
-    )
-    return tuple(name for name in axes if name), CartesianAxes((), metres, start), apart
-
-
-def _three(
-    node: Node, name: str, default: list[float], description: str
-) -> tuple[float, float, float]:
-    values = declare(node, name, default, description, read_only=True)
-    if len(values) != 3 or not np.isfinite(values).all():
-        raise UsageError(
-            f"{node.get_name()}: the parameter '{name}' is {list(values)}, expected x, y and z"
-        )
+def _position(values: Sequence[float]) -> tuple[float, float, float]:
     x, y, z = values
     return x, y, z

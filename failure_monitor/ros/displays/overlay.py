@@ -28,8 +28,9 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import MissingPackageError
 from failure_monitor.monitoring.score_history import levels
 from failure_monitor.monitoring.view import MonitorView
-from failure_monitor.ros.common.parameters import declare
-from failure_monitor.ros.common.topic_name import COMPRESSED, full_topic_name
+from failure_monitor.parameters.displays import OverlayParameters
+from failure_monitor.ros.common.parameters import load_parameters
+from failure_monitor.ros.common.topic_name import COMPRESSED
 
 OVERLAY_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable, as most large pictures are lost otherwise; who subscribes may ask for less."""
@@ -77,22 +78,8 @@ class OverlayPublisher:
         """
         self._node = node
         self._view = view
-        self._topic_wanted = declare(
-            node,
-            "overlay.image_topic",
-            "",
-            "the camera that is drawn upon; empty: the first of image_topics",
-            read_only=True,
-        )
-        full_topic_name(node, "overlay.image_topic", self._topic_wanted, is_optional=True)
-        rate = declare(
-            node,
-            "overlay.rate",
-            5.0,
-            "overlays a second, while somebody subscribes; 0 for none at all",
-            bounds=(0.0, 30.0),
-            read_only=True,
-        )
+        settings = load_parameters(node, OverlayParameters, prefix="overlay.")
+        self._topic_wanted = settings.image_topic
         self._topic = self._topic_wanted
         self._subscription: Subscription | None = None
         self._frame: _Frame | None = None
@@ -105,10 +92,10 @@ class OverlayPublisher:
         self._compressed = node.create_publisher(
             CompressedImage, f"~/overlay{COMPRESSED}", OVERLAY_QOS
         )
-        if rate > 0 and self._load():
+        if settings.rate > 0 and self._load():
             # Steady: what is seen must not freeze with a clock that is simulated or stepped.
             steady = Clock(clock_type=ClockType.STEADY_TIME)
-            node.create_timer(1 / rate, self._on_tick, clock=steady)
+            node.create_timer(1 / settings.rate, self._on_tick, clock=steady)
 
     def _load(self) -> bool:
         """Load OpenCV now: later, while commands are permitted, it could take a permit's time."""

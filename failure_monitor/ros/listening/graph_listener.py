@@ -27,6 +27,7 @@ from rclpy.utilities import remove_ros_args
 from std_msgs.msg import Bool
 
 from failure_monitor.graph_check.snapshot import (
+    GATE_DEFAULTS,
     GateSnapshot,
     GraphSnapshot,
     MonitorSnapshot,
@@ -194,7 +195,7 @@ class GraphListener(Node):
 
     @staticmethod
     def _joints_of(parameters: Any) -> str:
-        name: str = (parameters or {}).get("joint_states_topic", "joint_states")
+        name: str = (parameters or {}).get("joint_states_topic", GATE_DEFAULTS.joint_states_topic)
         return name
 
     def _topic(self, name: str) -> TopicSnapshot:
@@ -208,7 +209,7 @@ class GraphListener(Node):
 def _topics_of(monitors: Sequence[MonitorSnapshot], gates: Sequence[GateSnapshot]) -> Iterator[str]:
     for monitor in monitors:
         yield from (monitor.alarm_topic, monitor.permit_topic)
-        yield absolute(monitor.parameter("rollout_topic", "rollout/active"), monitor.node)
+        yield absolute(monitor.parameter("rollout_topic"), monitor.node)
     for gate in gates:
         yield from (*gate.permits, *gate.inputs, *gate.outputs)
 

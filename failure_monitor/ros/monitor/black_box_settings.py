@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BlackBoxSection
 from failure_monitor.errors import UsageError
-from failure_monitor.ros.monitor.parameters import AS_CALIBRATED, MonitorParameters
+from failure_monitor.parameters.monitor import AS_CALIBRATED, MonitorParameters
 
 UNSAID = BlackBoxSection(observation_rate=0.0, matching_tolerance=0.05, noise_seed=0)
 """What `failure-monitor calibrate` does unless it is told otherwise."""

@@ -12,9 +12,9 @@ from functools import partial
 from rclpy.node import Node
 from std_msgs.msg import Float64
 
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.qos import DECISION_QOS
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 
 
 class ExternalInput:

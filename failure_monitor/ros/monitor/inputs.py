@@ -13,13 +13,13 @@ from sensor_msgs.msg import JointState
 
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.messages.measured_positions import MeasurementError
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.monitor.external_input import ExternalInput
 from failure_monitor.ros.monitor.joint_input import JointInput
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.observation_input import ObservationInput
 from failure_monitor.ros.monitor.pairing import DecisionPairing, Pair
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, Observed
 from failure_monitor.ros.monitor.policy_input import PolicyInput
 from failure_monitor.ros.monitor.positions_input import PositionsInput

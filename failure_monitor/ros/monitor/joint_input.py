@@ -12,9 +12,9 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 
 
 class JointInput:

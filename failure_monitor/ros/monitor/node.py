@@ -19,15 +19,21 @@ from failure_monitor.bundle.bundle import UnknownTaskError
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.alarm_message import alarm_message
 from failure_monitor.ros.common.lean_lifecycle_node import QuietLifecycleNode
+from failure_monitor.ros.common.parameters import (
+    check_parameters,
+    declare_parameters,
+    read_parameters,
+)
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.displays.displays import Displays, first_image_topic
 from failure_monitor.ros.monitor.clock_watch import ClockWatch
 from failure_monitor.ros.monitor.diagnostics import scoring_message
 from failure_monitor.ros.monitor.inputs import MonitorInputs
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
-from failure_monitor.ros.monitor.parameters import declare_parameters, read_parameters
+from failure_monitor.ros.monitor.parameters import changed_parameters
 from failure_monitor.ros.monitor.pending_decision import Observed
 from failure_monitor.ros.monitor.rollout_boundaries import open_boundaries
 from failure_monitor.ros.monitor.scoring_worker import Judgement, ScoringWorker
@@ -54,8 +60,7 @@ class MonitorNode(QuietLifecycleNode):
         super().__init__("failure_monitor")
         # First: a node that is refused its parameters is destroyed as it is.
         self._worker: ScoringWorker[Observed] | None = None
-        declare_parameters(self)
-        self._settings = read_parameters(self)
+        self._settings = declare_parameters(self, MonitorParameters)
         self._response = Response(self)
         self._alarm = self._response.alarm(self._settings.max_decision_age)
         self._watched: WatchedBundle | None = None
@@ -89,9 +94,9 @@ class MonitorNode(QuietLifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the bundle."""
-        self._settings = read_parameters(self)
+        self._settings = read_parameters(self, MonitorParameters)
         try:
-            self._settings.check(self)
+            check_parameters(self, self._settings)
             watched = load_watched(self._settings)
             self._response.open(watched.bundle)
         except FailureMonitorError as error:
@@ -364,8 +369,8 @@ class MonitorNode(QuietLifecycleNode):
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         try:
-            settings = self._settings.changed(
-                self, parameters, is_configured=self._watched is not None
+            settings = changed_parameters(
+                self, self._settings, parameters, is_configured=self._watched is not None
             )
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))

@@ -14,12 +14,12 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.policy_models.observation_rate import ObservationRate
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.topic_name import COMPRESSED
 from failure_monitor.ros.monitor.black_box_settings import BlackBoxSettings
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
 
 FRAMES_WAITING = 2

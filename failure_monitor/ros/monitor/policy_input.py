@@ -13,10 +13,10 @@ from sensor_msgs.msg import PointCloud2
 
 from failure_monitor.decision import PolicyFormat
 from failure_monitor.messages.point_cloud import PointCloudError, read_action_chunks, read_embedding
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.qos import DECISION_QOS
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
 

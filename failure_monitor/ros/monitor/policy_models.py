@@ -12,8 +12,8 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Decision, PolicyFormat
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.matching import MatchedMessages
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, Observed
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from failure_monitor.messages.measured_positions import (
     PositionType,
     read_measurement,
 )
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 
 
 class PositionsInput:

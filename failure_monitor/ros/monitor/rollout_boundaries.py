@@ -13,9 +13,9 @@ from typing import Protocol
 from rclpy.node import Node
 from std_msgs.msg import Bool, String
 
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.qos import DECISION_QOS
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 
 
 class Rollouts(Protocol):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.stream import ClockSetBackError, StampError, StampLimits
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 
 
 class StampGuard:

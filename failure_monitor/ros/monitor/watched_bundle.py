@@ -13,12 +13,12 @@ from failure_monitor.bundle.description import PromiseSection
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.monitor.black_box_settings import (
     BlackBoxSettings,
     black_box_settings,
     camera_topics,
 )
-from failure_monitor.ros.monitor.parameters import MonitorParameters
 from failure_monitor.ros.monitor.policy_models import PolicyModels
 
 

@@ -22,11 +22,12 @@ from failure_monitor.incidents.folder import IncidentFolder
 from failure_monitor.incidents.memory import IncidentMemory, RecordedMessage
 from failure_monitor.incidents.trigger import Incident, NewAlarms
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.parameters.incident_recorder import IncidentParameters
 from failure_monitor.ros.common.alarm_message import ALARM_TYPE, has_known_level, read_alarm
 from failure_monitor.ros.common.key_values import key_values
+from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.topic_name import full_topic_name
-from failure_monitor.ros.recording.incident_parameters import declare_parameters, read_parameters
 from failure_monitor.ros.recording.incident_writer import IncidentWriter, WriterState
 from failure_monitor.ros.recording.raw_topics import RawTopics
 
@@ -54,8 +55,7 @@ class IncidentRecorderNode(Node):
 
     def __init__(self) -> None:
         super().__init__("incident_recorder")
-        declare_parameters(self)
-        settings = self._settings = read_parameters(self)
+        settings = self._settings = load_parameters(self, IncidentParameters)
         budget = round(1e6 * settings.memory_megabytes)
         self._memory = IncidentMemory(settings.seconds_before, budget)
         stale = [AlarmState.STALE] if settings.record_stale else []

@@ -16,7 +16,8 @@ from std_msgs.msg import Bool
 
 from failure_monitor.errors import UsageError
 from failure_monitor.incidents.folder import UNFINISHED
-from failure_monitor.ros.common.parameters import declare
+from failure_monitor.parameters.record import RecordParameters
+from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.recording.bag_writer import BagWriter
 from failure_monitor.ros.recording.raw_topics import RawTopics
@@ -30,24 +31,16 @@ class RecordNode(Node):
 
     def __init__(self) -> None:
         super().__init__("record")
-        topics = declare(self, "topics", [""], "the topics to record, besides the boundary topic")
-        self._folder = Path(declare(self, "output", "", "the folder that receives the bags"))
-        self._prefix = declare(self, "prefix", "rollout", "what the names of the bags begin with")
-        self._tail = declare(
-            self, "tail", 0.5, "seconds for which recording goes on after the end of a rollout"
-        )
-        boundary = declare(
-            self, "boundary_topic", "rollout/active", "std_msgs/Bool: whether a rollout runs"
-        )
-        if str(self._folder) == ".":
-            raise UsageError("record_node: the parameter 'output' is empty: name a folder")
-        self._boundary_topic = self.resolve_topic_name(boundary)
+        settings = load_parameters(self, RecordParameters)
+        self._folder, self._prefix = Path(settings.output), settings.prefix
+        self._tail = settings.tail
+        self._boundary_topic = self.resolve_topic_name(settings.boundary_topic)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._bag: BagWriter | None = None
         self._end: Timer | None = None
         self._topics = RawTopics(
             self,
-            [*topics, boundary],
+            [*settings.topics, settings.boundary_topic],
             self._on_message,
             period=DISCOVERY_PERIOD,
             on_problem=self._refuse,

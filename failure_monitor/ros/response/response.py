@@ -9,7 +9,9 @@ from rclpy.node import Node
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.monitoring.alarm import Alarm, AlarmStatus
-from failure_monitor.ros.response.parameters import declare_response_parameters
+from failure_monitor.monitoring.response.table import ALLOWED, ResponseTable
+from failure_monitor.parameters.response import ReactionParameters, ResponseParameters
+from failure_monitor.ros.common.parameters import load_parameters, reject_unknown
 from failure_monitor.ros.response.steering import Advice, Steering
 from failure_monitor.ros.response.stop_menu import declare_menu
 from failure_monitor.ros.response.stop_sequence import Halting
@@ -24,17 +26,19 @@ class Response:
         Raises:
             UsageError: they make no sense; the message names the parameter.
         """
-        self._settings = declare_response_parameters(node)
+        self._settings = load_parameters(node, ResponseParameters)
+        reject_unknown(node, self._settings)
         self._halting = Halting(node, declare_menu(node))
         self._steering = Steering(node, self._settings)
 
     def alarm(self, max_decision_age: float) -> Alarm:
         """An alarm that is answered by the response table."""
+        reactions = self._settings.reactions
         return Alarm(
             max_decision_age=max_decision_age,
-            table=self._settings.table,
-            trigger=self._settings.trigger_count,
-            release=self._settings.release_count,
+            table=_table(reactions),
+            trigger=reactions.trigger_count,
+            release=reactions.release_count,
         )
 
     def open(self, bundle: Bundle) -> None:
@@ -57,3 +61,8 @@ class Response:
     def values(self) -> dict[str, str]:
         """What was tried to halt the policy and what came of it, for the alarm's values."""
         return self._halting.values()
+
+
+def _table(reactions: ReactionParameters) -> ResponseTable:
+    names = {state: getattr(reactions, state) for state in ALLOWED}
+    return ResponseTable.from_names(names, most_replans=reactions.most_replans)

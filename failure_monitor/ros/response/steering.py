@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -22,12 +22,12 @@ from failure_monitor.decision import Decision, Verdict
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.alarm import AlarmStatus
 from failure_monitor.monitoring.response.chosen_chunk import SampleScore, chosen_chunk
-from failure_monitor.monitoring.response.speed_scale import SpeedScale
+from failure_monitor.monitoring.response.speed_scale import SpeedScale, SpeedSettings
 from failure_monitor.monitoring.response.table import Reaction
 from failure_monitor.monitoring.response.trusted_horizon import TrustedHorizon
+from failure_monitor.parameters.response import FIRST, ResponseParameters
 from failure_monitor.ros.common.messages import action_chunks_message, stamp_message
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
-from failure_monitor.ros.response.parameters import FIRST, ResponseParameters
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Steering:
         """Publish on this node."""
         self._node = node
         self._choice = settings.chosen_chunk
-        self._speed_scale = SpeedScale(settings.speed)
+        self._speed_scale = SpeedScale(SpeedSettings(**asdict(settings.speed)))
         self._bundle: Bundle | None = None
         self._action_names: tuple[str, ...] = ()
         self._horizons: dict[str, TrustedHorizon | None] = {}

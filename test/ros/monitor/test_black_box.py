@@ -30,8 +30,9 @@ from testbed.scenes import JOINTS
 
 from failure_monitor.bundle.bundle import load
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
-from failure_monitor.ros.monitor.parameters import declare_parameters, read_parameters
+from failure_monitor.ros.common.parameters import declare_parameters, read_parameters
 from failure_monitor.ros.monitor.watched_bundle import load_watched
 
 __all__ = ["exported"]
@@ -246,8 +247,8 @@ def watched(**values):
     """What a node with these parameters would watch."""
     rclpy.init()
     node = Node("failure_monitor_models")
-    declare_parameters(node)
-    settings = dataclasses.replace(read_parameters(node), **values)
+    declare_parameters(node, MonitorParameters)
+    settings = dataclasses.replace(read_parameters(node, MonitorParameters), **values)
     try:
         settings.check(node)
         return load_watched(settings)

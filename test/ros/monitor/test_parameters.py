@@ -11,16 +11,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import DescribeParameters, SetParameters
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from testbed.ros_graph import DISCOVERY, NodeProcess, Observer, node_process
 
 from failure_monitor.errors import UsageError
-from failure_monitor.ros.monitor.parameters import (
-    SETTABLE,
-    declare_parameters,
-    read_parameters,
-)
+from failure_monitor.parameters.monitor import SETTABLE, MonitorParameters
+from failure_monitor.ros.common.parameters import check_parameters
 
 pytestmark = pytest.mark.ros
 
@@ -131,17 +127,16 @@ def test_every_parameter_says_what_it_is_and_which_values_it_takes(monitor, oper
     [
         ({"rollout_boundaries": "sometimes"}, "not one of service, topic, pause, none"),
         ({"rollout_topic_type": "std_msgs/msg/Int8"}, "not one of std_msgs/msg/Bool"),
-        ({"embedding_topic": "bad name"}, "'embedding_topic' is 'bad name', no topic"),
-        ({"rollout_topic": "a//b"}, "'rollout_topic' is 'a//b', no topic"),
+        (
+            {"embedding_topic": "bad name"},
+            "'embedding_topic' is 'bad name', not a valid topic name",
+        ),
+        ({"rollout_topic": "a//b"}, "'rollout_topic' is 'a//b', not a valid topic name"),
     ],
 )
 def test_a_value_that_is_none_of_a_parameters_is_refused(operator, values, reason):
-    node = Node("failure_monitor_parameters")
-    declare_parameters(node)
-    settings = replace(read_parameters(node), **values)
-    node.destroy_node()
     with pytest.raises(UsageError, match=re.escape(reason)):
-        settings.check(operator.node)
+        check_parameters(operator.node, replace(MonitorParameters(), **values))
 
 
 def test_a_value_that_is_refused_at_the_start_keeps_the_node_unconfigured_until_it_is_mended(

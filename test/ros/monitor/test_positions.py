@@ -25,8 +25,9 @@ from failure_monitor.bundle.bundle import load, save, with_positions_topic
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
+from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
-from failure_monitor.ros.monitor.parameters import declare_parameters, read_parameters
+from failure_monitor.ros.common.parameters import declare_parameters, read_parameters
 from failure_monitor.ros.monitor.watched_bundle import load_watched
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
@@ -253,8 +254,8 @@ def test_a_bundle_that_does_not_say_where_positions_are_measured_is_refused(
     bundle = load(tracking[0])
     description = bundle.description.model_copy(update={"positions_topic": None})
     save(replace(bundle, description=description), tmp_path / "silent")
-    declare_parameters(robot.node)
-    settings = replace(read_parameters(robot.node), bundle=str(tracking[0]))
+    declare_parameters(robot.node, MonitorParameters)
+    settings = replace(read_parameters(robot.node, MonitorParameters), bundle=str(tracking[0]))
     load_watched(settings)
     with pytest.raises(UsageError, match="tracking must know where the robot is measured to be"):
         load_watched(replace(settings, bundle=str(tmp_path / "silent")))

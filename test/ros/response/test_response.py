@@ -237,7 +237,7 @@ def test_a_halt_stops_the_policy_and_after_a_reset_resume_activates_it(
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"response__stale": "go"}, "response to STALE cannot be 'go': choose one of hold, halt"),
+        ({"response__stale": "go"}, "'response.stale' is 'go', not one of hold, halt"),
         ({"response__trigger_count": 0}, "'response.trigger_count' is 0: choose 1 or more"),
         ({"response__alrm": "hold"}, "no parameter 'response.alrm': there are nominal, caution"),
         ({"speed__lowest": 0.5}, "no parameter 'speed.lowest': there are slow_from, slowest"),

@@ -26,9 +26,10 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header, String
 
+from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.ros.common.run import run_node
-from failure_monitor.ros.tap import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC, DecisionTap
+from failure_monitor.ros.tap import DecisionTap
 from testbed.faults.scoring_model import FARTHEST
 from testbed.synthetic import POLICY, synthetic_rollout
 

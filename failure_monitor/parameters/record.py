@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the record node, which records one bag per rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from failure_monitor.errors import UsageError
+from failure_monitor.parameters.parameter import NO_NAMES, parameter
+from failure_monitor.parameters.topics import ROLLOUT_TOPIC
+
+
+@dataclass(frozen=True)
+class RecordParameters:
+    """All parameters of the record node."""
+
+    topics: tuple[str, ...] = parameter(
+        NO_NAMES,
+        "Topics to record, of any type, besides boundary_topic; * stands for any characters, "
+        '[""] for no topic.',
+    )
+    output: str = parameter(
+        "",
+        "Folder that receives the bags; it is created if it does not exist. There is no default: "
+        "it must be given.",
+    )
+    prefix: str = parameter("rollout", "First part of the names of the bags.")
+    tail: float = parameter(
+        0.5, "Seconds for which recording continues after the end of a rollout."
+    )
+    boundary_topic: str = parameter(
+        ROLLOUT_TOPIC,
+        "Topic of std_msgs/Bool that is true while a rollout runs.",
+        is_topic=True,
+    )
+
+    def check(self) -> None:
+        """Reject a recorder without a folder.
+
+        Raises:
+            UsageError: names the parameter.
+        """
+        if self.output in ("", "."):
+            raise UsageError("the parameter 'output' is empty: name a folder")
