@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The message types that commands may have: one file each, and a list of them by name."""
+"""The message types that commands may have: one file each, and a table by name."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ COMMAND_TYPES: dict[str, CommandType[Any]] = {
     "std_msgs/msg/Float64MultiArray": Float64MultiArrayCommands(),
     "trajectory_msgs/msg/JointTrajectory": JointTrajectoryCommands(),
 }
-"""By the name that ROS 2 gives the message."""
+"""Command types by the ROS 2 name of their message."""

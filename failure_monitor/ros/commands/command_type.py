@@ -17,14 +17,14 @@ Message = TypeVar("Message")
 
 
 class CommandError(FailureMonitorError):
-    """Why a command may not pass, or a safe one cannot be made, in words."""
+    """A command may not pass, or a safe command cannot be made."""
 
 
 class CommandType(ABC, Generic[Message]):
     """Commands of one message type.
 
-    What can be done with a type is in failure_monitor/parameters/command_types.py; what cannot is
-    never asked of it.
+    What can be done with a type is in failure_monitor/parameters/command_types.py; the methods
+    for anything else are never called.
 
     Attributes:
         message: the message class.
@@ -34,10 +34,10 @@ class CommandType(ABC, Generic[Message]):
 
     @abstractmethod
     def numbers(self, command: Message) -> Iterable[float]:
-        """All numbers of a command that must be finite."""
+        """Return all numbers of a command that must be finite."""
 
     def scaled(self, command: Message, scale: float) -> Message:
-        """The same motion at a part of its speed; at 0 a command to stand still.
+        """Return the same motion at a part of its speed; at 0 a command to stand still.
 
         Raises:
             CommandError: it cannot be slowed.
@@ -45,23 +45,23 @@ class CommandType(ABC, Generic[Message]):
         raise NotImplementedError
 
     def stamped(self, command: Message, stamp: Time) -> Message:
-        """A command made by the gate, with the time of its making where the type carries one."""
+        """Return a command of the gate with a stamp, where the type carries one."""
         return command
 
     def speeds(self, command: Message) -> Sequence[float]:
-        """What is brought down to zero to stand still: one absolute value per limit, or more."""
+        """Return the absolute speeds to bring down to zero: at least one for each limit."""
         raise NotImplementedError
 
     def joints(self, last: Message, configured: Sequence[str]) -> Sequence[str]:
-        """The joints that a command moves.
+        """Return the names of the joints that a command moves.
 
         Raises:
-            CommandError: they do not fit those that the gate is told.
+            CommandError: they do not fit the configured joints.
         """
         raise NotImplementedError
 
     def at_rest(self, last: Message, positions: Sequence[float], seconds: float) -> Message:
-        """A command to be at rest where these joint positions are.
+        """Return a command to be at rest at these joint positions.
 
         Args:
             last: the last command that passed.
@@ -72,7 +72,7 @@ class CommandType(ABC, Generic[Message]):
 
 
 def check_numbers(kind: CommandType[Any], command: Any) -> None:
-    """Refuse a command without numbers, or with one that is none.
+    """Reject a command without numbers, or with NaN or infinite ones.
 
     Raises:
         CommandError: it is such a command.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bare numbers: velocities, positions or whatever the controller takes them for."""
+"""Bare numbers: velocities, positions or whatever the controller expects."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from failure_monitor.ros.commands.command_type import CommandError, CommandType
 class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
     """std_msgs/msg/Float64MultiArray.
 
-    Only who configures the gate knows what the numbers are: 'zero', 'decelerate' and the speed
-    scale are for velocities, 'hold' is for joint positions.
+    Only the configuration of the gate defines what the numbers are: 'zero', 'decelerate' and the
+    speed scale are for velocities, 'hold' is for joint positions.
     """
 
     message = Float64MultiArray
 
     def numbers(self, command: Float64MultiArray) -> Iterable[float]:
-        """All."""
+        """Return all numbers."""
         data: Iterable[float] = command.data
         return data
 
     def scaled(self, command: Float64MultiArray, scale: float) -> Float64MultiArray:
-        """Every number in the same proportion."""
+        """Scale every number by the same factor."""
         data = array("d", [scale * value for value in command.data])
         return Float64MultiArray(layout=command.layout, data=data)
 
     def speeds(self, command: Float64MultiArray) -> Sequence[float]:
-        """Of every joint."""
+        """Return the speed of every joint."""
         return [abs(value) for value in command.data]
 
     def joints(self, last: Float64MultiArray, configured: Sequence[str]) -> Sequence[str]:
-        """Those that the gate is told, in this order."""
+        """Return the configured joints, in their order."""
         if len(last.data) != len(configured):
             raise CommandError(
-                f"it has {len(last.data)} values, but the gate is told {len(configured)} joints"
+                f"it has {len(last.data)} values, but the gate is configured for "
+                f"{len(configured)} joints"
             )
         return configured
 
     def at_rest(
         self, last: Float64MultiArray, positions: Sequence[float], seconds: float
     ) -> Float64MultiArray:
-        """The positions."""
+        """Return the positions as a command."""
         return Float64MultiArray(layout=last.layout, data=array("d", positions))

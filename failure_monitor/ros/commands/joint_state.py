@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Positions or velocities of named joints, as simulators and some drivers take them."""
+"""Positions or velocities of named joints, as simulators and some drivers expect them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class JointStateCommands(CommandType[JointState]):
     message = JointState
 
     def numbers(self, command: JointState) -> Iterable[float]:
-        """Positions, velocities and efforts, where there are any."""
+        """Return positions, velocities and efforts, as far as the command has them."""
         return chain(command.position, command.velocity, command.effort)
 
     def scaled(self, command: JointState, scale: float) -> JointState:
-        """Velocities in the same proportion."""
+        """Scale all velocities by the same factor."""
         if command.position or command.effort:
             raise CommandError(
                 "it has positions or efforts, and only velocities can be slowed: publish "
@@ -38,7 +38,7 @@ class JointStateCommands(CommandType[JointState]):
         )
 
     def stamped(self, command: JointState, stamp: Time) -> JointState:
-        """In the frame of the command."""
+        """Return the command with a stamp, in the same frame."""
         return JointState(
             header=Header(stamp=stamp, frame_id=command.header.frame_id),
             name=command.name,
@@ -47,14 +47,14 @@ class JointStateCommands(CommandType[JointState]):
         )
 
     def speeds(self, command: JointState) -> Sequence[float]:
-        """Of every joint."""
+        """Return the speed of every joint."""
         return [abs(velocity) for velocity in command.velocity]
 
     def joints(self, last: JointState, configured: Sequence[str]) -> Sequence[str]:
-        """Those that the command names."""
+        """Return the joints that the command names."""
         names: Sequence[str] = last.name
         return names
 
     def at_rest(self, last: JointState, positions: Sequence[float], seconds: float) -> JointState:
-        """The positions."""
+        """Return the positions as a command."""
         return JointState(header=last.header, name=last.name, position=array("d", positions))

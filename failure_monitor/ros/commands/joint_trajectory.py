@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories of named joints, as the joint trajectory controller takes them."""
+"""Trajectories of named joints, as the joint trajectory controller expects them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from failure_monitor.ros.commands.command_type import CommandError, CommandType
 
 SECOND = 1_000_000_000
-"""In nanoseconds."""
+"""Nanoseconds of a second."""
 
-LONGEST = 2**31 * SECOND
-"""Nanoseconds that a duration message cannot hold any more."""
+MAX_DURATION = 2**31 * SECOND
+"""Nanoseconds from which on a duration message overflows."""
 
 
 class JointTrajectoryCommands(CommandType[JointTrajectory]):
@@ -29,14 +29,14 @@ class JointTrajectoryCommands(CommandType[JointTrajectory]):
     message = JointTrajectory
 
     def numbers(self, command: JointTrajectory) -> Iterable[float]:
-        """Positions, velocities, accelerations and efforts of every point."""
+        """Return positions, velocities, accelerations and efforts of every point."""
         return chain.from_iterable(
             chain(point.positions, point.velocities, point.accelerations, point.effort)
             for point in command.points
         )
 
     def scaled(self, command: JointTrajectory, scale: float) -> JointTrajectory:
-        """The same path in more time."""
+        """Stretch the path in time."""
         if command.points and _nanoseconds(command.points[-1].time_from_start) == 0:
             raise CommandError("its points have no times that could be stretched")
         return JointTrajectory(
@@ -46,14 +46,14 @@ class JointTrajectoryCommands(CommandType[JointTrajectory]):
         )
 
     def joints(self, last: JointTrajectory, configured: Sequence[str]) -> Sequence[str]:
-        """Those that the trajectory names."""
+        """Return the joints that the trajectory names."""
         names: Sequence[str] = last.joint_names
         return names
 
     def at_rest(
         self, last: JointTrajectory, positions: Sequence[float], seconds: float
     ) -> JointTrajectory:
-        """One point; without a stamp it starts at once.
+        """Return a trajectory of one point; without a stamp it starts at once.
 
         The controller gets there by a cubic spline from the motion of this moment. Where the
         point is that of a constant deceleration, so is the spline.
@@ -81,6 +81,6 @@ def _nanoseconds(duration: Duration) -> int:
 
 
 def _duration(nanoseconds: int) -> Duration:
-    if not -LONGEST <= nanoseconds < LONGEST:
-        raise CommandError("it would take longer than a duration message can say")
+    if not -MAX_DURATION <= nanoseconds < MAX_DURATION:
+        raise CommandError("it would take longer than a duration message can hold")
     return Duration(sec=nanoseconds // SECOND, nanosec=nanoseconds % SECOND)

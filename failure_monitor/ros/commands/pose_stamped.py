@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Target poses of a tool.
 
-Where none comes any more, the robot stays at the last one: there is nothing to send.
+Where no more of them come, the robot stays at the last one, so there is nothing to send.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ class PoseStampedCommands(CommandType[PoseStamped]):
     message = PoseStamped
 
     def numbers(self, command: PoseStamped) -> Iterable[float]:
-        """Position and orientation."""
+        """Return position and orientation."""
         at, turned = command.pose.position, command.pose.orientation
         return (at.x, at.y, at.z, turned.x, turned.y, turned.z, turned.w)

@@ -29,8 +29,8 @@ class Stop:
     """The commands that stop a robot.
 
     Attributes:
-        command: what to send, so many seconds after the gate has closed.
-        settled: seconds after which it is the same for ever.
+        command: returns what to send a number of seconds after the gate has closed.
+        settled: seconds after which it no longer changes.
     """
 
     command: Callable[[float], Any]
@@ -38,13 +38,13 @@ class Stop:
 
 
 def zero(kind: CommandType[Any], last: Any) -> Stop:
-    """Velocities of zero at once."""
+    """Command velocities of zero at once."""
     still = kind.scaled(last, 0.0)
     return Stop(lambda seconds: still)
 
 
 def decelerate(kind: CommandType[Any], last: Any, limits: Sequence[float]) -> Stop:
-    """From the last command's velocities to zero, all in the same proportion and time.
+    """Bring the last command's velocities to zero, all by the same factor at a time.
 
     Args:
         kind: of commands.
@@ -62,7 +62,7 @@ def decelerate(kind: CommandType[Any], last: Any, limits: Sequence[float]) -> St
 
 
 def hold(kind: CommandType[Any], last: Any, motion: JointMotion, period: float) -> Stop:
-    """Stay where the joints are measured to be.
+    """Hold the joints at their measured positions.
 
     Args:
         kind: of commands.
@@ -77,7 +77,7 @@ def hold(kind: CommandType[Any], last: Any, motion: JointMotion, period: float) 
 def decelerate_measured(
     kind: CommandType[Any], last: Any, motion: JointMotion, limit: float, period: float
 ) -> Stop:
-    """From the measured motion to a stand, all joints in the same time.
+    """Decelerate from the measured motion to a standstill, all joints in the same time.
 
     Args:
         kind: of commands.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Velocities of a body: mobile bases, and arms that are servoed."""
+"""Velocities of a body: mobile bases, and arms under servo control."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class TwistCommands(CommandType[Twist]):
     message = Twist
 
     def numbers(self, command: Twist) -> Iterable[float]:
-        """Linear and angular velocity."""
+        """Return linear and angular velocity."""
         linear, angular = command.linear, command.angular
         return (linear.x, linear.y, linear.z, angular.x, angular.y, angular.z)
 
     def scaled(self, command: Twist, scale: float) -> Twist:
-        """On the same path, as linear and angular velocity keep their proportion."""
+        """Slow down on the same path: linear and angular velocity keep their ratio."""
         linear, angular = command.linear, command.angular
         return Twist(
             linear=Vector3(x=scale * linear.x, y=scale * linear.y, z=scale * linear.z),
@@ -33,7 +33,7 @@ class TwistCommands(CommandType[Twist]):
         )
 
     def speeds(self, command: Twist) -> Sequence[float]:
-        """In m/s and rad/s."""
+        """Return the linear speed in m/s and the angular one in rad/s."""
         linear, angular = command.linear, command.angular
         return (
             math.hypot(linear.x, linear.y, linear.z),
@@ -49,18 +49,18 @@ class TwistStampedCommands(CommandType[TwistStamped]):
     _twist = TwistCommands()
 
     def numbers(self, command: TwistStamped) -> Iterable[float]:
-        """Linear and angular velocity."""
+        """Return linear and angular velocity."""
         return self._twist.numbers(command.twist)
 
     def scaled(self, command: TwistStamped, scale: float) -> TwistStamped:
-        """As a twist, under the same header."""
+        """Scale the twist and keep the header."""
         return TwistStamped(header=command.header, twist=self._twist.scaled(command.twist, scale))
 
     def stamped(self, command: TwistStamped, stamp: Time) -> TwistStamped:
-        """In the frame of the command: controllers refuse velocities of long ago."""
+        """Return the command with a stamp, as controllers reject old ones, in the same frame."""
         header = Header(stamp=stamp, frame_id=command.header.frame_id)
         return TwistStamped(header=header, twist=command.twist)
 
     def speeds(self, command: TwistStamped) -> Sequence[float]:
-        """In m/s and rad/s."""
+        """Return the linear speed in m/s and the angular one in rad/s."""
         return self._twist.speeds(command.twist)

@@ -160,7 +160,7 @@ def test_a_trajectory_without_times_cannot_be_slowed():
 
 
 def test_a_trajectory_that_would_take_for_ever_is_refused():
-    with pytest.raises(CommandError, match="longer than a duration message can say"):
+    with pytest.raises(CommandError, match="longer than a duration message can hold"):
         COMMAND_TYPES[TRAJECTORY].scaled(trajectory(2e9), 0.5)
 
 
@@ -258,7 +258,7 @@ def test_without_measured_velocities_no_trajectory_comes_to_rest():
 
 
 def test_an_array_of_another_length_than_there_are_joints_is_refused():
-    with pytest.raises(CommandError, match="2 values, but the gate is told 3 joints"):
+    with pytest.raises(CommandError, match="2 values, but the gate is configured for 3 joints"):
         COMMAND_TYPES[ARRAY].joints(Float64MultiArray(data=[0.5, -1.0]), ["a", "b", "c"])
 
 
