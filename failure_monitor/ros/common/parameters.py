@@ -23,6 +23,7 @@ from failure_monitor.parameters.parameter import (
     groups,
     items,
 )
+from failure_monitor.ros.common.rclpy_internals import given_parameters
 from failure_monitor.ros.common.topic_name import full_topic_name
 
 P = TypeVar("P")
@@ -105,7 +106,7 @@ def reject_unknown_under(node: Node, prefix: str, known: str) -> None:
     Raises:
         UsageError: names the first of them.
     """
-    for name in getattr(node, "_parameter_overrides", {}):
+    for name in given_parameters(node):
         if name.startswith(prefix) and not node.has_parameter(name):
             raise UsageError(f"{node.get_name()}: there is no parameter '{name}': {known}")
 
@@ -188,6 +189,6 @@ def refuse_undeclared(node: Node, prefix: str, hint: str) -> None:
     Raises:
         UsageError: names the first of them.
     """
-    for name in getattr(node, "_parameter_overrides", {}):
+    for name in given_parameters(node):
         if name.startswith(prefix) and not node.has_parameter(name):
             raise UsageError(f"{node.get_name()}: there is no parameter '{name}': {hint}")
