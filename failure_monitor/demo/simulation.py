@@ -7,6 +7,7 @@ a simulation before making another.
 """
 
 import os
+import weakref
 
 import mujoco
 import numpy as np
@@ -31,6 +32,13 @@ _MODEL_ARRAYS = (
     "light_specular",
 )
 _HEADLIGHT = ("ambient", "diffuse", "specular")
+
+
+class _Renderer(mujoco.Renderer):  # type: ignore[misc]
+    """A renderer that can be freed if a signal interrupts its constructor."""
+
+    _gl_context = None
+    _mjr_context = None
 
 
 class Simulation:
@@ -130,7 +138,7 @@ class Simulation:
 
     def close(self) -> None:
         """Free the renderer."""
-        self._renderer.close()
+        self._free_renderer()
 
     @property
     def _active_effect(self) -> Effect:
@@ -165,7 +173,9 @@ class Simulation:
         self._options = mujoco.MjvOption()
         # The goal is drawn as a site: a camera on a real robot would not see it.
         self._options.sitegroup[:] = 0
-        self._renderer = mujoco.Renderer(self.model, image_size, image_size)
+        self._renderer = _Renderer(self.model, image_size, image_size)
+        # Also called when the process ends, while OpenGL is still there.
+        self._free_renderer = weakref.finalize(self, self._renderer.close)
 
     def _copy_model(self) -> dict[str, npt.NDArray[np.float64]]:
         arrays = {name: getattr(self.model, name).copy() for name in _MODEL_ARRAYS}

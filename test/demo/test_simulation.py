@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import gc
+
+import mujoco
 import numpy as np
 import pytest
 
@@ -90,3 +93,16 @@ def test_the_expert_succeeds(simulation: Simulation):
 def test_an_unknown_task_is_refused_with_those_that_exist():
     with pytest.raises(FailureMonitorError, match=r"'fold-laundry'.*drawer-open-v3"):
         Simulation("fold-laundry")
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_the_renderer_is_made_leaves_nothing_to_complain_of(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mujoco.renderer._render, "MjrContext", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Simulation("drawer-open-v3")
+    gc.collect()
