@@ -35,10 +35,14 @@ def worker_processes(
     try:
         yield workers
     except BaseException:
-        # Nobody waits for what is still being done.
-        for process in set(multiprocessing.active_children()) - others:
+        # Work that has not begun is dropped before its processes end: the thread that manages them
+        # would otherwise report their end to work that was cancelled, which is an error in it.
+        workers.shutdown(wait=False, cancel_futures=True)
+        children = set(multiprocessing.active_children()) - others
+        for process in children:
             process.terminate()
-        workers.shutdown(cancel_futures=True)
+        for process in children:
+            process.join()
         raise
     workers.shutdown()
 
