@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What monitors say, as lines of JSON on standard output: for programs that shall not load ROS.
+"""Writes what monitors report as lines of JSON to standard output, for programs without ROS.
 
 {"kind": "graph", "monitors": [name, ...]}
-{"kind": "alarm", "monitor": name, "state": word, "reason": words, "values": {key: value}}
-{"kind": "status", "monitor": name, "name": name, "level": 0..3, "message": words,
+{"kind": "alarm", "monitor": name, "state": name, "reason": text, "values": {key: value}}
+{"kind": "status", "monitor": name, "name": name, "level": 0..3, "message": text,
  "values": {key: value}}
 """
 
@@ -27,10 +27,10 @@ from failure_monitor.ros.common.run import run_node
 
 ALARM_SUFFIX = "/alarm"
 COMPANIONS = ("failure_monitor_gate", "incident_recorder")
-"""The nodes beside a monitor whose diagnostics belong to it."""
+"""Nodes beside a monitor whose diagnostics belong to it."""
 
 DISCOVERY_PERIOD = 0.5
-"""How often, in seconds, monitors are looked for."""
+"""Seconds between two searches for monitors."""
 
 ALARM_QOS = QoSProfile(
     depth=10,
@@ -40,36 +40,36 @@ ALARM_QOS = QoSProfile(
 
 
 class AlarmLines(Node):
-    """Listens to monitors, those that are named or all that there are."""
+    """Subscribes to the monitors that are named, or to all."""
 
     def __init__(self, monitors: list[str]) -> None:
-        """Look for monitors from now on.
+        """Start to search for monitors.
 
         Args:
-            monitors: names of nodes, relative ones of this node's namespace; empty for all.
+            monitors: names of nodes, relative to this node's namespace; empty for all.
         """
         super().__init__("failure_monitor_watch")
         self._wanted = [self.resolve_topic_name(name) for name in monitors]
         self._subscriptions_of: dict[str, Subscription] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DISCOVERY_PERIOD, self._look, clock=steady)
+        self.create_timer(DISCOVERY_PERIOD, self._find_monitors, clock=steady)
 
-    def _look(self) -> None:
-        there = {
+    def _find_monitors(self) -> None:
+        present = {
             name.removesuffix(ALARM_SUFFIX)
             for name, types in self.get_topic_names_and_types()
             if name.endswith(ALARM_SUFFIX) and ALARM_TYPE in types and self.count_publishers(name)
         }
-        for monitor in self._wanted or sorted(there):
+        for monitor in self._wanted or sorted(present):
             if monitor not in self._subscriptions_of:
                 self._subscribe(monitor)
-        _say(kind="graph", monitors=sorted(there))
+        _write_line(kind="graph", monitors=sorted(present))
 
     def _subscribe(self, monitor: str) -> None:
-        def hear(alarm: DiagnosticStatus) -> None:
+        def on_alarm(alarm: DiagnosticStatus) -> None:
             reading = read_alarm(alarm)
-            _say(
+            _write_line(
                 kind="alarm",
                 monitor=monitor,
                 state=reading.state.value,
@@ -78,14 +78,14 @@ class AlarmLines(Node):
             )
 
         self._subscriptions_of[monitor] = self.create_subscription(
-            DiagnosticStatus, f"{monitor}{ALARM_SUFFIX}", hear, ALARM_QOS
+            DiagnosticStatus, f"{monitor}{ALARM_SUFFIX}", on_alarm, ALARM_QOS
         )
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:
             for monitor in self._subscriptions_of:
-                if _belongs(status.name, monitor):
-                    _say(
+                if _belongs_to(status.name, monitor):
+                    _write_line(
                         kind="status",
                         monitor=monitor,
                         name=status.name,
@@ -95,8 +95,8 @@ class AlarmLines(Node):
                     )
 
 
-def _belongs(status: str, monitor: str) -> bool:
-    """Whether a status is a monitor's, other than its alarm, or of a node beside it."""
+def _belongs_to(status: str, monitor: str) -> bool:
+    """Return whether a status is the monitor's, but not its alarm, or that of a node beside it."""
     node, _, what = status.partition(":")
     own = monitor.removeprefix("/")
     if node == own:
@@ -105,8 +105,8 @@ def _belongs(status: str, monitor: str) -> bool:
     return node in {f"{namespace}{slash}{name}" for name in COMPANIONS}
 
 
-def _say(**what: Any) -> None:
-    # One write a line, at once: who reads does so live.
+def _write_line(**what: Any) -> None:
+    # One write a line, flushed at once: it is read live.
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
@@ -117,7 +117,7 @@ def main() -> None:
     try:
         run_node(lambda: AlarmLines(monitors))
     except BrokenPipeError:
-        # Who reads has gone; nothing shall complain that nothing can be flushed.
+        # The reader is gone; Python must not report at exit that it cannot flush.
         sys.stdout = None  # type: ignore[assignment]
 
 

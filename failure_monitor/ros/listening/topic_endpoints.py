@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ends of topics, and which of them cannot reach which."""
+"""Publishers and subscribers of topics, and which of them cannot reach each other."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from failure_monitor.graph_check.snapshot import Endpoint, Mismatch, TopicSnapshot
 
 
-def seen_topic(node: Node, name: str) -> TopicSnapshot:
-    """The ends of a topic, but for those of the node that looks; without what came on it."""
+def topic_snapshot(node: Node, name: str) -> TopicSnapshot:
+    """Return the endpoints of a topic, without those of `node` itself and without messages."""
     publishers = _others(node, node.get_publishers_info_by_topic(name))
     subscribers = _others(node, node.get_subscriptions_info_by_topic(name))
     return TopicSnapshot(
@@ -25,7 +25,7 @@ def seen_topic(node: Node, name: str) -> TopicSnapshot:
 
 
 def subscribed_by(node: Node, other: str) -> dict[str, str]:
-    """What a node subscribes to, by full name: the type; nothing if it is gone."""
+    """Return the types of what a node subscribes to, by full topic name; empty if it is gone."""
     namespace, _, name = other.rpartition("/")
     try:
         found = node.get_subscriber_names_and_types_by_node(name, namespace or "/")
@@ -35,7 +35,7 @@ def subscribed_by(node: Node, other: str) -> dict[str, str]:
 
 
 def published_by(node: Node, other: str) -> dict[str, str]:
-    """What a node publishes, by full name: the type; nothing if it is gone."""
+    """Return the types of what a node publishes, by full topic name; empty if it is gone."""
     namespace, _, name = other.rpartition("/")
     try:
         found = node.get_publisher_names_and_types_by_node(name, namespace or "/")
@@ -44,16 +44,18 @@ def published_by(node: Node, other: str) -> dict[str, str]:
     return {topic: types[0] for topic, types in found}
 
 
-def _others(node: Node, ends: Sequence[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
+def _others(node: Node, endpoints: Sequence[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
     own = (node.get_namespace(), node.get_name())
-    return [end for end in ends if (end.node_namespace, end.node_name) != own]
+    return [
+        endpoint for endpoint in endpoints if (endpoint.node_namespace, endpoint.node_name) != own
+    ]
 
 
-def _endpoint(end: TopicEndpointInfo) -> Endpoint:
+def _endpoint(endpoint: TopicEndpointInfo) -> Endpoint:
     return Endpoint(
-        node=_name(end),
-        message_type=end.topic_type,
-        reliable=end.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+        node=_name(endpoint),
+        message_type=endpoint.topic_type,
+        reliable=endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
     )
 
 
@@ -67,15 +69,17 @@ def _mismatches(
             )
             if compatibility == QoSCompatibility.ERROR:
                 yield Mismatch(
-                    publisher=_name(publisher), subscriber=_name(subscriber), reason=_words(reason)
+                    publisher=_name(publisher),
+                    subscriber=_name(subscriber),
+                    reason=_plain_reason(reason),
                 )
 
 
-def _words(reason: str) -> str:
-    """What the middleware says, without its capitals."""
+def _plain_reason(reason: str) -> str:
+    """Return the middleware's reason without its prefix and capitals."""
     parts = [part.strip().removeprefix("ERROR: ") for part in reason.split(";") if part.strip()]
     return ", ".join(part[:1].lower() + part[1:] for part in parts)
 
 
-def _name(end: TopicEndpointInfo) -> str:
-    return f"{end.node_namespace.rstrip('/')}/{end.node_name}"
+def _name(endpoint: TopicEndpointInfo) -> str:
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What comes on a topic for some seconds: how often, how old, of which size."""
+"""Measures the messages on a topic for some seconds: rate, age and size."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.stream import Stream
 
 DEPTH = 10
-FEWEST_GAPS = 3
-"""Times between stamps that tell a period."""
+MIN_GAPS = 3
+"""Number of times between stamps from which a period is measured."""
 
 Size = tuple[tuple[int, ...], tuple[str, ...]]
 """Shape and names, as in `Messages`."""
 
 
-class UselessMessageError(Exception):
-    """A message that the monitor could not use; says why."""
+class UnusableMessageError(Exception):
+    """A message that the monitor could not use, and why."""
 
 
 @dataclass(frozen=True)
-class HeardType:
-    """How messages of a type are heard.
+class ProbedType:
+    """How messages of a type are received and read.
 
     Attributes:
         message: the class.
-        read: its size.
-        reliable: whether to ask for what reliable publishers offer; not for what is large or
-            frequent, so as not to slow its publisher down.
+        read: returns the size of a message, or raises `UnusableMessageError`.
+        reliable: whether to subscribe reliably where publishers offer it. Large or frequent
+            messages are not, so as not to slow their publisher down.
     """
 
     message: type
@@ -64,62 +64,62 @@ def _read_cloud(message: PointCloud2) -> Size:
             ((), read_embedding(message)) if is_embedding else read_action_chunks(message)
         )
     except PointCloudError as error:
-        raise UselessMessageError(str(error)) from None
-    useless = np.count_nonzero(~np.isfinite(values))
-    if useless:
-        raise UselessMessageError(
-            f"{useless} of {values.size} values are NaN or infinite: look at the policy"
+        raise UnusableMessageError(str(error)) from None
+    unusable = np.count_nonzero(~np.isfinite(values))
+    if unusable:
+        raise UnusableMessageError(
+            f"{unusable} of {values.size} values are NaN or infinite: check the policy"
         )
     return values.shape, names
 
 
 def _read_joints(message: JointState) -> Size:
     if not all(map(math.isfinite, message.position)):
-        raise UselessMessageError("a position is NaN or infinite: look at the robot's driver")
+        raise UnusableMessageError("a position is NaN or infinite: check the robot's driver")
     return (len(message.position),), tuple(message.name)
 
 
 def _read_number(message: Float64) -> Size:
     if not math.isfinite(message.data):
-        raise UselessMessageError(f"the value is {message.data}: look at its publisher")
+        raise UnusableMessageError(f"the value is {message.data}: check its publisher")
     return (), ()
 
 
-HEARD_TYPES: Mapping[str, HeardType] = {
-    "sensor_msgs/msg/PointCloud2": HeardType(PointCloud2, _read_cloud, reliable=True),
-    "sensor_msgs/msg/JointState": HeardType(JointState, _read_joints, reliable=False),
-    "sensor_msgs/msg/Image": HeardType(
+PROBED_TYPES: Mapping[str, ProbedType] = {
+    "sensor_msgs/msg/PointCloud2": ProbedType(PointCloud2, _read_cloud, reliable=True),
+    "sensor_msgs/msg/JointState": ProbedType(JointState, _read_joints, reliable=False),
+    "sensor_msgs/msg/Image": ProbedType(
         Image, lambda image: ((image.height, image.width), (image.encoding,)), reliable=False
     ),
-    "sensor_msgs/msg/CompressedImage": HeardType(
+    "sensor_msgs/msg/CompressedImage": ProbedType(
         CompressedImage, lambda image: ((), (image.format,)), reliable=False
     ),
-    "geometry_msgs/msg/PoseStamped": HeardType(PoseStamped, lambda pose: ((), ()), reliable=False),
-    "geometry_msgs/msg/PointStamped": HeardType(
+    "geometry_msgs/msg/PoseStamped": ProbedType(PoseStamped, lambda pose: ((), ()), reliable=False),
+    "geometry_msgs/msg/PointStamped": ProbedType(
         PointStamped, lambda point: ((), ()), reliable=False
     ),
-    "std_msgs/msg/Float64": HeardType(Float64, _read_number, reliable=True),
+    "std_msgs/msg/Float64": ProbedType(Float64, _read_number, reliable=True),
 }
-"""By the name that ROS 2 gives the message."""
+"""The message types that can be measured, by their ROS 2 name."""
 
 
-class HeardTopic:
-    """A subscription that counts and measures."""
+class TopicProbe:
+    """A subscription that counts and measures messages."""
 
     def __init__(self, node: Node, topic: str, publishers: Sequence[TopicEndpointInfo]) -> None:
-        """Listen.
+        """Subscribe.
 
         Args:
-            node: subscribes.
-            topic: its full name.
-            publishers: at least one, of a type that is known here; the first one's is heard.
+            node: the node that subscribes.
+            topic: the full name of the topic.
+            publishers: at least one, with a type of `PROBED_TYPES`; the first one's type counts.
         """
-        heard = HEARD_TYPES[publishers[0].topic_type]
+        probed = PROBED_TYPES[publishers[0].topic_type]
         offered = all(
             info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers
         )
-        is_reliable = heard.reliable and offered
-        self._read = heard.read
+        is_reliable = probed.reliable and offered
+        self._read = probed.read
         self._clock = node.get_clock()
         self._stream = Stream(topic)
         self._lags: list[float] = []
@@ -133,10 +133,10 @@ class HeardTopic:
                 ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
             ),
         )
-        node.create_subscription(heard.message, topic, self._on_message, qos)
+        node.create_subscription(probed.message, topic, self._on_message, qos)
 
     def messages(self, now: float) -> Messages:
-        """What has come.
+        """Return what was received and measured.
 
         Args:
             now: seconds of the monotonic clock.
@@ -145,7 +145,7 @@ class HeardTopic:
         return Messages(
             received=self._stream.received,
             rate=self._stream.received_rate(now),
-            period=1e-9 * float(np.median(gaps)) if len(gaps) >= FEWEST_GAPS else None,
+            period=1e-9 * float(np.median(gaps)) if len(gaps) >= MIN_GAPS else None,
             lost=self._stream.lost_share(now),
             lag=median(self._lags) if self._lags else None,
             shape=self._shape,
@@ -163,5 +163,5 @@ class HeardTopic:
             self._lags.append(1e-9 * (clock - stamp))
         try:
             self._shape, self._names = self._read(message)
-        except UselessMessageError as error:
+        except UnusableMessageError as error:
             self._fault = str(error)
