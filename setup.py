@@ -42,6 +42,7 @@ setup(
         PACKAGE: [
             "py.typed",
             "report/templates/*",
+            "demo/demo.yaml",
             "demo/models/*/*",
             "demo/bags/*/*/*",
         ]

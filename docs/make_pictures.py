@@ -31,11 +31,11 @@ import yaml
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from failure_monitor.demo import rig as demo_rig
 from failure_monitor.demo.calibration_process import calibrate_arguments, calibration
 from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
+from failure_monitor.demo.rig import open_rig
 from failure_monitor.demo.timeline import RolloutPlan
 
 ROOT = Path(__file__).parents[1]
@@ -85,13 +85,16 @@ def record_incident(work: Path) -> Path:
     with calibration(arguments, work / "calibrate.log") as process:
         print(process.wait())
     # The monitor embeds the pictures itself, to know where they are unfamiliar.
-    demo_rig.MONITOR_PARAMETERS = demo_rig.MONITOR_PARAMETERS | {
+    parameters = {
         "encoder": str(policy / "encoder.onnx"),
         "image_topics": ["camera/image_raw/compressed"],
         "markers.rate": 10.0,
         "overlay.rate": 10.0,
     }
-    with demo_rig.open_rig(TASK, work / "nodes.log") as rig, recorder(work / "incidents"):
+    with (
+        open_rig(TASK, work / "nodes.log", monitor_parameters=parameters) as rig,
+        recorder(work / "incidents"),
+    ):
         rig.connect(work / "bundle")
         time.sleep(3.0)
         rig.run(SCENE)

@@ -7,14 +7,18 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 from failure_monitor.errors import FailureMonitorError
 
 GRACE = 10.0
 """Seconds that a node has to end after SIGINT."""
+
+POLL = 0.1
+"""Seconds between two queries of the graph."""
 
 
 def private_domain() -> dict[str, str]:
@@ -41,9 +45,13 @@ class NodeProcesses:
         module: str,
         parameters: Mapping[str, object] | None = None,
         remappings: Mapping[str, str] | None = None,
+        *,
+        parameter_file: Path | None = None,
     ) -> None:
         """Start `failure_monitor.<module>` with ROS parameters and remappings."""
         arguments = ["--ros-args"]
+        if parameter_file is not None:
+            arguments += ["--params-file", str(parameter_file)]
         for name, value in (parameters or {}).items():
             arguments += ["-p", f"{name}:={_yaml(value)}"]
         for name, target in (remappings or {}).items():
@@ -66,6 +74,22 @@ class NodeProcesses:
                     "see its output"
                 )
 
+    def wait_while(self, missing: Callable[[], Sequence[str]], timeout: float) -> None:
+        """Return once nothing is missing; `missing` returns a clause for each missing thing.
+
+        Raises:
+            FailureMonitorError: something is still missing in the end, or a node has ended.
+        """
+        deadline = time.monotonic() + timeout
+        while found := missing():
+            self.check()
+            if time.monotonic() > deadline:
+                raise FailureMonitorError(
+                    f"{', '.join(found)} after {timeout:.0f} s: see the output of the nodes, and "
+                    "that they run on the same ROS_DOMAIN_ID"
+                )
+            time.sleep(POLL)
+
     def stop(self) -> None:
         """End all nodes: SIGINT first, SIGKILL for one that does not listen."""
         for _, process in self._processes:
@@ -81,12 +105,7 @@ class NodeProcesses:
     def __enter__(self) -> "NodeProcesses":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
 

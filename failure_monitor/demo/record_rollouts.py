@@ -112,15 +112,7 @@ def _wait_for_listeners(node: Node, nodes: NodeProcesses) -> None:
     for topic in ("camera/image_raw/compressed", "joint_states", "rollout/active"):
         expected[topic].add("policy")
     expected["policy/command"].add("robot")
-    deadline = time.monotonic() + TIMEOUT
-    while missing := _missing_listeners(node, expected):
-        nodes.check()
-        if time.monotonic() > deadline:
-            raise FailureMonitorError(
-                f"{', '.join(missing)} after {TIMEOUT:.0f} s: see the output of the nodes for one "
-                "that did not start"
-            )
-        time.sleep(0.1)
+    nodes.wait_while(lambda: _missing_listeners(node, expected), TIMEOUT)
     # A subscription appears in the graph a little before its publishers have matched it.
     time.sleep(SETTLING)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from failure_monitor.demo.interrupts import uninterrupted
 from failure_monitor.demo.monitor_client import MonitorClient
 from failure_monitor.demo.node_processes import NodeProcesses, private_domain
 from failure_monitor.demo.observer import Observer
-from failure_monitor.demo.parameter_client import ParameterClient
+from failure_monitor.demo.remote_node import RemoteNode
 from failure_monitor.demo.robot_client import RobotClient
 from failure_monitor.demo.timeline import RolloutPlan, Timeline, timeline
 from failure_monitor.errors import FailureMonitorError
@@ -27,17 +27,8 @@ from failure_monitor.errors import FailureMonitorError
 NODES = ("robot", "policy", "failure_monitor", "failure_monitor_gate")
 """What has to run."""
 
-MONITOR_PARAMETERS = {
-    "autostart": False,
-    "hardware_id": "demo",
-    "rollout_boundaries": "service",
-    "markers.start": [0.0, 0.6, 0.2],
-    "markers.metres": 0.04,
-    "markers.panel": [-0.1, 0.6, 0.42],
-    "markers.size": 0.03,
-    "overlay.image_topic": "camera/image_raw/compressed",
-}
-"""As in config/demo.yaml, which `ros2 launch` reads."""
+PARAMETERS = Path(__file__).with_name("demo.yaml")
+"""Parameters of the nodes, which `ros2 launch` reads, too."""
 
 SETTLING = 4.0
 """Seconds for which two new processes may not have found each other, though both are seen."""
@@ -123,25 +114,15 @@ class Rig:
         self._spin(TAIL)
 
     def _wait_for_nodes(self) -> None:
-        deadline = time.monotonic() + TIMEOUT
-        while missing := set(NODES) - set(self._node.get_node_names()):
-            self._nodes.check()
-            if time.monotonic() > deadline:
-                raise FailureMonitorError(
-                    f"no node {', '.join(sorted(missing))} after {TIMEOUT:.0f} s: see the output "
-                    "of the nodes, and that they run on the same ROS_DOMAIN_ID"
-                )
-            self._spin(0.1)
+        self._nodes.wait_while(self._missing_nodes, TIMEOUT)
         self._spin(SETTLING)
 
+    def _missing_nodes(self) -> list[str]:
+        present = self._node.get_node_names()
+        return [f"no node {name}" for name in NODES if name not in present]
+
     def _check_policy(self) -> None:
-        parameters = ParameterClient(self._node, "policy")
-        parameters.wait_for_services(TIMEOUT)
-        future = parameters.get_parameters(["task"])
-        rclpy.spin_until_future_complete(self._node, future, timeout_sec=TIMEOUT)
-        if not future.done():
-            raise FailureMonitorError(f"node 'policy' has not answered within {TIMEOUT:.0f} s")
-        task = future.result().values[0].string_value
+        task = RemoteNode(self._node, "policy").parameter("task", TIMEOUT)
         if task != self._task:
             raise FailureMonitorError(
                 f"the policy that runs is trained for '{task}', the demo is asked for "
@@ -160,7 +141,13 @@ class Rig:
 
 @contextmanager
 def open_rig(
-    task: str, log: Path, *, spawn: bool = True, halt: bool = True, real_time_factor: float = 1.0
+    task: str,
+    log: Path,
+    *,
+    spawn: bool = True,
+    halt: bool = True,
+    real_time_factor: float = 1.0,
+    monitor_parameters: Mapping[str, object] | None = None,
 ) -> Iterator[Rig]:
     """Start the nodes, end them afterwards.
 
@@ -170,13 +157,14 @@ def open_rig(
         spawn: start the nodes as processes on a private ROS domain; otherwise they run already.
         halt: whether the robot obeys the gate; otherwise it obeys the policy directly.
         real_time_factor: simulated seconds per second.
+        monitor_parameters: parameters of a monitor that is started, beside those of the demo.
     """
     domain = private_domain() if spawn else {}
     os.environ.update(domain)
     with log.open("w") as output, NodeProcesses(domain, output) as nodes:
         if spawn:
             with uninterrupted():
-                _start_nodes(nodes, task, halt)
+                _start_nodes(nodes, task, halt, monitor_parameters or {})
         # Python's own signal handlers: an interrupt must unwind to here and end the nodes.
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("demo_director")
@@ -187,8 +175,12 @@ def open_rig(
             rclpy.try_shutdown()
 
 
-def _start_nodes(nodes: NodeProcesses, task: str, halt: bool) -> None:
-    nodes.start("demo.robot_node", {"task": task}, {} if halt else {"command": "policy/command"})
-    nodes.start("demo.policy_node", {"task": task})
-    nodes.start("ros.gate.node", {}, {"command_in": "policy/command", "command_out": "command"})
-    nodes.start("ros.monitor.node", MONITOR_PARAMETERS)
+def _start_nodes(
+    nodes: NodeProcesses, task: str, halt: bool, monitor_parameters: Mapping[str, object]
+) -> None:
+    robot_remappings = {} if halt else {"command": "policy/command"}
+    gate_remappings = {"command_in": "policy/command", "command_out": "command"}
+    nodes.start("demo.robot_node", {"task": task}, robot_remappings, parameter_file=PARAMETERS)
+    nodes.start("demo.policy_node", {"task": task}, parameter_file=PARAMETERS)
+    nodes.start("ros.gate.node", {}, gate_remappings, parameter_file=PARAMETERS)
+    nodes.start("ros.monitor.node", monitor_parameters, parameter_file=PARAMETERS)

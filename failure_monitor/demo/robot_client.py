@@ -1,19 +1,16 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Asking the simulated robot for rollouts, from another node."""
+"""A client that has the simulated robot run rollouts."""
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import rclpy
 from rclpy.node import Node
-from rclpy.parameter import Parameter
-from rclpy.task import Future
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from failure_monitor.demo.parameter_client import ParameterClient
+from failure_monitor.demo.remote_node import RemoteNode
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.ros.common.qos import LATCHED_QOS
 
@@ -23,24 +20,16 @@ class RobotClient:
 
     def __init__(self, node: Node, robot: str = "robot") -> None:
         self._node = node
-        self._robot = robot
-        self._parameters = ParameterClient(node, robot)
-        self._start = node.create_client(Trigger, f"{robot}/start")
+        self._robot = RemoteNode(node, robot)
+        self._start = self._robot.client(Trigger, "start")
         self._running: bool | None = None
         self._outcome: bool | None = None
         node.create_subscription(Bool, "rollout/active", self._on_active, LATCHED_QOS)
         node.create_subscription(Bool, "rollout/success", self._on_success, LATCHED_QOS)
 
     def wait_for_robot(self, timeout: float) -> None:
-        """Return once the robot answers services."""
-        ready = self._start.wait_for_service(timeout) and self._parameters.wait_for_services(
-            timeout
-        )
-        if not ready:
-            raise FailureMonitorError(
-                f"node '{self._robot}' does not answer after {timeout:.0f} s: "
-                "see its output for why it did not start"
-            )
+        """Return once the robot offers its services."""
+        self._robot.wait_for(self._start, timeout)
         # The latched states of an earlier rollout must not pass for those of the next.
         self.spin_until(lambda: self._running is not None, timeout)
 
@@ -52,11 +41,9 @@ class RobotClient:
 
     def begin(self, parameters: Mapping[str, object], timeout: float) -> None:
         """Start a rollout with these parameters of the robot."""
-        self._set(parameters, timeout)
+        self._robot.set_parameters(parameters, timeout)
         self._outcome, self._running = None, True
-        response = self._result(self._start.call_async(Trigger.Request()), timeout)
-        if not response.success:
-            raise FailureMonitorError(f"the robot starts no rollout: {response.message}")
+        self._robot.trigger(self._start, timeout)
 
     @property
     def outcome(self) -> bool | None:
@@ -73,23 +60,6 @@ class RobotClient:
                     "or far too slow; see the output of the robot's node"
                 )
             rclpy.spin_once(self._node, timeout_sec=0.1)
-
-    def _set(self, parameters: Mapping[str, object], timeout: float) -> None:
-        changes = [Parameter(name, value=value) for name, value in parameters.items()]
-        answer = self._result(self._parameters.set_parameters(changes), timeout)
-        for change, result in zip(changes, answer.results, strict=True):
-            if not result.successful:
-                raise FailureMonitorError(
-                    f"the robot rejects {change.name} = {change.value!r}: {result.reason}"
-                )
-
-    def _result(self, future: Future, timeout: float) -> Any:
-        rclpy.spin_until_future_complete(self._node, future, timeout_sec=timeout)
-        if not future.done():
-            raise FailureMonitorError(
-                f"node '{self._robot}' has not answered within {timeout:.0f} s"
-            )
-        return future.result()
 
     def _on_active(self, message: Bool) -> None:
         self._running = message.data

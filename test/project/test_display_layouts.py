@@ -141,13 +141,6 @@ def test_what_the_demo_shows_fits_in_the_picture():
     assert 6 * demo["markers.size"] * names < view["Distance"]
 
 
-def test_the_demo_is_seen_alike_however_it_is_started():
-    from failure_monitor.demo.rig import MONITOR_PARAMETERS
-
-    content = yaml.safe_load((CONFIG / "demo.yaml").read_text())
-    assert content["/failure_monitor"]["ros__parameters"] == MONITOR_PARAMETERS
-
-
 # PlotJuggler and Foxglove
 
 
