@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-kilted faults lint demo-assets clean system-libraries browser
+.PHONY: help venv demo test test-kilted faults lint parameters demo-assets clean system-libraries browser
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -67,6 +67,9 @@ lint: $(STAMP) ## check format, style, types and the import walls
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+
+parameters: $(STAMP) ## write the parameter files and their reference from the dataclasses
+	@$(BIN)/python -m failure_monitor.parameters.write_files
 
 demo-assets: $(STAMP) system-libraries ## train the demo's policies and record its bags again
 	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)

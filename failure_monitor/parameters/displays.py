@@ -22,8 +22,7 @@ class MarkerParameters:
         "base_link",
         "Frame of ~/markers: that of Cartesian action chunks.",
         heading="What there is to see in RViz and elsewhere; docs/visualization.md says what each "
-        "element shows. It is drawn only while there is a subscriber. None of these parameters can "
-        "be set while the node runs.",
+        "element shows. It is drawn only while there is a subscriber.",
     )
     rate: float = parameter(
         5.0,

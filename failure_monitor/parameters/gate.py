@@ -23,10 +23,10 @@ from failure_monitor.parameters.topics import (
 )
 
 SAFE_COMMANDS = {
-    "nothing": "nothing is sent; for a robot that stops by itself when commands cease",
-    "zero": "velocities of zero; never for commands that are positions",
+    "nothing": "nothing is sent, for a robot that stops by itself when commands cease",
+    "zero": "velocities of zero, never for commands that are positions",
     "decelerate": "velocities that fall to zero, or a trajectory that comes to rest",
-    "hold": "stay at the measured joint positions; never for commands that are velocities",
+    "hold": "stay at the measured joint positions, never for commands that are velocities",
 }
 
 

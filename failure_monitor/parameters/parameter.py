@@ -75,16 +75,16 @@ class Specification:
         if self.bounds is None:
             return ""
         low, high = self.bounds
-        return f"{low:g} or more" if high >= UNLIMITED else f"{low:g} to {high:g}"
+        text = f"{low:g} or more" if high >= UNLIMITED else f"{low:g} to {high:g}"
+        return text.replace("e-0", "e-")
 
     @property
     def text(self) -> str:
         """The description, followed by the choices and their meanings."""
         if not self.choices:
             return self.description
-        told = [f"{one}, {meaning}" if meaning else one for one, meaning in self.choices.items()]
-        joint = "; " if any(self.choices.values()) else ", "
-        return f"{self.description} One of: {joint.join(told)}."
+        meanings = [f"{one} ({what})" if what else one for one, what in self.choices.items()]
+        return f"{self.description} One of: {', '.join(meanings)}."
 
     @property
     def type(self) -> str:
@@ -204,6 +204,22 @@ def items(
         elif isinstance(about, Repeated):
             for each in value:
                 yield from items(each, prefix=f"{prefix}{about.prefix}{each.name}.", name=each.name)
+
+
+def documented(
+    kind: type, *, prefix: str = "", name: str = ""
+) -> Iterator[tuple[str, Specification]]:
+    """Yield every parameter of a dataclass for a page, with <name> for those of repeated groups."""
+    for one in fields(kind):
+        about = one.metadata.get(_ABOUT)
+        if isinstance(about, Specification):
+            yield f"{prefix}{one.name}", _in_group(about, name)
+        elif isinstance(about, Group):
+            yield from documented(about.kind, prefix=f"{prefix}{about.prefix}")
+        elif isinstance(about, Repeated):
+            yield from documented(
+                about.kind, prefix=f"{prefix}{about.prefix}<name>.", name="<name>"
+            )
 
 
 def groups(kind: type, parameters: Any) -> dict[str, tuple[str, ...]]:

@@ -20,8 +20,8 @@ class ReactionParameters:
         "go",
         "Reaction to NOMINAL: every score is below its threshold.",
         choices=("go", "slow"),
-        heading="What is done in which state of the alarm; docs/response.md says more. None of "
-        "these parameters can be set while the node runs. The reactions are:\n"
+        heading="What is done in which state of the alarm; docs/response.md says more. The "
+        "reactions are:\n"
         "- go: commands pass at full speed.\n"
         "- slow: commands pass, and ~/speed_scale falls as the alarm comes nearer.\n"
         "- replan: commands pass slowly, one action of each chunk at a time, for at most "

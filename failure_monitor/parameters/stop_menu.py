@@ -14,7 +14,7 @@ STOP_ACTION_KINDS = {
     "trigger": "a std_srvs/Trigger service that stops",
     "lifecycle": "a lifecycle node to deactivate",
     "cancel_goals": "an action to cancel all goals of",
-    "lock": "a std_msgs/Bool topic that locks, as twist_mux has them; true without a permit",
+    "lock": "a std_msgs/Bool topic that locks, as twist_mux has them: true without a permit",
 }
 
 

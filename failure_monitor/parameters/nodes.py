@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which parameters each node has, for the files that are written from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from failure_monitor.parameters.displays import MarkerParameters, OverlayParameters
+from failure_monitor.parameters.gate import GateParameters
+from failure_monitor.parameters.incident_recorder import IncidentParameters
+from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.parameters.parameter import (
+    Specification,
+    build,
+    documented,
+    items,
+)
+from failure_monitor.parameters.record import RecordParameters
+from failure_monitor.parameters.response import ResponseParameters
+from failure_monitor.parameters.stop_menu import StopMenuParameters
+
+Item = tuple[str, Specification, Any]
+"""Full name of a parameter, what is known of it, and its default."""
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """The parameters of one node.
+
+    Attributes:
+        title: what the node is called on pages.
+        executable: its name for `ros2 run`.
+        introduction: what the node is and where more is said of it, in one or two sentences.
+        parts: dataclasses of parameters, with the prefix of their names.
+        file: name of the parameter file in config/; empty if there is none.
+    """
+
+    title: str
+    executable: str
+    introduction: str
+    parts: tuple[tuple[type, str], ...]
+    file: str = ""
+
+    def defaults(self) -> Iterator[Item]:
+        """Yield every parameter of a node that is given none."""
+        for kind, prefix in self.parts:
+            values: Any = build(kind, lambda _, about: about.default, prefix=prefix)
+            yield from items(values, prefix=prefix)
+
+    def reference(self) -> Iterator[Item]:
+        """Yield every parameter, with <name> in the names of repeated ones."""
+        for kind, prefix in self.parts:
+            for name, about in documented(kind, prefix=prefix):
+                yield name, about, about.default
+
+
+NODES = (
+    NodeParameters(
+        "Monitor",
+        "monitor_node",
+        "The monitor scores the decisions of a policy and permits commands (docs/monitor_node.md).",
+        (
+            (MonitorParameters, ""),
+            (ResponseParameters, ""),
+            (StopMenuParameters, ""),
+            (MarkerParameters, "markers."),
+            (OverlayParameters, "overlay."),
+        ),
+        "monitor.yaml",
+    ),
+    NodeParameters(
+        "Gate",
+        "gate_node",
+        "The gate passes commands while the monitor permits it. docs/gate.md says what to choose "
+        "for which robot.",
+        ((GateParameters, ""),),
+        "gate.yaml",
+    ),
+    NodeParameters(
+        "Incident recorder",
+        "incident_recorder_node",
+        "The incident recorder records what comes before and after alarms. docs/visualization.md "
+        "says what an incident holds, and what to do with one.",
+        ((IncidentParameters, ""),),
+        "incident_recorder.yaml",
+    ),
+    NodeParameters(
+        "Recorder",
+        "record_node",
+        "The recorder records one bag per rollout (docs/bags.md).",
+        ((RecordParameters, ""),),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Parameters that follow each other under one heading, which may be empty."""
+
+    heading: str
+    items: list[Item]
+
+
+def sections(parameters: Iterable[Item]) -> list[Section]:
+    """Return parameters under their headings, in order."""
+    found: list[Section] = []
+    for item in parameters:
+        heading = item[1].heading
+        if heading or not found:
+            found.append(Section(heading, []))
+        found[-1].items.append(item)
+    return found

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The page docs/parameters.md, with a table of the parameters of each node."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from failure_monitor.parameters.config_file import yaml_value
+from failure_monitor.parameters.nodes import NODES, Item, NodeParameters, sections
+from failure_monitor.parameters.parameter import Settable
+
+HEAD = """# Parameters
+
+Every parameter of every node, with its default, its range, and when it can be set.
+This page and the parameter files in [config/](../config/) are written by `make parameters` from failure_monitor/parameters/; change that, not this page.
+
+Names of topics without a leading slash are relative to the namespace of the node.
+`[""]` stands for an empty list, since an empty list has no type in ROS 2.
+A parameter "at the start" is read-only: a launch file, a parameter file or the command line sets it.
+One "while not configured" can be set until the lifecycle node is configured, and again after it is cleaned up.
+One "at any time" takes effect at once when it is set.
+"""  # noqa: E501
+
+WHEN = {
+    Settable.AT_START: "at the start",
+    Settable.UNTIL_CONFIGURED: "while not configured",
+    Settable.ANY_TIME: "at any time",
+}
+
+COLUMNS = (
+    "| parameter | type | default | range | can be set | description |\n|---|---|---|---|---|---|"
+)
+
+
+def reference_page() -> str:
+    """Return the text of the page."""
+    return "\n".join([HEAD, *map(_node, NODES)])
+
+
+def _node(node: NodeParameters) -> str:
+    file = f" File: [config/{node.file}](../config/{node.file})." if node.file else ""
+    parts = [f"## {node.title}: `{node.executable}`\n\n{node.introduction}{file}\n"]
+    for section in sections(node.reference()):
+        if section.heading:
+            parts.append(
+                section.heading.replace("\n- ", "\n\n- ", 1).replace(".\nWhat", ".\n\nWhat")
+            )
+            parts.append("")
+        parts += [COLUMNS, *map(_row, section.items), ""]
+    return "\n".join(parts)
+
+
+def _paragraphs(heading: str) -> str:
+    """Return a heading with an empty line before and after its list, if it has one."""
+    lines = heading.split("\n")
+    text = lines[0]
+    for before, line in pairwise(lines):
+        both_in_list = before.startswith("- ") and line.startswith("- ")
+        text += f"\n{line}" if both_in_list else f"\n\n{line}"
+    return text
+
+
+def _row(item: Item) -> str:
+    name, about, default = item
+    has_meanings = any(about.choices.values())
+    cells = [
+        f"`{name}`",
+        about.type,
+        f"`{yaml_value(default)}`",
+        "" if has_meanings else about.range,
+        WHEN[about.settable],
+        _escaped(about.text if has_meanings else about.description),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    for character in "|<*":
+        text = text.replace(character, f"\\{character}")
+    return text
