@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the package talks about: a policy's decisions, and rollouts made of them."""
+"""The decisions of a policy, rollouts of them, and the monitor's verdicts on them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
 
 
 class InvalidDecisionError(FailureMonitorError):
-    """A decision has another shape than expected, or values that are not finite."""
+    """A decision of another shape than expected, or with values that are not finite."""
 
 
 @dataclass(frozen=True)
 class PolicyFormat:
-    """The shapes and meaning of what a policy puts out at every decision.
+    """The shapes and the meaning of a policy's outputs at every decision.
 
     Attributes:
         embedding_size: E, the length of an observation embedding.
-        samples: B, how many action chunks are sampled per decision.
-        horizon: H, how many future actions a chunk predicts.
+        samples: B, the number of action chunks sampled per decision.
+        horizon: H, the number of future actions in a chunk.
         action_names: the names of the D action dimensions, in order.
-        action_kind: what an action means: an absolute `position`, a `velocity`, or a `delta`
+        action_kind: the meaning of an action: an absolute `position`, a `velocity`, or a `delta`
             to the position before it. Velocities and deltas are integrated before positions
             are compared.
         position_names: those of `action_names` that span the space in which sampled chunks
             are compared (leave out a gripper's effort); empty means all.
-        executed_actions: k, how many actions of a chunk are executed before the next decision;
-            None where nobody said.
+        executed_actions: k, the number of actions of a chunk that are executed before the next
+            decision; None if unknown.
     """
 
     embedding_size: int
@@ -63,17 +63,17 @@ class PolicyFormat:
 
     @property
     def chunk_shape(self) -> tuple[int, int, int]:
-        """(B, H, D)."""
+        """The shape of a decision's action chunks, (B, H, D)."""
         return (self.samples, self.horizon, len(self.action_names))
 
     @property
     def position_indices(self) -> tuple[int, ...]:
-        """Where `position_names` stand among the action dimensions."""
+        """The indices of `position_names` among the action dimensions."""
         names = self.position_names or self.action_names
         return tuple(self.action_names.index(name) for name in names)
 
     def check(self, decision: Decision) -> None:
-        """Refuse a decision that is not of this format.
+        """Reject a decision that is not of this format.
 
         Raises:
             InvalidDecisionError: a size differs, or a value is NaN or infinite.
@@ -93,12 +93,12 @@ class PolicyFormat:
         if not np.isfinite(decision.embedding).all():
             raise InvalidDecisionError(
                 f"{_count_not_finite(decision.embedding)} of the embedding's values are NaN or "
-                "infinite: look at the policy's encoder and its inputs"
+                "infinite: check the policy's encoder and its inputs"
             )
         if not np.isfinite(decision.chunks).all():
             raise InvalidDecisionError(
                 f"{_count_not_finite(decision.chunks)} of the action chunks' values are NaN or "
-                "infinite: look at the policy's sampler"
+                "infinite: check the policy's sampler"
             )
         if decision.positions is not None:
             self._check_positions(decision.positions)
@@ -113,7 +113,7 @@ class PolicyFormat:
         if not np.isfinite(positions).all():
             raise InvalidDecisionError(
                 f"{_count_not_finite(positions)} of the measured positions are NaN or infinite: "
-                "look at the robot's state publisher"
+                "check the robot's state publisher"
             )
 
 
@@ -127,12 +127,11 @@ class Decision:
 
     Attributes:
         stamp: when the observation was made, in seconds.
-        embedding: float32 (E,), the observation embedding.
-        chunks: float32 (B, H, D), the sampled action chunks; the first is executed.
-        positions: float32 (P,), where the robot was measured to be, in the space and units of
-            the position actions; None where nobody measured.
-        external: what others think of this decision, by the names of their scores; larger is
-            worse.
+        embedding: the observation embedding, float32 (E,).
+        chunks: the sampled action chunks, float32 (B, H, D); the first is executed.
+        positions: the measured positions of the robot, float32 (P,), in the space and units of
+            the position actions; None if they were not measured.
+        external: scores of this decision that others computed, by name; larger is worse.
     """
 
     stamp: float
@@ -144,21 +143,21 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """One run of a task: T decisions in order of time, and how it ended.
+    """One run of a task: T decisions in order of time, and the outcome.
 
     Attributes:
-        name: what tells it from the others in messages and tables.
-        stamps: float64 (T,), seconds.
-        embeddings: float32 (T, E).
-        chunks: float32 (T, B, H, D).
-        success: the outcome; None where nobody said.
-        group: what evaluation groups by, such as the kind of perturbation; may be empty.
-        source: where it came from.
-        sha256: of what it was read from, as hexadecimal.
-        calibration: whether its source sets it apart for calibration; None where it does not say.
-        positions: float32 (T, P), measured positions as in `Decision`; None where there are none.
-        task: what the robot was to do; empty where nobody said.
-        external: float64 (T,) each, external scores as in `Decision`, by their names.
+        name: its name in messages and tables.
+        stamps: when the observations were made, in seconds, float64 (T,).
+        embeddings: the observation embeddings, float32 (T, E).
+        chunks: the sampled action chunks, float32 (T, B, H, D).
+        success: whether the task was done; None if unknown.
+        group: the group in evaluations, such as the kind of perturbation; may be empty.
+        source: the path that it was read from.
+        sha256: the SHA-256 of what it was read from, as hexadecimal.
+        calibration: whether its source sets it apart for calibration; None if unknown.
+        positions: measured positions as in `Decision`, float32 (T, P); None if there are none.
+        task: the task of the robot; empty if unknown.
+        external: external scores as in `Decision`, by name, float64 (T,) each.
     """
 
     name: str
@@ -178,7 +177,7 @@ class Rollout:
         return len(self.stamps)
 
     def decisions(self) -> Iterator[Decision]:
-        """The decisions, first to last."""
+        """Yield the decisions, first to last."""
         for index, stamp in enumerate(self.stamps):
             yield Decision(
                 stamp=float(stamp),
@@ -189,10 +188,10 @@ class Rollout:
             )
 
     def check(self, policy: PolicyFormat) -> None:
-        """Refuse a rollout without decisions or order, or with one not of the policy's format.
+        """Reject a rollout that has no decision, or one out of order or not of the policy's format.
 
         Raises:
-            InvalidDecisionError: names the rollout and the decision.
+            InvalidDecisionError: the rollout is rejected; names the rollout and the decision.
         """
         if len(self) == 0:
             raise InvalidDecisionError(
@@ -210,7 +209,7 @@ class Rollout:
         for index in np.flatnonzero(~np.isfinite(self.stamps)):
             raise InvalidDecisionError(
                 f"{self.name}, decision {index}: the stamp is {self.stamps[index]}, expected "
-                "seconds: look at what recorded it"
+                "seconds: check what recorded it"
             )
         for index in np.flatnonzero(np.diff(self.stamps) < 0) + 1:
             raise InvalidDecisionError(
@@ -222,15 +221,16 @@ class Rollout:
 
 @dataclass(frozen=True)
 class ScoreVerdict:
-    """What one score says of one decision.
+    """One score of one decision.
 
     Attributes:
-        name: the score.
+        name: the score's name.
         value: the score of this decision alone; NaN where it is undefined, as a score of two
-            decisions is at a rollout's first.
-        windowed: its mean over the decisions in the window that have one; NaN if none has.
-        threshold: what `windowed` is compared with.
-        meaning: what is amiss where the score is over, in an operator's words; may be empty.
+            decisions is at a rollout's first decision.
+        windowed: the mean of the defined values in the window; NaN if there is none.
+        threshold: the threshold of `windowed`.
+        meaning: what is wrong where the score is above its threshold, for the operator; may be
+            empty.
     """
 
     name: str
@@ -241,33 +241,33 @@ class ScoreVerdict:
 
     @property
     def is_defined(self) -> bool:
-        """Whether the score has a say; if not, it is neither over nor below its threshold."""
+        """Whether the score is defined; if not, it is neither above nor below its threshold."""
         return not math.isnan(self.windowed)
 
     @property
     def normalised(self) -> float:
-        """Windowed score over threshold; above 1 is over, NaN is undefined."""
+        """The ratio of the windowed score to its threshold; NaN if undefined."""
         return self.windowed / self.threshold
 
     @property
     def is_above_threshold(self) -> bool:
-        """Whether the windowed score exceeds its threshold."""
+        """Whether the windowed score is above its threshold."""
         return self.windowed > self.threshold
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the monitor says of one decision.
+    """The monitor's verdict on one decision.
 
     Attributes:
         index: the decision's number in its rollout, from 0.
-        stamp: of its observation, in seconds.
+        stamp: when its observation was made, in seconds.
         scores: one verdict per score of the rule.
-        rule: how the scores combine.
-        level: the combined normalised score; the rule holds above 1. It is 0 where the rule
-            has nothing to say yet, since no score, or not each of `all`, is defined.
-        past_calibration: whether the thresholds vary over time and the rollout has outlasted
-            what they were made of, so that they keep their last values.
+        rule: how the scores are combined.
+        level: the combined normalised score; the rule holds above 1. It is 0 where the rule is
+            undefined.
+        past_calibration: whether the thresholds vary over time and the rollout is longer than
+            those of calibration, so that they keep their last values.
     """
 
     index: int
@@ -278,21 +278,24 @@ class Verdict:
     past_calibration: bool = False
 
     @property
-    def is_silent(self) -> bool:
-        """Whether the rule has nothing to say, so that it could not call for an alarm."""
+    def is_undefined(self) -> bool:
+        """Whether the rule is undefined, so that it cannot call for an alarm.
+
+        It is if no score is defined, or for the rule `all` if one is not.
+        """
         undefined = [not score.is_defined for score in self.scores]
         return any(undefined) if self.rule == "all" else all(undefined)
 
     @property
     def calls_for_alarm(self) -> bool:
         """Whether the rule holds: this decision calls for an alarm."""
-        # Not `> 1`: a level that is NaN, for whatever reason, must alarm.
+        # Not `> 1`: a level that is NaN must raise an alarm.
         return not self.level <= 1.0
 
     @property
     def reason(self) -> str:
-        """The verdict in words: what is amiss first, the worst of it before the rest."""
-        over = sorted(
+        """The verdict as text: first the scores above their thresholds, the largest before all."""
+        above = sorted(
             (score for score in self.scores if score.is_above_threshold),
             key=lambda score: score.normalised,
             reverse=True,
@@ -301,10 +304,10 @@ class Verdict:
             score for score in self.scores if score.is_defined and not score.is_above_threshold
         ]
         parts = [
-            *(_in_words(score) for score in over),
+            *(_score_text(score) for score in above),
             *_all_below(below),
             *(
-                f"{score.name} undefined, for too little of the rollout was seen"
+                f"{score.name} undefined: too few decisions so far"
                 for score in self.scores
                 if not score.is_defined
             ),
@@ -317,7 +320,7 @@ class Verdict:
         return f"{'; '.join(parts)} (rule '{self.rule}' at {self.level:.2f}){past}"
 
 
-def _in_words(score: ScoreVerdict) -> str:
+def _score_text(score: ScoreVerdict) -> str:
     ratio = f"{score.name} {score.normalised:.2f} of its threshold"
     return f"{score.meaning} ({ratio})" if score.meaning else ratio
 

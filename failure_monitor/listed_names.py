@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MAX_NAMES = 8
-"""Names that are listed one by one; of more, the rest is counted."""
+"""Number of names that are listed one by one; the rest is counted."""
 
 
 def list_names(names: Iterable[object]) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A table of text, whether a terminal shows it or a page."""
+"""A table of text, for a terminal or a page."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class TextTable:
-    """Rows of text under named columns, the first of which says what a row is about.
+    """Rows of text under named columns, the first of which names the row.
 
     Attributes:
-        title: what it shows.
-        columns: their names.
+        title: the title above the table.
+        columns: the names of the columns.
         rows: a text for each column.
-        caption: what holds for all of it; may be empty.
-        words: the columns, besides the first, that hold words: flush left, others right.
+        caption: the text below the table; may be empty.
+        left_aligned: the columns, besides the first, that are aligned to the left.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
-    words: frozenset[str] = frozenset()
+    left_aligned: frozenset[str] = frozenset()
 
     def on_terminal(self, styles: Mapping[str, str] | None = None) -> Table:
-        """The table as rich prints it; `styles` are those of cells that are such a word."""
+        """Return the table for rich.
+
+        Args:
+            styles: a style for each text of a cell that has one.
+        """
         table = Table(title=self.title, title_justify="left", caption_justify="left")
         table.add_column(escape(self.columns[0]), no_wrap=True)
         for column in self.columns[1:]:
-            table.add_column(escape(column), justify="left" if column in self.words else "right")
+            table.add_column(
+                escape(column), justify="left" if column in self.left_aligned else "right"
+            )
         for row in self.rows:
             table.add_row(*(Text(cell, (styles or {}).get(cell, "")) for cell in row))
         table.caption = escape(self.caption) or None

@@ -15,7 +15,7 @@ def audited_rollouts(found: Audit) -> TextTable:
     """A row for each rollout."""
     return TextTable(
         title="Rollouts",
-        words=frozenset({"verdict"}),
+        left_aligned=frozenset({"verdict"}),
         columns=(
             "rollout",
             "decisions",

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The alarm state machine: verdicts and the passing of time in, state and permit out.
+"""The alarm's state machine: from verdicts and the time to a state and a permit.
 
-Pure: times are seconds of a monotonic clock, handed in. It fails closed: whatever is missing,
-late or broken is `STALE` or `ALARM`, and only a young verdict below its thresholds is `NOMINAL`.
+It reads no clock: callers pass times, in seconds of a monotonic clock. It fails closed: whatever is
+missing, late or broken is `STALE` or `ALARM`, and only a recent verdict below its thresholds is
+`NOMINAL`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from failure_monitor.monitoring.response.table import Reaction, ResponseTable
 
 
 class AlarmState(Enum):
-    """How the policy fares, as far as is known."""
+    """The state of the policy, as far as it is known."""
 
     NOMINAL = "NOMINAL"
     CAUTION = "CAUTION"
@@ -29,14 +30,14 @@ class AlarmState(Enum):
 
 @dataclass(frozen=True)
 class AlarmStatus:
-    """What the monitor says at one moment.
+    """The alarm at one moment.
 
     Attributes:
-        state: of the alarm; the state that caused the halt while one is latched.
-        reason: why, in words.
+        state: the alarm's state; while a halt is latched, the state that caused it.
+        reason: why the alarm is in this state, as a sentence for the operator.
         permit: whether commands may pass.
         halted: whether a halt is latched until it is reset.
-        reaction: what is to be done.
+        reaction: how the robot has to react.
     """
 
     state: AlarmState
@@ -48,19 +49,19 @@ class AlarmStatus:
 
 @dataclass(frozen=True)
 class Halt:
-    """Why commands were stopped."""
+    """The cause of a latched halt."""
 
     state: AlarmState
     reason: str
 
 
 class Alarm:
-    """The state between verdicts.
+    """The alarm's state, between one verdict and the next.
 
-    What is done in which state, the response table says. A halt latches: once commands were
-    permitted and no longer are, they stay stopped until `reset`, which is refused while the cause
-    persists. Only the end of a rollout, the monitor being disabled, or a table that asks for it
-    stops commands without latching. What could not be judged halts, whatever the table says.
+    The response table states how the robot reacts in each state. A halt latches: once commands were
+    permitted and no longer are, they stay stopped until `reset`, which is rejected while the cause
+    persists. Commands stop without latching at the end of a rollout, while the monitor is disabled,
+    and where the table states `hold`. A decision that could not be scored always halts.
     """
 
     def __init__(
@@ -71,18 +72,18 @@ class Alarm:
         trigger: int = 1,
         release: int = 1,
     ) -> None:
-        """Before the first rollout.
+        """Create the alarm, before the first rollout.
 
         Args:
-            max_decision_age: seconds after which the last verdict is too old to permit anything.
-            table: what is done in which state.
-            trigger: how many decisions in a row the rule must hold for an alarm.
-            release: how many in a row it must not hold for the end of one.
+            max_decision_age: seconds after which the last verdict is too old to permit commands.
+            table: the reaction to each state.
+            trigger: number of decisions in a row above the threshold that raise an alarm.
+            release: number of decisions in a row not above the threshold that end an alarm.
         """
         self._table = table or ResponseTable()
         self._debounce = Debounce(trigger=trigger, release=release)
         self.max_decision_age = max_decision_age
-        """Seconds after which the last verdict is too old to permit anything."""
+        """Seconds after which the last verdict is too old to permit commands."""
         self._enabled = True
         self._halt: Halt | None = None
         self._why_no_rollout = "no rollout is running; call ~/start_rollout"
@@ -97,52 +98,68 @@ class Alarm:
         self._debounce.start_rollout()
 
     def start_rollout(self) -> None:
-        """A rollout begins: verdicts of the last one no longer count. A latched halt stays."""
+        """Start a rollout: earlier verdicts no longer count, and a latched halt stays."""
         self._why_no_rollout = ""
         self._forget()
 
     def end_rollout(self, reason: str = "no rollout is running; call ~/start_rollout") -> None:
-        """The rollout is over, for this reason: nothing is permitted until the next one starts."""
+        """End the rollout: no command is permitted until the next one starts.
+
+        Args:
+            reason: why no rollout is running.
+        """
         self._why_no_rollout = reason
         self._forget()
 
     def enable(self, enabled: bool) -> None:
-        """Take verdicts into account, or permit nothing at all."""
+        """Enable the monitor, or disable it: then verdicts are ignored and nothing is permitted."""
         self._enabled = enabled
         self._forget()
 
     def update(self, verdict: Verdict, received: float, now: float) -> None:
-        """Take the verdict on a decision that was received at `received`."""
-        if self._listens:
-            # A gap before this verdict counts, even if nobody asked for the status meanwhile.
+        """Receive the verdict on the newest decision.
+
+        Args:
+            verdict: the verdict.
+            received: when the decision was received.
+            now: the time.
+        """
+        if self._is_watching:
+            # A gap before this verdict halts, even if the status was not read during the gap.
             self._latch(self._live(now))
             self._verdict, self._fault, self._received = verdict, "", received
             self._debounce.update(verdict.calls_for_alarm)
             self._latch(self._live(now))
 
     def fail(self, reason: str, now: float) -> None:
-        """Take note that the newest decision could not be judged."""
-        if self._listens:
+        """Record that the newest decision could not be scored.
+
+        Args:
+            reason: why not.
+            now: the time.
+        """
+        if self._is_watching:
             self._verdict, self._fault = None, reason
             self._debounce.update(True)
             self._latch(self._live(now))
 
     def set_input_problems(self, problems: Sequence[str]) -> None:
-        """Take note of all that is amiss with the inputs now, in words: none means they are fine.
+        """Set the present problems of the inputs: no command is permitted while there is one.
 
-        Nothing is permitted while an input is missing, late or not to be trusted.
+        Args:
+            problems: a sentence for each input that is missing, late or not to be trusted.
         """
         self._problems = tuple(problems)
 
     def status(self, now: float) -> AlarmStatus:
-        """The state at this moment; latches a halt when an input has ceased to come."""
+        """Return the state at this moment, after latching a halt if an input no longer arrives."""
         live = self._live(now)
         self._latch(live)
         if self._halt is None:
             return live
         if self._persists(live):
             return self._halted(self._halt.reason)
-        # First what is to be done: a display may have no room for all of the reason.
+        # The remedy comes first, because a display may not have room for the whole reason.
         return self._halted(
             f"the cause is gone: call ~/reset to go on; it was: {self._halt.reason}"
         )
@@ -151,7 +168,7 @@ class Alarm:
         """Leave a latched halt.
 
         Returns:
-            Why this is refused; empty when it is not.
+            Why the reset is rejected; empty if it is accepted.
         """
         live = self._live(now)
         self._latch(live)
@@ -161,7 +178,7 @@ class Alarm:
         return ""
 
     @property
-    def _listens(self) -> bool:
+    def _is_watching(self) -> bool:
         return self._enabled and not self._why_no_rollout
 
     def _halted(self, reason: str) -> AlarmStatus:
@@ -171,7 +188,7 @@ class Alarm:
         )
 
     def _persists(self, live: AlarmStatus) -> bool:
-        """Whether what is known now halts: an alarm, or an input that has ceased to come."""
+        """Return whether the present state halts: an alarm, or an input that no longer arrives."""
         return live.reaction == Reaction.HALT
 
     def _latch(self, live: AlarmStatus) -> None:
@@ -186,18 +203,18 @@ class Alarm:
             self._halt = Halt(live.state, live.reason)
 
     def _live(self, now: float) -> AlarmStatus:
-        """The state by what is known now, as if no halt were latched."""
+        """Return the present state, as if no halt were latched."""
         if not self._enabled:
             return _status(
                 AlarmState.STALE, "the monitor is disabled; call ~/enable", Reaction.HOLD
             )
         if self._why_no_rollout:
-            words = "; ".join((self._why_no_rollout, *self._problems))
-            return _status(AlarmState.STALE, words, Reaction.HOLD)
+            reason = "; ".join((self._why_no_rollout, *self._problems))
+            return _status(AlarmState.STALE, reason, Reaction.HOLD)
         if self._fault:
-            # What is amiss with the inputs may be why it could not be judged.
-            words = "; ".join((self._fault, *self._problems))
-            return _status(AlarmState.ALARM, words, Reaction.HALT)
+            # A problem of the inputs may be why the decision could not be scored.
+            reason = "; ".join((self._fault, *self._problems))
+            return _status(AlarmState.ALARM, reason, Reaction.HALT)
         if self._verdict is None:
             return self._stale("no decision since the rollout started", *self._problems)
         if now - self._received > self.max_decision_age:
@@ -206,40 +223,40 @@ class Alarm:
                 "network or the scoring has stopped"
             )
             return self._stale(late, *self._problems)
-        return self._judged(self._verdict)
+        return self._status_by_verdict(self._verdict)
 
-    def _judged(self, verdict: Verdict) -> AlarmStatus:
-        """The state by a young verdict."""
-        words = "; ".join(
+    def _status_by_verdict(self, verdict: Verdict) -> AlarmStatus:
+        """Return the state by a recent verdict."""
+        reason = "; ".join(
             filter(None, (verdict.reason, self._debounce.reason(verdict.calls_for_alarm)))
         )
         reaction = self._reaction_to_alarm(verdict)
         if reaction is not None and not reaction.permits:
-            return _status(AlarmState.ALARM, words, reaction)
+            return _status(AlarmState.ALARM, reason, reaction)
         if self._problems:
             return self._stale(*self._problems)
         if reaction is not None:
-            return _status(AlarmState.ALARM, words, reaction)
-        if verdict.is_silent:
-            return self._stale(f"the rule cannot judge this decision: {verdict.reason}")
+            return _status(AlarmState.ALARM, reason, reaction)
+        if verdict.is_undefined:
+            return self._stale(f"the rule is undefined for this decision: {verdict.reason}")
         if verdict.calls_for_alarm or any(score.is_above_threshold for score in verdict.scores):
-            return _status(AlarmState.CAUTION, words, self._table.caution)
-        return _status(AlarmState.NOMINAL, words, self._table.nominal)
+            return _status(AlarmState.CAUTION, reason, self._table.caution)
+        return _status(AlarmState.NOMINAL, reason, self._table.nominal)
 
     def _reaction_to_alarm(self, verdict: Verdict) -> Reaction | None:
-        """What the table says to an alarm, if there is one."""
+        """Return the table's reaction to an alarm; None while there is no alarm."""
         if math.isnan(verdict.level):
-            # Neither rare nor frequent, but broken: nothing is to be waited for.
+            # The rule is broken: further decisions would show nothing, so the count is not awaited.
             return Reaction.HALT
         if not self._debounce.holds:
             return None
-        has_replanned = self._debounce.held > self._table.most_replans
+        has_replanned = self._debounce.held > self._table.max_replans
         if self._table.alarm == Reaction.REPLAN and has_replanned:
             return Reaction.HALT
         return self._table.alarm
 
     def _stale(self, *reasons: str) -> AlarmStatus:
-        """Something does not come: a halt only if it has come before."""
+        """Return the state while something is missing, a halt only if commands were permitted."""
         reaction = self._table.stale if self._has_permitted else Reaction.HOLD
         return _status(AlarmState.STALE, "; ".join(reasons), reaction)
 

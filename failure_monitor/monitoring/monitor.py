@@ -24,7 +24,7 @@ from failure_monitor.thresholds.conformal import JointThreshold, windowed_mean
 
 
 class FailureMonitor:
-    """Scores each decision of a policy and compares with calibrated thresholds."""
+    """A monitor that scores each decision of a policy against calibrated thresholds."""
 
     def __init__(
         self,
@@ -37,10 +37,10 @@ class FailureMonitor:
         """Watch a policy.
 
         Args:
-            policy: what its decisions look like.
-            scores: the fitted scores of the rule, K of them.
-            window: over how many decisions each score is averaged.
-            threshold: the calibrated rule over these scores.
+            policy: the format of its decisions.
+            scores: the K fitted scores of the rule.
+            window: the number of decisions over which each score is averaged.
+            threshold: the calibrated rule for these scores.
         """
         self._policy = policy
         self._scores = tuple(scores)
@@ -49,7 +49,7 @@ class FailureMonitor:
         self.start_rollout()
 
     def start_rollout(self) -> None:
-        """Forget the past: the next decision is a rollout's first."""
+        """Start a rollout: the next decision is its first."""
         self._index = 0
         self._recent: tuple[deque[float], ...] = tuple(
             deque(maxlen=self._window) for _ in self._scores
@@ -58,11 +58,11 @@ class FailureMonitor:
             score.start_rollout()
 
     def skip(self, decisions: int) -> None:
-        """Decisions went by that nobody can judge: they count, and leave a gap in the windows.
+        """Skip decisions that could not be scored: they are counted and leave a gap in the windows.
 
-        The number of the next decision, on which time-varying thresholds and some scores depend,
-        then stays that of calibration. Scores that compare with the decision before are undefined
-        after the gap, as they are at a rollout's first decision.
+        Time-varying thresholds and some scores depend on a decision's number in its rollout, so the
+        number stays right. Scores that compare with the decision before are undefined after the
+        gap, as they are at a rollout's first decision.
         """
         self._index += decisions
         for recent in self._recent:
@@ -71,11 +71,11 @@ class FailureMonitor:
             score.resume(self._index)
 
     def update(self, decision: Decision) -> Verdict:
-        """Judge the next decision.
+        """Score the next decision.
 
         Raises:
-            InvalidDecisionError: it is not of the policy's format, and leaves no trace; or a score
-                came out as NaN or infinite where it is defined. There is no verdict; `skip` it.
+            InvalidDecisionError: the decision is not of the policy's format and changes nothing,
+                or a score is NaN or infinite where it is defined. `skip` such a decision.
         """
         self._policy.check(decision)
         defined = [score.is_defined_next for score in self._scores]
@@ -109,33 +109,33 @@ class FailureMonitor:
         ]
         if names:
             raise InvalidDecisionError(
-                f"the score {', '.join(names)} came out as NaN or infinite: the decision lies too "
-                "far from all that was calibrated on"
+                f"the score {', '.join(names)} is NaN or infinite: the decision is too far from "
+                "all decisions of the calibration rollouts"
             )
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The combined normalised score at every decision of a whole rollout, (T,).
+        """Return the combined normalised score at every decision of a whole rollout, (T,).
 
-        The vectorised form of `update`; the past of `update` is left alone.
+        This is the vectorised form of `update`, whose state does not change.
 
         Raises:
-            InvalidDecisionError: a score came out as NaN or infinite where it is defined.
+            InvalidDecisionError: a score is NaN or infinite where it is defined.
         """
         threshold = self._threshold.at(np.arange(len(rollout)))
         return threshold.level(windowed_scores(self._scores, rollout, self._window))
 
 
 def _mean_of_defined(recent: Iterable[float]) -> float:
-    """The mean of what is no NaN; NaN if nothing is."""
+    """Return the mean of the values that are not NaN, or NaN if all are."""
     values = [value for value in recent if not math.isnan(value)]
     return sum(values) / len(values) if values else math.nan
 
 
 def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> NDArray[np.float64]:
-    """The windowed scores at every decision of a rollout, (T, K); NaN where undefined.
+    """Return the windowed scores at every decision of a rollout, (T, K); NaN where undefined.
 
     Raises:
-        InvalidDecisionError: a score came out as NaN or infinite where it is defined.
+        InvalidDecisionError: a score is NaN or infinite where it is defined.
     """
     columns = []
     for score in scores:
@@ -144,8 +144,8 @@ def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> N
         wrong[: score.first_defined] &= np.isinf(values[: score.first_defined])
         if wrong.any():
             raise InvalidDecisionError(
-                f"{rollout.name}, decision {np.flatnonzero(wrong)[0]}: the score {score.name} came "
-                "out as NaN or infinite: the decision lies too far from all that was fitted on"
+                f"{rollout.name}, decision {np.flatnonzero(wrong)[0]}: the score {score.name} is "
+                "NaN or infinite: the decision is too far from all that the score was fitted on"
             )
         columns.append(windowed_mean(values, window))
     return np.stack(columns, axis=-1)

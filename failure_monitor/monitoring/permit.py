@@ -1,66 +1,66 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The permit as the gate sees it, and the speed scale that restricts it; both run out.
+"""The leases of the permit and of the speed scale: how long the gate relies on what it received.
 
-Pure: times are seconds of a monotonic clock, handed in.
+They read no clock: callers pass times, in seconds of a monotonic clock.
 """
 
 from __future__ import annotations
 
 MIN_SPEED_SCALE = 0.01
-"""Slower than this is standing still."""
+"""Speed scale below which the robot is to stand still."""
 
 
 class PermitLease:
-    """Open only while the last permit said so and is younger than the lease.
+    """The lease of a permit: open while the last permit was granted less than a lease ago.
 
-    Closed before the first permit. After a silence it opens only when permits, or their
-    withdrawals, have come for a whole lease again: what a stopped process or a stalled network
-    hands over late, all at once, opens nothing.
+    It is closed before the first permit. After a silence it opens only when permits, or their
+    withdrawals, have arrived for a whole lease again. So what a stopped process or a stalled
+    network delivers late and all at once opens nothing.
     """
 
     def __init__(self, lease: float, topic: str) -> None:
-        """A closed gate.
+        """Create a closed lease.
 
         Args:
-            lease: for how many seconds one permit is good.
-            topic: what the permit comes on, for the reasons.
+            lease: seconds for which a permit is valid.
+            topic: the permit's topic, for the reasons.
         """
         self._lease = lease
         self._topic = topic
-        self._heard = False
+        self._has_received = False
         self._permitted = False
         self._contested = False
-        self._heard_at = 0.0
+        self._received_at = 0.0
         self._steady_since = 0.0
         self._withheld_at = float("-inf")
 
     def update(self, permitted: bool, now: float, *, contested: bool = False) -> None:
-        """Take a permit, or its withdrawal.
+        """Receive a permit, or its withdrawal.
 
         Args:
-            permitted: what it says.
-            now: when it came.
-            contested: whether the topic has several publishers. The permit of one then does not
-                undo the withdrawal of another: it counts once none has been withheld for a lease.
+            permitted: whether commands are permitted.
+            now: the time of reception.
+            contested: whether the topic has several publishers. Then the permit of one does not
+                undo the withdrawal of another: permits count once none was withheld for a lease.
         """
-        if self._is_silent(now):
+        if self.is_silent(now):
             self._steady_since = now
         if not permitted:
             self._withheld_at = now
         self._contested = contested and now - self._withheld_at < self._lease
-        self._heard, self._heard_at = True, now
+        self._has_received, self._received_at = True, now
         self._permitted = permitted and not self._contested
 
     def is_open(self, now: float) -> bool:
-        """Whether a command may pass at this moment."""
-        return self._permitted and not self._is_silent(now) and self._is_steady
+        """Return whether a command may pass at this moment."""
+        return self._permitted and not self.is_silent(now) and self._is_steady
 
     def reason(self, now: float) -> str:
-        """Why the gate is open or closed."""
-        if not self._heard:
+        """Return why the gate is open or closed."""
+        if not self._has_received:
             return f"no permit has come yet on '{self._topic}': is the monitor running?"
-        if self._is_silent(now):
+        if self.is_silent(now):
             return (
                 f"no permit on '{self._topic}' for {self._lease:g} s: the monitor is gone, hangs "
                 "or is cut off"
@@ -80,52 +80,49 @@ class PermitLease:
         return f"the monitor permits on '{self._topic}'"
 
     def is_silent(self, now: float) -> bool:
-        """Whether no permit and no withdrawal has come within the lease."""
-        return self._is_silent(now)
-
-    def _is_silent(self, now: float) -> bool:
-        return not self._heard or now - self._heard_at >= self._lease
+        """Return whether neither a permit nor a withdrawal arrived within the lease."""
+        return not self._has_received or now - self._received_at >= self._lease
 
     @property
     def _is_steady(self) -> bool:
-        return self._heard_at - self._steady_since >= self._lease
+        return self._received_at - self._steady_since >= self._lease
 
 
 class SpeedScaleLease:
-    """How fast the robot may move, as a part of what is commanded.
+    """The lease of a speed scale: the share of the commanded speed at which the robot may move.
 
-    It fails closed: a speed scale that has not come, is older than the lease, is NaN or lies
-    outside [0, 1] is 0, and so is one below `MIN_SPEED_SCALE`.
+    It fails closed: the scale is 0 if none arrived within the lease, and if the last one is NaN,
+    outside [0, 1] or below `MIN_SPEED_SCALE`.
     """
 
     def __init__(self, lease: float, topic: str) -> None:
-        """Standing still.
+        """Create a lease at standstill.
 
         Args:
-            lease: for how many seconds one speed scale is good.
-            topic: what it comes on, for the reasons.
+            lease: seconds for which a speed scale is valid.
+            topic: the speed scale's topic, for the reasons.
         """
         self._lease = lease
         self._topic = topic
         self._scale: float | None = None
-        self._heard_at = 0.0
+        self._received_at = 0.0
 
     def update(self, scale: float, now: float) -> None:
-        """Take a speed scale."""
-        self._scale, self._heard_at = scale, now
+        """Receive a speed scale."""
+        self._scale, self._received_at = scale, now
 
     def scale(self, now: float) -> float:
-        """In [0, 1]; 0 is standing still."""
+        """Return the speed scale, in [0, 1]; 0 means standstill."""
         return 0.0 if self.fault(now) or self._scale is None else self._scale
 
     def fault(self, now: float) -> str:
-        """Why it is 0; empty if it is not."""
+        """Return why the scale is 0; empty if it is not."""
         if self._scale is None:
             return f"no speed scale has come yet on '{self._topic}'"
-        if now - self._heard_at >= self._lease:
+        if now - self._received_at >= self._lease:
             return f"no speed scale on '{self._topic}' for {self._lease:g} s"
         if not 0.0 <= self._scale <= 1.0:  # NaN is not in between either
-            return f"the speed scale on '{self._topic}' is {self._scale:g}, not from 0 to 1"
+            return f"the speed scale on '{self._topic}' is {self._scale:g}, expected 0 to 1"
         if self._scale < MIN_SPEED_SCALE:
             return f"the speed scale on '{self._topic}' is {self._scale:g}: stand still"
         return ""

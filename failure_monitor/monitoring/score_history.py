@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The normalised scores of the last seconds, to be drawn as curves.
+"""The normalised scores of the last seconds, for drawing them as curves.
 
-Pure: times are seconds of a monotonic clock, handed in.
+It reads no clock: callers pass times, in seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from numpy.typing import NDArray
 from failure_monitor.decision import Verdict
 
 RULE = "rule"
-"""The name of the combined score beside the scores'."""
+"""Name of the combined score, beside the names of the scores."""
 
 MAX_DECISIONS = 512
-"""Decisions that are remembered, however fast they come."""
+"""Number of decisions kept at most, however fast they arrive."""
 
 
 class ScoreHistory:
-    """Remembers verdicts for some seconds."""
+    """The scores of the last seconds."""
 
     def __init__(self, seconds: float) -> None:
-        """Nothing yet.
+        """Create an empty history.
 
         Args:
-            seconds: for how long.
+            seconds: how long scores are kept.
         """
         self.seconds = seconds
-        """For how long."""
+        """Seconds for which scores are kept."""
         self._verdicts: deque[tuple[float, dict[str, float]]] = deque(maxlen=MAX_DECISIONS)
 
     def add(self, verdict: Verdict, now: float) -> None:
-        """Remember the scores of one more decision."""
+        """Add the scores of one decision."""
         self._verdicts.append((now, levels(verdict)))
 
     def clear(self) -> None:
-        """Forget all: another rollout begins."""
+        """Remove all scores, as another rollout starts."""
         self._verdicts.clear()
 
     def curve(self, name: str, now: float) -> NDArray[np.float64]:
-        """The finite values of a score over the last seconds, oldest first.
+        """Return the finite values of a score in the last seconds, oldest first.
 
         Returns:
-            Seconds before `now` and normalised scores, (N, 2).
+            Seconds before `now` and the normalised score, (N, 2).
         """
         points = [
             (now - then, scores[name])
@@ -58,6 +58,6 @@ class ScoreHistory:
 
 
 def levels(verdict: Verdict) -> dict[str, float]:
-    """The normalised score of every score, and last of the rule, by name; NaN is undefined."""
+    """Return the normalised scores by name, the rule's last; NaN where undefined."""
     scores = {score.name: score.normalised for score in verdict.scores}
-    return {**scores, RULE: float("nan") if verdict.is_silent else verdict.level}
+    return {**scores, RULE: float("nan") if verdict.is_undefined else verdict.level}

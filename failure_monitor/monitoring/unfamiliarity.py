@@ -1,21 +1,20 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a picture is unfamiliar: by occlusion with what is familiar.
+"""Where a picture is unfamiliar, found by covering it with what is familiar.
 
-A patch of the picture is covered with the same patch of the last picture that was familiar, and
-the picture embedded and scored again. With s the score of the whole picture and s_p that with
-patch p covered,
+A patch of the picture is covered with the same patch of the last familiar picture, and the picture
+is embedded and scored again. With s the score of the whole picture and s_p the score with patch p
+covered,
 
     share_p = max(0, 1 − s_p / s)
 
-is the part of the score that goes away with what is in the patch. It asks nothing of the encoder
-but that it can be run, unlike the novelty of its inner features, which an exported model does not
-give away; the price is one run for every patch.
+is the share of the score that vanishes with the content of the patch. The encoder need only be run,
+once for every patch; its inner features, which an exported model does not put out, are not needed.
 
-Covered with grey, as in Zeiler and Fergus ("Visualizing and Understanding Convolutional Networks",
-ECCV 2014), a patch is as unfamiliar as what it hides: of foreign objects put into pictures of the
-demo's two tasks such a map finds 18 % and 32 % (Mahalanobis distance; 8 % by chance), this one
-80 % and 85 % (benchmarks/unfamiliar_places.py). The camera must stand still.
+Zeiler and Fergus ("Visualizing and Understanding Convolutional Networks", ECCV 2014) cover patches
+with grey. A grey patch is as unfamiliar as what it hides: of foreign objects put into pictures of
+the demo's two tasks such a map finds 18 % and 32 % (Mahalanobis distance; 8 % by chance), and this
+one 80 % and 85 % (benchmarks/unfamiliar_places.py). The camera must stand still.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.scores.base.score import Score, TimedScore
 
 CELLS = 8
-"""Patches along each side, each twice as wide as a cell, so that they overlap by half."""
+"""Number of patches along each side. A patch is twice as wide as a cell, so patches overlap."""
 
 EMBEDDING_SCORES = ("rnd_oe", "mahalanobis", "knn", "logpzo", "pca_kmeans", "phase_knn")
-"""The scores of an embedding alone, and of its number in the rollout; the first is taken."""
+"""Scores that depend only on an embedding and its number in the rollout, in order of preference."""
 
 Novelty = Callable[[NDArray[np.uint8]], float]
-"""The score of a picture, uint8 (height, width, 3)."""
+"""Function that scores a picture, uint8 (height, width, 3)."""
 
 
 class NoNoveltyError(FailureMonitorError):
-    """There is no score that looks at the picture alone."""
+    """A bundle without a score of the picture alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unfamiliarity:
-    """Where a picture is unfamiliar.
+    """A map of where a picture is unfamiliar.
 
     Attributes:
-        share: float (rows, columns), the part of the score that vanishes with what is there, 0
-            to 1.
+        share: float (rows, columns), the share of the score that vanishes with the content of each
+            patch, from 0 to 1.
         score: the name of the score.
     """
 
@@ -59,23 +58,23 @@ class Unfamiliarity:
 
 
 def embedding_score(scores: tuple[Score, ...]) -> Score:
-    """The score that is asked where a picture is unfamiliar.
+    """Return the score that shows where a picture is unfamiliar.
 
     Raises:
-        NoNoveltyError: none of them judges an embedding alone.
+        NoNoveltyError: none of the scores depends on the embedding alone.
     """
     by_name = {score.name: score for score in scores}
     for name in EMBEDDING_SCORES:
         if name in by_name:
             return by_name[name]
     raise NoNoveltyError(
-        "where the picture is unfamiliar cannot be shown: none of the bundle's scores looks at the "
-        f"embedding alone; calibrate with one of {', '.join(EMBEDDING_SCORES)}"
+        "where the picture is unfamiliar cannot be shown: none of the bundle's scores depends on "
+        f"the embedding alone; calibrate with one of {', '.join(EMBEDDING_SCORES)}"
     )
 
 
 def score_embedding(score: Score, embedding: NDArray[np.float32], number: int) -> float:
-    """What such a score says of an embedding (E,) at a decision's number in its rollout."""
+    """Return such a score of an embedding (E,) at a decision's number in its rollout."""
     rollout = Rollout(
         name="an embedding",
         stamps=np.zeros(1),
@@ -95,14 +94,14 @@ def unfamiliarity(
     score: str,
     cells: int = CELLS,
 ) -> Unfamiliarity:
-    """Cover one patch after the other.
+    """Return where a picture is unfamiliar.
 
     Args:
-        picture: uint8 (height, width, 3).
-        familiar: another of that shape, to cover patches with.
+        picture: the picture, uint8 (height, width, 3).
+        familiar: a familiar picture of that shape, with which patches are covered.
         novelty: scores a picture; called once for the whole and once for each patch.
         score: the name of the score.
-        cells: patches along each side.
+        cells: the number of patches along each side.
     """
     whole = novelty(picture)
     share = np.zeros((cells, cells))
@@ -115,7 +114,7 @@ def unfamiliarity(
 def _covered(
     picture: NDArray[np.uint8], familiar: NDArray[np.uint8], cells: int
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    """The picture with each patch covered, and the patch's row and column."""
+    """Yield the row and column of each patch, and the picture with that patch covered."""
     height, width = picture.shape[:2]
     for row in range(cells):
         for column in range(cells):
@@ -126,7 +125,7 @@ def _covered(
 
 
 def _window(index: int, size: int, cells: int) -> slice:
-    """A cell's pixels, and half a cell more on both sides, as far as there are any."""
+    """Return a cell's pixels and half a cell more on each side, within the picture."""
     cell = size / cells
     begin, end = (index - 0.5) * cell, (index + 1.5) * cell
     return slice(max(0, round(begin)), min(size, max(round(end), 1)))

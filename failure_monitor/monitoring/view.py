@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What there is to see of a monitor at one moment."""
+"""What displays show of a monitor at one moment."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
 
 @dataclass(frozen=True, eq=False)
 class MonitorView:
-    """A moment of a monitor.
+    """A monitor at one moment.
 
     Attributes:
-        status: of the alarm, now.
-        history: of the scores.
-        policy: what its decisions look like; None while no bundle is loaded.
-        verdict: the last one of this rollout; None before the first.
-        decision: that it is of.
+        status: the alarm's present status.
+        history: the scores of the last seconds.
+        policy: the format of the policy's decisions; None while no bundle is loaded.
+        verdict: the last verdict of this rollout; None before the first.
+        decision: the decision of that verdict.
         chosen: the number of the sample that is executed.
-        trusted: how many of its actions are trusted; None where nobody says.
-        unfamiliarity: where the picture is unfamiliar; None where nobody looked.
+        trusted: how many of its actions are trusted; None if unknown.
+        unfamiliarity: where the picture is unfamiliar; None if unknown.
     """
 
     status: AlarmStatus

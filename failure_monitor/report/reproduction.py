@@ -65,7 +65,7 @@ def rollouts_table(title: str, rollouts: Sequence[Rollout]) -> TextTable:
     return TextTable(
         title=title,
         columns=("rollout", "source", "decisions", "SHA-256"),
-        words=frozenset({"source", "SHA-256"}),
+        left_aligned=frozenset({"source", "SHA-256"}),
         rows=tuple((r.name, r.source, str(len(r)), r.sha256) for r in rollouts),
     )
 
@@ -81,7 +81,7 @@ def bundle_rollouts_table(bundle: Bundle) -> TextTable:
     return TextTable(
         title="The rollouts that made the bundle",
         columns=("rollout", "for", "decisions", "SHA-256"),
-        words=frozenset({"for", "SHA-256"}),
+        left_aligned=frozenset({"for", "SHA-256"}),
         rows=tuple(
             (rollout.name, purpose, str(rollout.decisions), rollout.sha256)
             for purpose, rollouts in purposes

@@ -61,7 +61,7 @@ def test_a_verdict_without_a_defined_score_permits_nothing_and_does_not_latch(al
     alarm.update(undefined, received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.state, status.permit) == (AlarmState.STALE, False)
-    assert "stac undefined, for too little of the rollout was seen" in status.reason
+    assert "stac undefined: too few decisions so far" in status.reason
     alarm.update(verdict(0.5), received=0.1, now=0.1)
     assert alarm.status(0.1).permit
 

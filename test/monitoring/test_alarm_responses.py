@@ -16,7 +16,7 @@ MAX_AGE = 1.0
 TABLES = st.builds(
     ResponseTable,
     **{state: st.sampled_from(allowed) for state, allowed in ALLOWED.items()},
-    most_replans=st.integers(1, 4),
+    max_replans=st.integers(1, 4),
 )
 LEVELS = st.floats(0.0, 2.0) | st.just(math.nan)
 
@@ -76,10 +76,10 @@ def test_a_fault_goes_on_with_an_alarm_that_is_about_to_end():
 def test_the_reason_tells_what_the_counts_wait_for():
     alarm = alarm_with(ResponseTable(alarm=Reaction.HOLD), trigger=2, release=3)
     alarm.update(verdict(2.0), received=0.0, now=0.0)
-    assert "over for 1 of 2 decisions that make an alarm" in alarm.status(0.0).reason
+    assert "above the threshold for 1 of 2 decisions in a row" in alarm.status(0.0).reason
     alarm.update(verdict(2.0), received=0.0, now=0.0)
     alarm.update(verdict(0.5), received=0.0, now=0.0)
-    assert "no longer over for 1 of 3 decisions that end it" in alarm.status(0.0).reason
+    assert "below the threshold for 1 of 3 decisions in a row" in alarm.status(0.0).reason
 
 
 def test_a_halt_can_only_be_reset_when_the_release_count_is_full():
@@ -100,14 +100,14 @@ def test_holding_ends_with_its_cause_and_latches_nothing():
 
 
 def test_replanning_goes_on_for_so_many_decisions_and_then_halts():
-    alarm = alarm_with(ResponseTable(alarm=Reaction.REPLAN, most_replans=2))
+    alarm = alarm_with(ResponseTable(alarm=Reaction.REPLAN, max_replans=2))
     found = states(alarm, [2.0, 2.0, 2.0, 0.5])
     assert [permit for _, permit, _ in found] == [True, True, False, False]
     assert [halted for _, _, halted in found] == [False, False, True, True]
 
 
 def test_replanning_that_helps_goes_on_and_counts_anew():
-    alarm = alarm_with(ResponseTable(alarm=Reaction.REPLAN, most_replans=2))
+    alarm = alarm_with(ResponseTable(alarm=Reaction.REPLAN, max_replans=2))
     found = states(alarm, [2.0, 2.0, 0.5, 2.0, 2.0, 0.5])
     assert all(permit for _, permit, _ in found)
 

@@ -125,7 +125,7 @@ def test_a_speed_scale_counts_for_the_lease_and_no_longer(speed):
 def test_a_speed_scale_that_is_none_is_zero(speed, value):
     speed.update(value, 10.0)
     assert speed.scale(10.0) == 0.0
-    assert "not from 0 to 1" in speed.fault(10.0)
+    assert "expected 0 to 1" in speed.fault(10.0)
 
 
 @pytest.mark.parametrize("value", [0.0, MIN_SPEED_SCALE / 2])

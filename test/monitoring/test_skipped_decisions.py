@@ -128,17 +128,17 @@ def test_all_of_the_scores_cannot_say_nominal_while_one_of_them_is_undefined(mov
     )
     monitor = calibrate(rollouts, policy, settings).monitor()
     decisions = list(rollouts[0].decisions())
-    assert monitor.update(decisions[0]).is_silent
-    assert not monitor.update(decisions[1]).is_silent
+    assert monitor.update(decisions[0]).is_undefined
+    assert not monitor.update(decisions[1]).is_undefined
     monitor.skip(2)
-    assert monitor.update(decisions[4]).is_silent
+    assert monitor.update(decisions[4]).is_undefined
 
 
 @pytest.mark.parametrize(("rule", "silent"), [("all", True), ("any", False), ("mean", False)])
 def test_a_rule_is_silent_where_it_could_not_alarm(rule, silent):
     scores = (ScoreVerdict("stac", math.nan, math.nan, 1.0), ScoreVerdict("knn", 0.1, 0.1, 1.0))
     verdict = Verdict(0, 0.0, scores, rule, 0.0)
-    assert verdict.is_silent == silent
+    assert verdict.is_undefined == silent
     alarm = Alarm(max_decision_age=1.0)
     alarm.start_rollout()
     alarm.update(verdict, received=0.0, now=0.0)

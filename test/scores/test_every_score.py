@@ -338,5 +338,5 @@ def test_a_score_that_is_not_finite_where_it_is_defined_is_refused_in_both_forms
     first, second, third, *_ = rollouts[0].decisions()
     monitor.update(first)
     monitor.update(second)
-    with pytest.raises(InvalidDecisionError, match="score broken came out as NaN or infinite"):
+    with pytest.raises(InvalidDecisionError, match="score broken is NaN or infinite"):
         monitor.update(third)

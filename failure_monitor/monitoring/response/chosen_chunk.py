@@ -21,28 +21,32 @@ from failure_monitor.monitoring.response.reached_positions import ReachedPositio
 
 @runtime_checkable
 class SampleScore(Protocol):
-    """A score that tells the samples of one decision apart."""
+    """A score of each sampled chunk of one decision."""
 
     name: ClassVar[str]
 
     def over_samples(self, decision: Decision) -> NDArray[np.floating]:
-        """The score that each sampled chunk would have if it were executed, (B,)."""
+        """Return the score that each sampled chunk would have if it were executed, (B,)."""
 
 
 class Medoid:
-    """Tells the samples apart by how far they are from all others."""
+    """A score of each sample by its distances to all other samples."""
 
     name: ClassVar[str] = "medoid"
 
     def __init__(self, positions: ReachedPositions) -> None:
-        """Compare the positions that the samples reach."""
+        """Create the score.
+
+        Args:
+            positions: turns chunks into the positions that they reach, which are compared.
+        """
         self._positions = positions
 
     def over_samples(self, decision: Decision) -> NDArray[np.float32]:
-        """The sum of each sample's distances to all samples, (B,)."""
+        """Return the sum of each sample's distances to all samples, (B,)."""
         positions = self._positions(decision.chunks)
         points = positions.reshape(len(positions), -1)
-        # About their mean, so that the squares do not cancel.
+        # Relative to their mean: otherwise rounding errors of the squares would dominate.
         points = points - points.mean(axis=0)
         squared_norms = np.einsum("bf,bf->b", points, points)
         squares = points @ (-2.0 * points.T)
@@ -53,6 +57,9 @@ class Medoid:
 
 
 def chosen_chunk(score: SampleScore, decision: Decision) -> int:
-    """The number of the sample with the smallest score; of equals the first. NaN is the largest."""
+    """Return the number of the sample with the smallest score; NaN counts as the largest.
+
+    Of several samples with the smallest score it is the first.
+    """
     scores = score.over_samples(decision)
     return int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))

@@ -14,18 +14,18 @@ from failure_monitor.parameters.response import ReactionParameters
 
 
 class Reaction(Enum):
-    """What is done while the alarm is in a state; from the mildest to the strongest."""
+    """The reaction to a state of the alarm, from the mildest to the strongest."""
 
     GO = "go"
     """Commands pass, at full speed."""
     SLOW = "slow"
-    """Commands pass, the slower the nearer the alarm."""
+    """Commands pass, the slower the nearer to the alarm."""
     REPLAN = "replan"
-    """Commands pass, slowly, and the policy decides anew after every action."""
+    """Commands pass, slowly, and the policy decides again after every action."""
     HOLD = "hold"
-    """No command passes until the state is better."""
+    """No command passes until the state improves."""
     HALT = "halt"
-    """No command passes until a reset, and the policy is stopped by the halting menu."""
+    """No command passes until a reset, and the stop menu stops the policy."""
 
     @property
     def permits(self) -> bool:
@@ -39,19 +39,19 @@ ALLOWED: Mapping[str, tuple[Reaction, ...]] = {
     state: tuple(map(Reaction, specification(ReactionParameters, state).choices))
     for state in ("nominal", "caution", "alarm", "stale")
 }
-"""What each state may be answered with: nothing passes while the monitor knows nothing."""
+"""Reactions allowed in each state: no command may pass while decisions or inputs are missing."""
 
 
 @dataclass(frozen=True)
 class ResponseTable:
-    """The reaction to each state; what could let an unwatched robot go on is refused.
+    """The reaction to each state. A table that could let an unwatched robot move is rejected.
 
     Attributes:
-        nominal: every score is below its threshold.
-        caution: one of the rule's scores is over.
-        alarm: the rule holds.
-        stale: decisions or other inputs have ceased to come.
-        most_replans: for how many decisions of an alarm the policy may re-plan before it is
+        nominal: the reaction while every score is below its threshold.
+        caution: the reaction while one of the rule's scores is above its threshold.
+        alarm: the reaction while the rule holds.
+        stale: the reaction while decisions or other inputs are missing.
+        max_replans: number of decisions in an alarm for which the policy may re-plan before it is
             halted.
     """
 
@@ -59,35 +59,39 @@ class ResponseTable:
     caution: Reaction = Reaction(DEFAULTS.caution)
     alarm: Reaction = Reaction(DEFAULTS.alarm)
     stale: Reaction = Reaction(DEFAULTS.stale)
-    most_replans: int = DEFAULTS.most_replans
+    max_replans: int = DEFAULTS.most_replans
 
     def __post_init__(self) -> None:
-        if self.most_replans < 1:
+        if self.max_replans < 1:
             raise UsageError(
-                f"re-planning for {self.most_replans} decisions is none: choose 1 or more, or "
+                f"the policy cannot re-plan for {self.max_replans} decisions: choose 1 or more, or "
                 "another response to ALARM"
             )
         for state, allowed in ALLOWED.items():
             if getattr(self, state) not in allowed:
-                raise UsageError(_refusal(state, getattr(self, state).value))
+                raise UsageError(_rejection(state, getattr(self, state).value))
 
     @classmethod
     def from_names(
-        cls, words: Mapping[str, str], *, most_replans: int = DEFAULTS.most_replans
+        cls, names: Mapping[str, str], *, max_replans: int = DEFAULTS.most_replans
     ) -> ResponseTable:
-        """The table that parameters spell out, by the names of the states in lower case.
+        """Return the table that parameters state.
+
+        Args:
+            names: the names of the reactions, by the states' names in lower case.
+            max_replans: as in the table.
 
         Raises:
-            UsageError: a word is no reaction, or none that the state may be answered with.
+            UsageError: a name is of no reaction, or of one that is not allowed in the state.
         """
         known = {reaction.value: reaction for reaction in Reaction}
-        for state, word in words.items():
-            if word not in known:
-                raise UsageError(_refusal(state, word))
-        rows = {state: known[word] for state, word in words.items()}
-        return cls(**rows, most_replans=most_replans)
+        for state, name in names.items():
+            if name not in known:
+                raise UsageError(_rejection(state, name))
+        reactions = {state: known[name] for state, name in names.items()}
+        return cls(**reactions, max_replans=max_replans)
 
 
-def _refusal(state: str, word: str) -> str:
+def _rejection(state: str, name: str) -> str:
     allowed = ", ".join(reaction.value for reaction in ALLOWED[state])
-    return f"the response to {state.upper()} cannot be '{word}': choose one of {allowed}"
+    return f"the response to {state.upper()} cannot be '{name}': choose one of {allowed}"

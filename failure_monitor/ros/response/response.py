@@ -65,4 +65,4 @@ class Response:
 
 def _table(reactions: ReactionParameters) -> ResponseTable:
     names = {state: getattr(reactions, state) for state in ALLOWED}
-    return ResponseTable.from_names(names, most_replans=reactions.most_replans)
+    return ResponseTable.from_names(names, max_replans=reactions.most_replans)

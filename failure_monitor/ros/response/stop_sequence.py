@@ -54,7 +54,7 @@ class Halting:
         now = time.monotonic()
         if not halted:
             self._escalation.release()
-        elif not self._escalation.halting:
+        elif not self._escalation.is_halted:
             self._ask(self._escalation.halt(now))
         for entry in self._menu.values():
             entry.means.beat(permit)
@@ -93,7 +93,7 @@ class Halting:
         )
 
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._escalation.halting:
+        if self._escalation.is_halted:
             response.message = "halted: call ~/reset first"
             return response
         # What was stopped last goes on first.
@@ -104,7 +104,9 @@ class Halting:
             if name in absent:
                 resumed(False, f"still stopped: {absent[name]}")
             else:
-                self._escalation.resumed(name, "asked to go on; no answer yet", success=False)
+                self._escalation.receive_resumption(
+                    name, "asked to go on; no answer yet", success=False
+                )
                 self._menu[name].means.resume(resumed)
         response.success = not absent
         response.message = "; ".join(absent.values()) or (
@@ -116,7 +118,7 @@ class Halting:
 
     def _take_resumed(self, name: str, success: bool, words: str) -> None:
         said = "goes on" if success else "does not go on"
-        self._escalation.resumed(name, f"{said}: {words}", success=success)
+        self._escalation.receive_resumption(name, f"{said}: {words}", success=success)
 
     def _log(self) -> None:
         report = self.values()

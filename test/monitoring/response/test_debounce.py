@@ -64,7 +64,7 @@ def test_it_counts_for_how_long_it_has_held_and_says_where_it_differs(overs, tri
 def test_a_new_rollout_starts_from_nothing():
     debounce = Debounce(trigger=2)
     debounce.update(True)
-    assert debounce.reason(True) == "over for 1 of 2 decisions that make an alarm"
+    assert debounce.reason(True) == "above the threshold for 1 of 2 decisions in a row"
     debounce.start_rollout()
     debounce.update(True)
     assert not debounce.holds

@@ -81,9 +81,9 @@ def test_resuming_takes_off_the_list_only_what_goes_on(escalation):
     escalation.halt(0.0)
     escalation.receive_answer("pause", StopResult.STOPPED, "paused", 0.1, halt=1)
     escalation.release()
-    escalation.resumed("pause", "does not go on: busy", success=False)
+    escalation.receive_resumption("pause", "does not go on: busy", success=False)
     assert escalation.stopped == ["pause"]
-    escalation.resumed("pause", "goes on: running", success=True)
+    escalation.receive_resumption("pause", "goes on: running", success=True)
     assert escalation.stopped == []
     assert escalation.report()["halting"] == "no halt"
     assert escalation.report()["halting.pause"] == "goes on: running"
@@ -128,7 +128,7 @@ class Halts(RuleBasedStateMachine):
 
     @rule()
     def halt(self) -> None:
-        if not self.escalation.halting:
+        if not self.escalation.is_halted:
             self.asked = []
         self.take(self.escalation.halt(self.now))
 
@@ -157,7 +157,7 @@ class Halts(RuleBasedStateMachine):
     def resume(self, name: str, success: bool) -> None:
         if success:
             self.stood.discard(name)
-        self.escalation.resumed(name, "words", success=success)
+        self.escalation.receive_resumption(name, "words", success=success)
 
     @invariant()
     def what_stands_because_of_us_is_known(self) -> None:
@@ -166,13 +166,13 @@ class Halts(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_waited_for_without_a_halt(self) -> None:
-        assert self.escalation.halting or not self.escalation.waiting_for
+        assert self.escalation.is_halted or not self.escalation.waiting_for
 
     @invariant()
     def a_halt_either_waits_or_has_a_proof_or_has_tried_all(self) -> None:
         report = self.escalation.report()
         assert set(report) == {"halting", *(f"halting.{step.name}" for step in MENU)}
-        if self.escalation.halting and not self.escalation.waiting_for:
+        if self.escalation.is_halted and not self.escalation.waiting_for:
             stands = "stands" in report["halting"]
             assert stands or self.asked == [step.name for step in MENU]
 

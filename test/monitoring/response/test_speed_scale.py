@@ -79,7 +79,7 @@ def test_a_clock_that_goes_back_makes_nothing_faster():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"slow_from": 1.0}, "cannot begin at level 1"),
+        ({"slow_from": 1.0}, "cannot be slowed from level 1"),
         ({"slowest": 1.5}, "the slowest speed scale is 1.5"),
         ({"rise": 0.0}, "stays at 0"),
     ],

@@ -36,7 +36,7 @@ def test_a_score_that_is_undefined_is_called_so_and_has_no_ratio():
     assert values["knn.ratio"] == "0.5000"
     assert values["stac"] == "undefined"
     assert "stac.ratio" not in values
-    assert "stac undefined, for too little of the rollout was seen" in message.message
+    assert "stac undefined: too few decisions so far" in message.message
     assert not any("nan" in value for value in values.values())
 
 

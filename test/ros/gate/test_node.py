@@ -597,9 +597,9 @@ def test_without_a_sound_speed_scale_it_is_closed(robot):
         robot.wait_until_connected()
         for scale, words in [
             (None, "no speed scale on 'failure_monitor/speed_scale' for 0.4 s"),
-            (math.nan, "is nan, not from 0 to 1"),
-            (-0.5, "is -0.5, not from 0 to 1"),
-            (1.5, "is 1.5, not from 0 to 1"),
+            (math.nan, "is nan, expected 0 to 1"),
+            (-0.5, "is -0.5, expected 0 to 1"),
+            (1.5, "is 1.5, expected 0 to 1"),
             (0.0, "is 0: stand still"),
         ]:
             robot.scale = 1.0
