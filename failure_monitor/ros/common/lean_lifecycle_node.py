@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node that asks for no events of the middleware, such as offers that do not fit.
+"""A lifecycle node without the middleware's events, such as those about incompatible QoS.
 
-By default rclpy does, two for every publisher and subscription, and its executor looks after each
-of them whenever anything comes: with twenty topics and joint states at 500 Hz that takes more time
-than all that the node does. `failure_monitor.ros.common.publishers` finds in the graph why nothing
-comes; whoever subscribes in vain is told by its own middleware.
+By default rclpy creates two events for every publisher and subscription, and its executor checks
+each of them whenever a message comes. With twenty topics and joint states at 500 Hz that takes more
+time than everything else the node does. `failure_monitor.ros.common.publishers` finds in the graph
+why no message comes, and a subscriber with incompatible QoS is warned by its own middleware.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rclpy.subscription import Subscription
 from failure_monitor.ros.common.incompatible_qos import no_publisher_events, no_subscription_events
 
 
-class QuietLifecycleNode(LifecycleNode):
+class LeanLifecycleNode(LifecycleNode):
     """A lifecycle node whose publishers and subscriptions have no events unless they are given."""
 
     def create_publisher(self, *arguments: Any, **options: Any) -> Publisher:

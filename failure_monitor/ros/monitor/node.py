@@ -21,7 +21,7 @@ from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.alarm_message import alarm_message
-from failure_monitor.ros.common.lean_lifecycle_node import QuietLifecycleNode
+from failure_monitor.ros.common.lean_lifecycle_node import LeanLifecycleNode
 from failure_monitor.ros.common.parameters import (
     check_parameters,
     declare_parameters,
@@ -49,7 +49,7 @@ TRACE_PERIOD = 10.0
 """Seconds between two errors that are logged in full: one a decision would fill a disk."""
 
 
-class MonitorNode(QuietLifecycleNode):
+class MonitorNode(LeanLifecycleNode):
     """A lifecycle node; its heartbeat says `STALE` in every state but active.
 
     Callbacks store what comes; one worker thread runs models and scores; what it finds is taken
@@ -276,7 +276,7 @@ class MonitorNode(QuietLifecycleNode):
         status = self._status()
         self._outputs.publish_permit(status.permit)
         self._outputs.publish_alarm(self._alarm_message(status))
-        self._response.beat(status, self._verdict)
+        self._response.update(status, self._verdict)
         if status.state != self._state_told:
             self._tell(status)
 

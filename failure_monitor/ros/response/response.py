@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""All that the monitor does about an alarm, beyond telling it and withdrawing the permit."""
+"""What the monitor does about an alarm beyond publishing it and withdrawing the permit."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from failure_monitor.monitoring.response.table import ALLOWED, ResponseTable
 from failure_monitor.parameters.response import ReactionParameters, ResponseParameters
 from failure_monitor.ros.common.parameters import load_parameters, reject_unknown
 from failure_monitor.ros.response.steering import Advice, Steering
-from failure_monitor.ros.response.stop_menu import declare_menu
-from failure_monitor.ros.response.stop_sequence import Halting
+from failure_monitor.ros.response.stop_menu import load_stop_menu
+from failure_monitor.ros.response.stop_sequence import StopSequence
 
 
 class Response:
-    """Halts the policy by the menu, and steers it, as the parameters say."""
+    """Stops the policy by the stop menu, and steers it, as the parameters say."""
 
     def __init__(self, node: Node) -> None:
-        """Declare the parameters, and make what they name.
+        """Declare the parameters, and create what they name.
 
         Raises:
-            UsageError: they make no sense; the message names the parameter.
+            UsageError: they do not make sense; the message names the parameter.
         """
         self._settings = load_parameters(node, ResponseParameters)
         reject_unknown(node, self._settings)
-        self._halting = Halting(node, declare_menu(node))
+        self._stop_sequence = StopSequence(node, load_stop_menu(node))
         self._steering = Steering(node, self._settings)
 
     def alarm(self, max_decision_age: float) -> Alarm:
-        """An alarm that is answered by the response table."""
+        """Return an alarm that follows the response table."""
         reactions = self._settings.reactions
         return Alarm(
             max_decision_age=max_decision_age,
@@ -42,25 +42,25 @@ class Response:
         )
 
     def open(self, bundle: Bundle) -> None:
-        """Steer by what a bundle knows.
+        """Steer by what a bundle holds.
 
         Raises:
-            UsageError: it does not know what the parameters ask for.
+            UsageError: it does not hold what the parameters ask for.
         """
         self._steering.open(bundle)
 
-    def beat(self, status: AlarmStatus, verdict: Verdict | None) -> None:
-        """Have the state of the alarm acted on; called at every heartbeat."""
-        self._halting.beat(permit=status.permit, halted=status.halted)
-        self._steering.beat(status, verdict)
+    def update(self, status: AlarmStatus, verdict: Verdict | None) -> None:
+        """Act on the state of the alarm; called at every heartbeat."""
+        self._stop_sequence.update(permit=status.permit, halted=status.halted)
+        self._steering.publish_speed_scale(status, verdict)
 
     def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> Advice:
-        """Steer by a decision that was judged: see `Steering.advise`."""
+        """Steer by a decision that was scored: see `Steering.advise`."""
         return self._steering.advise(decision, stamp, task, status)
 
     def values(self) -> dict[str, str]:
-        """What was tried to halt the policy and what came of it, for the alarm's values."""
-        return self._halting.values()
+        """Return what was done to stop the policy and what came of it, for the alarm's values."""
+        return self._stop_sequence.values()
 
 
 def _table(reactions: ReactionParameters) -> ResponseTable:

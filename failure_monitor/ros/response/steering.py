@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Steering: a policy or a controller is told how fast to go, how far, and along which chunk.
+"""Publishes how fast a policy or controller may go, how far, and along which chunk.
 
 ~/speed_scale       Float64 in [0, 1], repeated; 0 while nothing is permitted
 ~/trusted_horizon   Int32, how many leading actions of the newest decision's chunks to trust
@@ -32,11 +32,11 @@ from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 
 @dataclass(frozen=True)
 class Advice:
-    """What a policy was told of a decision.
+    """What was published about a decision.
 
     Attributes:
-        trusted: how many leading actions of its chunks to trust; None where nobody says.
-        chosen: the number of the sample to execute.
+        trusted: how many leading actions of its chunks to trust; None where this is unknown.
+        chosen: the index of the sample to execute.
     """
 
     trusted: int | None = None
@@ -44,7 +44,7 @@ class Advice:
 
 
 class Steering:
-    """The publishers, and what they are told."""
+    """The publishers of speed scale, trusted horizon and chosen chunk."""
 
     def __init__(self, node: Node, settings: ResponseParameters) -> None:
         """Publish on this node."""
@@ -64,10 +64,10 @@ class Steering:
             )
 
     def open(self, bundle: Bundle) -> None:
-        """Steer by what a bundle knows.
+        """Steer by what a bundle holds.
 
         Raises:
-            UsageError: it does not know what chunks are to be chosen by.
+            UsageError: it does not hold the score that chooses chunks.
         """
         able = bundle.sample_scores
         if self._choice != FIRST and self._choice not in able:
@@ -78,20 +78,20 @@ class Steering:
         self._bundle, self._chooser = bundle, able.get(self._choice)
         self._action_names, self._horizons = bundle.policy.action_names, {}
 
-    def beat(self, status: AlarmStatus, verdict: Verdict | None) -> None:
-        """Say how fast to go; called at every heartbeat."""
+    def publish_speed_scale(self, status: AlarmStatus, verdict: Verdict | None) -> None:
+        """Publish how fast to go; called at every heartbeat."""
         level = 0.0 if verdict is None else verdict.level
         speed = self._speed_scale.update(status.reaction, level, time.monotonic())
         self._speed_publisher.publish(Float64(data=speed))
 
     def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> Advice:
-        """Say how far to trust a decision's chunks, and which of them to execute.
+        """Publish how far to trust a decision's chunks, and which of them to execute.
 
         Args:
-            decision: that was judged.
-            stamp: of its observation, in nanoseconds.
-            task: that is run.
-            status: of the alarm after it.
+            decision: the decision, which was scored.
+            stamp: the stamp of its observation, in nanoseconds.
+            task: the task that is run.
+            status: the alarm's after the decision.
         """
         if self._bundle is None:
             return Advice()

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The means of a halting menu: what can be asked to stop a policy, and to go on again.
+"""Stop actions: ways to stop a policy and to resume it, one class for each kind.
 
-None of them waits: each asks, and tells what came of it when the answer is there, if ever.
+None of them waits: each sends a request and reports the result when the answer comes, if ever.
 """
 
 from __future__ import annotations
@@ -22,48 +22,43 @@ from std_srvs.srv import SetBool, Trigger
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.response.escalation import StopResult
 
-Tell = Callable[[StopResult, str], None]
-"""What came of asking to stop, in words."""
-TellResumed = Callable[[bool, str], None]
-"""Whether it goes on again, in words."""
+ReportStop = Callable[[StopResult, str], None]
+"""Called with the result of a stop, and text about it."""
+ReportResume = Callable[[bool, str], None]
+"""Called with whether the policy was resumed, and text about it."""
 
 LOCK_DEPTH = 1
 """Only the newest state of a lock is of use."""
 
 
-class HaltMeans(ABC):
-    """One thing that can be asked to stop, by a name of the user's."""
+class StopAction(ABC):
+    """One way to stop a policy."""
 
     def __init__(self, node: Node) -> None:
-        """Make what is needed to ask, on the node."""
+        """Create on the node what the requests need."""
         self._node = node
         self._clients: list[Client] = []
 
     @abstractmethod
-    def stop(self, tell: Tell) -> None:
-        """Ask to stop; may be called again while there is no answer."""
+    def stop(self, report: ReportStop) -> None:
+        """Request the stop; may be called again while there is no answer."""
 
-    def resume(self, tell: TellResumed) -> None:
-        """Ask to go on. Only what told `StopResult.STOPPED` is asked."""
+    def resume(self, report: ReportResume) -> None:
+        """Request to resume; called only after `StopResult.STOPPED` was reported."""
         raise NotImplementedError
 
-    def beat(self, permit: bool) -> None:  # noqa: B027
-        """Called at every heartbeat; for what has to be told all the time."""
+    def update(self, permit: bool) -> None:  # noqa: B027
+        """Publish what has to be repeated; called at every heartbeat."""
 
     @property
     def absence(self) -> str:
-        """Who is not there to be asked, in words; empty if all are."""
+        """What is missing to send the request, as text; empty if nothing is."""
         return next(filter(None, map(self._absence, self._clients)), "")
-
-    def destroy(self) -> None:
-        """Take from the node what was made on it."""
-        for client in self._clients:
-            self._node.destroy_client(client)
 
     def _absence(self, client: Client) -> str:
         if client.service_is_ready():
             return ""
-        return f"nobody offers the service '{self._node.resolve_service_name(client.srv_name)}'"
+        return f"no node offers the service '{self._node.resolve_service_name(client.srv_name)}'"
 
     def _client(self, kind: type, name: str) -> Client:
         client = self._node.create_client(kind, name)
@@ -71,70 +66,66 @@ class HaltMeans(ABC):
         return client
 
 
-class SetBoolService(HaltMeans):
+class SetBoolService(StopAction):
     """A std_srvs/SetBool service, such as a pause."""
 
     def __init__(self, node: Node, service: str, stopping_value: bool) -> None:
-        """Ask this service with `stopping_value` to stop, with its opposite to go on."""
+        """Use a service that stops with `stopping_value` and resumes with its opposite."""
         super().__init__(node)
         self._service = self._client(SetBool, service)
         self._stopping_value = stopping_value
 
-    def stop(self, tell: Tell) -> None:
-        """Ask with the value that stops."""
+    def stop(self, report: ReportStop) -> None:
+        """Call the service with the value that stops."""
         request = SetBool.Request(data=self._stopping_value)
-        _ask(self._service, request, lambda answer: tell(_stopped(answer), answer.message))
+        _call(self._service, request, lambda answer: report(_result(answer), answer.message))
 
-    def resume(self, tell: TellResumed) -> None:
-        """Ask with the opposite value."""
+    def resume(self, report: ReportResume) -> None:
+        """Call the service with the opposite value."""
         request = SetBool.Request(data=not self._stopping_value)
-        _ask(self._service, request, lambda answer: tell(answer.success, answer.message))
+        _call(self._service, request, lambda answer: report(answer.success, answer.message))
 
 
-class TriggerService(HaltMeans):
-    """A std_srvs/Trigger service that stops, and perhaps another one that goes on."""
+class TriggerService(StopAction):
+    """A std_srvs/Trigger service that stops, and perhaps another one that resumes."""
 
     def __init__(self, node: Node, service: str, resume_service: str) -> None:
-        """Ask `service` to stop; `resume_service`, which may be empty, to go on."""
+        """Use `service` to stop and `resume_service`, which may be empty, to resume."""
         super().__init__(node)
         self._service = self._client(Trigger, service)
         self._resume_service = None
         if resume_service:
             self._resume_service = node.create_client(Trigger, resume_service)
 
-    def stop(self, tell: Tell) -> None:
-        """Trigger the stop."""
+    def stop(self, report: ReportStop) -> None:
+        """Call the service that stops."""
         stopped = StopResult.STOPPED if self._resume_service is not None else StopResult.AT_REST
-        _ask(
+        _call(
             self._service,
             Trigger.Request(),
-            lambda answer: tell(stopped if answer.success else StopResult.REFUSED, answer.message),
+            lambda answer: report(
+                stopped if answer.success else StopResult.REFUSED, answer.message
+            ),
         )
 
-    def resume(self, tell: TellResumed) -> None:
-        """Trigger what goes on."""
+    def resume(self, report: ReportResume) -> None:
+        """Call the service that resumes."""
         if self._resume_service is None:
             return
         if absence := self._absence(self._resume_service):
-            tell(False, absence)
-        _ask(
+            report(False, absence)
+        _call(
             self._resume_service,
             Trigger.Request(),
-            lambda answer: tell(answer.success, answer.message),
+            lambda answer: report(answer.success, answer.message),
         )
 
-    def destroy(self) -> None:
-        """Also the client that goes on."""
-        super().destroy()
-        if self._resume_service is not None:
-            self._node.destroy_client(self._resume_service)
 
-
-class LifecycleNode(HaltMeans):
+class ManagedNode(StopAction):
     """A lifecycle node, which is deactivated, and activated again."""
 
     def __init__(self, node: Node, managed: str) -> None:
-        """Deactivate the node of that name."""
+        """Use the lifecycle services of the node of that name."""
         super().__init__(node)
         self._managed = managed
         self._get_state = self._client(GetState, f"{managed}/get_state")
@@ -142,70 +133,70 @@ class LifecycleNode(HaltMeans):
         self._deactivated = False
         self._is_resuming = False
 
-    def stop(self, tell: Tell) -> None:
-        """Deactivate it if it is active, and look whether it is so no longer."""
+    def stop(self, report: ReportStop) -> None:
+        """Deactivate the node if it is active, and verify that it no longer is."""
         if self._is_resuming:
-            # Its state may be told before it is activated, and would then be no proof. What is
-            # asked of one service is done in order.
-            self._deactivate(tell)
+            # Its state may be answered before it is activated, and would then be no proof.
+            # Requests to one service are handled in order.
+            self._deactivate(report)
         else:
-            self._ask_state(lambda state: self._stop_from(state, tell))
+            self._request_state(lambda state: self._stop_from(state, report))
 
-    def resume(self, tell: TellResumed) -> None:
-        """Activate it, and look whether it is active."""
+    def resume(self, report: ReportResume) -> None:
+        """Activate the node, and verify that it is active."""
         self._is_resuming = True
-        self._change(
+        self._request_transition(
             Transition.TRANSITION_ACTIVATE,
-            lambda: self._ask_state(lambda state: self._look_resumed(state, tell)),
+            lambda: self._request_state(lambda state: self._report_resume(state, report)),
         )
 
-    def _stop_from(self, state: State, tell: Tell) -> None:
+    def _stop_from(self, state: State, report: ReportStop) -> None:
         if state.id in (State.PRIMARY_STATE_ACTIVE, State.TRANSITION_STATE_ACTIVATING):
-            self._deactivate(tell)
+            self._deactivate(report)
         else:
-            self._look_stopped(state, tell)
+            self._report_stop(state, report)
 
-    def _deactivate(self, tell: Tell) -> None:
+    def _deactivate(self, report: ReportStop) -> None:
         self._deactivated = True
-        self._change(
+        self._request_transition(
             Transition.TRANSITION_DEACTIVATE,
-            lambda: self._ask_state(lambda after: self._look_deactivated(after, tell)),
+            lambda: self._request_state(lambda after: self._report_deactivation(after, report)),
         )
 
-    def _look_deactivated(self, state: State, tell: Tell) -> None:
-        # Again: that it was active when it was to go on may have been told meanwhile.
+    def _report_deactivation(self, state: State, report: ReportStop) -> None:
+        # Again: an answer to `resume` may have cleared it meanwhile.
         self._deactivated = True
-        self._look_stopped(state, tell)
+        self._report_stop(state, report)
 
-    def _look_stopped(self, state: State, tell: Tell) -> None:
-        words = f"'{self._managed}' is {state.label}"
+    def _report_stop(self, state: State, report: ReportStop) -> None:
+        text = f"'{self._managed}' is {state.label}"
         if state.id == State.TRANSITION_STATE_DEACTIVATING:
             return
         if state.id == State.PRIMARY_STATE_ACTIVE:
-            tell(StopResult.REFUSED, f"{words} although it was told to deactivate")
+            report(StopResult.REFUSED, f"{text} although it was told to deactivate")
         else:
-            tell(StopResult.STOPPED if self._deactivated else StopResult.AT_REST, words)
+            report(StopResult.STOPPED if self._deactivated else StopResult.AT_REST, text)
 
-    def _look_resumed(self, state: State, tell: TellResumed) -> None:
+    def _report_resume(self, state: State, report: ReportResume) -> None:
         active = state.id == State.PRIMARY_STATE_ACTIVE
         self._deactivated = self._deactivated and not active
         self._is_resuming = False
-        tell(active, f"'{self._managed}' is {state.label}")
+        report(active, f"'{self._managed}' is {state.label}")
 
-    def _ask_state(self, then: Callable[[State], None]) -> None:
-        _ask(self._get_state, GetState.Request(), lambda answer: then(answer.current_state))
+    def _request_state(self, then: Callable[[State], None]) -> None:
+        _call(self._get_state, GetState.Request(), lambda answer: then(answer.current_state))
 
-    def _change(self, transition: int, then: Callable[[], None]) -> None:
+    def _request_transition(self, transition: int, then: Callable[[], None]) -> None:
         request = ChangeState.Request(transition=Transition(id=transition))
-        # Whether it worked, the state tells: a transition asked for twice fails once.
-        _ask(self._change_state, request, lambda answer: then())
+        # The state shows whether it worked: a transition that is requested twice fails once.
+        _call(self._change_state, request, lambda answer: then())
 
 
-class ActionGoals(HaltMeans):
-    """All goals of an action server, which are cancelled; there is no way back."""
+class ActionGoals(StopAction):
+    """All goals of an action server, which are cancelled; they cannot be resumed."""
 
     def __init__(self, node: Node, action: str) -> None:
-        """Cancel the goals of that action.
+        """Use the action of that name.
 
         Raises:
             UsageError: the package action_msgs is not installed.
@@ -220,24 +211,24 @@ class ActionGoals(HaltMeans):
             ) from None
         self._cancel = self._client(self._request, f"{action}/_action/cancel_goal")
 
-    def stop(self, tell: Tell) -> None:
+    def stop(self, report: ReportStop) -> None:
         """Cancel every goal, whatever its number and age."""
-        _ask(self._cancel, self._request.Request(), lambda answer: self._take(answer, tell))
+        _call(self._cancel, self._request.Request(), lambda answer: self._report(answer, report))
 
-    def _take(self, answer: Any, tell: Tell) -> None:
+    def _report(self, answer: Any, report: ReportStop) -> None:
         if answer.return_code != self._request.Response.ERROR_NONE:
-            tell(StopResult.REFUSED, f"the goals are not cancelled (code {answer.return_code})")
+            report(StopResult.REFUSED, f"the goals are not cancelled (code {answer.return_code})")
         elif answer.goals_canceling:
-            tell(StopResult.AT_REST, f"cancels {len(answer.goals_canceling)} goals")
+            report(StopResult.AT_REST, f"cancels {len(answer.goals_canceling)} goals")
         else:
             # No proof: the policy may be about to send one.
-            tell(StopResult.SENT, "no goal to cancel")
+            report(StopResult.SENT, "no goal to cancel")
 
 
-class Lock(HaltMeans):
-    """A lock as twist_mux has them: a Bool that is repeated, and locks by its silence too.
+class Lock(StopAction):
+    """A lock as twist_mux has them: a Bool that is repeated, and whose absence locks as well.
 
-    It says the opposite of the permit at every heartbeat, whether or not its turn has come.
+    It publishes the opposite of the permit at every heartbeat, whether or not its turn has come.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
@@ -245,41 +236,37 @@ class Lock(HaltMeans):
         super().__init__(node)
         self._publisher = node.create_publisher(Bool, topic, LOCK_DEPTH)
 
-    def stop(self, tell: Tell) -> None:
+    def stop(self, report: ReportStop) -> None:
         """Lock at once."""
         self._publisher.publish(Bool(data=True))
         if self._publisher.get_subscription_count():
-            tell(StopResult.SENT, f"locked on '{self._publisher.topic_name}'")
+            report(StopResult.SENT, f"locked on '{self._publisher.topic_name}'")
 
-    def beat(self, permit: bool) -> None:
-        """Repeat whether it is locked."""
+    def update(self, permit: bool) -> None:
+        """Repeat whether the robot is locked."""
         self._publisher.publish(Bool(data=not permit))
 
     @property
     def absence(self) -> str:
-        """That nobody listens to the lock."""
+        """That no node subscribes to the lock, as text; empty if one does."""
         if self._publisher.get_subscription_count():
             return ""
-        return f"nobody listens to '{self._publisher.topic_name}'"
-
-    def destroy(self) -> None:
-        """Take the lock away, which locks as well."""
-        self._node.destroy_publisher(self._publisher)
+        return f"no node subscribes to '{self._publisher.topic_name}'"
 
 
-def _stopped(answer: Any) -> StopResult:
+def _result(answer: Any) -> StopResult:
     return StopResult.STOPPED if answer.success else StopResult.REFUSED
 
 
-def _ask(client: Client, request: Any, then: Callable[[Any], None]) -> None:
-    """Send a request and go on; `then` is called with the answer if one comes."""
+def _call(client: Client, request: Any, then: Callable[[Any], None]) -> None:
+    """Send a request without waiting; `then` is called with the answer if one comes."""
     if not client.service_is_ready():
         return
     future = client.call_async(request)
 
-    def take(future: Any) -> None:
+    def on_done(future: Any) -> None:
         if future.cancelled() or future.exception() is not None:
             return
         then(future.result())
 
-    future.add_done_callback(take)
+    future.add_done_callback(on_done)

@@ -15,24 +15,24 @@ from failure_monitor.parameters.stop_menu import StopActionParameters, StopMenuP
 from failure_monitor.ros.common.parameters import load_parameters, reject_unknown_under
 from failure_monitor.ros.response.stop_actions import (
     ActionGoals,
-    HaltMeans,
-    LifecycleNode,
     Lock,
+    ManagedNode,
     SetBoolService,
+    StopAction,
     TriggerService,
 )
-from failure_monitor.ros.response.stop_sequence import MenuEntry
+from failure_monitor.ros.response.stop_sequence import StopMenuEntry
 
-_MAKERS: Mapping[str, Callable[[Node, StopActionParameters], HaltMeans]] = {
+_MAKERS: Mapping[str, Callable[[Node, StopActionParameters], StopAction]] = {
     "set_bool": lambda node, action: SetBoolService(node, action.target, action.value),
     "trigger": lambda node, action: TriggerService(node, action.target, action.resume),
-    "lifecycle": lambda node, action: LifecycleNode(node, action.target),
+    "lifecycle": lambda node, action: ManagedNode(node, action.target),
     "cancel_goals": lambda node, action: ActionGoals(node, action.target),
     "lock": lambda node, action: Lock(node, action.target),
 }
 
 
-def declare_menu(node: Node) -> list[MenuEntry]:
+def load_stop_menu(node: Node) -> list[StopMenuEntry]:
     """Declare the menu's parameters, and make what they name.
 
     Raises:
@@ -49,10 +49,10 @@ def declare_menu(node: Node) -> list[MenuEntry]:
     return entries
 
 
-def _make_entry(node: Node, action: StopActionParameters) -> MenuEntry:
+def _make_entry(node: Node, action: StopActionParameters) -> StopMenuEntry:
     prefix = f"the parameter 'halt.{action.name}"
     try:
-        return MenuEntry(action.name, _MAKERS[action.kind](node, action), action.timeout)
+        return StopMenuEntry(action.name, _MAKERS[action.kind](node, action), action.timeout)
     except NameValidationException as error:
         raise UsageError(f"{prefix}.target' is '{action.target}': {error}") from None
     except UsageError as error:

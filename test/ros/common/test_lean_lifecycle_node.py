@@ -9,7 +9,7 @@ import rclpy
 from std_msgs.msg import Bool
 
 from failure_monitor.ros.common.incompatible_qos import subscription_events
-from failure_monitor.ros.common.lean_lifecycle_node import QuietLifecycleNode
+from failure_monitor.ros.common.lean_lifecycle_node import LeanLifecycleNode
 
 pytestmark = pytest.mark.ros
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ros
 @pytest.fixture
 def node():
     rclpy.init()
-    node = QuietLifecycleNode("quiet")
+    node = LeanLifecycleNode("quiet")
     yield node
     node.destroy_node()
     rclpy.try_shutdown()

@@ -26,13 +26,13 @@ from testbed.stoppable_policy import DELAY
 from failure_monitor.errors import UsageError
 from failure_monitor.ros.response.stop_actions import (
     ActionGoals,
-    LifecycleNode,
     Lock,
+    ManagedNode,
     SetBoolService,
     TriggerService,
 )
-from failure_monitor.ros.response.stop_menu import declare_menu
-from failure_monitor.ros.response.stop_sequence import Halting
+from failure_monitor.ros.response.stop_menu import load_stop_menu
+from failure_monitor.ros.response.stop_sequence import StopSequence
 
 pytestmark = pytest.mark.ros
 
@@ -45,7 +45,7 @@ LOCK = {"kind": "lock", "target": "lock"}
 
 
 class Host:
-    """A node with a halting menu, as the monitor has one, and a listener beside it."""
+    """A node with a stop menu, as the monitor has one, and a listener beside it."""
 
     def __init__(self, **menu: dict[str, Any]) -> None:
         self.node = host_node(**menu)
@@ -53,13 +53,13 @@ class Host:
         self.halted = False
         self.asked: list[str] = []
         self.longest_beat = 0.0
-        self.halting = Halting(self.node, declare_menu(self.node))
+        self.sequence = StopSequence(self.node, load_stop_menu(self.node))
         self.node.create_timer(BEAT, self._beat)
         self.listener.create_subscription(String, "asked", self._on_asked, LATCHED)
 
     def _beat(self) -> None:
         begin = time.monotonic()
-        self.halting.beat(permit=not self.halted, halted=self.halted)
+        self.sequence.update(permit=not self.halted, halted=self.halted)
         self.longest_beat = max(self.longest_beat, time.monotonic() - begin)
 
     def _on_asked(self, message: String) -> None:
@@ -86,7 +86,7 @@ class Host:
         self.wait_for(lambda: "no halt" in self.values()["halting"], "the end of the halt")
 
     def values(self) -> dict[str, str]:
-        return self.halting.values()
+        return self.sequence.values()
 
     def wait_for_words(self, name: str, words: str) -> None:
         self.wait_for(lambda: words in self.values()[name], f"'{words}' of {name}")
@@ -132,7 +132,7 @@ def hosting(*, connected: bool = True, **menu: dict[str, Any]) -> Iterator[Host]
             host.wait_for(
                 lambda: (
                     host.listener.count_publishers("asked")
-                    and not any(entry.means.absence for entry in declared(host))
+                    and not any(entry.action.absence for entry in declared(host))
                 ),
                 "the policy",
             )
@@ -146,7 +146,7 @@ def hosting(*, connected: bool = True, **menu: dict[str, Any]) -> Iterator[Host]
 
 
 def declared(host: Host) -> list[Any]:
-    return list(host.halting._menu.values())
+    return list(host.sequence._menu.values())
 
 
 def test_a_pause_that_obeys_is_all_that_is_tried_and_resume_undoes_it():
@@ -161,7 +161,7 @@ def test_a_pause_that_obeys_is_all_that_is_tried_and_resume_undoes_it():
         host.spin(0.3)
         assert host.asked == ["pause"]
         assert host.resume().success
-        host.wait_for_words("halting.pause", "goes on: as asked")
+        host.wait_for_words("halting.pause", "resumed: as asked")
         assert host.asked == ["pause", "unpause"]
         assert host.resume().message == "nothing was stopped"
 
@@ -184,7 +184,7 @@ def test_a_policy_that_hangs_is_deactivated_instead_and_the_host_never_waits():
         host.reset()
         assert host.policy_state() == "inactive"
         assert host.resume().success
-        host.wait_for_words("halting.node", "goes on: 'policy' is active")
+        host.wait_for_words("halting.node", "resumed: 'policy' is active")
         assert host.policy_state() == "active"
         # Nobody knows that it ever paused, so it is not asked to go on.
         assert "unpause" not in host.asked
@@ -227,7 +227,7 @@ def test_a_trigger_is_resumed_by_the_other_trigger():
         host.wait_for_words("halting.stop", "stopped")
         host.reset()
         assert host.resume().success
-        host.wait_for_words("halting.stop", "goes on")
+        host.wait_for_words("halting.stop", "resumed")
         assert host.asked == ["stop", "go"]
 
 
@@ -240,7 +240,7 @@ def test_what_has_nobody_to_resume_it_any_more_stays_stopped_and_says_so():
         for _ in range(2):
             host.resume()
             host.wait_for_words(
-                "halting.stop", "does not go on: nobody offers the service '/nobody/go'"
+                "halting.stop", "not resumed: no node offers the service '/nobody/go'"
             )
         assert "call ~/resume to go on with stop" in host.values()["halting"]
 
@@ -259,7 +259,7 @@ def test_a_policy_that_was_inactive_already_is_not_activated_by_resume():
 def test_a_policy_is_stopped_although_its_predecessor_died_while_it_was_to_go_on():
     with hosting(connected=False, node=NODE) as host:
         with node_process("testbed.stoppable_policy") as first:
-            host.wait_for(lambda: not declared(host)[0].means.absence, "the policy")
+            host.wait_for(lambda: not declared(host)[0].action.absence, "the policy")
             host.spin(1.0)
             host.halt()
             host.wait_for_words("halting", "the policy stands: node")
@@ -282,7 +282,7 @@ def test_an_answer_that_comes_late_still_counts_and_is_resumed():
         node_process("testbed.stoppable_policy", pausing="late"),
         hosting(connected=False, pause=late, stop=stop) as host,
     ):
-        host.wait_for(lambda: not declared(host)[0].means.absence, "the pause service")
+        host.wait_for(lambda: not declared(host)[0].action.absence, "the pause service")
         host.spin(1.0)
         host.halt()
         host.wait_for_words("halting.pause", "no answer within")
@@ -290,7 +290,7 @@ def test_an_answer_that_comes_late_still_counts_and_is_resumed():
         assert host.values()["halting"] == "the policy stands: pause"
         host.reset()
         assert host.resume().success
-        host.wait_for_words("halting.pause", "goes on")
+        host.wait_for_words("halting.pause", "resumed")
 
 
 def test_who_is_not_there_is_named_and_waited_for_no_longer_than_set():
@@ -301,8 +301,8 @@ def test_who_is_not_there_is_named_and_waited_for_no_longer_than_set():
         host.halt()
         host.wait_for_words("halting", "nothing has answered that it stopped")
         assert time.monotonic() - begin < 5.0
-        assert host.values()["halting.gone"] == "nobody offers the service '/nobody/pause'"
-        assert host.values()["halting.unheard"] == "nobody listens to '/unheard_lock'"
+        assert host.values()["halting.gone"] == "no node offers the service '/nobody/pause'"
+        assert host.values()["halting.unheard"] == "no node subscribes to '/unheard_lock'"
 
 
 def test_a_policy_that_starts_during_the_halt_is_stopped_within_its_time():
@@ -338,31 +338,31 @@ def test_a_menu_that_makes_no_sense_is_refused_by_the_parameters_name(case):
     menu, words = REFUSALS[case]
     node = host_node(**menu)
     with pytest.raises(UsageError, match=words):
-        declare_menu(node)
+        load_stop_menu(node)
     node.destroy_node()
 
 
 def test_parameters_of_an_entry_that_is_not_on_the_menu_are_refused():
     node = Node("host", parameter_overrides=[Parameter("halt.pause.kind", value="set_bool")])
     with pytest.raises(UsageError, match=r"'halt\.pause\.kind': 'halt_menu' names nothing"):
-        declare_menu(node)
+        load_stop_menu(node)
     node.destroy_node()
 
 
 def test_the_example_is_a_menu():
     example = ROOT / "config" / "halting.yaml"
     node = Node("host", cli_args=["--ros-args", "--params-file", str(example)])
-    menu = {entry.name: entry for entry in declare_menu(node)}
-    assert [type(entry.means) for entry in menu.values()] == [
+    menu = {entry.name: entry for entry in load_stop_menu(node)}
+    assert [type(entry.action) for entry in menu.values()] == [
         SetBoolService,
-        LifecycleNode,
+        ManagedNode,
         ActionGoals,
         TriggerService,
         Lock,
     ]
     assert [entry.timeout for entry in menu.values()] == [0.5, 2.0, 1.0, 1.0, 1.0]
-    assert menu["arm"].means.absence == (
-        "nobody offers the service '/arm_controller/follow_joint_trajectory/_action/cancel_goal'"
+    assert menu["arm"].action.absence == (
+        "no node offers the service '/arm_controller/follow_joint_trajectory/_action/cancel_goal'"
     )
     node.destroy_node()
 
@@ -370,7 +370,7 @@ def test_the_example_is_a_menu():
 def test_a_name_twice_on_the_menu_is_refused():
     node = Node("host", parameter_overrides=[Parameter("halt_menu", value=["a", "a"])])
     with pytest.raises(UsageError, match="none twice"):
-        declare_menu(node)
+        load_stop_menu(node)
     node.destroy_node()
 
 
@@ -378,5 +378,5 @@ def test_cancelling_goals_without_action_msgs_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "action_msgs.srv", None)
     node = host_node(goals=GOALS)
     with pytest.raises(UsageError, match=r"halt\.goals\.kind.*action_msgs, which is not installed"):
-        declare_menu(node)
+        load_stop_menu(node)
     node.destroy_node()
