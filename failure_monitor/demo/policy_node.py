@@ -15,13 +15,14 @@ from std_srvs.srv import SetBool
 
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.execution import ChunkExecution
+from failure_monitor.demo.parameters import PolicyParameters
 from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
-from failure_monitor.demo.tasks import TASKS, task_named
+from failure_monitor.demo.tasks import task_named
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.point_cloud import PointCloudError, read_action_chunks
 from failure_monitor.ros.common.messages import stamp_nanoseconds
-from failure_monitor.ros.common.parameters import declare
+from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.tap import DecisionTap
@@ -41,23 +42,11 @@ class PolicyNode(Node):
 
     def __init__(self) -> None:
         super().__init__("policy")
-        task = declare(
-            self, "task", next(iter(TASKS)), f"what it was trained for: {', '.join(TASKS)}"
-        )
-        models = declare(
-            self, "models", "", "folder of its ONNX models; empty: those of the package"
-        )
-        seed = declare(self, "seed", 0, "decides the noise that action chunks are sampled from")
-        self._executed_actions = declare(
-            self, "executed_actions", 0, "from one decision to the next; 0: the policy's own number"
-        )
-        if self._executed_actions < 0:
-            raise FailureMonitorError(
-                f"the parameter 'executed_actions' is {self._executed_actions}: choose 1 or more, "
-                "or 0 for the policy's own number"
-            )
-        self._policy = FlowPolicy(Path(models) if models else MODELS / task_named(task).name)
-        self._rng = np.random.default_rng(seed)
+        settings = load_parameters(self, PolicyParameters)
+        self._executed_actions = settings.executed_actions
+        folder = settings.models or MODELS / task_named(settings.task).name
+        self._policy = FlowPolicy(Path(folder))
+        self._rng = np.random.default_rng(settings.seed)
         self._execution: ChunkExecution | None = None
         self._first_stamp = 0
         self._decided_stamp = 0
@@ -73,27 +62,20 @@ class PolicyNode(Node):
             CompressedImage, "camera/image_raw/compressed", self._on_image, CAMERA_QOS
         )
         self.create_subscription(Bool, "rollout/active", self._on_rollout, LATCHED_QOS)
-        self._listen_to_monitor()
+        self._listen_to_monitor(settings)
 
-    def _listen_to_monitor(self) -> None:
-        if declare(self, "obey_speed_scale", False, "whether to follow the monitor's speed scale"):
+    def _listen_to_monitor(self, settings: PolicyParameters) -> None:
+        if settings.obey_speed_scale:
             # Fail closed: nothing moves before a speed scale has come.
             self._speed = 0.0
             self.create_subscription(
                 Float64, f"{MONITOR}/speed_scale", self._on_speed_scale, LATCHED_QOS
             )
-        if declare(
-            self,
-            "obey_trusted_horizon",
-            False,
-            "whether to decide again after the actions that the samples agree on",
-        ):
+        if settings.obey_trusted_horizon:
             self.create_subscription(
                 Int32, f"{MONITOR}/trusted_horizon", self._on_trusted_horizon, DECISION_QOS
             )
-        if declare(
-            self, "obey_chosen_chunk", False, "whether to execute the sample that is chosen"
-        ):
+        if settings.obey_chosen_chunk:
             self.create_subscription(
                 PointCloud2, f"{MONITOR}/chosen_chunk", self._on_chosen_chunk, DECISION_QOS
             )

@@ -4,7 +4,7 @@
 
 import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -18,17 +18,20 @@ from std_srvs.srv import Trigger
 
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.command_hold import CommandHold
-from failure_monitor.demo.perturbation import KINDS, MAX_STRENGTH, Perturbation
+from failure_monitor.demo.parameters import RobotParameters
+from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import CONTROL_PERIOD, FRAME_STEPS, TASKS, task_named
+from failure_monitor.demo.tasks import CONTROL_PERIOD, FRAME_STEPS, task_named
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.ros.common.parameters import declare
+from failure_monitor.parameters.parameter import names_of
+from failure_monitor.ros.common.parameters import declare_parameters, read_parameters
 from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
 
 CAMERA_FRAME = "camera"
 ROBOT_FRAME = "base"
+PARAMETERS = names_of(RobotParameters)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class RobotNode(Node):
 
     def __init__(self) -> None:
         super().__init__("robot")
-        self._declare_parameters()
+        declare_parameters(self, RobotParameters)
         self._plan = self._plan_of({})
         self._simulation = Simulation(self._plan.task)
         self._hold = CommandHold()
@@ -74,44 +77,14 @@ class RobotNode(Node):
         self._active_states.publish(Bool(data=False))
         self._announce_perturbation("none")
 
-    def _declare_parameters(self) -> None:
-        tasks, kinds = ", ".join(TASKS), ", ".join(KINDS)
-        declare(self, "task", next(iter(TASKS)), f"what the arm has to do: {tasks}")
-        declare(self, "seed", 0, "decides the scene and every random choice of a rollout")
-        declare(self, "perturbation", "none", f"what goes wrong: {kinds}")
-        declare(
-            self,
-            "strength",
-            1.0,
-            "how much of it; at 1 most rollouts fail",
-            bounds=(0.0, MAX_STRENGTH),
-        )
-        declare(self, "onset", 0.5, "simulated seconds until it goes wrong", bounds=(0.0, 60.0))
-        declare(
-            self,
-            "real_time_factor",
-            1.0,
-            "simulated seconds per second; less where the machine is too slow",
-            bounds=(0.05, 20.0),
-        )
-        declare(
-            self,
-            "time_limit",
-            0.0,
-            "simulated seconds until a rollout has failed; 0: the task's own limit",
-            bounds=(0.0, 600.0),
-        )
-
-    def _plan_of(self, changes: dict[str, object]) -> RolloutPlan:
-        def value(name: str) -> Any:
-            return changes.get(name, self.get_parameter(name).value)
-
+    def _plan_of(self, changes: dict[str, Any]) -> RolloutPlan:
+        settings = replace(read_parameters(self, RobotParameters), **changes)
         return RolloutPlan(
-            task=value("task"),
-            seed=value("seed"),
-            perturbation=Perturbation(value("perturbation"), value("strength"), value("onset")),
-            real_time_factor=value("real_time_factor"),
-            time_limit=value("time_limit") or task_named(value("task")).time_limit,
+            task=settings.task,
+            seed=settings.seed,
+            perturbation=Perturbation(settings.perturbation, settings.strength, settings.onset),
+            real_time_factor=settings.real_time_factor,
+            time_limit=settings.time_limit or task_named(settings.task).time_limit,
         )
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
@@ -121,7 +94,13 @@ class RobotNode(Node):
                 reason="a rollout is running: wait for its end or call ~/stop, then set again",
             )
         try:
-            self._plan_of({parameter.name: parameter.value for parameter in parameters})
+            self._plan_of(
+                {
+                    parameter.name: parameter.value
+                    for parameter in parameters
+                    if parameter.name in PARAMETERS
+                }
+            )
         except FailureMonitorError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

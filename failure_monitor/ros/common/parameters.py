@@ -27,7 +27,6 @@ from failure_monitor.ros.common.rclpy_internals import given_parameters
 from failure_monitor.ros.common.topic_name import full_topic_name
 
 P = TypeVar("P")
-Value = TypeVar("Value", bool, int, float, str, list[str], list[float])
 
 
 def declare_parameters(node: Node, kind: type[P], *, prefix: str = "") -> P:
@@ -141,54 +140,3 @@ def _constraints(about: Specification) -> str:
     if about.settable is Settable.AT_START:
         return ""
     return f"can be set {about.settable.value}"
-
-
-def declare(
-    node: Node,
-    name: str,
-    default: Value,
-    description: str,
-    *,
-    bounds: tuple[float, float] | None = None,
-    read_only: bool = False,
-) -> Value:
-    """Declare a parameter and return its value.
-
-    Args:
-        node: the node that owns it.
-        name: the parameter's name.
-        default: its value where none is given; also fixes its type.
-        description: what `ros2 param describe` prints.
-        bounds: the smallest and largest value, for floats.
-        read_only: whether only a launch file may set it.
-
-    Raises:
-        UsageError: the node is given a value of another type or out of bounds.
-    """
-    descriptor = ParameterDescriptor(description=description, read_only=read_only)
-    if bounds is not None:
-        low, high = bounds
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    try:
-        parameter: Value | None = node.declare_parameter(name, default, descriptor).value
-    except ParameterException as error:
-        raise UsageError(f"{node.get_name()}: {error}") from error
-    if parameter is None:
-        raise UsageError(f"{node.get_name()}: the parameter '{name}' is given without a value")
-    return parameter
-
-
-def refuse_undeclared(node: Node, prefix: str, hint: str) -> None:
-    """Refuse parameters that are given and that nobody declared: a mistyped one would do nothing.
-
-    Args:
-        node: the node that owns them, once it has declared all that begin with `prefix`.
-        prefix: what the names begin with.
-        hint: what there is, in words.
-
-    Raises:
-        UsageError: names the first of them.
-    """
-    for name in given_parameters(node):
-        if name.startswith(prefix) and not node.has_parameter(name):
-            raise UsageError(f"{node.get_name()}: there is no parameter '{name}': {hint}")
