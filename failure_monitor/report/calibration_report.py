@@ -12,7 +12,13 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import RolloutSection
 from failure_monitor.calibration.audit import Audit
 from failure_monitor.decision import Rollout
-from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
+from failure_monitor.report.distributions import (
+    Strip,
+    length_strips,
+    level_strip,
+    normalised_strips,
+    score_strip,
+)
 from failure_monitor.report.drawing import CALIBRATION, HELD_OUT, Drawing, Kind
 from failure_monitor.report.headline import KeyFigure, calibrated, percent
 from failure_monitor.report.page import Page, Section
@@ -84,10 +90,7 @@ def _held_out_section(bundle: Bundle) -> Section:
         ),
         figures=(
             normalised_strips(
-                [
-                    Strip(kind, [r.max_level for r in own if r.max_level is not None])
-                    for kind, own in by_task(bundle)
-                ],
+                [level_strip(kind, own) for kind, own in by_task(bundle)],
                 name="levels",
                 title="The rule",
                 reading="The combined number that the promise is about.",
@@ -99,17 +102,7 @@ def _held_out_section(bundle: Bundle) -> Section:
 
 def _score_figure(bundle: Bundle, score: str, index: int) -> Drawing:
     return normalised_strips(
-        [
-            Strip(
-                kind,
-                [
-                    rollout.max_normalised_scores[score]
-                    for rollout in own
-                    if score in rollout.max_normalised_scores
-                ],
-            )
-            for kind, own in by_task(bundle)
-        ],
+        [score_strip(kind, own, score) for kind, own in by_task(bundle)],
         name=f"score_{index}",
         title=score_title(score),
         reading="",

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
+from failure_monitor.bundle.description import RolloutSection
 from failure_monitor.report.drawing import (
     ALARM_COLOUR,
     CONTROL_LINE,
@@ -37,6 +38,17 @@ class Strip:
 
     kind: Kind
     values: Sequence[float]
+
+
+def level_strip(kind: Kind, rollouts: Sequence[RolloutSection]) -> Strip:
+    """Return the largest level of each calibration rollout that has one."""
+    return Strip(kind, [r.max_level for r in rollouts if r.max_level is not None])
+
+
+def score_strip(kind: Kind, rollouts: Sequence[RolloutSection], score: str) -> Strip:
+    """Return the largest normalised score of each calibration rollout in which it is defined."""
+    largest = [rollout.max_normalised_scores.get(score) for rollout in rollouts]
+    return Strip(kind, [value for value in largest if value is not None])
 
 
 def normalised_strips(strips: Sequence[Strip], *, name: str, title: str, reading: str) -> Drawing:

@@ -16,7 +16,13 @@ from failure_monitor.calibration.audit import Audit
 from failure_monitor.evaluation.evaluate import Evaluation, control_by_group, text_tables
 from failure_monitor.report.camera_frames import CameraFrames, read_camera_frames
 from failure_monitor.report.detection_figures import detection_times, roc_figures
-from failure_monitor.report.distributions import Strip, length_strips, normalised_strips
+from failure_monitor.report.distributions import (
+    Strip,
+    length_strips,
+    level_strip,
+    normalised_strips,
+    score_strip,
+)
 from failure_monitor.report.drawing import (
     CALIBRATION,
     DISTURBED,
@@ -146,7 +152,7 @@ def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Sectio
     calibration = _calibration(bundle, rollouts)
     level = normalised_strips(
         [
-            Strip(CALIBRATION, [r.max_level for r in calibration if r.max_level is not None]),
+            level_strip(CALIBRATION, calibration),
             *(
                 Strip(kind, [each.result.max_level for each in own])
                 for kind, own in _by_outcome(rollouts)
@@ -198,12 +204,7 @@ def _score_figure(
     score: str,
     index: int,
 ) -> Drawing:
-    held_out = [
-        each.max_normalised_scores[score]
-        for each in calibration
-        if score in each.max_normalised_scores
-    ]
-    strips = [Strip(CALIBRATION, held_out)]
+    strips = [score_strip(CALIBRATION, calibration, score)]
     for kind, own in _by_outcome(rollouts):
         largest = [float(each.max_normalised[index]) for each in own]
         strips.append(Strip(kind, [value for value in largest if np.isfinite(value)]))
