@@ -81,7 +81,7 @@ def _read_each(
         SourceError,
         find_sources,
         label,
-        tell_of_delays,
+        log_delays,
     )
 
     unlabelled = replace(reading, labels=None)
@@ -89,13 +89,13 @@ def _read_each(
     unreadable: dict[Path, str] = {}
     for source in find_sources(paths):
         try:
-            read = unlabelled.read([source.path], tells_delays=False, **actions.stated)
+            read = unlabelled.read([source.path], logs_delays=False, **actions.stated)
             sets.append(_to_calibrate_on(read))
         except FailureMonitorError as error:
             unreadable[source.path] = str(error)
     sets = [each for each in sets if each.rollouts]
     # Once for all of them, instead of for each.
-    tell_of_delays(sets)
+    log_delays(sets)
     if not sets:
         raise SourceError("; ".join(unreadable.values()) or "there is nothing to calibrate on")
     labels = None if reading.labels is None else read_labels(reading.labels)

@@ -174,7 +174,7 @@ class Reading:
         """
         from failure_monitor.sources.labels import read_labels
         from failure_monitor.sources.rollout_set import RolloutSet
-        from failure_monitor.sources.rollouts import label, read_rollouts, refuse_several_policies
+        from failure_monitor.sources.rollouts import label, read_rollouts, reject_different_policies
 
         options: dict[str, Any] = {
             "topics": self.topics,
@@ -195,7 +195,7 @@ class Reading:
                 else RolloutSet(first.policy, ())
                 for sources in groups[1:]
             ]
-        refuse_several_policies([first, *others])
+        reject_different_policies([first, *others])
         return label([first, *others], labels)
 
     @property

@@ -77,8 +77,8 @@ def write_outcome(
     try:
         _remove_unfinished(path)
         bag = bag_at(path)
-        _refuse_several_rollouts(bag, active_topic)
-        _refuse_another_type(bag, success_topic)
+        _reject_several_rollouts(bag, active_topic)
+        _reject_another_type(bag, success_topic)
         return _add_file(path, success, success_topic)
     except (DamagedBagError, KeyError, TypeError) as error:
         raise SourceError(f"{path} is damaged ({error}): label another copy of it") from None
@@ -97,7 +97,7 @@ def _remove_unfinished(path: Path) -> None:
             file.unlink()
 
 
-def _refuse_several_rollouts(bag: Bag, active_topic: str) -> None:
+def _reject_several_rollouts(bag: Bag, active_topic: str) -> None:
     markers: list[tuple[int, bool]] = []
     decoder = MessageDecoder(ros1=False)
 
@@ -113,7 +113,7 @@ def _refuse_several_rollouts(bag: Bag, active_topic: str) -> None:
         )
 
 
-def _refuse_another_type(bag: Bag, success_topic: str) -> None:
+def _reject_another_type(bag: Bag, success_topic: str) -> None:
     for topic in bag.topics or ():
         if topic.name == success_topic and topic.message_type != BOOL_TYPE:
             raise SourceError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a bag: found, and checked for their ends."""
+"""Finds the files of a bag and checks that none is truncated."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from failure_monitor.sources.truncated_mcap import MAGIC
 STORAGE_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 FILE_SUFFIXES = (*STORAGE_SUFFIXES, ".bag")
 UNFINISHED_SUFFIXES = ("-wal", "-journal")
-"""What SQLite keeps beside a database that was not closed."""
+"""Suffixes of the files that SQLite keeps beside a database that was not closed."""
 SQLITE_HEADER_SIZE = 100
 
 
 class DamagedBagError(Exception):
-    """A bag that is incomplete or contradicts itself; what reads the bag says so by its name."""
+    """A bag that is incomplete or contradicts itself; the caller adds the name of the bag."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,12 @@ class Bag:
     """A bag on disk.
 
     Attributes:
-        path: its folder, or its one file.
-        files: the files that hold its messages, in order.
-        compression: `file` where each file is compressed as a whole, `message` where each
-            message is, else empty.
-        topics: what its metadata say was recorded; None for a bare file, which has none.
-        seconds: from the first message to the last, likewise.
-        is_cut_at_begin: whether its metadata say that its rollout had begun before.
+        path: The folder, or the only file.
+        files: The files with messages, in order.
+        compression: `file` if each file is compressed, `message` if each message is, else empty.
+        topics: The topics according to the metadata; None for a bare file, which has no metadata.
+        seconds: The seconds from the first message to the last; None for a bare file.
+        is_cut_at_start: True if, according to the metadata, its rollout had started before.
     """
 
     path: Path
@@ -47,25 +46,25 @@ class Bag:
     compression: str = ""
     topics: tuple[TopicCount, ...] | None = None
     seconds: float | None = None
-    is_cut_at_begin: bool = False
+    is_cut_at_start: bool = False
 
     @property
     def name(self) -> str:
-        """What to call it: the name without what says that it is a bag."""
+        """The name without the suffixes of bags."""
         name = self.path.resolve().name
         suffix = next((s for s in FILE_SUFFIXES if name.endswith(s)), "")
         return name if self.path.is_dir() else name.removesuffix(suffix)
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """The size of all files in bytes."""
         return sum(file.stat().st_size for file in self.files)
 
 
 def is_bag_folder(path: Path) -> bool:
-    """Whether a folder is a rosbag2 bag, be it without its metadata.
+    """Return whether a folder is a rosbag2 bag, with or without its metadata.
 
-    A folder of bare files is none: those of a bag are called after their folder.
+    The files of a bag are named after their folder, other than a collection of bare files.
     """
     if not path.is_dir():
         return False
@@ -76,29 +75,28 @@ def is_bag_folder(path: Path) -> bool:
 
 
 def is_bag_file(path: Path) -> bool:
-    """Whether a file's name is that of a bare mcap or SQLite file, or of a ROS 1 bag."""
+    """Return whether a file is a bare mcap or SQLite file or a ROS 1 bag, by its name."""
     return path.is_file() and path.name.endswith(FILE_SUFFIXES)
 
 
 def storage_files(folder: Path) -> list[Path]:
-    """The mcap and SQLite files in a folder, by name."""
+    """Return the mcap and SQLite files in a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.name.endswith(STORAGE_SUFFIXES))
 
 
 def bag_at(path: Path) -> Bag:
-    """The bag in a folder or file.
+    """Return the bag in a folder or file.
 
     Raises:
-        DamagedBagError: its metadata are missing or wrong, or do not name the files that are
-            there.
-        SourceError: a file lies elsewhere, behind a link.
-        OSError: something cannot be read.
+        DamagedBagError: Its metadata are missing or wrong, or name other files than there are.
+        SourceError: A file is a link to a file outside of the folder.
+        OSError: A file cannot be read.
     """
     if not path.is_dir():
         return Bag(path, (path,), "file" if path.suffix == ".zstd" else "")
     there = storage_files(path)
     for file in (path / METADATA_FILE, *there):
-        refuse_link_out(file, path)
+        reject_link_out(file, path)
     try:
         metadata = read_metadata(path)
     except MetadataError as error:
@@ -107,7 +105,7 @@ def bag_at(path: Path) -> Bag:
     if sorted(files) != there:
         named, found = (", ".join(sorted(f.name for f in some)) for some in (files, there))
         raise DamagedBagError(
-            f"{METADATA_FILE} names the files {named or 'none'}, there are {found or 'none'}"
+            f"{METADATA_FILE} names the files {named or 'none'}, the folder has {found or 'none'}"
         )
     return Bag(
         path,
@@ -115,46 +113,46 @@ def bag_at(path: Path) -> Bag:
         metadata.compression,
         metadata.topics,
         metadata.seconds,
-        metadata.is_cut_at_begin,
+        metadata.is_cut_at_start,
     )
 
 
-def refuse_link_out(path: Path, folder: Path) -> None:
-    """Refuse a link in a folder to something outside of it.
+def reject_link_out(path: Path, folder: Path) -> None:
+    """Reject a link from a folder to a file outside of it.
 
     Raises:
-        SourceError: it is one.
+        SourceError: It is such a link.
     """
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise SourceError(
-            f"{path} is a link to {path.resolve()}, outside of its folder, which is not followed: "
+            f"{path} is a link to {path.resolve()}, outside of its folder: links are not followed; "
             "name the bag by the path where it lies"
         )
 
 
-def refuse_cut_off(path: Path) -> None:
-    """Refuse an mcap or SQLite file that lacks its end.
+def reject_truncated(path: Path) -> None:
+    """Reject an mcap or SQLite file that lacks its end.
 
     Raises:
-        DamagedBagError: it does.
-        OSError: it cannot be read.
+        DamagedBagError: It lacks its end.
+        OSError: It cannot be read.
     """
     if path.suffix == ".mcap":
-        _refuse_cut_off_mcap(path)
+        _reject_truncated_mcap(path)
     elif path.suffix == ".db3":
-        _refuse_cut_off_database(path)
+        _reject_truncated_database(path)
 
 
-def _refuse_cut_off_mcap(path: Path) -> None:
+def _reject_truncated_mcap(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as stream:
         stream.seek(max(0, size - len(MAGIC)))
         end = stream.read()
     if end != MAGIC or size == len(MAGIC):
-        raise DamagedBagError(f"{path.name} stops after {size} bytes, before its end")
+        raise DamagedBagError(f"{path.name} is truncated after {size} bytes")
 
 
-def _refuse_cut_off_database(path: Path) -> None:
+def _reject_truncated_database(path: Path) -> None:
     for suffix in UNFINISHED_SUFFIXES:
         beside = path.with_name(path.name + suffix)
         if beside.exists() and beside.stat().st_size > 0:
@@ -169,4 +167,4 @@ def _refuse_cut_off_database(path: Path) -> None:
     expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
     # SQLite itself would read what is missing of the last page as zeros.
     if size < max(expected, SQLITE_HEADER_SIZE):
-        raise DamagedBagError(f"{path.name} stops after {size} bytes, before its end")
+        raise DamagedBagError(f"{path.name} is truncated after {size} bytes")

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bag's messages, one after the other, whatever kind of bag it is.
+"""Reads the messages of any bag, one after the other.
 
-Nothing is kept: a message is handed on as the bytes that were recorded, and forgotten.
+A message is passed on as the bytes that were recorded. None is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources import zstd
-from failure_monitor.sources.bag_files import Bag, DamagedBagError, refuse_cut_off
+from failure_monitor.sources.bag_files import Bag, DamagedBagError, reject_truncated
 from failure_monitor.sources.bag_metadata import METADATA_FILE, TopicCount
 from failure_monitor.sources.message_decoder import MessageHandler, UndecodableError
 from failure_monitor.sources.source import Advance, SourceError
@@ -30,26 +30,26 @@ from failure_monitor.sources.truncated_mcap import TruncatedMcap
 Reader: TypeAlias = "Ros1Reader | Ros2Reader"
 
 MESSAGES_BETWEEN_ADVANCES = 256
-LARGEST_EXPANSION = 100
-"""How many times its size a compressed file may unpack to, and `SMALL_FILE` bytes more."""
+MAX_EXPANSION = 100
+"""Maximum size of a decompressed file, in sizes of the compressed one beyond `SMALL_FILE` bytes."""
 SMALL_FILE = 1 << 30
 BLOCK = 1 << 20
 NOT_IN_SQLITE_PATHS = "?#%"
-"""What rosbags puts into a URI as it is."""
+"""Characters that rosbags does not escape in the URI of a database."""
 
 
 def is_ros1(bag: Bag) -> bool:
-    """Whether its messages are serialised as ROS 1 does."""
+    """Return whether the messages of a bag are serialised by ROS 1."""
     return all(file.suffix == ".bag" for file in bag.files)
 
 
 @dataclass(frozen=True)
 class BagSummary:
-    """What was recorded.
+    """The topics and the duration of a bag.
 
     Attributes:
-        topics: by name.
-        seconds: from the first message to the last.
+        topics: The topics, sorted by name.
+        seconds: The seconds from the first message to the last.
     """
 
     topics: tuple[TopicCount, ...]
@@ -57,15 +57,15 @@ class BagSummary:
 
 
 def summary(bag: Bag) -> BagSummary:
-    """What was recorded in a bag, without its messages.
+    """Return the topics and the duration of a bag, without reading its messages.
 
     Raises:
-        DamagedBagError: a file lacks its end.
-        Exception: any that rosbags has for a damaged file.
+        DamagedBagError: A file is truncated.
+        Exception: Any that rosbags has for a damaged file.
     """
     topics, seconds = bag.topics, bag.seconds
     if topics is None or seconds is None:
-        with _opened(bag, bag.files[0]) as reader:
+        with _open_file(bag, bag.files[0]) as reader:
             seconds = 1e-9 * reader.duration
             topics = tuple(
                 TopicCount(connection.topic, connection.msgtype, connection.msgcount)
@@ -75,64 +75,66 @@ def summary(bag: Bag) -> BagSummary:
 
 
 def read_messages(
-    bag: Bag, takes: Mapping[str, MessageHandler], advance: Advance = lambda share: None
+    bag: Bag, handlers: Mapping[str, MessageHandler], advance: Advance = lambda share: None
 ) -> None:
-    """Hand on every message of some topics, file after file, by bag time.
+    """Pass every message of some topics to its handler, file after file, by bag time.
 
     Args:
-        bag: what is read.
-        takes: what takes a topic's messages.
-        advance: told which share has been read.
+        bag: The bag to read.
+        handlers: The handler of each topic.
+        advance: Called with the share that has been read.
 
     Raises:
-        DamagedBagError: a file lacks its end, or messages are missing.
-        Exception: any that rosbags has for a damaged file, or that a taker raises.
+        DamagedBagError: A file is truncated, or messages are missing.
+        Exception: Any that rosbags has for a damaged file, or that a handler raises.
     """
     found: Counter[str] = Counter()
     expected: Counter[str] = Counter()
     sizes = [file.stat().st_size for file in bag.files]
     for index, file in enumerate(bag.files):
         begin, share = sum(sizes[:index]) / max(1, sum(sizes)), sizes[index] / max(1, sum(sizes))
-        with _opened(bag, file) as reader:
-            connections = [c for c in reader.connections if c.topic in takes]
+        with _open_file(bag, file) as reader:
+            connections = [c for c in reader.connections if c.topic in handlers]
             for connection in connections:
                 expected[connection.topic] += connection.msgcount
             if connections:
-                _hand_on(bag, reader, connections, takes, found, _part(advance, begin, share))
+                _read_file(bag, reader, connections, handlers, found, _part(advance, begin, share))
     if bag.topics is not None:
-        _refuse_missing(METADATA_FILE, bag.topics, takes, found)
-    _refuse_missing("its index", [TopicCount(t, "", n) for t, n in expected.items()], takes, found)
+        _reject_missing(METADATA_FILE, bag.topics, handlers, found)
+    _reject_missing(
+        "its index", [TopicCount(t, "", n) for t, n in expected.items()], handlers, found
+    )
     advance(1.0)
 
 
-def read_messages_from(reader: Reader, takes: Mapping[str, MessageHandler]) -> None:
-    """Hand on every message of some topics of an open file, whatever is wrong with it."""
-    connections = [c for c in reader.connections if c.topic in takes]
+def read_messages_from(reader: Reader, handlers: Mapping[str, MessageHandler]) -> None:
+    """Pass every message of some topics of an open file to its handler, without any check."""
+    connections = [c for c in reader.connections if c.topic in handlers]
     if connections:
         for connection, received, serialised in reader.messages(connections):
-            takes[connection.topic](received, serialised)
+            handlers[connection.topic](received, serialised)
 
 
-def _hand_on(
+def _read_file(
     bag: Bag,
     reader: Reader,
     connections: Sequence[Connection],
-    takes: Mapping[str, MessageHandler],
+    handlers: Mapping[str, MessageHandler],
     found: Counter[str],
     advance: Advance,
 ) -> None:
-    """Hand on messages, and add up how many were found of each topic."""
-    unpack = _unpacking if _are_packed(bag, reader, connections) else _as_it_is
-    take = {connection.id: unpack(takes[connection.topic]) for connection in connections}
-    counts = dict.fromkeys(take, 0)
+    """Pass messages to their handlers, and count those of each topic in `found`."""
+    unpack = _unpacking if _are_packed(bag, reader, connections) else _unchanged
+    handle = {connection.id: unpack(handlers[connection.topic]) for connection in connections}
+    counts = dict.fromkeys(handle, 0)
     begin, duration = reader.start_time, max(1, reader.duration)
     until_advance = MESSAGES_BETWEEN_ADVANCES
     number = connections[0].id
-    # This loop is as fast as reading can be: whatever is said of a message is said when it fails.
+    # Nothing is done here for the sake of error messages: this loop limits the speed of reading.
     try:
         for connection, received, serialised in reader.messages(connections):
             number = connection.id
-            take[number](received, serialised)
+            handle[number](received, serialised)
             counts[number] += 1
             until_advance -= 1
             if not until_advance:
@@ -150,16 +152,16 @@ def _hand_on(
         found[connection.topic] += counts[connection.id]
 
 
-def _as_it_is(take: MessageHandler) -> MessageHandler:
-    return take
+def _unchanged(handler: MessageHandler) -> MessageHandler:
+    return handler
 
 
-def _unpacking(take: MessageHandler) -> MessageHandler:
-    return lambda received, packed: take(received, zstd.decompress(packed))
+def _unpacking(handler: MessageHandler) -> MessageHandler:
+    return lambda received, packed: handler(received, zstd.decompress(packed))
 
 
 def _are_packed(bag: Bag, reader: Reader, connections: Sequence[Connection]) -> bool:
-    """Whether every message is compressed, which a bare file does not say of itself."""
+    """Return whether every message is compressed, which a bare file does not state."""
     if bag.topics is not None:
         return bag.compression == "message"
     first = next(iter(reader.messages(connections)), None)
@@ -171,7 +173,7 @@ def _part(advance: Advance, begin: float, share: float) -> Advance:
 
 
 def _merged(topics: Sequence[TopicCount]) -> Iterator[TopicCount]:
-    """One for each topic and type, although several nodes may have published there."""
+    """Yield one count for each topic and type, on which several nodes may have published."""
     counts: Counter[tuple[str, str]] = Counter()
     for topic in topics:
         counts[topic.name, topic.message_type] += topic.messages
@@ -179,46 +181,49 @@ def _merged(topics: Sequence[TopicCount]) -> Iterator[TopicCount]:
         yield TopicCount(name, message_type, messages)
 
 
-def _refuse_missing(
-    who: str, topics: Sequence[TopicCount], takes: Mapping[str, MessageHandler], found: Counter[str]
+def _reject_missing(
+    source: str,
+    topics: Sequence[TopicCount],
+    handlers: Mapping[str, MessageHandler],
+    found: Counter[str],
 ) -> None:
     expected: Counter[str] = Counter()
     for topic in topics:
         expected[topic.name] += topic.messages
     for name, messages in expected.items():
-        if name in takes and found[name] != messages:
+        if name in handlers and found[name] != messages:
             raise DamagedBagError(
-                f"{who} counts {messages} messages on {name}, the storage holds {found[name]}"
+                f"{source} counts {messages} messages on {name}, the storage holds {found[name]}"
             )
 
 
 @contextmanager
-def _opened(bag: Bag, file: Path) -> Iterator[Reader]:
+def _open_file(bag: Bag, file: Path) -> Iterator[Reader]:
     with _uncompressed(bag, file) as readable:
-        refuse_cut_off(readable)
+        reject_truncated(readable)
         with open_storage(readable) as reader:
             yield reader
 
 
 def open_storage(file: Path | TruncatedMcap) -> Reader:
-    """What reads one file, to be entered as a context.
+    """Return the reader of a file, to be entered as a context.
 
     Raises:
-        SourceError: rosbags cannot open a file of such a path.
+        SourceError: Rosbags cannot open a file of such a path.
     """
     if file.suffix == ".bag":
         return Ros1Reader(file)
-    if file.suffix == ".db3" and any(sign in str(file) for sign in NOT_IN_SQLITE_PATHS):
+    if file.suffix == ".db3" and any(character in str(file) for character in NOT_IN_SQLITE_PATHS):
         raise SourceError(
-            f"{file} has one of {' '.join(NOT_IN_SQLITE_PATHS)} in its path, which the reader of "
-            "SQLite bags cannot open: rename it"
+            f"{file} has one of the characters {' '.join(NOT_IN_SQLITE_PATHS)} in its path, which "
+            "the reader of SQLite bags cannot open: rename it"
         )
     return Ros2Reader(file)
 
 
 @contextmanager
 def _uncompressed(bag: Bag, file: Path) -> Iterator[Path]:
-    """The file, or a copy of it that is unpacked for as long as it is needed."""
+    """Yield the file, or a temporary decompressed copy of it."""
     if bag.compression != "file":
         yield file
         return
@@ -229,7 +234,7 @@ def _uncompressed(bag: Bag, file: Path) -> Iterator[Path]:
 
 
 def _unpack(file: Path, to: Path) -> None:
-    most = SMALL_FILE + LARGEST_EXPANSION * file.stat().st_size
+    maximum = SMALL_FILE + MAX_EXPANSION * file.stat().st_size
     with zstd.open_compressed(file) as packed, to.open("wb") as unpacked:
         while block := packed.read(BLOCK):
             try:
@@ -239,8 +244,8 @@ def _unpack(file: Path, to: Path) -> None:
                     f"{file} cannot be unpacked to {to.parent}: {error.strerror}: set TMPDIR to a "
                     "folder with more space"
                 ) from None
-            if unpacked.tell() > most:
+            if unpacked.tell() > maximum:
                 raise SourceError(
-                    f"{file} unpacks to more than {most} bytes: unpack it yourself, with 'zstd -d' "
-                    "and without compression in its metadata.yaml, if that is right"
+                    f"{file} unpacks to more than {maximum} bytes: if that is right, unpack it "
+                    "yourself with 'zstd -d', and remove the compression from its metadata.yaml"
                 )

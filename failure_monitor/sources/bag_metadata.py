@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a rosbag2 folder's metadata.yaml says, checked before it is believed.
+"""Reads and checks the metadata.yaml of a rosbag2 folder.
 
-Read here and not by rosbags, whose YAML parser takes longer than a small bag's messages.
+The YAML parser of rosbags would take longer than all messages of a small bag.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 import yaml
 
 METADATA_FILE = "metadata.yaml"
-LARGEST_METADATA = 16 << 20
-"""Bytes; thousands of split files and topics stay far below."""
+MAX_METADATA_SIZE = 16 << 20
+"""Maximum size in bytes; thousands of split files and topics stay far below it."""
 NEWEST_VERSION = 9
 BEGINS_WITH_ROLLOUT = "incident.begins_with_rollout"
-"""Under which an incident recorder says whether a bag is of the whole rollout."""
+"""Key under which an incident recorder states whether the bag holds the whole rollout."""
 COMPRESSION_MODES = ("", "none", "file", "message")
 
-# The C parser is many times as fast, and not everywhere there.
+# The C parser is much faster, but not always installed.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class MetadataError(Exception):
-    """A metadata.yaml that is damaged, or says what cannot be; who reads the bag names it."""
+    """A metadata.yaml that is damaged or impossible; the caller adds the name of the bag."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class TopicCount:
     """A topic of a bag.
 
     Attributes:
-        name: the topic.
-        message_type: such as `std_msgs/msg/Bool`.
-        messages: how many messages are said to be there.
+        name: The name of the topic.
+        message_type: The type of its messages, such as `std_msgs/msg/Bool`.
+        messages: The number of messages that the bag claims to hold.
     """
 
     name: str
@@ -46,44 +46,44 @@ class TopicCount:
 
 @dataclass(frozen=True)
 class BagMetadata:
-    """The parts of metadata.yaml that matter for reading.
+    """The parts of metadata.yaml that are needed for reading.
 
     Attributes:
-        files: the names of the storage files, in order.
+        files: The names of the storage files, in order.
         compression: `file`, `message`, or empty for none.
-        topics: what was recorded.
-        seconds: from the first message to the last.
-        is_cut_at_begin: whether an incident recorder says that the rollout had begun before.
+        topics: The recorded topics.
+        seconds: The seconds from the first message to the last.
+        is_cut_at_start: True if an incident recorder states that the rollout had started before.
     """
 
     files: tuple[str, ...]
     compression: str
     topics: tuple[TopicCount, ...]
     seconds: float
-    is_cut_at_begin: bool
+    is_cut_at_start: bool
 
 
 def read_metadata(folder: Path) -> BagMetadata:
-    """Read a bag folder's metadata.yaml.
+    """Read the metadata.yaml of a bag folder.
 
     Raises:
-        MetadataError: it is missing, is no such metadata, or names files outside of the folder.
-        OSError: it cannot be read.
+        MetadataError: It is missing, malformed, or names files outside of the folder.
+        OSError: It cannot be read.
     """
     path = folder / METADATA_FILE
     if not path.exists():
         raise MetadataError(f"{METADATA_FILE} is missing")
-    if path.stat().st_size > LARGEST_METADATA:
-        raise MetadataError(f"{METADATA_FILE} has more than {LARGEST_METADATA} bytes")
+    if path.stat().st_size > MAX_METADATA_SIZE:
+        raise MetadataError(f"{METADATA_FILE} has more than {MAX_METADATA_SIZE} bytes")
     try:
         content = yaml.load(path.read_bytes(), _LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise MetadataError(f"{METADATA_FILE} is no plain YAML ({_first_line(error)})") from None
+        raise MetadataError(f"{METADATA_FILE} is not plain YAML ({_first_line(error)})") from None
     information = _field(content, "rosbag2_bagfile_information", dict)
     version = _field(information, "version", int)
     if version > NEWEST_VERSION:
         raise MetadataError(
-            f"{METADATA_FILE} is of version {version}, this reads up to {NEWEST_VERSION}"
+            f"{METADATA_FILE} is of version {version}, expected at most {NEWEST_VERSION}"
         )
     files = _field(information, "relative_file_paths", list)
     topics = _field(information, "topics_with_message_count", list)
@@ -91,7 +91,7 @@ def read_metadata(folder: Path) -> BagMetadata:
         files=tuple(_name_inside(file, version) for file in files),
         compression=_compression(information),
         topics=tuple(_topic(item) for item in topics),
-        is_cut_at_begin=_custom(information).get(BEGINS_WITH_ROLLOUT) == "false",
+        is_cut_at_start=_custom(information).get(BEGINS_WITH_ROLLOUT) == "false",
         seconds=1e-9 * _field(_field(information, "duration", dict), "nanoseconds", int),
     )
 
@@ -112,11 +112,11 @@ def _custom(information: dict[str, Any]) -> dict[Any, Any]:
 
 
 def _name_inside(file: Any, version: int) -> str:
-    """The file's name; what stands before it, as it did in versions 1 to 3, is not followed."""
+    """Return the name of a file without its folder, which versions 1 to 3 put before it."""
     path = PurePosixPath(file if isinstance(file, str) else "")
     if not path.name or (version > 3 and len(path.parts) > 1) or ".." in path.parts:
-        said = file[:80] if isinstance(file, str) else type(file).__name__
-        raise MetadataError(f"{METADATA_FILE} names a file outside of the bag ('{said}')")
+        stated = file[:80] if isinstance(file, str) else type(file).__name__
+        raise MetadataError(f"{METADATA_FILE} names a file outside of the bag ('{stated}')")
     return path.name
 
 

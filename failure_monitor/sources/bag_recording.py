@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bag's messages, put together to decisions.
+"""Combines the messages of a bag to decisions.
 
-An embedding and action chunks of the same header stamp are a decision; decisions are ordered by
-that stamp. The time at which messages were received, bag time, tells when a decision was
-complete, and so which rollout it belongs to and what else was known by then.
+An embedding and action chunks of the same header stamp are a decision. Decisions are ordered by
+that stamp. Bag time, at which messages were received, states when a decision was complete. From
+that follow the rollout it belongs to and the other values that were known by then.
 """
 
 from __future__ import annotations
@@ -47,33 +47,32 @@ BOOL_TYPE = "std_msgs/msg/Bool"
 STRING_TYPE = "std_msgs/msg/String"
 NUMBER_TYPES = ("std_msgs/msg/Float64", "std_msgs/msg/Float32")
 
+MAX_WAITING_OBSERVATIONS = 64
+"""Maximum number of observations that wait for their action chunks."""
 
-OBSERVATIONS_KEPT = 64
-"""Observations that wait for their action chunks, where the policy published these alone."""
 
-
-class Meanings(NamedTuple):
-    """What topics are read for.
+class WantedTopics(NamedTuple):
+    """The topics that are read.
 
     Attributes:
-        types: of which of these types each topic must be.
-        needed: the topics without which nothing can be read.
+        types: The possible message types of each topic.
+        needed: The topics without which a bag cannot be read.
     """
 
     types: dict[str, tuple[str, ...]]
     needed: tuple[str, ...]
 
 
-def meanings(options: BagOptions, models: ReplayModels) -> Meanings:
-    """What the topics of a bag are read for.
+def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
+    """Return the topics that are read.
 
     Raises:
         UsageError: a topic has two meanings.
     """
     topics, black_box = options.topics, options.black_box
-    takes_joints = models.encoder is not None and bool(models.encoder.joint_names)
-    # What the encoder takes for joints may be measured positions as well.
-    shares_joints = takes_joints and black_box.joints == topics.positions
+    needs_joints = models.encoder is not None and bool(models.encoder.joint_names)
+    # The joints of the encoder may be measured positions as well.
+    shares_joints = needs_joints and black_box.joints == topics.positions
     needed: list[tuple[str, tuple[str, ...]]] = [
         (topics.positions, (JOINT_STATE_TYPE,) if shares_joints else POSITION_TYPES),
         *((topic, NUMBER_TYPES) for topic in topics.external.values()),
@@ -81,33 +80,34 @@ def meanings(options: BagOptions, models: ReplayModels) -> Meanings:
     if models.encoder is None:
         needed.append((topics.embedding, (POINT_CLOUD_TYPE,)))
     needed += [(topic, IMAGE_TYPES) for topic in black_box.cameras.values()]
-    if takes_joints and not shares_joints:
+    if needs_joints and not shares_joints:
         needed.append((black_box.joints, (JOINT_STATE_TYPE,)))
     if models.sampler is None:
         needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
-    said = [
+    statements = [
         (topics.success, (BOOL_TYPE,), options.boundaries == "outcomes"),
         (topics.active, (BOOL_TYPE,), options.boundaries == "markers"),
         (topics.group, (STRING_TYPE,), False),
         (topics.task, (STRING_TYPE,), False),
     ]
     types: dict[str, tuple[str, ...]] = {}
-    for topic, its_types in (*needed, *((topic, its_types) for topic, its_types, _ in said)):
+    for topic, its_types in (*needed, *((topic, its_types) for topic, its_types, _ in statements)):
         if topic in types:
             raise UsageError(f"the topic {topic} has two meanings: name another for one of them")
         if topic:
             types[topic] = its_types
-    asked = [topic for topic, _ in needed] + [topic for topic, _, is_needed in said if is_needed]
-    return Meanings(types, tuple(filter(None, asked)))
+    names = [topic for topic, _ in needed]
+    names += [topic for topic, _, is_needed in statements if is_needed]
+    return WantedTopics(types, tuple(filter(None, names)))
 
 
 class Completion(NamedTuple):
     """The moment at which a decision was complete.
 
     Attributes:
-        received: when its second half was received (ns).
-        positions: where the robot was, (P,); None where nobody asks.
-        external: the newest values of the external scores; NaN where there was none yet.
+        received: The bag time at which the later of its two messages was received (ns).
+        positions: The measured positions of the robot, (P,); None if none are read.
+        external: The newest values of the external scores; NaN before the first one.
     """
 
     received: int
@@ -116,18 +116,18 @@ class Completion(NamedTuple):
 
 
 class BagRecording:
-    """Takes a bag's messages in the order in which they were received.
+    """The content of a bag, built up from its messages in the order of their reception.
 
     Attributes:
-        embeddings: float32 (E,) each.
-        chunks: float32 (B, H, D) each.
-        completions: of the decisions of which both are there, by stamp in nanoseconds.
-        action_names: of the D action dimensions; empty before the first action chunks.
-        markers: when and whether a rollout was said to run.
-        outcomes: when and what was said of success.
-        groups: when and what was said of the group.
-        tasks: when and what was said of the task.
-        repeated: how many messages had a stamp that their topic had already used.
+        embeddings: The embeddings, float32 (E,) each.
+        chunks: The action chunks, float32 (B, H, D) each.
+        completions: The completions of decisions, by stamp in nanoseconds.
+        action_names: The names of the D action dimensions; empty before the first action chunks.
+        markers: The bag times and values of markers, which are true while a rollout runs.
+        outcomes: The bag times and values of outcomes.
+        groups: The bag times and values of groups.
+        tasks: The bag times and values of tasks.
+        repeated: The number of messages whose stamp their topic had already used.
     """
 
     def __init__(
@@ -137,13 +137,13 @@ class BagRecording:
         recorded: Mapping[str, TopicCount],
         decoder: MessageDecoder,
     ) -> None:
-        """Begin with nothing.
+        """Start without a message.
 
         Args:
-            options: which topic means what.
-            models: stand in for what was not recorded.
-            recorded: of those topics, what the bag has.
-            decoder: how the messages are serialised.
+            options: The topics, and how they are read.
+            models: The models that compute what was not recorded.
+            recorded: Those of the topics that the bag has.
+            decoder: Decodes messages.
         """
         counts = {name: topic.messages for name, topic in recorded.items()}
         types = {name: topic.message_type for name, topic in recorded.items()}
@@ -160,15 +160,15 @@ class BagRecording:
         self._models = models
         self._types = types
         self._decoder = decoder
-        self._embedding_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _pick_embedding)
-        self._chunk_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _pick_chunks)
+        self._embedding_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _extract_embedding)
+        self._chunk_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _extract_chunks)
         self._external = dict.fromkeys(options.topics.external, math.nan)
         topic = options.topics.positions
         self._positions = _positions_on(topic, types[topic], decoder) if topic in types else None
         self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
         self._observed: ObservedEmbeddings | None = None
         if models.encoder is not None:
-            # Here, as OpenCV is needed for nothing else.
+            # Imported here: only the encoder needs OpenCV.
             from failure_monitor.sources.observed_embeddings import ObservedEmbeddings
 
             self._observed = ObservedEmbeddings(models.encoder, options.black_box, types, decoder)
@@ -176,73 +176,75 @@ class BagRecording:
         if models.sampler is not None:
             self.action_names = models.sampler.action_names
 
-    def takes(self) -> dict[str, MessageHandler]:
-        """What takes the messages of each topic that the bag has.
+    def handlers(self) -> dict[str, MessageHandler]:
+        """Return the handler of each topic that the bag has.
 
-        They raise a FailureMonitorError or a UndecodableError.
+        Handlers raise a FailureMonitorError or an UndecodableError.
         """
         topics = self._options.topics
-        takes: dict[str, MessageHandler] = {
-            topics.success: self._saying(topics.success, self.outcomes, bool),
-            topics.active: self._take_marker,
-            topics.group: self._saying(topics.group, self.groups, str),
-            topics.task: self._saying(topics.task, self.tasks, str),
-            **{topic: self._external_value(name) for name, topic in topics.external.items()},
+        handlers: dict[str, MessageHandler] = {
+            topics.success: self._statement_handler(topics.success, self.outcomes, bool),
+            topics.active: self._on_marker,
+            topics.group: self._statement_handler(topics.group, self.groups, str),
+            topics.task: self._statement_handler(topics.task, self.tasks, str),
+            **{topic: self._external_handler(name) for name, topic in topics.external.items()},
         }
         if self._models.sampler is None:
-            takes[topics.action_chunks] = self._take_chunks
+            handlers[topics.action_chunks] = self._on_chunks
         if self._observed is None:
-            takes[topics.embedding] = self._take_embedding
+            handlers[topics.embedding] = self._on_embedding
         else:
-            takes |= self._observed.takes(self._take_observation)
+            handlers |= self._observed.handlers(self._on_observation)
         if self._positions is not None:
-            first = takes.get(topics.positions)
-            takes[topics.positions] = self._take_positions(self._positions, first)
-        return {topic: take for topic, take in takes.items() if topic in self._types}
+            first = handlers.get(topics.positions)
+            handlers[topics.positions] = self._positions_handler(self._positions, first)
+        return {topic: handler for topic, handler in handlers.items() if topic in self._types}
 
     def finish(self) -> None:
-        """Compute what is still to be computed, when there are no more messages.
+        """Compute the remaining embeddings after the last message.
 
         Raises:
-            OnnxModelError: the encoder failed.
+            OnnxModelError: The encoder failed.
         """
         if self._observed is not None:
             self._observed.flush()
 
     @property
     def seconds(self) -> float:
-        """From the first message to the last, of decisions and what was said of their rollouts."""
+        """The seconds from the first decision, marker or outcome to the last."""
         times = [completion.received for completion in self.completions.values()]
         times += [time for time, _ in (*self.markers, *self.outcomes)]
         return 1e-9 * (max(times) - min(times)) if times else 0.0
 
     @property
     def unpaired(self) -> int:
-        """How many embeddings and action chunks have no partner of the same stamp."""
+        """The number of embeddings and action chunks without a partner of the same stamp."""
         return len((self.embeddings.stamps() | self.chunks.stamps()) - self.completions.keys())
 
     def problems(self) -> list[str]:
-        """What was lost of observations, and what to do about it."""
+        """Return why observations were lost, and what to do about it."""
         return [] if self._observed is None else self._observed.problems()
 
-    def _saying(self, topic: str, said: list[tuple[int, Any]], kind: type) -> MessageHandler:
-        def take(received: int, serialised: bytes) -> None:
+    def _statement_handler(
+        self, topic: str, statements: list[tuple[int, Any]], kind: type
+    ) -> MessageHandler:
+        def handle(received: int, serialised: bytes) -> None:
             message = self._decoder.decode(serialised, self._types[topic])
-            said.append((received, kind(message.data)))
+            statements.append((received, kind(message.data)))
 
-        return take
+        return handle
 
-    def _take_positions(
+    def _positions_handler(
         self, positions: MeasuredPositions[bytes], also: MessageHandler | None
     ) -> MessageHandler:
-        def take(received: int, serialised: bytes) -> None:
+        def handle(received: int, serialised: bytes) -> None:
             positions.add(serialised)
             if also is not None:
                 also(received, serialised)
 
-        return take
+        return handle
 
-    def _take_marker(self, received: int, serialised: bytes) -> None:
+    def _on_marker(self, received: int, serialised: bytes) -> None:
         running = bool(self._decoder.decode(serialised, BOOL_TYPE).data)
         was_running = bool(self.markers) and self.markers[-1][1]
         if running and not was_running and self._observed is not None and self._follows_markers:
@@ -253,31 +255,31 @@ class BagRecording:
     def _follows_markers(self) -> bool:
         return self._options.boundaries in ("auto", "markers")
 
-    def _external_value(self, name: str) -> MessageHandler:
+    def _external_handler(self, name: str) -> MessageHandler:
         topic = self._options.topics.external[name]
 
-        def take(received: int, serialised: bytes) -> None:
+        def handle(received: int, serialised: bytes) -> None:
             self._external[name] = float(self._decoder.decode(serialised, self._types[topic]).data)
 
-        return take
+        return handle
 
-    def _take_embedding(self, received: int, serialised: bytes) -> None:
+    def _on_embedding(self, received: int, serialised: bytes) -> None:
         stamp, embedding, _ = self._embedding_floats.decode(serialised)
         self._keep(self.embeddings, stamp, embedding)
         if stamp in self.chunks or self._models.sampler is not None:
             self._complete(stamp, received)
 
-    def _take_observation(self, matched: MatchedMessages, received: int) -> None:
+    def _on_observation(self, matched: MatchedMessages, received: int) -> None:
         stamp = matched.stamp
         if self._models.sampler is None and stamp not in self.chunks:
             self._waiting[stamp] = matched
-            if len(self._waiting) > OBSERVATIONS_KEPT:
+            if len(self._waiting) > MAX_WAITING_OBSERVATIONS:
                 self._waiting.popitem(last=False)
         elif self._models.sampler is None or self._is_decision(stamp):
             self._embed(matched, received)
 
     def _is_decision(self, stamp: int) -> bool:
-        """Whether the sampler is to be run on an observation: between rollouts it is not."""
+        """Return whether the sampler is run on an observation, which it is not between rollouts."""
         if self._follows_markers and self.markers and not self.markers[-1][1]:
             return False
         return self._observed is not None and self._observed.is_due(stamp)
@@ -287,12 +289,12 @@ class BagRecording:
             self._observed.embed(matched)
             self._complete(matched.stamp, received)
 
-    def _take_chunks(self, received: int, serialised: bytes) -> None:
+    def _on_chunks(self, received: int, serialised: bytes) -> None:
         stamp, chunks, names = self._chunk_floats.decode(serialised)
         if names != self.action_names:
             if self.action_names:
                 raise SourceError(
-                    f"the actions are {list(names)}, before they were {list(self.action_names)}: "
+                    f"the actions are {list(names)}, but were {list(self.action_names)} before: "
                     "record one policy per bag"
                 )
             self.action_names = names
@@ -302,14 +304,14 @@ class BagRecording:
         elif stamp in self._waiting:
             self._embed(self._waiting.pop(stamp), received)
 
-    def _keep(self, halves: StampedArrays, stamp: int, values: NDArray[np.float32]) -> None:
-        if halves and values.shape != halves.shape:
+    def _keep(self, arrays: StampedArrays, stamp: int, values: NDArray[np.float32]) -> None:
+        if arrays and values.shape != arrays.shape:
             raise SourceError(
-                f"the shape is {values.shape}, before it was {halves.shape}: record one policy per "
-                "bag"
+                f"the shape is {values.shape}, but was {arrays.shape} before: record one policy "
+                "per bag"
             )
-        if stamp not in halves:
-            halves.add(stamp, values)
+        if stamp not in arrays:
+            arrays.add(stamp, values)
         elif stamp == 0:
             raise SourceError("the header has no stamp: publish with the stamp of the observation")
         else:
@@ -317,7 +319,7 @@ class BagRecording:
 
     @property
     def positions_topic(self) -> PositionsTopic | None:
-        """What measured the positions; None where nobody asked for them."""
+        """The topic with the measured positions; None if none are read."""
         topic = self._options.topics.positions
         for known in POSITION_TYPES:
             if self._types.get(topic) == known:
@@ -329,8 +331,8 @@ class BagRecording:
     def _measured_names(self) -> tuple[str, ...]:
         """The joints that the position actions move."""
         options, sampler = self._options, self._models.sampler
-        said = () if sampler is None else sampler.contract.position_names
-        return options.measured_names or options.position_names or said or self.action_names
+        stated = () if sampler is None else sampler.contract.position_names
+        return options.measured_names or options.position_names or stated or self.action_names
 
     def _complete(self, stamp: int, received: int) -> None:
         if stamp in self.completions:
@@ -344,7 +346,7 @@ class BagRecording:
 def _positions_on(
     topic: str, message_type: str, decoder: MessageDecoder
 ) -> MeasuredPositions[bytes]:
-    floats = StampedFloatsDecoder(decoder, message_type, _pick_positions)
+    floats = StampedFloatsDecoder(decoder, message_type, _extract_positions)
 
     def read(serialised: bytes) -> Measurement:
         _, positions, names = floats.decode(serialised)
@@ -356,15 +358,15 @@ def _positions_on(
     return MeasuredPositions(topic, stamp_of=stamp_of, read=read)
 
 
-def _pick_embedding(message: Any) -> tuple[NDArray[np.float32], None]:
+def _extract_embedding(message: Any) -> tuple[NDArray[np.float32], None]:
     return read_embedding(message), None
 
 
-def _pick_positions(message: Any) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+def _extract_positions(message: Any) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
     measurement = read_measurement(message)
     return measurement.positions, measurement.names
 
 
-def _pick_chunks(message: Any) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def _extract_chunks(message: Any) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     names, chunks = read_action_chunks(message)
     return chunks, names

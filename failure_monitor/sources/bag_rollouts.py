@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rollouts in what was recorded: where each begins and ends, and how it came out."""
+"""Divides the content of a bag into rollouts with their outcomes, groups and tasks."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ from failure_monitor.sources.source import (
 logger = logging.getLogger(__name__)
 
 OUTCOME_MARK = re.compile(r"_([sf])_")
-"""In a bag's name: its one rollout succeeded, or failed."""
+"""Marks in the name of a bag that its only rollout succeeded or failed."""
 
 LONG_PAUSE = 5.0
-"""Seconds without a decision that, if they are also `LONG_PAUSES` usual ones, hint at the end of
-a rollout."""
+"""Seconds without a decision that may be the end of a rollout, if they are also `LONG_PAUSES` times
+the usual pause."""
 LONG_PAUSES = 20
 
-Said = TypeVar("Said")
+Value = TypeVar("Value")
 
 
 class _Run(NamedTuple):
-    """A rollout's decisions, and the bag time until which something may be said of it."""
+    """The decisions of a rollout, and the bag time until which its outcome may follow."""
 
     span: Span
     stamps: list[int]
@@ -59,15 +59,15 @@ class _Run(NamedTuple):
 def rollouts_of(
     bag: Bag, recording: BagRecording, options: BagOptions, models: ReplayModels
 ) -> SourceContents:
-    """The rollouts of a bag that was read.
+    """Return the rollouts of a bag.
 
     Raises:
-        SourceError: there is none, or it cannot be told where one ends.
+        SourceError: There is none, or the end of one is unknown.
     """
     if not recording.completions:
         raise SourceError(_why_no_decision(bag, recording, options, models))
     runs = _runs(bag, recording, options)
-    _tell_of_losses(bag, recording, runs, options)
+    _log_losses(bag, recording, runs, options)
     names = [bag.name]
     if len(runs) > 1:
         names = [f"{bag.name}/{number:03d}" for number in range(len(runs))]
@@ -82,12 +82,12 @@ def rollouts_of(
     )
     if models.sampler is None:
         return contents
-    said = models.sampler.contract
+    contract = models.sampler.contract
     return replace(
         contents,
-        action_kind=said.action_kind,
-        position_names=said.position_names,
-        executed_actions=said.executed_actions,
+        action_kind=contract.action_kind,
+        position_names=contract.position_names,
+        executed_actions=contract.executed_actions,
     )
 
 
@@ -110,11 +110,11 @@ def _rollout(
         embeddings=embeddings,
         chunks=chunks,
         success=_outcome(bag, recording, run, alone=name == bag.name),
-        group=_said_by(recording.groups, end, run.until) or "",
+        group=_stated_by(recording.groups, end, run.until) or "",
         source=str(bag.path),
         sha256=_sha256(run.stamps, embeddings, chunks),
         positions=_positions([completion.positions for completion in completions]),
-        task=_said_by(recording.tasks, end, run.until) or "",
+        task=_stated_by(recording.tasks, end, run.until) or "",
         external=dict(zip(options.topics.external, external.T, strict=True)),
     )
 
@@ -130,7 +130,7 @@ def _reception(recording: BagRecording, run: _Run, runs: Sequence[_Run]) -> Rece
 
 
 def _left_out(recording: BagRecording, runs: Sequence[_Run]) -> int:
-    """How many decisions belong to no rollout."""
+    """Return the number of decisions that belong to no rollout."""
     return len(recording.completions) - sum(len(run.stamps) for run in runs)
 
 
@@ -156,9 +156,9 @@ def _positions(measured: Sequence[NDArray[np.float64] | None]) -> NDArray[np.flo
 def _sha256(
     stamps: Sequence[int], embeddings: NDArray[np.float32], chunks: NDArray[np.float32]
 ) -> str:
-    """Of the stamps, embeddings and executed chunks of a rollout, as hexadecimal.
+    """Return the SHA-256 of the stamps, embeddings and executed chunks, as hexadecimal.
 
-    It is the same however the bag is stored, compressed, split or labelled.
+    It does not depend on how the bag is stored, compressed, split or labelled.
     """
     digest = hashlib.sha256(np.array(stamps, "<i8").tobytes())
     digest.update(embeddings.astype("<f4", copy=False).tobytes())
@@ -180,12 +180,12 @@ def _runs(bag: Bag, recording: BagRecording, options: BagOptions) -> list[_Run]:
     if not filled:
         raise SourceError(
             f"{bag.path}: none of its {len(recording.completions)} decisions was received while "
-            f"{options.topics.active} was true: record from before the rollout's begin, or leave "
+            f"{options.topics.active} was true: start recording before the rollout, or leave "
             "the bag out"
         )
     if len(filled) < len(runs):
         logger.warning(
-            "%s: left out %d of %d rollouts, in which the policy took no decision",
+            "%s: left out %d of %d rollouts without a decision of the policy",
             bag.path,
             len(runs) - len(filled),
             len(runs),
@@ -204,7 +204,7 @@ def _spans(bag: Bag, recording: BagRecording, options: BagOptions) -> list[Span]
     if kind == "pauses":
         return sorted(spans_of_pauses(stamps, received, round(1e9 * (options.pause or 0.0))))
     if kind == "auto":
-        _refuse_several_outcomes(bag, recording, options)
+        _reject_several_outcomes(bag, recording, options)
         _warn_of_long_pause(bag, stamps)
     return [WHOLE_BAG]
 
@@ -213,17 +213,17 @@ def _marked_spans(bag: Bag, recording: BagRecording, options: BagOptions) -> lis
     spans = spans_of_markers(recording.markers)
     if not spans:
         raise SourceError(
-            f"{bag.path}: {options.topics.active} is never true, so no rollout ran: record from "
-            "before its begin, or leave the bag out"
+            f"{bag.path}: {options.topics.active} is never true, so no rollout ran: start "
+            "recording before the rollout, or leave the bag out"
         )
-    unsaid = not any(time >= spans[-1].begin for time, _ in recording.outcomes)
-    if not spans[-1].ended and unsaid:
+    is_outcome_missing = not any(time >= spans[-1].begin for time, _ in recording.outcomes)
+    if not spans[-1].ended and is_outcome_missing:
         logger.warning(
-            "%s: recording stopped before the %srollout was said to end on %s, so it may be half "
-            "a rollout",
+            "%s: recording stopped before %s marked the end of the %srollout, so the rollout may "
+            "be incomplete",
             bag.path,
-            "last " if len(spans) > 1 else "",
             options.topics.active,
+            "last " if len(spans) > 1 else "",
         )
     return spans
 
@@ -232,12 +232,12 @@ def _spans_until_outcomes(bag: Bag, recording: BagRecording, options: BagOptions
     spans = _outcome_spans(recording)
     if not any(span.ended for span in spans):
         raise SourceError(
-            f"{bag.path}: nothing was said on {options.topics.success} after a decision, so no "
-            "rollout ended: record until the outcome is known, or leave the bag out"
+            f"{bag.path}: {options.topics.success} has no outcome after a decision, so no rollout "
+            "ended: record until the outcome is known, or leave the bag out"
         )
     if not spans[-1].ended:
         logger.warning(
-            "%s: left out what follows the last outcome on %s: a rollout that did not end",
+            "%s: left out the decisions after the last outcome on %s: their rollout did not end",
             bag.path,
             options.topics.success,
         )
@@ -249,13 +249,13 @@ def _outcome_spans(recording: BagRecording) -> list[Span]:
     return spans_of_outcomes(sorted(time for time, _ in recording.outcomes), received)
 
 
-def _refuse_several_outcomes(bag: Bag, recording: BagRecording, options: BagOptions) -> None:
+def _reject_several_outcomes(bag: Bag, recording: BagRecording, options: BagOptions) -> None:
     ended = sum(span.ended for span in _outcome_spans(recording))
     if ended > 1:
         raise SourceError(
             f"{bag.path} has {ended} outcomes on {options.topics.success} with decisions between "
-            "them: say whether each ends a rollout ('--boundaries outcomes') or the bag is one "
-            "('--boundaries bag')"
+            "them: use '--boundaries outcomes' if each ends a rollout, or '--boundaries bag' if "
+            "the bag is one rollout"
         )
 
 
@@ -263,29 +263,31 @@ def _warn_of_long_pause(bag: Bag, stamps: Sequence[int]) -> None:
     pauses = 1e-9 * np.diff(np.array(stamps))
     if len(pauses) and pauses.max() > max(LONG_PAUSE, LONG_PAUSES * float(np.median(pauses))):
         logger.warning(
-            "%s: taken for one rollout although it pauses for %.1f s; if there are several, say "
-            "so with '--boundaries pauses'",
+            "%s: read as one rollout although it pauses for %.1f s; if there are several rollouts, "
+            "use '--boundaries pauses'",
             bag.path,
             pauses.max(),
         )
 
 
 def _outcome(bag: Bag, recording: BagRecording, run: _Run, *, alone: bool) -> bool | None:
-    said = [success for time, success in recording.outcomes if run.span.begin <= time <= run.until]
+    outcomes = [
+        success for time, success in recording.outcomes if run.span.begin <= time <= run.until
+    ]
     mark = OUTCOME_MARK.search(bag.name) if alone else None
     if mark is None:
-        return said[-1] if said else None
+        return outcomes[-1] if outcomes else None
     named = mark[1] == "s"
-    if said and said[-1] is not named:
+    if outcomes and outcomes[-1] is not named:
         raise SourceError(
-            f"{bag.path}: its name says that the rollout {_ended(named)}, its topic that it "
-            f"{_ended(said[-1])}: rename it, or leave it out"
+            f"{bag.path}: by its name the rollout {_ended(named)}, by its topic it "
+            f"{_ended(outcomes[-1])}: rename it, or leave it out"
         )
     return named
 
 
 def _end(recording: BagRecording, run: _Run, last_decision: int) -> int:
-    """When a rollout was over: at its marker, else with its outcome, else with its decisions."""
+    """Return the end of a rollout: its marker, else its outcome, else its last decision."""
     if run.span.ended and run.span.end < run.until:
         return run.span.end
     outcomes = [time for time, _ in recording.outcomes if run.span.begin <= time <= run.until]
@@ -296,10 +298,10 @@ def _ended(success: bool) -> str:
     return "succeeded" if success else "failed"
 
 
-def _said_by(said: Sequence[tuple[int, Said]], time: int, until: int) -> Said | None:
-    """What was last said by a time; if nothing was, what was said next, in time."""
-    before = [value for when, value in said if when <= time]
-    after = [value for when, value in said if time < when <= until]
+def _stated_by(statements: Sequence[tuple[int, Value]], time: int, until: int) -> Value | None:
+    """Return the last value until `time`, else the first one after it and not after `until`."""
+    before = [value for when, value in statements if when <= time]
+    after = [value for when, value in statements if time < when <= until]
     return before[-1] if before else (after[0] if after else None)
 
 
@@ -310,8 +312,8 @@ def _why_no_decision(
     if models.encoder is not None:
         problems = "; ".join(recording.problems()) or "no frame has the stamp of action chunks"
         return f"{bag.path} has no observation that makes a decision: {problems}"
-    halves = {topics.embedding: recording.embeddings, topics.action_chunks: recording.chunks}
-    for topic, messages in halves.items():
+    needed = {topics.embedding: recording.embeddings, topics.action_chunks: recording.chunks}
+    for topic, messages in needed.items():
         if not messages:
             return (
                 f"{bag.path} has no message on {topic}: check that the policy published there "
@@ -323,21 +325,21 @@ def _why_no_decision(
     )
 
 
-def _tell_of_losses(
+def _log_losses(
     bag: Bag, recording: BagRecording, runs: Sequence[_Run], options: BagOptions
 ) -> None:
     left_out = _left_out(recording, runs)
     if left_out:
         logger.info(
-            "%s: left out %d of %d decisions, which were received while no rollout ran",
+            "%s: left out %d of %d decisions, which were received while no rollout was active",
             bag.path,
             left_out,
             len(recording.completions),
         )
-    if bag.is_cut_at_begin:
+    if bag.is_cut_at_start:
         logger.warning(
-            "%s: begins later than its rollout did, so it is half a rollout: evaluate it, but "
-            "calibrate on whole ones",
+            "%s: starts later than its rollout, which is therefore incomplete: evaluate it, but "
+            "calibrate on complete rollouts",
             bag.path,
         )
     if recording.unpaired or recording.repeated:

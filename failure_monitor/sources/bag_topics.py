@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The topics of many bags, without reading their messages."""
+"""Lists the topics of many bags without reading their messages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from failure_monitor.sources.source import SourceError
 
 @dataclass(frozen=True)
 class RecordedTopic:
-    """A topic in some of several bags.
+    """A topic of one or several bags.
 
     Attributes:
-        name: the topic.
-        message_type: such as `std_msgs/msg/Bool`.
-        messages: in all of the bags.
-        rate: messages a second, over the bags that have it; None where these last no time.
-        bags: how many have it.
-        of_bags: how many could be looked into.
+        name: The name of the topic.
+        message_type: The type of its messages, such as `std_msgs/msg/Bool`.
+        messages: The number of messages in all bags together.
+        rate: The messages per second in the bags that have the topic; None if these have no
+            duration.
+        bags: The number of bags that have the topic.
+        of_bags: The number of bags that could be read.
     """
 
     name: str
@@ -36,7 +37,7 @@ class RecordedTopic:
 
 
 def topics_of_bags(paths: Sequence[Path]) -> list[RecordedTopic]:
-    """The topics of those sources that are bags and not damaged, by name."""
+    """Return the topics of all sources that are undamaged bags, sorted by name."""
     messages: dict[tuple[str, str], int] = defaultdict(int)
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     bags: dict[tuple[str, str], int] = defaultdict(int)
@@ -46,7 +47,7 @@ def topics_of_bags(paths: Sequence[Path]) -> list[RecordedTopic]:
             continue
         try:
             found = bag_summary(path)
-        except SourceError:  # who reads the bag says what is wrong with it
+        except SourceError:  # reported by whoever reads the rollouts
             continue
         of_bags += 1
         for topic in found.topics:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where, in bag time, the rollouts of a bag begin and end.
+"""Divides a bag into the time spans of its rollouts.
 
-Times are whole nanoseconds of the bag's clock. A span reaches from its begin to its end, both
-included; its outcome may be said until the next one begins.
+Times are nanoseconds of bag time. A span includes its begin and its end. The outcome of a rollout
+may follow the end of its span, until the next span begins.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ NEVER = 1 << 63
 
 
 class Span(NamedTuple):
-    """The time of one rollout.
+    """The time span of one rollout.
 
-    `ended` is whether something said where it ends, other than the end of the bag.
+    Attributes:
+        begin: The bag time at which it begins.
+        end: The bag time at which it ends.
+        ended: True if its end was recorded, False if only the bag ends.
     """
 
     begin: int
@@ -31,7 +34,10 @@ WHOLE_BAG = Span(ALWAYS, NEVER, True)
 
 
 def spans_of_markers(markers: Sequence[tuple[int, bool]]) -> list[Span]:
-    """From each marker that turns true to the next that is false; repeated ones say nothing new."""
+    """Return a span from each marker that turns true to the next false one.
+
+    Repeated markers are ignored.
+    """
     spans: list[Span] = []
     begin = None
     for time, running in markers:
@@ -46,13 +52,13 @@ def spans_of_markers(markers: Sequence[tuple[int, bool]]) -> list[Span]:
 
 
 def spans_of_outcomes(outcomes: Sequence[int], decisions: Sequence[int]) -> list[Span]:
-    """From the first decision behind an outcome to the next outcome.
+    """Return a span from the first decision after an outcome to the next outcome.
 
     Args:
-        outcomes: when outcomes were said, ascending. One that follows another without a decision
-            between them corrects it.
-        decisions: when decisions were complete, ascending; one at the time of an outcome came
-            before it.
+        outcomes: The times of outcomes, ascending. An outcome without a decision since the one
+            before corrects it.
+        decisions: The times at which decisions were complete, ascending. A decision at the time
+            of an outcome precedes it.
     """
     return _spans_from(
         [
@@ -65,12 +71,12 @@ def spans_of_outcomes(outcomes: Sequence[int], decisions: Sequence[int]) -> list
 
 
 def spans_of_pauses(stamps: Sequence[int], decisions: Sequence[int], pause: int) -> list[Span]:
-    """From a decision to the last one before a pause.
+    """Return a span from the first decision after a pause to the last one before the next.
 
     Args:
-        stamps: the decisions' stamps, ascending.
-        decisions: when they were complete.
-        pause: more than this many nanoseconds between two stamps.
+        stamps: The stamps of the decisions, ascending.
+        decisions: The times at which they were complete.
+        pause: The nanoseconds between two stamps above which there is a pause.
     """
     begins = [
         decision

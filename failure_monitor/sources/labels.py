@@ -91,7 +91,7 @@ class Labels:
             self._with_label(rollout, label_of.get(place)) for place, rollout in enumerate(rollouts)
         )
 
-    def refuse_unlabelled(self, rollouts: Sequence[Rollout]) -> None:
+    def reject_unlabelled(self, rollouts: Sequence[Rollout]) -> None:
         """Refuse rollouts of which neither a label nor anything else told the outcome.
 
         Raises:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bound on the memory that reading a file may take.
+"""Limits the memory that reading a file may take.
 
-A damaged or hostile file can claim any length, and a few bytes can unpack to as many as one likes.
-Parsers that believe it then meet MemoryError instead of bringing the machine down.
+A damaged or hostile file can claim any length, and a few bytes can unpack to any number of bytes.
+With this limit a parser that believes it fails with MemoryError, and the machine stays usable.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STATUS = Path("/proc/self/status")
 
 @contextmanager
 def bounded_memory(extra: int) -> Iterator[None]:
-    """Refuse this process more than `extra` bytes beyond what it holds; no bound outside Linux."""
+    """Limit this process to `extra` bytes beyond what it holds now; no limit outside Linux."""
     held = _data_held()
     if resource is None or held is None:
         yield
@@ -38,7 +38,7 @@ def bounded_memory(extra: int) -> Iterator[None]:
 
 
 def _data_held() -> int | None:
-    """Bytes of this process that the limit counts; None where the system does not say."""
+    """Return the bytes of this process that the limit counts; None if unknown."""
     try:
         lines = STATUS.read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))

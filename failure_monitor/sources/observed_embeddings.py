@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The embeddings that the exported encoder makes of a bag's cameras and joint states.
+"""Computes embeddings from the cameras and joint states of a bag with the exported encoder.
 
-Messages are matched to observations as the monitor matches them beside the robot. Only those of
-an observation that counts are decoded, and a batch of them at a time is embedded.
+Messages are matched to observations in the same way as by the monitor on the robot. Only messages
+of observations that make a decision are decoded. They are embedded in batches.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from failure_monitor.sources.message_decoder import MessageDecoder, MessageHandl
 from failure_monitor.sources.source import BlackBox
 from failure_monitor.sources.stamped_arrays import StampedArrays
 
-TakeObservation = Callable[[MatchedMessages, int], None]
-"""Takes the messages of an observation, and the bag time in nanoseconds."""
+ObservationHandler = Callable[[MatchedMessages, int], None]
+"""Handles the messages of an observation, given the bag time in nanoseconds."""
 
 
 class ObservedEmbeddings:
-    """Matches messages to observations, and embeds those that it is given back.
+    """Matches messages to observations, and computes the embeddings of some of these.
 
     Attributes:
-        embeddings: float32 (E,) each; complete once flushed.
+        embeddings: The embeddings, float32 (E,); complete after `flush`.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class ObservedEmbeddings:
         types: Mapping[str, str],
         decoder: MessageDecoder,
     ) -> None:
-        """Nothing was observed yet.
+        """Start without an observation.
 
         Args:
-            encoder: makes the embeddings.
-            black_box: names the topics, and how stamps are matched.
-            types: of the topics.
-            decoder: how messages are serialised.
+            encoder: Computes the embeddings.
+            black_box: Names the topics, and states how stamps are matched.
+            types: The message types of the topics.
+            decoder: Decodes messages.
         """
         self.embeddings = StampedArrays()
         has_joints = bool(encoder.joint_names)
@@ -61,25 +61,25 @@ class ObservedEmbeddings:
         self._rate = ObservationRate(black_box.rate)
         self._batch: list[Observation] = []
 
-    def takes(self, take: TakeObservation) -> dict[str, MessageHandler]:
-        """What takes the messages of each topic; observations go on to `take`."""
-        return {topic: self._taking(name, topic, take) for name, topic in self._topics.items()}
+    def handlers(self, handle: ObservationHandler) -> dict[str, MessageHandler]:
+        """Return the handler of each topic; complete observations are passed to `handle`."""
+        return {topic: self._handler(name, topic, handle) for name, topic in self._topics.items()}
 
     def start_rollout(self) -> None:
-        """Forget what waits, as the monitor does: the next observation makes a decision."""
+        """Forget waiting messages, as the monitor does: the next observation makes a decision."""
         self._matcher.clear()
         self._rate = ObservationRate(self._black_box.rate)
 
     def is_due(self, stamp: int) -> bool:
-        """Whether an observation of this stamp makes a decision; if so, it counts as made."""
+        """Return whether an observation of this stamp makes a decision, and count it if so."""
         return self._rate.accepts(stamp)
 
     def embed(self, matched: MatchedMessages) -> None:
-        """Decode an observation, and embed it when there are enough of them.
+        """Decode an observation, and compute embeddings once a batch is full.
 
         Raises:
-            FailureMonitorError: a message holds no image, or not the joints that the encoder takes.
-            UndecodableError: a message's bytes are none of its type.
+            FailureMonitorError: A message holds no image, or other joints than the encoder needs.
+            UndecodableError: The bytes of a message are invalid.
         """
         messages = {
             name: self._decoder.decode(serialised, self._types[self._topics[name]])
@@ -90,10 +90,10 @@ class ObservedEmbeddings:
             self.flush()
 
     def flush(self) -> None:
-        """Embed what waits.
+        """Compute the embeddings of waiting observations.
 
         Raises:
-            OnnxModelError: the encoder failed.
+            OnnxModelError: The encoder failed.
         """
         stamps, embeddings = embed_all(self._encoder, self._batch)
         for stamp, embedding in zip(stamps.tolist(), embeddings, strict=True):
@@ -101,16 +101,16 @@ class ObservedEmbeddings:
         self._batch.clear()
 
     def problems(self) -> list[str]:
-        """What was lost, and what to do about it."""
+        """Return why observations were lost, and what to do about it."""
         return self._matcher.problems()
 
-    def _taking(self, name: str, topic: str, take: TakeObservation) -> MessageHandler:
+    def _handler(self, name: str, topic: str, handle: ObservationHandler) -> MessageHandler:
         message_type = self._types[topic]
 
-        def take_message(received: int, serialised: bytes) -> None:
+        def handle_message(received: int, serialised: bytes) -> None:
             stamp = self._decoder.decode_stamp(serialised, message_type)
             matched = self._matcher.add(name, stamp, serialised)
             if matched is not None:
-                take(matched, received)
+                handle(matched, received)
 
-        return take_message
+        return handle_message

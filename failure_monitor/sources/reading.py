@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several sources read at a time, each by a process of its own.
+"""Reads many sources, with several processes if that is faster.
 
-Processes take seconds to start, and how long reading takes is not to be seen from outside: of a
-bag full of images next to nothing may be needed. So reading begins without, and goes on with them
-once it is clear that they pay.
+Processes take seconds to start, and the duration of reading cannot be known from the size: of a
+bag full of images almost nothing may be needed. Reading therefore starts in this process and
+continues in others once they are worth it.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from failure_monitor.sources.source import (
 )
 from failure_monitor.worker_processes import CONTEXT, worker_processes
 
-WORTH_PROCESSES = 5.0
-"""Seconds that reading will go on, by what it took so far, for which processes are started."""
+MIN_SECONDS_FOR_PROCESSES = 5.0
+"""Estimated seconds of further reading above which processes are started."""
 
 REPORT_PERIOD = 0.1
-"""Seconds between two reports of the same source."""
+"""Seconds between two reports about the same source."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A source to be read.
+    """A source that was found and is to be read.
 
     Attributes:
-        path: where it is.
-        kind: what reads it.
-        size: bytes on disk.
+        path: The file or folder.
+        kind: The kind of source, which reads it.
+        size: The size in bytes.
     """
 
     path: Path
@@ -56,11 +56,13 @@ class Found:
 
 @dataclass(frozen=True)
 class ReadSoFar:
-    """How far reading has come.
+    """The progress of reading.
 
     Attributes:
-        sources: how many sources are read, of `of_sources`.
-        size: how many bytes are read, of `of_size`.
+        sources: The number of sources that are read.
+        of_sources: The number of all sources.
+        size: The number of bytes that are read.
+        of_size: The size of all sources in bytes.
     """
 
     sources: int
@@ -76,47 +78,47 @@ ReadResult: TypeAlias = "SourceContents | FailureMonitorError"
 def read_all(
     sources: Sequence[Found], options: BagOptions, *, jobs: int, report: Report
 ) -> list[SourceContents]:
-    """What each source holds, in their order.
+    """Return the contents of each source, in the same order.
 
     Args:
-        sources: what to read.
-        options: how bags are read.
-        jobs: how many processes read at a time.
-        report: told, now and then, how far it is.
+        sources: The sources to read.
+        options: How bags are read.
+        jobs: The number of processes that read at a time.
+        report: Called now and then with the progress.
 
     Raises:
-        FailureMonitorError: a source is damaged, or laid out otherwise.
+        FailureMonitorError: A source is damaged or of another format.
     """
     progress = _Progress(sources, report)
-    outcomes: list[ReadResult] = []
+    results: list[ReadResult] = []
     begin = time.monotonic()
     for place, source in enumerate(sources):
         left = progress.seconds_left(time.monotonic() - begin)
-        if min(jobs, len(sources) - place) > 1 and left > WORTH_PROCESSES:
-            outcomes += _read_by_processes(sources, place, options, jobs, progress)
+        if min(jobs, len(sources) - place) > 1 and left > MIN_SECONDS_FOR_PROCESSES:
+            results += _read_by_processes(sources, place, options, jobs, progress)
             break
-        outcomes.append(_read(source, options, _at_intervals(progress.at, place)))
+        results.append(_read(source, options, _at_intervals(progress.at, place)))
         progress.at(place, 1.0)
-    faults = [outcome for outcome in outcomes if isinstance(outcome, FailureMonitorError)]
-    if faults:
-        raise _summed_up(faults, outcomes, sources)
-    return [outcome for outcome in outcomes if isinstance(outcome, SourceContents)]
+    errors = [result for result in results if isinstance(result, FailureMonitorError)]
+    if errors:
+        raise _combined_error(errors, results, sources)
+    return [result for result in results if isinstance(result, SourceContents)]
 
 
-def _summed_up(
-    faults: Sequence[FailureMonitorError], outcomes: Sequence[ReadResult], sources: Sequence[Found]
+def _combined_error(
+    errors: Sequence[FailureMonitorError], results: Sequence[ReadResult], sources: Sequence[Found]
 ) -> FailureMonitorError:
-    """The first fault, and where others are: who mends one wants to know of all."""
-    if len(faults) == 1:
-        return faults[0]
-    faulty = [
+    """Return the first error, with the names of all other rejected sources."""
+    if len(errors) == 1:
+        return errors[0]
+    rejected = [
         source.path.name
-        for source, outcome in zip(sources, outcomes, strict=True)
-        if isinstance(outcome, FailureMonitorError)
+        for source, result in zip(sources, results, strict=True)
+        if isinstance(result, FailureMonitorError)
     ]
     return SourceError(
-        f"{faults[0]} (of {len(sources)} sources, {len(faults) - 1} more are rejected: "
-        f"{list_names(faulty[1:])})"
+        f"{errors[0]} (of {len(sources)} sources, {len(errors) - 1} more are rejected: "
+        f"{list_names(rejected[1:])})"
     )
 
 
@@ -143,7 +145,7 @@ class _Progress:
         self._report(ReadSoFar(whole, len(self._sizes), self._read, sum(self._sizes)))
 
     def seconds_left(self, elapsed: float) -> float:
-        """How long it will still take, at the pace of the seconds so far; 0 where nobody knows."""
+        """Return the estimated seconds of further reading; 0 if unknown."""
         return elapsed * (sum(self._sizes) / self._read - 1) if self._read else 0.0
 
     @property
@@ -154,43 +156,43 @@ class _Progress:
 def _at_intervals(advance: Callable[[int, float], None], place: int) -> Advance:
     last = time.monotonic()
 
-    def advance_now_and_then(share: float) -> None:
+    def advance_at_intervals(share: float) -> None:
         nonlocal last
         now = time.monotonic()
-        # That a source is whole is for those to say who know that nothing goes wrong any more.
+        # A complete source is reported by the caller, once no error can occur any more.
         if now - last >= REPORT_PERIOD and share < 1.0:
             last = now
             advance(place, share)
 
-    return advance_now_and_then
+    return advance_at_intervals
 
 
 def _read_by_processes(
     sources: Sequence[Found], begin: int, options: BagOptions, jobs: int, progress: _Progress
 ) -> list[ReadResult]:
-    """What the sources hold from number `begin` on."""
+    """Return the results of the sources from number `begin` on."""
     advances = CONTEXT.Queue()
     jobs = min(jobs, len(sources) - begin)
     with closing(advances), worker_processes(jobs, _begin_worker, advances) as workers:
-        # The largest first, so that none is left over for one process at the end.
+        # The largest first, so that at the end no process reads one alone.
         order = sorted(range(begin, len(sources)), key=lambda place: -sources[place].size)
         places = {
             workers.submit(_read_in_worker, sources[place], options, place): place
             for place in order
         }
-        outcomes: dict[int, tuple[ReadResult, list[LogRecord]]] = {}
+        results: dict[int, tuple[ReadResult, list[LogRecord]]] = {}
         pending: set[Future[Any]] = set(places)
         while pending:
             done, pending = wait(pending, REPORT_PERIOD, FIRST_COMPLETED)
-            _pass_on(advances, progress)
+            _report_advances(advances, progress)
             for future in done:
                 place = places[future]
-                outcomes[place] = _result(future, sources[place])
+                results[place] = _result(future, sources[place])
                 progress.at(place, 1.0)
-    for place in sorted(outcomes):
-        for record in outcomes[place][1]:
+    for place in sorted(results):
+        for record in results[place][1]:
             logging.getLogger(record.name).handle(record)
-    return [outcomes[place][0] for place in sorted(outcomes)]
+    return [results[place][0] for place in sorted(results)]
 
 
 def _result(
@@ -205,7 +207,7 @@ def _result(
         ) from None
 
 
-def _pass_on(advances: Any, progress: _Progress) -> None:
+def _report_advances(advances: Any, progress: _Progress) -> None:
     while True:
         try:
             place, share = advances.get_nowait()
@@ -225,18 +227,18 @@ def _begin_worker(advances: Any) -> None:
 def _read_in_worker(
     source: Found, options: BagOptions, place: int
 ) -> tuple[ReadResult, list[LogRecord]]:
-    """What the source holds or why not, and what was said while it was read."""
+    """Return the result of reading a source, and what was logged meanwhile."""
 
     def advance(place: int, share: float) -> None:
         _advances.put((place, share))
 
-    keeper = _Keeper()
+    keeper = _RecordKeeper()
     logging.basicConfig(level=logging.INFO, handlers=[keeper], force=True)
     return _read(source, options, _at_intervals(advance, place)), keeper.records
 
 
-class _Keeper(logging.Handler):
-    """Keeps what is said, in a form that can be sent to another process."""
+class _RecordKeeper(logging.Handler):
+    """Keeps log records in a form that can be sent to another process."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's exported models, for bags in which it published nothing."""
+"""Loads the exported models of a policy, for bags without its embeddings or action chunks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ReplayModels:
-    """The models that stand in for what was not recorded.
+    """The models that compute what was not recorded.
 
     Attributes:
-        encoder: observations to embeddings; None where embeddings were recorded.
-        sampler: embeddings to action chunks; None where these were recorded.
+        encoder: The model from observations to embeddings; None if embeddings were recorded.
+        sampler: The model from embeddings to action chunks; None if these were recorded.
     """
 
     encoder: ObservationEncoder | None = None
@@ -34,17 +34,17 @@ class ReplayModels:
 
 
 def load_models(black_box: BlackBox) -> ReplayModels:
-    """Load the models once, however many bags they are run over.
+    """Load the models; they are cached for further bags.
 
     Raises:
-        FailureMonitorError: a file is no such model, the two are of different policies, or the
-            topics named are not those of the encoder's cameras.
+        FailureMonitorError: A file is no such model, the two are of different policies, or the
+            named topics do not match the cameras of the encoder.
     """
     models = _load(black_box.encoder, black_box.sampler)
     cameras = set(models.encoder.cameras) if models.encoder is not None else set()
     if cameras != set(black_box.cameras):
         raise UsageError(
-            f"the encoder {black_box.encoder} takes the cameras "
+            f"the encoder {black_box.encoder} needs the cameras "
             f"{list_names(sorted(cameras))}, topics were named for "
             f"{list_names(sorted(black_box.cameras))}: name the topic of each of its cameras as "
             "'--image-topic NAME:=TOPIC'"
@@ -56,7 +56,7 @@ def load_models(black_box: BlackBox) -> ReplayModels:
 def _load(encoder: Path | None, sampler: Path | None) -> ReplayModels:
     if encoder is None and sampler is None:
         return ReplayModels()
-    # Here, as ONNX Runtime is needed for nothing else.
+    # Imported here: only these models need ONNX Runtime.
     from failure_monitor.policy_models.models import (
         ObservationEncoder,
         PolicySampler,
@@ -74,18 +74,17 @@ def _load(encoder: Path | None, sampler: Path | None) -> ReplayModels:
 
 @contextmanager
 def unchanged_files(black_box: BlackBox) -> Iterator[tuple[OnnxFile | None, OnnxFile | None]]:
-    """The files of encoder and sampler, which several processes may read while the block runs.
+    """Yield the files of encoder and sampler, and check that they stay the same meanwhile.
 
     Raises:
-        OnnxFileError: a file is no model, or is another one when the block ends: then nobody
-            knows which of the two was run.
+        OnnxFileError: A file is no model, or has changed when the block ends.
     """
     encoder, sampler = _files(black_box)
     yield encoder, sampler
     for before, after in zip((encoder, sampler), _files(black_box), strict=True):
         if before is not None and after is not None and before.sha256 != after.sha256:
             raise OnnxFileError(
-                f"{before.name} was changed while the rollouts were read, so nobody knows which "
+                f"{before.name} was changed while the rollouts were read, so it is unknown which "
                 "model made their decisions: start again"
             )
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts from wherever they are kept: bags, archives, FIPER folders, and folders of these."""
+"""Reads rollouts from bags, archives, FIPER folders, and folders of these."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.listed_names import list_names
 from failure_monitor.sources.archive import Archive
-from failure_monitor.sources.bag_files import refuse_link_out
+from failure_monitor.sources.bag_files import reject_link_out
 from failure_monitor.sources.fiper import FiperFolder
 from failure_monitor.sources.labels import Labels
 from failure_monitor.sources.reading import Found, Report, read_all
@@ -41,7 +41,7 @@ __all__ = [
     "find_sources",
     "label",
     "read_rollouts",
-    "refuse_several_policies",
+    "reject_different_policies",
 ]
 
 SOURCE_KINDS: Mapping[str, SourceKind] = {
@@ -70,34 +70,34 @@ def read_rollouts(
     task: str | None = None,
     jobs: int = 1,
     report: Report = lambda so_far: None,
-    tells_delays: bool = True,
+    logs_delays: bool = True,
 ) -> RolloutSet:
     """Read every rollout of the sources.
 
     Args:
-        paths: bags, archives, FIPER folders, folders of these, read by name, or patterns of
-            their names.
-        topics: under which names bags hold what is needed; the defaults of `Topics` if None.
-        boundaries: what tells the rollouts in a bag apart, as in `BagOptions`.
-        pause: how long, in seconds, a pause is that ends a rollout.
-        action_kind: what an action means; if None, what the sources say, else `position`.
-        position_names: the actions that span positions; if None, what the sources say, else all.
-        measured_names: the joints that these move, in their order; if empty, those of their names.
-        black_box: what exported models compute that the policy did not publish; nothing if None.
-        executed_actions: how many actions of a chunk are executed before the next decision; if
-            None, what the sources say.
-        task: what the robot was to do in all of these rollouts; if None, what the sources say.
-        jobs: how many processes read at a time.
-        report: told, now and then, how far it is.
-        tells_delays: whether to call `tell_of_delays`.
+        paths: Bags, archives, FIPER folders, folders of these, or patterns of their names.
+        topics: The topics of bags; the defaults of `Topics` if None.
+        boundaries: How a bag is divided into rollouts, as in `BagOptions`.
+        pause: The seconds without decisions that end a rollout.
+        action_kind: The kind of the actions; that of the sources if None, else `position`.
+        position_names: The actions that span positions; those of the sources if None, else all.
+        measured_names: The joints that these move, in their order; empty if they have the same
+            names.
+        black_box: The exported models that compute what the policy did not publish.
+        executed_actions: The number of actions of a chunk that are executed before the next
+            decision; that of the sources if None.
+        task: The task of all these rollouts; that of the sources if None.
+        jobs: The number of processes that read at a time.
+        report: Called now and then with the progress.
+        logs_delays: True to call `log_delays`.
 
     Raises:
-        SourceError: a source is missing, damaged or unknown, holds no rollouts, holds a rollout
+        SourceError: A source is missing, damaged or unknown, holds no rollouts, holds a rollout
             twice, or rollouts differ in their format.
-        PointCloudError: a bag's message is no embedding or no batch of action chunks.
-        InvalidDecisionError: a position name is not among the action names, or more actions are
+        PointCloudError: A message of a bag holds no embedding or no action chunks.
+        InvalidDecisionError: A position name is not among the action names, or more actions are
             executed than a chunk has.
-        UsageError: a topic has two meanings.
+        UsageError: A topic has two meanings.
     """
     options = BagOptions(
         topics=topics or Topics(),
@@ -108,29 +108,29 @@ def read_rollouts(
         black_box=black_box or BlackBox(),
     )
     contents = read_all(find_sources(paths), options, jobs=jobs, report=report)
-    rollouts = _called_apart([rollout for held in contents for rollout in held.rollouts])
+    rollouts = _with_unique_names([rollout for held in contents for rollout in held.rollouts])
     if not rollouts:
         raise SourceError(
             f"no rollouts in {list_names(paths) if paths else 'an empty list of sources'}: name "
             f"{_known_kinds()} that holds some"
         )
-    _refuse_repeated(rollouts)
+    _reject_repeated(rollouts)
     if task is not None:
         rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
     receptions = _receptions(contents)
     policy = _policy(contents, action_kind, position_names, executed_actions)
     measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
     rollout_set = RolloutSet(policy, rollouts, receptions, measured)
-    if tells_delays:
-        tell_of_delays([rollout_set])
+    if logs_delays:
+        log_delays([rollout_set])
     return rollout_set
 
 
-def refuse_several_policies(sets: Sequence[RolloutSet]) -> None:
-    """Refuse sets of rollouts that are not all of the first one's policy.
+def reject_different_policies(sets: Sequence[RolloutSet]) -> None:
+    """Reject sets of rollouts that are not all of the same policy.
 
     Raises:
-        SourceError: one is not.
+        SourceError: One is of another policy than the first.
     """
     first = sets[0]
     for other in sets[1:]:
@@ -141,8 +141,8 @@ def refuse_several_policies(sets: Sequence[RolloutSet]) -> None:
             )
 
 
-def tell_of_delays(sets: Sequence[RolloutSet]) -> None:
-    """Say how bag time and header stamps, by which decisions are ordered, lie to each other."""
+def log_delays(sets: Sequence[RolloutSet]) -> None:
+    """Log how far bag time is behind header stamps, by which decisions are ordered."""
     delays = {
         rollout.name: each.receptions[rollout.sha256].delays
         for each in sets
@@ -163,15 +163,15 @@ def tell_of_delays(sets: Sequence[RolloutSet]) -> None:
 
 
 def label(sets: Sequence[RolloutSet], labels: Labels | None) -> tuple[RolloutSet, ...]:
-    """Sets of rollouts with what their labels say of them.
+    """Return sets of rollouts with their labels applied.
 
     Args:
-        sets: to which the labels may belong; those of the first then need an outcome.
-        labels: outcomes and more, which override what the sources say; None for none.
+        sets: The sets to label. With labels, every rollout of the first needs an outcome.
+        labels: Labels, which override the sources; None for none.
 
     Raises:
-        SourceError: a label is of no rollout or of several, a rollout has several labels, or one
-            of the first set has no outcome from anywhere.
+        SourceError: A label fits no rollout or several, a rollout has several labels, or one of
+            the first set has no outcome.
     """
     if labels is None:
         return tuple(sets)
@@ -179,15 +179,15 @@ def label(sets: Sequence[RolloutSet], labels: Labels | None) -> tuple[RolloutSet
     result = tuple(
         replace(each, rollouts=tuple(islice(labelled, len(each.rollouts)))) for each in sets
     )
-    labels.refuse_unlabelled(result[0].rollouts)
+    labels.reject_unlabelled(result[0].rollouts)
     return result
 
 
 def find_sources(paths: Sequence[Path]) -> list[Found]:
-    """The sources at some paths, in folders there, and of names that fit a pattern.
+    """Return the sources at some paths, in folders there, and those that match a pattern.
 
     Raises:
-        SourceError: there is none, or none that is known, or it is a link out of its folder.
+        SourceError: There is none, it is of no known kind, or it is a link out of its folder.
     """
     return [
         Found(source, kind, _size(source))
@@ -201,10 +201,10 @@ def _matching(path: Path) -> list[Path]:
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
     found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-    # A pattern such as `day*/*` also fits notes and configuration files.
+    # A pattern such as `day*/*` also matches notes and configuration files.
     known = [path for path in found if path.is_dir() or _kind_of(path) is not None]
     if not known:
-        raise SourceError(f"no source fits the pattern {path}: name {_known_kinds()}")
+        raise SourceError(f"no source matches the pattern {path}: name {_known_kinds()}")
     return known
 
 
@@ -225,7 +225,7 @@ def _sources_at(path: Path) -> Iterator[tuple[Path, SourceKind]]:
     if not sources:
         raise SourceError(f"{path} is no known source of rollouts: name {_known_kinds()}")
     for child, _ in sources:
-        refuse_link_out(child, path)
+        reject_link_out(child, path)
     yield from sources
 
 
@@ -242,8 +242,8 @@ def _known_kinds() -> str:
     return f"a {', a '.join(SOURCE_KINDS)}, or a folder of these"
 
 
-def _called_apart(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
-    """Rollouts of the same name get as much of their path before it as tells them apart."""
+def _with_unique_names(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
+    """Prefix names that occur twice with as much of the path as makes them unique."""
     names = [rollout.name for rollout in rollouts]
     parents = [Path(rollout.source).resolve().parent.parts for rollout in rollouts]
     for depth in range(1, max((len(parts) for parts in parents), default=0)):
@@ -257,14 +257,14 @@ def _called_apart(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
     return tuple(replace(rollout, name=name) for rollout, name in zip(rollouts, names, strict=True))
 
 
-def _refuse_repeated(rollouts: Sequence[Rollout]) -> None:
+def _reject_repeated(rollouts: Sequence[Rollout]) -> None:
     seen: dict[str, Rollout] = {}
     for rollout in rollouts:
         earlier = seen.setdefault(rollout.sha256, rollout)
         if earlier is not rollout:
             raise SourceError(
                 f"{_title(earlier)} and {_title(rollout)} are the same rollout (equal SHA-256): "
-                "leave one of them out, for no rollout may count twice"
+                "leave one of them out, since no rollout may count twice"
             )
 
 
@@ -283,7 +283,7 @@ def _policy(
     position_names: Sequence[str] | None,
     executed_actions: int | None,
 ) -> PolicyFormat:
-    """The format that all share, with what the user or else the sources state."""
+    """Return the format that all rollouts share, completed by the user or else the sources."""
     shared = _shared_format(contents)
     if action_kind is None:
         action_kind = _agreed("action kind", [(h.rollouts, h.action_kind) for h in contents])

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts from bags: rosbag2 folders, bare mcap and SQLite files, ROS 1 bags.
+"""Reads rollouts from bags: rosbag2 folders, bare mcap and SQLite files, ROS 1 bags.
 
-A bag is read whole or refused: half a rollout would pass for a short one.
+A bag is read whole or rejected, since a part of a rollout would look like a short rollout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from failure_monitor.sources.bag_files import (
     bag_at,
     is_bag_file,
     is_bag_folder,
-    refuse_cut_off,
+    reject_truncated,
     storage_files,
 )
 from failure_monitor.sources.bag_messages import (
@@ -29,7 +29,7 @@ from failure_monitor.sources.bag_messages import (
     summary,
 )
 from failure_monitor.sources.bag_metadata import TopicCount
-from failure_monitor.sources.bag_recording import BagRecording, Meanings, meanings
+from failure_monitor.sources.bag_recording import BagRecording, WantedTopics, wanted_topics
 from failure_monitor.sources.bag_rollouts import rollouts_of
 from failure_monitor.sources.memory_bound import bounded_memory
 from failure_monitor.sources.message_decoder import MessageDecoder
@@ -38,7 +38,7 @@ from failure_monitor.sources.source import Advance, BagOptions, SourceContents, 
 from failure_monitor.sources.truncated_mcap import TruncatedMcap
 
 MEMORY = 2 << 30
-"""Bytes that reading any bag may take, and `MEMORY_PER_BYTE` more for each on disk."""
+"""Bytes of memory that reading any bag may take, beside `MEMORY_PER_BYTE` for each on disk."""
 MEMORY_PER_BYTE = 8
 MEMORY_OF_MODELS = 16 << 30
 
@@ -47,16 +47,16 @@ class BagFolder:
     """A rosbag2 folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the folder has a bag's metadata, or storage files that are called after it."""
+        """Return whether the folder has metadata of a bag, or storage files with its name."""
         return is_bag_folder(path)
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
-        """The bag's rollouts.
+        """Return the rollouts of the bag.
 
         Raises:
             SourceError: the bag is damaged or incomplete, lacks a topic, or holds no decision.
             PointCloudError: a message is no embedding or no batch of action chunks.
-            UsageError: a topic has two meanings.
+            UsageError: a topic has two wanted_topics.
         """
         return _read(path, options, advance)
 
@@ -65,19 +65,19 @@ class BagFile:
     """A bare mcap or SQLite file, or a ROS 1 bag."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the file's name ends as these do."""
+        """Return whether the name of the file ends like that of a bag."""
         return is_bag_file(path)
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
-        """The bag's rollouts; as of a `BagFolder`."""
+        """Return the rollouts of the bag, as `BagFolder.read` does."""
         return _read(path, options, advance)
 
 
 def bag_summary(path: Path) -> BagSummary:
-    """What was recorded in the bag at a path.
+    """Return the topics and the duration of the bag at a path.
 
     Raises:
-        SourceError: it is damaged, or cannot be read.
+        SourceError: It is damaged or cannot be read.
     """
     with _errors_named(path, BagOptions()):
         return summary(bag_at(path))
@@ -85,45 +85,47 @@ def bag_summary(path: Path) -> BagSummary:
 
 def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
     models = load_models(options.black_box)
-    meant = meanings(options, models)
+    wanted = wanted_topics(options, models)
     with _errors_named(path, options):
         bag = bag_at(path)
         topics = summary(bag).topics
         if not any(topic.messages for topic in topics):
             raise SourceError(f"{path} holds no messages: record it again or leave it out")
-        recorded = _wanted(path, meant, topics)
+        recorded = _recorded(path, wanted, topics)
         recording = BagRecording(options, models, recorded, MessageDecoder(ros1=is_ros1(bag)))
-        # What models take is known to nobody, and nothing that a bag could claim.
+        # The memory that models need is unknown, and does not depend on what a bag claims.
         bound = MEMORY + MEMORY_PER_BYTE * bag.size + MEMORY_OF_MODELS * bool(models.encoder)
         with bounded_memory(bound):
-            read_messages(bag, recording.takes(), advance)
+            read_messages(bag, recording.handlers(), advance)
             recording.finish()
         return rollouts_of(bag, recording, options, models)
 
 
-def _wanted(path: Path, meant: Meanings, there: Sequence[TopicCount]) -> dict[str, TopicCount]:
-    """The topics that are both wanted and there, by name."""
+def _recorded(
+    path: Path, wanted: WantedTopics, there: Sequence[TopicCount]
+) -> dict[str, TopicCount]:
+    """Return the wanted topics that were recorded, by name."""
     names = {topic.name for topic in there}
-    missing = [topic for topic in meant.needed if topic not in names]
+    missing = [topic for topic in wanted.needed if topic not in names]
     if missing:
         listed = ", ".join(f"{topic.name} ({topic.message_type})" for topic in there)
         raise SourceError(
             f"{path} has no topic {' and no '.join(missing)}, only {listed}: record what is "
-            "missing, or name the topics under which it is"
+            "missing, or name the topics under which it was recorded"
         )
-    wanted = [topic for topic in there if topic.name in meant.types]
-    for topic in wanted:
-        if topic.message_type not in meant.types[topic.name]:
+    recorded = [topic for topic in there if topic.name in wanted.types]
+    for topic in recorded:
+        if topic.message_type not in wanted.types[topic.name]:
             raise SourceError(
                 f"{path}: {topic.name} is a {topic.message_type}, expected a "
-                f"{' or '.join(meant.types[topic.name])}: name the right topic"
+                f"{' or '.join(wanted.types[topic.name])}: name the right topic"
             )
-    return {topic.name: topic for topic in wanted}
+    return {topic.name: topic for topic in recorded}
 
 
 @contextmanager
 def _errors_named(path: Path, options: BagOptions) -> Iterator[None]:
-    """Say of anything that goes wrong in which bag it does, and what to do about it."""
+    """Add the bag and a remedy to any error."""
     try:
         yield
     except FailureMonitorError:
@@ -132,14 +134,13 @@ def _errors_named(path: Path, options: BagOptions) -> Iterator[None]:
         raise SourceError(f"{path} cannot be read: {_reason(error)}: leave it out") from None
     except MemoryError:
         raise SourceError(
-            f"{path} would take more than {MEMORY >> 30} GiB and {MEMORY_PER_BYTE} times its size "
-            "of memory to read, so one of the lengths in it must be wrong: record it again or "
-            "leave it out"
+            f"{path} needs more memory than {MEMORY >> 30} GiB and {MEMORY_PER_BYTE} times its "
+            "size, so one of the lengths in it must be wrong: record it again or leave it out"
         ) from None
     except Exception as error:  # a damaged bag fails in any of rosbags' parsers
         raise SourceError(
             f"{path}: the bag is damaged, or its recording was cut off ({_reason(error)}): "
-            f"{_readable_part(path, options)}; record it again, leave it out, or mend it with "
+            f"{_readable_part(path, options)}; record it again, leave it out, or repair it with "
             f"{_remedy(path)}"
         ) from None
 
@@ -150,7 +151,7 @@ def _files(path: Path) -> list[Path]:
 
 def _readable_part(path: Path, options: BagOptions) -> str:
     decisions, seconds = 0, 0.0
-    # Whatever lies behind the damage, of any sort, is not counted.
+    # Only what precedes the damage is counted, whatever the damage is.
     with suppress(Exception), bounded_memory(MEMORY):
         for file in _files(path):
             readable = TruncatedMcap(file) if file.suffix == ".mcap" else file
@@ -162,7 +163,7 @@ def _readable_part(path: Path, options: BagOptions) -> str:
                 decoder = MessageDecoder(ros1=file.suffix == ".bag")
                 recording = BagRecording(options, ReplayModels(), recorded, decoder)
                 try:
-                    read_messages_from(reader, recording.takes())
+                    read_messages_from(reader, recording.handlers())
                 finally:
                     decisions += len(recording.completions)
                     seconds += recording.seconds
@@ -176,7 +177,7 @@ def _remedy(path: Path) -> str:
         return "'rosbag reindex'"
     for file in _files(path):
         try:
-            refuse_cut_off(file)
+            reject_truncated(file)
         except DamagedBagError:
             return "'mcap recover'" if file.suffix == ".mcap" else "the '.recover' of sqlite3"
         except OSError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every kind of source is asked for, and what it gives."""
+"""The interface of every kind of source: the options it is read with, and what it contains."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ BoundaryKind = Literal["auto", "bag", "markers", "outcomes", "pauses"]
 BOUNDARY_KINDS: tuple[BoundaryKind, ...] = get_args(BoundaryKind)
 
 Advance = Callable[[float], None]
-"""Told, now and then, which share of a source has been read, 0 to 1."""
+"""Called now and then with the share of a source that has been read, 0 to 1."""
 
 
 class SourceError(FailureMonitorError):
-    """A source that is not there, is damaged, or holds no rollouts."""
+    """A source that does not exist, is damaged, or holds no rollouts."""
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Under which names a bag holds what makes up a rollout.
+    """The topics of a bag that are read.
 
     Attributes:
-        embedding: sensor_msgs/PointCloud2, the observation embeddings.
-        action_chunks: sensor_msgs/PointCloud2, the sampled action chunks.
-        success: std_msgs/Bool, the outcome; a bag may lack it.
-        active: std_msgs/Bool, true from a rollout's begin to its end; a bag may lack it.
-        group: std_msgs/String, what evaluation groups by; a bag may lack it.
-        task: std_msgs/String, what the robot was to do; a bag may lack it.
-        positions: sensor_msgs/JointState, or geometry_msgs/PoseStamped or PointStamped: where
-            the robot was measured to be; empty: not read.
-        external: std_msgs/Float64 or Float32, what others think of the decisions, by the names of
-            their scores.
+        embedding: The observation embeddings, sensor_msgs/PointCloud2.
+        action_chunks: The sampled action chunks, sensor_msgs/PointCloud2.
+        success: The outcome, std_msgs/Bool; a bag may lack it.
+        active: True from the start of a rollout to its end, std_msgs/Bool; a bag may lack it.
+        group: The group for evaluation, std_msgs/String; a bag may lack it.
+        task: The robot's task, std_msgs/String; a bag may lack it.
+        positions: The robot's measured positions, sensor_msgs/JointState, geometry_msgs/PoseStamped
+            or PointStamped; empty if none are read.
+        external: The external scores, std_msgs/Float64 or Float32, by their names.
     """
 
     embedding: str = "/policy/embedding"
@@ -56,17 +55,17 @@ class Topics:
 
 @dataclass(frozen=True)
 class BlackBox:
-    """What the policy did not publish, and its exported models compute from what was recorded.
+    """The exported models that compute what a policy did not publish, and their inputs.
 
     Attributes:
-        encoder: the observation encoder; None where embeddings were recorded.
-        sampler: the policy sampler; None where action chunks were recorded.
-        cameras: sensor_msgs/Image or CompressedImage, the topic of each camera of the encoder.
-        joints: sensor_msgs/JointState, for an encoder that takes joints.
-        samples: B, how many action chunks are sampled per decision.
-        seed: of the noise.
-        rate: decisions a second at most; None for one at every frame of the first camera.
-        tolerance: how far stamps of one observation may lie apart, in seconds.
+        encoder: The file of the observation encoder; None if embeddings were recorded.
+        sampler: The file of the policy sampler; None if action chunks were recorded.
+        cameras: The topic of each camera of the encoder, sensor_msgs/Image or CompressedImage.
+        joints: The topic of an encoder's joints, sensor_msgs/JointState.
+        samples: The number B of action chunks that are sampled per decision.
+        seed: The seed of the noise.
+        rate: The maximum of decisions per second; None for one at every frame of the first camera.
+        tolerance: The largest difference between stamps of one observation, in seconds.
     """
 
     encoder: Path | None = None
@@ -84,15 +83,15 @@ class BagOptions:
     """How bags are read.
 
     Attributes:
-        topics: which topic means what.
-        boundaries: what tells the rollouts in a bag apart. `bag`: nothing, a bag is a rollout;
-            `markers`: the topic `active`; `outcomes`: every outcome ends a rollout; `pauses`: a
-            time without decisions; `auto`: markers where there are some, else the bag.
-        pause: how long, in seconds, a pause is that ends a rollout; for `pauses`.
-        position_names: the actions that span positions; empty: all.
-        measured_names: the joints that these move, in their order; empty: those of their names.
-        black_box: what its exported models compute; nothing where the policy published both
-            halves of its decisions.
+        topics: The topics that are read.
+        boundaries: How a bag is divided into rollouts. `bag`: not at all; `markers`: by the topic
+            `active`; `outcomes`: every outcome ends a rollout; `pauses`: by times without
+            decisions; `auto`: by markers if there are any, else not at all.
+        pause: The seconds without decisions that end a rollout, for `pauses`.
+        position_names: The actions that span positions; empty for all.
+        measured_names: The joints that these move, in their order; empty if they have the same
+            names.
+        black_box: The exported models; none if the policy published embeddings and action chunks.
     """
 
     topics: Topics = field(default_factory=Topics)
@@ -108,11 +107,11 @@ class Reception:
     """How the messages of a bag's rollout were received.
 
     Attributes:
-        delays: float64 (T,), seconds from a decision's header stamp to the bag time at which it
-            was complete.
-        unpaired: how many messages of the bag had no partner of the same stamp.
-        repeated: how many had a stamp that their topic had already used.
-        left_out: how many decisions of the bag belong to no rollout.
+        delays: The seconds from each decision's header stamp to the bag time at which it was
+            complete, float64 (T,).
+        unpaired: The number of messages in the bag without a partner of the same stamp.
+        repeated: The number of messages whose stamp their topic had already used.
+        left_out: The number of decisions in the bag that belong to no rollout.
     """
 
     delays: NDArray[np.float64]
@@ -123,17 +122,17 @@ class Reception:
 
 @dataclass(frozen=True, eq=False)
 class SourceContents:
-    """What one source holds.
+    """The rollouts of one source, and what it states about them.
 
     Attributes:
-        rollouts: in the source's order.
-        action_names: the names of the D action dimensions, in order.
-        action_kind: what an action means; None where the source does not say.
-        position_names: the actions that span positions; None where the source does not say.
-        executed_actions: how many actions of a chunk are executed before the next decision;
-            None where the source does not say.
-        receptions: of every rollout; empty where the source is no bag.
-        positions_topic: what measured the rollouts' positions; None where the source does not say.
+        rollouts: The rollouts in the order of the source.
+        action_names: The names of the D action dimensions, in order.
+        action_kind: The kind of the actions; None if unknown.
+        position_names: The actions that span positions; None if unknown.
+        executed_actions: The number of actions of a chunk that are executed before the next
+            decision; None if unknown.
+        receptions: The reception of every rollout; empty if the source is no bag.
+        positions_topic: The topic with the measured positions; None if unknown.
     """
 
     rollouts: tuple[Rollout, ...]
@@ -146,14 +145,14 @@ class SourceContents:
 
 
 class SourceKind(Protocol):
-    """One way in which rollouts are kept."""
+    """One format in which rollouts are stored."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the file or folder at `path`, which exists, looks like this kind."""
+        """Return whether the existing file or folder at `path` is of this kind."""
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
-        """All rollouts that it holds.
+        """Return all its rollouts.
 
         Raises:
-            FailureMonitorError: it is damaged, or laid out otherwise.
+            FailureMonitorError: It is damaged or of another format.
         """

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is left of an mcap file that was cut off, as an mcap file that can be opened.
+"""Opens the intact part of a truncated mcap file.
 
-A reader opens mcap from its end (https://mcap.dev/spec): what was cut off there is closed anew
-behind the last whole record. A chunk that was cut through is lost.
+Readers of mcap start at its end (https://mcap.dev/spec). Here an end is added behind the last
+complete record. An incomplete chunk is lost.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, BinaryIO
 
 MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEADER_SIZE = 9
-"""Bytes before a record's content: one of its kind, eight of its length."""
+"""Bytes before the content of a record: one for its kind, eight for its length."""
 FOOTER_WITHOUT_SUMMARY = b"\x02" + (20).to_bytes(8, "little") + bytes(20) + MAGIC
 
 
 class TruncatedMcap:
-    """Stands for the path of a cut mcap file, in as far as a reader of rosbags uses a path."""
+    """Replaces the path of a truncated mcap file, as far as the readers of rosbags use a path."""
 
     def __init__(self, path: Path) -> None:
-        """Nothing is read or written yet."""
+        """Remember the path; nothing is read yet."""
         self._path = path
         self.suffix = ".mcap"
 
@@ -30,15 +30,15 @@ class TruncatedMcap:
         return str(self._path)
 
     def exists(self) -> bool:
-        """As for a path."""
+        """Return whether the file exists."""
         return self._path.exists()
 
     def is_dir(self) -> bool:
-        """As for a path."""
+        """Return False: it is a file."""
         return False
 
     def open(self, mode: str) -> BinaryIO:
-        """The whole records of the file, with an end."""
+        """Open the complete records of the file, followed by an end."""
         file = self._path.open("rb")
         end = _end_of_whole_records(file, self._path.stat().st_size)
         spliced: Any = _Spliced(file, end, FOOTER_WITHOUT_SUMMARY)
@@ -46,7 +46,7 @@ class TruncatedMcap:
 
 
 class _Spliced(io.RawIOBase):
-    """The first bytes of a file, and then others."""
+    """The first bytes of a file, followed by other bytes."""
 
     def __init__(self, file: BinaryIO, end: int, appended: bytes) -> None:
         self._file = file

@@ -154,7 +154,7 @@ def test_joints_may_be_measured_positions_as_well() -> None:
 
 
 def test_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "WORTH_PROCESSES", -1.0)
+    monkeypatch.setattr(reading, "MIN_SECONDS_FOR_PROCESSES", -1.0)
     for name in ("rollout_0000", "rollout_0001"):
         shutil.copytree(BAG.with_name(name), tmp_path / name)
     alone, together = (
@@ -167,9 +167,9 @@ def test_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("black_box", "sentence"),
     [
-        (replace(BOTH, cameras={}), "takes the cameras camera, topics were named for none"),
+        (replace(BOTH, cameras={}), "needs the cameras camera, topics were named for none"),
         (replace(BOTH, cameras={"wrist": CAMERA}), "topics were named for wrist"),
-        (BlackBox(cameras={"camera": CAMERA}), "takes the cameras none"),
+        (BlackBox(cameras={"camera": CAMERA}), "needs the cameras none"),
         (replace(BOTH, cameras={"camera": "/nothing"}), "has no topic /nothing"),
         (replace(BOTH, joints="/nothing"), "has no topic /nothing"),
         (replace(BOTH, cameras={"camera": "/joint_states"}), "has two meanings"),

@@ -116,7 +116,7 @@ def test_a_rollout_that_goes_on_when_recording_stops_is_told(
         bag.say(ACTIVE, True)
         bag.decide(1)
     assert lengths(read_rollouts([tmp_path / "session"])) == [2, 1]
-    assert "may be half a rollout" in caplog.text
+    assert "may be incomplete" in caplog.text
 
 
 def test_a_marked_rollout_without_decisions_is_left_out_and_told(
@@ -128,7 +128,7 @@ def test_a_marked_rollout_without_decisions_is_left_out_and_told(
             bag.decide(decisions)
             bag.say(ACTIVE, False)
     assert lengths(read_rollouts([tmp_path / "session"])) == [2, 3]
-    assert "left out 1 of 3 rollouts, in which the policy took no decision" in caplog.text
+    assert "left out 1 of 3 rollouts without a decision of the policy" in caplog.text
 
 
 def test_markers_can_be_ignored(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_outcomes_end_rollouts(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         bag.decide(2)
     rollouts = read_rollouts([tmp_path / "session"], boundaries="outcomes")
     assert (lengths(rollouts), outcomes(rollouts)) == ([3, 4], [True, False])
-    assert "left out what follows the last outcome" in caplog.text
+    assert "left out the decisions after the last outcome" in caplog.text
 
 
 def test_an_outcome_that_follows_another_corrects_it(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_bag_that_begins_later_than_its_rollout_is_told(
     custom = f"custom_data: {{incident.begins_with_rollout: '{said}'}}"
     metadata.write_text(metadata.read_text().replace("custom_data: null", custom))
     read_rollouts([tmp_path / "bag"])
-    assert ("so it is half a rollout" in caplog.text) is is_told
+    assert ("which is therefore incomplete" in caplog.text) is is_told
 
 
 @pytest.mark.parametrize(("name", "success"), [("pick_s_01", True), ("pick_f_01", False)])
@@ -253,7 +253,9 @@ def test_the_name_of_a_bag_tells_its_outcome(tmp_path: Path, name: str, success:
 
 def test_a_name_that_contradicts_the_topic_is_refused(tmp_path: Path) -> None:
     write_bag(tmp_path / "pick_s_01", success=False)
-    with pytest.raises(SourceError, match=r"name says .* succeeded, its topic that it failed"):
+    with pytest.raises(
+        SourceError, match=r"by its name the rollout succeeded, by its topic it failed"
+    ):
         read_rollouts([tmp_path / "pick_s_01"])
 
 

@@ -101,7 +101,7 @@ def test_tags_in_metadata_run_nothing(
     monkeypatch.chdir(tmp_path)
     bag = write_bag(tmp_path / "bag")
     change_metadata(bag, "custom_data: null", f"custom_data: {tagged}")
-    assert "metadata.yaml is no plain YAML" in refusal(bag)
+    assert "metadata.yaml is not plain YAML" in refusal(bag)
     assert not (tmp_path / "hacked").exists()
 
 
@@ -133,10 +133,10 @@ def test_metadata_without_end_are_refused(tmp_path: Path) -> None:
         ("", "'rosbag2_bagfile_information' of type NoneType"),
         ("[]", "'rosbag2_bagfile_information' of type NoneType"),
         ("rosbag2_bagfile_information: 3", "of type int, expected dict"),
-        ("rosbag2_bagfile_information: {version: 10}", "is of version 10, this reads up to 9"),
+        ("rosbag2_bagfile_information: {version: 10}", "is of version 10, expected at most 9"),
         ("rosbag2_bagfile_information: {version: true}", "'version' of type bool, expected int"),
-        ("a: [", "is no plain YAML"),
-        ("a: 2024-99-99", "is no plain YAML"),
+        ("a: [", "is not plain YAML"),
+        ("a: 2024-99-99", "is not plain YAML"),
     ],
 )
 def test_what_is_wrong_with_metadata_is_said(tmp_path: Path, text: str, sentence: str) -> None:
@@ -217,7 +217,7 @@ def test_a_file_that_unpacks_without_end_is_refused_and_leaves_nothing(
     bag = write_bag(tmp_path / "bag", storage="mcap file")
     (bag / "bag.mcap.zstd").write_bytes(zstd.compress(bytes(50 << 20)))
     monkeypatch.setattr(bag_messages, "SMALL_FILE", 10 << 20)
-    monkeypatch.setattr(bag_messages, "LARGEST_EXPANSION", 1)
+    monkeypatch.setattr(bag_messages, "MAX_EXPANSION", 1)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "unpacked"))
     (tmp_path / "unpacked").mkdir()
     assert "unpacks to more than" in refusal(bag)

@@ -41,7 +41,7 @@ from failure_monitor.sources.source import SourceError, Topics
 
 @pytest.fixture
 def by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "WORTH_PROCESSES", -1.0)
+    monkeypatch.setattr(reading, "MIN_SECONDS_FOR_PROCESSES", -1.0)
 
 
 @pytest.mark.usefixtures("by_processes")
@@ -96,7 +96,7 @@ def test_processes_are_started_once_they_pay(
     assert len(read_rollouts([tmp_path], jobs=3).rollouts) == 4
     # By the clock the first bag took seconds, so that the others will take three times as long.
     assert started == [(1, 3)]
-    monkeypatch.setattr(reading, "WORTH_PROCESSES", 30.0)
+    monkeypatch.setattr(reading, "MIN_SECONDS_FOR_PROCESSES", 30.0)
     assert len(read_rollouts([tmp_path], jobs=3).rollouts) == 4
     assert len(read_rollouts([tmp_path], jobs=1).rollouts) == 4
     assert started == [(1, 3)]
@@ -130,7 +130,7 @@ class SlowKind:
         return SourceContents((), ())
 
 if __name__ == "__main__":
-    reading.WORTH_PROCESSES = -1.0
+    reading.MIN_SECONDS_FOR_PROCESSES = -1.0
     sources = [reading.Found(Path(str(place)), SlowKind(), 1) for place in range(3)]
     try:
         reading.read_all(sources, BagOptions(), jobs=3, report=lambda so_far: None)

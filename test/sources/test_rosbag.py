@@ -257,7 +257,7 @@ def test_a_format_that_changes_within_a_bag_is_refused_by_message(tmp_path: Path
         bag.topic(CHUNKS, "sensor_msgs/msg/PointCloud2")
         bag.embedding(embeddings[0], BEGIN)
         bag.embedding(embeddings[1, :4], BEGIN + 1)
-    assert f"{EMBEDDING}, message 1: the shape is (4,), before it was (6,)" in refusal(
+    assert f"{EMBEDDING}, message 1: the shape is (4,), but was (6,) before" in refusal(
         tmp_path / "sizes"
     )
     with BagBuilder(tmp_path / "names") as bag:
@@ -285,7 +285,7 @@ def test_a_truncated_bag_is_refused_by_name(tmp_path: Path, storage: str) -> Non
         file.write_bytes(whole[:size])
         message = refusal(bag)
         assert message.startswith(f"{bag}: the bag is damaged"), size
-        assert f"{file.name} stops after {size} bytes" in message
+        assert f"{file.name} is truncated after {size} bytes" in message
         assert "\n" not in message
     file.write_bytes(whole)
     assert len(read_one(bag)) == 40

@@ -117,14 +117,18 @@ def test_a_split_bag_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
     parts = [write_bag(tmp_path / f"part_{part}", seed=part) for part in range(2)]
     bag = join_bags(tmp_path / "bag", parts)
     (bag / "bag_1.mcap").unlink()
-    with pytest.raises(SourceError, match=r"names the files bag_0\.mcap, bag_1\.mcap, there are"):
+    with pytest.raises(
+        SourceError, match=r"names the files bag_0\.mcap, bag_1\.mcap, the folder has"
+    ):
         read_rollouts([bag])
 
 
 def test_a_file_that_the_metadata_do_not_name_is_not_passed_over(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag")
     shutil.copy(bag / "bag.mcap", bag / "bag_1.mcap")
-    with pytest.raises(SourceError, match=r"names the files bag\.mcap, there are .*bag_1\.mcap"):
+    with pytest.raises(
+        SourceError, match=r"names the files bag\.mcap, the folder has .*bag_1\.mcap"
+    ):
         read_rollouts([bag])
 
 
@@ -133,7 +137,7 @@ def test_a_cut_file_of_a_split_bag_is_named(tmp_path: Path) -> None:
     bag = join_bags(tmp_path / "bag", parts)
     last = bag / "bag_1.mcap"
     last.write_bytes(last.read_bytes()[:-100])
-    with pytest.raises(SourceError, match=r"bag_1\.mcap stops after \d+ bytes"):
+    with pytest.raises(SourceError, match=r"bag_1\.mcap is truncated after \d+ bytes"):
         read_rollouts([bag])
 
 
@@ -158,7 +162,7 @@ def test_a_pattern_names_what_fits_it(tmp_path: Path) -> None:
     assert names == ["monday_1", "tuesday_1"]
     assert len(read_rollouts([tmp_path / "*day"]).rollouts) == 4
     assert len(read_rollouts([tmp_path / "*" / "*"]).rollouts) == 4
-    with pytest.raises(SourceError, match="no source fits the pattern"):
+    with pytest.raises(SourceError, match="no source matches the pattern"):
         read_rollouts([tmp_path / "*" / "*_7"])
 
 
