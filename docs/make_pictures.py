@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the pictures of docs/visualization.md again, from the real thing:
+"""Make the pictures of docs/visualization.md again, from the real thing:
 
     python docs/make_pictures.py
 
-The demo runs, somebody moves the object, and the incident recorder keeps what the
+The demo runs, the object is moved, and the incident recorder keeps what the
 monitor drew. RViz draws the markers of that bag (RViz 1, which Debian has; the messages are the
 same), on a screen that is in memory. On Debian 12 it needs
 
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def record_incident(work: Path) -> Path:
-    """Run the demo with the incident recorder beside it; the bag of the alarm."""
+    """Run the demo beside the incident recorder; return the bag of the alarm."""
     policy = MODELS / TASK
     arguments = calibrate_arguments(
         BAGS / TASK,
@@ -126,11 +126,11 @@ def next_incident(folder: Path) -> Path:
         if found:
             return found[-1]
         time.sleep(0.25)
-    raise SystemExit("no alarm came: look at how the scene is perturbed")
+    raise SystemExit("no alarm came: check how the scene is perturbed")
 
 
 def moments(bag: Path) -> tuple[Moment, Moment]:
-    """A moment that was nominal, and the last of the alarm while the rollout ran."""
+    """Return a nominal moment, and the last one of the alarm while the rollout ran."""
     now: Moment = {}
     calm: list[Moment] = []
     alarms: list[Moment] = []
@@ -163,7 +163,7 @@ def save(path: Path, drawn: np.ndarray) -> None:
 
 
 def draw_in_rviz(markers: Any, work: Path) -> np.ndarray:
-    """What RViz makes of the markers of one moment."""
+    """Return what RViz makes of the markers of one moment."""
     work.mkdir()
     write_bag(work / "moment", markers)
     subprocess.run(
@@ -196,7 +196,7 @@ kill $play $rviz $master
 
 
 def write_bag(path: Path, markers: Any) -> None:
-    """The moment again and again, as the monitor would if nothing changed."""
+    """Write the moment repeatedly, as the monitor would if nothing changed."""
     kind = markers.__msgtype__
     with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
         connection = writer.add_connection(MARKERS, kind, typestore=TYPES)
@@ -206,7 +206,7 @@ def write_bag(path: Path, markers: Any) -> None:
 
 
 def rviz_1_layout() -> str:
-    """config/failure_monitor.rviz as RViz 1 reads it: other names, nothing but the scene."""
+    """Return config/failure_monitor.rviz for RViz 1: other names, nothing but the scene."""
     layout = yaml.safe_load((ROOT / "config" / "failure_monitor.rviz").read_text())
     manager = layout["Visualization Manager"]
     displays = {display["Class"].partition("/")[2]: display for display in manager["Displays"]}
@@ -240,7 +240,7 @@ def rviz_1_layout() -> str:
 
 
 def trimmed(screen: np.ndarray) -> np.ndarray:
-    """Without RViz's own bars, and without the empty sides."""
+    """Return a picture without RViz's own bars and the empty sides."""
     return screen[90:-90, 100:-180]
 
 

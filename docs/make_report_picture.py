@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the picture of docs/report.md again, from the demo's own robot and policy:
+"""Make the picture of docs/report.md again, from the demo's own robot and policy:
 
     python docs/make_report_picture.py [FOLDER]
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def record(bags: Path, labels: Path) -> None:
-    """A bag of each rollout, and how it ended."""
+    """Record a bag of each rollout; return the bags and how the rollouts ended."""
     domain = private_domain()
     os.environ.update(domain)
     bags.mkdir(parents=True)
@@ -104,7 +104,7 @@ def finished_bag(bags: Path, number: int) -> Path:
         if len(found) > number:
             return found[number]
         time.sleep(0.1)
-    raise SystemExit(f"no bag of rollout {number} was recorded: see what the recorder says")
+    raise SystemExit(f"no bag of rollout {number} was recorded: see the output of the recorder")
 
 
 def failure_monitor(*arguments: object) -> None:
@@ -113,7 +113,7 @@ def failure_monitor(*arguments: object) -> None:
 
 
 def draw(page: Path, picture: Path) -> None:
-    """The head of the page and, beside it, its timelines, as a browser shows them."""
+    """Draw the head of the page and, beside it, its timelines, as a browser shows them."""
     html = page.read_text()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
