@@ -27,26 +27,30 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from benchmark_parts.decision_bags import (
+    BEGIN,
+    CHUNKS,
+    CLOUD,
+    EMBEDDINGS,
+    LATENCY,
+    SECOND,
+    TYPES,
+    cloud_message,
+    header,
+)
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import Topics
 
-TYPES = get_typestore(Stores.ROS2_JAZZY)
-SECOND = 1_000_000_000
-BEGIN = 1_700_000_000 * SECOND
 EMBEDDING, SAMPLES, HORIZON = 512, 64, 16
 ACTIONS = tuple("abcdefg")
-FLOAT32 = 7
-LATENCY = SECOND // 20
-"""From an observation to its decision."""
 DECISION_RATE, JOINT_RATE, IMAGE_RATE = 10, 500, 30
 HEIGHT, WIDTH = 480, 640
-EMBEDDINGS, CHUNKS, JOINTS, CAMERA = "/policy/embedding", "/policy/action_chunks", "/j", "/camera"
+JOINTS, CAMERA = "/j", "/camera"
 STORAGES = ("mcap", "mcap, zstd", "sqlite3")
 REPEATS = 9
 
@@ -239,8 +243,7 @@ def write_bag(
                 connection, time, TYPES.serialize_cdr(message, message_type)
             )
 
-        cloud = "sensor_msgs/msg/PointCloud2"
-        embedding, chunks = publisher(EMBEDDINGS, cloud), publisher(CHUNKS, cloud)
+        embedding, chunks = publisher(EMBEDDINGS, CLOUD), publisher(CHUNKS, CLOUD)
 
         def decide(stamp: int) -> None:
             embedding(embedding_message(stamp, random), stamp + LATENCY)
@@ -262,11 +265,6 @@ def write_bag(
             send(stamp)
 
 
-def header(stamp: int) -> Any:
-    time = TYPES.types["builtin_interfaces/msg/Time"](*divmod(stamp, SECOND))
-    return TYPES.types["std_msgs/msg/Header"](time, "base")
-
-
 def embedding_message(stamp: int, random: np.random.Generator) -> Any:
     values = random.normal(size=EMBEDDING).astype(np.float32)
     return cloud_message(stamp, values, 1, 1, [("embedding", EMBEDDING)])
@@ -275,24 +273,6 @@ def embedding_message(stamp: int, random: np.random.Generator) -> Any:
 def chunks_message(stamp: int, random: np.random.Generator) -> Any:
     values = random.normal(size=(SAMPLES, HORIZON, len(ACTIONS))).astype(np.float32)
     return cloud_message(stamp, values, SAMPLES, HORIZON, [(name, 1) for name in ACTIONS])
-
-
-def cloud_message(
-    stamp: int, values: np.ndarray, height: int, width: int, named: list[tuple[str, int]]
-) -> Any:
-    field = TYPES.types["sensor_msgs/msg/PointField"]
-    step = values.nbytes // (height * width)
-    return TYPES.types["sensor_msgs/msg/PointCloud2"](
-        header=header(stamp),
-        height=height,
-        width=width,
-        fields=[field(name, 4 * index, FLOAT32, n) for index, (name, n) in enumerate(named)],
-        is_bigendian=False,
-        point_step=step,
-        row_step=step * width,
-        data=values.reshape(-1).view(np.uint8),
-        is_dense=True,
-    )
 
 
 def joint_message(stamp: int, random: np.random.Generator) -> Any:

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 import onnxruntime
 import torch
+import typer
 from benchmark_parts.residual_encoder import SIDE, export_residual_policy
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
@@ -126,6 +127,7 @@ def measure_encoder(path: Path, runs: int, messages: Mapping[str, Any]) -> dict[
 
 
 def main() -> None:
+    """Time the reading of images and of whole observations."""
     cv2.setNumThreads(1)
     messages = camera_messages()
     table = Table("one 640×480 image to 224×224", "least ms", "median ms", box=SIMPLE_HEAD)
@@ -154,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import typer
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
@@ -41,6 +42,7 @@ TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 def main() -> None:
+    """Put objects into pictures and count those that are found."""
     print("| task | score | covered with | found | share of the score | pictures |")
     print("|---|---|---|---|---|---|")
     for task in sorted(path.name for path in BAGS.iterdir()):
@@ -64,7 +66,7 @@ def measure(task: str) -> dict[tuple[str, str], list[tuple[bool, float]]]:
             for part in (4, 3):
                 picture, place = with_object(pictures[number], part, random)
                 for score in scores:
-                    novelty = partial(judge, encoder, score, joints[number], number // 2)
+                    novelty = partial(score_picture, encoder, score, joints[number], number // 2)
                     for cover, familiar in (("before", before), ("around", around(picture))):
                         share = unfamiliarity(picture, familiar, novelty, score="").share
                         found = (is_found(share, place, len(picture)), share.max())
@@ -72,7 +74,7 @@ def measure(task: str) -> dict[tuple[str, str], list[tuple[bool, float]]]:
     return results
 
 
-def judge(
+def score_picture(
     encoder: ObservationEncoder, score: Score, joints: np.ndarray, number: int, seen: np.ndarray
 ) -> float:
     return score_embedding(score, encoder.embed({"camera": seen}, joints), number)
@@ -131,4 +133,4 @@ def is_found(share: np.ndarray, place: tuple[int, int, int], side: int) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

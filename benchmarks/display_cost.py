@@ -1,18 +1,17 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What seeing costs: the monitor with and without somebody who looks, and the incident recorder.
+"""What displays cost: the monitor with and without a viewer, and the incident recorder.
 
-    python benchmarks/seeing.py [--seconds 20]
+    python benchmarks/display_cost.py [--seconds 20]
 
 A policy of B 64, H 16, D 7, E 512 decides ten times a second; a camera gives 640×480 at 30 Hz.
-Prints, for every kind of subscriber: the monitor's CPU, its resident memory, and how long after
-its action chunks an alarm is out. Then, of the incident recorder: the time from the alarm until
-the bag is complete, less what it was told to record behind it, and the bytes it holds.
+Prints, for every kind of viewer: the monitor's CPU, its resident memory, and the time from its
+action chunks to an alarm. Then, of the incident recorder: the time from the alarm until the bag is
+complete, less the time that it is set to record after the alarm, and the bytes it holds.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -22,10 +21,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import psutil
 import rclpy
+import typer
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -233,21 +234,21 @@ def measure_recorder(robot: Robot, seconds_after: float = 1.0) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of every measurement")
-    arguments = parser.parse_args()
+def main(
+    seconds: Annotated[float, typer.Option(help="of every measurement")] = 20.0,
+) -> None:
+    """Measure the monitor with every kind of viewer, then the incident recorder."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(Path(folder) / "bundle")
         rclpy.init()
         robot = Robot()
         camera = subprocess.Popen([sys.executable, "-c", CAMERA])
-        measure_viewers(robot, bundle, arguments.seconds)
+        measure_viewers(robot, bundle, seconds)
         measure_recorder(robot)
         camera.kill()
         rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
