@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS messages as arrays that the core understands, without ROS."""
+"""ROS messages to arrays, without ROS."""

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera messages to RGB images of the size that a model takes.
 
-The reader takes any object with the attributes of sensor_msgs/Image or CompressedImage: a message
-of rclpy as well as one that a bag reader made. It imports no ROS.
+The reader accepts any object with the attributes of sensor_msgs/Image or CompressedImage, from
+rclpy or from a bag reader. It imports no ROS.
 
-An image is first scaled and then brought into RGB order, which costs less and gives the same: the
-channels do not mix. Where the camera gives RGB of the right size nothing is copied.
+An image is scaled first and brought into RGB order then: this costs less, and the result is the
+same, as channels do not mix. An RGB image of the right size is not copied.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from numpy.typing import NDArray
 from failure_monitor.errors import FailureMonitorError
 
 MAX_PIXELS = 64_000_000
-"""A compressed image that claims more is refused before memory is set aside for it."""
+"""Largest number of pixels of a compressed image, checked before memory is allocated for it."""
 
 MAX_PIXELS_PER_BYTE = 1100
-"""Likewise one that claims more for its size: not even a PNG of one grey is smaller."""
+"""Largest number of pixels per byte of a compressed image: more than in a PNG of a single grey."""
 
 
 class CameraImageError(FailureMonitorError):
-    """A message that holds no image which could be read."""
+    """A message without a readable image."""
 
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How pixels lie in a sensor_msgs/Image.
+    """The layout of pixels in a sensor_msgs/Image.
 
     Attributes:
-        channels: bytes per pixel.
-        to_rgb: code of OpenCV's conversion; None where they are RGB.
-        mixed: whether a byte means nothing without its neighbours, so that the image must be
+        channels: the number of bytes per pixel.
+        to_rgb: the code of OpenCV's conversion; None for RGB.
+        mixed: whether a pixel's colour depends on its neighbours' bytes, so that the image must be
             converted before it is scaled.
     """
 
@@ -54,7 +54,7 @@ _ENCODINGS = {
     "rgba8": _Encoding(4, cv2.COLOR_RGBA2RGB),
     "bgra8": _Encoding(4, cv2.COLOR_BGRA2RGB),
     "mono8": _Encoding(1, cv2.COLOR_GRAY2RGB),
-    # ROS names a mosaic after its first row, OpenCV after the second one's second pixel.
+    # ROS names a mosaic after its first row, OpenCV after the second pixel of the second row.
     "bayer_rggb8": _Encoding(1, cv2.COLOR_BayerBG2RGB, mixed=True),
     "bayer_bggr8": _Encoding(1, cv2.COLOR_BayerRG2RGB, mixed=True),
     "bayer_gbrg8": _Encoding(1, cv2.COLOR_BayerGR2RGB, mixed=True),
@@ -66,16 +66,16 @@ _ENCODINGS = {
 }
 
 ENCODINGS = tuple(_ENCODINGS)
-"""The encodings of sensor_msgs/Image that are read."""
+"""Supported encodings of sensor_msgs/Image."""
 
 _BGR = _Encoding(3, cv2.COLOR_BGR2RGB)
 
 _JPEG_BEGIN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_SEGMENT = struct.Struct(">BBHBHH")
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of the segment that states the size."""
+"""Markers of the segments that state the size."""
 _PADDING = 4096
-"""As many bytes of zeros may follow a JPEG."""
+"""Largest number of zero bytes that may follow a JPEG."""
 _PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">I4sIIB")
 _PNG_CHUNK = struct.Struct(">I4s")
@@ -83,15 +83,15 @@ _PNG_CHECKSUM = 4
 
 
 def read_camera_image(message: Any, height: int, width: int) -> NDArray[np.uint8]:
-    """The image in a camera's message, RGB, uint8 (height, width, 3).
+    """Return the image in a camera's message, RGB, uint8 (height, width, 3).
 
     An image of another size is scaled to this one, even if that changes its proportions: by the
-    mean over an area where it shrinks, else between pixels. The result may be a view on the
-    message's data. A picture's note on how to turn it (EXIF) is ignored.
+    mean over an area if it shrinks, otherwise by interpolation. The result may be a view on the
+    message's data. An orientation in the picture's EXIF data is ignored.
 
     Raises:
-        CameraImageError: it is empty, cut off, damaged, too large, or of an encoding that is
-            not read.
+        CameraImageError: the image is empty, truncated, damaged, too large, or of an encoding that
+            is not supported.
     """
     if hasattr(message, "encoding"):
         encoding, pixels = _view(message)
@@ -103,10 +103,10 @@ def read_camera_image(message: Any, height: int, width: int) -> NDArray[np.uint8
 
 
 def image_size(message: Any) -> tuple[int, int]:
-    """Height and width of the image in a camera's message, as the message says.
+    """Return the height and width that a camera's message states.
 
     Raises:
-        CameraImageError: it is no JPEG or PNG, or cut off, where it should be one.
+        CameraImageError: a compressed image is neither JPEG nor PNG, or is truncated.
     """
     if hasattr(message, "encoding"):
         return message.height, message.width
@@ -115,7 +115,7 @@ def image_size(message: Any) -> tuple[int, int]:
 
 
 def _view(message: Any) -> tuple[_Encoding, NDArray[np.uint8]]:
-    """The bytes of a sensor_msgs/Image, (height, width, channels), without its rows' padding."""
+    """Return the bytes of a sensor_msgs/Image, (height, width, channels), without row padding."""
     encoding = _ENCODINGS.get(message.encoding)
     if encoding is None:
         raise CameraImageError(
@@ -126,39 +126,39 @@ def _view(message: Any) -> tuple[_Encoding, NDArray[np.uint8]]:
     row = width * encoding.channels
     what = f"the image is {width}×{height} in {message.encoding}"
     if height == 0 or width == 0:
-        raise CameraImageError(f"{what}: it is empty; look at the camera's driver")
+        raise CameraImageError(f"{what}: it is empty; check the camera's driver")
     if encoding.channels == 2 and width % 2:
         raise CameraImageError(
-            f"{what}, in which two pixels share their colours, so its width must be even: look at "
+            f"{what}, in which two pixels share their colours, so its width must be even: check "
             "the camera's driver"
         )
     if step < row:
         raise CameraImageError(
-            f"{what} and needs {row} bytes a row, its step is {step}: look at the camera's driver"
+            f"{what} and needs {row} bytes per row, its step is {step}: check the camera's driver"
         )
     if len(message.data) != step * height:
         raise CameraImageError(
             f"{what} with a step of {step} and should have {step * height} bytes, got "
-            f"{len(message.data)}: it is cut off or padded; look at the camera's driver"
+            f"{len(message.data)}: it is truncated or padded; check the camera's driver"
         )
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
     return encoding, rows[:, :row].reshape(height, width, encoding.channels)
 
 
 def _decompress(message: Any) -> NDArray[np.uint8]:
-    """The pixels of a sensor_msgs/CompressedImage, BGR, (height, width, 3)."""
+    """Return the pixels of a sensor_msgs/CompressedImage, BGR, (height, width, 3)."""
     data = np.frombuffer(message.data, np.uint8)
     what = f"the compressed image of {len(data)} bytes and format '{message.format}'"
     if message.format.startswith("bayer_"):
         raise CameraImageError(
-            f"{what} is a mosaic, of which compression leaves no colours: compress the image "
-            "after debayering"
+            f"{what} is a mosaic, whose colours are lost by compression: compress the image after "
+            "debayering"
         )
     height, width = _size(data, what)
     largest = min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * len(data))
     if not 0 < height * width <= largest:
         raise CameraImageError(
-            f"{what} says that it is {width}×{height}, expected 1 to {largest} pixels: look at the "
+            f"{what} claims to be {width}×{height}, expected 1 to {largest} pixels: check the "
             "camera's driver"
         )
     try:
@@ -166,15 +166,15 @@ def _decompress(message: Any) -> NDArray[np.uint8]:
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise CameraImageError(f"{what} is damaged: look at the camera's driver and network")
+        raise CameraImageError(f"{what} is damaged: check the camera's driver and network")
     decoded: NDArray[np.uint8] = pixels
     return decoded
 
 
 def _size(data: NDArray[np.uint8], what: str) -> tuple[int, int]:
-    """Height and width as a JPEG's or a PNG's header states them, if its end is there too.
+    """Return the height and width in the header of a JPEG or PNG whose end is there, too.
 
-    A decoder fills up with grey what is missing, and sets memory aside for whatever it is told.
+    A decoder would fill missing pixels with grey, and allocate memory for any stated size.
     """
     head = bytes(data[: len(_PNG_BEGIN)])
     if head == _PNG_BEGIN:
@@ -187,7 +187,7 @@ def _size(data: NDArray[np.uint8], what: str) -> tuple[int, int]:
         )
     if size is None:
         raise CameraImageError(
-            f"{what} is cut off or damaged: look at the camera's driver and network"
+            f"{what} is truncated or damaged: check the camera's driver and network"
         )
     return size
 
@@ -197,7 +197,9 @@ def _png_size(data: NDArray[np.uint8], what: str) -> tuple[int, int] | None:
         return None
     _, _, width, height, depth = _PNG_HEADER.unpack_from(data.data, len(_PNG_BEGIN))
     if depth > 8:
-        raise CameraImageError(f"{what} has {depth} bits a channel: publish 8 bits")
+        raise CameraImageError(
+            f"{what} has {depth} bits per channel, expected 8: have the driver publish 8 bits"
+        )
     at = len(_PNG_BEGIN)
     while at + _PNG_CHUNK.size + _PNG_CHECKSUM <= len(data):
         length, kind = _PNG_CHUNK.unpack_from(data.data, at)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Joint states to the vector of joint positions that a model takes, by the joints' names."""
+"""Joint states to the vector of joint positions that a model takes, by joint names."""
 
 from __future__ import annotations
 
@@ -14,32 +14,36 @@ from numpy.typing import NDArray
 from failure_monitor.errors import FailureMonitorError
 
 JOINTS = "joints"
-"""Name of the joints' stream, and of the input of a model that takes it."""
+"""Name of the stream of joint states, and of a model's input for joint positions."""
 
 
 class JointStateError(FailureMonitorError):
-    """A joint state that lacks a joint, or holds no usable position of it."""
+    """A joint state without a usable position of each joint."""
 
 
 class JointVector:
-    """Picks a model's joints out of joint states, whatever their order and whatever else is there.
+    """A reader of a model's joints from joint states, in any order and among other joints.
 
     The message may be any object with the attributes `name` and `position` of
     sensor_msgs/JointState.
     """
 
     def __init__(self, joint_names: Sequence[str]) -> None:
-        """Name the model's joints, in its order."""
+        """Create the reader.
+
+        Args:
+            joint_names: the model's joints, in the model's order.
+        """
         self._wanted = tuple(joint_names)
         self._names: tuple[str, ...] | None = None
         self._places: NDArray[np.intp] = np.empty(0, np.intp)
 
     def read(self, message: Any) -> NDArray[np.float32]:
-        """Positions of the model's joints, float32 (J,), in its order.
+        """Return the positions of the model's joints, float32 (J,), in the model's order.
 
         Raises:
-            JointStateError: a joint is missing or there twice, the message has another number of
-                positions than of names, or a position is NaN or infinite.
+            JointStateError: a joint is missing or repeated, the numbers of positions and names
+                differ, or a position is NaN or infinite.
         """
         names = tuple(message.name)
         if names != self._names:
@@ -49,7 +53,7 @@ class JointVector:
         if positions.shape != (len(names),):
             raise JointStateError(
                 f"the joint state names {len(names)} joints and has {positions.size} positions: "
-                "look at its publisher"
+                "check its publisher"
             )
         with np.errstate(over="ignore"):
             wanted = positions[self._places].astype(np.float32)
@@ -60,8 +64,8 @@ class JointVector:
                 if not np.isfinite(value)
             )
             raise JointStateError(
-                f"the joint state's positions of {listed} are NaN or infinite: look at the "
-                "robot's driver"
+                f"the joint state's positions of {listed} are NaN or infinite: check the robot's "
+                "driver"
             )
         return wanted
 
@@ -77,7 +81,7 @@ class JointVector:
         twice = [name for name in self._wanted if counts[name] > 1]
         if twice:
             raise JointStateError(
-                f"the joint state has {', '.join(twice)} more than once, so which position holds "
-                "is unknown: look at its publisher"
+                f"the joint state has {', '.join(twice)} more than once, so it is unknown which "
+                "position is right: check its publisher"
             )
         return np.array([names.index(name) for name in self._wanted], np.intp)

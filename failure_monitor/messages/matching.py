@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of several cameras, and joint states, made at about the same time: an observation.
+"""Matching of camera images and joint states by their stamps: an observation.
 
-The first camera is the reference (the joint states are, where there is no camera): an observation
-is made of each of its messages and has its stamp. Every other stream adds the message whose stamp
-is nearest, if that is within a tolerance. An observation is complete as soon as every stream has
-one, without waiting for one that may be nearer still; so a bag whose messages are taken in the
-order in which they were received gives the observations that the robot's monitor had.
+The first camera is the reference; without a camera, the joint states are. An observation is made
+for each message of the reference and has its stamp. Every other stream adds the message with the
+nearest stamp, if that is within a tolerance. An observation is complete as soon as every stream has
+such a message; a message that may be nearer still is not awaited. So the messages of a bag, in the
+order in which they were received, give the observations that the robot's monitor had.
 
-The newest observation wins: none is given out after a later one. What becomes of every message of
-the reference is counted. Stamps are whole nanoseconds.
+The newest observation wins: none is returned after a later one. The fate of every message of the
+reference is counted. Stamps are in whole nanoseconds.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.joint_vector import JOINTS
 
 FRAMES_KEPT = 16
-"""Messages of a camera that may wait for others."""
+"""Number of a camera's messages that are kept until they match others."""
 
 JOINT_STATES_KEPT = 1024
-"""Joint states that may wait: two seconds at 500 Hz, as images come later than they were made."""
+"""Number of joint states that are kept: two seconds at 500 Hz, as images arrive with a delay."""
 
 CLOCK_JUMP = 1_000_000_000
-"""A message that is older by more than the newest of its stream: the clock was set back."""
+"""Nanoseconds before its stream's newest message, beyond which a message means that the clock was
+set back."""
 
 
 class ObservationMatchingError(FailureMonitorError):
-    """Streams that cannot be matched as was asked."""
+    """A matching that is not possible: no stream, or no valid tolerance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,10 @@ class MatchedMessages:
     """The messages of one observation.
 
     Attributes:
-        stamp: of the reference's message.
-        messages: of every stream, by its name.
-        spread: the largest distance of another message's stamp from that one, in nanoseconds.
+        stamp: the stamp of the reference's message.
+        messages: the message of every stream, by the stream's name.
+        spread: the largest distance of a message's stamp from that of the reference, in
+            nanoseconds.
     """
 
     stamp: int
@@ -54,15 +56,15 @@ class MatchedMessages:
 
 @dataclass
 class StreamCounts:
-    """What came of one stream.
+    """The counts of one stream.
 
     Attributes:
-        received: messages in all.
-        unstamped: those without a stamp, which are of no use.
-        late: those that were older than what had been given out already.
-        missing: how often the reference had a message and this stream none near enough.
-        distance: how far off the nearest one was then, in nanoseconds, the last time; None if
-            there was none at all.
+        received: the number of messages.
+        unstamped: the number of messages without a stamp, which are ignored.
+        late: the number of messages that arrived after an observation that they were too old for.
+        missing: the number of messages of the reference for which this stream had none near enough.
+        distance: the last time one was missing, the distance of the nearest one in nanoseconds;
+            None if there was no message at all.
     """
 
     received: int = 0
@@ -79,48 +81,57 @@ class _Waiting:
 
 
 class ObservationMatcher:
-    """Takes the messages of all streams as they come, gives out observations."""
+    """A matcher that receives the messages of all streams and returns observations."""
 
     def __init__(self, cameras: Sequence[str], *, joints: bool, tolerance: float) -> None:
-        """Name the streams.
+        """Create the matcher.
 
         Args:
-            cameras: the cameras, the reference first.
-            joints: whether there are joint states, a stream of the name `joints`.
-            tolerance: how far stamps of one observation may lie apart, in seconds.
+            cameras: the names of the cameras, the reference first.
+            joints: whether there are joint states, as a stream named `joints`.
+            tolerance: seconds by which the stamps of an observation may differ.
 
         Raises:
-            ObservationMatchingError: there is no stream, or the tolerance is no duration.
+            ObservationMatchingError: there is no stream, or the tolerance is negative or not
+                finite.
         """
         self.streams = (*cameras, *((JOINTS,) if joints else ()))
         """The names of the streams, the reference first."""
         if not self.streams:
-            raise ObservationMatchingError("an observation needs a camera or joints: name one")
+            raise ObservationMatchingError(
+                "an observation needs a camera or joints, neither is named: name one"
+            )
         if not (math.isfinite(tolerance) and tolerance >= 0):
             raise ObservationMatchingError(
                 f"stamps cannot be matched within {tolerance} s: give a tolerance in seconds, 0 "
                 "or more"
             )
         self.counts: Mapping[str, StreamCounts] = {name: StreamCounts() for name in self.streams}
-        """What came of every stream, by its name."""
+        """The counts of every stream, by its name."""
         self.observations = 0
-        """How many observations were given out."""
+        """Number of observations that were returned."""
         self.superseded = 0
-        """How many were complete, but no sooner than a newer one."""
+        """Number of observations that were complete no sooner than a newer one."""
         self.clock_jumps = 0
-        """How often the stamps of a stream went back by more than `CLOCK_JUMP`."""
+        """Number of times that a stream's stamps went back by more than `CLOCK_JUMP`."""
         self._reference, *self._others = self.streams
         self._tolerance = round(tolerance * 1e9)
         self.clear()
 
     def clear(self) -> None:
-        """Forget what waits; stamps may begin anew. Counts go on."""
+        """Drop the messages that wait, so that stamps may start again. Counts continue."""
         self._waiting: dict[str, list[_Waiting]] = {name: [] for name in self.streams}
         self._newest: dict[str, int] = {}
-        self._given: int | None = None
+        self._last_returned: int | None = None
 
     def add(self, stream: str, stamp: int, message: Any) -> MatchedMessages | None:
-        """Take a message of a stream; an observation if one is complete now."""
+        """Add a message of a stream and return the observation that it completes, if any.
+
+        Args:
+            stream: the stream's name.
+            stamp: the message's stamp.
+            message: the message.
+        """
         counts = self.counts[stream]
         counts.received += 1
         if stamp <= 0:
@@ -138,11 +149,11 @@ class ObservationMatcher:
         if len(waiting) > (JOINT_STATES_KEPT if stream == JOINTS else FRAMES_KEPT):
             oldest = waiting.pop(0)
             if stream == self._reference:
-                self._give_up(oldest)
+                self._count_missing(oldest)
         return self._newest_complete(stamp)
 
     def problems(self) -> list[str]:
-        """What was lost so far and what to do about it, a sentence for each kind."""
+        """Return a sentence for each kind of loss so far, with what to do about it."""
         texts: list[str] = []
         for name, counts in self.counts.items():
             if counts.unstamped:
@@ -154,8 +165,8 @@ class ObservationMatcher:
                 texts.append(self._why_missing(name, counts))
             if counts.late:
                 texts.append(
-                    f"{counts.late} of {counts.received} messages of '{name}' came too late to be "
-                    "matched: it is slower than the other streams, or out of order"
+                    f"{counts.late} of {counts.received} messages of '{name}' arrived too late to "
+                    "be matched: the stream is slower than the others, or out of order"
                 )
         if self.superseded:
             texts.append(
@@ -167,28 +178,28 @@ class ObservationMatcher:
         return texts
 
     def _why_missing(self, name: str, counts: StreamCounts) -> str:
-        wanting = (
+        loss = (
             f"{counts.missing} of {self.counts[self._reference].received} messages of "
             f"'{self._reference}' had none of '{name}' within {1e-9 * self._tolerance:g} s"
         )
         if counts.received == counts.unstamped:
-            return f"{wanting}: nothing usable has come of it; check its topic"
+            return f"{loss}: no usable message of it has arrived; check its topic"
         if counts.distance is None or counts.distance > CLOCK_JUMP:
-            return f"{wanting}, nor within 1 s: it has stopped, or is stamped by another clock"
+            return f"{loss}, nor within 1 s: it has stopped, or is stamped by another clock"
         return (
-            f"{wanting}, last the nearest was {1e-9 * counts.distance:.3g} s off: synchronise "
-            "them, or raise the tolerance"
+            f"{loss}; last the nearest was {1e-9 * counts.distance:.3g} s off: synchronise them, "
+            "or raise the tolerance"
         )
 
     def _is_late(self, stream: str, stamp: int) -> bool:
-        if self._given is None:
+        if self._last_returned is None:
             return False
         if stream == self._reference:
-            return stamp <= self._given
-        return stamp < self._given - self._tolerance
+            return stamp <= self._last_returned
+        return stamp < self._last_returned - self._tolerance
 
     def _newest_complete(self, stamp: int) -> MatchedMessages | None:
-        """The newest observation that a message of this stamp completes."""
+        """Return the newest observation that a message of this stamp completes."""
         references = self._waiting[self._reference]
         first = bisect_left(references, stamp - self._tolerance, key=_stamp)
         end = bisect_right(references, stamp + self._tolerance, key=_stamp)
@@ -196,21 +207,21 @@ class ObservationMatcher:
             reference = references[index]
             nearest = {name: self._nearest(name, reference.stamp) for name in self._others}
             if all(self._fits(found, reference.stamp) for found in nearest.values()):
-                return self._give(index, nearest)
+                return self._complete(index, nearest)
         return None
 
-    def _give(self, index: int, nearest: Mapping[str, _Waiting | None]) -> MatchedMessages:
+    def _complete(self, index: int, nearest: Mapping[str, _Waiting | None]) -> MatchedMessages:
         references = self._waiting[self._reference]
         reference = references[index]
         for older in references[:index]:
-            self._give_up(older)
+            self._count_missing(older)
         del references[: index + 1]
         self.observations += 1
-        self._given = reference.stamp
+        self._last_returned = reference.stamp
         for name in self._others:
-            # Nothing that comes from now on can be matched with them.
+            # No later message of the reference can be matched with them.
             others = self._waiting[name]
-            del others[: bisect_left(others, self._given - self._tolerance, key=_stamp)]
+            del others[: bisect_left(others, reference.stamp - self._tolerance, key=_stamp)]
         found = {name: waiting for name, waiting in nearest.items() if waiting is not None}
         return MatchedMessages(
             stamp=reference.stamp,
@@ -221,7 +232,7 @@ class ObservationMatcher:
             spread=max((abs(w.stamp - reference.stamp) for w in found.values()), default=0),
         )
 
-    def _give_up(self, reference: _Waiting) -> None:
+    def _count_missing(self, reference: _Waiting) -> None:
         missing = False
         for name in self._others:
             nearest = self._nearest(name, reference.stamp)

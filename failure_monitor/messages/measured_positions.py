@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the robot was measured to be when an observation was made.
+"""The measured positions of the robot at an observation.
 
-Of the measurements that had been received when a decision was complete, the one whose header
-stamp is nearest to the observation's: a bag gives what the monitor beside the robot had. Messages
-are those of rclpy or of a bag reader. Stamps are whole nanoseconds.
+Of the measurements received before a decision was complete, the one with the header stamp nearest
+to the observation's counts. So a bag gives the positions that the robot's monitor had. Messages are
+from rclpy or from a bag reader. Stamps are in whole nanoseconds.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ JOINT_STATE_TYPE: PositionType = POSITION_TYPES[0]
 AXES = ("x", "y", "z")
 
 TOLERANCE = 100_000_000
-"""Nanoseconds that a measurement may lie before or behind an observation."""
+"""Nanoseconds by which the stamps of a measurement and of an observation may differ."""
 
-REMEMBERED = 4096
-"""Measurements kept: eight seconds at 500 Hz, longer than a policy takes to decide."""
+MAX_MEASUREMENTS = 4096
+"""Number of measurements kept: eight seconds at 500 Hz, longer than a policy needs to decide."""
 
 Message = TypeVar("Message")
 
 
 class MeasurementError(FailureMonitorError):
-    """A position that was not measured when it was needed, or a message that holds none."""
+    """A position that was not measured when it was needed, or an invalid message."""
 
 
 @dataclass(frozen=True)
 class PositionsTopic:
-    """What measures the positions.
+    """The topic of measured positions.
 
     Attributes:
-        name: of the topic.
-        message_type: of its messages.
-        joints: those whose positions count, in the order of the actions that span positions; none
-            where a point or pose is measured.
+        name: the topic's name.
+        message_type: the type of its messages.
+        joints: the joints whose positions are read, in the order of the position actions; empty
+            for a point or pose.
     """
 
     name: str
@@ -58,11 +58,11 @@ class PositionsTopic:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What one message says.
+    """The content of one message.
 
     Attributes:
-        names: of joints, or of axes.
-        positions: float64, one for each name; None where the message has none.
+        names: the names of joints, or of axes.
+        positions: a position for each name, float64; None if the message has none.
     """
 
     names: tuple[str, ...]
@@ -70,27 +70,27 @@ class Measurement:
 
 
 def read_measurement(message: Any) -> Measurement:
-    """The positions in a JointState, PoseStamped or PointStamped.
+    """Return the positions in a JointState, PoseStamped or PointStamped.
 
     Raises:
-        MeasurementError: a joint state has more or fewer positions than joints.
+        MeasurementError: the numbers of joints and positions of a joint state differ.
     """
     if not hasattr(message, "name"):
         point = message.pose.position if hasattr(message, "pose") else message.point
         return Measurement(AXES, np.array([point.x, point.y, point.z]))
     names = tuple(message.name)
-    if len(message.position) == 0:  # some publish velocities and efforts apart
+    if len(message.position) == 0:  # some drivers publish velocities and efforts separately
         return Measurement(names, None)
     if len(message.position) != len(names):
         raise MeasurementError(
-            f"a joint state has {len(names)} joints and {len(message.position)} positions: look at "
+            f"a joint state has {len(names)} joints and {len(message.position)} positions: check "
             "its publisher"
         )
     return Measurement(names, np.asarray(message.position))
 
 
 class MeasuredPositions(Generic[Message]):
-    """Remembers the measurements of the last moments, and reads the few that are asked for."""
+    """The last measurements, which are read only when they are needed."""
 
     def __init__(
         self,
@@ -99,34 +99,38 @@ class MeasuredPositions(Generic[Message]):
         stamp_of: Callable[[Message], int],
         read: Callable[[Message], Measurement],
     ) -> None:
-        """Nothing has been measured yet.
+        """Start without a measurement.
 
         Args:
-            topic: what errors name.
-            stamp_of: a message's stamp, in nanoseconds.
-            read: what a message says.
+            topic: the topic's name, for errors.
+            stamp_of: returns a message's stamp, in nanoseconds.
+            read: returns a message's content.
         """
         self._topic = topic
         self._stamp_of = stamp_of
         self._read = read
-        self._newest: deque[Message] = deque(maxlen=REMEMBERED)
+        self._newest: deque[Message] = deque(maxlen=MAX_MEASUREMENTS)
 
     def add(self, message: Message) -> None:
-        """Take one message."""
+        """Add one message."""
         self._newest.append(message)
 
     def clear(self) -> None:
-        """Forget all of them; stamps may begin anew."""
+        """Drop all messages, so that stamps may start again."""
         self._newest.clear()
 
     def at(self, stamp: int, names: Sequence[str]) -> NDArray[np.float64]:
-        """The positions of some joints when the observation of a stamp was made, (P,).
+        """Return the positions of joints at the observation of a stamp, (P,).
 
-        A point or pose has the positions x, y and z, whatever the actions are called.
+        A point or pose gives x, y and z, whatever the names.
+
+        Args:
+            stamp: the observation's stamp.
+            names: the names of the joints.
 
         Raises:
-            MeasurementError: none was measured near enough, or a joint is missing.
-            Exception: any that `stamp_of` and `read` raise.
+            MeasurementError: no position was measured near enough, or a joint is missing.
+            Exception: whatever `stamp_of` and `read` raise.
         """
         before: tuple[int, NDArray[np.float64]] | None = None
         later: list[tuple[int, Message]] = []
@@ -151,11 +155,14 @@ class MeasuredPositions(Generic[Message]):
     def _positions(
         self, message: Message, names: Sequence[str], joints: set[str]
     ) -> NDArray[np.float64] | None:
-        """Those of the names in a message, to whose joints `joints` is extended; None without."""
+        """Return the positions of the names in a message; None if it lacks one.
+
+        The message's joints are added to `joints`.
+        """
         measured = self._read(message)
         if measured.positions is None or measured.names == AXES:
             return measured.positions
-        # Several nodes may publish on the topic, each joints of its own.
+        # Several nodes may publish on the topic, each of them its own joints.
         joints.update(measured.names)
         if not set(names) <= set(measured.names):
             return None
@@ -170,6 +177,6 @@ class MeasuredPositions(Generic[Message]):
             )
         return (
             f"no position on {self._topic} was received with a stamp within {1e-9 * TOLERANCE:g} s "
-            f"of the observation's ({1e-9 * stamp:.3f} s): publish it, and record it, from the "
-            "begin on, stamped by the same clock"
+            f"of the observation's ({1e-9 * stamp:.3f} s): publish and record positions from the "
+            "start on, stamped by the same clock"
         )

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Embeddings and action chunks as sensor_msgs/PointCloud2: how they are laid out and read.
+"""Embeddings and action chunks as sensor_msgs/PointCloud2: their layout and how they are read.
 
 PointCloud2 is the one stamped, self-describing container of named floats among the standard
 messages. An embedding is a 1×1 cloud with one FLOAT32 field `embedding` of count E. A batch of
 action chunks is a cloud of height B (samples) and width H (future actions) with one FLOAT32
 field per action dimension, named after it. The header's stamp is the observation's.
 
-The readers take any object with PointCloud2's attributes: a message of rclpy as well as one
-that a bag reader made. They import no ROS.
+The readers accept any object with the attributes of PointCloud2, from rclpy or from a bag reader.
+They import no ROS.
 """
 
 from __future__ import annotations
@@ -27,30 +27,31 @@ FLOAT32 = 7
 
 
 class PointCloudError(FailureMonitorError):
-    """A PointCloud2 message that is no embedding or no batch of action chunks."""
+    """A PointCloud2 message that holds neither an embedding nor action chunks."""
 
 
 def read_embedding(message: Any) -> NDArray[np.float32]:
-    """The embedding, float32 (E,), as a view on the message's data.
+    """Return the embedding, float32 (E,), as a view on the message's data.
 
     Raises:
-        PointCloudError: the message is laid out otherwise.
+        PointCloudError: the message has another layout.
     """
     fields = [(field.name, field.datatype) for field in message.fields]
     if fields != [(EMBEDDING_FIELD, FLOAT32)] or (message.height, message.width) != (1, 1):
         raise PointCloudError(
             f"an embedding is a 1×1 cloud with one FLOAT32 field '{EMBEDDING_FIELD}', got "
-            f"{message.height}×{message.width} with fields {_describe(message)}"
+            f"{message.height}×{message.width} with fields {_describe(message)}: publish it with "
+            "DecisionTap, or in this layout"
         )
     size = message.fields[0].count
     return _read_floats(message, per_point=size).reshape(size)
 
 
 def read_action_chunks(message: Any) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """The names of the D action dimensions, and the chunks, float32 (B, H, D), as a view.
+    """Return the names of the D action dimensions, and the chunks, float32 (B, H, D), as a view.
 
     Raises:
-        PointCloudError: the message is laid out otherwise.
+        PointCloudError: the message has another layout.
     """
     names = tuple(field.name for field in message.fields)
     dimensions = len(names)
@@ -61,7 +62,7 @@ def read_action_chunks(message: Any) -> tuple[tuple[str, ...], NDArray[np.float3
     if not names or not packed:
         raise PointCloudError(
             "action chunks are a cloud of packed FLOAT32 fields, one per action dimension, got "
-            f"fields {_describe(message)}"
+            f"fields {_describe(message)}: publish them with DecisionTap, or in this layout"
         )
     floats = _read_floats(message, per_point=dimensions)
     return names, floats.reshape(message.height, message.width, dimensions)
@@ -78,9 +79,9 @@ def _read_floats(message: Any, per_point: int) -> NDArray[np.float32]:
     got = (message.point_step, message.row_step, len(message.data))
     if got != expected or points * per_point == 0:
         raise PointCloudError(
-            f"a {message.height}×{message.width} cloud of {per_point} floats a point has "
+            f"a {message.height}×{message.width} cloud of {per_point} floats per point has "
             "(point_step, row_step, bytes) = "
-            f"{expected}, got {got}: the data are truncated, padded or empty"
+            f"{expected}, got {got}: the data are truncated, padded or empty; check the publisher"
         )
     return np.frombuffer(message.data, dtype=np.float32)
 

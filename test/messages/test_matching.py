@@ -119,7 +119,7 @@ def test_what_is_older_than_what_was_given_out_is_late():
     feed(matching, ("wrist", 50), ("front", 50), ("front", 40), ("front", 50), ("wrist", 30))
     assert matching.counts["front"].late == 2
     assert matching.counts["wrist"].late == 1
-    assert "2 of 3 messages of 'front' came too late" in matching.problems()[0]
+    assert "2 of 3 messages of 'front' arrived too late" in matching.problems()[0]
 
 
 def test_a_stream_that_never_comes_is_named():
@@ -127,8 +127,8 @@ def test_a_stream_that_never_comes_is_named():
     feed(matching, *(("front", 33 * k) for k in range(FRAMES_KEPT + 3)))
     assert matching.counts["wrist"].missing == 3
     assert matching.problems() == [
-        "3 of 19 messages of 'front' had none of 'wrist' within 0.01 s: nothing usable has come of "
-        "it; check its topic"
+        "3 of 19 messages of 'front' had none of 'wrist' within 0.01 s: no usable message of it "
+        "has arrived; check its topic"
     ]
 
 
@@ -138,7 +138,7 @@ def test_a_stream_that_is_off_by_more_than_the_tolerance_is_named_with_its_dista
         assert not feed(matching, ("front", 33 * k), ("wrist", 33 * k + 16))
     (problem,) = matching.problems()
     assert (
-        "of 'front' had none of 'wrist' within 0.01 s, last the nearest was 0.016 s off" in problem
+        "of 'front' had none of 'wrist' within 0.01 s; last the nearest was 0.016 s off" in problem
     )
     assert "raise the tolerance" in problem
 

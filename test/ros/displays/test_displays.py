@@ -218,7 +218,7 @@ def test_without_a_camera_the_state_is_shown_all_the_same(bundle):
     [
         (image(picture(), "thermal"), "the image's encoding is 'thermal'"),
         (Image(height=0, width=0, encoding="rgb8"), "it is empty"),
-        (Image(height=9, width=9, step=27, encoding="rgb8", data=b"x"), "it is cut off or padded"),
+        (Image(height=9, width=9, step=27, encoding="rgb8", data=b"x"), "is truncated or padded"),
     ],
     ids=["encoding", "empty", "cut"],
 )
