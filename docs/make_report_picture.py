@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def record(bags: Path, labels: Path) -> None:
-    """Record a bag of each rollout; return the bags and how the rollouts ended."""
+    """Record a bag of each rollout, and write how each ended to a file of labels."""
     domain = private_domain()
     os.environ.update(domain)
     bags.mkdir(parents=True)

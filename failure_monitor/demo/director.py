@@ -61,13 +61,13 @@ class DemoSettings:
     """What the demo is asked to do.
 
     Attributes:
-        task: of robot and policy.
+        task: the task of robot and policy.
         output: folder for bundle, figures, logs and summary.
         spawn: whether the nodes are started; otherwise they run already.
         real_time_factor: simulated seconds per second.
-        seed: of the scene, which all rollouts share.
+        seed: the seed of the scene, which all rollouts share.
         rule: how the scores combine.
-        scores: of the rule, comma-separated; empty means the default ones.
+        scores: the scores of the rule, comma-separated; empty means the default ones.
         window: decisions that a score is averaged over.
         alpha: the promised false-alarm rate.
     """

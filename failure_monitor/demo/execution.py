@@ -33,7 +33,7 @@ class ChunkExecution:
         Args:
             policy: what decides.
             rng: the noise that action chunks are sampled from.
-            executed_actions: from one decision to the next; 0 for the policy's own h_exec.
+            executed_actions: actions from one decision to the next; 0 for the policy's own h_exec.
         """
         self._policy = policy
         # The first action of a chunk belongs to the frame of its decision, and is not executed.

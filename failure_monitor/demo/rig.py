@@ -152,7 +152,7 @@ def open_rig(
     """Start the nodes, end them afterwards.
 
     Args:
-        task: of robot and policy.
+        task: the task of robot and policy.
         log: file for the output of the nodes.
         spawn: start the nodes as processes on a private ROS domain; otherwise they run already.
         halt: whether the robot obeys the gate; otherwise it obeys the policy directly.

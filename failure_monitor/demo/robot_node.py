@@ -35,7 +35,7 @@ PARAMETERS = names_of(RobotParameters)
 
 
 @dataclass(frozen=True)
-class RolloutPlan:
+class RequestedRollout:
     """The rollout that the parameters describe."""
 
     task: str
@@ -77,9 +77,9 @@ class RobotNode(Node):
         self._active_states.publish(Bool(data=False))
         self._announce_perturbation("none")
 
-    def _plan_of(self, changes: dict[str, Any]) -> RolloutPlan:
+    def _plan_of(self, changes: dict[str, Any]) -> RequestedRollout:
         settings = replace(read_parameters(self, RobotParameters), **changes)
-        return RolloutPlan(
+        return RequestedRollout(
             task=settings.task,
             seed=settings.seed,
             perturbation=Perturbation(settings.perturbation, settings.strength, settings.onset),

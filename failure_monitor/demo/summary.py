@@ -20,24 +20,24 @@ class RolloutSummary:
 
     Attributes:
         title: what the rollout shows.
-        perturbation: its kind.
-        strength: of the perturbation.
-        seed: of the scene.
+        perturbation: the kind of the perturbation.
+        strength: the strength of the perturbation.
+        seed: the seed of the scene.
         outcome: `success`, `stopped` where the monitor withdrew its permit, `failure` otherwise.
         stop_reason: why the permit was withdrawn first; empty where it was not.
-        duration: seconds from begin to end.
-        decisions: how many the monitor scored.
+        duration: seconds from the start to the end.
+        decisions: number of decisions that the monitor scored.
         max_level: the rule's highest combined normalised score; None without a decision.
         alarm_decision: the number of the decision that raised the alarm; None without an alarm.
-        alarm_time: seconds from begin to alarm.
-        lead_time: seconds from alarm to end.
+        alarm_time: seconds from the start to the alarm.
+        lead_time: seconds from the alarm to the end.
         detection_delay: seconds from the perturbation to the alarm; negative where the alarm
             came first and the perturbation is not its cause.
         reaction_time: seconds from the publication of the decision that raised the alarm to the
             closing of the gate.
-        commands_sent: by the policy.
-        commands_passed: by the gate.
-        passed_after_alarm: commands that came out of the gate after the alarm.
+        commands_sent: number of commands of the policy.
+        commands_passed: number of commands that the gate passed.
+        passed_after_alarm: number of commands that came out of the gate after the alarm.
     """
 
     title: str

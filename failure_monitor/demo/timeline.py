@@ -47,7 +47,7 @@ class TimedAlarm(AlarmReading):
     """One message of the monitor's alarm.
 
     Attributes:
-        time: of publication.
+        time: the time of publication.
     """
 
     time: int = 0
@@ -83,12 +83,12 @@ class ObservedMessages:
         active: whether a rollout runs.
         outcomes: whether it succeeded.
         perturbations: the kind at work.
-        readings: of the alarm.
-        gate: its changes.
+        readings: the messages of the alarm.
+        gate: the changes of the gate.
         chunks: the publication time of action chunks, and the stamp of their observation.
         sent: when the policy sent commands.
         passed: when commands came out of the gate.
-        frames: of the camera.
+        frames: the frames of the camera.
     """
 
     active: list[tuple[int, bool]] = field(default_factory=list)
@@ -104,7 +104,7 @@ class ObservedMessages:
 
 @dataclass(frozen=True)
 class Timeline:
-    """One rollout from begin to end.
+    """One rollout from start to end.
 
     Attributes:
         plan: what was to be run.
@@ -112,12 +112,12 @@ class Timeline:
         end: when the robot announced that.
         success: the outcome.
         perturbed: when the perturbation set in; None if it did not.
-        readings: of the alarm, in order.
-        gate: its changes, in order.
+        readings: the messages of the alarm, in order.
+        gate: the changes of the gate, in order.
         chunks: publication time of action chunks by the stamp of their observation.
         sent: when the policy sent commands.
         passed: when commands came out of the gate, up to the last that was seen.
-        frames: of the camera, in order.
+        frames: the frames of the camera, in order.
     """
 
     plan: RolloutPlan

@@ -21,7 +21,7 @@ from failure_monitor.report.distributions import (
 )
 from failure_monitor.report.drawing import CALIBRATION, HELD_OUT, Drawing, Kind
 from failure_monitor.report.headline import KeyFigure, calibrated, percent
-from failure_monitor.report.page import Page, Section
+from failure_monitor.report.page import Page, PageSection
 from failure_monitor.report.reproduction import Origin, rollouts_table
 from failure_monitor.report.score_style import score_title
 from failure_monitor.report.shared_sections import (
@@ -38,10 +38,10 @@ def calibration_report(
     """Return the page of a bundle that was just calibrated.
 
     Args:
-        bundle: what came of it.
-        rollouts: that set its thresholds.
-        audit: of these.
-        origin: how the page came about.
+        bundle: the result of the calibration.
+        rollouts: the rollouts that set its thresholds.
+        audit: the audit of these rollouts.
+        origin: the command, bundle and date of the page.
     """
     description = bundle.description
     low, high = description.promises[0].false_alarm_interval_90
@@ -79,9 +79,9 @@ def calibration_report(
     )
 
 
-def _held_out_section(bundle: Bundle) -> Section:
+def _held_out_section(bundle: Bundle) -> PageSection:
     scores = [score.name for score in bundle.description.scores]
-    return Section(
+    return PageSection(
         "scores",
         "Calibration rollouts against the limit",
         paragraphs=(
@@ -120,7 +120,7 @@ def by_task(bundle: Bundle) -> list[tuple[Kind, list[RolloutSection]]]:
     ]
 
 
-def _lengths_section(bundle: Bundle) -> Section:
+def _lengths_section(bundle: Bundle) -> PageSection:
     figure = length_strips(
         [
             Strip(
@@ -134,4 +134,4 @@ def _lengths_section(bundle: Bundle) -> Section:
         title="Lengths of the calibration rollouts",
         reading="Evaluation counts an alarm as early before their median.",
     )
-    return Section("lengths", "Lengths", figures=(figure,))
+    return PageSection("lengths", "Lengths", figures=(figure,))

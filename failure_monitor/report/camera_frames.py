@@ -67,7 +67,7 @@ def read_camera_frames(
     help, and no reason to fail.
 
     Args:
-        rollouts: as they were read.
+        rollouts: the rollouts as they were read.
         wanted: the numbers of decisions, by the place of their rollout in `rollouts`.
         topic: the camera in bags; empty for the first by name that can be shown.
 

@@ -29,7 +29,7 @@ GOLDEN_RATIO = 0.618034
 ROW_HEIGHT = 0.62
 """Inches."""
 BOTTOM, TOP = 0.05, 0.65
-"""Of a row's marks, above which its title stands; as shares of the row."""
+"""Bottom and top of a row's marks, as shares of the row; its title stands above them."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ ALARM_COLOUR = hexadecimal(APPEARANCES[AlarmState.ALARM].colour)
 CONTROL_LINE = (0, (4, 2))
 
 MAX_LETTERS = 24
-"""Of a name that is written into a figure."""
+"""Number of characters after which a name is cut in a figure."""
 
 STYLE = {
     "svg.fonttype": "none",

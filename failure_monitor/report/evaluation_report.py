@@ -33,7 +33,7 @@ from failure_monitor.report.drawing import (
     Kind,
 )
 from failure_monitor.report.headline import evaluated, key_figures
-from failure_monitor.report.page import Card, Page, Picture, Section
+from failure_monitor.report.page import Card, Page, PageSection, Picture
 from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
 from failure_monitor.report.reproduction import Origin, rollouts_table
 from failure_monitor.report.rollout_row import belongs_to, fate, row_groups, several_tasks
@@ -69,7 +69,7 @@ def evaluation_report(
         bundle: what was evaluated.
         evaluation: what came of it.
         rollouts: on which, in the order of its results.
-        audit: of those that succeeded; None if none did.
+        audit: the audit of those that succeeded; None if none did.
         origin: how the page came about.
         camera: the topic of the camera in bags; empty for the first that can be shown.
     """
@@ -114,7 +114,7 @@ def _measured(bundle: Bundle, evaluation: Evaluation) -> list[MeasuredRate | Non
     ]
 
 
-def _detection_section(evaluation: Evaluation) -> Section:
+def _detection_section(evaluation: Evaluation) -> PageSection:
     rule, elapsed = evaluation.results, evaluation.elapsed
     early = sorted(set(evaluation.early_decisions.values()))
     roc = roc_figures(rule, elapsed)
@@ -123,7 +123,7 @@ def _detection_section(evaluation: Evaluation) -> Section:
         if roc
         else ("There is no ROC curve: for one, some rollouts must fail and some succeed.",)
     )
-    return Section(
+    return PageSection(
         "detection",
         "Detection",
         paragraphs=(
@@ -136,9 +136,9 @@ def _detection_section(evaluation: Evaluation) -> Section:
     )
 
 
-def _tables_section(evaluation: Evaluation) -> Section:
+def _tables_section(evaluation: Evaluation) -> PageSection:
     control = control_by_group(evaluation)
-    return Section(
+    return PageSection(
         "tables",
         "Tables",
         paragraphs=(
@@ -148,7 +148,7 @@ def _tables_section(evaluation: Evaluation) -> Section:
     )
 
 
-def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Section:
+def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> PageSection:
     calibration = _calibration(bundle, rollouts)
     level = normalised_strips(
         [
@@ -164,7 +164,7 @@ def _scores_section(bundle: Bundle, rollouts: Sequence[ScoredRollout]) -> Sectio
         "calibration rollouts do.",
     )
     scores = [score.name for score in bundle.description.scores]
-    return Section(
+    return PageSection(
         "scores",
         "Scores",
         paragraphs=(
@@ -213,7 +213,7 @@ def _score_figure(
 
 def _lengths_section(
     bundle: Bundle, evaluation: Evaluation, rollouts: Sequence[ScoredRollout]
-) -> Section:
+) -> PageSection:
     calibration = replace(CALIBRATION, title=CALIBRATION.title.removesuffix(HELD_OUT))
     figure = length_strips(
         [
@@ -229,17 +229,17 @@ def _lengths_section(
         reading="Where failed ones lie apart from the others, their length alone gives them away: "
         "that is what the stop-watch lives on.",
     )
-    return Section("lengths", "Lengths", figures=(figure,))
+    return PageSection("lengths", "Lengths", figures=(figure,))
 
 
-def _cards_section(bundle: Bundle, rollouts: Sequence[ScoredRollout], camera: str) -> Section:
+def _cards_section(bundle: Bundle, rollouts: Sequence[ScoredRollout], camera: str) -> PageSection:
     selected = select(rollouts)
     frames = read_camera_frames(
         [each.rollout for each in rollouts],
         {chosen.place: shown_decisions(rollouts[chosen.place].result) for chosen in selected},
         topic=camera,
     )
-    return Section(
+    return PageSection(
         "timelines",
         "Timelines",
         paragraphs=(
@@ -294,8 +294,8 @@ def _card(
     )
 
 
-def _rows_section(rollouts: Sequence[ScoredRollout]) -> Section:
-    return Section(
+def _rows_section(rollouts: Sequence[ScoredRollout]) -> PageSection:
+    return PageSection(
         "rollouts",
         "All rollouts",
         paragraphs=(

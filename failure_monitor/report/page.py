@@ -57,11 +57,11 @@ class Card:
     """A rollout that is shown in full.
 
     Attributes:
-        name: of the rollout.
+        name: the name of the rollout.
         belongs_to: its group and task.
         why: what it is an example of.
         words: what became of it.
-        figure: its scores.
+        figure: the figure of its scores.
         pictures: what the camera saw.
         remark: where the pictures come from, or why they are missing.
     """
@@ -76,7 +76,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page; what it lacks is left out.
 
     Attributes:
@@ -84,12 +84,12 @@ class Section:
         title: its heading.
         paragraphs: what to know first.
         rows: a name and a text each.
-        figures: beside one another where there is room.
-        tables: beneath.
+        figures: figures, beside one another where there is room.
+        tables: tables beneath the figures.
         folded: tables that are shown on demand, and in print.
         commands: command lines.
-        cards: rollouts in full.
-        row_groups: rollouts in a line each.
+        cards: rollouts that are shown in full.
+        row_groups: rollouts that are shown in a line each.
         details: remarks on what was found.
     """
 
@@ -108,20 +108,20 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """All of it.
+    """The content of the whole page.
 
     Attributes:
-        title: of the page.
+        title: the title of the page.
         lead: the sentences to read if nothing else is.
         key_figures: the numbers in them.
-        sections: in their order.
-        made: when, as text.
+        sections: the sections in their order.
+        made: the date of the page, as text.
     """
 
     title: str
     lead: tuple[str, ...]
     key_figures: tuple[KeyFigure, ...]
-    sections: tuple[Section, ...]
+    sections: tuple[PageSection, ...]
     made: str
 
 

@@ -17,7 +17,7 @@ TOP_LEVEL = 2.0
 """Levels run from 0 to this; what is beyond is drawn at the edge."""
 
 WIDTH, HEIGHT = 1000, 40
-"""Of the line's own coordinates, which the page stretches."""
+"""Size of a line in its own coordinates, which the page stretches."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RolloutRow:
     """One line, in the coordinates that `WIDTH` and `HEIGHT` span.
 
     Attributes:
-        name: of the rollout.
+        name: the name of the rollout.
         belongs_to: its group and task.
         words: what became of it.
         points: the level, as an SVG polyline has it.

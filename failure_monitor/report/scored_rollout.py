@@ -21,8 +21,8 @@ class ScoredRollout:
     """An evaluated rollout with its scores.
 
     Attributes:
-        rollout: as it was read.
-        result: of the rule.
+        rollout: the rollout as it was read.
+        result: the result of the rule.
         normalised: float64 (T, K), windowed scores over their thresholds; NaN where undefined.
     """
 

@@ -10,17 +10,17 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.promise_text import promise_rows
 from failure_monitor.calibration.audit import Audit
 from failure_monitor.calibration.audit_text import audit_rows, audited_rollouts
-from failure_monitor.report.page import Section
+from failure_monitor.report.page import PageSection
 from failure_monitor.report.promise_figure import MeasuredRate, promise_figure
 from failure_monitor.report.reproduction import Origin, bundle_rollouts_table, origin_rows
 from failure_monitor.report.threshold_course import threshold_courses
 from failure_monitor.text_table import TextTable
 
 
-def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> Section:
+def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> PageSection:
     """Return the section on what was promised, and what is known of each task's true rate."""
     promises = bundle.description.promises
-    return Section(
+    return PageSection(
         "promise",
         "The promise",
         rows=tuple(promise_rows(bundle, with_thresholds=False)),
@@ -28,7 +28,7 @@ def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> 
     )
 
 
-def thresholds_section(bundle: Bundle) -> Section:
+def thresholds_section(bundle: Bundle) -> PageSection:
     """Return the section on what each score is compared with."""
     description = bundle.description
     courses = threshold_courses(bundle)
@@ -47,7 +47,7 @@ def thresholds_section(bundle: Bundle) -> Section:
         if not courses
         else (),
     )
-    return Section(
+    return PageSection(
         "thresholds",
         "Thresholds",
         paragraphs=(about,),
@@ -56,14 +56,14 @@ def thresholds_section(bundle: Bundle) -> Section:
     )
 
 
-def audit_section(found: Audit, about: str) -> Section:
+def audit_section(found: Audit, about: str) -> PageSection:
     """Return the section on what the audit found about the rollouts."""
     reasons = [
         f"{each.verdict} {each.name}: {reason}"
         for each in found.rollouts
         for reason in each.reasons
     ]
-    return Section(
+    return PageSection(
         "audit",
         "The audit",
         paragraphs=(about,),
@@ -75,9 +75,9 @@ def audit_section(found: Audit, about: str) -> Section:
 
 def reproduction_section(
     origin: Origin, bundle: Bundle, tables: Sequence[TextTable] = ()
-) -> Section:
+) -> PageSection:
     """Return the section on how to reproduce the page."""
-    return Section(
+    return PageSection(
         "reproduce",
         "How to reproduce",
         paragraphs=(
