@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""All that there is to see of the monitor: the markers, and the camera's picture with an overlay.
+"""All displays of the monitor: markers, and the camera's picture with an overlay.
 
-Nothing here is asked for a verdict, and nothing that goes wrong here reaches one: it is told in
-the diagnostics.
+They influence no verdict, and whatever goes wrong here shows only in the diagnostics.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from failure_monitor.monitoring.score_history import ScoreHistory
 from failure_monitor.monitoring.unfamiliarity import NoNoveltyError, embedding_score
 from failure_monitor.monitoring.view import MonitorView
 from failure_monitor.ros.common.key_values import key_values
-from failure_monitor.ros.displays.heat_map import UnfamiliarityWorker
+from failure_monitor.ros.displays.heat_map import HeatMap
 from failure_monitor.ros.displays.marker_publisher import MarkerPublisher
 from failure_monitor.ros.displays.overlay import OverlayPublisher
 from failure_monitor.ros.response.steering import Advice
@@ -31,36 +30,36 @@ from failure_monitor.ros.response.steering import Advice
 if TYPE_CHECKING:
     from failure_monitor.policy_models.models import ObservationEncoder
 
-HISTORY = 10.0
-"""Seconds of the scores that are drawn as curves."""
+HISTORY_SECONDS = 10.0
+"""Seconds of scores that are drawn as curves."""
 
 
 def first_image_topic(cameras: Mapping[str, str], image_topics: Sequence[str]) -> str:
-    """Of the cameras that an encoder sees, or that are named all the same; empty for none."""
+    """Return the topic of the encoder's first camera, or else the first of `image_topics`."""
     return next(filter(None, (*cameras.values(), *image_topics)), "")
 
 
 class Displays:
-    """`~/markers` and `~/overlay`."""
+    """The publishers of `~/markers` and `~/overlay`, and what they show."""
 
     def __init__(self, node: Node, status: Callable[[], AlarmStatus]) -> None:
-        """Declare the parameters, and publish from now on, while somebody looks.
+        """Declare the parameters, and start to publish while there are subscribers.
 
         Args:
-            node: publishes.
-            status: of the alarm, asked whenever something is drawn.
+            node: the node that publishes.
+            status: returns the alarm's status; called whenever something is drawn.
 
         Raises:
-            UsageError: the node is given a value of another type or out of bounds.
+            UsageError: a parameter has another type or is out of bounds.
         """
         self._status = status
         self._bundle: Bundle | None = None
-        self._history = ScoreHistory(HISTORY)
+        self._history = ScoreHistory(HISTORY_SECONDS)
         self._verdict: Verdict | None = None
         self._decision: Decision | None = None
         self._advice = Advice()
-        self._unfamiliarity: UnfamiliarityWorker | None = None
-        self._why_no_places = ""
+        self._heat_map: HeatMap | None = None
+        self._why_no_heat_map = ""
         self._markers = MarkerPublisher(node, self._view)
         self._overlay = OverlayPublisher(node, self._view)
 
@@ -70,28 +69,28 @@ class Displays:
         """Show a policy.
 
         Args:
-            bundle: that watches it.
-            image_topic: of the first camera that is looked at; empty for none.
-            encoder: that embeds the camera's pictures; None if the policy embeds them itself.
+            bundle: the bundle that watches it.
+            image_topic: the topic of the camera to draw on; empty for none.
+            encoder: embeds the camera's pictures; None if the policy embeds them itself.
         """
         self.close()
         self._bundle = bundle
-        self._overlay.watch(image_topic)
+        self._overlay.set_camera(image_topic)
         if encoder is not None and encoder.cameras:
             try:
-                self._unfamiliarity = UnfamiliarityWorker(encoder, embedding_score(bundle.scores))
+                self._heat_map = HeatMap(encoder, embedding_score(bundle.scores))
             except NoNoveltyError as error:
-                self._why_no_places = str(error)
+                self._why_no_heat_map = str(error)
 
     def close(self) -> None:
-        """Show no policy; end what works for it."""
+        """Show no policy, and end the heat map."""
         self.start_rollout()
         self._bundle = None
-        self._why_no_places = ""
-        self._overlay.watch("")
-        if self._unfamiliarity is not None:
-            self._unfamiliarity.stop()
-        self._unfamiliarity = None
+        self._why_no_heat_map = ""
+        self._overlay.set_camera("")
+        if self._heat_map is not None:
+            self._heat_map.stop()
+        self._heat_map = None
 
     def stop(self) -> None:
         """End the threads with the node."""
@@ -99,7 +98,7 @@ class Displays:
         self._overlay.stop()
 
     def start_rollout(self) -> None:
-        """Forget the scores of the one before."""
+        """Forget the scores of the previous rollout."""
         self._verdict = self._decision = None
         self._advice = Advice()
         self._history.clear()
@@ -108,44 +107,44 @@ class Displays:
         self,
         verdict: Verdict,
         decision: Decision,
-        seen: object = None,
+        observation: object = None,
         advice: Advice | None = None,
     ) -> None:
-        """Take a decision and what was said of it; it is drawn when it is time.
+        """Receive a scored decision, to be drawn at the displays' own rate.
 
         Args:
             verdict: on the decision.
-            decision: that was judged.
-            seen: the messages of cameras and joints that it was made of, if it was.
-            advice: what the policy was told of it; None if nothing.
+            decision: the decision.
+            observation: the messages of cameras and joints that it was made from, if it was.
+            advice: what was published about it; None for nothing.
         """
         self._verdict, self._decision = verdict, decision
         self._advice = Advice() if advice is None else advice
         self._history.add(verdict, time.monotonic())
-        if self._unfamiliarity is not None and isinstance(seen, MatchedMessages):
-            self._unfamiliarity.see(seen, verdict, is_wanted=self._overlay.is_watched)
+        if self._heat_map is not None and isinstance(observation, MatchedMessages):
+            self._heat_map.update(observation, verdict, is_wanted=self._overlay.has_subscriber)
 
     def diagnose(self, *, name: str, hardware_id: str) -> DiagnosticStatus:
-        """What cannot be seen, and why.
+        """Return what is not displayed, and why.
 
         Args:
             name: the node's name.
             hardware_id: the robot's or the policy's.
         """
         problems = {"markers": self._markers.problem(), "overlay": self._overlay.problem()}
-        if self._unfamiliarity is not None:
-            problems["unfamiliar_places"] = self._unfamiliarity.problem
-        told = [problem for problem in problems.values() if problem]
+        if self._heat_map is not None:
+            problems["unfamiliar_places"] = self._heat_map.problem
+        found = [problem for problem in problems.values() if problem]
         return DiagnosticStatus(
-            level=DiagnosticStatus.WARN if told else DiagnosticStatus.OK,
+            level=DiagnosticStatus.WARN if found else DiagnosticStatus.OK,
             name=f"{name}: displays",
-            message="; ".join(told) or "all there is can be seen",
+            message="; ".join(found) or "everything is displayed",
             hardware_id=hardware_id,
-            values=key_values({"unfamiliar_places": self._why_no_places} | problems),
+            values=key_values({"unfamiliar_places": self._why_no_heat_map} | problems),
         )
 
     def _view(self) -> MonitorView:
-        worker = self._unfamiliarity
+        heat_map = self._heat_map
         return MonitorView(
             status=self._status(),
             history=self._history,
@@ -154,5 +153,5 @@ class Displays:
             decision=self._decision,
             chosen=self._advice.chosen,
             trusted=self._advice.trusted,
-            unfamiliarity=None if worker is None else worker.latest(time.monotonic()),
+            unfamiliarity=None if heat_map is None else heat_map.latest(time.monotonic()),
         )

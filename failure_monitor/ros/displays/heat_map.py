@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that finds out where pictures are unfamiliar, slowly, in time that nobody needs."""
+"""Finds where pictures are unfamiliar, on a thread of its own that leaves most time to others."""
 
 from __future__ import annotations
 
@@ -17,143 +17,127 @@ from failure_monitor.decision import Verdict
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity, score_embedding, unfamiliarity
+from failure_monitor.ros.common.newest_wins_worker import NewestWinsWorker
 from failure_monitor.scores.base.score import Score
 
 if TYPE_CHECKING:
     from failure_monitor.policy_models.models import ObservationEncoder
     from failure_monitor.policy_models.observation import Observation
 
-FAMILIAR = 0.7
-"""The normalised score up to which a picture is familiar, and above which it is asked where not."""
+FAMILIAR_LEVEL = 0.7
+"""Normalised score up to which a picture counts as familiar."""
 
 WORKING_SHARE = 0.25
-"""Of the time; the rest of it the thread sleeps, for the models that must not wait."""
+"""Share of the time in which the thread works. It sleeps otherwise, for models that cannot wait."""
 
-OLD = 5.0
-"""Seconds after which a place says nothing of the picture that is there now."""
-
-PATIENCE = 1.0
-"""Seconds that the thread may take to end."""
+MAX_AGE = 5.0
+"""Seconds after which a map no longer describes the present picture."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class _ScoredPicture:
     messages: MatchedMessages
     number: int
     level: float
 
 
-class UnfamiliarityWorker:
-    """Remembers the last familiar picture, and compares those that are not with it."""
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    picture: _ScoredPicture
+    familiar: _ScoredPicture
+
+
+class HeatMap:
+    """Remembers the last familiar picture, and compares unfamiliar ones with it."""
 
     def __init__(self, encoder: ObservationEncoder, score: Score) -> None:
-        """Start the thread.
+        """Prepare the comparison; the thread starts with the first unfamiliar picture.
 
         Args:
-            encoder: embeds pictures; may be run by others meanwhile.
-            score: judges embeddings (`failure_monitor.monitoring.unfamiliarity.embedding_score`).
+            encoder: embeds pictures; others may run it at the same time.
+            score: scores embeddings (`failure_monitor.monitoring.unfamiliarity.embedding_score`).
         """
         # Imported here: a monitor that runs no models does without OpenCV.
         from failure_monitor.policy_models.observation import ObservationReader
 
         self.problem = ""
-        """Why it is not known where a picture is unfamiliar; empty if nothing is amiss."""
+        """Why there is no map; empty if nothing is wrong."""
         self._encoder = encoder
         self._reader = ObservationReader(encoder)
         self._camera = next(iter(encoder.cameras))
         self._score = score
-        self._changed = threading.Condition()
-        self._familiar: _Seen | None = None
-        self._job: _Seen | None = None
-        self._found: tuple[float, Unfamiliarity] | None = None
-        self._ends = False
-        self._thread = threading.Thread(target=self._run, name="unfamiliarity", daemon=True)
-        self._thread.start()
+        self._familiar: _ScoredPicture | None = None
+        self._lock = threading.Lock()
+        self._newest: tuple[float, Unfamiliarity] | None = None
+        self._worker = NewestWinsWorker("heat map", self._compare, on_error=self._on_error)
 
-    def see(self, messages: MatchedMessages, verdict: Verdict, *, is_wanted: bool) -> None:
-        """Take what was seen at a decision that was judged.
+    def update(self, messages: MatchedMessages, verdict: Verdict, *, is_wanted: bool) -> None:
+        """Receive the picture of a decision that was scored.
 
         Args:
             messages: of cameras and joints.
             verdict: on the decision.
-            is_wanted: whether to find out where it is unfamiliar; what is familiar is remembered
-                in any case.
+            is_wanted: whether to find where the picture is unfamiliar. A familiar one is
+                remembered in any case.
         """
         levels = {score.name: score.normalised for score in verdict.scores}
         level = levels.get(self._score.name, np.nan)
-        seen = _Seen(messages, verdict.index, level)
-        with self._changed:
-            if self._is_familiar(level):
-                self._familiar, self._job, self._found = seen, None, None
-            elif is_wanted and self._familiar is not None:
-                # The newest wins.
-                self._job = seen
-                self._changed.notify()
+        picture = _ScoredPicture(messages, verdict.index, level)
+        if self._is_familiar(level):
+            self._familiar = picture
+            self._worker.clear()
+            with self._lock:
+                self._newest = None
+        elif is_wanted and self._familiar is not None:
+            self._worker.submit(_Comparison(picture, self._familiar))
 
     def _is_familiar(self, level: float) -> bool:
-        """Whether nothing is to be found; where little ever was familiar, the best counts."""
+        """Return whether a picture is familiar; without any so far, the best one counts."""
         kept = 1.0 if self._familiar is None else self._familiar.level
-        return level <= max(FAMILIAR, kept)
+        return level <= max(FAMILIAR_LEVEL, kept)
 
     def latest(self, now: float) -> Unfamiliarity | None:
-        """What was found of late; None if nothing, or the picture is familiar."""
-        with self._changed:
-            if self._found is None or now - self._found[0] > OLD:
+        """Return the newest map; None if it is old, missing, or the picture is familiar."""
+        with self._lock:
+            if self._newest is None or now - self._newest[0] > MAX_AGE:
                 return None
-            return self._found[1]
+            return self._newest[1]
 
     def stop(self) -> None:
         """End the thread."""
-        with self._changed:
-            self._ends = True
-            self._changed.notify()
-        self._thread.join(PATIENCE)
+        self._worker.stop()
 
-    def _run(self) -> None:
-        while (job := self._next_job()) is not None:
-            seen, familiar = job
-            try:
-                found = self._compare(seen, familiar)
-                self.problem = ""
-            except _EndedError:
-                return
-            except FailureMonitorError as error:
-                self.problem = str(error)
-                continue
-            except Exception as error:
-                # A picture is not worth the monitor.
-                self.problem = f"unfamiliar places: {type(error).__name__}: {error}"
-                continue
-            with self._changed:
-                self._found = time.monotonic(), found
+    # What follows runs on the thread.
 
-    def _next_job(self) -> tuple[_Seen, _Seen] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._job is not None or self._ends)
-            seen, self._job = self._job, None
-            if self._ends or seen is None or self._familiar is None:
-                return None
-            return seen, self._familiar
-
-    def _compare(self, seen: _Seen, familiar: _Seen) -> Unfamiliarity:
-        now, before = (self._reader.read(one.messages) for one in (seen, familiar))
-        return unfamiliarity(
-            now.images[self._camera],
-            before.images[self._camera],
-            lambda picture: self._novelty(picture, now, seen.number),
+    def _compare(self, job: _Comparison) -> None:
+        picture, familiar = (self._reader.read(one.messages) for one in (job.picture, job.familiar))
+        found = unfamiliarity(
+            picture.images[self._camera],
+            familiar.images[self._camera],
+            lambda covered: self._novelty(covered, picture, job.picture.number),
             score=self._score.name,
         )
+        self.problem = ""
+        with self._lock:
+            self._newest = time.monotonic(), found
 
-    def _novelty(self, picture: NDArray[np.uint8], seen: Observation, number: int) -> float:
-        if self._ends:
-            raise _EndedError
-        begin = time.monotonic()
-        images: Mapping[str, NDArray[np.uint8]] = {**seen.images, self._camera: picture}
+    def _novelty(self, covered: NDArray[np.uint8], seen: Observation, number: int) -> float:
+        if self._worker.is_stopping:
+            raise _StoppedError
+        start = time.monotonic()
+        images: Mapping[str, NDArray[np.uint8]] = {**seen.images, self._camera: covered}
         embedding = self._encoder.embed(images, seen.joints)
         novelty = score_embedding(self._score, embedding, number)
-        time.sleep((time.monotonic() - begin) * (1 / WORKING_SHARE - 1))
+        time.sleep((time.monotonic() - start) * (1 / WORKING_SHARE - 1))
         return novelty
 
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, FailureMonitorError):
+            self.problem = str(error)
+        elif not isinstance(error, _StoppedError):
+            # The monitor goes on without a map.
+            self.problem = f"unfamiliar places: {type(error).__name__}: {error}"
 
-class _EndedError(Exception):
-    """The thread is to end in the middle of its work."""
+
+class _StoppedError(Exception):
+    """The thread has to end in the middle of its work."""

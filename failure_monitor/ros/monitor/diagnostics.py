@@ -42,7 +42,7 @@ def scoring_message(
         "rule": bundle.rule,
         "alpha": f"{bundle.alpha:g}",
         "task": watched.task,
-        "judged_decisions": str(worker.judged),
+        "judged_decisions": str(worker.scored),
         "skipped_decisions": str(worker.skipped),
         **watched.models.values(),
         **{key: str(count) for key, count in counts.items()},
@@ -53,7 +53,7 @@ def scoring_message(
     if seconds:
         values["scoring_ms_median"] = f"{1e3 * median(seconds):.3f}"
         values["scoring_ms_max"] = f"{1e3 * seconds[-1]:.3f}"
-    share = worker.skipped / max(worker.skipped + worker.judged, 1)
+    share = worker.skipped / max(worker.skipped + worker.scored, 1)
     is_slow = share > SKIPPED_SHARE
     return DiagnosticStatus(
         level=DiagnosticStatus.WARN if is_slow else DiagnosticStatus.OK,

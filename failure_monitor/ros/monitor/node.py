@@ -36,7 +36,7 @@ from failure_monitor.ros.monitor.outputs import MonitorOutputs
 from failure_monitor.ros.monitor.parameters import changed_parameters
 from failure_monitor.ros.monitor.pending_decision import Observed
 from failure_monitor.ros.monitor.rollout_boundaries import open_boundaries
-from failure_monitor.ros.monitor.scoring_worker import Judgement, ScoringWorker
+from failure_monitor.ros.monitor.scoring_worker import ScoringResult, ScoringWorker
 from failure_monitor.ros.monitor.services import Answer, offer_switch, offer_trigger
 from failure_monitor.ros.monitor.watched_bundle import WatchedBundle, load_watched
 from failure_monitor.ros.response.response import Response
@@ -78,7 +78,7 @@ class MonitorNode(LeanLifecycleNode):
         offer_switch(self, "~/enable", self._enable)
         offer_trigger(self, "~/start_rollout", self._start_rollout_by_service)
         offer_switch(self, "~/end_rollout", self._end_rollout_by_service)
-        self._judged = self.create_guard_condition(self._on_judged)
+        self._scored = self.create_guard_condition(self._on_scored)
         # Steady: the heartbeat must not stop with a clock that is simulated or stepped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self._settings.heartbeat_period, self._beat, clock=steady)
@@ -107,7 +107,7 @@ class MonitorNode(LeanLifecycleNode):
             self.get_logger().warning(watched.models.remark)
         self._watched = watched
         self._worker = ScoringWorker(
-            watched.models.decide, watched.begin, wake=self._judged.trigger
+            watched.models.decide, watched.begin, wake=self._scored.trigger
         )
         self._outputs.open_scores(score.name for score in self._watched.bundle.scores)
         image_topic = first_image_topic(watched.cameras, self._settings.image_topics)
@@ -218,26 +218,24 @@ class MonitorNode(LeanLifecycleNode):
             return
         self._worker.submit(observed, received, missed)
 
-    def _on_judged(self) -> None:
+    def _on_scored(self) -> None:
         if self._worker is None or self._inputs is None:
             return
-        for judgement in self._worker.collect():
-            self._take(judgement)
+        for result in self._worker.collect():
+            self._take(result)
 
-    def _take(self, judgement: Judgement[Observed]) -> None:
-        if judgement.verdict is None or judgement.decision is None:
-            self._fail(judgement.fault, judgement.error)
+    def _take(self, result: ScoringResult[Observed]) -> None:
+        if result.verdict is None or result.decision is None:
+            self._fail(result.fault, result.error)
             return
-        self._verdict, self._decision = judgement.verdict, judgement.decision
-        self._received = judgement.received
-        self._alarm.update(judgement.verdict, judgement.received, time.monotonic())
+        self._verdict, self._decision = result.verdict, result.decision
+        self._received = result.received
+        self._alarm.update(result.verdict, result.received, time.monotonic())
         self._beat()
-        self._outputs.publish_scores(judgement.verdict)
-        advice = self._advise(judgement.decision, judgement.observation.stamp)
+        self._outputs.publish_scores(result.verdict)
+        advice = self._advise(result.decision, result.observation.stamp)
         if advice is not None:
-            self._displays.show(
-                judgement.verdict, judgement.decision, judgement.observation.seen, advice
-            )
+            self._displays.show(result.verdict, result.decision, result.observation.seen, advice)
 
     def _advise(self, decision: Decision, stamp: int) -> Advice | None:
         """Steer by a decision; None if that fails."""

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that makes decisions of observations and judges them.
+"""Makes decisions from observations and scores them, on a thread of its own.
 
-So slow models and scores never delay the heartbeat. The newest observation wins: one that comes
-while another is at work replaces the one that waits, and counts as a decision that was missed.
+Slow models and scores therefore never delay the heartbeat. The newest observation wins: one that
+comes while another is scored replaces the one that waits, and counts as a missed decision.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitoring.monitor import FailureMonitor
+from failure_monitor.ros.common.newest_wins_worker import NewestWinsWorker
 
 Observation = TypeVar("Observation")
 
-TIMED = 100
-"""Over how many decisions it is told how long they took."""
+TIMED_DECISIONS = 100
+"""Number of the last decisions whose scoring time is reported."""
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement(Generic[Observation]):
-    """What came of one observation.
+class ScoringResult(Generic[Observation]):
+    """The result of scoring one observation.
 
     Attributes:
-        observation: the very one.
+        observation: the observation as it was submitted.
         received: when it was complete, in seconds of the monotonic clock.
-        decision: what was made of it; None if that failed.
-        verdict: None if the decision could not be judged.
+        decision: the decision that was made from it; None if that failed.
+        verdict: None if the decision could not be scored.
         fault: why not; empty otherwise.
-        error: what was raised, where that was no fault of the observation.
+        error: what was raised, where that was not the observation's fault.
     """
 
     observation: Observation
@@ -56,123 +57,110 @@ class _Job(Generic[Observation]):
 
 
 class ScoringWorker(Generic[Observation]):
-    """Runs a `FailureMonitor`, and what comes before it, on a thread of its own."""
+    """Runs a `FailureMonitor`, and the models before it, on a thread of its own."""
 
     def __init__(
         self,
         decide: Callable[[Observation], Decision],
-        monitor_of: Callable[[str], FailureMonitor],
+        start_monitor: Callable[[str], FailureMonitor],
         wake: Callable[[], None],
     ) -> None:
         """Start the thread.
 
         Args:
-            decide: makes a decision of an observation; called by the thread alone.
-            monitor_of: the monitor for a rollout of a task; likewise.
-            wake: called from the thread whenever a judgement waits to be collected.
+            decide: makes a decision from an observation; called only by the thread.
+            start_monitor: returns the monitor for a rollout of a task; called only by the thread.
+            wake: called by the thread whenever a result waits to be collected.
         """
         self.skipped = 0
-        """How many observations were replaced by a newer one before they were judged."""
-        self.judged = 0
-        """How many decisions have a verdict."""
-        self._seconds: deque[float] = deque(maxlen=TIMED)
+        """Number of observations that a newer one replaced before they were scored."""
+        self.scored = 0
+        """Number of decisions with a verdict."""
         self._decide = decide
-        self._monitor_of = monitor_of
+        self._start_monitor = start_monitor
         self._wake = wake
-        self._changed = threading.Condition()
-        self._job: _Job[Observation] | None = None
         self._rollout, self._task = 0, ""
-        self._judgements: deque[tuple[int, Judgement[Observation]]] = deque()
-        self._ends = False
-        # Of the thread alone.
+        self._lock = threading.Lock()
+        self._results: deque[tuple[int, ScoringResult[Observation]]] = deque()
+        self._seconds: deque[float] = deque(maxlen=TIMED_DECISIONS)
+        # Used only by the thread.
         self._monitor: FailureMonitor | None = None
-        self._unjudged = 0
-        self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
-        self._thread.start()
+        self._monitored_rollout = -1
+        self._unscored = 0
+        self._worker = NewestWinsWorker("scoring", self._work, merge=self._skip)
+        self._worker.start()
 
     def submit(self, observation: Observation, received: float, missed: int = 0) -> None:
-        """Have an observation judged as soon as the one at work is done.
+        """Score an observation as soon as the present one is scored.
 
         Args:
-            observation: what `decide` takes.
+            observation: the argument of `decide`.
             received: when it was complete, in seconds of the monotonic clock.
-            missed: how many decisions before it nobody can judge.
+            missed: number of decisions before it that cannot be scored.
         """
-        with self._changed:
-            if self._job is not None:
-                self.skipped += 1
-                missed += self._job.missed + 1
-            self._job = _Job(observation, received, missed, self._rollout, self._task)
-            self._changed.notify()
+        self._worker.submit(_Job(observation, received, missed, self._rollout, self._task))
 
     def start_rollout(self, task: str) -> None:
-        """The next decision is the first of a rollout of a task; earlier judgements are dropped."""
-        with self._changed:
-            self._job = None
+        """Start a rollout of a task with the next decision; earlier results are dropped."""
+        self._worker.clear()
+        with self._lock:
             self._rollout += 1
             self._task = task
 
-    def collect(self) -> list[Judgement[Observation]]:
-        """The judgements of this rollout since the last call, oldest first."""
-        with self._changed:
-            judgements = [
-                judged for rollout, judged in self._judgements if rollout == self._rollout
-            ]
-            self._judgements.clear()
-        return judgements
+    def collect(self) -> list[ScoringResult[Observation]]:
+        """Return the results of this rollout since the last call, oldest first."""
+        with self._lock:
+            results = [result for rollout, result in self._results if rollout == self._rollout]
+            self._results.clear()
+        return results
 
     def seconds(self) -> list[float]:
-        """How long the last decisions took, models and scores together."""
-        with self._changed:
+        """Return how long the last decisions took, models and scores together."""
+        with self._lock:
             return list(self._seconds)
 
     def stop(self) -> None:
-        """End the thread after the decision at work."""
-        with self._changed:
-            self._ends = True
-            self._changed.notify()
-        self._thread.join(timeout=1.0)
+        """End the thread after the present decision."""
+        self._worker.stop()
 
-    def _run(self) -> None:
-        rollout = -1
-        while (job := self._next_job()) is not None:
-            begin = time.monotonic()
-            if job.rollout != rollout:
-                rollout, self._monitor, self._unjudged = job.rollout, None, 0
-            self._unjudged += job.missed
-            judgement = self._judge(job)
-            with self._changed:
-                self._seconds.append(time.monotonic() - begin)
-                self.judged += judgement.verdict is not None
-                self._judgements.append((job.rollout, judgement))
-            self._wake()
+    def _skip(self, waiting: _Job[Observation], newer: _Job[Observation]) -> _Job[Observation]:
+        self.skipped += 1
+        return replace(newer, missed=newer.missed + waiting.missed + 1)
 
-    def _next_job(self) -> _Job[Observation] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._job is not None or self._ends)
-            job, self._job = self._job, None
-            return None if self._ends else job
+    # What follows runs on the thread.
 
-    def _judge(self, job: _Job[Observation]) -> Judgement[Observation]:
+    def _work(self, job: _Job[Observation]) -> None:
+        start = time.monotonic()
+        if job.rollout != self._monitored_rollout:
+            self._monitored_rollout, self._monitor, self._unscored = job.rollout, None, 0
+        self._unscored += job.missed
+        result = self._score(job)
+        with self._lock:
+            self._seconds.append(time.monotonic() - start)
+            self.scored += result.verdict is not None
+            self._results.append((job.rollout, result))
+        self._wake()
+
+    def _score(self, job: _Job[Observation]) -> ScoringResult[Observation]:
         decision = None
         try:
-            monitor = self._monitor_up_to_date(job.task)
+            monitor = self._up_to_date_monitor(job.task)
             decision = self._decide(job.observation)
             verdict = monitor.update(decision)
-            return Judgement(job.observation, job.received, decision, verdict)
+            return ScoringResult(job.observation, job.received, decision, verdict)
         except FailureMonitorError as error:
             fault, unexpected = str(error), None
         except Exception as error:
-            # Whatever a model or score raises, the robot must not go on as if all were well.
+            # Whatever a model or score raises is a fault, which permits no commands.
             fault, unexpected = f"the scoring failed: {type(error).__name__}: {error}", error
-        self._unjudged += 1
-        return Judgement(job.observation, job.received, decision, None, fault, unexpected)
+        self._unscored += 1
+        return ScoringResult(job.observation, job.received, decision, None, fault, unexpected)
 
-    def _monitor_up_to_date(self, task: str) -> FailureMonitor:
-        """The rollout's, once it knows of the decisions that nobody has judged."""
+    def _up_to_date_monitor(self, task: str) -> FailureMonitor:
+        """Return the rollout's monitor, which knows how many decisions were not scored."""
         if self._monitor is None:
-            self._monitor = self._monitor_of(task)
-        if self._unjudged:
-            self._monitor.skip(self._unjudged)
-            self._unjudged = 0
+            self._monitor = self._start_monitor(task)
+        if self._unscored:
+            self._monitor.skip(self._unscored)
+            self._unscored = 0
         return self._monitor

@@ -70,7 +70,7 @@ def test_decisions_that_wait_are_replaced_by_newer_ones_and_counted(worker, moni
         ("verdict 1", 10.0),
         ("verdict 4", 14.0),
     ]
-    assert (worker.skipped, worker.judged) == (2, 2)
+    assert (worker.skipped, worker.scored) == (2, 2)
     assert monitor.seen == ["start ", 1, "skip 2", 4]
 
 
@@ -105,7 +105,7 @@ def test_a_new_rollout_drops_what_is_at_work_and_starts_the_monitor_anew(worker,
     assert worker.collect() == []
     worker.submit(decision(2), received=0.0)
     assert woken.acquire(timeout=5)
-    assert [judgement.verdict for judgement in worker.collect()] == ["verdict 2"]
+    assert [result.verdict for result in worker.collect()] == ["verdict 2"]
     assert monitor.seen == ["start ", 1, "start pick", 2]
 
 
@@ -123,8 +123,8 @@ def test_what_the_scoring_raises_is_a_fault_and_the_thread_goes_on(
     worker.submit(decision(1), received=0.0)
     monitor.let.release(2)
     assert woken.acquire(timeout=5)
-    (judgement,) = worker.collect()
-    assert (judgement.verdict, judgement.fault) == (None, fault)
+    (result,) = worker.collect()
+    assert (result.verdict, result.fault) == (None, fault)
     monitor.raises = None
     worker.submit(decision(2), received=0.0)
     assert woken.acquire(timeout=5)
@@ -141,9 +141,9 @@ def test_what_making_a_decision_raises_is_a_fault_too(monitor, woken):
     worker = ScoringWorker(decide, monitor.of, wake=woken.release)
     worker.submit("x.jpeg", received=3.0)
     assert woken.acquire(timeout=5)
-    (judgement,) = worker.collect()
-    assert (judgement.fault, judgement.decision) == ("x.jpeg is no image", None)
-    assert judgement.received == 3.0
+    (result,) = worker.collect()
+    assert (result.fault, result.decision) == ("x.jpeg is no image", None)
+    assert result.received == 3.0
     monitor.let.release()
     worker.submit(decision(2), received=4.0)
     assert woken.acquire(timeout=5)

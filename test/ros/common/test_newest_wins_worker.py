@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Of the jobs that wait the newest one is done, and nothing that a job raises ends the thread."""
+
+import threading
+
+import pytest
+
+from failure_monitor.ros.common.newest_wins_worker import NewestWinsWorker
+
+
+class Jobs:
+    """Work that a test lets go on, one job at a time."""
+
+    def __init__(self):
+        self.done: list[int] = []
+        self.started = threading.Semaphore(0)
+        self.may_go_on = threading.Semaphore(0)
+
+    def work(self, job):
+        self.started.release()
+        assert self.may_go_on.acquire(timeout=5)
+        self.done.append(job)
+
+    def wait_until_started(self):
+        assert self.started.acquire(timeout=5)
+
+
+@pytest.fixture
+def jobs():
+    return Jobs()
+
+
+@pytest.fixture
+def worker(jobs):
+    worker = NewestWinsWorker("tested", jobs.work)
+    yield worker
+    jobs.may_go_on.release(100)
+    worker.stop()
+    assert "tested" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_newer_job_replaces_the_one_that_waits(worker, jobs):
+    worker.submit(1)
+    jobs.wait_until_started()
+    for job in (2, 3, 4):
+        worker.submit(job)
+    jobs.may_go_on.release()
+    jobs.wait_until_started()
+    jobs.may_go_on.release()
+    worker.submit(5)
+    jobs.wait_until_started()
+    assert jobs.done == [1, 4]
+
+
+def test_jobs_may_be_merged(jobs):
+    worker = NewestWinsWorker("tested", jobs.work, merge=lambda waiting, newer: waiting + newer)
+    worker.submit(1)
+    jobs.wait_until_started()
+    for job in (2, 3, 4):
+        worker.submit(job)
+    jobs.may_go_on.release(2)
+    jobs.wait_until_started()
+    worker.stop()
+    assert jobs.done == [1, 9]
+
+
+def test_waiting_job_can_be_dropped(worker, jobs):
+    worker.submit(1)
+    jobs.wait_until_started()
+    worker.submit(2)
+    worker.clear()
+    jobs.may_go_on.release(2)
+    worker.submit(3)
+    jobs.wait_until_started()
+    worker.stop()
+    assert jobs.done == [1, 3]
+
+
+def test_what_a_job_raises_is_handed_on_and_the_next_one_is_done():
+    raised, done = [], threading.Event()
+
+    def work(job):
+        if job == "bad":
+            raise ZeroDivisionError(job)
+        done.set()
+
+    handed_on = threading.Event()
+    worker = NewestWinsWorker(
+        "tested", work, on_error=lambda error: (raised.append(error), handed_on.set())
+    )
+    worker.submit("bad")
+    assert handed_on.wait(5)
+    worker.submit("good")
+    assert done.wait(5)
+    worker.stop()
+    assert [type(error) for error in raised] == [ZeroDivisionError]
+
+
+def test_error_that_nobody_wants_is_printed(capsys):
+    done = threading.Event()
+    worker = NewestWinsWorker("tested", lambda job: job())
+
+    def fail():
+        raise ZeroDivisionError("by zero")
+
+    worker.submit(fail)
+    while "ZeroDivisionError: by zero" not in (printed := capsys.readouterr().err):
+        assert not printed
+    worker.submit(done.set)
+    assert done.wait(5)
+    worker.stop()
+
+
+def test_there_is_no_thread_before_the_first_job_nor_after_the_stop():
+    worker = NewestWinsWorker("tested", print)
+    assert "tested" not in {thread.name for thread in threading.enumerate()}
+    worker.stop()
+    worker.submit(1)
+    assert worker.is_stopping
+    assert "tested" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_job_that_waits_is_not_done_after_the_stop(worker, jobs):
+    worker.submit(1)
+    jobs.wait_until_started()
+    worker.submit(2)
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    while not worker.is_stopping:
+        pass
+    jobs.may_go_on.release(2)
+    stopping.join()
+    assert jobs.done == [1]
