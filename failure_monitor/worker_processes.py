@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that work beside this one, and end with it however it ends."""
+"""Worker processes that end with this one, however it ends."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from typing import Any
 CONTEXT = multiprocessing.get_context("spawn")
 
 
-# Ctrl-C goes to all processes of a terminal. It is the command that then ends its workers.
+# Ctrl-C reaches all processes of a terminal. The workers ignore it: this process ends them.
 @contextmanager
 def worker_processes(
     jobs: int, begin: Callable[..., None] | None = None, *arguments: Any
 ) -> Iterator[ProcessPoolExecutor]:
-    """Some processes to give work to; whatever interrupts the context ends them at once.
+    """Start worker processes; they end with the context, at once if it ends by an exception.
 
     Args:
-        jobs: how many.
-        begin: what each does first; importable by its name.
-        arguments: of `begin`.
+        jobs: The number of processes.
+        begin: A function that each calls first; it must be importable by its name.
+        arguments: The arguments of `begin`.
     """
     others = set(multiprocessing.active_children())
     workers = _Workers(jobs, mp_context=CONTEXT, initializer=_begin, initargs=(begin, arguments))
@@ -48,7 +48,7 @@ def worker_processes(
 
 
 class _Workers(ProcessPoolExecutor):
-    """Starts processes that inherit no interest in interrupts, not even while they start."""
+    """An executor whose processes ignore interrupts, even while they start."""
 
     def submit(self, *arguments: Any, **settings: Any) -> Future[Any]:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -120,14 +120,18 @@ def calibrate(
             f"{', '.join(RULES)}, or give no --failures"
         )
     exclusions = Exclusions() if exclude is None else read_exclusions(exclude)
-    groups = [exclusions.left(sources), exclusions.left(fit or []), failures or []]
+    groups = [
+        exclusions.remaining_sources(sources),
+        exclusions.remaining_sources(fit or []),
+        failures or [],
+    ]
     with unchanged_files(reading.black_box) as (encoder, sampler):
         read = reading.read_groups(groups, **actions.stated)
     if encoder is not None or sampler is not None:
         _refuse_from_no_bag(read)
     rollout_set, to_fit_on, given_failures = read
-    chosen, remarks = choose(exclusions.kept(rollout_set.rollouts))
-    fit_rollouts, fit_remarks = choose(exclusions.kept(to_fit_on.rollouts))
+    chosen, remarks = choose(exclusions.remaining_rollouts(rollout_set.rollouts))
+    fit_rollouts, fit_remarks = choose(exclusions.remaining_rollouts(to_fit_on.rollouts))
     failed, failure_remarks = choose_failures(given_failures.rollouts)
     remarks += [f"to fit on: {remark}" for remark in fit_remarks]
     remarks += [f"failures: {remark}" for remark in failure_remarks]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts from and to an archive: one `.npz` file with the decisions of all rollouts in a row.
+"""Reads and writes rollout archives: one `.npz` file with the decisions of all rollouts in a row.
 
-N decisions, M rollouts; B, H, D and E as everywhere.
+N is the number of decisions, M of rollouts; B, H, D and E are as everywhere.
 
     action_chunks    (N, B, H, D)  float
     obs_embedding    (N, E)        float
@@ -15,11 +15,11 @@ N decisions, M rollouts; B, H, D and E as everywhere.
 
 exec_horizon is how many actions of a chunk were executed before the next decision.
 
-May be there: is_calibration (M,) bool; subtype (M,) str, the group; success_known and
-calibration_known (M,) bool, false where the former say nothing; name, source, sha256 (M,) str;
-task (M,) str, for rollouts without one the task of meta_json;
-ee_pos (N, P) float, the measured positions that belong to position_dims, position_scale times
-as large as the actions' (meta_json; 1 if it does not say). Other arrays are not read.
+Optional arrays are is_calibration (M,) bool; subtype (M,) str, the group; success_known and
+calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
+sha256 (M,) str; task (M,) str, by default the task of meta_json; and ee_pos (N, P) float, the
+measured positions of position_dims. ee_pos is divided by position_scale of meta_json, by default 1.
+Other arrays are not read.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 
 FLOATS, WHOLE_NUMBERS, TRUTHS, TEXTS = "f", "iu", "b", "U"
-"""Kinds of dtype."""
+"""Kinds of dtypes in numpy."""
 
 Array = NDArray[Any]
 Size = int | str
-"""A number that an array's side must have, or the letter of one that is free."""
+"""The required size of an axis, or a letter for an axis of any size."""
 
 
 class Archive:
     """A rollout archive."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether it is an `.npz` file."""
+        """Return whether it is an `.npz` file."""
         return path.is_file() and path.suffix == ".npz"
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
-        """All its rollouts; `options` mean nothing here.
+        """Return all its rollouts; `options` have no effect.
 
         Raises:
-            SourceError: an array is missing, damaged, or of another kind or size; a rollout
-                lies outside the arrays.
+            SourceError: An array is missing, damaged, or of another kind or size; a rollout
+                lies outside of the arrays.
         """
         with _open(path) as arrays:
             return _read(path, arrays)
 
 
 class _Arrays:
-    """The arrays of an open archive, each checked as it is taken."""
+    """The arrays of an open archive, each checked when it is read."""
 
     def __init__(self, path: Path, npz: Any) -> None:
         self.path = path
@@ -80,12 +80,12 @@ class _Arrays:
     def __contains__(self, name: str) -> bool:
         return name in self._npz.files
 
-    def take(self, name: str, kinds: str, sides: Sequence[Size]) -> Array:
-        """The array of that name, of one of the kinds of dtype, with these sides."""
+    def read(self, name: str, kinds: str, sizes: Sequence[Size]) -> Array:
+        """Return the array of that name, with one of these kinds of dtypes and these sizes."""
         if name not in self:
             raise SourceError(
                 f"{self.path} has no array '{name}', only {', '.join(sorted(self._npz.files))}: "
-                "write it as the rollout archive's format says"
+                "write it in the format of rollout archives"
             )
         try:
             array: Array = self._npz[name]
@@ -94,21 +94,21 @@ class _Arrays:
                 f"{self.path}: the array '{name}' cannot be read ({error}): the file is damaged or "
                 "holds a pickle; write it again"
             ) from None
-        fits = len(array.shape) == len(sides) and all(
-            isinstance(side, str) or side == size
-            for side, size in zip(sides, array.shape, strict=True)
+        fits = len(array.shape) == len(sizes) and all(
+            isinstance(wanted, str) or wanted == size
+            for wanted, size in zip(sizes, array.shape, strict=True)
         )
         if array.dtype.kind not in kinds or not fits:
-            wanted = f"({', '.join(str(side) for side in sides)})"
+            wanted = f"({', '.join(str(size) for size in sizes)})"
             raise SourceError(
                 f"{self.path}: the array '{name}' is {array.dtype} {array.shape}, expected "
-                f"{_named(kinds)} {wanted}: write it as the rollout archive's format says"
+                f"{_named(kinds)} {wanted}: write it in the format of rollout archives"
             )
         return array
 
-    def take_or(self, default: Array, name: str, kinds: str) -> Array:
-        """The array of that name with the default's sides, or the default if there is none."""
-        return self.take(name, kinds, default.shape) if name in self else default
+    def read_or(self, default: Array, name: str, kinds: str) -> Array:
+        """Return the array of that name, with the shape of the default; the default if missing."""
+        return self.read(name, kinds, default.shape) if name in self else default
 
 
 def _named(kinds: str) -> str:
@@ -123,27 +123,27 @@ def _open(path: Path) -> _Arrays:
             raise ValueError("it holds a single array")
     except Exception as error:  # zip, numpy and the file system each have errors of their own
         raise SourceError(
-            f"{path} is no readable .npz archive ({error}): it was cut off or is something else; "
+            f"{path} is not a readable .npz archive ({error}): it is truncated or something else; "
             "copy it again or leave it out"
         ) from None
     return _Arrays(path, npz)
 
 
 def _read(path: Path, arrays: _Arrays) -> SourceContents:
-    chunks = arrays.take("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
+    chunks = arrays.read("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
     decisions = len(chunks)
-    embeddings = arrays.take("obs_embedding", FLOATS, (decisions, "E")).astype(np.float32)
+    embeddings = arrays.read("obs_embedding", FLOATS, (decisions, "E")).astype(np.float32)
     meta = _Meta(path, arrays)
     stamps = _stamps(arrays, meta, decisions)
     slices = _slices(arrays, decisions)
     outcomes = _flags(arrays, "success", "success_known", len(slices))
     calibration = _flags(arrays, "is_calibration", "calibration_known", len(slices))
-    untold = np.full(len(slices), "")
-    groups = arrays.take_or(untold, "subtype", TEXTS)
-    names = arrays.take_or(untold, "name", TEXTS)
-    origins = arrays.take_or(untold, "source", TEXTS)
-    hashes = arrays.take_or(untold, "sha256", TEXTS)
-    tasks = arrays.take_or(untold, "task", TEXTS)
+    unknown = np.full(len(slices), "")
+    groups = arrays.read_or(unknown, "subtype", TEXTS)
+    names = arrays.read_or(unknown, "name", TEXTS)
+    origins = arrays.read_or(unknown, "source", TEXTS)
+    hashes = arrays.read_or(unknown, "sha256", TEXTS)
+    tasks = arrays.read_or(unknown, "task", TEXTS)
     action_names = meta.action_names(chunks.shape[-1])
     positions = _positions(arrays, meta, decisions, action_names)
     rollouts = tuple(
@@ -173,26 +173,26 @@ def _read(path: Path, arrays: _Arrays) -> SourceContents:
 
 def _stamps(arrays: _Arrays, meta: _Meta, decisions: int) -> NDArray[np.float64]:
     if "stamp" in arrays:
-        return arrays.take("stamp", FLOATS, (decisions,)).astype(np.float64)
-    steps = arrays.take("env_step", WHOLE_NUMBERS, (decisions,))
+        return arrays.read("stamp", FLOATS, (decisions,)).astype(np.float64)
+    steps = arrays.read("env_step", WHOLE_NUMBERS, (decisions,))
     return np.asarray(steps * meta.control_step_seconds(), dtype=np.float64)
 
 
 def _positions(
     arrays: _Arrays, meta: _Meta, decisions: int, action_names: tuple[str, ...]
 ) -> NDArray[np.float32] | None:
-    """Measured positions in the units of the actions; None if they are not those of the actions."""
+    """Return measured positions in the units of the actions; None if they are of other joints."""
     if "ee_pos" not in arrays:
         return None
-    positions = arrays.take("ee_pos", FLOATS, (decisions, "P"))
+    positions = arrays.read("ee_pos", FLOATS, (decisions, "P"))
     if positions.shape[1] != len(meta.position_names(action_names) or action_names):
         return None
     return (positions / meta.position_scale()).astype(np.float32)
 
 
 def _slices(arrays: _Arrays, decisions: int) -> list[slice]:
-    starts = arrays.take("episode_start", WHOLE_NUMBERS, ("M",))
-    lengths = arrays.take("episode_length", WHOLE_NUMBERS, starts.shape)
+    starts = arrays.read("episode_start", WHOLE_NUMBERS, ("M",))
+    lengths = arrays.read("episode_length", WHOLE_NUMBERS, starts.shape)
     slices = []
     for index, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
         if length < 1:
@@ -213,9 +213,9 @@ def _slices(arrays: _Arrays, decisions: int) -> list[slice]:
 def _flags(arrays: _Arrays, name: str, known_name: str, count: int) -> list[bool | None]:
     if name != "success" and name not in arrays:
         return [None] * count
-    flags = arrays.take(name, TRUTHS, (count,))
-    known = arrays.take_or(np.ones(count, dtype=bool), known_name, TRUTHS)
-    return [bool(flag) if told else None for flag, told in zip(flags, known, strict=True)]
+    flags = arrays.read(name, TRUTHS, (count,))
+    known = arrays.read_or(np.ones(count, dtype=bool), known_name, TRUTHS)
+    return [bool(flag) if is_known else None for flag, is_known in zip(flags, known, strict=True)]
 
 
 def _content_sha256(
@@ -231,14 +231,16 @@ def _content_sha256(
 
 
 class _Meta:
-    """What `meta_json` says, each item checked as it is asked for."""
+    """The items of `meta_json`, each checked when it is read."""
 
     def __init__(self, path: Path, arrays: _Arrays) -> None:
-        text = str(arrays.take("meta_json", TEXTS, ()))
+        text = str(arrays.read("meta_json", TEXTS, ()))
         try:
             content = json.loads(text)
         except ValueError as error:
-            raise SourceError(f"{path}: 'meta_json' is no JSON ({error}): write it again") from None
+            raise SourceError(
+                f"{path}: 'meta_json' is not JSON ({error}): write it again"
+            ) from None
         self._content: Mapping[str, Any] = content if isinstance(content, dict) else {}
         self._path = path
 
@@ -264,20 +266,20 @@ class _Meta:
             return None
         allowed = range(len(action_names))
         if not isinstance(indices, list) or not all(
-            type(index) is int and index in allowed  # 1.0 and true are in it, too
+            type(index) is int and index in allowed  # 1.0 and true are in it too
             for index in indices
         ):
             raise self._wrong("position_dims", indices, f"a list of numbers in {list(allowed)}")
         return tuple(action_names[index] for index in indices)
 
     def control_step_seconds(self) -> float:
-        why = "since there is no array 'stamp'"
-        return self._positive("decision_dt_s", why) / self._positive("exec_horizon", why)
+        reason = "since there is no array 'stamp'"
+        return self._positive("decision_dt_s", reason) / self._positive("exec_horizon", reason)
 
     def executed_actions(self) -> int | None:
         actions = self._content.get("exec_horizon")
         if actions is not None and (type(actions) is not int or actions < 1):
-            raise self._wrong("exec_horizon", actions, "a whole positive number")
+            raise self._wrong("exec_horizon", actions, "a positive whole number")
         return actions
 
     def task(self) -> str:
@@ -290,30 +292,30 @@ class _Meta:
         scale = self._content.get("position_scale")
         return 1.0 if scale is None else self._positive("position_scale", "to divide 'ee_pos' by")
 
-    def _positive(self, key: str, why: str) -> float:
+    def _positive(self, key: str, reason: str) -> float:
         value = self._content.get(key)
-        # JSON's true passes for the number 1 in Python.
+        # In Python the true of JSON is also the number 1.
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise self._wrong(key, value, f"a positive number, {why}")
+            raise self._wrong(key, value, f"a positive number, {reason}")
         return float(value)
 
     def _wrong(self, key: str, value: object, expected: str) -> SourceError:
         return SourceError(
             f"{self._path}: '{key}' in 'meta_json' is {json.dumps(value)}, expected {expected}: "
-            "write it as the rollout archive's format says"
+            "write it in the format of rollout archives"
         )
 
 
 def write_archive(path: Path, rollout_set: RolloutSet) -> None:
-    """Write rollouts as an archive; it appears under its name once it is complete.
+    """Write rollouts as an archive, whole or not at all.
 
     Args:
-        path: ends in `.npz`; a file that is there is replaced.
-        rollout_set: what to write.
+        path: A path that ends in `.npz`; an existing file is replaced.
+        rollout_set: The rollouts to write.
 
     Raises:
-        SourceError: the path does not end in `.npz`.
-        UnwritableError: it cannot be written.
+        SourceError: The path does not end in `.npz`.
+        UnwritableError: The archive cannot be written.
     """
     if path.suffix != ".npz":
         raise SourceError(f"{path} does not end in .npz: name an archive that does")

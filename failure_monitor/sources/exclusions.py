@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A list of rollouts and sources that are to be left out, as the audit writes it.
+"""Reads and writes lists of rollouts and sources to exclude, which the audit makes.
 
-A line each, as `sha256sum` writes them: the SHA-256 and the name of a rollout, or the word
-`source` and the path of what could not be read at all. `#` begins a comment.
+Each line holds the SHA-256 and the name of a rollout, as of `sha256sum`, or the word `source` and
+the path of a source that could not be read at all. `#` starts a comment.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Exclusions:
-    """What is to be left out.
+    """The rollouts and sources to exclude.
 
     Attributes:
-        rollouts: names of rollouts, by their SHA-256.
-        sources: paths of whole sources.
+        rollouts: The names of rollouts, by their SHA-256.
+        sources: The paths of whole sources.
     """
 
     rollouts: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[Path, ...] = ()
 
-    def left(self, paths: Sequence[Path]) -> list[Path]:
-        """The sources at some paths without those that are to be left out.
+    def remaining_sources(self, paths: Sequence[Path]) -> list[Path]:
+        """Return the sources at some paths without the excluded ones.
 
         Raises:
-            SourceError: there is no source, or none is left.
+            SourceError: There is no source, or none remains.
         """
         if not self.sources:
             return list(paths)
-        left = [
+        remaining = [
             found.path for found in find_sources(paths) if found.path.resolve() not in self.sources
         ]
-        if paths and not left:
+        if paths and not remaining:
             raise SourceError(
-                f"all sources in {', '.join(map(str, paths))} are to be left out: shorten the list "
-                "of exclusions, or name other sources"
+                f"all sources in {', '.join(map(str, paths))} are excluded: shorten the list of "
+                "exclusions, or name other sources"
             )
-        return left
+        return remaining
 
-    def kept(self, rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
-        """Those of the rollouts that are not to be left out."""
+    def remaining_rollouts(self, rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
+        """Return the rollouts without the excluded ones."""
         return tuple(rollout for rollout in rollouts if rollout.sha256 not in self.rollouts)
 
 
 def write_exclusions(path: Path, exclusions: Exclusions) -> None:
-    """Write a list; it appears under its name once it is complete.
+    """Write a list, whole or not at all.
 
     Raises:
-        UnwritableError: it cannot be written.
+        UnwritableError: It cannot be written.
     """
     lines = ["# what `failure-monitor audit` would drop; for `failure-monitor calibrate --exclude`"]
     lines += [f"{sha256}  {name}" for sha256, name in exclusions.rollouts.items()]
@@ -73,7 +73,7 @@ def read_exclusions(path: Path) -> Exclusions:
     """Read a list.
 
     Raises:
-        SourceError: it cannot be read, or a line says neither.
+        SourceError: It cannot be read, or a line is malformed.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts from a folder as FIPER publishes them: a pickle per episode.
+"""Reads rollouts from a folder as FIPER publishes them, with a pickle per episode.
 
     calibration/episode_s_0000.pkl    {"metadata": {...}, "rollout": [one dict per decision]}
-    test/episode_f_0013.pkl           s: it succeeded, f: it failed; the mark may be missing
+    test/episode_f_0013.pkl           s: succeeded, f: failed; the mark may be missing
 
-Of `metadata` these are read: successful, rollout_subtype (the group), num_robots,
-action_mappings and action_execution_horizon; of a decision obs_embedding (E,), action_pred
-(B, H, D), action, the executed chunk, and timestamp in seconds.
+Read are, of `metadata`, successful, rollout_subtype (the group), num_robots, action_mappings and
+action_execution_horizon; of a decision, obs_embedding (E,), action_pred (B, H, D), action (the
+executed chunk) and timestamp in seconds.
 
-The pickles are not run, see `plain_pickle`.
+The pickles are not executed, see `plain_pickle`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PARTS = ("calibration", "test")
 EPISODE_PATTERN = "episode_*.pkl"
 OUTCOME_MARK = re.compile(r"episode_([sf])_")
 
-LARGEST_EPISODE = 4 << 30
-"""Bytes of an episode's file, and of its decisions once they are float32."""
+MAX_EPISODE_SIZE = 4 << 30
+"""Maximum size in bytes of the file of an episode, and of its decisions as float32."""
 
 IN_DISTRIBUTION_SUBTYPES = frozenset({"ca", "calibration", "id", "na"})
-"""The names that FIPER has for undisturbed rollouts."""
+"""The names of undisturbed rollouts in FIPER."""
 
 POSITION_MAPPINGS: Mapping[str, ActionKind] = {
     "pos": "position",
@@ -48,22 +48,22 @@ POSITION_MAPPINGS: Mapping[str, ActionKind] = {
     "joint_pos": "position",
     "joint_vel": "velocity",
 }
-"""Which of the action mappings span positions, the first that is there, and what they mean."""
+"""The action mappings that may span positions, and their kinds; the first present one counts."""
 
 
 class FiperFolder:
     """A FIPER rollout folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the folder has episodes in `calibration/` or `test/`."""
+        """Return whether the folder has episodes in `calibration/` or `test/`."""
         return any(_episode_files(path / part) for part in PARTS)
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
-        """Its episodes, without those of `calibration/` that failed; `options` mean nothing here.
+        """Return its episodes without failed ones of `calibration/`; `options` have no effect.
 
         Raises:
-            SourceError: an episode is damaged, holds more than plain values and arrays, lacks
-                something, contradicts its name, or differs from the others in its actions.
+            SourceError: An episode is damaged, holds more than plain values and arrays, is
+                incomplete, contradicts its name, or differs from the others in its actions.
         """
         episodes = [
             _read_episode(file, part == "calibration")
@@ -72,7 +72,7 @@ class FiperFolder:
         ]
         actions = _shared_actions(episodes)
         kept = [e for e in episodes if not (e.rollout.calibration and e.rollout.success is False)]
-        _remark(path, episodes, kept)
+        _log_assumptions(path, episodes, kept)
         return SourceContents(
             tuple(episode.rollout for episode in kept),
             actions.names,
@@ -83,7 +83,7 @@ class FiperFolder:
 
 
 class _Actions(NamedTuple):
-    """What an episode says of its actions, as in `SourceContents`."""
+    """The actions of an episode, as in `SourceContents`."""
 
     names: tuple[str, ...]
     kind: ActionKind | None
@@ -93,13 +93,13 @@ class _Actions(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Episode:
-    """One file's rollout, and what had to be taken for granted.
+    """The rollout of one file, and what had to be assumed.
 
     Attributes:
-        rollout: the decisions.
-        actions: what it says of them.
-        timed: whether every decision has a later time stamp than the one before.
-        executed_known: whether at every decision the executed chunk is among the samples.
+        rollout: The rollout.
+        actions: Its actions.
+        timed: True if every decision has a later time stamp than the one before.
+        executed_known: True if the executed chunk is among the samples of every decision.
     """
 
     rollout: Rollout
@@ -137,9 +137,9 @@ def _read_episode(file: Path, calibration: bool) -> _Episode:
 def _content(file: Path) -> bytes:
     try:
         size = file.stat().st_size
-        if size > LARGEST_EPISODE:
+        if size > MAX_EPISODE_SIZE:
             raise SourceError(
-                f"{file} has {size} bytes, more than the {LARGEST_EPISODE} of an episode: leave "
+                f"{file} has {size} bytes, more than the {MAX_EPISODE_SIZE} of an episode: leave "
                 "the images out when saving it"
             )
         return file.read_bytes()
@@ -166,14 +166,14 @@ def _parts(file: Path, content: bytes) -> tuple[dict[Any, Any], list[dict[Any, A
 
 
 def _of_one_robot(value: Any) -> Any:
-    """What stands for it alone; FIPER's tasks that could have several robots have lists."""
+    """Return the only item of a list, which FIPER uses in tasks that allow several robots."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _series(
     file: Path, steps: Sequence[Mapping[Any, Any]], key: str, sides: str
 ) -> NDArray[np.float32]:
-    """What all decisions have under `key`, (T, …)."""
+    """Return the arrays of all decisions under `key`, (T, …)."""
     arrays = [_of_one_robot(step.get(key)) for step in steps]
     for index, array in enumerate(arrays):
         what = f"'{key}' of decision {index}"
@@ -186,16 +186,16 @@ def _series(
             raise _wrong(file, what, array, f"a float array ({sides})")
         if array.shape != arrays[0].shape:
             raise _wrong(file, what, array, f"{arrays[0].shape} as before")
-    if 4 * len(arrays) * math.prod(arrays[0].shape) > LARGEST_EPISODE:
+    if 4 * len(arrays) * math.prod(arrays[0].shape) > MAX_EPISODE_SIZE:
         raise SourceError(
             f"{file}: '{key}' of {len(arrays)} decisions of shape {arrays[0].shape} takes more "
-            f"than {LARGEST_EPISODE} bytes: split the episode or leave it out"
+            f"than {MAX_EPISODE_SIZE} bytes: split the episode or leave it out"
         )
     return np.array(arrays, dtype=np.float32)
 
 
 def _put_executed_first(chunks: NDArray[np.float32], executed: Sequence[Any]) -> bool:
-    """Swap the sample that was executed with the first; false if one is not among them."""
+    """Swap the executed sample with the first; return False if one is not among the samples."""
     known = True
     for samples, action in zip(chunks, executed, strict=True):
         if not isinstance(action, np.ndarray) or action.dtype.kind != "f":
@@ -211,9 +211,9 @@ def _put_executed_first(chunks: NDArray[np.float32], executed: Sequence[Any]) ->
 
 
 def _stamps(steps: Sequence[Mapping[Any, Any]]) -> NDArray[np.float64] | None:
-    """Seconds (T,), or None unless they are there and increase."""
+    """Return the time stamps in seconds (T,), or None if they are missing or do not increase."""
     stamps = [step.get("timestamp") for step in steps]
-    # Neither NaN nor an integer beyond all floats is smaller.
+    # False for NaN, and for integers that no float can hold.
     if not all(isinstance(stamp, (int, float)) and abs(stamp) < 2**53 for stamp in stamps):
         return None
     values = np.array(stamps, dtype=np.float64)
@@ -230,8 +230,8 @@ def _outcome(file: Path, metadata: Mapping[Any, Any]) -> bool | None:
     named = mark[1] == "s"
     if stated is not None and stated is not named:
         raise SourceError(
-            f"{file}: the name says that the episode {_ended(named)}, 'successful' in its "
-            f"'metadata' that it {_ended(stated)}: correct one of them, or leave it out"
+            f"{file}: by its name the episode {_ended(named)}, by 'successful' in its 'metadata' "
+            f"it {_ended(stated)}: correct one of them, or leave it out"
         )
     return named
 
@@ -272,7 +272,7 @@ def _actions(file: Path, metadata: Mapping[Any, Any], chunks: NDArray[np.float32
 def _action_mappings(
     file: Path, metadata: Mapping[Any, Any], dimensions: int
 ) -> dict[str, list[int]]:
-    """Which of the D dimensions are what."""
+    """Return the dimensions of each named part of an action."""
     stated = metadata.get("action_mappings")
     if stated is None:
         return {}
@@ -313,7 +313,7 @@ def _shared_actions(episodes: Sequence[_Episode]) -> _Actions:
     return first.actions
 
 
-def _remark(path: Path, episodes: Sequence[_Episode], kept: Sequence[_Episode]) -> None:
+def _log_assumptions(path: Path, episodes: Sequence[_Episode], kept: Sequence[_Episode]) -> None:
     failed = len(episodes) - len(kept)
     if failed:
         logger.warning(
@@ -325,8 +325,8 @@ def _remark(path: Path, episodes: Sequence[_Episode], kept: Sequence[_Episode]) 
     untimed = sum(not episode.timed for episode in kept)
     if untimed:
         logger.warning(
-            "%s: %d of %d episodes have no time stamps that increase; their decisions count as "
-            "one second each",
+            "%s: %d of %d episodes have no increasing time stamps; their decisions are assumed to "
+            "be one second apart",
             path,
             untimed,
             len(kept),
@@ -335,7 +335,7 @@ def _remark(path: Path, episodes: Sequence[_Episode], kept: Sequence[_Episode]) 
     if unknown:
         logger.warning(
             "%s: in %d of %d episodes 'action' is not always one of 'action_pred'; there the "
-            "first sample stands for the executed chunk",
+            "first sample is assumed to be the executed chunk",
             path,
             unknown,
             len(kept),
@@ -350,7 +350,7 @@ def _wrong(file: Path, what: str, value: Any, expected: str) -> SourceError:
 
 
 def _described(value: Any) -> str:
-    """A value in a few words; a container is not spelled out, which could be without end."""
+    """Describe a value briefly; the items of a container, which may be endless, are left out."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} {value.shape}"
     if value is None or isinstance(value, (bool, float)):

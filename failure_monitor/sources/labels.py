@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Outcomes, and what else is known of rollouts, from a file that somebody wrote.
+"""Reads outcomes, groups and tasks of rollouts from a file written by hand.
 
-CSV with a first row of names; `rollout` must be there:
+Either CSV, whose first row names the columns; `rollout` is required:
 
     rollout,outcome,group,task
     rollout_0001,success,,
     rollout_0002,failure,camera,pick
 
-or YAML, with the outcome alone or with more:
+or YAML, with the outcome alone or with more fields:
 
     rollout_0001: success
     rollout_0002: {outcome: failure, group: camera, task: pick}
@@ -39,20 +39,20 @@ OUTCOMES = {
     **dict.fromkeys(("failure", "false", "no", "f", "0"), False),
     **dict.fromkeys(("", "unknown"), None),
 }
-"""The words for an outcome, in any case; nothing means that it is not known."""
+"""The words for an outcome, in any case; an empty one stands for an unknown outcome."""
 
 NAME, OUTCOME, GROUP, TASK = COLUMNS = ("rollout", "outcome", "group", "task")
-LARGEST_FILE = 64 << 20
+MAX_FILE_SIZE = 64 << 20
 
 
 @dataclass(frozen=True)
 class Label:
-    """What is said of one rollout.
+    """What is known of one rollout.
 
     Attributes:
-        success: the outcome; None where it is not said.
-        group: what evaluation groups by; empty where it is not said.
-        task: what the robot was to do; empty where it is not said.
+        success: The outcome; None if unknown.
+        group: The group for evaluation; empty if unknown.
+        task: The robot's task; empty if unknown.
     """
 
     success: bool | None = None
@@ -65,18 +65,18 @@ class Labels:
     """The labels of a file.
 
     Attributes:
-        path: the file.
-        by_name: what is said, by the rollout's name.
+        path: The file.
+        by_name: The labels, by the names of rollouts.
     """
 
     path: Path
     by_name: Mapping[str, Label]
 
     def apply(self, rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
-        """The rollouts with what their labels say; what these do not say stays as it was.
+        """Return the rollouts with their labels; fields that are unknown stay as they were.
 
         Raises:
-            SourceError: a label is of no rollout or of several, or a rollout has several labels.
+            SourceError: A label fits no rollout or several, or a rollout has several labels.
         """
         label_of: dict[int, str] = {}
         for name in self.by_name:
@@ -92,16 +92,16 @@ class Labels:
         )
 
     def reject_unlabelled(self, rollouts: Sequence[Rollout]) -> None:
-        """Refuse rollouts of which neither a label nor anything else told the outcome.
+        """Reject rollouts whose outcome is unknown, from labels and sources alike.
 
         Raises:
-            SourceError: there is one.
+            SourceError: There is such a rollout.
         """
         unlabelled = [rollout.name for rollout in rollouts if rollout.success is None]
         if unlabelled:
             raise SourceError(
-                f"{self.path} says nothing of the outcome of {list_names(unlabelled)}, nor does "
-                "anything else: add a label, or leave the rollouts out"
+                f"{self.path} has no outcome for {list_names(unlabelled)}, nor have the sources: "
+                "add a label, or leave the rollouts out"
             )
 
     def _place(self, name: str, rollouts: Sequence[Rollout]) -> int:
@@ -139,7 +139,7 @@ def read_labels(path: Path) -> Labels:
     """Read a file of labels.
 
     Raises:
-        SourceError: it is missing, no CSV or YAML, or says something else than labels.
+        SourceError: It is missing, neither CSV nor YAML, or holds something other than labels.
     """
     readers = {".csv": _rows, ".yaml": _entries, ".yml": _entries}
     if path.suffix not in readers:
@@ -154,11 +154,11 @@ def read_labels(path: Path) -> Labels:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise SourceError(f"{path} has more than {LARGEST_FILE} bytes, so it holds no labels")
+        if path.stat().st_size > MAX_FILE_SIZE:
+            raise SourceError(f"{path} has more than {MAX_FILE_SIZE} bytes, so it holds no labels")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise SourceError(f"{path} is no text in UTF-8: write the labels as such") from None
+        raise SourceError(f"{path} is not text in UTF-8: save it as UTF-8") from None
     except OSError as error:
         raise SourceError(f"the labels {path} cannot be read: {error.strerror}") from None
 
@@ -181,27 +181,26 @@ def _rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
                 )
             yield row.pop(NAME).strip(), row
     except csv.Error as error:
-        raise SourceError(f"{path} is no CSV ({error}): correct it") from None
+        raise SourceError(f"{path} is not CSV ({error}): correct it") from None
 
 
 def _entries(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    # No value is constructed, so that no tag means anything, 0001 stays 0001, and nothing that is
-    # said twice gets lost.
+    # No value is constructed, so that tags have no effect, 0001 stays 0001, and repeated keys are
+    # noticed.
     try:
         root = yaml.compose(text, yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise SourceError(f"{path} is no YAML ({reason}): correct it") from None
+        raise SourceError(f"{path} is not YAML ({reason}): correct it") from None
     if not isinstance(root, yaml.MappingNode):
         raise SourceError(
-            f"{path} holds no rollouts with their labels, such as 'rollout_0001: success': write "
-            "them so"
+            f"{path} holds no rollouts with their labels, such as 'rollout_0001: success'"
         )
-    for name, said in _pairs(path, root):
-        if isinstance(said, yaml.MappingNode):
-            yield name, {key: _word(path, value) for key, value in _pairs(path, said)}
+    for name, label in _pairs(path, root):
+        if isinstance(label, yaml.MappingNode):
+            yield name, {key: _word(path, value) for key, value in _pairs(path, label)}
         else:
-            yield name, {OUTCOME: _word(path, said)}
+            yield name, {OUTCOME: _word(path, label)}
 
 
 def _pairs(path: Path, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
@@ -220,7 +219,7 @@ def _label(path: Path, name: str, fields: Mapping[str, str]) -> Label:
     unknown = [key for key in fields if key not in COLUMNS[1:]]
     if unknown:
         raise SourceError(
-            f"{path}, {name}: '{unknown[0]}' means nothing here, expected {', '.join(COLUMNS[1:])}"
+            f"{path}, {name}: unknown field '{unknown[0]}', expected {', '.join(COLUMNS[1:])}"
         )
     outcome, group, task = (fields.get(key, "").strip() for key in COLUMNS[1:])
     if outcome.lower() not in OUTCOMES:
@@ -231,7 +230,7 @@ def _label(path: Path, name: str, fields: Mapping[str, str]) -> Label:
 
 
 def _is_called(rollout: Rollout, name: str) -> bool:
-    """Whether a name is the rollout's, or the end of its path, behind it its number in the bag."""
+    """Return whether a name is that of the rollout, or the end of its path and its number."""
     source = Path(rollout.source).resolve().as_posix()
     number = "/" + rollout.name.rpartition("/")[2] if "/" in rollout.name else ""
     paths = {source, source.removesuffix(next(filter(source.endswith, FILE_SUFFIXES), ""))}

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plain values out of a pickle, without running it.
+"""Reads plain values from a pickle without executing it.
 
 A pickle is a program that may import and call anything. Here its opcodes are only read
-(https://docs.python.org/3/library/pickletools.html), and those are followed that make numbers,
-text, bytes, containers and numpy arrays of numbers. Nothing that a pickle names is imported or
-called: an array is made anew from its bytes, dtype and shape, once these fit one another.
+(https://docs.python.org/3/library/pickletools.html), and only those are followed that make
+numbers, text, bytes, containers and numpy arrays of numbers. Nothing that a pickle names is
+imported or called: an array is made from its bytes, dtype and shape if these fit one another.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 OLDEST_PROTOCOL = 3
-"""Before it, bytes were written as a call of a codec."""
+"""Older protocols write bytes as a call of a codec."""
 
-MOST_OPCODES = 10_000_000
-"""An array takes about 50, whatever its size: more only serve to fill the memory."""
+MAX_OPCODES = 10_000_000
+"""An array of any size has about 50 opcodes: more could only be meant to fill the memory."""
 
 DTYPE_CODE = re.compile(r"b1|[iu][1248]|f[248]|U\d{1,3}")
-"""Truths, numbers and short texts: nothing that refers to memory, nothing structured."""
+"""Codes of booleans, numbers and short texts; not of references or structures."""
 
 VALUE_OPCODES = frozenset(
     [
@@ -62,20 +62,20 @@ EMPTY_CONTAINERS: Mapping[str, type[list[Any] | tuple[Any, ...] | dict[Any, Any]
 SHORT_TUPLES: Mapping[str, int] = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 KEY_TYPES = (str, bytes, int, float, type(None))
-"""What may be a key or in a set: a nested tuple can take forever to hash."""
+"""Allowed types of keys and items of sets; hashing a nested tuple could take forever."""
 
 
 class PickleError(Exception):
-    """A pickle that is damaged or asks for more than plain values; what reads it names it."""
+    """A pickle that is damaged or needs more than plain values; the caller adds the file."""
 
 
 def read_plain_pickle(content: bytes) -> Any:
-    """The value that a pickle of protocol 3 to 5 describes.
+    """Return the value of a pickle of protocol 3 to 5.
 
-    Arrays share the memory of `content` where they can, and are then read-only.
+    Arrays share the memory of `content` if possible, and are then read-only.
 
     Raises:
-        PickleError: it is cut off or damaged, is of an older protocol, or asks for anything but
+        PickleError: It is truncated or damaged, is of an older protocol, or needs anything but
             plain values and numpy arrays of numbers.
     """
     machine = _Machine()
@@ -83,8 +83,8 @@ def read_plain_pickle(content: bytes) -> Any:
     try:
         for count, (opcode, argument, place) in enumerate(pickletools.genops(content)):
             position = place or 0
-            if count == MOST_OPCODES:
-                raise PickleError(f"has more than {MOST_OPCODES} opcodes")
+            if count == MAX_OPCODES:
+                raise PickleError(f"has more than {MAX_OPCODES} opcodes")
             machine.follow(opcode.name, argument)
         return machine.result()
     except PickleError as error:
@@ -92,7 +92,7 @@ def read_plain_pickle(content: bytes) -> Any:
             f"at byte {position} of {len(content)} the pickle {error}; save it again, protocol 4, "
             "with plain values and numpy arrays only ('tensor.cpu().numpy()' makes one)"
         ) from None
-    # Whatever damaged bytes make the reading, the stack or numpy trip over.
+    # The errors that damaged bytes cause in the reader, the stack or numpy.
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         raise PickleError(
             f"the pickle is cut off or damaged after byte {position} of {len(content)}; copy it "
@@ -102,14 +102,14 @@ def read_plain_pickle(content: bytes) -> Any:
 
 @dataclass(eq=False)
 class _Draft:
-    """What `finish` completes with a state; the memo holds it at `memo_keys` until then."""
+    """An object that `finish` completes with a state, and its places in the memo."""
 
     finish: Callable[[Any], object]
     memo_keys: list[int] = field(default_factory=list)
 
 
 class _Machine:
-    """The stack machine that a pickle is written for, without imports and calls."""
+    """The stack machine that executes a pickle, without imports and calls."""
 
     def __init__(self) -> None:
         self._stack: list[Any] = []
@@ -118,10 +118,10 @@ class _Machine:
         self._protocol = 0
 
     def follow(self, opcode: str, argument: Any) -> None:
-        """Do what one opcode says.
+        """Follow one opcode.
 
         Raises:
-            PickleError: it is none of those that plain values need.
+            PickleError: Plain values do not need it.
         """
         if opcode == "PROTO":
             self._protocol = argument
@@ -136,43 +136,43 @@ class _Machine:
         elif opcode in EMPTY_CONTAINERS:
             self._stack.append(EMPTY_CONTAINERS[opcode]())
         elif opcode in SHORT_TUPLES:
-            self._stack.append(self._take(len(self._stack) - SHORT_TUPLES[opcode]))
+            self._stack.append(self._pop(len(self._stack) - SHORT_TUPLES[opcode]))
         elif opcode in _OTHER_OPCODES:
             _OTHER_OPCODES[opcode](self, argument)
         else:
             raise PickleError(f"holds the opcode {opcode}, which plain values never need")
 
     def result(self) -> Any:
-        """The one value that is left at the end."""
+        """Return the only value that is left at the end."""
         (value,) = self._stack
         return value
 
-    def pass_over(self, argument: Any) -> None:
-        """PROTO, FRAME and STOP, which leave the stack alone."""
+    def ignore(self, argument: Any) -> None:
+        """Ignore PROTO, FRAME and STOP, which do not change the stack."""
 
     def mark(self, argument: Any) -> None:
         self._marks.append(len(self._stack))
 
     def tuple_(self, argument: Any) -> None:
-        self._stack.append(self._take_marked())
+        self._stack.append(self._pop_marked())
 
     def frozen_set(self, argument: Any) -> None:
-        self._stack.append(frozenset(_keys(self._take_marked())))
+        self._stack.append(frozenset(_keys(self._pop_marked())))
 
     def append(self, argument: Any) -> None:
         self._extend([self._stack.pop()])
 
     def appends(self, argument: Any) -> None:
-        self._extend(self._take_marked())
+        self._extend(self._pop_marked())
 
     def set_item(self, argument: Any) -> None:
-        self._update(self._take(len(self._stack) - 2))
+        self._update(self._pop(len(self._stack) - 2))
 
     def set_items(self, argument: Any) -> None:
-        self._update(self._take_marked())
+        self._update(self._pop_marked())
 
     def add_items(self, argument: Any) -> None:
-        items = _keys(self._take_marked())
+        items = _keys(self._pop_marked())
         self._top(set).update(items)
 
     def memoise(self, argument: Any) -> None:
@@ -188,17 +188,17 @@ class _Machine:
         self._push_named(*argument.split(" ", 1))
 
     def stack_name(self, argument: Any) -> None:
-        self._push_named(*self._take(len(self._stack) - 2))
+        self._push_named(*self._pop(len(self._stack) - 2))
 
     def reduce(self, argument: Any) -> None:
-        make, arguments = self._take(len(self._stack) - 2)
+        make, arguments = self._pop(len(self._stack) - 2)
         # By identity: an array must not be compared, and only `_push_named` makes these.
         if not any(make is known for known in NAMED.values()) or type(arguments) is not tuple:
-            raise PickleError("calls what is no function")
+            raise PickleError("calls something that is not a function")
         self._stack.append(make(*arguments))
 
     def build(self, argument: Any) -> None:
-        draft, state = self._take(len(self._stack) - 2)
+        draft, state = self._pop(len(self._stack) - 2)
         if not isinstance(draft, _Draft) or type(state) is not tuple:
             raise PickleError(f"gives a {type(draft).__name__} a state")
         built = draft.finish(state)
@@ -210,7 +210,7 @@ class _Machine:
         if type(module) is not str or type(name) is not str:
             raise PickleError("asks for something without a name")
         wanted = f"{module}.{name}"
-        # numpy renamed its inner package; pickles of either name are about.
+        # numpy renamed its inner package; pickles have either name.
         known = NAMED.get(wanted.replace("numpy.core.", "numpy._core."))
         if known is None:
             raise PickleError(_why_not(wanted))
@@ -233,10 +233,10 @@ class _Machine:
             raise PickleError(f"fills a {type(self._stack[-1]).__name__} like a {kind.__name__}")
         return self._stack[-1]
 
-    def _take_marked(self) -> tuple[Any, ...]:
-        return self._take(self._marks.pop())
+    def _pop_marked(self) -> tuple[Any, ...]:
+        return self._pop(self._marks.pop())
 
-    def _take(self, start: int) -> tuple[Any, ...]:
+    def _pop(self, start: int) -> tuple[Any, ...]:
         floor = self._marks[-1] if self._marks else 0
         if start < floor:
             raise PickleError("takes more than there is")
@@ -262,9 +262,9 @@ def _why_not(wanted: str) -> str:
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> NDArray[Any]:
-    """An array over `data`; bytes, dtype and shape must fit one another exactly."""
+    """Return an array in the memory of `data`; bytes, dtype and shape must fit exactly."""
     if not isinstance(dtype, np.dtype) or not isinstance(data, (bytes, bytearray)):
-        raise PickleError("has an array of other things than numbers")
+        raise PickleError("has an array of something other than numbers")
     if type(shape) is not tuple or not all(
         type(side) is int and 0 <= side <= sys.maxsize for side in shape
     ):
@@ -326,12 +326,12 @@ NAMED: Mapping[str, Callable[..., Any]] = {
     "numpy._core.multiarray.scalar": _scalar,
     "numpy._core.numeric._frombuffer": _array_of_buffer,
 }
-"""All that a pickle may ask for, and what stands in for it."""
+"""Everything that a pickle may name, and what replaces it."""
 
 _OTHER_OPCODES: Mapping[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": _Machine.pass_over,
-    "FRAME": _Machine.pass_over,
-    "STOP": _Machine.pass_over,
+    "PROTO": _Machine.ignore,
+    "FRAME": _Machine.ignore,
+    "STOP": _Machine.ignore,
     "MARK": _Machine.mark,
     "TUPLE": _Machine.tuple_,
     "FROZENSET": _Machine.frozen_set,

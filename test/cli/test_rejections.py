@@ -125,7 +125,7 @@ def test_labels_and_rollouts_that_do_not_belong_together_are_refused(bags, tmp_p
         write(unlabelled / f"run_{seed}", synthetic_rollout(seed), success=None)
     labels.write_text("rollout,outcome\nrun_0,success\n")
     said = refusal(*with_quick_scores(unlabelled, "--labels", labels, *output))
-    assert "says nothing of the outcome of run_1" in said
+    assert "has no outcome for run_1" in said
     assert not (tmp_path / "bundle").exists()
 
 

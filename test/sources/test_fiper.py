@@ -194,7 +194,7 @@ def test_a_name_that_contradicts_the_metadata_is_refused(
 ) -> None:
     content = episode(metadata=metadata(success=stated))
     message = refusal(tmp_path, content, f"test/episode_{mark}_0000.pkl")
-    assert "the name says that the episode" in message
+    assert "by its name the episode" in message
     assert "correct one of them" in message
 
 
@@ -206,7 +206,7 @@ def test_without_time_stamps_decisions_count_as_seconds(
 ) -> None:
     rollout = read_one(tmp_path, rollout=steps(timestamp=timestamp))
     np.testing.assert_array_equal(rollout.stamps, np.arange(6.0))
-    assert "1 of 1 episodes have no time stamps that increase" in caplog.text
+    assert "1 of 1 episodes have no increasing time stamps" in caplog.text
 
 
 def test_a_whole_folder_without_failures_gives_no_remark(
@@ -357,14 +357,14 @@ def test_episodes_of_two_policies_are_refused_by_name(tmp_path: Path) -> None:
 def test_an_episode_that_is_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fiper, "LARGEST_EPISODE", 1000)
+    monkeypatch.setattr(fiper, "MAX_EPISODE_SIZE", 1000)
     assert "more than the 1000 of an episode" in refusal(tmp_path, episode())
 
 
 def test_one_array_that_is_said_a_million_times_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fiper, "LARGEST_EPISODE", 1 << 20)
+    monkeypatch.setattr(fiper, "MAX_EPISODE_SIZE", 1 << 20)
     step = steps(1)[0] | {"action_pred": np.zeros((64, 16, 7), np.float32)}
     assert "'action_pred' of 100 decisions of shape (64, 16, 7) takes more" in refusal(
         tmp_path, episode(rollout=100 * [step])

@@ -128,8 +128,8 @@ def test_the_rollouts_of_one_bag_are_named_by_their_numbers(tmp_path: Path) -> N
     ("text", "sentence"),
     [
         ("rollout,outcome\nrun_7,success\n", "labels 'run_7', and there is no such rollout, only"),
-        ("rollout,outcome\nrun_0,success\n", "says nothing of the outcome of run_1, nor does"),
-        ("rollout,outcome\nrun_0,unknown\nrun_1,success\n", "says nothing of the outcome of run_0"),
+        ("rollout,outcome\nrun_0,success\n", "has no outcome for run_1, nor have"),
+        ("rollout,outcome\nrun_0,unknown\nrun_1,success\n", "has no outcome for run_0"),
         ("rollout,outcome\nrun_0,success\nrun_0,failure\n", "labels 'run_0' twice"),
         ("rollout,outcome\nrun_0,success\nbags/run_0,success\n", "labels run_0 twice, as 'run_0'"),
         (
@@ -141,7 +141,7 @@ def test_the_rollouts_of_one_bag_are_named_by_their_numbers(tmp_path: Path) -> N
         ("name,outcome\nrun_0,success\n", "has the columns name, outcome, expected rollout and"),
         ("run_0,success\n", "has the columns run_0, success, expected rollout"),
         ("", "has the columns none"),
-        ('rollout,outcome\n"run_0,success\n', "is no CSV"),
+        ('rollout,outcome\n"run_0,success\n', "is not CSV"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said_in_one_sentence(
@@ -157,9 +157,9 @@ def test_what_is_wrong_with_a_table_is_said_in_one_sentence(
         ("", "holds no rollouts with their labels"),
         ("run_0: [success]\n", "line 1: there is a tag:yaml.org,2002:seq, expected a word"),
         ("run_0: {outcome: {a: b}}\n", "line 1: there is a tag:yaml.org,2002:map"),
-        ("run_0: {result: success}\n", "run_0: 'result' means nothing here"),
+        ("run_0: {result: success}\n", "run_0: unknown field 'result'"),
         ("run_0: success\nrun_0: failure\n", "labels 'run_0' twice"),
-        ("run_0: 'success\n", "is no YAML"),
+        ("run_0: 'success\n", "is not YAML"),
         ("run_0: {{a: b}: c}\n", "expected a word"),
         ("run_0: !!python/object/apply:os.system ['touch hacked']\n", "expected a word"),
         ("run_0: !!python/name:os.system success\n", "expected a word"),
@@ -187,7 +187,7 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
     with pytest.raises(SourceError, match=r"neither \.csv nor \.yaml"):
         read_labels(folder / "bags" / "run_0" / "metadata.txt")
     (folder / "binary.csv").write_bytes(b"\xff\xfe\0")
-    with pytest.raises(SourceError, match="no text in UTF-8"):
+    with pytest.raises(SourceError, match="not text in UTF-8"):
         read_labels(folder / "binary.csv")
 
 

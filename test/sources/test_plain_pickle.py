@@ -273,7 +273,7 @@ def test_a_call_is_refused_by_its_name(tmp_path: Path, protocol: int) -> None:
         (b"\x80\x04N2.", "opcode DUP"),
         (b"\x80\x04cnumpy\nndarray\nK\x03\x85R.", "calls numpy.ndarray"),
         (b"\x80\x04cnumpy\ndtype\n}b.", "gives a function a state"),
-        (b"\x80\x04N)R.", "calls what is no function"),
+        (b"\x80\x04N)R.", "calls something that is not a function"),
         (b"\x80\x04]}b.", "gives a list a state"),
         (b"\x80\x04}Na.", "fills a dict like a list"),
         (b"\x80\x04})Ns.", "has a tuple as a key"),
@@ -352,7 +352,7 @@ def test_a_length_that_is_a_lie_takes_no_memory(content: bytes) -> None:
 
 
 def test_a_pickle_that_only_fills_the_memory_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_pickle, "MOST_OPCODES", 1000)
+    monkeypatch.setattr(plain_pickle, "MAX_OPCODES", 1000)
     with pytest.raises(PickleError, match="more than 1000 opcodes"):
         read_plain_pickle(b"\x80\x04" + 2000 * b"]")
 
