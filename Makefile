@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-kilted faults lint parameters demo-assets clean system-libraries browser
+.PHONY: help venv demo test quick test-kilted faults lint parameters demo-assets clean system-libraries browser
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,8 @@ PYTEST_OPTIONS := $(if $(SOURCED),-p no:launch -p no:launch_pytest -p no:launch_
 PROCESSES ?= 2
 IN_PROCESSES = --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
+QUICK := not ros and not slow
+
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -n)
 APT_GET = $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get -qq
 
@@ -50,6 +52,9 @@ demo: $(STAMP) system-libraries ## calibrate, then watch a simulated robot fail 
 test: $(STAMP) system-libraries browser ## run all tests
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) \
 		$(IN_PROCESSES) $(ARGS)
+
+quick: $(STAMP) system-libraries ## run the tests that need neither ROS nor minutes
+	@$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(IN_PROCESSES) -m "$(QUICK)" $(ARGS)
 
 faults: $(STAMP) ## break everything that can break, and print what came of it
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) --quiet \

@@ -117,6 +117,7 @@ def test_the_promise_holds_however_unlike_the_rollouts_to_fit_on_are(policy):
     assert_promise_holds(false_alarm_rates(calibration, 25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fitting", [0, 8])
 def test_the_promise_holds_for_time_varying_thresholds_and_rollouts_of_any_length(policy, fitting):
     settings = dataclasses.replace(QUICK, threshold="time-varying", window=2)
@@ -158,6 +159,7 @@ def steady_and_shaky(seed: int) -> Rollout:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", ["constant", "time-varying"])
 def test_the_promise_holds_in_each_of_several_tasks(policy, threshold):
     settings = dataclasses.replace(QUICK, threshold=threshold)
@@ -212,6 +214,7 @@ def test_fewer_rollouts_to_fit_on_than_folds_are_refused(rollouts, policy):
         calibrate(rollouts[2:], policy, QUICK, fit_rollouts=rollouts[:2])
 
 
+@pytest.mark.slow
 def test_more_processes_give_the_same_bundle(rollouts, policy):
     settings = CalibrationSettings(scores=("rnd_oe", "ace"), folds=2, rule="mean")
     one, two = (

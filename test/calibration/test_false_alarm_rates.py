@@ -22,6 +22,8 @@ from benchmark_parts.synthetic_task import SyntheticTask
 from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.thresholds.conformal import CalibrationError
 
+pytestmark = pytest.mark.slow
+
 ALPHA = 0.2
 TASK = SyntheticTask.of_size(embedding=6, samples=8, horizon=4, actions=2, decisions=12)
 SOURCE = Drawn(TASK)

@@ -36,6 +36,7 @@ def bags(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_audit_finds_what_cannot_calibrate_and_calibrate_leaves_it_out(bags, tmp_path):
     listed, results = tmp_path / "drop.txt", tmp_path / "audit.json"
     refused = run_command("calibrate", bags, "--output", tmp_path / "bundle")

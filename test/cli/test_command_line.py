@@ -92,6 +92,7 @@ def test_evaluate_measures_the_bundle_on_rollouts_with_outcomes(calibrated, fold
     assert control["tpr"] < overall["tpr"]
 
 
+@pytest.mark.slow
 def test_calibrate_fits_scores_and_time_varying_thresholds_on_other_rollouts(successes, folder):
     for seed in range(40, 46):
         write_rollout_bag(folder / "to_fit_on" / f"rollout_{seed}", synthetic_rollout(seed))
@@ -152,6 +153,7 @@ def test_a_failure_among_the_successes_is_refused_by_name(successes, tests, tmp_
     assert "failure_20" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_deterministic_policy_is_refused(tmp_path):
     for seed in range(10):
         rollout = synthetic_rollout(seed)
@@ -220,6 +222,7 @@ def test_archive_says_what_it_wrote(archived, folder):
     assert f"wrote {folder / 'successes.npz'}, {size} bytes" in archived.stdout
 
 
+@pytest.mark.slow
 def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated, archived, folder):
     result = run_command(
         "calibrate",
@@ -237,6 +240,7 @@ def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated,
     assert ours.policy == replace(theirs.policy, executed_actions=2)
 
 
+@pytest.mark.slow
 def test_an_archive_of_bags_evaluates_as_the_bags_do(calibrated, folder, tests, tmp_path):
     archived = run_command("archive", tests, "--output", tmp_path / "tests.npz")
     assert "6: 3 succeeded, 3 failed, 0 without an outcome" in archived.stdout
@@ -259,6 +263,7 @@ def test_a_fiper_folder_becomes_an_archive(tmp_path):
     assert archived.policy == read_rollouts([fiper_folder]).policy
 
 
+@pytest.mark.slow
 def test_archives_carry_their_tasks_into_a_bundle_with_a_limit_for_each(successes, tmp_path):
     for task in ("pick", "place"):
         for seed in range(60, 70):
@@ -340,6 +345,7 @@ main()
     assert remedy in sentence
 
 
+@pytest.mark.slow
 def test_a_score_that_must_know_how_much_is_executed_says_how_to_say_it(folder, successes, tests):
     arguments = (
         *("calibrate", successes, "--output", folder / "stac", "--rule", "any"),

@@ -181,6 +181,7 @@ def writers(bags: Path, bundle: Path, tests: Path, out: Path) -> dict[str, list[
 WRITERS = ["calibrate", "archive", "inspect", "evaluate", "audit", "audit --drop"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", WRITERS)
 def test_a_full_disk_leaves_nothing_half_written(command, bags, bundle, tests, tmp_path):
     arguments = writers(bags, bundle, tests, tmp_path)[command]
@@ -203,6 +204,7 @@ def test_a_place_that_cannot_be_written_to_is_named(command, bags, bundle, tests
     assert "/proc/result" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", WRITERS)
 def test_an_interrupt_leaves_nothing_half_written(command, bags, bundle, tests, tmp_path):
     """A pipe in the place of a file of labels: the command waits there until it is interrupted."""
@@ -249,6 +251,7 @@ def twice(request, bags, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     return folder / "1", folder / "2"
 
 
+@pytest.mark.slow
 def test_the_same_bags_and_seed_give_the_same_bundle_but_for_the_date(twice):
     first, second = (
         {path.name: path.read_bytes() for path in folder.iterdir()} for folder in twice

@@ -21,6 +21,8 @@ from failure_monitor.decision import Rollout
 
 CAMERA, TASK = "/wrist/image_raw/compressed", "/rollout/task"
 
+pytestmark = pytest.mark.slow
+
 
 def write(path: Path, rollout: Rollout, *, task: str) -> None:
     """A rollout as a bag, with a camera frame for each decision."""

@@ -42,6 +42,7 @@ def children_of(demo: subprocess.Popen[str], at_least: int) -> list[psutil.Proce
         time.sleep(0.1)
 
 
+@pytest.mark.ros
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_no_process_outlives_an_interrupted_demo(number: signal.Signals, tmp_path: Path) -> None:
     demo = start_demo(output=tmp_path)
@@ -80,6 +81,7 @@ def test_a_calibration_that_fails_says_why(tmp_path: Path) -> None:
         process.wait()
 
 
+@pytest.mark.ros
 @pytest.mark.slow
 def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     demo = start_demo(output=tmp_path)

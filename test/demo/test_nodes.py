@@ -29,6 +29,8 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 
+pytestmark = pytest.mark.ros
+
 TASK = "drawer-open-v3"
 TIMEOUT = 60.0
 UNDISTURBED = {"task": TASK, "seed": 1, "perturbation": "none", "time_limit": 0.0}

@@ -15,11 +15,13 @@ from failure_monitor.demo.simulation import Simulation
 from failure_monitor.errors import FailureMonitorError
 
 
+@pytest.mark.slow
 def test_the_policy_solves_undisturbed_rollouts(simulation: Simulation, flow_policy: FlowPolicy):
     outcomes = [roll_out(simulation, flow_policy, seed, UNDISTURBED) for seed in range(100, 112)]
     assert sum(outcome.success for outcome in outcomes) >= 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["object_range", "displacement", "camera", "light", "occlusion"])
 def test_a_perturbation_of_strength_1_makes_most_rollouts_fail(
     simulation: Simulation, flow_policy: FlowPolicy, kind: str

@@ -44,6 +44,8 @@ def check_bag(bag: Path) -> None:
     assert all(values["/policy/command"])
 
 
+@pytest.mark.ros
+@pytest.mark.slow
 def test_recording_makes_bags_of_successful_rollouts(tmp_path: Path):
     command = [sys.executable, "-m", "failure_monitor.demo.record_rollouts"]
     arguments = ["--task", "drawer-open-v3", "--rollouts", "2", "--output", str(tmp_path)]

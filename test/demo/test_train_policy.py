@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from failure_monitor.demo.policy import FlowPolicy
 from failure_monitor.demo.simulation import Simulation
@@ -12,6 +13,7 @@ from failure_monitor.demo.tasks import ACTION_NAMES, TASKS
 from failure_monitor.demo.train_policy import TrainingPlan, train_task
 
 
+@pytest.mark.slow
 def test_a_training_ends_in_models_that_the_policy_loads(tmp_path: Path):
     task = next(iter(TASKS))
     train_task(task, tmp_path, TrainingPlan(demonstrations=2, steps=2, batch=4, draws=2))

@@ -323,6 +323,7 @@ def false_alarm_rates(fitting_rollouts: int, of_failures) -> list[float]:
     return rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fitting_rollouts", "size"), [(0, 0.3), (0, 1.0), (8, 1.0)])
 def test_the_promise_holds_whatever_the_failures_are(fitting_rollouts, size):
     """Also where they hardly differ from successes, and regressions learn mostly noise."""
@@ -348,6 +349,7 @@ def test_failures_teach_to_detect_more_of_their_kind():
     assert rates[1] > rates[0] + 0.3
 
 
+@pytest.mark.slow
 def test_the_bundle_names_the_failures_and_keeps_the_probe(rollouts, failures, tmp_path):
     mixed = dataclasses.replace(QUICK, scores=("stac", "rnd_oe", "probe"), probed_scores=())
     bundle = calibrate(rollouts, MOVING, mixed, failures=failures)
@@ -368,6 +370,7 @@ def test_the_bundle_names_the_failures_and_keeps_the_probe(rollouts, failures, t
         np.testing.assert_allclose(loaded.levels(failure), levels, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_more_processes_give_the_same_probe(rollouts, failures):
     one, two = (
         calibrate(rollouts, POLICY, dataclasses.replace(QUICK, jobs=jobs), failures=failures)

@@ -161,6 +161,7 @@ def slow_reading(tmp_path: Path):
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["alone", "as a terminal does"])
 def test_an_interrupt_ends_all_processes_at_once(slow_reading, send) -> None:
     process, children = slow_reading
@@ -170,6 +171,7 @@ def test_an_interrupt_ends_all_processes_at_once(slow_reading, send) -> None:
     assert psutil.wait_procs(children, timeout=20)[1] == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_for_the_command_to_act_upon(slow_reading) -> None:
     process, children = slow_reading
     workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
@@ -180,6 +182,7 @@ def test_an_interrupt_is_for_the_command_to_act_upon(slow_reading) -> None:
     assert process.poll() is None
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_command_that_is_killed(slow_reading) -> None:
     process, children = slow_reading
     process.kill()
@@ -277,6 +280,7 @@ def test_a_command_that_is_interrupted_writes_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "labels.csv"]
 
 
+@pytest.mark.slow
 def test_a_calibration_that_is_interrupted_leaves_no_half_bundle(tmp_path: Path) -> None:
     for seed in range(12):
         write_bag(tmp_path / "bags" / f"run_{seed}", 20, seed=seed)
