@@ -16,7 +16,7 @@ class CommandAbilities:
         safe_commands: the ways in which a robot that is commanded so can be stopped; see
             docs/gate.md.
         can_be_scaled: whether the speed that a command asks for can be lowered.
-        needs_joints: whether only the configuration tells which joints the numbers are for.
+        needs_joints: whether the joints that the numbers are for must be configured.
         limits: number of decelerations that 'decelerate' needs.
         decelerates_from_measured: whether 'decelerate' starts from the measured motion of the
             joints; otherwise it starts from the velocities of the last command.

@@ -73,7 +73,7 @@ def _usual(parameters: list[Item]) -> Settable:
 def _when_usual(parameters: list[Item], usual: Settable) -> str:
     if len({about.settable for _, about, _ in parameters}) == 1:
         return f"All can be set {WHEN[usual]}."
-    return f"Parameters can be set {WHEN[usual]}, unless their comment says otherwise."
+    return f"Parameters can be set {WHEN[usual]}, unless their comment states otherwise."
 
 
 def _parameter(item: Item, usual: Settable) -> list[str]:

@@ -21,8 +21,8 @@ class MarkerParameters:
     frame: str = parameter(
         "base_link",
         "Frame of ~/markers: that of Cartesian action chunks.",
-        heading="What there is to see in RViz and elsewhere; docs/visualization.md says what each "
-        "element shows. It is drawn only while there is a subscriber.",
+        heading="What there is to see in RViz and elsewhere; docs/visualization.md describes "
+        "each element. It is drawn only while there is a subscriber.",
     )
     rate: float = parameter(
         5.0,

@@ -64,7 +64,7 @@ class IncidentParameters:
     boundary_topic: str = parameter(
         ROLLOUT_TOPIC,
         "Topic of std_msgs/Bool that is true while a rollout runs: a bag holds nothing of the "
-        "rollout before. Empty if there is none.",
+        "rollout before. Empty for none.",
         is_topic=True,
         is_optional=True,
     )

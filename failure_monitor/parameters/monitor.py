@@ -144,7 +144,7 @@ class MonitorParameters:
         choices={
             "service": "calls of ~/start_rollout and ~/end_rollout",
             "topic": "messages on rollout_topic",
-            "pause": "pauses between decisions, as rollout_pause says",
+            "pause": "pauses between decisions that are longer than rollout_pause",
             "none": "a rollout starts when the node is activated and never ends",
         },
         settable=UNTIL_CONFIGURED,

@@ -33,9 +33,9 @@ class NodeParameters:
     Attributes:
         title: what the node is called on pages.
         executable: its name for `ros2 run`.
-        introduction: what the node is and where more is said of it, in one or two sentences.
+        introduction: what the node does and which page describes it, in one or two sentences.
         parts: dataclasses of parameters, with the prefix of their names.
-        file: name of the parameter file in config/; empty if there is none.
+        file: name of the parameter file in config/; may be empty.
     """
 
     title: str
@@ -74,8 +74,8 @@ NODES = (
     NodeParameters(
         "Gate",
         "gate_node",
-        "The gate passes commands while the monitor permits it. docs/gate.md says what to choose "
-        "for which robot.",
+        "The gate passes commands while the monitor permits it. docs/gate.md explains "
+        "what to choose for which robot.",
         ((GateParameters, ""),),
         "gate.yaml",
     ),
@@ -83,7 +83,7 @@ NODES = (
         "Incident recorder",
         "incident_recorder_node",
         "The incident recorder records what comes before and after alarms. docs/visualization.md "
-        "says what an incident holds, and what to do with one.",
+        "describes what an incident holds, and what to do with one.",
         ((IncidentParameters, ""),),
         "incident_recorder.yaml",
     ),

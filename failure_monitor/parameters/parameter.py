@@ -284,7 +284,7 @@ def check(parameters: Any, *, prefix: str = "") -> None:
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Reject a value that is none of the choices.
+    """Reject a value that is not one of the choices.
 
     Raises:
         UsageError: names the parameter and the choices.

@@ -20,7 +20,7 @@ class ReactionParameters:
         "go",
         "Reaction to NOMINAL: every score is below its threshold.",
         choices=("go", "slow"),
-        heading="What is done in which state of the alarm; docs/response.md says more. The "
+        heading="What is done in which state of the alarm; docs/response.md explains them. The "
         "reactions are:\n"
         "- go: commands pass at full speed.\n"
         "- slow: commands pass, and ~/speed_scale falls as the alarm comes nearer.\n"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the stop menu: what is asked to stop the policy, beyond the permit."""
+"""The parameters of the stop menu: the actions that stop the policy, beyond the permit."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ class StopMenuParameters:
 
     halt_menu: tuple[str, ...] = parameter(
         NO_NAMES,
-        "Names of your own for what is asked to stop beyond the permit, in order; each has the "
-        'parameters below under halt.<name>, as in config/halting.yaml. [""] stands for none.',
+        "Names of your own for the actions that stop the policy beyond the permit, in order; each "
+        "has parameters of its own under halt.<name>, as in config/halting.yaml. "
+        '[""] stands for none.',
         is_optional=True,
     )
     actions: tuple[StopActionParameters, ...] = repeated(

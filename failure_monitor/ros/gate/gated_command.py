@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""One topic of commands: what passes, and how the robot is stopped when nothing may."""
+"""One topic of commands: which commands pass, and how the robot is stopped when none may."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
@@ -23,32 +24,32 @@ from failure_monitor.ros.common.incompatible_qos import publisher_events, subscr
 from failure_monitor.ros.gate.measured_joints import MeasuredJoints
 
 COMMAND_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-"""Few enough that none is old, many enough that none is lost to a hiccup."""
+"""A queue short enough that no command is old, long enough that a hiccup loses none."""
 
-LONGEST_STOP = 60.0
-"""Seconds: what would take longer to stop is no speed of a robot, but an error."""
+MAX_STOP_DURATION = 60.0
+"""Seconds. A command that would take longer to stop has no speed of a robot: it is an error."""
 
-SHOWN = 1.0
+MIN_FAULT_DURATION = 1.0
 """Seconds for which a fault is shown at least."""
 
 
 @dataclass
 class Tally:
-    """How many commands met which fate since the start.
+    """Numbers of commands since the start.
 
     Attributes:
-        passed: let through.
-        dropped: while the gate was closed.
-        refused: for a fault of their own, whether or not the gate was open.
+        passed: commands that were let through.
+        dropped: commands that came while the gate was closed.
+        rejected: commands with a fault of their own, whether or not the gate was open.
     """
 
     passed: int = 0
     dropped: int = 0
-    refused: int = 0
+    rejected: int = 0
 
 
 class GatedCommand:
-    """Passes commands on as they came, byte for byte, unless they must be slowed."""
+    """One topic of commands. They pass as they came, byte for byte, unless they must be slowed."""
 
     def __init__(
         self,
@@ -57,60 +58,71 @@ class GatedCommand:
         command: CommandParameters,
         *,
         joints: MeasuredJoints | None,
-        speed: Callable[[CommandParameters], float | None],
+        permitted_scale: Callable[[CommandParameters], float | None],
         changed: Callable[[], object],
     ) -> None:
-        """Begin to listen.
+        """Create the publisher and the subscription.
 
         Args:
             node: the gate.
-            gate: its parameters.
-            command: those of this topic.
-            joints: for safe commands that need them.
-            speed: at which scale a command may pass now; None if it may not.
-            changed: to be called when `fault` changes.
+            gate: parameters of the gate.
+            command: parameters of this topic.
+            joints: measured joints, for safe commands that need them.
+            permitted_scale: returns the speed scale at which a command may pass now; None if it
+                may not pass.
+            changed: called when `fault` changes.
+
+        Raises:
+            UsageError: a quality of service is overridden by one that does not exist.
         """
         self.parameters = command
         self.tally = Tally()
         self.fault = ""
-        """What was wrong with a command or safe command; empty once commands pass again."""
+        """Fault of a command or safe command; empty once commands pass again."""
         self._node = node
         self._gate = gate
         self._kind = COMMAND_TYPES[command.type]
         self._joints = joints
-        self._speed = speed
+        self._permitted_scale = permitted_scale
         self._changed = changed
-        self._faulty_at = 0.0
+        self._fault_time = 0.0
         self._last: Any = None
         self._stop: stop.Stop | None = None
         self._stopping_since = 0.0
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._safe_command_timer = node.create_timer(
-            1.0 / gate.safe_command_rate, self._send_safe_command, clock=steady
+            1.0 / gate.safe_command_rate,
+            self._send_safe_command,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         self._safe_command_timer.cancel()
         try:
-            self._publisher = node.create_publisher(
-                self._kind.message,
-                command.output,
-                COMMAND_QOS,
-                event_callbacks=publisher_events(self._on_unheard),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
-            node.create_subscription(
-                self._kind.message,
-                command.input,
-                self._on_command,
-                COMMAND_QOS,
-                event_callbacks=subscription_events(self._on_unreachable),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                raw=True,
-            )
+            self._publisher = self._make_publisher()
+            self._subscribe()
         except RuntimeError as error:
-            # What rclpy raises for a quality of service that does not exist.
+            # rclpy raises this for a quality of service that does not exist.
             raise UsageError(
                 f"{node.get_name()}: the topics of '{command.name}': {error}"
             ) from error
+
+    def _make_publisher(self) -> Publisher:
+        return self._node.create_publisher(
+            self._kind.message,
+            self.parameters.output,
+            COMMAND_QOS,
+            event_callbacks=publisher_events(self._on_incompatible_subscription),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def _subscribe(self) -> None:
+        self._node.create_subscription(
+            self._kind.message,
+            self.parameters.input,
+            self._on_command,
+            COMMAND_QOS,
+            event_callbacks=subscription_events(self._on_incompatible_publisher),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            raw=True,
+        )
 
     def stop_robot(self) -> None:
         """Send safe commands, if a command has passed since they were last sent."""
@@ -138,7 +150,7 @@ class GatedCommand:
     def _on_command(self, data: bytes) -> None:
         if self._gate.inform_only:
             self._publisher.publish(data)
-        scale = self._speed(self.parameters)
+        scale = self._permitted_scale(self.parameters)
         try:
             command = self._checked(data)
             if scale is None:
@@ -149,14 +161,14 @@ class GatedCommand:
             # A robot that could not be stopped is not set in motion, nor kept in it.
             self._make_stop(command)
         except CommandError as error:
-            self.tally.refused += 1
-            # Else it would keep to the last command while none that is sound follows.
+            self.tally.rejected += 1
+            # Otherwise it would follow the last command until a valid one comes.
             self.stop_robot()
-            would = "would refuse" if self._gate.inform_only else "refused"
-            self._report(f"{would} a command on '{self.parameters.input}': {error}")
+            verb = "would reject" if self._gate.inform_only else "rejected"
+            self._report(f"{verb} a command on '{self.parameters.input}': {error}")
             return
         self.tally.passed += 1
-        self._clear()
+        self._clear_fault()
         self._last = command
         if not self._gate.inform_only:
             self._publisher.publish(data if scale == 1.0 else command)
@@ -166,13 +178,13 @@ class GatedCommand:
         try:
             command = deserialize_message(data, self._kind.message)
         except Exception as error:
-            # The middleware's error has no public name, and there is none that may end the gate.
+            # The middleware's error has no public name, and no error may end the gate.
             raise CommandError(f"it cannot be read: {error}") from error
         check_numbers(self._kind, command)
         return command
 
     def _make_stop(self, last: Any) -> stop.Stop | None:
-        """The safe commands after this one; None if there shall be none.
+        """Return the safe commands after a command; None if the safe command is nothing.
 
         Raises:
             CommandError: they cannot be made.
@@ -191,10 +203,10 @@ class GatedCommand:
                 made = stop.hold(self._kind, last, motion, period)
             else:
                 made = stop.decelerate_measured(self._kind, last, motion, limits[0], period)
-        if made.settled > LONGEST_STOP:
+        if made.settled > MAX_STOP_DURATION:
             raise CommandError(
-                f"it would take {made.settled:.0f} s to stop, more than {LONGEST_STOP:.0f} s, from "
-                "such a speed"
+                f"it would take {made.settled:.0f} s to stop, more than "
+                f"{MAX_STOP_DURATION:.0f} s, from such a speed"
             )
         check_numbers(self._kind, made.command(0.0))
         return made
@@ -214,18 +226,18 @@ class GatedCommand:
 
     def _report(self, fault: str) -> None:
         """Log and show a fault, once as long as it stays the same."""
-        self._faulty_at = time.monotonic()
+        self._fault_time = time.monotonic()
         if fault != self.fault:
             self.fault = fault
             self._node.get_logger().error(fault)
             self._changed()
 
-    def _clear(self) -> None:
-        if self.fault and time.monotonic() - self._faulty_at > SHOWN:
+    def _clear_fault(self) -> None:
+        if self.fault and time.monotonic() - self._fault_time > MIN_FAULT_DURATION:
             self.fault = ""
             self._changed()
 
-    def _on_unreachable(self, policy: str) -> None:
+    def _on_incompatible_publisher(self, policy: str) -> None:
         self._report(
             f"a publisher on '{self.parameters.input}' offers less {policy} than the gate asks "
             "for: none of its commands will come. Make it reliable, or set the gate's parameter "
@@ -233,7 +245,7 @@ class GatedCommand:
             "best_effort"
         )
 
-    def _on_unheard(self, policy: str) -> None:
+    def _on_incompatible_subscription(self, policy: str) -> None:
         self._report(
             f"a subscription to '{self.parameters.output}' asks for more {policy} than the gate "
             "offers: no command will reach it. Make it volatile"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What opens, closes and slows the gate: permits and speed scales, each with its own lease.
 
-Each has a timer of a steady clock, which makes the gate look when the lease runs out, whatever
+Each has a timer of a steady clock, which makes the gate update when the lease runs out, whatever
 happens to ROS time.
 """
 
@@ -27,7 +27,14 @@ class PermitInput:
     def __init__(
         self, node: Node, topic: str, lease: float, *, changed: Callable[[], object]
     ) -> None:
-        """Listen, and call `changed` whenever the gate may have to open or close."""
+        """Subscribe to the topic.
+
+        Args:
+            node: the gate.
+            topic: the topic.
+            lease: seconds for which one message is valid.
+            changed: called whenever the gate may have to open or close.
+        """
         self.topic = topic
         self.lease = PermitLease(lease, topic)
         self._node = node
@@ -46,28 +53,28 @@ class PermitInput:
         )
 
     def is_open(self, now: float) -> bool:
-        """Whether commands may pass as far as this monitor is concerned."""
+        """Return whether commands may pass as far as this monitor is concerned."""
         return self.lease.is_open(now)
 
     def is_silent(self, now: float) -> bool:
-        """Whether nothing comes."""
+        """Return whether no permit or withdrawal has come for a lease."""
         return self.lease.is_silent(now)
 
     def reason(self, now: float) -> str:
-        """Why it is open or closed."""
+        """Return why this permit keeps the gate open or closed."""
         if self._incompatible and self.lease.is_silent(now):
             return self._incompatible
         return self.lease.reason(now)
 
-    def told(self, now: float) -> str:
-        """The reason, and of a silence who publishes what on the topic, if anybody does."""
+    def explanation(self, now: float) -> str:
+        """Return the reason; for a silence also who publishes what on the topic."""
         if not self.is_silent(now):
             return self.reason(now)
         why = why_silent(self._node, self._full_name, "std_msgs/msg/Bool", PERMIT_SUBSCRIPTION_QOS)
         return f"{self.reason(now)} ({why})"
 
     def fault(self, now: float) -> str:
-        """What somebody has to mend; empty if all is well."""
+        """Return what must be mended; empty if nothing must."""
         if self._incompatible and self.lease.is_silent(now):
             return self._incompatible
         several = contradiction(self._node, self._full_name)
@@ -98,7 +105,14 @@ class SpeedScaleInput:
     def __init__(
         self, node: Node, topic: str, lease: float, *, changed: Callable[[], object]
     ) -> None:
-        """Listen, and call `changed` whenever the gate may have to open or close."""
+        """Subscribe to the topic.
+
+        Args:
+            node: the gate.
+            topic: the topic.
+            lease: seconds for which one message is valid.
+            changed: called whenever the gate may have to open or close.
+        """
         self.lease = SpeedScaleLease(lease, topic)
         self._changed = changed
         node.create_subscription(

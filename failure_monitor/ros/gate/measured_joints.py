@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the robot's joints are, decoded only when somebody asks.
+"""The measured positions and velocities of the robot's joints.
 
-Joint states come hundreds of times a second, and are needed when the gate closes.
+Joint states come hundreds of times a second and are needed only when the gate closes: they are
+kept as they came and decoded on demand.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from sensor_msgs.msg import JointState
 from failure_monitor.ros.commands.command_type import CommandError
 from failure_monitor.ros.commands.stop import JointMotion
 
-REMEMBERED = 1000
-"""Messages kept: several sources may share the topic, each with joints of its own."""
+MAX_MESSAGES = 1000
+"""Largest number of messages kept: several sources, each with its joints, may share the topic."""
 
 
 class MeasuredJoints:
-    """Remembers the joint states of the last moments."""
+    """The joint states of the last moments."""
 
     def __init__(self, node: Node, topic: str, max_age: float) -> None:
-        """Listen on a topic; what is older than `max_age` seconds counts as unknown."""
+        """Subscribe to a topic; messages older than `max_age` seconds are dropped."""
         self._topic = topic
         self._max_age = max_age
-        self._messages: deque[tuple[float, bytes]] = deque(maxlen=REMEMBERED)
+        self._messages: deque[tuple[float, bytes]] = deque(maxlen=MAX_MESSAGES)
         node.create_subscription(
             JointState, topic, self._on_message, qos_profile_sensor_data, raw=True
         )
 
     def motion(self, names: Sequence[str]) -> JointMotion:
-        """The newest motion of these joints.
+        """Return the newest motion of these joints.
 
         Raises:
-            CommandError: it is not known.
+            CommandError: a position is unknown.
         """
-        self._forget_old()
+        self._drop_old()
         positions: dict[str, float] = {}
         velocities: dict[str, float] = {}
         for _, data in reversed(self._messages):
@@ -65,8 +66,8 @@ class MeasuredJoints:
     def _check(self, names: Sequence[str], positions: dict[str, float]) -> None:
         if not positions:
             raise CommandError(
-                f"no joint states on '{self._topic}' within {self._max_age:g} s that can be read: "
-                "where the robot could be held is not known"
+                f"no readable joint states on '{self._topic}' within {self._max_age:g} s: the "
+                "position at which to hold the robot is unknown"
             )
         unknown = [
             name for name in names if name not in positions or not math.isfinite(positions[name])
@@ -79,18 +80,18 @@ class MeasuredJoints:
 
     def _on_message(self, data: bytes) -> None:
         self._messages.append((time.monotonic(), data))
-        self._forget_old()
+        self._drop_old()
 
-    def _forget_old(self) -> None:
+    def _drop_old(self) -> None:
         oldest = time.monotonic() - self._max_age
         while self._messages and self._messages[0][0] < oldest:
             self._messages.popleft()
 
 
 def _read(data: bytes) -> JointState | None:
-    """The message; None if it is none."""
+    """Return the message; None if the data cannot be read."""
     try:
         return deserialize_message(data, JointState)
     except Exception:
-        # The middleware's error has no public name, and there is none that may end the gate.
+        # The middleware's error has no public name, and no error may end the gate.
         return None

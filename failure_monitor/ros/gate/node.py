@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: passes commands only while the monitor's permit is fresh.
+"""The gate node: passes commands only while the monitor's permit is fresh.
 
 It depends on nothing but the permit and imports nothing heavy. If the monitor dies, hangs, loses
 its inputs or its machine, no permit comes, and the gate closes.
@@ -32,33 +32,33 @@ DIAGNOSTICS_PERIOD = 1.0
 
 
 class GateNode(Node):
-    """Passes what comes in on to what goes out while every permit lasts, else stops the robot."""
+    """Passes commands while every permit lasts, and stops the robot otherwise."""
 
     def __init__(self) -> None:
         super().__init__("failure_monitor_gate")
         self._settings = load_gate_parameters(self)
-        self._told: GateStatus | None = None
-        self._ends = False
+        self._published: GateStatus | None = None
+        self._is_ending = False
         self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
         self._state_publisher = self._make_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
         self._diagnostics_publisher = self._make_publisher(DiagnosticArray, "/diagnostics", 10)
         # The permit first: of two messages that wait, the executor takes that of the older
         # subscription, and a withdrawn permit must be known before the next command.
         self._permits = [
-            PermitInput(self, topic, self._settings.permit_lease, changed=self._look)
+            PermitInput(self, topic, self._settings.permit_lease, changed=self._update)
             for topic in self._settings.permit_topics
         ]
         self._speed_scales = self._make_speed_scales(self._settings)
         self._commands = self._make_commands(self._settings)
-        self._look()
+        self._update()
         self.create_timer(
             DIAGNOSTICS_PERIOD, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
     def end(self) -> bool:
-        """Close for good; whether the robot is still being stopped."""
-        self._ends = True
-        self._look()
+        """Close for good; return whether the robot is still being stopped."""
+        self._is_ending = True
+        self._update()
         return any(command.is_stopping for command in self._commands)
 
     def _make_publisher(self, message: type, topic: str, qos: QoSProfile | int) -> Publisher:
@@ -68,7 +68,7 @@ class GateNode(Node):
         if not any(command.scaled for command in settings.command_groups):
             return []
         return [
-            SpeedScaleInput(self, topic, settings.speed_scale_lease, changed=self._look)
+            SpeedScaleInput(self, topic, settings.speed_scale_lease, changed=self._update)
             for topic in settings.speed_scale_topics
         ]
 
@@ -78,14 +78,19 @@ class GateNode(Node):
             joints = MeasuredJoints(self, settings.joint_states_topic, settings.max_joint_state_age)
         return [
             GatedCommand(
-                self, settings, command, joints=joints, speed=self._speed, changed=self._show
+                self,
+                settings,
+                command,
+                joints=joints,
+                permitted_scale=self._permitted_scale,
+                changed=self._publish_state,
             )
             for command in settings.command_groups
         ]
 
     def _status(self) -> GateStatus:
         now = time.monotonic()
-        closed = ["the gate was told to end"] if self._ends else []
+        closed = ["the gate is ending"] if self._is_ending else []
         closed += [permit.reason(now) for permit in self._permits if not permit.is_open(now)]
         closed += [fault for scale in self._speed_scales if (fault := scale.lease.fault(now))]
         scale = min((scale.lease.scale(now) for scale in self._speed_scales), default=1.0)
@@ -98,41 +103,42 @@ class GateNode(Node):
             inform_only=self._settings.inform_only,
         )
 
-    def _speed(self, command: CommandParameters) -> float | None:
-        """At which scale a command may pass at this moment; None if it may not."""
-        status = self._look()
+    def _permitted_scale(self, command: CommandParameters) -> float | None:
+        """Return the speed scale at which a command may pass now; None if it may not pass."""
+        status = self._update()
         if not status.is_open:
             return None
         return status.scale if command.scaled else 1.0
 
-    def _look(self) -> GateStatus:
-        """Open or close if it is time to, and tell everybody."""
-        told, self._told = self._told, self._status()
-        if told is None or self._told.words != told.words:
-            if not self._told.is_open:
+    def _update(self) -> GateStatus:
+        """Open or close if it is time to, and publish a change."""
+        before, self._published = self._published, self._status()
+        status = self._published
+        if before is None or status.text != before.text:
+            if not status.is_open:
                 for command in self._commands:
                     command.stop_robot()
-            if told is None or self._told.passes != told.passes:
-                self._open_publisher.publish(Bool(data=self._told.passes))
-            self.get_logger().info(self._told.words)
-            self._show()
-        return self._told
+            if before is None or status.passes != before.passes:
+                self._open_publisher.publish(Bool(data=status.passes))
+            self.get_logger().info(status.text)
+            self._publish_state()
+        return status
 
     def _tick(self) -> None:
-        self._look()
-        self._show()
+        self._update()
+        self._publish_state()
 
-    def _show(self) -> None:
-        """Publish the state, to those who watch it and to the diagnostics."""
-        if self._told is None:
+    def _publish_state(self) -> None:
+        """Publish the state on its own topic and in the diagnostics."""
+        if self._published is None:
             return
         faults = [command.fault for command in self._commands]
         faults += [permit.fault(time.monotonic()) for permit in self._permits]
         message = status_message(
-            self._told,
+            self._published,
             [fault for fault in faults if fault],
             self._values(time.monotonic()),
-            # In full, to tell several gates apart, one of each arm.
+            # The full name distinguishes several gates, such as those of two arms.
             name=self.get_fully_qualified_name().removeprefix("/"),
             hardware_id=self._settings.hardware_id,
         )
@@ -142,13 +148,15 @@ class GateNode(Node):
         self._diagnostics_publisher.publish(array)
 
     def _values(self, now: float) -> dict[str, object]:
-        values: dict[str, object] = {permit.topic: permit.told(now) for permit in self._permits}
+        values: dict[str, object] = {
+            permit.topic: permit.explanation(now) for permit in self._permits
+        }
         for command in self._commands:
             name, tally = command.parameters.name, command.tally
             values |= {
                 f"{name}.passed": tally.passed,
                 f"{name}.dropped": tally.dropped,
-                f"{name}.refused": tally.refused,
+                f"{name}.refused": tally.rejected,
                 f"{name}.stopping": command.is_stopping,
             }
         return values
@@ -160,7 +168,7 @@ def _stop_robot(gate: Node) -> bool:
 
 
 def main() -> None:
-    """Run the node; when it is told to end, it stops the robot first."""
+    """Run the node; when a signal ends it, it stops the robot first."""
     run_node(GateNode, last_act=_stop_robot)
 
 

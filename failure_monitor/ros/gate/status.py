@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate says of itself, as diagnostic messages."""
+"""The state of the gate, as diagnostic messages."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class GateStatus:
 
     Attributes:
         is_open: whether commands may pass.
-        reason: why, in words.
-        scale: of the speed of commands that are slowed; 0 if none may pass.
-        is_silent: whether a permit has ceased to come, or has not come yet.
-        inform_only: whether commands pass whatever this says.
+        reason: why it is open or closed.
+        scale: factor for the speed of scaled commands; 0 if no command may pass.
+        is_silent: whether a permit has stopped coming, or has not come yet.
+        inform_only: whether commands pass in any case.
     """
 
     is_open: bool
@@ -32,12 +32,12 @@ class GateStatus:
 
     @property
     def passes(self) -> bool:
-        """Whether commands do pass."""
+        """Whether commands pass, permitted or not."""
         return self.is_open or self.inform_only
 
     @property
-    def words(self) -> str:
-        """What the gate does and why."""
+    def text(self) -> str:
+        """What the gate does, and why."""
         does = "open" if self.is_open else "closed"
         if self.is_open and self.scale < 1.0:
             does = "open, but slowed"
@@ -54,7 +54,7 @@ def status_message(
     name: str,
     hardware_id: str,
 ) -> DiagnosticStatus:
-    """The gate's state.
+    """Make the message about the state of the gate.
 
     The level is ERROR if there is something to mend, STALE if a permit is missing, WARN if
     commands are withheld or slowed (or would be), else OK.
@@ -65,7 +65,7 @@ def status_message(
         level = DiagnosticStatus.OK if status.scale == 1.0 else DiagnosticStatus.WARN
     else:
         level = DiagnosticStatus.STALE if status.is_silent else DiagnosticStatus.WARN
-    told = {
+    entries = {
         "state": "open" if status.passes else "closed",
         "inform_only": _text(status.inform_only),
         "speed_scale": f"{status.scale:.3f}",
@@ -74,11 +74,9 @@ def status_message(
     return DiagnosticStatus(
         level=level,
         name=f"{name}: state",
-        message="; ".join(
-            [status.words, *(fault for fault in faults if fault not in status.words)]
-        ),
+        message="; ".join([status.text, *(fault for fault in faults if fault not in status.text)]),
         hardware_id=hardware_id,
-        values=key_values(told),
+        values=key_values(entries),
     )
 
 

@@ -67,7 +67,7 @@ def gated(common_gate):
     """The robot of the common gate, which is closed and sound, and has been told no command."""
     robot, process = common_gate
     robot.open_gate()
-    robot.wait_for(lambda: robot.send(1.0) or "refused" not in robot.gate_says(), "no fault")
+    robot.wait_for(lambda: robot.send(1.0) or "rejected" not in robot.gate_says(), "no fault")
     robot.permits, robot.scale = dict.fromkeys(robot.permits), None
     robot.wait_until_said("closed: no permit on")
     robot.spin(0.1)
@@ -163,7 +163,7 @@ class TestWithDefaultParameters:
     def test_a_command_that_is_not_finite_never_passes(self, gated, value):
         gated.open_gate()
         gated.send(1.0, value)
-        gated.wait_until_said("refused a command on 'command_in': it has NaN or infinite values")
+        gated.wait_until_said("rejected a command on 'command_in': it has NaN or infinite values")
         assert gated.gate_level() == DiagnosticStatus.ERROR
         gated.send(3.0)
         gated.wait_for(gated.passed, "the sound command")
@@ -171,7 +171,7 @@ class TestWithDefaultParameters:
 
     def test_a_command_that_is_not_finite_is_reported_while_the_gate_is_closed(self, gated):
         gated.send(math.nan)
-        gated.wait_until_said("refused a command on 'command_in': it has NaN or infinite values")
+        gated.wait_until_said("rejected a command on 'command_in': it has NaN or infinite values")
         assert not gated.is_open()
 
     def test_a_fault_is_shown_until_commands_pass_again(self, gated):
@@ -192,7 +192,7 @@ class TestWithDefaultParameters:
         refused = int(gated.gate_values()["command.refused"])
         for data in (b"\x00\x01\x00", b"\x00\x01\x00\x00\x00\x00\x00\x00"):
             gated.send_message(data)
-        gated.wait_until_said("refused a command on 'command_in': it cannot be read")
+        gated.wait_until_said("rejected a command on 'command_in': it cannot be read")
         gated.send(1.0)
         gated.wait_for(gated.passed, "the sound command")
         assert values(gated.passed()) == [[1.0]]
@@ -460,7 +460,7 @@ def test_a_robot_that_could_not_be_held_is_not_set_in_motion(robot):
         robot.wait_until_connected()
         robot.open_gate()
         robot.send(1.0, 2.0)
-        robot.wait_until_said("no joint states on 'joint_states' within 0.5 s")
+        robot.wait_until_said("no readable joint states on 'joint_states' within 0.5 s")
         robot.joints = joint_states(0.1, 0.2, 0.3)
         robot.spin(5 * BEAT)
         robot.send(1.0, 2.0)
@@ -480,7 +480,7 @@ def test_a_moving_robot_that_can_no_longer_be_held_is_told_nothing_more(robot):
         robot.joints = None
         robot.spin(1.0)
         robot.send(4.0, 5.0)
-        robot.wait_until_said("no joint states on 'joint_states' within 0.5 s")
+        robot.wait_until_said("no readable joint states on 'joint_states' within 0.5 s")
         assert values(robot.passed()) == [[1.0, 2.0]]
         robot.joints = joint_states(0.1, 0.2, 0.3)
         robot.spin(5 * BEAT)
@@ -532,7 +532,7 @@ def test_joint_states_that_cannot_be_read_are_none_and_end_nothing(robot):
             robot._joints.publish(broken)
             robot.spin(BEAT)
         robot.send(1.0)
-        robot.wait_until_said("no joint states on 'joint_states' within 0.5 s that can be read")
+        robot.wait_until_said("no readable joint states on 'joint_states' within 0.5 s")
         robot.joints = joint_states(0.1, 0.2, 0.3)
         robot.spin(5 * BEAT)
         robot._joints.publish(broken)
@@ -631,7 +631,7 @@ def test_it_informs_only_when_told_so(robot):
         robot.wait_until_said("informs only, would be open, but slowed")
         robot.send(2.0)
         robot.send(math.nan)
-        robot.wait_until_said("would refuse a command on 'command_in': it has NaN")
+        robot.wait_until_said("would reject a command on 'command_in': it has NaN")
         robot.permits = dict.fromkeys(robot.permits, False)
         robot.wait_until_said("informs only, would be closed: the monitor withholds")
         robot.spin(0.3)
@@ -819,7 +819,7 @@ def test_it_stops_the_robot_before_it_ends(robot):
         robot.spin(0.1)
         assert len(robot.passed()) > 3
         assert set(map(tuple, values(robot.passed()[1:]))) == {(0.0,)}
-        assert "closed: the gate was told to end" in robot.gate_says()
+        assert "closed: the gate is ending" in robot.gate_says()
         code, output = gate.wait()
         assert code == 0, output
 
