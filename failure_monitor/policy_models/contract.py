@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an exported encoder and an exported sampler say of themselves, beside their graphs.
+"""The contract of an exported encoder or sampler: its metadata beside its graph.
 
-The names, shapes and dtypes of inputs and outputs stand in an ONNX graph; what the numbers mean
-does not. It stands in the model's metadata, as JSON under one key. docs/onnx_contract.md is the
-page for those who write such models.
+An ONNX graph holds the names, shapes and dtypes of inputs and outputs. What the numbers mean stands
+in the model's metadata, as JSON under one key. The page docs/onnx_contract.md is for those who
+write such models.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from failure_monitor.messages.joint_vector import JOINTS
 
 CONTRACT_VERSION = 1
 METADATA_KEY = "failure_monitor"
-"""Under which the contract stands in a model's `metadata_props`."""
+"""Key of the contract in a model's `metadata_props`."""
 
 EMBEDDING, NOISE, CHUNKS = "embedding", "noise", "chunks"
-"""Names of inputs and outputs; those of cameras are free."""
+"""Names of inputs and outputs; the names of cameras are free."""
 
 NoiseDistribution = Literal["standard_normal", "uniform"]
 NOISE_DISTRIBUTIONS: tuple[NoiseDistribution, ...] = get_args(NoiseDistribution)
 
 
 class OnnxContractError(FailureMonitorError):
-    """A model that does not keep the contract of docs/onnx_contract.md."""
+    """A model that does not follow the contract of docs/onnx_contract.md."""
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,13 +52,13 @@ class _Contract(BaseModel):
 
 
 class EncoderContract(_Contract):
-    """What an observation encoder says of itself.
+    """The contract of an observation encoder.
 
     Attributes:
-        contract: the version of the contract that it keeps.
-        kind: what it is.
+        contract: the version of the contract.
+        kind: the kind of model.
         cameras: the names of the inputs that are images.
-        joint_names: the joints of the input `joints`, in its order; empty if there is none.
+        joint_names: the joints of the input `joints`, in its order; empty without this input.
     """
 
     kind: Literal["encoder"]
@@ -66,27 +66,26 @@ class EncoderContract(_Contract):
     joint_names: Names = ()
 
     @model_validator(mode="after")
-    def _inputs_are_told_apart(self) -> EncoderContract:
+    def _check_inputs(self) -> EncoderContract:
         if JOINTS in self.cameras:
-            raise ValueError(f"no camera can be called '{JOINTS}', which names the joints' input")
+            raise ValueError(f"a camera cannot be named '{JOINTS}', the name of the joints' input")
         if not self.cameras and not self.joint_names:
             raise ValueError("an encoder needs a camera or joints")
         return self
 
 
 class SamplerContract(_Contract):
-    """What a policy sampler says of itself.
+    """The contract of a policy sampler.
 
     Attributes:
-        contract: the version of the contract that it keeps.
-        kind: what it is.
-        action_names: the D action dimensions, in order.
-        action_kind: what an action means, as in `PolicyFormat`.
+        contract: the version of the contract.
+        kind: the kind of model.
+        action_names: the names of the D action dimensions, in order.
+        action_kind: the meaning of an action, as in `PolicyFormat`.
         position_names: as in `PolicyFormat`; empty means all.
-        executed_actions: how many actions of a chunk are executed before the next decision;
-            None where nobody said.
-        noise: what the input `noise` is drawn from: the standard normal distribution, or the
-            uniform one over [0, 1).
+        executed_actions: the number of actions of a chunk that are executed before the next
+            decision; None if unknown.
+        noise: the distribution of the input `noise`: standard normal, or uniform over [0, 1).
     """
 
     kind: Literal["sampler"]
@@ -101,23 +100,23 @@ Contract = TypeVar("Contract", EncoderContract, SamplerContract)
 
 
 def read_contract(properties: Mapping[str, str], kind: type[Contract], *, name: str) -> Contract:
-    """The contract in a model's metadata.
+    """Read the contract in a model's metadata.
 
     Args:
         properties: the model's `metadata_props`.
-        kind: which contract it should be.
-        name: what error messages call the model.
+        kind: the expected contract.
+        name: the model's name in errors.
 
     Raises:
-        OnnxContractError: there is none, or it is another one, or something in it is wrong.
+        OnnxContractError: the contract is missing, of another kind or version, or invalid.
     """
     text = properties.get(METADATA_KEY)
     (expected,) = get_args(kind.model_fields["kind"].annotation)
     if text is None:
         raise OnnxContractError(
-            f"{name} has no metadata '{METADATA_KEY}', so nothing says what its inputs mean: "
+            f"{name} has no metadata '{METADATA_KEY}', so the meaning of its inputs is unknown: "
             f"export it with failure_monitor.policy_models.export.export_{expected}, or write the "
-            "metadata as docs/onnx_contract.md says"
+            "metadata as described in docs/onnx_contract.md"
         )
     try:
         return kind.model_validate_json(text)
@@ -139,4 +138,4 @@ def _describe(fault: ErrorDetails, expected: str) -> str:
             "are mixed up"
         )
     field = f"field '{where}': " if where else ""
-    return f"{field}{fault['msg']}: write it as docs/onnx_contract.md says, or export again"
+    return f"{field}{fault['msg']}: write it as described in docs/onnx_contract.md, or export again"

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Torch modules to the ONNX models that the monitor runs.
+"""Export of a policy's observation encoder and sampler of action chunks to ONNX.
 
-The modules are a policy's two halves: an observation encoder and a sampler of action chunks. What
-is written keeps the contract of docs/onnx_contract.md, and is known to compute what torch does,
-for one observation as for several. The modules are left as they were.
+The exported models follow the contract of docs/onnx_contract.md. They are checked to compute the
+same as the torch modules, for one observation and for several. The modules are left as they were.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ from failure_monitor.policy_models.torch_to_onnx import TOLERANCE, to_onnx
 from failure_monitor.policy_models.torch_to_onnx import ExportError as ExportError
 
 OBSERVATIONS = (1, 2, 5)
-"""N, for which an encoder is compared with torch."""
+"""Numbers N of observations for which an encoder is compared with torch."""
 
 OBSERVATIONS_AND_SAMPLES = ((1, 1), (1, 16), (3, 4))
-"""N and B, for which a sampler is compared with torch."""
+"""Numbers N of observations and B of samples for which a sampler is compared with torch."""
 
 
 def export_encoder(
@@ -59,34 +58,34 @@ def export_encoder(
     metadata: Mapping[str, str] | None = None,
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Write an observation encoder as ONNX.
+    """Export an observation encoder to an ONNX file.
 
     Args:
         module: takes a batch of images, RGB uint8 (N, height, width, 3), for each camera in the
             order of `cameras`, then, if there are joint names, joint positions, float32 (N, J);
-            gives embeddings, float32 (N, E).
+            returns embeddings, float32 (N, E).
         path: the file to write.
-        cameras: height and width of each camera's image, by the camera's name.
+        cameras: the height and width of each camera's image, by the camera's name.
         joint_names: the joints, in the order in which the module takes their positions.
-        examples: real inputs to compare on, any number of rows, by camera or as `joints`; what
-            is not given is made up.
-        metadata: more to say in the model, for your own use.
-        tolerance: how far ONNX Runtime may be off, relative to the output's largest value.
+        examples: real inputs for the comparison, any number of rows, by camera or as `joints`;
+            other inputs are random.
+        metadata: further metadata of the model, for your own use.
+        tolerance: the largest difference to torch, relative to the output's largest value.
 
     Returns:
-        How far it is off.
+        The difference between ONNX Runtime and torch.
 
     Raises:
         ExportError: the module cannot be exported, or ONNX Runtime computes something else;
             nothing is written.
-        FailureMonitorError: what was exported does not keep the contract; nothing is written.
+        FailureMonitorError: the exported model does not follow the contract; nothing is written.
     """
     contract = _contract(
         EncoderContract, kind="encoder", cameras=tuple(cameras), joint_names=tuple(joint_names)
     )
     random = torch.Generator().manual_seed(0)
 
-    def make_up(observations: int) -> dict[str, Tensor]:
+    def random_inputs(observations: int) -> dict[str, Tensor]:
         inputs = {
             name: torch.randint(256, (observations, *size, 3), generator=random, dtype=torch.uint8)
             for name, size in cameras.items()
@@ -95,7 +94,7 @@ def export_encoder(
             inputs[JOINTS] = torch.randn(observations, len(joint_names), generator=random)
         return inputs
 
-    batches = [_with_examples(make_up(count), examples) for count in OBSERVATIONS]
+    batches = [_with_examples(random_inputs(count), examples) for count in OBSERVATIONS]
     with _evaluating(module):
         expected = [
             _output(module, batch, (count,))
@@ -108,7 +107,7 @@ def export_encoder(
         encoder.embed_batch({name: inputs[name] for name in cameras}, inputs.get(JOINTS))
         for inputs in map(_arrays, batches)
     ]
-    return _write_if_alike(path, model, expected, actual, tolerance)
+    return _write_if_equal(path, model, expected, actual, tolerance)
 
 
 def export_sampler(
@@ -126,35 +125,34 @@ def export_sampler(
     metadata: Mapping[str, str] | None = None,
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Write a sampler of action chunks as ONNX.
+    """Export a sampler of action chunks to an ONNX file.
 
     Args:
-        module: takes embeddings, float32 (N, E), and noise, float32 (N, B, …), and gives B action
-            chunks for each embedding, float32 (N, B, H, D). All that is random about the chunks
-            comes from the noise.
+        module: takes embeddings, float32 (N, E), and noise, float32 (N, B, …), and returns B action
+            chunks for each embedding, float32 (N, B, H, D). Its only source of randomness is the
+            noise.
         path: the file to write.
-        embedding_size: E.
-        noise_shape: of the noise that one chunk is made of: often (H, D).
-        action_names: the D action dimensions, in order.
-        action_kind: what an action means: a `position`, a `velocity` or a `delta`.
+        embedding_size: E, the length of an embedding.
+        noise_shape: the shape of the noise for one chunk, often (H, D).
+        action_names: the names of the D action dimensions, in order.
+        action_kind: the meaning of an action: a `position`, a `velocity` or a `delta`.
         position_names: those of the action dimensions that span the space in which sampled
             chunks are compared (leave out a gripper's effort); empty means all.
-        executed_actions: how many actions of a chunk are executed before the next decision;
-            None if that is not fixed.
-        noise: what the noise is drawn from: the standard normal distribution, or the uniform
-            one over [0, 1).
-        examples: real embeddings to compare on, any number of rows, as `embedding`; where there
-            are none they are made up.
-        metadata: more to say in the model, for your own use.
-        tolerance: how far ONNX Runtime may be off, relative to the output's largest value.
+        executed_actions: the number of actions of a chunk that are executed before the next
+            decision; None if it varies.
+        noise: the distribution of the noise: standard normal, or uniform over [0, 1).
+        examples: real embeddings for the comparison, any number of rows, as `embedding`; other
+            inputs are random.
+        metadata: further metadata of the model, for your own use.
+        tolerance: the largest difference to torch, relative to the output's largest value.
 
     Returns:
-        How far it is off.
+        The difference between ONNX Runtime and torch.
 
     Raises:
         ExportError: the module cannot be exported, or ONNX Runtime computes something else;
             nothing is written.
-        FailureMonitorError: what was exported does not keep the contract; nothing is written.
+        FailureMonitorError: the exported model does not follow the contract; nothing is written.
     """
     contract = _contract(
         SamplerContract,
@@ -168,23 +166,25 @@ def export_sampler(
     random = torch.Generator().manual_seed(0)
     draw = torch.rand if noise == "uniform" else torch.randn
 
-    def make_up(observations: int, samples: int) -> dict[str, Tensor]:
+    def random_inputs(observations: int, samples: int) -> dict[str, Tensor]:
         return {
             EMBEDDING: torch.randn(observations, embedding_size, generator=random),
             NOISE: draw(observations, samples, *noise_shape, generator=random),
         }
 
-    batches = [_with_examples(make_up(*counts), examples) for counts in OBSERVATIONS_AND_SAMPLES]
+    batches = [
+        _with_examples(random_inputs(*counts), examples) for counts in OBSERVATIONS_AND_SAMPLES
+    ]
     with _evaluating(module):
         expected = [_output(module, batch, tuple(batch[NOISE].shape[:2])) for batch in batches]
-        _refuse_equal_samples(module, expected[-1])
+        _reject_equal_samples(module, expected[-1])
         free = {EMBEDDING: "N", NOISE: "NB", CHUNKS: "NB"}
         model = _exported(module, batches[-1], CHUNKS, free, contract, metadata)
     sampler = PolicySampler(OnnxFile(str(path), model))
     actual = [
         sampler.sample_batch(inputs[EMBEDDING], inputs[NOISE]) for inputs in map(_arrays, batches)
     ]
-    return _write_if_alike(path, model, expected, actual, tolerance)
+    return _write_if_equal(path, model, expected, actual, tolerance)
 
 
 def _contract(model: type[Contract], **content: object) -> Contract:
@@ -197,18 +197,20 @@ def _contract(model: type[Contract], **content: object) -> Contract:
 
 
 def _with_examples(
-    made_up: dict[str, Tensor], examples: Mapping[str, Tensor] | None
+    random_inputs: dict[str, Tensor], examples: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    """Made-up inputs, replaced by rows of the examples where there are some."""
-    inputs = dict(made_up)
+    """Return random inputs, replaced by rows of the examples where there are some."""
+    inputs = dict(random_inputs)
     for name, rows in (examples or {}).items():
-        if name not in made_up or not len(rows) or rows.shape[1:] != made_up[name].shape[1:]:
-            wanted = ", ".join(f"'{name}' {_row(value)}" for name, value in made_up.items())
+        replaced = random_inputs.get(name)
+        if replaced is None or not len(rows) or rows.shape[1:] != replaced.shape[1:]:
+            expected = ", ".join(f"'{name}' {_row(value)}" for name, value in random_inputs.items())
             raise ExportError(
-                f"the examples '{name}' of shape {tuple(rows.shape)} are none of {wanted}"
+                f"the examples '{name}' have the shape {tuple(rows.shape)}, expected some of "
+                f"{expected}: correct them, or leave them out"
             )
-        chosen = torch.arange(len(made_up[name])) % len(rows)
-        inputs[name] = rows[chosen].to(made_up[name].dtype)
+        chosen = torch.arange(len(replaced)) % len(rows)
+        inputs[name] = rows[chosen].to(replaced.dtype)
     return inputs
 
 
@@ -218,7 +220,7 @@ def _row(inputs: Tensor) -> str:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode, and then as it was."""
+    """Set the module to evaluation mode, and afterwards back to its mode."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
@@ -240,33 +242,33 @@ def _output(
         raise ExportError(f"{type(module).__name__} cannot be run on {shapes}: {error}") from error
     if first.shape[: len(free_sides)] != free_sides:
         raise ExportError(
-            f"{type(module).__name__} gives an output of shape {first.shape}, expected one that "
-            f"begins with the inputs' {free_sides}"
+            f"{type(module).__name__} returns the shape {first.shape}, expected one that starts "
+            f"with {free_sides} as the inputs do: return a result for each of them"
         )
     if not np.isfinite(first).all():
         raise ExportError(
-            f"{type(module).__name__} gives NaN or infinite values for made-up inputs: give it "
-            "real ones as examples"
+            f"{type(module).__name__} returns NaN or infinite values for random inputs: pass real "
+            "ones as examples"
         )
     if not np.array_equal(first, second):
         raise ExportError(
-            f"{type(module).__name__} gives different outputs for the same inputs: whatever is "
-            "random must come from the input 'noise'"
+            f"{type(module).__name__} returns different outputs for the same inputs: let all "
+            "randomness come from the input 'noise'"
         )
     output: NDArray[np.float32] = first
     return output
 
 
-def _refuse_equal_samples(module: nn.Module, chunks: NDArray[np.float32]) -> None:
+def _reject_equal_samples(module: nn.Module, chunks: NDArray[np.float32]) -> None:
     if chunks.ndim == 4 and (chunks == chunks[:, :1]).all():
         raise ExportError(
-            f"{type(module).__name__} makes the same chunk of any noise, so its samples cannot "
-            "disagree: export the encoder alone, and leave out scores of sampled chunks"
+            f"{type(module).__name__} returns the same chunk for any noise, so its samples cannot "
+            "disagree: export only the encoder, and leave out scores of sampled chunks"
         )
 
 
 def _placed(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inputs on the module's device."""
+    """Return the inputs on the module's device."""
     some = next(chain(module.parameters(), module.buffers()), torch.empty(0))
     return {name: value.to(some.device) for name, value in inputs.items()}
 
@@ -294,7 +296,7 @@ def _exported(
     return content
 
 
-def _write_if_alike(
+def _write_if_equal(
     path: Path,
     model: bytes,
     expected: Sequence[NDArray[np.float32]],
@@ -308,8 +310,8 @@ def _write_if_alike(
         raise ExportError(
             f"{path}: ONNX Runtime and torch differ by {difference:.1e} of the largest value for "
             f"an output of shape {worst}, more than {tolerance:.1e}: the graph that torch "
-            "exported holds only for inputs like the example's (Python numbers and branches are "
-            "frozen in it); nothing was written"
+            "exported is valid only for inputs like the example's, as Python numbers and branches "
+            "are frozen in it; nothing was written"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, model)

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's exported halves as ONNX Runtime sessions: observation encoder and policy sampler.
+"""The policy's exported observation encoder and sampler, run by ONNX Runtime.
 
-They keep the contract of docs/onnx_contract.md. It is checked when a model is loaded: what its
-metadata say, the names, shapes and dtypes of its inputs and of its output, and, by running it
-once, what comes out.
+When a model is loaded, it is checked against the contract of docs/onnx_contract.md: its metadata,
+the names, shapes and dtypes of its inputs and its output, and the shape of what it computes.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 class OnnxModelError(FailureMonitorError):
-    """A model that was given other inputs than it takes, or that failed on them."""
+    """Inputs that do not fit a model, or a model that failed on them."""
 
 
 @dataclass(frozen=True)
 class ImageSize:
-    """Of a camera's image as a model takes it, in pixels."""
+    """The size in pixels of a camera's image as a model takes it."""
 
     height: int
     width: int
@@ -51,13 +50,13 @@ class ImageSize:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """An input as the contract has it.
+    """An input according to the contract.
 
     Attributes:
-        dtype: of numpy.
-        free: names of the first sides, which differ from run to run.
-        fixed: the other sides: numbers, or names where the model chooses the number; None where
-            it chooses how many there are, too.
+        dtype: the dtype in numpy.
+        free: the names of the first dimensions, which may vary from run to run.
+        fixed: the other dimensions: their sizes, or names where the model chooses the size; None
+            where it chooses how many there are, too.
     """
 
     dtype: str
@@ -80,49 +79,60 @@ class _Tensor:
 
 
 class _ContractModel:
-    """A model of one output, and of inputs that are checked."""
+    """A model with a contract, checked inputs and one output."""
 
     def __init__(self, file: OnnxFile, settings: SessionSettings) -> None:
+        """Load and check a model.
+
+        Args:
+            file: the model.
+            settings: how it is run.
+
+        Raises:
+            OnnxSessionError: the model cannot be loaded on any of the named execution providers.
+            OnnxContractError: the model does not follow the contract.
+            OnnxModelError: the model fails when it is run.
+        """
         opened = open_session(file, settings)
         self.file = file
-        """The model as it was loaded."""
+        """The model's file."""
         self.provider = opened.provider
         """The execution provider that it runs on."""
         self.fallback = opened.fallback
-        """Why that is not the preferred execution provider; empty if it is."""
+        """Why this is not the preferred execution provider; empty if it is."""
         self.properties: Mapping[str, str] = opened.session.get_modelmeta().custom_metadata_map
-        """All of the model's metadata."""
+        """The model's metadata."""
         self._session = opened.session
         self._takes: dict[str, tuple[np.dtype[Any], int, tuple[int, ...]]] = {}
 
     def _check_graph(self, inputs: Mapping[str, _Tensor], output: str) -> None:
-        there = {argument.name: argument for argument in self._session.get_inputs()}
-        if there.keys() != inputs.keys():
+        found = {argument.name: argument for argument in self._session.get_inputs()}
+        if found.keys() != inputs.keys():
             raise OnnxContractError(
-                f"{self.file.name} has the inputs {_quoted(there)}; by its metadata these should "
-                f"be {_quoted(inputs)}: export it again"
+                f"{self.file.name} has the inputs {_quoted(found)}, expected {_quoted(inputs)} by "
+                "its metadata: export it again"
             )
         for name, tensor in inputs.items():
-            if not tensor.admits(there[name]):
+            if not tensor.admits(found[name]):
                 raise OnnxContractError(
-                    f"{self.file.name}: input '{name}' is {_in_words(there[name])}, expected "
+                    f"{self.file.name}: input '{name}' is {_tensor_text(found[name])}, expected "
                     f"{tensor}, of which {' and '.join(tensor.free)} must be free and the other "
-                    "sides fixed: export it again"
+                    "dimensions fixed: export it again"
                 )
             free = len(tensor.free)
-            self._takes[name] = np.dtype(tensor.dtype), free, tuple(there[name].shape[free:])
+            self._takes[name] = np.dtype(tensor.dtype), free, tuple(found[name].shape[free:])
         outputs = self._session.get_outputs()
         if [(given.name, given.type) for given in outputs] != [(output, "tensor(float)")]:
-            listed = ", ".join(f"'{given.name}' {_in_words(given)}" for given in outputs)
+            listed = ", ".join(f"'{given.name}' {_tensor_text(given)}" for given in outputs)
             raise OnnxContractError(
-                f"{self.file.name} gives {listed}, expected '{output}' of float32 and nothing "
-                "else: export it again"
+                f"{self.file.name} has the outputs {listed}, expected only '{output}' of float32: "
+                "export it again"
             )
 
     def _check_output(self, output: NDArray[np.float32], expected: tuple[int | str, ...]) -> None:
         if not _is_shape(output.shape, expected) or 0 in output.shape:
             raise OnnxContractError(
-                f"{self.file.name} gives {output.shape}, expected "
+                f"{self.file.name} returns the shape {output.shape}, expected "
                 f"({', '.join(map(str, expected))}): export it again"
             )
 
@@ -134,21 +144,20 @@ class _ContractModel:
         try:
             output: NDArray[np.float32] = self._session.run(None, inputs)[0]
         except Exception as error:
-            raise OnnxModelError(
-                f"{self.file.name} failed when it was run on {self.provider}: {error}"
-            ) from None
+            raise OnnxModelError(f"{self.file.name} failed on {self.provider}: {error}") from None
         observations = len(next(iter(inputs.values())))
         if output.shape[:1] != (observations,):
             raise OnnxModelError(
-                f"{self.file.name} gives {output.shape} for {observations} observations, expected "
-                "a result for each: export it again"
+                f"{self.file.name} returns the shape {output.shape} for {observations} "
+                "observations, expected a result for each: export it again"
             )
         return output
 
     def _check_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         if inputs.keys() != self._takes.keys():
             raise OnnxModelError(
-                f"{self.file.name} was given {_quoted(inputs)}, it takes {_quoted(self._takes)}"
+                f"{self.file.name} got the inputs {_quoted(inputs)}, expected "
+                f"{_quoted(self._takes)}"
             )
         for name, array in inputs.items():
             dtype, free, fixed = self._takes[name]
@@ -159,30 +168,23 @@ class _ContractModel:
             ):
                 sides = ", ".join((*"NB"[:free], *map(str, fixed)))
                 raise OnnxModelError(
-                    f"{self.file.name} was given '{name}' as {array.dtype} {array.shape}, it "
-                    f"takes {dtype} ({sides})"
+                    f"{self.file.name} got '{name}' as {array.dtype} {array.shape}, expected "
+                    f"{dtype} ({sides})"
                 )
         if len({len(array) for array in inputs.values()}) > 1:
             lengths = ", ".join(f"'{name}' {len(array)}" for name, array in inputs.items())
             raise OnnxModelError(
-                f"{self.file.name} was given different numbers of observations: {lengths}"
+                f"{self.file.name} got different numbers of observations: {lengths}"
             )
 
 
 class ObservationEncoder(_ContractModel):
-    """Camera images and joint positions to an observation embedding."""
+    """A model of camera images and joint positions that returns an observation embedding."""
 
     def __init__(self, file: OnnxFile, settings: SessionSettings = ON_THE_CPU) -> None:
-        """Load and check a model.
-
-        Raises:
-            OnnxSessionError: it cannot be loaded, or not on the execution provider asked for.
-            OnnxContractError: it does not keep the contract.
-            OnnxModelError: it fails when it is run.
-        """
         super().__init__(file, settings)
         self.contract = read_contract(self.properties, EncoderContract, name=file.name)
-        """What the model says of itself."""
+        """The model's contract."""
         inputs = {
             name: _Tensor("uint8", ("N",), ("height", "width", 3)) for name in self.contract.cameras
         }
@@ -192,7 +194,7 @@ class ObservationEncoder(_ContractModel):
         self.cameras: Mapping[str, ImageSize] = {
             name: ImageSize(*self._fixed_sides(name)[:2]) for name in self.contract.cameras
         }
-        """The size of the image that every camera must give, by the camera's name."""
+        """The size of each camera's image, by the camera's name."""
         embedding = self._run(self._blank_observation())
         self._check_output(embedding, (1, "E"))
         self.embedding_size = embedding.shape[1]
@@ -200,7 +202,7 @@ class ObservationEncoder(_ContractModel):
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """The joints in the order of their positions; empty if the model takes none."""
+        """The joints, in the order of their positions; empty if the model takes none."""
         return self.contract.joint_names
 
     def embed(
@@ -209,14 +211,15 @@ class ObservationEncoder(_ContractModel):
         """Embed one observation.
 
         Args:
-            images: RGB, uint8 (height, width, 3), by camera, of the sizes in `cameras`.
-            joints: float32 (J,), in the order of `joint_names`; None if there are none.
+            images: the RGB images, uint8 (height, width, 3), by camera, of the sizes in `cameras`.
+            joints: the joint positions, float32 (J,), in the order of `joint_names`; None without
+                joints.
 
         Returns:
-            float32 (E,).
+            The embedding, float32 (E,).
 
         Raises:
-            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+            OnnxModelError: the inputs do not fit the model, or it failed on them.
         """
         batch = {name: image[np.newaxis] for name, image in images.items()}
         batched = self.embed_batch(batch, None if joints is None else joints[np.newaxis])
@@ -229,7 +232,7 @@ class ObservationEncoder(_ContractModel):
         """Embed N observations: images (N, height, width, 3) and joints (N, J) to (N, E).
 
         Raises:
-            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+            OnnxModelError: the inputs do not fit the model, or it failed on them.
         """
         return self._run(images if joints is None else {**images, JOINTS: joints})
 
@@ -240,19 +243,12 @@ class ObservationEncoder(_ContractModel):
 
 
 class PolicySampler(_ContractModel):
-    """An observation embedding and noise to sampled action chunks."""
+    """A model of an observation embedding and noise that returns sampled action chunks."""
 
     def __init__(self, file: OnnxFile, settings: SessionSettings = ON_THE_CPU) -> None:
-        """Load and check a model.
-
-        Raises:
-            OnnxSessionError: it cannot be loaded, or not on the execution provider asked for.
-            OnnxContractError: it does not keep the contract.
-            OnnxModelError: it fails when it is run.
-        """
         super().__init__(file, settings)
         self.contract = read_contract(self.properties, SamplerContract, name=file.name)
-        """What the model says of itself."""
+        """The model's contract."""
         inputs = {
             EMBEDDING: _Tensor("float32", ("N",), ("E",)),
             NOISE: _Tensor("float32", ("N", "B"), None),
@@ -261,21 +257,21 @@ class PolicySampler(_ContractModel):
         (self.embedding_size,) = self._fixed_sides(EMBEDDING)
         """E, the length of the embedding."""
         self.noise_shape = self._fixed_sides(NOISE)
-        """Of the noise that one chunk is sampled from."""
+        """The shape of the noise for one chunk."""
         blank = np.zeros(self.embedding_size, np.float32)
         chunks = self.sample(blank, self.noise_stream(seed=0).draw(2))[np.newaxis]
         self._check_output(chunks, (1, 2, "H", len(self.action_names)))
         self.horizon = chunks.shape[2]
         """H, the number of actions in a chunk."""
-        self._refuse_contradictions()
+        self._check_policy_format()
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """The D action dimensions, in order."""
+        """The names of the D action dimensions, in order."""
         return self.contract.action_names
 
     def policy_format(self, *, samples: int) -> PolicyFormat:
-        """The format of this policy's decisions, with B samples each."""
+        """Return the format of this policy's decisions, with B samples each."""
         return PolicyFormat(
             embedding_size=self.embedding_size,
             samples=samples,
@@ -287,7 +283,7 @@ class PolicySampler(_ContractModel):
         )
 
     def noise_stream(self, *, seed: int) -> NoiseStream:
-        """Noise of the shape and distribution that this sampler takes."""
+        """Return a stream of noise of this sampler's shape and distribution."""
         return NoiseStream(self.noise_shape, self.contract.noise, seed=seed)
 
     def sample(
@@ -296,7 +292,7 @@ class PolicySampler(_ContractModel):
         """Sample B chunks for one embedding: (E,) and noise (B, …) to float32 (B, H, D).
 
         Raises:
-            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+            OnnxModelError: the inputs do not fit the model, or it failed on them.
         """
         chunks: NDArray[np.float32] = self.sample_batch(embedding[np.newaxis], noise[np.newaxis])[0]
         return chunks
@@ -307,11 +303,11 @@ class PolicySampler(_ContractModel):
         """Sample B chunks for each of N embeddings: (N, E) and (N, B, …) to (N, B, H, D).
 
         Raises:
-            OnnxModelError: the inputs are not what the model takes, or it failed on them.
+            OnnxModelError: the inputs do not fit the model, or it failed on them.
         """
         return self._run({EMBEDDING: embeddings, NOISE: noise})
 
-    def _refuse_contradictions(self) -> None:
+    def _check_policy_format(self) -> None:
         try:
             self.policy_format(samples=1)
         except InvalidDecisionError as error:
@@ -319,15 +315,16 @@ class PolicySampler(_ContractModel):
 
 
 def check_same_policy(encoder: ObservationEncoder, sampler: PolicySampler) -> None:
-    """Refuse an encoder and a sampler that cannot be of one policy.
+    """Reject an encoder and a sampler that cannot be of one policy.
 
     Raises:
         OnnxContractError: their embeddings differ in length.
     """
     if encoder.embedding_size != sampler.embedding_size:
         raise OnnxContractError(
-            f"{encoder.file.name} gives embeddings of length {encoder.embedding_size}, "
-            f"{sampler.file.name} takes {sampler.embedding_size}: these are of different policies"
+            f"{encoder.file.name} returns embeddings of length {encoder.embedding_size}, "
+            f"{sampler.file.name} takes {sampler.embedding_size}: these are of different policies; "
+            "name the models of one"
         )
 
 
@@ -338,7 +335,7 @@ def _is_shape(sides: tuple[int, ...] | list[int], expected: tuple[int | str, ...
     )
 
 
-def _in_words(argument: onnxruntime.NodeArg) -> str:
+def _tensor_text(argument: onnxruntime.NodeArg) -> str:
     dtype = _DTYPES.get(argument.type, argument.type)
     return f"{dtype} ({', '.join('?' if side is None else str(side) for side in argument.shape)})"
 

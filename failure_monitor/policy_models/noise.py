@@ -14,17 +14,17 @@ class NoiseStream:
     """A stream of random numbers that is the same in every rollout.
 
     A rollout's first decision takes the first numbers, the next decision those that follow. So
-    the same observations give the same chunks when a rollout is run as when its bag is calibrated
-    on, whether the numbers are drawn for one decision or for many (with one version of numpy).
+    the same observations give the same chunks on the robot and in calibration on its bag, whether
+    numbers are drawn for one decision or for many (with the same version of numpy).
     """
 
     def __init__(self, shape: tuple[int, ...], noise: NoiseDistribution, *, seed: int) -> None:
-        """Begin the first rollout.
+        """Create the stream at the start of a rollout.
 
         Args:
-            shape: of the noise that one chunk is sampled from.
-            noise: what it is drawn from.
-            seed: decides all numbers.
+            shape: the shape of the noise for one chunk.
+            noise: the distribution of the noise.
+            seed: the seed of all numbers.
         """
         self._shape = shape
         self._noise = noise
@@ -32,11 +32,11 @@ class NoiseStream:
         self.start_rollout()
 
     def start_rollout(self) -> None:
-        """Begin the stream anew."""
+        """Start the stream again."""
         self._random = np.random.default_rng(self._seed)
 
     def draw(self, *counts: int) -> NDArray[np.float32]:
-        """Noise for B samples, float32 (B, …), or for T decisions of B samples, (T, B, …)."""
+        """Draw noise for B samples, float32 (B, …), or for T decisions of B samples, (T, B, …)."""
         shape = (*counts, *self._shape)
         if self._noise == "uniform":
             return self._random.random(shape, dtype=np.float32)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an encoder sees at a decision, and how it is read from messages of cameras and joints."""
+"""The observation that an encoder takes, and how it is read from cameras and joint states."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from failure_monitor.policy_models.models import ObservationEncoder
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What an encoder sees at a decision.
+    """The observation at a decision.
 
     Attributes:
         stamp: when it was made, in nanoseconds.
-        images: RGB, uint8 (height, width, 3), by camera, of the sizes that the encoder takes.
-        joints: float32 (J,), in the encoder's order; None if it takes none.
+        images: the RGB images, uint8 (height, width, 3), by camera, of the encoder's sizes.
+        joints: the joint positions, float32 (J,), in the encoder's order; None if it takes none.
     """
 
     stamp: int
@@ -32,18 +32,18 @@ class Observation:
 
 
 class ObservationReader:
-    """Reads matched messages into what an encoder takes."""
+    """A reader of an encoder's observations from matched messages."""
 
     def __init__(self, encoder: ObservationEncoder) -> None:
         self._cameras = encoder.cameras
         self._joints = JointVector(encoder.joint_names) if encoder.joint_names else None
 
     def read(self, matched: MatchedMessages) -> Observation:
-        """The observation that messages of all cameras, and of the joints, make.
+        """Read the observation in matched messages.
 
         Raises:
-            CameraImageError: a camera's message holds no image that can be read; names it.
-            JointStateError: the joint state does not hold the encoder's joints.
+            CameraImageError: a camera's message has no readable image; names the camera.
+            JointStateError: the joint state lacks a usable position of an encoder's joint.
         """
         images: dict[str, NDArray[np.uint8]] = {}
         for name, size in self._cameras.items():

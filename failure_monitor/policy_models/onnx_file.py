@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX file as bytes, with the weights that it keeps in other files, before anything runs it.
+"""An ONNX file as bytes, with the weights that it keeps in other files.
 
-Large models keep weights in files beside theirs, and name them inside. Such a name may point
-anywhere, and not every version of ONNX Runtime minds. Here a model is read whole: what it names
-must be a file in its own folder, and what is run later comes from memory.
+Large models keep weights in files beside them and name these files. Such a name may point anywhere,
+and not every version of ONNX Runtime checks it. Here a model is read as a whole: the files that it
+names must be in its own folder, and ONNX Runtime gets everything from memory.
 
-The names stand deep in a protobuf message, of which no more is read than the way to them: a node
-that runs beside a robot does without the `onnx` package.
+The names stand deep in a protobuf message. Only the fields that lead to them are parsed, so a node
+beside a robot needs no `onnx` package.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _PATHS: Mapping[str, Mapping[int, str]] = {
 }
 _KEY, _VALUE = 1, 2
 _GRAPH = 7
-_DEEPEST = 100
-"""How deep messages may lie in one another; protobuf itself stops there."""
+_MAX_DEPTH = 100
+"""Largest depth of nested messages, the same as protobuf's."""
 
 
 class OnnxFileError(FailureMonitorError):
@@ -57,9 +57,9 @@ class OnnxFile:
     """A model in memory.
 
     Attributes:
-        name: what error messages call it.
+        name: the model's name in errors.
         model: the bytes of the `.onnx` file.
-        weights: the bytes of the files beside it that hold weights, by name; mostly none.
+        weights: the bytes of the files of weights beside it, by name; usually empty.
     """
 
     name: str
@@ -70,13 +70,13 @@ class OnnxFile:
         missing = sorted(_external_names(self.name, self.model) - set(self.weights))
         if missing:
             raise OnnxFileError(
-                f"{self.name} keeps weights in {list_names(missing)}, which did not come with it: "
-                "load it from its own folder, or save it again as one file"
+                f"{self.name} keeps weights in {list_names(missing)}, which are missing: load it "
+                "from its own folder, or save it again as one file"
             )
 
     @property
     def sha256(self) -> str:
-        """Of the model and of its weights, as hexadecimal."""
+        """The SHA-256 of the model and its weights, as hexadecimal."""
         digest = hashlib.sha256(self.model)
         for name in sorted(self.weights):
             digest.update(self.weights[name])
@@ -87,7 +87,8 @@ def read_onnx_file(path: Path) -> OnnxFile:
     """Read a model and the weights beside it.
 
     Raises:
-        OnnxFileError: it cannot be read, is no ONNX model, or names a file outside its folder.
+        OnnxFileError: the model cannot be read, is no ONNX model, or names a file outside its
+            folder.
     """
     model = _read(path)
     folder = path.resolve().parent
@@ -96,8 +97,8 @@ def read_onnx_file(path: Path) -> OnnxFile:
         beside = (folder / name).resolve()
         if not beside.is_relative_to(folder):
             raise OnnxFileError(
-                f"{path} names '{name}' as the file of its weights, which is outside its folder: "
-                "a model may read nothing else; save it again as one file"
+                f"{path} keeps weights in '{name}', which is outside its folder and is not read: "
+                "save it again as one file"
             )
         weights[name] = _read(beside)
     return OnnxFile(str(path), model, weights)
@@ -126,7 +127,7 @@ def _external_names(name: str, model: bytes) -> set[str]:
 
 
 def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise _MalformedError
     for number, content in _fields(message):
         inner = _PATHS[kind].get(number)
@@ -139,7 +140,7 @@ def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields of a protobuf message that hold bytes, by their numbers."""
+    """Yield the numbers and contents of a protobuf message's fields that hold bytes."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

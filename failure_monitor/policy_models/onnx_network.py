@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A learned score's network, run by ONNX Runtime on one thread."""
+"""The network of a learned score, run by ONNX Runtime on one thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from failure_monitor.policy_models.onnx_file import OnnxFile
 
 
 class OnnxNetworkError(FailureMonitorError):
-    """A file that is no ONNX model, or one of other inputs and outputs than a score's."""
+    """A network that ONNX Runtime cannot load, or with other inputs and outputs than a score's."""
 
 
 class OnnxNetwork:
@@ -23,21 +23,21 @@ class OnnxNetwork:
 
         Args:
             model: the model, as in an `.onnx` file.
-            name: what error messages call it.
+            name: the model's name in errors.
 
         Raises:
             OnnxNetworkError: ONNX Runtime cannot load it, or it has more than one input or output.
             OnnxFileError: it is no ONNX model, or keeps weights in other files.
         """
-        # Imported here: a monitor whose rule needs no network does without it.
+        # Imported here, because a monitor whose rule needs no network does without it.
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # One decision is too little work to share out: threads would only cost wake-ups.
+        # A single decision is too little work to share between threads.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # ONNX Runtime would look for weights in whichever folder the process runs in.
+        # Rejects external weights, which ONNX Runtime would search in the working directory.
         OnnxFile(name, model)
         try:
             self._session = onnxruntime.InferenceSession(
@@ -58,6 +58,6 @@ class OnnxNetwork:
         self._outputs = [outputs[0].name]
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's output for a batch, (N, …) in and out."""
+        """Return the network's output (N, …) for a batch (N, …)."""
         output: NDArray[np.float32] = self._session.run(self._outputs, {self._input: batch})[0]
         return output

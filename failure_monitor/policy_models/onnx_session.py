@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model made ready to run: on which execution provider, on how many threads.
+"""ONNX Runtime sessions: a model on an execution provider, with a number of threads.
 
-An execution provider is what ONNX Runtime calls the hardware or library that computes: `cpu`,
-`cuda`, `tensorrt`, `openvino`, as the installed package has them. Providers are asked for in
-order of preference. The last one is no preference but a must: `("cuda",)` refuses to run without
-CUDA, `("cuda", "cpu")` runs on the CPU instead and says so.
+An execution provider is ONNX Runtime's name for the hardware or library that computes, such as
+`cpu`, `cuda`, `tensorrt` or `openvino`, depending on the installed package. Providers are named in
+order of preference, and one of them must be available: `("cuda",)` is rejected without CUDA,
+`("cuda", "cpu")` falls back to the CPU and reports why.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _PROVIDERS: dict[str, str] = {
     provider.removesuffix("ExecutionProvider").lower(): provider
     for provider in sorted(onnxruntime.get_all_providers())
 }
-"""What ONNX Runtime calls them, by the names to ask for them."""
+"""ONNX Runtime's names of execution providers, by the names that users type."""
 
 _PACKAGES = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu"}
-"""The package that brings a provider, where it is not called onnxruntime-<provider>."""
+"""The package of a provider, where it is not named onnxruntime-<provider>."""
 
 
 class OnnxSessionError(FailureMonitorError):
-    """A model that ONNX Runtime cannot load, or not on the execution provider asked for."""
+    """A model that ONNX Runtime cannot load on any of the named execution providers."""
 
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """How models are run.
+    """The settings of sessions.
 
     Attributes:
-        providers: names of execution providers, the preferred one first; without `cpu` among
-            them the model must run on one of the others.
-        threads: how many threads compute one operator of a model on the CPU.
+        providers: the names of execution providers in order of preference; a model must run on
+            one of them.
+        threads: the number of threads that compute one operator of a model on the CPU.
     """
 
     providers: tuple[str, ...] = ("cpu",)
@@ -52,13 +52,13 @@ class SessionSettings:
         for provider in self.providers:
             if provider not in _PROVIDERS:
                 raise OnnxSessionError(
-                    f"there is no execution provider '{provider}': choose of "
+                    f"there is no execution provider '{provider}': choose one of "
                     f"{', '.join(_PROVIDERS)}"
                 )
 
 
 ON_THE_CPU = SessionSettings()
-"""One thread, which is best for a decision at a time of small models, and kind to the robot."""
+"""One thread on the CPU: best for single decisions of small models, and sparing of the robot's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +66,9 @@ class OnnxSession:
     """A model that is ready to run.
 
     Attributes:
-        session: of ONNX Runtime.
+        session: the session of ONNX Runtime.
         provider: the execution provider that it runs on.
-        fallback: why it is not the preferred one; empty if it is.
+        fallback: why this is not the preferred provider; empty if it is.
     """
 
     session: onnxruntime.InferenceSession
@@ -77,16 +77,16 @@ class OnnxSession:
 
 
 def installed_providers() -> tuple[str, ...]:
-    """The execution providers of the installed onnxruntime, by the names to ask for them."""
+    """Return the names, as users type them, of the installed onnxruntime's execution providers."""
     available = onnxruntime.get_available_providers()
     return tuple(name for name, provider in _PROVIDERS.items() if provider in available)
 
 
 def open_session(file: OnnxFile, settings: SessionSettings) -> OnnxSession:
-    """Make a model ready to run on the first of the providers that can be had.
+    """Open a session on the first of the providers that is available.
 
     Raises:
-        OnnxSessionError: ONNX Runtime cannot load the model, or none of the providers is there.
+        OnnxSessionError: ONNX Runtime cannot load the model, or no provider is available.
     """
     reasons: list[str] = []
     for provider in settings.providers:
@@ -99,10 +99,10 @@ def open_session(file: OnnxFile, settings: SessionSettings) -> OnnxSession:
             return OnnxSession(session, provider, f"{file.name}: {fallback}" if fallback else "")
         reasons.append(
             f"execution provider '{provider}' is installed but did not start (its libraries or "
-            "its device are missing; ONNX Runtime's log says which)"
+            "its device are missing; ONNX Runtime's log names them)"
         )
     raise OnnxSessionError(
-        f"{file.name}: {'; '.join(reasons)}: mend this, or name another provider, such as 'cpu'"
+        f"{file.name}: {'; '.join(reasons)}: correct this, or name another provider, such as 'cpu'"
     )
 
 
@@ -110,7 +110,7 @@ def _load(file: OnnxFile, provider: str, threads: int) -> onnxruntime.InferenceS
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that wait for the next decision by spinning would take the robot's cores.
+    # Threads that spin while they wait for the next decision would occupy the robot's cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
@@ -132,11 +132,11 @@ def _not_installed(provider: str) -> str:
     return (
         f"execution provider '{provider}' is not in the installed onnxruntime "
         f"{onnxruntime.__version__}, which has {', '.join(installed_providers())} "
-        f"(the package {package} brings it)"
+        f"(the package {package} has it)"
     )
 
 
 def _reason(error: Exception) -> str:
-    """The last sentences of what ONNX Runtime says, without places in its source code."""
+    """Return the last sentences of ONNX Runtime's message, without places in its source code."""
     text = " ".join(str(error).split())
     return text.rpartition("&) ")[2].rstrip(".") or type(error).__name__

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded observations to the decisions that the exported policy takes, many at a time.
+"""Recorded observations to the decisions of the exported policy, in batches.
 
-What the monitor node does one decision at a time (`ObservationEncoder.embed`, then
-`PolicySampler.sample`), for a rollout that lies in a bag. Observations may come from a generator:
-no more than a batch of them is held.
+The monitor node computes one decision at a time (`ObservationEncoder.embed`, then
+`PolicySampler.sample`); this does the same for a rollout in a bag. Observations may come from a
+generator: only one batch of them is in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from failure_monitor.policy_models.models import (
 from failure_monitor.policy_models.observation import Observation
 
 BATCH = 8
-"""Decisions that are computed at once: more costs memory and gains nothing on a CPU."""
+"""Number of decisions per batch: more would need memory and be no faster on a CPU."""
 
 
 def black_box_rollout(
@@ -36,19 +36,19 @@ def black_box_rollout(
     samples: int,
     seed: int,
 ) -> Rollout:
-    """The rollout of the decisions that a policy takes on these observations.
+    """Return the rollout of a policy's decisions on observations.
 
     Args:
-        observations: of one rollout, in order of time.
-        encoder: the policy's.
-        sampler: the policy's.
-        name: of the rollout.
-        samples: B, action chunks per decision.
-        seed: of the noise; the same as the monitor's.
+        observations: the observations of one rollout, in order of time.
+        encoder: the policy's encoder.
+        sampler: the policy's sampler.
+        name: the rollout's name.
+        samples: B, the number of action chunks per decision.
+        seed: the seed of the noise, the same as the monitor's.
 
     Raises:
         OnnxContractError: encoder and sampler are of different policies.
-        OnnxModelError: the observations are not what the encoder takes.
+        OnnxModelError: the observations do not fit the encoder.
     """
     check_same_policy(encoder, sampler)
     stamps, embeddings = embed_all(encoder, observations)
@@ -63,10 +63,10 @@ def black_box_rollout(
 def embed_all(
     encoder: ObservationEncoder, observations: Iterable[Observation]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Stamps in nanoseconds, int64 (T,), and embeddings, float32 (T, E), of T observations.
+    """Embed T observations: stamps in nanoseconds, int64 (T,), and embeddings, float32 (T, E).
 
     Raises:
-        OnnxModelError: the observations are not what the encoder takes.
+        OnnxModelError: the observations do not fit the encoder.
     """
     stamps: list[int] = []
     embeddings = [np.empty((0, encoder.embedding_size), np.float32)]
@@ -84,16 +84,16 @@ def embed_all(
 def sample_all(
     sampler: PolicySampler, embeddings: NDArray[np.float32], *, samples: int, seed: int
 ) -> NDArray[np.float32]:
-    """B action chunks for each of a rollout's embeddings: (T, E) to float32 (T, B, H, D).
+    """Sample B action chunks for each embedding of a rollout: (T, E) to float32 (T, B, H, D).
 
     Raises:
-        OnnxModelError: the embeddings are not what the sampler takes.
+        OnnxModelError: the embeddings do not fit the sampler.
     """
     noise = sampler.noise_stream(seed=seed)
     chunks = np.empty((len(embeddings), *sampler.policy_format(samples=samples).chunk_shape), "f4")
-    for begin in range(0, len(embeddings), BATCH):
-        batch = embeddings[begin : begin + BATCH]
-        chunks[begin : begin + BATCH] = sampler.sample_batch(batch, noise.draw(len(batch), samples))
+    for start in range(0, len(embeddings), BATCH):
+        batch = embeddings[start : start + BATCH]
+        chunks[start : start + BATCH] = sampler.sample_batch(batch, noise.draw(len(batch), samples))
     return chunks
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A torch network as an ONNX model that is known to compute the same."""
+"""Torch networks to ONNX models, checked to compute the same."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policy_models.onnx_network import OnnxNetwork
 
 TOLERANCE = 1e-4
-"""The largest difference between torch and ONNX Runtime, relative to the largest output."""
+"""Largest difference between torch and ONNX Runtime, relative to the largest output."""
 
 
 class ExportError(FailureMonitorError):
-    """An exported model that does not compute what the torch network computes."""
+    """A torch module that cannot be exported, or whose exported model computes something else."""
 
 
 def export_network(network: nn.Module, example: Tensor) -> bytes:
-    """Export a network of one input (N, …) and one output (N, …), N being free.
+    """Return a network of one input (N, …) and one output (N, …), for any N, as an ONNX model.
 
     Args:
-        network: to be exported, as it is when evaluating.
-        example: an input, on which torch and ONNX Runtime are compared.
+        network: the network, which is exported in evaluation mode.
+        example: an input on which torch and ONNX Runtime are compared.
 
     Raises:
-        ExportError: they differ by more than `TOLERANCE`.
+        ExportError: their outputs differ by more than `TOLERANCE`.
     """
     network.eval()
     model = to_onnx(network, {"input": example}, "output", free={"input": "N", "output": "N"})
@@ -41,8 +41,8 @@ def export_network(network: nn.Module, example: Tensor) -> bytes:
     if float(difference.abs().max()) > allowed:
         raise ExportError(
             f"the exported {type(network).__name__} differs from torch by "
-            f"{float(difference.abs().max()):.2g}, allowed are {allowed:.2g}: the installed "
-            "versions of torch and onnxruntime do not agree on one of its operators"
+            f"{float(difference.abs().max()):.2g}, expected at most {allowed:.2g}: the installed "
+            "versions of torch and onnxruntime do not agree on one of its operators; install others"
         )
     return model
 
@@ -50,17 +50,17 @@ def export_network(network: nn.Module, example: Tensor) -> bytes:
 def to_onnx(
     network: nn.Module, inputs: Mapping[str, Tensor], output: str, *, free: Mapping[str, str]
 ) -> bytes:
-    """A network as a serialised ONNX model, not compared with it yet.
+    """Return a network as a serialised ONNX model, without comparing the two.
 
     Args:
-        network: to be exported, in the mode that it is in.
+        network: the network, which is exported in its present mode.
         inputs: an example of each input, by name, in the order in which the network takes them.
         output: the name of the one output.
         free: a letter for each leading axis that may have any length, by input and output.
     """
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
-        # The exporter built on torch.export takes seconds per model, for graphs as small as these.
+        # The exporter built on torch.export needs seconds per model, even for small graphs.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             network,

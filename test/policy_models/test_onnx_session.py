@@ -74,7 +74,9 @@ class CpuOnly:
 
 
 def test_an_unknown_provider_is_refused_with_the_known_ones():
-    with pytest.raises(OnnxSessionError, match=r"no execution provider 'gpu': choose of .*cuda"):
+    with pytest.raises(
+        OnnxSessionError, match=r"no execution provider 'gpu': choose one of .*cuda"
+    ):
         SessionSettings(providers=("gpu",))
 
 

@@ -180,5 +180,5 @@ def test_observations_without_the_joints_are_refused(encoder: ObservationEncoder
         for observation in observations(2):
             yield Observation(observation.stamp, observation.images, None)
 
-    with pytest.raises(OnnxModelError, match="it takes 'front', 'joints', 'wrist'"):
+    with pytest.raises(OnnxModelError, match="expected 'front', 'joints', 'wrist'"):
         embed_all(encoder, headless())
