@@ -44,7 +44,6 @@ from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, FRAME_STEPS, TASKS
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore, chosen_chunk
-from failure_monitor.monitoring.response.reached_positions import ReachedPositions
 from failure_monitor.monitoring.response.speed_scale import SpeedScale, SpeedSettings
 from failure_monitor.monitoring.response.table import Reaction, ResponseTable
 from failure_monitor.monitoring.response.trusted_horizon import (
@@ -52,6 +51,7 @@ from failure_monitor.monitoring.response.trusted_horizon import (
     TrustedHorizon,
     calibrate_limit,
 )
+from failure_monitor.scores.base.reached_positions import ReachedPositions
 
 assert one_thread
 CALIBRATION_SEED, FIRST_SEED = 10_000, 20_000

@@ -26,8 +26,8 @@ from rich.table import Table
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.monitoring.response.chosen_chunk import Medoid
-from failure_monitor.monitoring.response.reached_positions import ReachedPositions
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion
+from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.pseudo_count import PseudoCount
 from failure_monitor.scores.retrieval import NEIGHBOURS, Retrieval
 

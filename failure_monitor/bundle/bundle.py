@@ -41,12 +41,12 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
-from failure_monitor.monitoring.response.reached_positions import ReachedPositions
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion, TrustedHorizon
 from failure_monitor.policy_models.onnx_file import OnnxFile
+from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.external import EXTERNAL_PREFIX
-from failure_monitor.scores.registry import score_named
+from failure_monitor.scores.registry import restore_score
 from failure_monitor.thresholds.conformal import JointThreshold, Rule, Scale
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
 
@@ -453,7 +453,7 @@ def _read_score(
         },
     )
     try:
-        return score_named(section.name).from_state(state)
+        return restore_score(section.name, state)
     except KeyError as error:
         raise BundleError(
             f"the bundle lacks {error} of the score {section.name}: calibrate again"

@@ -21,7 +21,7 @@ from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import Standardisation, executed_chunks
 
 NEIGHBOURS = 8
-MOST_DECISIONS = 1000
+MAX_DECISIONS = 1000
 """Of more decisions a random part of this size is looked at."""
 
 
@@ -75,14 +75,14 @@ def _divergence(
     except ScoreUndefinedError:
         return None
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(owners))[:MOST_DECISIONS]
+    chosen = rng.permutation(len(owners))[:MAX_DECISIONS]
     distances = cdist(places[chosen], places)
     # Neighbours within a rollout are near because little time went by.
     distances[owners[chosen][:, np.newaxis] == owners] = np.inf
     count = min(NEIGHBOURS, int(np.isfinite(distances).sum(axis=1).min()))
     nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
     apart = np.linalg.norm(after[nearest] - after[chosen][:, np.newaxis], axis=-1)
-    anywhere = cdist(after[chosen], after[rng.permutation(len(owners))[:MOST_DECISIONS]])
+    anywhere = cdist(after[chosen], after[rng.permutation(len(owners))[:MAX_DECISIONS]])
     return float(apart.mean() / anywhere.mean())
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat
 from failure_monitor.errors import UsageError
+from failure_monitor.scores.base.reached_positions import sums_over_steps
 
 FARTHEST = 1e3
 """Metres from the origin, beyond which a path is left out: no robot gets there, and neither does
@@ -83,7 +84,7 @@ def paths(decision: Decision, policy: PolicyFormat, axes: CartesianAxes) -> NDAr
         moves[:, :, : len(indices)] = axes.metres * decision.chunks[:, :, indices]
         start = _start(decision, policy, axes)
         if policy.action_kind != "position":
-            moves = (np.zeros(3) if start is None else start) + np.cumsum(moves, axis=1)
+            moves = (np.zeros(3) if start is None else start) + sums_over_steps(moves)
         begin = moves[:, :1] if start is None else np.broadcast_to(start, (len(moves), 1, 3))
         found = np.concatenate([begin, moves], axis=1)
         found[~(np.abs(found) < FARTHEST).all(axis=(1, 2))] = np.nan

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.base.reached_positions import sums_over_steps
 from failure_monitor.scores.base.sampled_chunks import require_differing_samples
 from failure_monitor.scores.base.score import InstantScore, ScoreState
 
@@ -39,7 +40,7 @@ class ActionChunkEntropy(InstantScore):
         indices: NDArray[np.int64],
         integrate: bool,
     ) -> None:
-        """A fixed grid.
+        """Create the score with a fixed grid.
 
         Args:
             anchor: (P,), a corner of the grid, in the units of the positions. It is fixed once:
@@ -84,17 +85,17 @@ class ActionChunkEntropy(InstantScore):
         return cls(anchor=low, cell=CELL_FACTOR * span, indices=indices, integrate=integrate)
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The mean entropy over the chunk's steps at every decision, (T,), in bits."""
+        """Return the mean entropy over the chunk's steps at every decision, (T,), in bits."""
         positions = _positions(rollout.chunks, self._indices, self._integrate)
         cells = np.floor((positions - self._anchor) / self._cell).clip(-(2.0**53), 2.0**53)
         return self._entropy(cells.astype(np.int64))
 
     def _entropy(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of the joint cells of all dimensions, (T, B, H, P) to (T,)."""
+        """Return the entropy of the joint cells of all dimensions, (T, B, H, P) to (T,)."""
         return mean_entropy(cells @ self._hash)
 
     def state(self) -> ScoreState:
-        """The grid."""
+        """Return the grid."""
         return ScoreState(
             parameters={"integrate": float(self._integrate)},
             arrays={"anchor": self._anchor, "cell": self._cell, "indices": self._indices},
@@ -102,7 +103,7 @@ class ActionChunkEntropy(InstantScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> ActionChunkEntropy:
-        """The score with a stored grid."""
+        """Restore the score with a stored grid."""
         return cls(
             anchor=state.arrays["anchor"].astype(np.float64),
             cell=state.arrays["cell"].astype(np.float64),
@@ -112,7 +113,7 @@ class ActionChunkEntropy(InstantScore):
 
 
 def mean_entropy(cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The entropy over B samples' cells, averaged over steps: (T, B, H) to (T,), in bits."""
+    """Return the entropy over B samples' cells, averaged over steps: (T, B, H) to (T,), in bits."""
     decisions, samples, steps = cells.shape
     cells = np.sort(cells.transpose(0, 2, 1).reshape(-1, samples), axis=1)
     is_first = np.empty(cells.shape, dtype=bool)
@@ -130,10 +131,6 @@ def mean_entropy(cells: NDArray[np.int64]) -> NDArray[np.float64]:
 def _positions(
     chunks: NDArray[np.float32], indices: NDArray[np.int64], integrate: bool
 ) -> NDArray[np.float64]:
-    """What the actions reach: (T, B, H, D) to (T, B, H, P).
-
-    Integrated positions are relative to where the chunk starts and in units of one action:
-    the grid scales with them.
-    """
+    """Return the positions that chunks (T, B, H, D) reach, (T, B, H, P)."""
     actions = chunks[..., indices].astype(np.float64)
-    return np.cumsum(actions, axis=2) if integrate else actions
+    return sums_over_steps(actions) if integrate else actions

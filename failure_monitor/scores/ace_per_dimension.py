@@ -6,7 +6,7 @@ Every position dimension d is counted in cells of its own, and the entropies are
 
     E_h = −Σ_d Σ_c p_dc log2 p_dc,    p_dc = (samples in cell c of dimension d) / B
 
-with the score the mean of E_h over the chunk's steps, in [0, P·log2 B]. It tells apart degrees of
+with the score the mean of E_h over the chunk's steps, in [0, P·log2 B]. It distinguishes degrees of
 disagreement where jointly binned samples never share a cell, and overlooks how dimensions depend
 on one another.
 Römer et al. (FIPER), NeurIPS 2025, equation of the entropy; its published code bins jointly,
@@ -28,6 +28,6 @@ class ActionChunkEntropyPerDimension(ActionChunkEntropy):
     meaning = "the sampled actions disagree"
 
     def _entropy(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of the cells of each dimension, (T, B, H, P) to (T,)."""
+        """Return the entropy of the cells of each dimension, (T, B, H, P) to (T,)."""
         decisions, samples, _, dimensions = cells.shape
         return np.asarray(dimensions * mean_entropy(cells.reshape(decisions, samples, -1)))

@@ -6,7 +6,7 @@
                                                 rollouts, planned at their decisions t_i
 
 of standardised mean chunks, in decisions. It sees a policy that still plans an early part of the
-task, as after a grasp that failed, also where the observations have moved on; `lag` looks at the
+task, as after a grasp that failed, also where the observations have moved on; `lag` uses the
 observations instead. Like elapsed time it cannot fall behind early in a rollout.
 """
 
@@ -39,13 +39,13 @@ class ChunkLag(Lag):
         Raises:
             ScoreUndefinedError: the mean chunks never change.
         """
-        # Refuses in its own words; the neighbours would complain of embeddings.
+        # Rejected here by its own name; the neighbours would name embeddings.
         Standardisation.of_mean_chunks(rollouts, cls.name)
         planned = [_with_chunks_as_embeddings(rollout) for rollout in rollouts]
         return cls(NearestNeighbours.fit(planned, seed, cls.name))
 
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The lag at every decision, (T,), in decisions."""
+        """Return the lag at every decision, (T,), in decisions."""
         return super().at(_with_chunks_as_embeddings(rollout), numbers)
 
 

@@ -13,7 +13,7 @@ of the fitting rollouts, each predicted from the others,
     σ_v = √mean ρ_v²,    R²_v = 1 − mean ρ_v² / var e_v, at least 0,    w_v ∝ (R²_v)³, Σ w_v = 1
     score = √(Σ_v w_v z_v²),    z_v = (e_v − ê_v) / σ_v, clipped
 
-so that those features count which commands determine: proprioception, and what tells in the image
+so that those features count which commands determine: proprioception, and what shows in the image
 where the arm is. It sees an arm that is stuck, pushed or elsewhere than commanded, and a camera
 that moved; not an object out of place.
 """
@@ -58,7 +58,7 @@ class CommandEffect(Score):
         residual: NDArray[np.float64],
         weights: NDArray[np.float64],
     ) -> None:
-        """The model, for U command and V embedding features that vary.
+        """Create the score from its model of U command and V embedding features that vary.
 
         Args:
             executed: k, how many actions of a chunk are executed before the next decision.
@@ -85,7 +85,7 @@ class CommandEffect(Score):
         """Fit the model to the rollouts.
 
         Raises:
-            ScoreUndefinedError: nobody said how many actions are executed; no rollout has a
+            ScoreUndefinedError: it is unknown how many actions are executed; no rollout has a
                 second decision; commands or embeddings never change, or have nothing to do with
                 each other.
         """
@@ -118,7 +118,7 @@ class CommandEffect(Score):
         self._knows_all_commands = True
 
     def resume(self, number: int) -> None:
-        """What was commanded meanwhile is not known, and so no place until the next rollout."""
+        """Leave the score undefined until the next rollout: the commands in between are unknown."""
         self._knows_all_commands = False
 
     @property
@@ -127,7 +127,7 @@ class CommandEffect(Score):
         return self._knows_all_commands
 
     def update(self, decision: Decision) -> float:
-        """The size of the residual at the next decision; NaN if one before it was not seen."""
+        """Return the size of the next residual; NaN if a decision before it was not seen."""
         if not self._knows_all_commands:
             return np.nan
         actions = decision.chunks[0, : self._executed].astype(np.float64)
@@ -139,7 +139,7 @@ class CommandEffect(Score):
         return float(self._sizes(inputs[np.newaxis], decision.embedding[np.newaxis])[0])
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The size of the residual at every decision, (T,)."""
+        """Return the size of the residual at every decision, (T,)."""
         places = self._command(_commanded_places(rollout, self._executed, self._are_positions))
         return self._sizes(_now_and_before(places), rollout.embeddings)
 
@@ -151,7 +151,7 @@ class CommandEffect(Score):
         return np.asarray(np.sqrt(scaled**2 @ self._weights))
 
     def state(self) -> ScoreState:
-        """The model."""
+        """Return the model."""
         return ScoreState(
             parameters={
                 "executed": float(self._executed),
@@ -169,7 +169,7 @@ class CommandEffect(Score):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> CommandEffect:
-        """The score with a stored model."""
+        """Restore the score with a stored model."""
         return cls(
             features=FourierFeatures.from_state(state),
             command=Standardisation.from_state(state, "command"),
@@ -183,7 +183,7 @@ class CommandEffect(Score):
 
 
 def _commanded_places(rollout: Rollout, executed: int, are_positions: bool) -> NDArray[np.float64]:
-    """u at every decision, (T, D)."""
+    """Return u at every decision, (T, D)."""
     actions = rollout.chunks[:, 0, :executed].astype(np.float64)
     first = _first_place(actions[0], are_positions)
     moves = actions[:-1, -1] if are_positions else np.cumsum(actions.sum(axis=1), axis=0)[:-1]
@@ -191,7 +191,7 @@ def _commanded_places(rollout: Rollout, executed: int, are_positions: bool) -> N
 
 
 def _first_place(actions: NDArray[np.float64], are_positions: bool) -> NDArray[np.float64]:
-    """u_0, (D,), of the first executed actions (k, D).
+    """Return u_0, (D,), of the first executed actions (k, D).
 
     Velocities and deltas count from the start. Among positions 0 may be far away; the first
     target is near to where the robot is.
@@ -200,7 +200,7 @@ def _first_place(actions: NDArray[np.float64], are_positions: bool) -> NDArray[n
 
 
 def _now_and_before(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is predicted from, (T, U) to (T, 2U)."""
+    """Return what is predicted from, (T, U) to (T, 2U)."""
     before = np.maximum(np.arange(len(places)) - BACK, 0)
     return np.concatenate([places, places[before]], axis=1)
 
@@ -231,11 +231,11 @@ def _ridge(
 
 
 def _weights(determination: NDArray[np.float64]) -> NDArray[np.float64]:
-    """w of the coefficients of determination R², (V,)."""
+    """Return w of the coefficients of determination R², (V,)."""
     determined = np.maximum(determination, 0.0) ** 3
     if not determined.any():
         raise ScoreUndefinedError(
-            f"{CommandEffect.name}: the commands say nothing about any of the embedding's features "
+            f"{CommandEffect.name}: the commands predict none of the embedding's features "
             "(R² is 0 on rollouts that were held out): check that the executed chunk comes first "
             "among the samples, calibrate on more rollouts, or leave it out of the rule"
         )

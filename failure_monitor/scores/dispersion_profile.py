@@ -38,7 +38,7 @@ class DispersionProfile(PhaseNeighbourDistance):
     meaning = "the policy is unusually sure or unsure for this time"
 
     def __init__(self, neighbours: NearestNeighbours, smallest: NDArray[np.float64]) -> None:
-        """With what to compare.
+        """Set what decisions are compared with.
 
         Args:
             neighbours: the profiles, in the place of embeddings.
@@ -60,7 +60,7 @@ class DispersionProfile(PhaseNeighbourDistance):
         require_differing_samples(rollouts, policy, cls.name)
         smallest = SMALLEST_SHARE * _ranges(rollouts)
         profiles = [_with_profiles_as_embeddings(rollout, smallest) for rollout in rollouts]
-        # Refuses in its own words; the neighbours would complain of embeddings.
+        # Rejected here by its own name; the neighbours would name embeddings.
         Standardisation.fit(
             np.concatenate([profile.embeddings for profile in profiles]),
             f"{cls.name}: the dispersions of the action chunks",
@@ -68,21 +68,21 @@ class DispersionProfile(PhaseNeighbourDistance):
         return cls(NearestNeighbours.fit(profiles, seed, cls.name), smallest)
 
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The mean distance at every decision, (T,)."""
+        """Return the mean distance at every decision, (T,)."""
         return super().at(_with_profiles_as_embeddings(rollout, self._smallest), numbers)
 
     def state(self) -> ScoreState:
-        """The profiles, when they were taken, and what is added to dispersions."""
+        """Return the profiles, when they were taken, and what is added to dispersions."""
         return ScoreState(arrays={"smallest": self._smallest, **self._neighbours.arrays()})
 
     @classmethod
     def from_state(cls, state: ScoreState) -> DispersionProfile:
-        """The score with stored profiles."""
+        """Restore the score with stored profiles."""
         return cls(NearestNeighbours.from_state(state), state.arrays["smallest"].astype(np.float64))
 
 
 def _ranges(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
-    """The range of each action over all sampled chunks, (D,); 1 for one that never varies."""
+    """Return the range of each action over all sampled chunks, (D,); 1 where it never varies."""
     highest = np.max([rollout.chunks.max(axis=(0, 1, 2)) for rollout in rollouts], axis=0)
     lowest = np.min([rollout.chunks.min(axis=(0, 1, 2)) for rollout in rollouts], axis=0)
     ranges = highest.astype(np.float64) - lowest

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Elapsed time: the control that every other score must beat.
+"""Elapsed time: the control that every other score must outperform.
 
     score(t) = t, the number of decisions so far, this one included
 
-Failed rollouts run to their time limit and successful ones end early, so that a stop-watch tells
-them apart in hindsight; it predicts nothing.
+Failed rollouts run to their time limit and successful ones end early, so a stop-watch separates
+them well in hindsight; it predicts nothing.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class ElapsedTime(TimedScore):
         return cls()
 
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The numbers, counted from 1; (T,)."""
+        """Return the numbers, counted from 1; (T,)."""
         return numbers.astype(np.float64) + 1
 
     def state(self) -> ScoreState:
-        """Nothing."""
+        """Return an empty state."""
         return ScoreState()
 
     @classmethod
     def from_state(cls, state: ScoreState) -> ElapsedTime:
-        """The score."""
+        """Restore the score."""
         return cls()

@@ -31,7 +31,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class ExternalScore(InstantScore):
-    """What another program says of each decision.
+    """A number that another program computes for each decision.
 
     Attributes:
         source: its name without the prefix, as in `Decision.external`.
@@ -56,10 +56,10 @@ class ExternalScore(InstantScore):
         return cls()
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The values at every decision, (T,).
+        """Return the values at every decision, (T,).
 
         Raises:
-            InvalidDecisionError: there are none, or one is NaN or infinite.
+            InvalidDecisionError: values are missing, NaN or infinite.
         """
         if self.source not in rollout.external:
             raise InvalidDecisionError(
@@ -71,23 +71,23 @@ class ExternalScore(InstantScore):
         if len(wrong):
             raise InvalidDecisionError(
                 f"{rollout.name}: the score {self.name} is {values[wrong[0]]} at decision "
-                f"{wrong[0]}: look at what publishes it"
+                f"{wrong[0]}: check what publishes it"
             )
         return np.asarray(values, dtype=np.float64)
 
     def state(self) -> ScoreState:
-        """Nothing."""
+        """Return an empty state."""
         return ScoreState()
 
     @classmethod
     def from_state(cls, state: ScoreState) -> ExternalScore:
-        """The score."""
+        """Restore the score."""
         return cls()
 
 
 @cache
 def external_score(source: str) -> type[ExternalScore]:
-    """The score of that name without the prefix.
+    """Return the score of that name without the prefix.
 
     Raises:
         UsageError: the name could not be part of a topic.

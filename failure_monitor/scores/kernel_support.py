@@ -53,7 +53,7 @@ class KernelSupport(InstantScore):
         support: NDArray[np.float64],
         whitening: NDArray[np.float64],
     ) -> None:
-        """The process, for V embedding features that vary.
+        """Create the score from its process on V embedding features that vary.
 
         Args:
             embedding: standardisation of embeddings.
@@ -105,7 +105,7 @@ class KernelSupport(InstantScore):
         )
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The posterior variance at every decision, (T,)."""
+        """Return the posterior variance at every decision, (T,)."""
         means = _mean_embeddings(rollout.chunks, self._frequencies, self._phases)
         parts = (self._embedding(rollout.embeddings), means)
         points = np.concatenate(
@@ -115,7 +115,7 @@ class KernelSupport(InstantScore):
         return np.asarray(np.maximum(1 - np.sum(explained**2, axis=1), 0.0))
 
     def state(self) -> ScoreState:
-        """The process."""
+        """Return the process."""
         return ScoreState(
             arrays={
                 "bandwidths": self._bandwidths,
@@ -129,7 +129,7 @@ class KernelSupport(InstantScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> KernelSupport:
-        """The score with a stored process."""
+        """Restore the score with a stored process."""
         return cls(
             embedding=Standardisation.from_state(state, "embedding"),
             bandwidths=state.arrays["bandwidths"].astype(np.float64),
@@ -143,7 +143,7 @@ class KernelSupport(InstantScore):
 def _draw_waves(
     executed: NDArray[np.float32], chosen: NDArray[np.int64], seed: int, score: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """ω and φ for chunks as they come: standardisation and bandwidth are multiplied in."""
+    """Return ω and φ for raw chunks: standardisation and bandwidth are multiplied in."""
     standardisation = Standardisation.fit(executed, f"{score}: the executed action chunks")
     bandwidth = _median_distance(standardisation(executed[chosen]))
     random = np.random.default_rng(seed)
@@ -158,14 +158,14 @@ def _draw_waves(
 def _mean_embeddings(
     chunks: NDArray[np.float32], frequencies: NDArray[np.float32], phases: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """μ_A, (T, B, H, D) to (T, M)."""
+    """Return μ_A of chunks (T, B, H, D), (T, M)."""
     flat = chunks.reshape(*chunks.shape[:2], -1)
     waves = np.cos(flat @ frequencies + phases)
     return np.asarray(np.sqrt(2 / waves.shape[-1]) * waves.mean(axis=1), dtype=np.float64)
 
 
 def _kernel(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """k between (N, F) and (M, F): (N, M)."""
+    """Return k between (N, F) and (M, F), (N, M)."""
     squared = (
         np.sum(points**2, axis=1)[:, np.newaxis] + np.sum(others**2, axis=1) - 2 * points @ others.T
     )
@@ -173,7 +173,7 @@ def _kernel(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
 
 
 def _median_distance(points: NDArray[np.float64]) -> float:
-    """Of all pairs of points (N, F) that are apart; 1 if none are."""
+    """Return the median distance of all distinct points (N, F); 1 if there are none."""
     from scipy.spatial.distance import pdist
 
     distances = pdist(points)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError
 
-FEWEST_VELOCITIES = 3
+MIN_VELOCITIES = 3
 """Jerk is the second difference of velocities."""
 NEGLIGIBLE = 1e-5
 """What is smaller than this share of the largest is a rounding error of single precision."""
@@ -45,7 +45,7 @@ class Kinematics(InstantScore):
         sizes: NDArray[np.float64],
         scales: NDArray[np.float64],
     ) -> None:
-        """How motions are measured.
+        """Set how motions are measured.
 
         Args:
             indices: (P,), which action dimensions move the robot.
@@ -66,7 +66,7 @@ class Kinematics(InstantScore):
             ScoreUndefinedError: chunks are too short to have jerk, or all their motions are even.
         """
         are_positions = policy.action_kind == "position"
-        needed = FEWEST_VELOCITIES + are_positions
+        needed = MIN_VELOCITIES + are_positions
         if policy.horizon < needed:
             raise ScoreUndefinedError(
                 f"{cls.name}: a chunk of {policy.horizon} actions is too short to have jerk, "
@@ -85,13 +85,13 @@ class Kinematics(InstantScore):
         return cls(indices=indices, are_positions=are_positions, sizes=sizes, scales=scales)
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The mean of the three at every decision, (T,)."""
+        """Return the mean of the three at every decision, (T,)."""
         velocities = _velocities(rollout, self._indices, self._are_positions)
         scaled = _unevenness(velocities / self._sizes) / self._scales
         return np.asarray(scaled.sum(axis=1) / np.isfinite(self._scales).sum())
 
     def state(self) -> ScoreState:
-        """The scales."""
+        """Return the scales."""
         return ScoreState(
             parameters={"are_positions": float(self._are_positions)},
             arrays={"indices": self._indices, "sizes": self._sizes, "scales": self._scales},
@@ -99,7 +99,7 @@ class Kinematics(InstantScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> Kinematics:
-        """The score with stored scales."""
+        """Restore the score with stored scales."""
         return cls(
             indices=state.arrays["indices"].astype(np.int64),
             are_positions=bool(state.parameters["are_positions"]),
@@ -111,13 +111,13 @@ class Kinematics(InstantScore):
 def _velocities(
     rollout: Rollout, indices: NDArray[np.int64], are_positions: bool
 ) -> NDArray[np.float64]:
-    """Of the executed chunks, per control step: (T, H or H − 1, P)."""
+    """Return the velocities of the executed chunks, per control step: (T, H or H − 1, P)."""
     actions = rollout.chunks[:, 0][..., indices].astype(np.float64)
     return np.diff(actions, axis=1) if are_positions else actions
 
 
 def _unevenness(velocities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reversals, jerk and variation of motions (T, H, P): (T, 3)."""
+    """Return reversals, jerk and variation of motions (T, H, P): (T, 3)."""
     reverses = np.sum(velocities[:, 1:] * velocities[:, :-1], axis=-1) < 0
     jerks = np.sum(np.diff(velocities, n=2, axis=1) ** 2, axis=-1)
     changes = np.linalg.norm(np.diff(velocities, axis=1), axis=-1)
@@ -127,7 +127,7 @@ def _unevenness(velocities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _sizes(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The root mean square of each column of (N, C), (C,).
+    """Return the root mean square of each column of (N, C), (C,).
 
     Infinite instead of 0 and rounding errors of 0, so that what is divided by it does not count.
     """

@@ -28,7 +28,7 @@ class NearestNeighbourDistance(NeighbourScore, InstantScore):
     meaning = "what it sees is unlike successful rollouts"
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The mean distance at every decision, (T,)."""
+        """Return the mean distance at every decision, (T,)."""
         queries = self._neighbours.queries(rollout)
         _, distances = self._neighbours.nearest(queries, NEIGHBOURS)
         return np.asarray(distances.mean(axis=1))

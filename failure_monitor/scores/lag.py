@@ -28,7 +28,7 @@ class Lag(NeighbourScore, TimedScore):
     meaning = "it is behind successful rollouts"
 
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The lag at every decision, (T,), in decisions."""
+        """Return the lag at every decision, (T,), in decisions."""
         places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
         expected = np.median(self._neighbours.numbers[places], axis=1)
         return np.asarray(np.maximum(numbers - expected, 0.0))

@@ -32,5 +32,5 @@ class LogPZO(NetworkScore):
 
     @staticmethod
     def inputs(rollout: Rollout) -> NDArray[np.float32]:
-        """The embeddings, (T, E)."""
+        """Return the embeddings, (T, E)."""
         return rollout.embeddings

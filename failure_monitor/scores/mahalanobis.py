@@ -38,7 +38,7 @@ class Mahalanobis(InstantScore):
         mean: NDArray[np.float64],
         whitening: NDArray[np.float64],
     ) -> None:
-        """The embeddings' distribution.
+        """Create the score from the embeddings' distribution.
 
         Args:
             standardisation: of embeddings.
@@ -64,12 +64,12 @@ class Mahalanobis(InstantScore):
         return cls(standardisation=standardisation, mean=mean, whitening=axes / np.sqrt(variances))
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The distance at every decision, (T,)."""
+        """Return the distance at every decision, (T,)."""
         apart = self._standardisation(rollout.embeddings) - self._mean
         return np.asarray(np.linalg.norm(apart @ self._whitening, axis=-1))
 
     def state(self) -> ScoreState:
-        """The distribution."""
+        """Return the distribution."""
         return ScoreState(
             arrays={
                 "mean": self._mean,
@@ -80,7 +80,7 @@ class Mahalanobis(InstantScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> Mahalanobis:
-        """The score with a stored distribution."""
+        """Restore the score with a stored distribution."""
         return cls(
             standardisation=Standardisation.from_state(state, "embedding"),
             mean=state.arrays["mean"].astype(np.float64),
@@ -89,7 +89,7 @@ class Mahalanobis(InstantScore):
 
 
 def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The Ledoit–Wolf covariance of centred values (N, V): (1 − ρ) S + ρ m I.
+    """Return the Ledoit–Wolf covariance of centred values (N, V): (1 − ρ) S + ρ m I.
 
     S is the sample covariance, m = tr S / V, and ρ = min(1, b² / d²) with d² = ‖S − m I‖² and
     b² = Σ_n ‖x_n x_nᵀ − S‖² / N², all in the Frobenius norm.

@@ -36,7 +36,7 @@ HIGHEST_LEVERAGE = 0.95
 SMALLEST_RESIDUAL = 1e-3
 """In standard deviations of the embedding: no feature counts as predicted more exactly."""
 SHRINKAGE = 0.3
-"""The identity's share in S: the fitting decisions are too few to tell all that errs together."""
+"""Share of the identity in S: the fitting decisions are too few to estimate all correlations."""
 
 
 class OneStepPrediction(TransitionScore):
@@ -55,7 +55,7 @@ class OneStepPrediction(TransitionScore):
         residual: NDArray[np.float64],
         whitening: NDArray[np.float32],
     ) -> None:
-        """The model, for V embedding and U mean-chunk features that vary.
+        """Create the score from its model of V embedding and U mean-chunk features that vary.
 
         Args:
             embedding: standardisation of embeddings.
@@ -103,13 +103,13 @@ class OneStepPrediction(TransitionScore):
         )
 
     def seen(self, rollout: Rollout) -> NDArray[np.float64]:
-        """x, (T, V + U)."""
+        """Return x, (T, V + U)."""
         return _inputs(rollout, self._embedding, self._chunk)
 
     def compare(
         self, before: NDArray[np.floating], now: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """The size of the residual of every step, (N,)."""
+        """Return the size of the residual of every step, (N,)."""
         changes = (now - before)[:, : len(self._residual)]
         predicted = row_by_row(self._features(before), self._weights)
         scaled = ((changes - predicted) / self._residual).clip(-CLIP, CLIP)
@@ -117,7 +117,7 @@ class OneStepPrediction(TransitionScore):
         return np.asarray(np.linalg.norm(whitened, axis=1), dtype=np.float64)
 
     def state(self) -> ScoreState:
-        """The model."""
+        """Return the model."""
         return ScoreState(
             arrays={
                 "weights": self._weights,
@@ -131,7 +131,7 @@ class OneStepPrediction(TransitionScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> OneStepPrediction:
-        """The score with a stored model."""
+        """Restore the score with a stored model."""
         return cls(
             embedding=Standardisation.from_state(state, "embedding"),
             chunk=Standardisation.from_state(state, "chunk"),
@@ -145,7 +145,7 @@ class OneStepPrediction(TransitionScore):
 def _inputs(
     rollout: Rollout, embedding: Standardisation, chunk: Standardisation
 ) -> NDArray[np.float64]:
-    """x at every decision, the standardised embedding before the mean chunk; (T, V + U)."""
+    """Return x at every decision, the standardised embedding before the mean chunk; (T, V + U)."""
     parts = embedding(rollout.embeddings), chunk(mean_chunks(rollout))
     return np.concatenate(parts, axis=1)
 
@@ -153,7 +153,7 @@ def _inputs(
 def _ridge(
     features: NDArray[np.float64], targets: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The regression's weights, (F, V), and its leave-one-out residuals, (N, V)."""
+    """Return the regression's weights, (F, V), and its leave-one-out residuals, (N, V)."""
     # Imported here: fitting alone needs it, and the monitor starts sooner without it.
     from scipy.linalg import cho_factor, cho_solve
 
@@ -166,7 +166,7 @@ def _ridge(
 
 
 def _whitening(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A with A Aᵀ = S⁻¹ / V, (V, V), of scaled residuals (N, V)."""
+    """Return a with A Aᵀ = S⁻¹ / V, (V, V), of scaled residuals (N, V)."""
     count, size = scaled.shape
     together = (1 - SHRINKAGE) * scaled.T @ scaled / count + SHRINKAGE * np.eye(size)
     return np.asarray(np.linalg.inv(np.linalg.cholesky(together)).T / np.sqrt(size))

@@ -11,6 +11,7 @@ A baseline of Xu et al. (FAIL-Detect), RSS 2025, and of Römer et al. (FIPER), N
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +41,7 @@ class PrincipalComponentClusters(InstantScore):
         components: NDArray[np.float64],
         centroids: NDArray[np.float64],
     ) -> None:
-        """The clusters.
+        """Create the score from its clusters.
 
         Args:
             mean: μ, (E,).
@@ -60,7 +61,7 @@ class PrincipalComponentClusters(InstantScore):
         Raises:
             ScoreUndefinedError: the embeddings never change.
         """
-        # Only to refuse embeddings that never change: the published score does not standardise.
+        # Only to reject embeddings that never change: the published score does not standardise.
         Standardisation.of_embeddings(rollouts, cls.name)
         order = choose_decisions(rollouts, sum(map(len, rollouts)), seed)
         embeddings = np.concatenate([rollout.embeddings for rollout in rollouts])[order]
@@ -72,13 +73,13 @@ class PrincipalComponentClusters(InstantScore):
         return cls(mean=mean, components=components, centroids=centroids)
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The distance at every decision, (T,)."""
+        """Return the distance at every decision, (T,)."""
         projected = (rollout.embeddings - self._mean) @ self._components
         apart = projected[:, np.newaxis] - self._centroids
         return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
 
     def state(self) -> ScoreState:
-        """The clusters."""
+        """Return the clusters."""
         return ScoreState(
             arrays={
                 "mean": self._mean,
@@ -89,7 +90,7 @@ class PrincipalComponentClusters(InstantScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> PrincipalComponentClusters:
-        """The score with stored clusters."""
+        """Restore the score with stored clusters."""
         return cls(
             mean=state.arrays["mean"].astype(np.float64),
             components=state.arrays["components"].astype(np.float64),
@@ -98,32 +99,18 @@ class PrincipalComponentClusters(InstantScore):
 
 
 def find_centroids(points: NDArray[np.float64], most: int, seed: int) -> NDArray[np.float64]:
-    """At most so many centroids of points (N, C), by k-means from k-means++ seeds; (M, C)."""
-    centroids = _spread_seeds(points, most, np.random.default_rng(seed))
-    nearest = None
-    for _ in range(ITERATIONS):
-        # ‖p − m‖² but for ‖p‖², which is the same for all centroids.
-        distances = np.sum(centroids**2, axis=1) - 2 * points @ centroids.T
-        previous, nearest = nearest, distances.argmin(axis=1)
-        if previous is not None and (nearest == previous).all():
-            break
-        members = np.bincount(nearest, minlength=len(centroids))
-        sums = np.zeros_like(centroids)
-        np.add.at(sums, nearest, points)
-        # A centroid without members stays where it is.
-        centroids = np.where(
-            members[:, np.newaxis] > 0, sums / np.maximum(members, 1)[:, np.newaxis], centroids
-        )
-    return centroids
+    """Return at most `most` centroids of points (N, C), found by k-means from k-means++ seeds.
 
+    Returns:
+        (M, C), with M no larger than the number of distinct points.
+    """
+    # Imported here: only calibration needs it, and it takes longer to load than all scores.
+    from scipy.cluster.vq import kmeans2
 
-def _spread_seeds(
-    points: NDArray[np.float64], most: int, random: np.random.Generator
-) -> NDArray[np.float64]:
-    """Points drawn in proportion to their squared distance to those drawn before (k-means++)."""
-    chosen = [points[random.integers(len(points))]]
-    away = np.sum((points - chosen[0]) ** 2, axis=1)
-    while len(chosen) < most and away.any():
-        chosen.append(points[random.choice(len(points), p=away / away.sum())])
-        away = np.minimum(away, np.sum((points - chosen[-1]) ** 2, axis=1))
-    return np.array(chosen)
+    distinct = len(np.unique(points, axis=0))
+    # Points that differ by less than a square can hold count as one: no chance is left to draw.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        # A centroid without members stays where it is, which is as good.
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        centroids, _ = kmeans2(points, min(most, distinct), iter=ITERATIONS, minit="++", seed=seed)
+    return np.asarray(centroids)

@@ -7,7 +7,7 @@
 
 of standardised embeddings; over all of them where there are fewer than 8. Past the end of the
 longest fitting rollout its last decisions are the phase. The same embedding is familiar at one
-time of a rollout and wrong at another, which `nearest_neighbour_distance` cannot tell.
+time of a rollout and wrong at another, which `knn` cannot see.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PhaseNeighbourDistance(NeighbourScore, TimedScore):
     meaning = "what it sees is unusual for this time"
 
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The mean distance at every decision, (T,)."""
+        """Return the mean distance at every decision, (T,)."""
         queries = self._neighbours.queries(rollout)
         means = np.empty(len(numbers))
         for place, phase in enumerate(self._phases(numbers)):
@@ -40,7 +40,7 @@ class PhaseNeighbourDistance(NeighbourScore, TimedScore):
         return means
 
     def _phases(self, numbers: NDArray[np.int64]) -> list[slice]:
-        """Which part of the memory, which is in order of time, makes up each decision's phase."""
+        """Return which part of the memory, ordered by time, is each decision's phase."""
         times = self._neighbours.numbers
         # The next time that is remembered, or the last one: no phase is empty.
         centres = times[np.minimum(np.searchsorted(times, numbers), len(times) - 1)]

@@ -4,7 +4,7 @@
 
     score(t) = log(1 + exp(wᵀ x(t) + b))
 
-with x(t) what other scores say of the decision, s_k, as arsinh(s_k / mean |s_k|), and the principal
+with x(t) the other scores of the decision, s_k, as arsinh(s_k / mean |s_k|), and the principal
 components of its observation embedding, all of them standardised. wᵀ x + b are the log-odds of a
 logistic regression on failed and successful rollouts, brought to a scale on which those of
 successful rollouts have the median 0 and the 95th percentile 1; fitted in `fitting/probe.py`.
@@ -27,7 +27,7 @@ from failure_monitor.scores.base.standardisation import Standardisation
 
 FARTHEST = 3.0
 """Principal components count up to so many deviations: an embedding beyond is unlike all that was
-learned from, which the scores tell, and no more like a success or a failure than one at it."""
+learned from, which the scores show, and no more like a success or a failure than one at it."""
 
 Value = TypeVar("Value")
 
@@ -51,7 +51,7 @@ class ProbeFeatures:
     def __call__(
         self, values: NDArray[np.float64], embeddings: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Scores (T, K) and embeddings (T, E) to (T, F). An undefined score, NaN, has no say: 0."""
+        """Map scores (T, K) and embeddings (T, E) to (T, F). An undefined score, NaN, becomes 0."""
         scores = np.nan_to_num(self.scores(np.arcsinh(values / self.typical)))
         components = self.embedding(embeddings) @ self.axes
         return np.concatenate([scores, components.clip(-FARTHEST, FARTHEST)], axis=1)
@@ -72,7 +72,7 @@ class Probe(Score):
         weights: NDArray[np.float64],
         intercept: float,
     ) -> None:
-        """The regression.
+        """Create the score from its regression.
 
         Args:
             scores: the K scores that it weighs, fitted; they are the probe's own from now on.
@@ -94,7 +94,7 @@ class Probe(Score):
             ScoreUndefinedError: always.
         """
         raise ScoreUndefinedError(
-            f"{cls.name}: it learns from failed rollouts, and there are none: give some as "
+            f"{cls.name}: it learns from failed rollouts, but got none: give some as "
             "failures, or leave it out of the rule"
         )
 
@@ -109,37 +109,37 @@ class Probe(Score):
             score.start_rollout()
 
     def resume(self, number: int) -> None:
-        """Tell the scores."""
+        """Continue after decisions that were not seen, in every score."""
         for score in self._scores:
             score.resume(number)
 
     def update(self, decision: Decision) -> float:
-        """The score of the next decision."""
+        """Return the score of the next decision."""
         defined = np.array([score.is_defined_next for score in self._scores])
         values = np.array([score.update(decision) for score in self._scores])
-        return float(self._judge(values[np.newaxis], defined, decision.embedding[np.newaxis])[0])
+        return float(self._score(values[np.newaxis], defined, decision.embedding[np.newaxis])[0])
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The score of every decision, (T,)."""
+        """Return the score of every decision, (T,)."""
         values = scores_side_by_side(self._scores, rollout)
         first_defined = [score.first_defined for score in self._scores]
         defined = np.arange(len(rollout))[:, np.newaxis] >= first_defined
-        return self._judge(values, defined, rollout.embeddings)
+        return self._score(values, defined, rollout.embeddings)
 
-    def _judge(
+    def _score(
         self,
         values: NDArray[np.float64],
         defined: NDArray[np.bool_],
         embeddings: NDArray[np.floating],
     ) -> NDArray[np.float64]:
-        """The score, (T,); NaN where a score that is defined is no finite number."""
+        """Return the score, (T,); NaN where a score that is defined is no finite number."""
         features = self._features(values, embeddings)
         log_odds = features @ self._weights + self._intercept
         broken = np.isinf(values) | (np.isnan(values) & defined)
         return np.where(broken.any(axis=1), np.nan, np.logaddexp(0, log_odds))
 
     def state(self) -> ScoreState:
-        """The regression, and the scores that it weighs under their own names."""
+        """Return the regression, and the scores that it weighs under their own names."""
         parts = {score.name: score.state() for score in self._scores}
         return ScoreState(
             parameters={
@@ -159,22 +159,22 @@ class Probe(Score):
         )
 
     @classmethod
-    def from_state(cls, state: ScoreState) -> Probe:
-        """The score with a stored regression."""
-        # Imported here: the registry knows the probe too.
-        from failure_monitor.scores.registry import score_named
+    def weighed_states(cls, state: ScoreState) -> dict[str, ScoreState]:
+        """Return the states of the scores that it weighs, by their names."""
+        return {
+            name: ScoreState(
+                parameters=_of_name(name, state.parameters),
+                arrays=_of_name(name, state.arrays),
+                models=_of_name(name, state.models),
+            )
+            for name in state.arrays["scores"].tolist()
+        }
 
+    @classmethod
+    def from_state(cls, state: ScoreState) -> Probe:
+        """Restore the score with a stored regression."""
         return cls(
-            scores=[
-                score_named(name).from_state(
-                    ScoreState(
-                        parameters=_of_name(name, state.parameters),
-                        arrays=_of_name(name, state.arrays),
-                        models=_of_name(name, state.models),
-                    )
-                )
-                for name in state.arrays["scores"].tolist()
-            ],
+            scores=state.scores,
             features=ProbeFeatures(
                 typical=state.arrays["typical"].astype(np.float64),
                 scores=Standardisation.from_state(state, "score"),
@@ -187,7 +187,7 @@ class Probe(Score):
 
 
 def scores_side_by_side(scores: Sequence[Score], rollout: Rollout) -> NDArray[np.float64]:
-    """Every score at every decision, (T, K); NaN where undefined."""
+    """Return every score at every decision, (T, K); NaN where undefined."""
     return np.stack([score.over_rollout(rollout) for score in scores], axis=-1)
 
 

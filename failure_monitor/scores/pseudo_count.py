@@ -35,11 +35,11 @@ class PseudoCount(NetworkScore):
 
     @staticmethod
     def inputs(rollout: Rollout) -> NDArray[np.float32]:
-        """The embeddings and the executed chunks, (T, E + H·D)."""
+        """Return the embeddings and the executed chunks, (T, E + H·D)."""
         return np.concatenate([rollout.embeddings, executed_chunks(rollout)], axis=1)
 
     def over_samples(self, decision: Decision) -> NDArray[np.float32]:
-        """The score that each sampled chunk would have if it were executed, (B,)."""
+        """Return the score that each sampled chunk would have if it were executed, (B,)."""
         chunks = decision.chunks.reshape(len(decision.chunks), -1)
         embeddings = np.broadcast_to(decision.embedding, (len(chunks), len(decision.embedding)))
         return self._network(np.concatenate([embeddings, chunks], axis=1))

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.ace import ActionChunkEntropy
 from failure_monitor.scores.ace_per_dimension import ActionChunkEntropyPerDimension
-from failure_monitor.scores.base.score import Score
+from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.chunk_lag import ChunkLag
 from failure_monitor.scores.command_effect import CommandEffect
 from failure_monitor.scores.dispersion_profile import DispersionProfile
@@ -61,14 +63,14 @@ SCORES: dict[str, type[Score]] = {
 }
 
 DEFAULT_SCORES = ("command_effect", "dispersion_profile", "one_step", "phase_knn", "chunk_lag")
-"""What detected best, as a mean, on tasks that it was not chosen on: docs/detection.md."""
+"""Scores that detected best, as a mean, on tasks they were not chosen on: docs/detection.md."""
 
 
 def score_named(name: str) -> type[Score]:
-    """The score of that name; `external:NAME` is one that another program computes.
+    """Return the score of that name; `external:NAME` is one that another program computes.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such score.
     """
     if name.startswith(EXTERNAL_PREFIX):
         return external_score(name.removeprefix(EXTERNAL_PREFIX))
@@ -78,3 +80,14 @@ def score_named(name: str) -> type[Score]:
             f"{EXTERNAL_PREFIX}NAME for one of your own"
         )
     return SCORES[name]
+
+
+def restore_score(name: str, state: ScoreState) -> Score:
+    """Restore a score from its name and state, as a bundle stores them.
+
+    Raises:
+        UsageError: there is no score of that name.
+    """
+    kind = score_named(name)
+    weighed = tuple(restore_score(*each) for each in kind.weighed_states(state).items())
+    return kind.from_state(replace(state, scores=weighed))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.base.nearest_neighbours import (
-    MOST_DECISIONS,
+    MAX_DECISIONS,
     NearestNeighbours,
     choose_decisions,
 )
@@ -40,7 +40,7 @@ class Retrieval(InstantScore):
         standardisation: Standardisation,
         chunks: NDArray[np.float32],
     ) -> None:
-        """What was done when.
+        """Create the score from what was done in which situation.
 
         Args:
             neighbours: the embeddings.
@@ -59,7 +59,7 @@ class Retrieval(InstantScore):
             ScoreUndefinedError: the embeddings or the mean chunks never change.
         """
         standardisation = Standardisation.of_mean_chunks(rollouts, cls.name)
-        chosen = choose_decisions(rollouts, MOST_DECISIONS, seed)
+        chosen = choose_decisions(rollouts, MAX_DECISIONS, seed)
         chunks = np.concatenate([mean_chunks(rollout) for rollout in rollouts])[chosen]
         return cls(
             neighbours=NearestNeighbours.fit(rollouts, seed, cls.name),
@@ -68,14 +68,14 @@ class Retrieval(InstantScore):
         )
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The distance at every decision, (T,)."""
+        """Return the distance at every decision, (T,)."""
         places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
         chunks = self._standardisation(mean_chunks(rollout))
         apart = self._chunks[places] - chunks[:, np.newaxis]
         return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
 
     def over_samples(self, decision: Decision) -> NDArray[np.float32]:
-        """The score that each sampled chunk would have if it were the mean one, (B,)."""
+        """Return the score that each sampled chunk would have if it were the mean one, (B,)."""
         query = self._neighbours.standardisation(decision.embedding[np.newaxis])
         places, _ = self._neighbours.nearest(query.astype(np.float32), NEIGHBOURS)
         chunks = decision.chunks.reshape(len(decision.chunks), -1)
@@ -84,7 +84,7 @@ class Retrieval(InstantScore):
         return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
 
     def state(self) -> ScoreState:
-        """The embeddings and the mean chunks."""
+        """Return the embeddings and the mean chunks."""
         return ScoreState(
             arrays={
                 "chunks": self._chunks,
@@ -95,7 +95,7 @@ class Retrieval(InstantScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> Retrieval:
-        """The score with stored embeddings and mean chunks."""
+        """Restore the score with stored embeddings and mean chunks."""
         return cls(
             neighbours=NearestNeighbours.from_state(state),
             standardisation=Standardisation.from_state(state, "chunk"),

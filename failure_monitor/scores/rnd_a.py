@@ -30,5 +30,5 @@ class ActionNetworkDistillation(NetworkScore):
 
     @staticmethod
     def inputs(rollout: Rollout) -> NDArray[np.float32]:
-        """The executed chunks, (T, H·D)."""
+        """Return the executed chunks, (T, H·D)."""
         return executed_chunks(rollout)

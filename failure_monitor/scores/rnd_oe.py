@@ -5,7 +5,7 @@
     score(e) = ‖f(e) − g(e)‖₂
 
 with g a fixed random network and f one that was trained to match it on fitting rollouts: where
-an embedding is unlike those, f has not learned what g says. Both networks and the embedding's
+an embedding is unlike those, f has not learned the output of g. Both networks and the embedding's
 standardisation are inside one ONNX graph.
 Burda et al., "Exploration by Random Network Distillation", ICLR 2019; for embeddings of a policy
 Römer et al. (FIPER), NeurIPS 2025.
@@ -30,5 +30,5 @@ class RandomNetworkDistillation(NetworkScore):
 
     @staticmethod
     def inputs(rollout: Rollout) -> NDArray[np.float32]:
-        """The embeddings, (T, E)."""
+        """Return the embeddings, (T, E)."""
         return rollout.embeddings

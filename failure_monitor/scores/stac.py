@@ -62,7 +62,7 @@ class TemporalConsistency(ChunkOverlapScore):
 
 
 def discrepancy(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
-    """The biased MMD² of two sets of B points with F coordinates each, (B, F)."""
+    """Return the biased MMD² of two sets of B points with F coordinates each, (B, F)."""
     samples = len(x)
     distances = _squared_distances(np.concatenate([x, y]))
     within, across = _pairs(samples)
@@ -94,7 +94,7 @@ def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @lru_cache
 def _pairs(samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where, in a flat (2B, 2B) matrix, the pairs within one set stand, and those across."""
+    """Return where a flat (2B, 2B) matrix holds the pairs within one set, and those across."""
     rows, columns = np.tril_indices(2 * samples, -1)
     places = rows * 2 * samples + columns
     across = (rows >= samples) & (columns < samples)

@@ -29,13 +29,13 @@ class SingleSampleConsistency(ChunkOverlapScore):
     meaning = "the policy changes its mind"
 
     def seen(self, rollout: Rollout) -> NDArray[np.float32]:
-        """The scaled executed chunks, (T, 1, H, D)."""
+        """Return the scaled executed chunks, (T, 1, H, D)."""
         return rollout.chunks[:, :1] * self._weights
 
     @staticmethod
     def compare_overlaps(
         before: NDArray[np.floating], now: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """The mean distance of every pair of executed chunks, (N,)."""
+        """Return the mean distance of every pair of executed chunks, (N,)."""
         apart = before[:, 0].astype(np.float64) - now[:, 0]
         return np.asarray(np.linalg.norm(apart, axis=-1).mean(axis=-1))

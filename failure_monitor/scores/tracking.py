@@ -11,7 +11,7 @@ dimension d,
 a line m ≈ α c + β is fitted to successful rollouts, which knows the controller's gain and the
 units, and the score is the root mean square over dimensions of the residual m − αc − β, each
 divided by its size over the fitting rollouts. Undefined at a rollout's first decision. It sees an
-arm that is stuck, pushed or overloaded, of which the policy's own outputs tell nothing.
+arm that is stuck, pushed or overloaded, which the policy's own outputs do not show.
 De Luca and Mattone, "Actuator failure detection and isolation using generalized momenta", ICRA
 2003, is the classical residual of this kind, with a model of the robot instead of a line.
 """
@@ -47,7 +47,7 @@ class Tracking(TransitionScore):
         line: NDArray[np.float64],
         residual: NDArray[np.float64],
     ) -> None:
-        """How the robot follows commands.
+        """Create the score from how the robot follows commands.
 
         Args:
             indices: (P,), which action dimensions are positions.
@@ -67,7 +67,7 @@ class Tracking(TransitionScore):
         """Fit the lines to the rollouts.
 
         Raises:
-            ScoreUndefinedError: positions were not measured or never change, nobody said how
+            ScoreUndefinedError: positions were not measured or never change, it is unknown how
                 many actions are executed, or no rollout has a second decision.
         """
         executed = executed_actions(policy, cls.name)
@@ -105,7 +105,7 @@ class Tracking(TransitionScore):
         )
 
     def seen(self, rollout: Rollout) -> NDArray[np.float64]:
-        """What is commanded next and where the robot is, (T, 2, P).
+        """Return what is commanded next and where the robot is, (T, 2, P).
 
         Raises:
             InvalidDecisionError: the positions were not measured.
@@ -120,14 +120,14 @@ class Tracking(TransitionScore):
     def compare(
         self, before: NDArray[np.floating], now: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """The size of the residual of every step, (N,)."""
+        """Return the size of the residual of every step, (N,)."""
         measured = now[:, 1] - before[:, 1]
         scaled = (measured - self._line[0] * before[:, 0] - self._line[1]) / self._residual
         moving = np.isfinite(self._residual).sum()
         return np.asarray(np.sqrt(np.sum(scaled**2, axis=1) / moving))
 
     def state(self) -> ScoreState:
-        """The lines and the residuals' sizes."""
+        """Return the lines and the residuals' sizes."""
         return ScoreState(
             parameters={
                 "executed": float(self._executed),
@@ -138,7 +138,7 @@ class Tracking(TransitionScore):
 
     @classmethod
     def from_state(cls, state: ScoreState) -> Tracking:
-        """The score with stored lines."""
+        """Restore the score with stored lines."""
         return cls(
             indices=state.arrays["indices"].astype(np.int64),
             executed=int(state.parameters["executed"]),
@@ -151,7 +151,7 @@ class Tracking(TransitionScore):
 def _commands_and_positions(
     rollout: Rollout, indices: NDArray[np.int64], executed: int, are_positions: bool
 ) -> NDArray[np.float64]:
-    """The motion that is commanded until the next decision, and the position; (T, 2, P)."""
+    """Return the motion that is commanded until the next decision, and the position; (T, 2, P)."""
     positions = np.asarray(rollout.positions, dtype=np.float64)
     actions = rollout.chunks[:, 0, :executed][..., indices].astype(np.float64)
     commanded = actions[:, -1] - positions if are_positions else actions.sum(axis=1)

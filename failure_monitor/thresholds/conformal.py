@@ -27,7 +27,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 ThresholdKind = Literal["constant", "time-varying"]
 THRESHOLD_KINDS: tuple[ThresholdKind, ...] = get_args(ThresholdKind)
 CEILING = 5.0
-"""The most that one score may say in a mean, on the common scale: no score outvotes all others.
+"""Largest value that counts of one score in a mean, so that no score outvotes all others.
 Thresholds are calibrated with it, so bundles depend on it."""
 
 
@@ -36,7 +36,7 @@ class CalibrationError(FailureMonitorError):
 
 
 def rank(n: int, alpha: float) -> int:
-    """Which smallest of n calibration numbers is the threshold: ⌈(n+1)(1−alpha)⌉.
+    """Return which smallest of n calibration numbers is the threshold: ⌈(n+1)(1−alpha)⌉.
 
     Raises:
         CalibrationError: that rank exceeds n, so no threshold keeps the promise.
@@ -55,12 +55,12 @@ def rank(n: int, alpha: float) -> int:
 
 
 def smallest_alpha(n: int) -> float:
-    """The smallest false-alarm rate that n calibration rollouts can promise: 1/(n+1)."""
+    """Return the smallest false-alarm rate that n calibration rollouts can promise: 1/(n+1)."""
     return 1 / (n + 1)
 
 
 def finite_sample_quantile(values: NDArray[np.float64], alpha: float) -> float:
-    """The ⌈(n+1)(1−alpha)⌉-th smallest of n values.
+    """Return the ⌈(n+1)(1−alpha)⌉-th smallest of n values.
 
     Raises:
         CalibrationError: n is too small for alpha.
@@ -69,7 +69,7 @@ def finite_sample_quantile(values: NDArray[np.float64], alpha: float) -> float:
 
 
 def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple[float, float]:
-    """Where the true false-alarm rate of one calibration lies, over the draw of its rollouts.
+    """Return where the true false-alarm rate lies, over the draw of the calibration rollouts.
 
     Given the calibration rollouts, the rate is Beta(n + 1 − k, k) distributed, k being the rank
     (continuous scores; with ties it is smaller). Returns its central interval.
@@ -77,7 +77,7 @@ def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple
     k = rank(n, alpha)
     tail = (1 - confidence) / 2
     # Imported here: the monitor does without it, and starts sooner with less memory.
-    # scipy.stats says the same and costs yet more.
+    # scipy.stats gives the same and takes longer to load.
     from scipy.special import betaincinv
 
     low, high = betaincinv(n + 1 - k, k, [tail, 1 - tail])
@@ -85,7 +85,7 @@ def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple
 
 
 def windowed_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """The mean of the last `window` values at each time, of what there is at the start; (T,).
+    """Return the mean of the last `window` values at each time, or of fewer at the start; (T,).
 
     NaN, which may stand only at the start, is no part of a mean; where there is nothing else the
     mean is NaN.
@@ -108,7 +108,7 @@ class Scale:
 
     Attributes:
         centre: (K,), the median of each score; or (T, K), at each of T decisions.
-        spread: likewise, its 95th percentile above the median; positive.
+        spread: for each score, its 95th percentile above the median; positive.
     """
 
     centre: NDArray[np.float64]
@@ -116,7 +116,7 @@ class Scale:
 
     @classmethod
     def fit(cls, series: Sequence[NDArray[np.float64]]) -> Scale:
-        """The scale of the windowed scores of successful rollouts, (T, K) each; NaN is undefined.
+        """Fit a scale to windowed scores of successful rollouts, (T, K) each; NaN is undefined.
 
         A score that hardly ever varies takes its spread from its size, so that it cannot
         divide by zero.
@@ -136,27 +136,27 @@ class Scale:
         return cls(centre=centre, spread=np.maximum(spread, smallest))
 
     def at(self, decisions: int | NDArray[np.int64]) -> Scale:
-        """The scale at a decision, or at each of several; counted from 0. Here it is constant."""
+        """Return the scale at one decision or at several, counted from 0. Here it is constant."""
         return self
 
     def covers(self, decision: int) -> bool:
-        """Whether rollouts that the scale was fitted on tell of this decision."""
+        """Return whether rollouts that the scale was fitted on reached this decision."""
         return True
 
     def __call__(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Windowed scores (..., K) on the common scale."""
+        """Bring windowed scores (..., K) to the common scale."""
         return (windowed - self.centre) / self.spread
 
 
 def combine(rule: Rule, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rule's one number F z of scores on the common scale, (..., K) to (...).
+    """Return the rule's one number F z of scores on the common scale, (..., K) to (...).
 
     A mean counts no score for more than `CEILING`: an embedding far from all that was fitted on
-    sends some scores to any height, and tells no more than one that is merely far. One score
+    sends some scores to any height, and means no more than one that is merely far. One score
     alone is not held back.
 
-    A score that is undefined, NaN, has no say: `any` and `mean` go over the others, and `all`
-    cannot hold without it. Where the rule has nothing to say the number is −∞, which exceeds
+    A score that is undefined, NaN, does not count: `any` and `mean` go over the others, and `all`
+    cannot hold without it. Where no score is defined the number is −∞, which exceeds
     no threshold.
     """
     undefined = np.isnan(scaled)
@@ -186,7 +186,7 @@ class JointThreshold:
     limit: float
 
     def at(self, decisions: int | NDArray[np.int64]) -> JointThreshold:
-        """The threshold at a decision, or at each of several; counted from 0."""
+        """Return the threshold at a decision, or at each of several; counted from 0."""
         return replace(self, scale=self.scale.at(decisions))
 
     @property
@@ -195,10 +195,10 @@ class JointThreshold:
         return self.scale.centre + self.limit * self.scale.spread
 
     def level(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The combined normalised score: 0 where all scores are 0, 1 at the limit.
+        """Return the combined normalised score: 0 where all scores are 0, 1 at the limit.
 
-        With one score it is the windowed score over its threshold. 0 where the rule has nothing
-        to say (see `combine`). (..., K) to (...).
+        With one score it is the windowed score over its threshold. 0 where the rule has no score
+        that is defined (see `combine`). (..., K) to (...).
         """
         zero = np.where(np.isnan(windowed), np.nan, self.scale(np.zeros_like(self.scale.centre)))
         combined = combine(self.rule, self.scale(windowed))
@@ -225,7 +225,7 @@ def joint_threshold(
     if rule == "mean" and len(scale.centre.T) > 1 and threshold.limit >= CEILING:
         raise CalibrationError(
             "the limit of the rule 'mean' would be out of reach: some calibration rollouts are "
-            "unlike all others in every score; look at these, record more, or use the rule 'any'"
+            "unlike all others in every score; inspect these, record more, or use the rule 'any'"
         )
     if not (threshold.thresholds > 0).all():
         raise CalibrationError(

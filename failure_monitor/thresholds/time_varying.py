@@ -36,9 +36,9 @@ class TimeVaryingScale(Scale):
 
     @classmethod
     def fit(cls, series: Sequence[NDArray[np.float64]]) -> TimeVaryingScale:
-        """The scale of the windowed scores of successful rollouts, (T, K) each.
+        """Return the scale of the windowed scores of successful rollouts, (T, K) each.
 
-        L is the length of the longest. Where rollouts have ended, the few that still run say
+        L is the length of the longest. Where rollouts have ended, the few that still run show
         little: their decisions are pooled with earlier ones, until there are as many values as
         rollouts.
 
@@ -59,17 +59,17 @@ class TimeVaryingScale(Scale):
         )
 
     def at(self, decisions: int | NDArray[np.int64]) -> Scale:
-        """The scale at a decision, or at each of several; counted from 0."""
+        """Return the scale at a decision, or at each of several; counted from 0."""
         known = np.minimum(decisions, len(self.centre) - 1)
         return Scale(self.centre[known], self.spread[known])
 
     def covers(self, decision: int) -> bool:
-        """Whether a rollout that the scale was fitted on was so long."""
+        """Return whether a rollout that the scale was fitted on was so long."""
         return decision < len(self.centre)
 
 
 def _side_by_side(series: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """All rollouts from their first decision on, (n, L, K); NaN after their end."""
+    """Stack all rollouts from their first decision on, (n, L, K); NaN after their end."""
     longest = max(len(values) for values in series)
     padded = np.full((len(series), longest, series[0].shape[1]), np.nan)
     for row, values in zip(padded, series, strict=True):
@@ -78,7 +78,7 @@ def _side_by_side(series: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def _pools(side_by_side: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """What is known of each decision: the scores around it, L times (N, K)."""
+    """Return the scores around each decision, L times (N, K)."""
     n, longest, K = side_by_side.shape
     of_the_scarcest = (~np.isnan(side_by_side)).sum(axis=0).min(axis=1)
     pools = []

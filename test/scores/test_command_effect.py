@@ -119,7 +119,7 @@ def test_embeddings_that_have_nothing_to_do_with_commands_are_refused():
         rollout = obedient_rollout(seed)
         return dataclasses.replace(rollout, embeddings=noise.astype(np.float32))
 
-    with pytest.raises(ScoreUndefinedError, match="command_effect: the commands say nothing"):
+    with pytest.raises(ScoreUndefinedError, match="command_effect: the commands predict none"):
         CommandEffect.fit([unrelated(seed) for seed in range(8)], MOVING)
 
 

@@ -146,7 +146,7 @@ def test_retrieval_looks_at_the_mean_chunk_only():
 
 
 def test_a_large_memory_is_thinned_at_random_but_in_order_of_time(monkeypatch):
-    monkeypatch.setattr(nearest_neighbours, "MOST_DECISIONS", 20)
+    monkeypatch.setattr(nearest_neighbours, "MAX_DECISIONS", 20)
     neighbours = NearestNeighbours.fit(ROLLOUTS, 0, "knn")
     assert neighbours.memory.shape == (20, 6)
     assert (np.diff(neighbours.numbers) >= 0).all()
@@ -157,7 +157,7 @@ def test_a_large_memory_is_thinned_at_random_but_in_order_of_time(monkeypatch):
 
 
 def test_phase_knn_has_neighbours_at_times_of_which_nothing_is_remembered(monkeypatch):
-    monkeypatch.setattr(nearest_neighbours, "MOST_DECISIONS", 5)
+    monkeypatch.setattr(nearest_neighbours, "MAX_DECISIONS", 5)
     score = PhaseNeighbourDistance.fit([synthetic_rollout(0, decisions=200)], POLICY)
     assert np.isfinite(score.over_rollout(synthetic_rollout(1, decisions=300))).all()
 

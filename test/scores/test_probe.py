@@ -112,7 +112,7 @@ def test_it_learns_which_score_tells(rollouts):
 
 
 def test_the_state_makes_the_same_probe_again(probe):
-    again = Probe.from_state(probe.state())
+    again = restore_score("probe", probe.state())
     rollout = failed_rollout(98)
     np.testing.assert_array_equal(again.over_rollout(rollout), probe.over_rollout(rollout))
     assert again.weighed == probe.weighed == WEIGHED
@@ -156,7 +156,7 @@ class Broken(InstantScore):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_broken_breaks_it_in_both_forms(probe, rollouts, monkeypatch, value):
-    broken = Probe.from_state(probe.state())
+    broken = restore_score("probe", probe.state())
     first = Broken()
     first.value = value
     monkeypatch.setattr(broken, "_scores", (first, *broken._scores[1:]))

@@ -16,7 +16,7 @@ EPOCHS = 40
 BATCH_SIZE = 256
 LEARNING_RATE = 2e-3
 HELD_OUT = 10
-"""One in so many decisions is held out, to tell which weights are the best."""
+"""One in so many decisions is held out, to choose the best weights."""
 TIMES_HELD_OUT = 8
 """Times and noises with which each of these is tried."""
 
@@ -29,7 +29,7 @@ class Likelihood(nn.Module):
         self.velocity = velocity
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, F) to (N,)."""
+        """Map features (N, F) to one number each, (N,)."""
         times = torch.zeros_like(features[:, :1])
         image = features + self.velocity(torch.cat([features, times], dim=1))
         return torch.sum(image**2, dim=1)

@@ -8,8 +8,8 @@ The weights ω of a rollout's decisions are equal; successes and failures weigh 
 together as much as there are rollouts, so that a failure counts once, however long it dragged on.
 No score has a negative weight: the higher it is, the worse, whatever the failures at hand suggest.
 Of a failure only decisions of such a number count as successes have too, and of these the later
-half: a rollout begins to fail at some time that nobody noted, and what comes after the longest
-success tells nothing but that time has passed.
+half: a rollout begins to fail at some time that no label gives, and what comes after the longest
+success shows nothing but that time has passed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def fit_probe(
 
     Raises:
         ScoreUndefinedError: scores or embeddings never change, a score is nowhere defined, or none
-            tells failures from successes.
+            separates failures from successes.
     """
     features = _fit_features([score.name for score in scores], successes)
     longest = max(map(len, successes))
@@ -91,7 +91,7 @@ def fit_probe(
 def regress(
     examples: Sequence[NDArray[np.float64]], failed: NDArray[np.bool_], raising: int
 ) -> NDArray[np.float64]:
-    """The regression's weights, (F,).
+    """Return the regression's weights, (F,).
 
     Args:
         examples: the features of every rollout, n times (T, F).
@@ -127,7 +127,7 @@ def regress(
 def _on_scale(
     weights: NDArray[np.float64], successes: Sequence[NDArray[np.float64]]
 ) -> tuple[NDArray[np.float64], float]:
-    """The weights, scaled, and an intercept, for features of n successes, (T, F) each.
+    """Return the weights, scaled, and an intercept, for features of n successes, (T, F) each.
 
     The median of wᵀx + b is then 0 over these, and the 95th percentile 1. Every fold has a
     regression of its own, of which some come out steeper than others; a threshold from all of them
@@ -169,7 +169,7 @@ def _fit_features(names: Sequence[str], successes: Sequence[ProbeExample]) -> Pr
 
 
 def _principal_axes(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of standardised embeddings (N, V); (V, P), each divided by the deviation along it."""
+    """Return the principal axes of embeddings (N, V), each over the deviation along it; (V, P)."""
     variances, axes = np.linalg.eigh(embeddings.T @ embeddings / len(embeddings))
     variances, axes = variances[-COMPONENTS:], axes[:, -COMPONENTS:]
     kept = variances > SMALLEST_VARIANCE

@@ -25,7 +25,7 @@ class Residual(nn.Module):
         self.inner = perceptron([HIDDEN_SIZE, HIDDEN_SIZE, HIDDEN_SIZE], generator)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(N, HIDDEN_SIZE) to the same."""
+        """Add the block's output to its input, (N, HIDDEN_SIZE) to the same."""
         return hidden + self.inner(torch.relu(hidden))
 
 
@@ -49,12 +49,12 @@ class CoinFlips(nn.Module):
         self.register_buffer("deviation", torch.clamp(deviation, min=1e-3))
 
     def flips(self, features: Tensor) -> Tensor:
-        """The vectors that are learned, (N, F) to (N, COINS)."""
+        """Return the vectors that are learned, (N, F) to (N, COINS)."""
         prior = (self.prior(features) - self.mean) / self.deviation
         return self.learned(features) + prior
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, F) to (N,)."""
+        """Map features (N, F) to one number each, (N,)."""
         return torch.linalg.vector_norm(self.flips(features), dim=1)
 
 

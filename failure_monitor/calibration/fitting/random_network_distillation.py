@@ -26,7 +26,7 @@ class Distance(nn.Module):
         self.predictor, self.target = predictor, target
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, F) to (N,)."""
+        """Map features (N, F) to one number each, (N,)."""
         return torch.linalg.vector_norm(self.predictor(features) - self.target(features), dim=1)
 
 

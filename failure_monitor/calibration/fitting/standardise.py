@@ -20,6 +20,6 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.from_numpy(standardisation.deviation).float())
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, F) to (N, features that vary)."""
+        """Return the features that vary, standardised: (N, F) to (N, V)."""
         varying = torch.index_select(features, 1, self.varying)
         return torch.clamp((varying - self.mean) / self.deviation, -CLIP, CLIP)

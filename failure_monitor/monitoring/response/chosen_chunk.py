@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision
-from failure_monitor.monitoring.response.reached_positions import ReachedPositions
+from failure_monitor.scores.base.reached_positions import ReachedPositions
 
 
 @runtime_checkable

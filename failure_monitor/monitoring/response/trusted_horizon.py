@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.monitoring.response.reached_positions import ReachedPositions
+from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.base.sampled_chunks import require_differing_samples
 from failure_monitor.thresholds.conformal import finite_sample_quantile
 

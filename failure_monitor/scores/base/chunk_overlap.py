@@ -19,7 +19,7 @@ class ChunkOverlapScore(TransitionScore):
     """A score of what was planned at the decision before and what is planned now."""
 
     def __init__(self, *, executed: int, weights: NDArray[np.float32]) -> None:
-        """How chunks are compared.
+        """Set how chunks are compared.
 
         Args:
             executed: k, how many actions are executed before the next decision.
@@ -35,7 +35,7 @@ class ChunkOverlapScore(TransitionScore):
         """Take the actions' scales from the rollouts.
 
         Raises:
-            ScoreUndefinedError: chunks do not overlap, nobody said how much is executed, or no
+            ScoreUndefinedError: chunks do not overlap, `executed_actions` is unknown, or no
                 rollout has a second decision.
         """
         executed = executed_actions(policy, cls.name)
@@ -49,13 +49,13 @@ class ChunkOverlapScore(TransitionScore):
         return cls(executed=executed, weights=action_weights(rollouts))
 
     def seen(self, rollout: Rollout) -> NDArray[np.float32]:
-        """The scaled chunks, (T, B, H, D)."""
+        """Return the scaled chunks, (T, B, H, D)."""
         return rollout.chunks * self._weights
 
     def compare(
         self, before: NDArray[np.floating], now: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """The comparison of the parts that are about the same time, (N,)."""
+        """Return the comparison of the parts that are about the same time, (N,)."""
         left = now.shape[2] - self._executed
         return self.compare_overlaps(before[:, :, self._executed :], now[:, :, :left])
 
@@ -64,17 +64,17 @@ class ChunkOverlapScore(TransitionScore):
     def compare_overlaps(
         before: NDArray[np.floating], now: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """The score of N pairs of overlapping parts (N, B, H − k, D) of scaled chunks; (N,)."""
+        """Return the score of N pairs of overlapping parts (N, B, H − k, D); (N,)."""
 
     def state(self) -> ScoreState:
-        """The number of executed actions and the scales."""
+        """Return the number of executed actions and the scales."""
         return ScoreState(
             parameters={"executed": float(self._executed)}, arrays={"weights": self._weights}
         )
 
     @classmethod
     def from_state(cls, state: ScoreState) -> ChunkOverlapScore:
-        """The score with stored scales."""
+        """Restore the score with stored scales."""
         return cls(
             executed=int(state.parameters["executed"]),
             weights=state.arrays["weights"].astype(np.float32),
@@ -82,7 +82,7 @@ class ChunkOverlapScore(TransitionScore):
 
 
 def action_weights(rollouts: Sequence[Rollout]) -> NDArray[np.float32]:
-    """One over the standard deviation of each action in the executed chunks, (D,); or 0.
+    """Return 1 over the standard deviation of each action in the executed chunks, (D,); or 0.
 
     It makes actions of different units comparable; one that never varies weighs nothing.
     """

@@ -41,18 +41,18 @@ class FourierFeatures:
         return cls(frequencies.astype(np.float32), phases.astype(np.float32))
 
     def __call__(self, inputs: NDArray[np.floating]) -> NDArray[np.float32]:
-        """φ, (N, F) to (N, M + F + 1)."""
+        """Return φ of inputs (N, F), (N, M + F + 1)."""
         inputs = inputs.astype(np.float32)
         waves = np.cos(row_by_row(inputs, self.frequencies) + self.phases)
         return np.concatenate([waves, inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What is to be stored."""
+        """Return what is to be stored."""
         return {"frequencies": self.frequencies, "phases": self.phases}
 
     @classmethod
     def from_state(cls, state: ScoreState) -> FourierFeatures:
-        """The map that was stored."""
+        """Return the map that was stored."""
         return cls(
             frequencies=state.arrays["frequencies"].astype(np.float32),
             phases=state.arrays["phases"].astype(np.float32),
@@ -60,7 +60,7 @@ class FourierFeatures:
 
 
 def row_by_row(rows: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, F) times (F, V), so that one row and many come out alike to the last bit.
+    """Return the product of (N, F) and (F, V), equal to the last bit for one row and for many.
 
     A product of all rows is summed up in another order; in single precision, which takes half as
     long, the two forms of a score would then differ.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fitting decisions that are nearest to a decision, for the scores that look them up."""
+"""The fitting decisions that are nearest to a decision, for the scores that compare with them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.base.standardisation import Standardisation
 
-MOST_DECISIONS = 4000
-"""Of more fitting decisions a random part of this size is kept: a look-up stays below 1 ms."""
+MAX_DECISIONS = 4000
+"""Fitting decisions that are kept, at random where there are more: a search stays below 1 ms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class NearestNeighbours:
             ScoreUndefinedError: the embeddings never change.
         """
         standardisation = Standardisation.of_embeddings(rollouts, score)
-        chosen = choose_decisions(rollouts, MOST_DECISIONS, seed)
+        chosen = choose_decisions(rollouts, MAX_DECISIONS, seed)
         embeddings = np.concatenate([rollout.embeddings for rollout in rollouts])[chosen]
         memory = standardisation(embeddings).astype(np.float32)
         return cls(standardisation, memory, decision_numbers(rollouts)[chosen])
@@ -51,18 +51,18 @@ class NearestNeighbours:
         return np.asarray(np.einsum("nv,nv->n", self.memory, self.memory))
 
     def queries(self, rollout: Rollout) -> NDArray[np.float32]:
-        """The standardised embeddings of a rollout, (T, V)."""
+        """Return the standardised embeddings of a rollout, (T, V)."""
         return self.standardisation(rollout.embeddings).astype(np.float32)
 
     def nearest(
         self, queries: NDArray[np.float32], count: int, among: slice = slice(None)
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The `count` nearest fitting decisions, or all if there are fewer.
+        """Return the `count` nearest fitting decisions, or all if there are fewer.
 
         Args:
             queries: (T, V), standardised embeddings.
             count: how many to find for each.
-            among: which part of the memory to look at.
+            among: the part of the memory to search.
 
         Returns:
             Their places in the memory, (T, count), and their distances, (T, count).
@@ -79,7 +79,7 @@ class NearestNeighbours:
         return places + (among.start or 0), np.linalg.norm(apart, axis=-1)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What is to be stored."""
+        """Return what is to be stored."""
         return {
             "memory": self.memory,
             "numbers": self.numbers,
@@ -88,7 +88,7 @@ class NearestNeighbours:
 
     @classmethod
     def from_state(cls, state: ScoreState) -> NearestNeighbours:
-        """The ones that were stored."""
+        """Return the ones that were stored."""
         return cls(
             standardisation=Standardisation.from_state(state, "embedding"),
             memory=state.arrays["memory"].astype(np.float32),
@@ -97,10 +97,10 @@ class NearestNeighbours:
 
 
 class NeighbourScore(Score):
-    """A score that looks up the nearest of the fitting embeddings, and knows nothing else."""
+    """A score that only searches the nearest of the fitting embeddings."""
 
     def __init__(self, neighbours: NearestNeighbours) -> None:
-        """Among which embeddings to look."""
+        """Create the score from the embeddings to compare with."""
         self._neighbours = neighbours
 
     @classmethod
@@ -115,22 +115,22 @@ class NeighbourScore(Score):
         return cls(NearestNeighbours.fit(rollouts, seed, cls.name))
 
     def state(self) -> ScoreState:
-        """The embeddings and when they were taken."""
+        """Return the embeddings and when they were taken."""
         return ScoreState(arrays=self._neighbours.arrays())
 
     @classmethod
     def from_state(cls, state: ScoreState) -> NeighbourScore:
-        """The score with stored embeddings."""
+        """Restore the score with stored embeddings."""
         return cls(NearestNeighbours.from_state(state))
 
 
 def decision_numbers(rollouts: Sequence[Rollout]) -> NDArray[np.int64]:
-    """Which decision of its rollout each one is, from 0; the rollouts in a row, (N,)."""
+    """Return the number of each decision in its rollout, from 0; rollouts in a row, (N,)."""
     return np.concatenate([np.arange(len(rollout)) for rollout in rollouts])
 
 
 def choose_decisions(rollouts: Sequence[Rollout], most: int, seed: int) -> NDArray[np.int64]:
-    """At most so many of the rollouts' decisions, at random, ordered by their numbers.
+    """Return at most `most` of the rollouts' decisions, at random, ordered by their numbers.
 
     The choice and the order, also among decisions of one number, depend on the decisions alone
     and not on the order of the rollouts.

@@ -27,25 +27,25 @@ class NetworkScore(InstantScore):
     inputs_name: ClassVar[str]
 
     def __init__(self, network: OnnxNetwork) -> None:
-        """The score that the network computes."""
+        """Create the score that a network computes."""
         self._network = network
 
     @staticmethod
     @abstractmethod
     def inputs(rollout: Rollout) -> NDArray[np.float32]:
-        """What the network is given at every decision, (T, F)."""
+        """Return the network's inputs at every decision, (T, F)."""
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The network's output at every decision, (T,)."""
+        """Return the network's output at every decision, (T,)."""
         # One at a time: a batch is summed up in another order, and `update` would differ.
         outputs = [self._network(row[np.newaxis])[0] for row in self.inputs(rollout)]
         return np.array(outputs, dtype=np.float64)
 
     def state(self) -> ScoreState:
-        """The graph."""
+        """Return the graph."""
         return ScoreState(models={"network": self._network.model})
 
     @classmethod
     def from_state(cls, state: ScoreState) -> NetworkScore:
-        """The score with a stored graph."""
+        """Restore the score with a stored graph."""
         return cls(OnnxNetwork(state.models["network"], name=cls.name))

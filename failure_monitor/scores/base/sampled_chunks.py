@@ -15,7 +15,7 @@ from failure_monitor.scores.base.score import ScoreUndefinedError
 def require_differing_samples(
     rollouts: Sequence[Rollout], policy: PolicyFormat, score: str
 ) -> None:
-    """Refuse a policy whose samples cannot differ, for the score of that name.
+    """Reject a policy whose samples cannot differ, for the score of that name.
 
     Raises:
         ScoreUndefinedError: one sample per decision, or samples that never differ.
@@ -28,13 +28,13 @@ def require_differing_samples(
     if all(np.ptp(rollout.chunks, axis=1).max() == 0 for rollout in rollouts):
         raise ScoreUndefinedError(
             f"{score}: all sampled chunks of every decision are the same, so the policy is "
-            "deterministic and this score says nothing: sample with noise, or leave it out of "
+            "deterministic and this score has no meaning: sample with noise, or leave it out of "
             "the rule"
         )
 
 
 def require_second_decisions(rollouts: Sequence[Rollout], score: str) -> None:
-    """Refuse rollouts without a step from one decision to the next, for the score of that name.
+    """Reject rollouts without a step from one decision to the next, for the score of that name.
 
     Raises:
         ScoreUndefinedError: no rollout has a second decision.
@@ -42,16 +42,16 @@ def require_second_decisions(rollouts: Sequence[Rollout], score: str) -> None:
     if max(map(len, rollouts)) < 2:
         raise ScoreUndefinedError(
             f"{score}: every rollout, {rollouts[0].name} among them, has a single decision, but "
-            "this score looks at what came of the one before: record longer rollouts, or leave it "
-            "out of the rule"
+            "this score compares a decision with the one before: record longer rollouts, or leave "
+            "it out of the rule"
         )
 
 
 def executed_actions(policy: PolicyFormat, score: str) -> int:
-    """How many actions of a chunk are executed before the next decision.
+    """Return how many actions of a chunk are executed before the next decision.
 
     Raises:
-        ScoreUndefinedError: nobody said.
+        ScoreUndefinedError: it is unknown.
     """
     if policy.executed_actions is None:
         raise ScoreUndefinedError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every score offers, and the three kinds of them: by how much of the past they look at."""
+"""The interface of every score, and three kinds of scores: by how much of the past they use."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class ScoreState:
         parameters: single numbers.
         arrays: arrays of numbers.
         models: serialised ONNX models.
+        scores: the restored scores that the score weighs; not stored themselves.
     """
 
     parameters: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     models: dict[str, bytes] = field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
 
 
 class Score(ABC):
@@ -42,11 +44,11 @@ class Score(ABC):
 
     Attributes:
         name: of the score, in commands, bundles and messages.
-        meaning: what is amiss where the score is over its threshold, in an operator's words.
+        meaning: what is wrong where the score is above its threshold, for an operator.
         first_defined: the number of the first decision of a rollout that has the score; both
             forms give NaN before it, and a finite number from it on.
         follows_rollout: whether the score depends on when the rollout began.
-        needs_positions: whether it asks where the robot was measured to be.
+        needs_positions: whether it needs measured positions of the robot.
     """
 
     name: ClassVar[str]
@@ -70,7 +72,7 @@ class Score(ABC):
         """Forget the past: the next decision is a rollout's first. Many scores have no past."""
 
     def resume(self, number: int) -> None:  # noqa: B027
-        """Decisions went by unseen: the next one has this number in the rollout."""
+        """Continue after decisions that were not seen: the next one has this number."""
 
     @property
     def is_defined_next(self) -> bool:
@@ -79,27 +81,35 @@ class Score(ABC):
 
     @abstractmethod
     def update(self, decision: Decision) -> float:
-        """The score of the next decision."""
+        """Return the score of the next decision."""
 
     @abstractmethod
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The score of every decision, (T,)."""
+        """Return the score of every decision, (T,)."""
 
     @abstractmethod
     def state(self) -> ScoreState:
-        """What `from_state` makes the same score of again."""
+        """Return the state from which `from_state` restores the score."""
 
     @classmethod
     @abstractmethod
     def from_state(cls, state: ScoreState) -> Score:
-        """The score that `state` describes."""
+        """Restore a score from its state."""
+
+    @classmethod
+    def weighed_states(cls, state: ScoreState) -> dict[str, ScoreState]:
+        """Return the states of the scores that a stored score weighs, by their names.
+
+        They are restored first and handed to `from_state` as `ScoreState.scores`.
+        """
+        return {}
 
 
 class InstantScore(Score):
     """A score of a decision alone: `over_rollout` is all that it must define."""
 
     def update(self, decision: Decision) -> float:
-        """The score of the decision."""
+        """Return the score of the decision."""
         return float(self.over_rollout(_alone(decision))[0])
 
 
@@ -114,7 +124,7 @@ class TransitionScore(Score):
         self._before = None
 
     def resume(self, number: int) -> None:
-        """The decision before the next one was not seen."""
+        """Continue after decisions that were not seen, so that the next one has no step."""
         self._before = None
 
     @property
@@ -123,7 +133,7 @@ class TransitionScore(Score):
         return self._before is not None
 
     def update(self, decision: Decision) -> float:
-        """The score of the step from the decision before; NaN where there is none."""
+        """Return the score of the step from the last decision; NaN for the first decision."""
         now = self.seen(_alone(decision))
         before, self._before = self._before, now
         return np.nan if before is None else float(self.compare(before, now)[0])
@@ -135,13 +145,13 @@ class TransitionScore(Score):
 
     @abstractmethod
     def seen(self, rollout: Rollout) -> NDArray[np.floating]:
-        """What is compared of every decision, (T, …)."""
+        """Return what is compared of every decision, (T, …)."""
 
     @abstractmethod
     def compare(
         self, before: NDArray[np.floating], now: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """The score of N steps, given what was seen before and after each, (N, …); (N,)."""
+        """Return the score of N steps, given what was seen before and after each, (N, …); (N,)."""
 
 
 class TimedScore(Score):
@@ -159,21 +169,21 @@ class TimedScore(Score):
         self._number = number
 
     def update(self, decision: Decision) -> float:
-        """The score of the next decision."""
+        """Return the score of the next decision."""
         number, self._number = self._number, self._number + 1
         return float(self.at(_alone(decision), np.array([number]))[0])
 
     def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The score of every decision, (T,)."""
+        """Return the score of every decision, (T,)."""
         return self.at(rollout, np.arange(len(rollout)))
 
     @abstractmethod
     def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The scores of decisions, given their numbers (T,) in the rollout; (T,)."""
+        """Return the scores of decisions, given their numbers (T,) in the rollout; (T,)."""
 
 
 def _alone(decision: Decision) -> Rollout:
-    """A rollout of that decision, without a copy of it."""
+    """Return a rollout of that decision, without a copy of it."""
     return Rollout(
         name="the decision",
         stamps=np.array([decision.stamp]),

@@ -35,7 +35,7 @@ class Standardisation:
 
     @classmethod
     def fit(cls, features: NDArray[np.floating], what: str) -> Standardisation:
-        """The statistics of fitting features (N, F).
+        """Return the statistics of fitting features (N, F).
 
         Args:
             features: one row per decision.
@@ -57,31 +57,31 @@ class Standardisation:
 
     @classmethod
     def of_embeddings(cls, rollouts: Sequence[Rollout], score: str) -> Standardisation:
-        """That of the observation embeddings, for the score of that name."""
+        """Return the standardisation of the observation embeddings, for the score of that name."""
         return cls.fit(
             np.concatenate([rollout.embeddings for rollout in rollouts]), f"{score}: the embeddings"
         )
 
     @classmethod
     def of_mean_chunks(cls, rollouts: Sequence[Rollout], score: str) -> Standardisation:
-        """That of the mean chunks, for the score of that name."""
+        """Return the standardisation of the mean chunks, for the score of that name."""
         return cls.fit(
             np.concatenate([mean_chunks(rollout) for rollout in rollouts]),
             f"{score}: the mean action chunks",
         )
 
     def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(..., F) to (..., V)."""
+        """Standardise features (..., F) to (..., V)."""
         scaled = (features[..., self.varying] - self.mean) / self.deviation
         return np.asarray(scaled.clip(-CLIP, CLIP))
 
     def arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
-        """What is to be stored, under names that begin with `prefix`."""
+        """Return what is to be stored, under names that begin with `prefix`."""
         return {f"{prefix}_{name}": value for name, value in vars(self).items()}
 
     @classmethod
     def from_state(cls, state: ScoreState, prefix: str) -> Standardisation:
-        """The one that was stored under `prefix`."""
+        """Return the one that was stored under `prefix`."""
         return cls(
             varying=state.arrays[f"{prefix}_varying"].astype(np.int64),
             mean=state.arrays[f"{prefix}_mean"].astype(np.float64),
@@ -90,10 +90,10 @@ class Standardisation:
 
 
 def mean_chunks(rollout: Rollout) -> NDArray[np.float32]:
-    """The mean over the sampled chunks of every decision, flattened: (T, H·D)."""
+    """Return the mean over the sampled chunks of every decision, flattened: (T, H·D)."""
     return np.asarray(rollout.chunks.mean(axis=1).reshape(len(rollout), -1))
 
 
 def executed_chunks(rollout: Rollout) -> NDArray[np.float32]:
-    """The chunk of every decision that is executed, the first, flattened: (T, H·D)."""
+    """Return the chunk of every decision that is executed, the first, flattened: (T, H·D)."""
     return rollout.chunks[:, 0].reshape(len(rollout), -1)

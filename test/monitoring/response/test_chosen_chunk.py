@@ -13,7 +13,7 @@ from testbed.synthetic import POLICY
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import Decision, Rollout
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, chosen_chunk
-from failure_monitor.monitoring.response.reached_positions import ReachedPositions
+from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.pseudo_count import PseudoCount
 from failure_monitor.scores.retrieval import Retrieval
 

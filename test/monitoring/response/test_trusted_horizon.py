@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.monitoring.response.reached_positions import ReachedPositions
 from failure_monitor.monitoring.response.trusted_horizon import (
     Dispersion,
     TrustedHorizon,
     calibrate_limit,
 )
+from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.base.score import ScoreUndefinedError
 
 SAMPLES, HORIZON = 32, 8

@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The positions that sampled chunks reach: the space in which samples are compared."""
+"""The positions that action chunks reach: the space in which samples are compared."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat
+
+Number = TypeVar("Number", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,19 @@ class ReachedPositions:
         """Return the positions that a policy's chunks reach."""
         return cls(policy.position_indices, policy.action_kind != "position")
 
-    def __call__(self, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the positions (..., B, H, P) of chunks (..., B, H, D).
+    def __call__(self, chunks: NDArray[Number]) -> NDArray[Number]:
+        """Return the positions (..., H, P) of chunks (..., H, D).
 
-        Sums of deltas or velocities are relative to the start of the chunk.
+        Sums of deltas or velocities are relative to the start of the chunk and in units of one
+        action.
         """
         dimensions = chunks.shape[-1]
-        taken = chunks if self.indices == tuple(range(dimensions)) else chunks[..., self.indices]
-        if not self.integrate:
-            return taken
-        # The sums up to each step, as a matrix product: a third of the time of np.cumsum.
-        sums: NDArray[np.float32] = np.tri(chunks.shape[-2], dtype=np.float32) @ taken
-        return sums
+        actions = chunks if self.indices == tuple(range(dimensions)) else chunks[..., self.indices]
+        return sums_over_steps(actions) if self.integrate else actions
+
+
+def sums_over_steps(actions: NDArray[Number]) -> NDArray[Number]:
+    """Return the sum of the actions (..., H, P) up to each step, (..., H, P)."""
+    # As a matrix product it takes a third of the time of np.cumsum.
+    sums: NDArray[Number] = np.tri(actions.shape[-2], dtype=actions.dtype) @ actions
+    return sums
