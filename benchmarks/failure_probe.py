@@ -101,9 +101,9 @@ class RememberedScore(Score):
     def update(self, decision: Decision) -> float:
         return self._score.update(decision)
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         if rollout.sha256 not in self._values:
-            self._values[rollout.sha256] = self._score.over_rollout(rollout)
+            self._values[rollout.sha256] = self._score.score_rollout(rollout)
         return self._values[rollout.sha256]
 
     def state(self) -> ScoreState:

@@ -109,9 +109,9 @@ def main() -> None:
             lambda decision: dispersion(decision.chunks),
             partial(textbook_dispersion, dispersion),
         ),
-        "medoid": (Medoid(ReachedPositions.of(policy)).over_samples, textbook_medoid),
-        "pseudo_count": (pseudo_count.over_samples, partial(textbook_pseudo_count, pseudo_count)),
-        "retrieval": (retrieval.over_samples, partial(textbook_retrieval, retrieval)),
+        "medoid": (Medoid(ReachedPositions.of(policy)).score_samples, textbook_medoid),
+        "pseudo_count": (pseudo_count.score_samples, partial(textbook_pseudo_count, pseudo_count)),
+        "retrieval": (retrieval.score_samples, partial(textbook_retrieval, retrieval)),
     }
     sizes = f"B {SAMPLES}, H {HORIZON}, D {ACTIONS}, E {EMBEDDING}"
     drawn = Table(box=SIMPLE_HEAD, title=f"{sizes}, one thread, µs", title_justify="left")

@@ -202,7 +202,7 @@ class Bundle:
             monitor = self.monitor(rollout.task)
         except UnknownTaskError as error:
             raise UnknownTaskError(f"{rollout.name}: {error}") from None
-        return monitor.over_rollout(rollout)
+        return monitor.score_rollout(rollout)
 
     def calibration_of(self, rollout: Rollout) -> tuple[RolloutSection, ...]:
         """The rollouts that set the threshold for one like this.

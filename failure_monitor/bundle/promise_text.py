@@ -42,7 +42,7 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
             yield (
                 score.name,
                 f"learned from {len(description.failures)} failures how to weigh "
-                f"{', '.join(score.weighed)} and the embedding",
+                f"{', '.join(score.score_names)} and the embedding",
             )
     yield (
         "promise",

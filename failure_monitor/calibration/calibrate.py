@@ -326,7 +326,7 @@ def _check(
 
 
 def _check_choosers(names: Sequence[str]) -> None:
-    able = sorted(name for name, score in SCORES.items() if hasattr(score, "over_samples"))
+    able = sorted(name for name, score in SCORES.items() if hasattr(score, "score_samples"))
     for name in names:
         if name not in able:
             raise UsageError(

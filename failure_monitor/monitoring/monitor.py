@@ -113,7 +113,7 @@ class FailureMonitor:
                 "all decisions of the calibration rollouts"
             )
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the combined normalised score at every decision of a whole rollout, (T,).
 
         This is the vectorised form of `update`, whose state does not change.
@@ -139,7 +139,7 @@ def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> N
     """
     columns = []
     for score in scores:
-        values = score.over_rollout(rollout)
+        values = score.score_rollout(rollout)
         wrong = ~np.isfinite(values)
         wrong[: score.first_defined] &= np.isinf(values[: score.first_defined])
         if wrong.any():

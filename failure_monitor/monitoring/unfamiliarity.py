@@ -82,8 +82,8 @@ def score_embedding(score: Score, embedding: NDArray[np.float32], number: int) -
         chunks=np.zeros((1, 1, 1, 1), np.float32),
     )
     if isinstance(score, TimedScore):
-        return float(score.at(rollout, np.array([number]))[0])
-    return float(score.over_rollout(rollout)[0])
+        return float(score.score_decisions(rollout, np.array([number]))[0])
+    return float(score.score_rollout(rollout)[0])
 
 
 def unfamiliarity(

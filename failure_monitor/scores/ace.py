@@ -84,7 +84,7 @@ class ActionChunkEntropy(InstantScore):
         span[span == 0] = span.max()
         return cls(anchor=low, cell=CELL_FACTOR * span, indices=indices, integrate=integrate)
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the mean entropy over the chunk's steps at every decision, (T,), in bits."""
         positions = _positions(rollout.chunks, self._indices, self._integrate)
         cells = np.floor((positions - self._anchor) / self._cell).clip(-(2.0**53), 2.0**53)

@@ -44,9 +44,9 @@ class ChunkLag(Lag):
         planned = [_with_chunks_as_embeddings(rollout) for rollout in rollouts]
         return cls(NearestNeighbours.fit(planned, seed, cls.name))
 
-    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the lag at every decision, (T,), in decisions."""
-        return super().at(_with_chunks_as_embeddings(rollout), numbers)
+        return super().score_decisions(_with_chunks_as_embeddings(rollout), numbers)
 
 
 def _with_chunks_as_embeddings(rollout: Rollout) -> Rollout:

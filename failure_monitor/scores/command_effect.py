@@ -35,7 +35,7 @@ from failure_monitor.scores.base.standardisation import CLIP, Standardisation
 BACK = 3
 """Decisions: the second of the two places that predict is that so long ago."""
 RIDGE = 1.0
-SMALLEST_RESIDUAL = 1e-3
+MIN_RESIDUAL = 1e-3
 """In standard deviations of the embedding: added to the size of every feature's residuals."""
 
 
@@ -107,7 +107,7 @@ class CommandEffect(Score):
             embedding=embedding,
             features=features,
             regression=regression.astype(np.float32),
-            residual=np.sqrt(mean_square) + SMALLEST_RESIDUAL,
+            residual=np.sqrt(mean_square) + MIN_RESIDUAL,
             weights=_weights(1 - mean_square / np.var(np.concatenate(targets), axis=0)),
         )
 
@@ -138,7 +138,7 @@ class CommandEffect(Score):
         self._place = actions[-1] if self._are_positions else self._place + actions.sum(axis=0)
         return float(self._sizes(inputs[np.newaxis], decision.embedding[np.newaxis])[0])
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the size of the residual at every decision, (T,)."""
         places = self._command(_commanded_places(rollout, self._executed, self._are_positions))
         return self._sizes(_now_and_before(places), rollout.embeddings)

@@ -27,7 +27,7 @@ from failure_monitor.scores.base.score import ScoreState
 from failure_monitor.scores.base.standardisation import Standardisation
 from failure_monitor.scores.phase_knn import PhaseNeighbourDistance
 
-SMALLEST_SHARE = 0.01
+MIN_SHARE = 0.01
 """Of an action's range: dispersions well below it are all alike."""
 
 
@@ -58,7 +58,7 @@ class DispersionProfile(PhaseNeighbourDistance):
                 the profiles never change.
         """
         require_differing_samples(rollouts, policy, cls.name)
-        smallest = SMALLEST_SHARE * _ranges(rollouts)
+        smallest = MIN_SHARE * _ranges(rollouts)
         profiles = [_with_profiles_as_embeddings(rollout, smallest) for rollout in rollouts]
         # Rejected here by its own name; the neighbours would name embeddings.
         Standardisation.fit(
@@ -67,9 +67,11 @@ class DispersionProfile(PhaseNeighbourDistance):
         )
         return cls(NearestNeighbours.fit(profiles, seed, cls.name), smallest)
 
-    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the mean distance at every decision, (T,)."""
-        return super().at(_with_profiles_as_embeddings(rollout, self._smallest), numbers)
+        return super().score_decisions(
+            _with_profiles_as_embeddings(rollout, self._smallest), numbers
+        )
 
     def state(self) -> ScoreState:
         """Return the profiles, when they were taken, and what is added to dispersions."""

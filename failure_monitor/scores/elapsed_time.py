@@ -30,7 +30,7 @@ class ElapsedTime(TimedScore):
         """There is nothing to fit."""
         return cls()
 
-    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the numbers, counted from 1; (T,)."""
         return numbers.astype(np.float64) + 1
 

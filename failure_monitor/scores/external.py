@@ -55,7 +55,7 @@ class ExternalScore(InstantScore):
                 )
         return cls()
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the values at every decision, (T,).
 
         Raises:

@@ -104,7 +104,7 @@ class KernelSupport(InstantScore):
             whitening=whitening,
         )
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the posterior variance at every decision, (T,)."""
         means = _mean_embeddings(rollout.chunks, self._frequencies, self._phases)
         parts = (self._embedding(rollout.embeddings), means)

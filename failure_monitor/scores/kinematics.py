@@ -84,7 +84,7 @@ class Kinematics(InstantScore):
             )
         return cls(indices=indices, are_positions=are_positions, sizes=sizes, scales=scales)
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the mean of the three at every decision, (T,)."""
         velocities = _velocities(rollout, self._indices, self._are_positions)
         scaled = _unevenness(velocities / self._sizes) / self._scales

@@ -27,7 +27,7 @@ class NearestNeighbourDistance(NeighbourScore, InstantScore):
     name = "knn"
     meaning = "what it sees is unlike successful rollouts"
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the mean distance at every decision, (T,)."""
         queries = self._neighbours.queries(rollout)
         _, distances = self._neighbours.nearest(queries, NEIGHBOURS)

@@ -27,7 +27,7 @@ class Lag(NeighbourScore, TimedScore):
     name = "lag"
     meaning = "it is behind successful rollouts"
 
-    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the lag at every decision, (T,), in decisions."""
         places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
         expected = np.median(self._neighbours.numbers[places], axis=1)

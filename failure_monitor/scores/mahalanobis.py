@@ -21,7 +21,7 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.base.score import InstantScore, ScoreState
 from failure_monitor.scores.base.standardisation import Standardisation
 
-SMALLEST_VARIANCE = 1e-6
+MIN_VARIANCE = 1e-6
 """Variances along the covariance's axes are at least this share of their mean."""
 
 
@@ -60,10 +60,10 @@ class Mahalanobis(InstantScore):
         embeddings = standardisation(np.concatenate([rollout.embeddings for rollout in rollouts]))
         mean = embeddings.mean(axis=0)
         variances, axes = np.linalg.eigh(shrunk_covariance(embeddings - mean))
-        variances = np.maximum(variances, SMALLEST_VARIANCE * variances.mean())
+        variances = np.maximum(variances, MIN_VARIANCE * variances.mean())
         return cls(standardisation=standardisation, mean=mean, whitening=axes / np.sqrt(variances))
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the distance at every decision, (T,)."""
         apart = self._standardisation(rollout.embeddings) - self._mean
         return np.asarray(np.linalg.norm(apart @ self._whitening, axis=-1))

@@ -31,9 +31,9 @@ from failure_monitor.scores.base.score import ScoreState, TransitionScore
 from failure_monitor.scores.base.standardisation import CLIP, Standardisation, mean_chunks
 
 RIDGE = 10.0
-HIGHEST_LEVERAGE = 0.95
+MAX_LEVERAGE = 0.95
 """Beyond it a leave-one-out residual would rest on next to nothing."""
-SMALLEST_RESIDUAL = 1e-3
+MIN_RESIDUAL = 1e-3
 """In standard deviations of the embedding: no feature counts as predicted more exactly."""
 SHRINKAGE = 0.3
 """Share of the identity in S: the fitting decisions are too few to estimate all correlations."""
@@ -92,7 +92,7 @@ class OneStepPrediction(TransitionScore):
         weights, residuals = _ridge(
             features(before).astype(np.float64), steps[:, : len(embedding.varying)]
         )
-        residual = np.maximum(np.sqrt(np.mean(residuals**2, axis=0)), SMALLEST_RESIDUAL)
+        residual = np.maximum(np.sqrt(np.mean(residuals**2, axis=0)), MIN_RESIDUAL)
         return cls(
             embedding=embedding,
             chunk=chunk,
@@ -102,7 +102,7 @@ class OneStepPrediction(TransitionScore):
             whitening=_whitening(residuals / residual).astype(np.float32),
         )
 
-    def seen(self, rollout: Rollout) -> NDArray[np.float64]:
+    def inputs(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return x, (T, V + U)."""
         return _inputs(rollout, self._embedding, self._chunk)
 
@@ -161,7 +161,7 @@ def _ridge(
     weights = cho_solve(gram, features.T @ targets)
     leverage = np.einsum("nf,fn->n", features, cho_solve(gram, features.T))
     residuals = targets - features @ weights
-    residuals /= (1 - np.minimum(leverage, HIGHEST_LEVERAGE))[:, np.newaxis]
+    residuals /= (1 - np.minimum(leverage, MAX_LEVERAGE))[:, np.newaxis]
     return weights, residuals
 
 

@@ -72,7 +72,7 @@ class PrincipalComponentClusters(InstantScore):
         centroids = find_centroids(centred @ components, CENTROIDS, seed)
         return cls(mean=mean, components=components, centroids=centroids)
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the distance at every decision, (T,)."""
         projected = (rollout.embeddings - self._mean) @ self._components
         apart = projected[:, np.newaxis] - self._centroids

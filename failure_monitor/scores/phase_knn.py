@@ -30,7 +30,7 @@ class PhaseNeighbourDistance(NeighbourScore, TimedScore):
     name = "phase_knn"
     meaning = "what it sees is unusual for this time"
 
-    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the mean distance at every decision, (T,)."""
         queries = self._neighbours.queries(rollout)
         means = np.empty(len(numbers))

@@ -25,7 +25,7 @@ from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.base.score import Score, ScoreState, ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import Standardisation
 
-FARTHEST = 3.0
+MAX_DEVIATIONS = 3.0
 """Principal components count up to so many deviations: an embedding beyond is unlike all that was
 learned from, which the scores show, and no more like a success or a failure than one at it."""
 
@@ -54,7 +54,7 @@ class ProbeFeatures:
         """Map scores (T, K) and embeddings (T, E) to (T, F). An undefined score, NaN, becomes 0."""
         scores = np.nan_to_num(self.scores(np.arcsinh(values / self.typical)))
         components = self.embedding(embeddings) @ self.axes
-        return np.concatenate([scores, components.clip(-FARTHEST, FARTHEST)], axis=1)
+        return np.concatenate([scores, components.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)], axis=1)
 
 
 class Probe(Score):
@@ -99,7 +99,7 @@ class Probe(Score):
         )
 
     @property
-    def weighed(self) -> tuple[str, ...]:
+    def score_names(self) -> tuple[str, ...]:
         """The names of the scores that it weighs."""
         return tuple(score.name for score in self._scores)
 
@@ -119,7 +119,7 @@ class Probe(Score):
         values = np.array([score.update(decision) for score in self._scores])
         return float(self._score(values[np.newaxis], defined, decision.embedding[np.newaxis])[0])
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the score of every decision, (T,)."""
         values = scores_side_by_side(self._scores, rollout)
         first_defined = [score.first_defined for score in self._scores]
@@ -188,7 +188,7 @@ class Probe(Score):
 
 def scores_side_by_side(scores: Sequence[Score], rollout: Rollout) -> NDArray[np.float64]:
     """Return every score at every decision, (T, K); NaN where undefined."""
-    return np.stack([score.over_rollout(rollout) for score in scores], axis=-1)
+    return np.stack([score.score_rollout(rollout) for score in scores], axis=-1)
 
 
 def _under_names(parts: dict[str, dict[str, Value]]) -> dict[str, Value]:

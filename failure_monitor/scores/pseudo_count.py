@@ -38,7 +38,7 @@ class PseudoCount(NetworkScore):
         """Return the embeddings and the executed chunks, (T, E + H·D)."""
         return np.concatenate([rollout.embeddings, executed_chunks(rollout)], axis=1)
 
-    def over_samples(self, decision: Decision) -> NDArray[np.float32]:
+    def score_samples(self, decision: Decision) -> NDArray[np.float32]:
         """Return the score that each sampled chunk would have if it were executed, (B,)."""
         chunks = decision.chunks.reshape(len(decision.chunks), -1)
         embeddings = np.broadcast_to(decision.embedding, (len(chunks), len(decision.embedding)))

@@ -67,14 +67,14 @@ class Retrieval(InstantScore):
             chunks=standardisation(chunks).astype(np.float32),
         )
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the distance at every decision, (T,)."""
         places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
         chunks = self._standardisation(mean_chunks(rollout))
         apart = self._chunks[places] - chunks[:, np.newaxis]
         return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
 
-    def over_samples(self, decision: Decision) -> NDArray[np.float32]:
+    def score_samples(self, decision: Decision) -> NDArray[np.float32]:
         """Return the score that each sampled chunk would have if it were the mean one, (B,)."""
         query = self._neighbours.standardisation(decision.embedding[np.newaxis])
         places, _ = self._neighbours.nearest(query.astype(np.float32), NEIGHBOURS)

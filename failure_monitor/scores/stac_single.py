@@ -28,7 +28,7 @@ class SingleSampleConsistency(ChunkOverlapScore):
     name = "stac_single"
     meaning = "the policy changes its mind"
 
-    def seen(self, rollout: Rollout) -> NDArray[np.float32]:
+    def inputs(self, rollout: Rollout) -> NDArray[np.float32]:
         """Return the scaled executed chunks, (T, 1, H, D)."""
         return rollout.chunks[:, :1] * self._weights
 

@@ -27,7 +27,7 @@ from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
 from failure_monitor.scores.base.sampled_chunks import executed_actions, require_second_decisions
 from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError, TransitionScore
 
-SMALLEST_RESIDUAL = 1e-3
+MIN_RESIDUAL = 1e-3
 """As a share of the measured motion: no robot counts as tracking more exactly."""
 
 
@@ -95,7 +95,7 @@ class Tracking(TransitionScore):
         line = np.stack([_line(c, m) for c, m in zip(commanded.T, measured.T, strict=True)], axis=1)
         left = measured - line[0] * commanded - line[1]
         moved = np.sqrt(np.mean(measured**2, axis=0))
-        residual = np.maximum(np.sqrt(np.mean(left**2, axis=0)), SMALLEST_RESIDUAL * moved)
+        residual = np.maximum(np.sqrt(np.mean(left**2, axis=0)), MIN_RESIDUAL * moved)
         return cls(
             indices=indices,
             executed=executed,
@@ -104,7 +104,7 @@ class Tracking(TransitionScore):
             residual=np.where(moved > 0, residual, np.inf),
         )
 
-    def seen(self, rollout: Rollout) -> NDArray[np.float64]:
+    def inputs(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return what is commanded next and where the robot is, (T, 2, P).
 
         Raises:

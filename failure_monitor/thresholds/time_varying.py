@@ -21,7 +21,7 @@ from failure_monitor.thresholds.conformal import Scale
 
 NEIGHBOURS = 2
 """Centre and spread of a decision are taken over at least so many decisions to either side."""
-SMALLEST_SHARE = 0.5
+MIN_SHARE = 0.5
 """A spread is never less than this share of its mean over all decisions of all rollouts."""
 
 
@@ -55,7 +55,7 @@ class TimeVaryingScale(Scale):
         mean = np.average(spread, axis=0, weights=running)
         return cls(
             centre=np.stack([scale.centre for scale in scales]),
-            spread=np.maximum(spread, SMALLEST_SHARE * mean),
+            spread=np.maximum(spread, MIN_SHARE * mean),
         )
 
     def at(self, decisions: int | NDArray[np.int64]) -> Scale:

@@ -63,7 +63,7 @@ def test_a_score_of_one_decision_is_the_same_after_a_gap(moving, name):
     rollouts, policy = moving
     score = fit_score(name, rollouts[1:], policy, seed=0)
     values = streamed_with_a_gap(score, rollouts[0], first=4, last=7)
-    whole = score.over_rollout(rollouts[0])
+    whole = score.score_rollout(rollouts[0])
     np.testing.assert_allclose(values[:4], whole[:4], rtol=1e-5)
     np.testing.assert_allclose(values[7:], whole[7:], rtol=1e-5)
 
@@ -73,7 +73,7 @@ def test_a_score_of_two_decisions_is_undefined_once_after_a_gap(moving, name):
     rollouts, policy = moving
     score = fit_score(name, rollouts[1:], policy, seed=0)
     values = streamed_with_a_gap(score, rollouts[0], first=4, last=7)
-    whole = score.over_rollout(rollouts[0])
+    whole = score.score_rollout(rollouts[0])
     assert math.isnan(values[7])
     np.testing.assert_allclose(values[8:], whole[8:], rtol=1e-4)
 

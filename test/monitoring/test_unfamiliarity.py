@@ -74,7 +74,7 @@ def test_scores_that_are_no_numbers_are_no_places():
 )
 def test_score_of_an_embedding_is_that_of_its_decision(kind, rollouts, policy):
     score = kind.fit(rollouts[:8], policy)
-    expected = score.over_rollout(rollouts[8])
+    expected = score.score_rollout(rollouts[8])
     for number in (0, 5, 11):
         asked = score_embedding(score, rollouts[8].embeddings[number], number)
         assert asked == pytest.approx(expected[number])

@@ -109,7 +109,7 @@ def test_huge_values_are_told_apart():
 def test_both_forms_agree(rollouts, policy):
     score = ActionChunkEntropy.fit(rollouts, policy)
     streamed = [score.update(decision) for decision in rollouts[0].decisions()]
-    np.testing.assert_allclose(score.over_rollout(rollouts[0]), streamed, atol=1e-9)
+    np.testing.assert_allclose(score.score_rollout(rollouts[0]), streamed, atol=1e-9)
     assert max(streamed) > 0
 
 
@@ -130,7 +130,9 @@ def test_a_dimension_that_never_moves_takes_the_largest_range(rollouts, policy):
 def test_a_stored_score_is_the_same_score(rollouts, policy):
     score = ActionChunkEntropy.fit(rollouts, policy)
     again = ActionChunkEntropy.from_state(score.state())
-    np.testing.assert_array_equal(again.over_rollout(rollouts[1]), score.over_rollout(rollouts[1]))
+    np.testing.assert_array_equal(
+        again.score_rollout(rollouts[1]), score.score_rollout(rollouts[1])
+    )
 
 
 def test_a_deterministic_policy_is_refused(rollouts, policy):
@@ -152,7 +154,7 @@ def test_fitting_takes_rollouts_of_different_lengths(policy, rollouts):
     short = Rollout(
         "short", rollouts[0].stamps[:1], rollouts[0].embeddings[:1], rollouts[0].chunks[:1]
     )
-    assert ActionChunkEntropy.fit([short, rollouts[1]], policy).over_rollout(short).shape == (1,)
+    assert ActionChunkEntropy.fit([short, rollouts[1]], policy).score_rollout(short).shape == (1,)
 
 
 def per_dimension() -> ActionChunkEntropyPerDimension:

@@ -48,22 +48,22 @@ def with_embeddings(rollout: Rollout, change: np.ndarray) -> Rollout:
 
 
 def test_an_arm_that_does_as_told_has_residuals_of_about_1(score):
-    usual = np.concatenate([score.over_rollout(obedient_rollout(seed)) for seed in range(90, 99)])
+    usual = np.concatenate([score.score_rollout(obedient_rollout(seed)) for seed in range(90, 99)])
     assert np.sqrt(np.mean(usual**2)) == pytest.approx(1, abs=0.4)
 
 
 def test_it_sees_an_arm_that_is_stuck_only_once_it_is(score):
     usual, stuck = obedient_rollout(99), obedient_rollout(99, stuck_from=8)
-    difference = score.over_rollout(stuck) - score.over_rollout(usual)
+    difference = score.score_rollout(stuck) - score.score_rollout(usual)
     np.testing.assert_allclose(difference[:9], 0, atol=1e-9)
     assert np.median(difference[10:]) > 3
 
 
 def test_features_that_commands_do_not_determine_do_not_count(score):
     rollout = obedient_rollout(99)
-    usual = score.over_rollout(rollout)
-    elsewhere = score.over_rollout(with_embeddings(rollout, np.array([2, 2, 2, 0, 0, 0])))
-    unrelated = score.over_rollout(with_embeddings(rollout, np.array([0, 0, 0, 2, 2, 2])))
+    usual = score.score_rollout(rollout)
+    elsewhere = score.score_rollout(with_embeddings(rollout, np.array([2, 2, 2, 0, 0, 0])))
+    unrelated = score.score_rollout(with_embeddings(rollout, np.array([0, 0, 0, 2, 2, 2])))
     assert np.median(elsewhere - usual) > 3
     np.testing.assert_allclose(unrelated, usual, rtol=0.01)
 
@@ -74,7 +74,7 @@ def test_what_is_not_executed_and_the_other_samples_do_not_count(score):
     chunks[:, 1:] += 7
     chunks[:, 0, EXECUTED:] -= 7
     other = dataclasses.replace(rollout, chunks=chunks)
-    np.testing.assert_array_equal(score.over_rollout(other), score.over_rollout(rollout))
+    np.testing.assert_array_equal(score.score_rollout(other), score.score_rollout(rollout))
 
 
 def test_places_are_sums_of_deltas_and_velocities_and_the_latest_positions():
@@ -93,7 +93,7 @@ def test_both_forms_agree_on_other_kinds_of_actions(kind):
     score = CommandEffect.fit([synthetic_rollout(seed) for seed in range(8)], policy)
     rollout = synthetic_rollout(9)
     streamed = [score.update(decision) for decision in rollout.decisions()]
-    np.testing.assert_allclose(score.over_rollout(rollout), streamed, rtol=1e-6)
+    np.testing.assert_allclose(score.score_rollout(rollout), streamed, rtol=1e-6)
 
 
 def test_the_residuals_of_the_ridge_are_those_of_leaving_each_rollout_out():

@@ -46,26 +46,26 @@ def test_it_is_the_mean_distance_to_the_nearest_profiles_of_the_phase_by_brute_f
         distances = np.sort(np.linalg.norm((phase - profile) / deviation, axis=1))
         expected.append(distances[:8].mean())
     assert mean.shape == (15,)
-    np.testing.assert_allclose(score.over_rollout(new), expected, rtol=1e-4)
+    np.testing.assert_allclose(score.score_rollout(new), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [0.3, 3])
 def test_it_sees_a_policy_that_is_surer_or_less_sure_than_usual(score, factor):
-    usual = score.over_rollout(spread_rollout(77))
-    assert score.over_rollout(spread_rollout(77, factor * USUAL)).min() > 1.5 * usual.max()
+    usual = score.score_rollout(spread_rollout(77))
+    assert score.score_rollout(spread_rollout(77, factor * USUAL)).min() > 1.5 * usual.max()
 
 
 def test_it_sees_uncertainty_at_the_wrong_time():
     usual = np.linspace(0.01, 1, 20)[:, np.newaxis, np.newaxis, np.newaxis]
     score = DispersionProfile.fit([spread_rollout(seed, usual) for seed in range(12)], POLICY)
     forward, backward = spread_rollout(77, usual), spread_rollout(77, usual[::-1])
-    assert score.over_rollout(backward)[0] > 3 * score.over_rollout(forward).max()
+    assert score.score_rollout(backward)[0] > 3 * score.score_rollout(forward).max()
 
 
 def test_where_the_samples_are_does_not_count(score):
     rollout = spread_rollout(77)
     moved = dataclasses.replace(rollout, chunks=rollout.chunks[:, ::-1] + np.float32(3))
-    np.testing.assert_allclose(score.over_rollout(moved), score.over_rollout(rollout), rtol=1e-3)
+    np.testing.assert_allclose(score.score_rollout(moved), score.score_rollout(rollout), rtol=1e-3)
 
 
 def test_the_unit_of_an_action_does_not_count(score):
@@ -76,8 +76,8 @@ def test_the_unit_of_an_action_does_not_count(score):
     rollout = spread_rollout(77)
     other = dataclasses.replace(rollout, chunks=rollout.chunks * units)
     np.testing.assert_allclose(
-        DispersionProfile.fit(scaled, POLICY).over_rollout(other),
-        score.over_rollout(rollout),
+        DispersionProfile.fit(scaled, POLICY).score_rollout(other),
+        score.score_rollout(rollout),
         rtol=1e-4,
     )
 
@@ -90,5 +90,5 @@ def test_an_action_that_never_varies_says_nothing():
     np.testing.assert_allclose(_ranges(frozen)[2], 1)
     score = DispersionProfile.fit(frozen, POLICY)
     np.testing.assert_array_equal(
-        score.over_rollout(frozen[0]), score.over_rollout(spread_rollout(0))
+        score.score_rollout(frozen[0]), score.score_rollout(spread_rollout(0))
     )

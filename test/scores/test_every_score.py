@@ -82,14 +82,14 @@ def test_both_forms_agree(fitted, rollouts, name):
     score = fitted[name]
     for rollout in rollouts[-3:]:
         np.testing.assert_allclose(
-            score.over_rollout(rollout), streamed(score, rollout), rtol=1e-6, atol=1e-9
+            score.score_rollout(rollout), streamed(score, rollout), rtol=1e-6, atol=1e-9
         )
 
 
 @every_score
 def test_it_is_undefined_exactly_before_its_first_defined_decision(fitted, rollouts, name):
     score = fitted[name]
-    values = score.over_rollout(rollouts[-1])
+    values = score.score_rollout(rollouts[-1])
     assert values.shape == (len(rollouts[-1]),)
     assert values.dtype == np.float64
     assert np.isnan(values[: score.first_defined]).all()
@@ -116,7 +116,7 @@ def test_it_knows_the_past_only(fitted, rollouts, name):
         },
     )
     np.testing.assert_allclose(
-        fitted[name].over_rollout(begin), fitted[name].over_rollout(rollout)[:5], rtol=1e-6
+        fitted[name].score_rollout(begin), fitted[name].score_rollout(rollout)[:5], rtol=1e-6
     )
 
 
@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_score(fitted, rollouts, name):
 def test_the_order_of_the_fitting_rollouts_changes_nothing(fitted, rollouts, name):
     again = fit_score(name, rollouts[:-2][::-1], MOVING, seed=0)
     np.testing.assert_allclose(
-        again.over_rollout(rollouts[-1]), fitted[name].over_rollout(rollouts[-1]), rtol=1e-6
+        again.score_rollout(rollouts[-1]), fitted[name].score_rollout(rollouts[-1]), rtol=1e-6
     )
 
 
@@ -176,7 +176,7 @@ def test_an_unfamiliar_embedding_raises_it(fitted, rollouts, name):
     score, rollout = fitted[name], rollouts[-1]
     shift = np.linspace(0, 3, len(rollout), dtype=np.float32)[:, np.newaxis] ** 2
     far = dataclasses.replace(rollout, embeddings=rollout.embeddings + shift)
-    assert np.nanmax(score.over_rollout(far)) > 1.5 * np.nanmax(score.over_rollout(rollout))
+    assert np.nanmax(score.score_rollout(far)) > 1.5 * np.nanmax(score.score_rollout(rollout))
 
 
 @pytest.mark.parametrize("name", ["rnd_oe", "knn", "mahalanobis"])
@@ -190,7 +190,7 @@ def test_far_away_in_any_direction_is_worse_than_all_that_was_fitted_on(
     # As far as standardised features go, and not so far that they are clipped.
     far = seen.mean(axis=0) + 9 * steps
     decision = next(rollouts[0].decisions())
-    usual = max(np.max(fitted[name].over_rollout(rollout)) for rollout in rollouts[:-2])
+    usual = max(np.max(fitted[name].score_rollout(rollout)) for rollout in rollouts[:-2])
     unusual = dataclasses.replace(decision, embedding=far.astype(np.float32))
     assert fitted[name].update(unusual) > usual
 
@@ -200,7 +200,7 @@ def test_an_unfamiliar_chunk_raises_it(fitted, rollouts, name):
     score, rollout = fitted[name], rollouts[-1]
     noise = np.random.default_rng(0).normal(size=(len(rollout), 1, *rollout.chunks.shape[2:]))
     far = dataclasses.replace(rollout, chunks=rollout.chunks + noise.astype(np.float32))
-    assert np.nanmax(score.over_rollout(far)) > 1.5 * np.nanmax(score.over_rollout(rollout))
+    assert np.nanmax(score.score_rollout(far)) > 1.5 * np.nanmax(score.score_rollout(rollout))
 
 
 @pytest.mark.parametrize("name", OF_SAMPLES)
@@ -209,7 +209,7 @@ def test_a_change_of_mind_raises_it(fitted, rollouts, name):
     chunks = rollout.chunks.copy()
     chunks[6, : chunks.shape[1] // 2 + 1] *= -1
     torn = dataclasses.replace(rollout, chunks=chunks)
-    assert score.over_rollout(torn)[6] > score.over_rollout(rollout)[6] + 0.1
+    assert score.score_rollout(torn)[6] > score.score_rollout(rollout)[6] + 0.1
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_policy_whose_samples_are_all_the_same_is_refused(rollouts, name):
 def test_one_sample_per_decision_is_enough(rollouts, name):
     single = [dataclasses.replace(r, chunks=r.chunks[:, :1]) for r in rollouts]
     score = fit_score(name, single, dataclasses.replace(MOVING, samples=1), seed=0)
-    assert np.nanmax(score.over_rollout(single[0])) >= 0
+    assert np.nanmax(score.score_rollout(single[0])) >= 0
 
 
 @pytest.mark.parametrize("name", ["command_effect", "stac", "stac_single", "tracking"])
@@ -277,14 +277,14 @@ def test_rollouts_of_one_decision_are_refused_where_the_score_needs_two(rollouts
     ]
     if SCORES[name].first_defined == 0 and name != "command_effect":
         score = fit_score(name, short, MOVING, seed=0)
-        assert score.over_rollout(short[0]).shape == (1,)
+        assert score.score_rollout(short[0]).shape == (1,)
         return
     sentence = f"{name}: every rollout, rollout 0 among them, has a single decision"
     with pytest.raises(ScoreUndefinedError, match=sentence):
         fit_score(name, short, MOVING, seed=0)
     # One that has a second decision is enough.
     assert np.isfinite(
-        fit_score(name, [*short, *rollouts], MOVING, seed=0).over_rollout(rollouts[0])[-1]
+        fit_score(name, [*short, *rollouts], MOVING, seed=0).score_rollout(rollouts[0])[-1]
     )
 
 
@@ -318,7 +318,7 @@ class Broken(InstantScore):
 
     name = "broken"
 
-    def over_rollout(self, rollout):
+    def score_rollout(self, rollout):
         return np.where(rollout.stamps > 0.15, np.inf, 1.0)
 
     def state(self):

@@ -39,33 +39,33 @@ def test_it_is_the_posterior_variance_of_the_textbook():
     noisy = kernel(fitting, fitting) + len(fitting) * REGULARISATION * np.eye(len(fitting))
     seen = kernel(points(SCORE, new), fitting)
     expected = 1 - np.einsum("tm,mt->t", seen, np.linalg.solve(noisy, seen.T))
-    np.testing.assert_allclose(SCORE.over_rollout(new), expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(SCORE.score_rollout(new), expected, rtol=1e-3, atol=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
 @given(arrays(np.float32, (3, 6), elements=st.floats(-100, 100, width=32)))
 def test_it_lies_between_0_and_1(embeddings):
     rollout = dataclasses.replace(synthetic_rollout(9, decisions=3), embeddings=embeddings)
-    values = SCORE.over_rollout(rollout)
+    values = SCORE.score_rollout(rollout)
     assert (values >= 0).all()
     assert (values <= 1).all()
 
 
 def test_it_is_small_where_the_process_was_observed_and_1_far_away():
-    assert SCORE.over_rollout(ROLLOUTS[0]).max() < 0.01
+    assert SCORE.score_rollout(ROLLOUTS[0]).max() < 0.01
     far = dataclasses.replace(ROLLOUTS[0], embeddings=ROLLOUTS[0].embeddings + 50)
-    assert SCORE.over_rollout(far).min() > 0.99
+    assert SCORE.score_rollout(far).min() > 0.99
 
 
 def test_a_familiar_observation_with_unfamiliar_chunks_is_unsupported():
     other = dataclasses.replace(ROLLOUTS[0], chunks=-2 * ROLLOUTS[0].chunks)
-    assert np.median(SCORE.over_rollout(other)) > 100 * SCORE.over_rollout(ROLLOUTS[0]).max()
+    assert np.median(SCORE.score_rollout(other)) > 100 * SCORE.score_rollout(ROLLOUTS[0]).max()
 
 
 def test_the_order_of_samples_does_not_matter():
     shuffled = dataclasses.replace(ROLLOUTS[0], chunks=ROLLOUTS[0].chunks[:, ::-1])
     np.testing.assert_allclose(
-        SCORE.over_rollout(shuffled), SCORE.over_rollout(ROLLOUTS[0]), atol=1e-6
+        SCORE.score_rollout(shuffled), SCORE.score_rollout(ROLLOUTS[0]), atol=1e-6
     )
 
 
@@ -79,4 +79,4 @@ def test_the_support_is_bounded(monkeypatch):
 def test_decisions_that_repeat_one_another_do_no_harm():
     twice = [*ROLLOUTS, *ROLLOUTS]
     score = KernelSupport.fit(twice, POLICY)
-    assert score.over_rollout(ROLLOUTS[0]) == pytest.approx(0, abs=0.01)
+    assert score.score_rollout(ROLLOUTS[0]) == pytest.approx(0, abs=0.01)

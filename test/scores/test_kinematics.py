@@ -28,10 +28,10 @@ def rollout_of(*chunks: list[float]) -> Rollout:
 
 def test_a_case_by_hand():
     # Velocities 1, −1, 2: two reversals of two, jerk 2 − 2·(−1) + 1 = 5, variation (2 + 3)/2.
-    (value,) = UNIT.over_rollout(rollout_of([1, -1, 2]))
+    (value,) = UNIT.score_rollout(rollout_of([1, -1, 2]))
     assert value == pytest.approx((1 + 5 + 2.5) / 3)
     # Velocities 0, 1, 3, 6: none reverses, jerks 1 and 1, variation (1 + 2 + 3)/3.
-    (value,) = UNIT.over_rollout(rollout_of([0, 1, 3, 6]))
+    (value,) = UNIT.score_rollout(rollout_of([0, 1, 3, 6]))
     assert value == pytest.approx((0 + 1 + 2) / 3)
 
 
@@ -40,24 +40,25 @@ def test_positions_are_differentiated_first():
         indices=np.arange(1), are_positions=True, sizes=np.ones(1), scales=np.ones(3)
     )
     np.testing.assert_allclose(
-        positions.over_rollout(rollout_of([5, 6, 5, 7])), UNIT.over_rollout(rollout_of([1, -1, 2]))
+        positions.score_rollout(rollout_of([5, 6, 5, 7])),
+        UNIT.score_rollout(rollout_of([1, -1, 2])),
     )
 
 
 @given(arrays(np.float32, 6, elements=st.floats(-9, 9, width=32)), st.floats(-3, 3, width=32))
 def test_an_even_motion_has_none_and_the_direction_does_not_matter(actions, speed):
-    assert UNIT.over_rollout(rollout_of([speed] * 6)).tolist() == [0]
-    there, back = UNIT.over_rollout(rollout_of(actions.tolist(), (-actions).tolist()))
+    assert UNIT.score_rollout(rollout_of([speed] * 6)).tolist() == [0]
+    there, back = UNIT.score_rollout(rollout_of(actions.tolist(), (-actions).tolist()))
     assert there == pytest.approx(back)
     # Mirrored in time it is as jerky.
-    (mirrored,) = UNIT.over_rollout(rollout_of(actions[::-1].tolist()))
+    (mirrored,) = UNIT.score_rollout(rollout_of(actions[::-1].tolist()))
     assert mirrored == pytest.approx(there, rel=1e-5, abs=1e-6)
 
 
 def test_each_part_is_1_over_the_fitting_rollouts():
     rollouts = [synthetic_rollout(seed) for seed in range(5)]
     score = Kinematics.fit(rollouts, POLICY)
-    values = np.concatenate([score.over_rollout(rollout) for rollout in rollouts])
+    values = np.concatenate([score.score_rollout(rollout) for rollout in rollouts])
     assert 0.5 < values.mean() <= 1
 
 
@@ -68,7 +69,7 @@ def test_other_samples_and_the_gripper_do_not_matter():
     chunks[:, 1:] += 5
     chunks[..., 2] *= -3
     changed = dataclasses.replace(rollouts[0], chunks=chunks)
-    np.testing.assert_array_equal(score.over_rollout(changed), score.over_rollout(rollouts[0]))
+    np.testing.assert_array_equal(score.score_rollout(changed), score.score_rollout(rollouts[0]))
 
 
 def test_a_part_that_never_occurs_does_not_count():
@@ -79,8 +80,8 @@ def test_a_part_that_never_occurs_does_not_count():
     )
     score = Kinematics.fit([growing], policy)
     assert np.isinf(score.state().arrays["scales"]).tolist() == [True, True, False]
-    np.testing.assert_allclose(score.over_rollout(growing), 1)
-    assert math.isfinite(score.over_rollout(rollout_of([5, -5, 5, -5]))[0])
+    np.testing.assert_allclose(score.score_rollout(growing), 1)
+    assert math.isfinite(score.score_rollout(rollout_of([5, -5, 5, -5]))[0])
 
 
 @pytest.mark.parametrize(("kind", "horizon"), [("delta", 2), ("velocity", 2), ("position", 3)])

@@ -36,7 +36,7 @@ def test_logpzo_of_the_zero_field_is_the_squared_norm():
 def test_logpzo_is_given_the_embedding_and_nothing_else():
     score = fit_score("logpzo", ROLLOUTS, POLICY, 0)
     other = dataclasses.replace(ROLLOUTS[0], chunks=ROLLOUTS[0].chunks + 9)
-    np.testing.assert_array_equal(score.over_rollout(other), score.over_rollout(ROLLOUTS[0]))
+    np.testing.assert_array_equal(score.score_rollout(other), score.score_rollout(ROLLOUTS[0]))
     assert LogPZO.inputs(ROLLOUTS[0]).shape == (40, POLICY.embedding_size)
 
 

@@ -49,9 +49,9 @@ def test_it_is_the_quadratic_form_of_the_inverse_covariance():
     apart = (new.embeddings - mean) / deviation
     expected = np.sqrt(np.einsum("ti,ij,tj->t", apart, inverse, apart))
     score = Mahalanobis.fit(rollouts, POLICY)
-    np.testing.assert_allclose(score.over_rollout(new), expected, rtol=1e-6)
+    np.testing.assert_allclose(score.score_rollout(new), expected, rtol=1e-6)
     at_mean = dataclasses.replace(new, embeddings=np.tile(mean, (len(new), 1)).astype(np.float32))
-    np.testing.assert_allclose(score.over_rollout(at_mean), 0, atol=1e-5)
+    np.testing.assert_allclose(score.score_rollout(at_mean), 0, atol=1e-5)
 
 
 def test_features_that_repeat_one_another_do_no_harm():
@@ -59,4 +59,4 @@ def test_features_that_repeat_one_another_do_no_harm():
     twice = [
         dataclasses.replace(r, embeddings=np.repeat(r.embeddings, 2, axis=1)) for r in rollouts
     ]
-    assert np.isfinite(Mahalanobis.fit(twice, POLICY).over_rollout(twice[0])).all()
+    assert np.isfinite(Mahalanobis.fit(twice, POLICY).score_rollout(twice[0])).all()

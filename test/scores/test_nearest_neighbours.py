@@ -43,7 +43,7 @@ def test_knn_is_the_mean_distance_to_the_nearest_by_brute_force():
     distances = np.linalg.norm(queries[:, np.newaxis] - memory, axis=-1)
     expected = np.sort(distances, axis=1)[:, :NEIGHBOURS].mean(axis=1)
     score = NearestNeighbourDistance.fit(ROLLOUTS, POLICY)
-    np.testing.assert_allclose(score.over_rollout(new), expected, rtol=1e-5)
+    np.testing.assert_allclose(score.score_rollout(new), expected, rtol=1e-5)
 
 
 @settings(max_examples=50, deadline=None)
@@ -51,7 +51,7 @@ def test_knn_is_the_mean_distance_to_the_nearest_by_brute_force():
 def test_knn_never_changes_more_than_the_embedding(pair):
     score = NearestNeighbourDistance.fit(ROLLOUTS, POLICY)
     _, _, deviation = standardised(ROLLOUTS)
-    one, other = score.over_rollout(rollout_with(pair))
+    one, other = score.score_rollout(rollout_with(pair))
     assert abs(one - other) <= np.linalg.norm((pair[0] - pair[1]) / deviation) + 1e-4
 
 
@@ -60,7 +60,7 @@ def test_fewer_fitting_decisions_than_neighbours_are_all_neighbours():
     score = NearestNeighbourDistance.fit(short, POLICY)
     # Standardised they lie at −1 and 1 in each of six dimensions.
     expected = (0 + 2 * np.sqrt(6)) / 2
-    np.testing.assert_allclose(score.over_rollout(short[0]), [expected, expected], rtol=1e-6)
+    np.testing.assert_allclose(score.score_rollout(short[0]), [expected, expected], rtol=1e-6)
 
 
 def test_phase_knn_tells_a_familiar_embedding_at_the_wrong_time():
@@ -69,9 +69,9 @@ def test_phase_knn_tells_a_familiar_embedding_at_the_wrong_time():
     forward = synthetic_rollout(77)
     backward = rollout_with(forward.embeddings[::-1])
     np.testing.assert_allclose(
-        anytime.over_rollout(backward), anytime.over_rollout(forward)[::-1], rtol=1e-6
+        anytime.score_rollout(backward), anytime.score_rollout(forward)[::-1], rtol=1e-6
     )
-    assert phase.over_rollout(backward).max() > 2 * phase.over_rollout(forward).max()
+    assert phase.score_rollout(backward).max() > 2 * phase.score_rollout(forward).max()
 
 
 def test_phase_knn_by_brute_force():
@@ -85,7 +85,7 @@ def test_phase_knn_by_brute_force():
         distances = np.sort(np.linalg.norm(phase - query, axis=1))
         expected.append(distances[:8].mean())
     score = PhaseNeighbourDistance.fit(ROLLOUTS, POLICY)
-    np.testing.assert_allclose(score.over_rollout(new), expected, rtol=1e-5)
+    np.testing.assert_allclose(score.score_rollout(new), expected, rtol=1e-5)
 
 
 def test_a_robot_that_stands_still_falls_behind_decision_by_decision():
@@ -93,16 +93,16 @@ def test_a_robot_that_stands_still_falls_behind_decision_by_decision():
     path = np.arange(12)[:, np.newaxis] * np.ones(6)
     fitting = [rollout_with(path) for _ in range(8)]
     score = Lag.fit(fitting, POLICY)
-    np.testing.assert_array_equal(score.over_rollout(fitting[0]), np.zeros(12))
+    np.testing.assert_array_equal(score.score_rollout(fitting[0]), np.zeros(12))
     stuck = rollout_with(path[np.minimum(np.arange(12), 4)])
-    np.testing.assert_array_equal(score.over_rollout(stuck), [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7])
+    np.testing.assert_array_equal(score.score_rollout(stuck), [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7])
 
 
 def test_a_robot_that_is_ahead_of_time_does_not_lag():
     path = np.arange(12)[:, np.newaxis] * np.ones(6)
     score = Lag.fit([rollout_with(path) for _ in range(8)], POLICY)
     ahead = rollout_with(path[np.minimum(2 * np.arange(12), 11)])
-    assert score.over_rollout(ahead)[:6].max() == 0
+    assert score.score_rollout(ahead)[:6].max() == 0
 
 
 def test_chunk_lag_counts_the_decisions_for_which_the_same_is_planned():
@@ -114,11 +114,11 @@ def test_chunk_lag_counts_the_decisions_for_which_the_same_is_planned():
 
     fitting = [planning(path) for _ in range(8)]
     score = ChunkLag.fit(fitting, POLICY)
-    np.testing.assert_array_equal(score.over_rollout(fitting[0]), np.zeros(12))
+    np.testing.assert_array_equal(score.score_rollout(fitting[0]), np.zeros(12))
     again = planning(path[np.minimum(np.arange(12), 4)])
-    np.testing.assert_array_equal(score.over_rollout(again), [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7])
+    np.testing.assert_array_equal(score.score_rollout(again), [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7])
     ahead = planning(path[np.minimum(2 * np.arange(12), 11)])
-    assert score.over_rollout(ahead)[:6].max() == 0
+    assert score.score_rollout(ahead)[:6].max() == 0
 
 
 def test_chunk_lag_looks_at_the_mean_chunk_only():
@@ -127,21 +127,21 @@ def test_chunk_lag_looks_at_the_mean_chunk_only():
     other = dataclasses.replace(
         rollout, chunks=rollout.chunks[:, ::-1], embeddings=-rollout.embeddings
     )
-    np.testing.assert_array_equal(score.over_rollout(other), score.over_rollout(rollout))
+    np.testing.assert_array_equal(score.score_rollout(other), score.score_rollout(rollout))
 
 
 def test_retrieval_is_0_where_the_policy_does_what_it_did():
     score = Retrieval.fit(ROLLOUTS, POLICY)
-    np.testing.assert_allclose(score.over_rollout(ROLLOUTS[2]), 0, atol=1e-5)
+    np.testing.assert_allclose(score.score_rollout(ROLLOUTS[2]), 0, atol=1e-5)
     other = dataclasses.replace(ROLLOUTS[2], chunks=-ROLLOUTS[2].chunks)
-    assert score.over_rollout(other).max() > 1
+    assert score.score_rollout(other).max() > 1
 
 
 def test_retrieval_looks_at_the_mean_chunk_only():
     score = Retrieval.fit(ROLLOUTS, POLICY)
     shuffled = dataclasses.replace(ROLLOUTS[0], chunks=ROLLOUTS[0].chunks[:, ::-1])
     np.testing.assert_allclose(
-        score.over_rollout(shuffled), score.over_rollout(ROLLOUTS[0]), atol=1e-5
+        score.score_rollout(shuffled), score.score_rollout(ROLLOUTS[0]), atol=1e-5
     )
 
 
@@ -159,7 +159,7 @@ def test_a_large_memory_is_thinned_at_random_but_in_order_of_time(monkeypatch):
 def test_phase_knn_has_neighbours_at_times_of_which_nothing_is_remembered(monkeypatch):
     monkeypatch.setattr(nearest_neighbours, "MAX_DECISIONS", 5)
     score = PhaseNeighbourDistance.fit([synthetic_rollout(0, decisions=200)], POLICY)
-    assert np.isfinite(score.over_rollout(synthetic_rollout(1, decisions=300))).all()
+    assert np.isfinite(score.score_rollout(synthetic_rollout(1, decisions=300))).all()
 
 
 @pytest.mark.parametrize("most", [1, 10, 1000])

@@ -37,14 +37,14 @@ def score():
 
 
 def test_what_goes_on_as_usual_has_residuals_of_about_1(score):
-    assert np.sqrt(np.nanmean(score.over_rollout(pushed_rollout(99)) ** 2)) == pytest.approx(
+    assert np.sqrt(np.nanmean(score.score_rollout(pushed_rollout(99)) ** 2)) == pytest.approx(
         1, abs=0.4
     )
 
 
 def test_it_sees_an_action_without_effect(score):
-    stuck = score.over_rollout(pushed_rollout(99, works=False))
-    assert np.nanmedian(stuck) > 3 * np.nanmax(score.over_rollout(pushed_rollout(99)))
+    stuck = score.score_rollout(pushed_rollout(99, works=False))
+    assert np.nanmedian(stuck) > 3 * np.nanmax(score.score_rollout(pushed_rollout(99)))
 
 
 def test_it_sees_a_leap_at_the_decision_after_it_only(score):
@@ -52,7 +52,7 @@ def test_it_sees_a_leap_at_the_decision_after_it_only(score):
     embeddings = rollout.embeddings.copy()
     embeddings[8:] += 4
     leap = dataclasses.replace(rollout, embeddings=embeddings)
-    difference = score.over_rollout(leap) - score.over_rollout(rollout)
+    difference = score.score_rollout(leap) - score.score_rollout(rollout)
     assert np.nanargmax(difference) == 8
     np.testing.assert_allclose(difference[1:8], 0, atol=1e-9)
 

@@ -41,7 +41,7 @@ def test_as_many_centroids_as_decisions_leave_no_distance():
     rollouts = [synthetic_rollout(seed) for seed in range(5)]
     score = PrincipalComponentClusters.fit(rollouts, POLICY)
     assert len(score.state().arrays["centroids"]) == 60
-    np.testing.assert_allclose(score.over_rollout(rollouts[0]), 0, atol=1e-5)
+    np.testing.assert_allclose(score.score_rollout(rollouts[0]), 0, atol=1e-5)
 
 
 def test_all_of_few_dimensions_are_kept_so_that_distances_are_those_of_embeddings():
@@ -53,7 +53,7 @@ def test_all_of_few_dimensions_are_kept_so_that_distances_are_those_of_embedding
     nearest = np.linalg.norm(
         np.concatenate([r.embeddings for r in rollouts]) - moved[0], axis=1
     ).min()
-    np.testing.assert_allclose(score.over_rollout(far)[0], nearest, rtol=1e-5)
+    np.testing.assert_allclose(score.score_rollout(far)[0], nearest, rtol=1e-5)
 
 
 def test_only_the_first_ten_components_count():
@@ -69,7 +69,7 @@ def test_only_the_first_ten_components_count():
     score = PrincipalComponentClusters.fit(rollouts, dataclasses.replace(POLICY, embedding_size=15))
     beyond = rollouts[0].embeddings + np.float32([0] * 10 + [5] * 5)
     np.testing.assert_allclose(
-        score.over_rollout(dataclasses.replace(rollouts[0], embeddings=beyond)),
-        score.over_rollout(rollouts[0]),
+        score.score_rollout(dataclasses.replace(rollouts[0], embeddings=beyond)),
+        score.score_rollout(rollouts[0]),
         atol=0.1,
     )

@@ -26,6 +26,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError
 from failure_monitor.scores.knn import NearestNeighbourDistance
 from failure_monitor.scores.probe import Probe
+from failure_monitor.scores.registry import restore_score
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.thresholds.conformal import CalibrationError
@@ -63,7 +64,7 @@ def probe(rollouts, failures):
 
 def test_both_forms_agree(probe, rollouts, failures):
     for rollout in (rollouts[0], synthetic_rollout(99), failed_rollout(98), failures[0]):
-        values = probe.over_rollout(rollout)
+        values = probe.score_rollout(rollout)
         np.testing.assert_allclose(values, streamed(probe, rollout), rtol=1e-6)
         assert np.isfinite(values).all()
         assert (values > 0).all()
@@ -76,7 +77,7 @@ def test_it_knows_the_past_only(probe):
         **{part: getattr(rollout, part)[:5] for part in ("stamps", "embeddings", "chunks")},
     )
     np.testing.assert_allclose(
-        probe.over_rollout(begin), probe.over_rollout(rollout)[:5], rtol=1e-6
+        probe.score_rollout(begin), probe.score_rollout(rollout)[:5], rtol=1e-6
     )
 
 
@@ -88,12 +89,12 @@ def test_after_a_gap_what_is_undefined_has_no_say_and_the_number_of_the_decision
         probe.update(decision)
     probe.resume(7)
     assert np.isfinite(probe.update(after))
-    assert probe.update(later) == pytest.approx(probe.over_rollout(rollout)[8], rel=1e-6)
+    assert probe.update(later) == pytest.approx(probe.score_rollout(rollout)[8], rel=1e-6)
 
 
 def test_a_failure_that_it_has_seen_the_like_of_raises_it(probe):
-    normal = max(probe.over_rollout(synthetic_rollout(seed)).max() for seed in range(200, 210))
-    astray = probe.over_rollout(failed_rollout(210))
+    normal = max(probe.score_rollout(synthetic_rollout(seed)).max() for seed in range(200, 210))
+    astray = probe.score_rollout(failed_rollout(210))
     assert astray[:6].max() < 1.5 * normal
     assert astray[6:].min() > 2 * normal
 
@@ -114,8 +115,8 @@ def test_it_learns_which_score_tells(rollouts):
 def test_the_state_makes_the_same_probe_again(probe):
     again = restore_score("probe", probe.state())
     rollout = failed_rollout(98)
-    np.testing.assert_array_equal(again.over_rollout(rollout), probe.over_rollout(rollout))
-    assert again.weighed == probe.weighed == WEIGHED
+    np.testing.assert_array_equal(again.score_rollout(rollout), probe.score_rollout(rollout))
+    assert again.score_names == probe.score_names == WEIGHED
     state, stored = again.state(), probe.state()
     assert (state.parameters, state.models) == (stored.parameters, stored.models)
     assert state.arrays.keys() == stored.arrays.keys()
@@ -143,7 +144,7 @@ class Broken(InstantScore):
     name = "broken"
     value = np.nan
 
-    def over_rollout(self, rollout):
+    def score_rollout(self, rollout):
         return np.where(rollout.stamps > 0.15, self.value, 1.0)
 
     def state(self):
@@ -160,7 +161,7 @@ def test_a_score_that_is_broken_breaks_it_in_both_forms(probe, rollouts, monkeyp
     first = Broken()
     first.value = value
     monkeypatch.setattr(broken, "_scores", (first, *broken._scores[1:]))
-    for values in (broken.over_rollout(rollouts[0]), streamed(broken, rollouts[0])):
+    for values in (broken.score_rollout(rollouts[0]), streamed(broken, rollouts[0])):
         assert np.isfinite(values[:2]).all()
         assert np.isnan(values[2:]).all()
 
@@ -274,7 +275,7 @@ def test_every_fold_has_the_same_scale(rollouts, failures):
         given = [failed_rollout(seed, size=size) for seed in range(100, 110)]
         recipe = Recipe(POLICY, ("probe",), 1, 0, ProbeRecipe(("knn", "ace"), tuple(given), 3))
         (probe,) = recipe.fit(rollouts)
-        fresh = [probe.over_rollout(synthetic_rollout(seed)) for seed in range(300, 340)]
+        fresh = [probe.score_rollout(synthetic_rollout(seed)) for seed in range(300, 340)]
         quantiles.append(np.quantile(np.log(np.expm1(np.concatenate(fresh))), [0.5, 0.95]))
     np.testing.assert_allclose(quantiles, [[0, 1], [0, 1]], atol=0.4)
 
@@ -360,7 +361,7 @@ def test_the_bundle_names_the_failures_and_keeps_the_probe(rollouts, failures, t
         failure.sha256 for failure in failures
     ]
     assert {section.sha256 for section in loaded.fit} == {r.sha256 for r in failures}
-    assert loaded.scores[-1].weighed == ("stac", "rnd_oe")
+    assert loaded.scores[-1].score_names == ("stac", "rnd_oe")
     rollout = failed_rollout(98)
     np.testing.assert_array_equal(loaded.levels(rollout), bundle.levels(rollout))
     monitor = loaded.monitor()
@@ -485,8 +486,8 @@ def test_calibrate_learns_from_failures_and_evaluate_says_what_it_has_seen(archi
     assert "learned from 14 failures how to weigh dispersion_profile, one_step" in made.stdout
     bundle = load(tmp_path / "bundle")
     *others, probe = bundle.scores
-    assert probe.weighed == ("dispersion_profile", "one_step", "phase_knn", "chunk_lag")
-    assert tuple(score.name for score in others) == probe.weighed
+    assert probe.score_names == ("dispersion_profile", "one_step", "phase_knn", "chunk_lag")
+    assert tuple(score.name for score in others) == probe.score_names
     assert len(bundle.description.failures) == 14
     evaluated = command("evaluate", tmp_path / "bundle", task)
     assert evaluated.exit_code == 0, evaluated.output
@@ -515,7 +516,7 @@ def test_the_probe_weighs_the_scores_that_are_named_or_else_the_default_ones(
     assert made.exit_code == 0, made.output
     by_name = {score.name: score for score in load(tmp_path / "bundle").scores}
     assert tuple(by_name) == scores
-    assert by_name["probe"].weighed == weighed
+    assert by_name["probe"].score_names == weighed
 
 
 @pytest.mark.parametrize(

@@ -24,17 +24,19 @@ def score(rollouts, policy):
 
 def test_it_is_larger_far_away_than_on_fitting_data(score, rollouts):
     far = dataclasses.replace(rollouts[0], embeddings=rollouts[0].embeddings + 3)
-    assert score.over_rollout(far).min() > 2 * score.over_rollout(rollouts[0]).max()
+    assert score.score_rollout(far).min() > 2 * score.score_rollout(rollouts[0]).max()
 
 
 def test_both_forms_agree(score, rollouts):
     streamed = [score.update(decision) for decision in rollouts[0].decisions()]
-    np.testing.assert_allclose(score.over_rollout(rollouts[0]), streamed, rtol=1e-5)
+    np.testing.assert_allclose(score.score_rollout(rollouts[0]), streamed, rtol=1e-5)
 
 
 def test_a_stored_score_is_the_same_score(score, rollouts):
     again = RandomNetworkDistillation.from_state(score.state())
-    np.testing.assert_array_equal(again.over_rollout(rollouts[1]), score.over_rollout(rollouts[1]))
+    np.testing.assert_array_equal(
+        again.score_rollout(rollouts[1]), score.score_rollout(rollouts[1])
+    )
 
 
 def test_the_same_seed_gives_the_same_model(score, rollouts, policy):
@@ -51,7 +53,9 @@ def test_a_feature_that_is_constant_when_fitting_cannot_explode(rollouts, policy
     moved = dataclasses.replace(
         fitting[0], embeddings=fitting[0].embeddings + np.float32([0, 0, 0, 0, 0, 1e-3])
     )
-    np.testing.assert_allclose(score.over_rollout(moved), score.over_rollout(fitting[0]), rtol=1e-5)
+    np.testing.assert_allclose(
+        score.score_rollout(moved), score.score_rollout(fitting[0]), rtol=1e-5
+    )
 
 
 def test_embeddings_that_never_change_are_refused(rollouts, policy):

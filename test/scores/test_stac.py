@@ -90,23 +90,23 @@ def test_only_the_overlap_counts():
     # Now what was planned before, two actions on, with an end that was not planned yet.
     chunks = np.stack([plan[:, :5], plan[:, 2:]])
     score = TemporalConsistency(executed=EXECUTED, weights=np.ones(2, np.float32))
-    assert score.over_rollout(rollout_of(chunks))[1] == pytest.approx(0, abs=1e-6)
+    assert score.score_rollout(rollout_of(chunks))[1] == pytest.approx(0, abs=1e-6)
     chunks[1, :, :3] += 2
-    assert score.over_rollout(rollout_of(chunks))[1] > 0.5
+    assert score.score_rollout(rollout_of(chunks))[1] > 0.5
 
 
 def test_a_single_sample_that_goes_on_as_planned_is_consistent():
     plan = np.random.default_rng(0).normal(size=(8, 7, 2))
     chunks = np.stack([plan[:, :5], plan[:, 2:]])
     score = SingleSampleConsistency(executed=EXECUTED, weights=np.ones(2, np.float32))
-    assert score.over_rollout(rollout_of(chunks)).tolist() == [
+    assert score.score_rollout(rollout_of(chunks)).tolist() == [
         pytest.approx(math.nan, nan_ok=True),
         0,
     ]
     # The first of three overlapping actions is 5 away, by Pythagoras: 5/3 on average.
     chunks[1, 0, 0] += np.float32([3, 4])
     chunks[1, 1:] += 100
-    assert score.over_rollout(rollout_of(chunks))[1] == pytest.approx(5 / 3, rel=1e-6)
+    assert score.score_rollout(rollout_of(chunks))[1] == pytest.approx(5 / 3, rel=1e-6)
 
 
 @pytest.mark.parametrize("score", [TemporalConsistency, SingleSampleConsistency])
@@ -116,8 +116,8 @@ def test_units_do_not_matter(score):
     units = np.float32([1000, 0.001, 1])
     converted = [dataclasses.replace(r, chunks=r.chunks * units) for r in rollouts]
     np.testing.assert_allclose(
-        score.fit(converted, policy).over_rollout(converted[0]),
-        score.fit(rollouts, policy).over_rollout(rollouts[0]),
+        score.fit(converted, policy).score_rollout(converted[0]),
+        score.fit(rollouts, policy).score_rollout(rollouts[0]),
         rtol=1e-3,
     )
 

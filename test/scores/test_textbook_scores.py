@@ -37,4 +37,4 @@ def test_a_score_is_what_its_formula_says(name, kind):
     formula = textbook(score, policy)
     expected = [formula(decisions[: number + 1]) for number in range(len(decisions))]
     # Networks and random features are run in single precision.
-    np.testing.assert_allclose(score.over_rollout(rollouts[-1]), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(score.score_rollout(rollouts[-1]), expected, rtol=1e-5, atol=1e-6)

@@ -39,8 +39,8 @@ def test_it_learns_how_much_of_a_command_the_robot_carries_out(score):
 
 
 def test_it_is_about_1_for_a_robot_that_follows_and_large_for_one_that_is_stuck(score):
-    assert np.nanmean(score.over_rollout(following(99)) ** 2) == pytest.approx(1, abs=0.5)
-    assert np.nanmedian(score.over_rollout(following(99, gain=0))) > 10
+    assert np.nanmean(score.score_rollout(following(99)) ** 2) == pytest.approx(1, abs=0.5)
+    assert np.nanmedian(score.score_rollout(following(99, gain=0))) > 10
 
 
 def test_a_push_is_seen_at_the_decision_after_it(score):
@@ -48,9 +48,9 @@ def test_a_push_is_seen_at_the_decision_after_it(score):
     assert rollout.positions is not None
     pushed = rollout.positions.copy()
     pushed[6:] += 1
-    difference = score.over_rollout(
+    difference = score.score_rollout(
         dataclasses.replace(rollout, positions=pushed)
-    ) - score.over_rollout(rollout)
+    ) - score.score_rollout(rollout)
     assert np.nanargmax(np.abs(difference)) == 6
 
 
@@ -75,8 +75,8 @@ def test_units_of_the_measurement_do_not_matter(score):
     fitting = [following(seed) for seed in range(10)]
     metres = [dataclasses.replace(r, positions=r.positions * np.float32(0.01)) for r in fitting]
     np.testing.assert_allclose(
-        Tracking.fit(metres, DELTAS).over_rollout(metres[3]),
-        score.over_rollout(fitting[3]),
+        Tracking.fit(metres, DELTAS).score_rollout(metres[3]),
+        score.score_rollout(fitting[3]),
         rtol=1e-3,
     )
 
@@ -88,7 +88,7 @@ def test_a_dimension_that_never_moves_does_not_count():
     ]
     score = Tracking.fit(still, DELTAS)
     assert np.isinf(score.state().arrays["residual"]).tolist() == [False, True]
-    assert np.isfinite(score.over_rollout(still[0])[1:]).all()
+    assert np.isfinite(score.score_rollout(still[0])[1:]).all()
 
 
 def test_rollouts_without_measured_positions_are_refused_by_name():
@@ -112,4 +112,4 @@ def test_a_decision_without_measured_positions_is_refused_from_the_first_on(scor
 
 def test_a_rollout_without_measured_positions_is_refused_by_name(score):
     with pytest.raises(InvalidDecisionError, match="rollout 1 has no measured positions"):
-        score.over_rollout(dataclasses.replace(following(1), positions=None))
+        score.score_rollout(dataclasses.replace(following(1), positions=None))

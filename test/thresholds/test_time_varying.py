@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failure_monitor.thresholds.conformal import CalibrationError, JointThreshold, Scale, combine
-from failure_monitor.thresholds.time_varying import NEIGHBOURS, SMALLEST_SHARE, TimeVaryingScale
+from failure_monitor.thresholds.time_varying import MIN_SHARE, NEIGHBOURS, TimeVaryingScale
 
 
 def rising(seed: int, length: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_one_rollout_that_outlasts_the_others_does_not_narrow_the_band():
     flat = np.full((60, 1), 7.0)
     scale = TimeVaryingScale.fit([*series, flat])
     assert len(scale.centre) == 60
-    assert scale.spread[-1] > 0.8 * SMALLEST_SHARE * scale.spread[:20].mean()
+    assert scale.spread[-1] > 0.8 * MIN_SHARE * scale.spread[:20].mean()
 
 
 def test_past_the_longest_rollout_the_last_values_hold():

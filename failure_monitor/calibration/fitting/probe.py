@@ -30,7 +30,7 @@ from failure_monitor.thresholds.conformal import Scale
 COMPONENTS = 8
 """Principal components of the embedding, at most."""
 RIDGE = 10.0
-SMALLEST_VARIANCE = 1e-6
+MIN_VARIANCE = 1e-6
 """Components along which standardised embeddings vary less are left out."""
 
 
@@ -172,5 +172,5 @@ def _principal_axes(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the principal axes of embeddings (N, V), each over the deviation along it; (V, P)."""
     variances, axes = np.linalg.eigh(embeddings.T @ embeddings / len(embeddings))
     variances, axes = variances[-COMPONENTS:], axes[:, -COMPONENTS:]
-    kept = variances > SMALLEST_VARIANCE
+    kept = variances > MIN_VARIANCE
     return np.asarray(axes[:, kept] / np.sqrt(variances[kept]))

@@ -25,7 +25,7 @@ class SampleScore(Protocol):
 
     name: ClassVar[str]
 
-    def over_samples(self, decision: Decision) -> NDArray[np.floating]:
+    def score_samples(self, decision: Decision) -> NDArray[np.floating]:
         """Return the score that each sampled chunk would have if it were executed, (B,)."""
 
 
@@ -42,7 +42,7 @@ class Medoid:
         """
         self._positions = positions
 
-    def over_samples(self, decision: Decision) -> NDArray[np.float32]:
+    def score_samples(self, decision: Decision) -> NDArray[np.float32]:
         """Return the sum of each sample's distances to all samples, (B,)."""
         positions = self._positions(decision.chunks)
         points = positions.reshape(len(positions), -1)
@@ -61,5 +61,5 @@ def chosen_chunk(score: SampleScore, decision: Decision) -> int:
 
     Of several samples with the smallest score it is the first.
     """
-    scores = score.over_samples(decision)
+    scores = score.score_samples(decision)
     return int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))

@@ -48,7 +48,7 @@ class ChunkOverlapScore(TransitionScore):
         require_second_decisions(rollouts, cls.name)
         return cls(executed=executed, weights=action_weights(rollouts))
 
-    def seen(self, rollout: Rollout) -> NDArray[np.float32]:
+    def inputs(self, rollout: Rollout) -> NDArray[np.float32]:
         """Return the scaled chunks, (T, B, H, D)."""
         return rollout.chunks * self._weights
 

@@ -35,7 +35,7 @@ class NetworkScore(InstantScore):
     def inputs(rollout: Rollout) -> NDArray[np.float32]:
         """Return the network's inputs at every decision, (T, F)."""
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the network's output at every decision, (T,)."""
         # One at a time: a batch is summed up in another order, and `update` would differ.
         outputs = [self._network(row[np.newaxis])[0] for row in self.inputs(rollout)]

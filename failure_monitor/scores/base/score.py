@@ -40,7 +40,7 @@ class ScoreState:
 class Score(ABC):
     """A number per decision, larger is worse, from one rollout's past only.
 
-    `update` is the streaming form and `over_rollout` the vectorised one; they agree.
+    `update` is the streaming form and `score_rollout` the vectorised one; they agree.
 
     Attributes:
         name: of the score, in commands, bundles and messages.
@@ -84,7 +84,7 @@ class Score(ABC):
         """Return the score of the next decision."""
 
     @abstractmethod
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the score of every decision, (T,)."""
 
     @abstractmethod
@@ -106,11 +106,11 @@ class Score(ABC):
 
 
 class InstantScore(Score):
-    """A score of a decision alone: `over_rollout` is all that it must define."""
+    """A score of a decision alone: `score_rollout` is all that it must define."""
 
     def update(self, decision: Decision) -> float:
         """Return the score of the decision."""
-        return float(self.over_rollout(_alone(decision))[0])
+        return float(self.score_rollout(_as_rollout(decision))[0])
 
 
 class TransitionScore(Score):
@@ -134,17 +134,17 @@ class TransitionScore(Score):
 
     def update(self, decision: Decision) -> float:
         """Return the score of the step from the last decision; NaN for the first decision."""
-        now = self.seen(_alone(decision))
+        now = self.inputs(_as_rollout(decision))
         before, self._before = self._before, now
         return np.nan if before is None else float(self.compare(before, now)[0])
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """NaN, and the score of every step from one decision to the next; (T,)."""
-        seen = self.seen(rollout)
+        seen = self.inputs(rollout)
         return np.concatenate([[np.nan], self.compare(seen[:-1], seen[1:])])
 
     @abstractmethod
-    def seen(self, rollout: Rollout) -> NDArray[np.floating]:
+    def inputs(self, rollout: Rollout) -> NDArray[np.floating]:
         """Return what is compared of every decision, (T, …)."""
 
     @abstractmethod
@@ -171,18 +171,18 @@ class TimedScore(Score):
     def update(self, decision: Decision) -> float:
         """Return the score of the next decision."""
         number, self._number = self._number, self._number + 1
-        return float(self.at(_alone(decision), np.array([number]))[0])
+        return float(self.score_decisions(_as_rollout(decision), np.array([number]))[0])
 
-    def over_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the score of every decision, (T,)."""
-        return self.at(rollout, np.arange(len(rollout)))
+        return self.score_decisions(rollout, np.arange(len(rollout)))
 
     @abstractmethod
-    def at(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the scores of decisions, given their numbers (T,) in the rollout; (T,)."""
 
 
-def _alone(decision: Decision) -> Rollout:
+def _as_rollout(decision: Decision) -> Rollout:
     """Return a rollout of that decision, without a copy of it."""
     return Rollout(
         name="the decision",

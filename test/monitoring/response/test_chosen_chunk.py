@@ -39,7 +39,7 @@ def test_the_medoid_is_nearest_to_all_others(seed):
     decision = random_decision(seed)
     reached = np.cumsum(decision.chunks[..., :2].astype(np.float64), axis=1).reshape(16, -1)
     sums = np.linalg.norm(reached[:, np.newaxis] - reached, axis=-1).sum(axis=1)
-    np.testing.assert_allclose(MEDOID.over_samples(decision), sums, rtol=1e-3, atol=0.02)
+    np.testing.assert_allclose(MEDOID.score_samples(decision), sums, rtol=1e-3, atol=0.02)
     assert sums[chosen_chunk(MEDOID, decision)] <= sums.min() * (1 + 1e-3)
 
 
@@ -64,7 +64,7 @@ def test_a_sample_whose_score_is_nan_is_not_chosen(scores, chosen):
     class Fixed:
         name = "fixed"
 
-        def over_samples(self, decision):
+        def score_samples(self, decision):
             return np.array(scores)
 
     assert chosen_chunk(Fixed(), random_decision(0)) == chosen
@@ -94,7 +94,7 @@ def test_each_sample_has_the_score_it_would_have_alone(name, request, rollouts):
     score = request.getfixturevalue(name)
     decision = list(rollouts[0].decisions())[3]
     expected = [score.update(alone(decision, chunk)) for chunk in decision.chunks]
-    np.testing.assert_allclose(score.over_samples(decision), expected, rtol=1e-4)
+    np.testing.assert_allclose(score.score_samples(decision), expected, rtol=1e-4)
 
 
 def test_a_chunk_that_was_seen_is_preferred_to_strange_ones(pseudo_count, rollouts):
