@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-kilted faults lint parameters demo-assets clean system-libraries browser
+.PHONY: help venv demo test quick test-not-quick test-kilted faults lint parameters demo-assets clean system-libraries browser
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -56,6 +56,11 @@ test: $(STAMP) system-libraries browser ## run all tests
 quick: $(STAMP) system-libraries ## run the tests that need neither ROS nor minutes
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(IN_PROCESSES) -m "$(QUICK)" $(ARGS)
 
+# With `make quick` before it the same as `make test`.
+test-not-quick: $(STAMP) system-libraries browser
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) \
+		$(IN_PROCESSES) -m "not ($(QUICK))" $(ARGS)
+
 faults: $(STAMP) ## break everything that can break, and print what came of it
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) --quiet \
 		--disable-warnings test/faults $(ARGS)
@@ -65,7 +70,8 @@ KILTED := .venv-kilted
 NODE_TESTS = $(patsubst %,test/ros/%.py,monitor/test_node monitor/test_bad_input \
 	monitor/test_clock monitor/test_parameters gate/test_node test_tap)
 test-kilted: $(KILTED)/.set-up ## run the tests of the nodes on ROS 2 Kilted
-	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest -m ros $(NODE_TESTS) $(ARGS)
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest \
+		$(IN_PROCESSES) -m ros $(NODE_TESTS) $(ARGS)
 
 lint: $(STAMP) ## check format, style, types and the import walls
 	@$(BIN)/ruff check --quiet
