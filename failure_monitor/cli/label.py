@@ -37,11 +37,13 @@ def label(
     )
     what = "is now" if labelled.is_corrected else "is"
     say = f"{bag} {what} a {outcome}"
-    if "incident.reason" in labelled.said:
-        cause, reason = (labelled.said.get(f"incident.{key}", "") for key in ("cause", "reason"))
+    if "incident.reason" in labelled.custom_data:
+        cause, reason = (
+            labelled.custom_data.get(f"incident.{key}", "") for key in ("cause", "reason")
+        )
         say += f"; it was recorded for {cause}: {reason}"
     output.print(say, soft_wrap=True, markup=False, highlight=False)
-    if labelled.said.get("incident.begins_with_rollout") == "false":
+    if labelled.custom_data.get("incident.begins_with_rollout") == "false":
         output.print(
             "it begins later than its rollout did: evaluate it, but calibrate on whole rollouts "
             "only (the recorder's 'seconds_before' and 'memory_megabytes' decide)",

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of incident bags: their names, how much of the disk they take, which go first.
+"""The folder of incident bags: their names, their size on disk, and which are removed first.
 
-An incident is numbered, as clocks of robots may be wrong. The oldest goes first. One that was
-labelled is somebody's data and stays; so does every folder that is not called like an incident.
+Incidents are numbered, as the clocks of robots may be wrong. The oldest is removed first. Labelled
+incidents are never removed, and neither are folders that are not named like an incident.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pathlib import Path
 from failure_monitor.errors import FailureMonitorError
 
 UNFINISHED = ".part"
-"""The folder, inside that of the bags, of bags that are not complete."""
+"""The name of the subfolder that holds incomplete bags."""
 
 OUTCOME_STEM = "outcome"
-"""A bag with a storage file of this name was labelled."""
+"""The stem of the storage file that makes a bag a labelled one."""
 
 _NAME = re.compile(r"incident_(\d{4,})_\d{8}T\d{6}Z")
 
 
 class NoRoomError(FailureMonitorError):
-    """Nothing can be written: the folder cannot be used, or the disk has no room for more."""
+    """The folder cannot be used, or the disk has no room for an incident."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class KeptIncident:
     """A bag in the folder.
 
     Attributes:
-        path: its folder.
-        number: larger is newer.
-        size: bytes on disk.
-        is_labelled: whether somebody has said how its rollout ended.
+        path: The folder of the bag.
+        number: The number of the incident; newer ones have larger numbers.
+        size: The size on disk in bytes.
+        is_labelled: True if the outcome of its rollout was added.
     """
 
     path: Path
@@ -49,25 +49,25 @@ class KeptIncident:
 
 
 class IncidentFolder:
-    """Keeps incidents within a budget of bytes, and some of the disk free."""
+    """Keeps incidents within a budget, and a part of the disk free."""
 
-    def __init__(self, path: Path, *, budget: int, least_free: int) -> None:
-        """The folder need not exist yet.
+    def __init__(self, path: Path, *, budget: int, min_free: int) -> None:
+        """Use a folder, which need not exist yet.
 
         Args:
-            path: of the folder.
-            budget: bytes that all incidents may take together.
-            least_free: bytes of the disk that stay free, whoever uses the rest.
+            path: The path of the folder.
+            budget: The maximum size of all incidents together, in bytes.
+            min_free: The bytes of the disk that must stay free.
         """
         self.path = path
         self._budget = budget
-        self._least_free = least_free
+        self._min_free = min_free
 
     def incidents(self) -> list[KeptIncident]:
-        """The bags, complete or not, oldest first.
+        """Return all bags, also incomplete ones, oldest first.
 
         Raises:
-            OSError: the folder cannot be read.
+            OSError: The folder cannot be read.
         """
         if not self.path.exists():
             return []
@@ -88,10 +88,10 @@ class IncidentFolder:
         )
 
     def next_path(self, seconds: float) -> Path:
-        """Where the next bag goes.
+        """Return the path of the next bag.
 
         Args:
-            seconds: the time of the incident, since 1970.
+            seconds: The time of the incident, in seconds since 1970.
         """
         incidents = self.incidents()
         number = incidents[-1].number + 1 if incidents else 0
@@ -99,24 +99,24 @@ class IncidentFolder:
         return self.path / f"incident_{number:04d}_{time:%Y%m%dT%H%M%SZ}"
 
     def make_room(self, needed: int, *, spare: Path | None = None) -> int:
-        """Remove the oldest incidents until as many bytes can be written; how many then can.
+        """Remove the oldest incidents until there is room; return the bytes that can be written.
 
-        Nothing is removed in vain.
+        If there cannot be room for the needed bytes, nothing is removed.
 
         Args:
-            needed: bytes.
-            spare: the bag that is being written.
+            needed: The bytes that must have room.
+            spare: The bag that is being written.
 
         Raises:
-            NoRoomError: they cannot, whatever is removed.
-            OSError: the folder cannot be used.
+            NoRoomError: There would be no room, whatever is removed.
+            OSError: The folder cannot be used.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._refuse_what_cannot_be_written_to(self.path)
+        self._reject_unwritable(self.path)
         kept = self.incidents()
         removable = [one for one in kept if not one.is_labelled and one.path.name != _name(spare)]
         used, free = sum(one.size for one in kept), self.free()
-        self._refuse_if_in_vain(used, free, sum(one.size for one in removable), needed)
+        self._reject_without_room(used, free, sum(one.size for one in removable), needed)
         while self._room(used, free) < needed:
             oldest = removable.pop(0)
             shutil.rmtree(oldest.path)
@@ -124,55 +124,55 @@ class IncidentFolder:
         return self._room(used, free)
 
     def problem(self, needed: int) -> str:
-        """Why no incident could be written now, even if older ones were removed; empty if it could.
+        """Return why no incident could be written now; empty if one could.
 
         Args:
-            needed: bytes that must have room for a bag to be begun.
+            needed: The bytes that must have room, if necessary in place of older incidents.
 
         Raises:
-            OSError: the folder cannot be read.
+            OSError: The folder cannot be read.
         """
         kept = self.incidents()
         removable = sum(one.size for one in kept if not one.is_labelled)
         try:
-            self._refuse_what_cannot_be_written_to(self._existing)
-            self._refuse_if_in_vain(sum(one.size for one in kept), self.free(), removable, needed)
+            self._reject_unwritable(self._existing)
+            self._reject_without_room(sum(one.size for one in kept), self.free(), removable, needed)
         except NoRoomError as error:
             return str(error)
         return ""
 
     def used(self) -> int:
-        """Bytes that all incidents take.
+        """Return the size of all incidents in bytes.
 
         Raises:
-            OSError: the folder cannot be read.
+            OSError: The folder cannot be read.
         """
         return sum(kept.size for kept in self.incidents())
 
     def free(self) -> int:
-        """Bytes of the disk that are free.
+        """Return the free bytes of the disk.
 
         Raises:
-            OSError: the disk does not answer.
+            OSError: The disk cannot be read.
         """
         return shutil.disk_usage(self._existing).free
 
     @property
     def _existing(self) -> Path:
-        """The folder, or where it would be made."""
+        """The folder, or the closest existing one above it."""
         return next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
 
     def _room(self, used: int, free: int) -> int:
-        return min(self._budget - used, free - self._least_free)
+        return min(self._budget - used, free - self._min_free)
 
-    def _refuse_what_cannot_be_written_to(self, folder: Path) -> None:
+    def _reject_unwritable(self, folder: Path) -> None:
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise NoRoomError(
-                f"'{folder}' is no folder that can be written to: mount it for writing, change its "
+                f"'{folder}' is not a writable folder: mount it for writing, change its "
                 "permissions, or set 'output' to another"
             )
 
-    def _refuse_if_in_vain(self, used: int, free: int, removable: int, needed: int) -> None:
+    def _reject_without_room(self, used: int, free: int, removable: int, needed: int) -> None:
         staying = used - removable
         if self._room(staying, free + removable) >= needed:
             return
@@ -183,9 +183,9 @@ class IncidentFolder:
                 "raise 'disk_megabytes'"
             )
         raise NoRoomError(
-            f"the disk of '{self.path}' has {_megabytes(free)} free and shall keep "
-            f"{_megabytes(self._least_free)}, and a bag needs {_megabytes(needed)}: make room, or "
-            "lower 'least_free_megabytes'"
+            f"the disk of '{self.path}' has {_megabytes(free)} free, must keep "
+            f"{_megabytes(self._min_free)} free, and a bag needs {_megabytes(needed)}: make "
+            "room, or lower 'least_free_megabytes'"
         )
 
 
@@ -196,7 +196,7 @@ def _name(path: Path | None) -> str:
 def _size(folder: Path) -> int:
     size = 0
     for entry in folder.rglob("*"):
-        # It may have been finished, or removed, meanwhile.
+        # It may have been moved or removed meanwhile.
         with suppress(FileNotFoundError):
             size += entry.lstat().st_size
     return size

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The last seconds of what was on the wire, within a budget of bytes.
+"""Remembers the messages of the last seconds, within a budget of bytes.
 
-Pure: times are handed in. Messages are kept as the bytes that came, oldest first, whatever their
-topic, so that a flood on one of them shortens the time that is held and never exceeds the budget.
+The times are arguments; there is no clock. Messages of all topics are kept serialised in one queue,
+oldest first, so that a flood on one topic shortens the remembered time but never exceeds the
+budget.
 
-Of a latched topic, whose publishers speak once and are then silent, the last messages outlive the
-window: without them a bag would lack the transforms that never change, or whether a rollout runs.
+The last messages of a latched topic, whose publishers publish once, are kept for longer. Without
+them a bag would lack static transforms, or the marker of a running rollout.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from collections import OrderedDict, deque
 from typing import NamedTuple
 
 OVERHEAD = 200
-"""Bytes that a message takes beside its own, about: it is what small messages cost."""
+"""Approximate bytes of memory that a message takes beside its data."""
 
 
 class RecordedMessage(NamedTuple):
-    """A message as it came.
+    """A serialised message.
 
     Attributes:
-        topic: its full name.
-        message_type: such as `std_msgs/msg/Bool`.
-        received: when, in seconds of a monotonic clock.
-        nanoseconds: when, by the clock of the bag.
-        data: the serialised message.
+        topic: The full name of its topic.
+        message_type: Its type, such as `std_msgs/msg/Bool`.
+        received: The time of reception, in seconds of a monotonic clock.
+        nanoseconds: The time of reception, by the clock of the bag.
+        data: The serialised message.
     """
 
     topic: str
@@ -37,28 +38,28 @@ class RecordedMessage(NamedTuple):
 
     @property
     def cost(self) -> int:
-        """Bytes of memory that it takes."""
+        """The bytes of memory that it takes."""
         return len(self.data) + OVERHEAD
 
 
 class IncidentMemory:
-    """Forgets what is older than a number of seconds, or more than a number of bytes."""
+    """Keeps the messages of a number of seconds, up to a number of bytes."""
 
     def __init__(self, seconds: float, budget: int) -> None:
-        """Empty.
+        """Start empty.
 
         Args:
-            seconds: how long a message is kept.
-            budget: bytes that all of them may take, latched ones aside.
+            seconds: The seconds for which a message is kept.
+            budget: The maximum of bytes of all messages together, except latched ones.
         """
         self.held_bytes = 0
-        """What is kept takes this much memory, latched messages included."""
+        """The bytes of memory of all kept messages, latched ones included."""
         self.too_large = 0
-        """Messages that alone exceed the budget, and were not kept."""
+        """The number of messages that alone exceed the budget and were not kept."""
         self.is_short = False
-        """Whether the budget was too small for the seconds, when the last message came."""
+        """True if the budget was too small for the seconds when the last message was added."""
         self.is_whole = False
-        """Whether all that was heard since the last `forget` is kept."""
+        """True if all messages since the last `forget` are kept."""
         self._seconds = seconds
         self._budget = budget
         self._messages: deque[RecordedMessage] = deque()
@@ -67,11 +68,11 @@ class IncidentMemory:
         self._publishers: dict[str, int] = {}
 
     def latch(self, topic: str, publishers: int) -> None:
-        """The last message of each of a topic's publishers outlives the window."""
+        """Keep the last message of each publisher of a topic beyond the seconds."""
         self._publishers[topic] = max(publishers, self._publishers.get(topic, 1))
 
-    def hear(self, message: RecordedMessage) -> None:
-        """Keep a message, the newest of all."""
+    def add(self, message: RecordedMessage) -> None:
+        """Add a message, which must be the newest."""
         if message.cost > self._budget:
             self.too_large += 1
             self.is_whole = False
@@ -84,22 +85,22 @@ class IncidentMemory:
             self._evict()
 
     def expire(self, now: float) -> None:
-        """Forget what has grown too old."""
+        """Remove messages that are too old."""
         while self._messages and now - self._messages[0].received > self._seconds:
             self._evict()
 
     def forget(self) -> None:
-        """Forget all but what is latched: what comes now belongs to another rollout."""
+        """Remove all messages except latched ones, as another rollout starts."""
         while self._messages:
             self._evict()
         self.is_whole = True
 
     def held_seconds(self, now: float) -> float:
-        """How far back the memory reaches."""
+        """Return the age of the oldest message in seconds."""
         return now - self._messages[0].received if self._messages else 0.0
 
     def snapshot(self) -> list[RecordedMessage]:
-        """All that is kept, oldest first; latched messages come as of the window's begin."""
+        """Return all messages, oldest first; latched ones get the time of the oldest other one."""
         latched = [message for kept in self._latched.values() for message in kept.values()]
         if not self._messages:
             return latched
@@ -113,15 +114,15 @@ class IncidentMemory:
         message = self._messages.popleft()
         self.is_whole = False
         self.held_bytes -= message.cost
-        most = self._publishers.get(message.topic)
-        if most is None:
+        maximum = self._publishers.get(message.topic)
+        if maximum is None:
             return
         kept = self._latched.setdefault(message.topic, OrderedDict())
-        # What a publisher repeats must not displace what another has said.
+        # A message that one publisher repeats must not displace that of another.
         self._account(-kept.pop(message.data).cost if message.data in kept else 0)
         kept[message.data] = message
         self._account(message.cost)
-        while len(kept) > most:
+        while len(kept) > maximum:
             _, oldest = kept.popitem(last=False)
             self._account(-oldest.cost)
 

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The outcome of a rollout, written into its bag afterwards by somebody who knows it.
+"""Adds the outcome of a rollout to its bag after recording.
 
-A rosbag2 folder may consist of several files. The outcome becomes one more, with a message on the
-outcome's topic behind all others, so that whatever reads the bag finds it where a robot that
-knows by itself would have put it. What was recorded is not touched; a second outcome takes the
-place of the first.
+A rosbag2 folder may consist of several files. The outcome becomes another file, with one message
+on the topic of outcomes behind all others, as a robot that knows the outcome would record it. The
+recorded files do not change. A second outcome replaces the first.
 """
 
 from __future__ import annotations
@@ -31,55 +30,56 @@ from failure_monitor.sources.boundaries import spans_of_markers
 from failure_monitor.sources.message_decoder import MessageDecoder
 from failure_monitor.sources.source import SourceError
 
-WORKSHOP = f".{OUTCOME_STEM}"
-"""The folder inside the bag where the new file is made."""
+WORK_FOLDER = f".{OUTCOME_STEM}"
+"""The folder inside of the bag in which the new file is made."""
 
 STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 COMPRESSION = {"message": CompressionMode.MESSAGE, "file": CompressionMode.FILE}
 
 Information = dict[str, Any]
-"""What metadata.yaml says, below its one key."""
+"""The content of metadata.yaml, below its only key."""
 
 
 @dataclass(frozen=True)
 class LabelledBag:
-    """A bag that has got an outcome.
+    """A bag to which an outcome was added.
 
     Attributes:
-        said: what its recorder said of it, by name; empty for most recorders.
-        is_corrected: whether it had been given an outcome in this way before.
+        custom_data: What the recorder stated about the bag; empty for most recorders.
+        is_corrected: True if an earlier outcome was replaced.
     """
 
-    said: Mapping[str, str]
+    custom_data: Mapping[str, str]
     is_corrected: bool
 
 
 def write_outcome(
     path: Path, success: bool, *, success_topic: str, active_topic: str
 ) -> LabelledBag:
-    """Write the outcome of a bag's one rollout into the bag.
+    """Add the outcome of the only rollout in a bag to the bag.
 
     Args:
-        path: a rosbag2 folder.
-        success: the outcome.
-        success_topic: where outcomes are said, as std_msgs/Bool.
-        active_topic: where it is said whether a rollout runs; a bag may lack it.
+        path: A rosbag2 folder.
+        success: The outcome.
+        success_topic: The topic of outcomes, std_msgs/Bool.
+        active_topic: The topic that is true while a rollout runs; a bag may lack it.
 
     Raises:
-        SourceError: the path is no rosbag2 folder, is damaged, holds several rollouts, or cannot
-            be written to.
+        SourceError: The path is not a rosbag2 folder, is damaged, holds several rollouts, or
+            cannot be written to.
+        UnwritableError: The metadata cannot be written.
     """
     if not is_bag_folder(path):
         raise SourceError(
-            f"{path} is no rosbag2 folder, and nothing else takes an outcome: write it to a file "
-            "of labels, which 'calibrate' and 'evaluate' read with --labels"
+            f"{path} is not a rosbag2 folder, and no other source can hold an outcome: write it "
+            "to a file of labels, which 'calibrate' and 'evaluate' read with --labels"
         )
     try:
         _remove_unfinished(path)
         bag = bag_at(path)
         _reject_several_rollouts(bag, active_topic)
         _reject_another_type(bag, success_topic)
-        return _add_file(path, success, success_topic)
+        return _add_outcome(path, success, success_topic)
     except (DamagedBagError, KeyError, TypeError) as error:
         raise SourceError(f"{path} is damaged ({error}): label another copy of it") from None
     except OSError as error:
@@ -88,8 +88,8 @@ def write_outcome(
 
 
 def _remove_unfinished(path: Path) -> None:
-    """Of a labelling that was interrupted before the metadata named its file."""
-    shutil.rmtree(path / WORKSHOP, ignore_errors=True)
+    """Remove the file of an interrupted labelling, which the metadata do not name."""
+    shutil.rmtree(path / WORK_FOLDER, ignore_errors=True)
     metadata = path / METADATA_FILE
     text = metadata.read_text("utf-8", "replace") if metadata.exists() else ""
     for file in path.glob(f"{OUTCOME_STEM}.*"):
@@ -101,15 +101,16 @@ def _reject_several_rollouts(bag: Bag, active_topic: str) -> None:
     markers: list[tuple[int, bool]] = []
     decoder = MessageDecoder(ros1=False)
 
-    def take(received: int, serialised: bytes) -> None:
+    def handle(received: int, serialised: bytes) -> None:
         markers.append((received, decoder.decode(serialised, BOOL_TYPE).data))
 
-    read_messages(bag, {active_topic: take})
+    read_messages(bag, {active_topic: handle})
     rollouts = len(spans_of_markers(markers))
     if rollouts > 1:
         raise SourceError(
-            f"{bag.path} holds {rollouts} rollouts by {active_topic}, and this is one outcome: "
-            "write theirs to a file of labels, which 'calibrate' and 'evaluate' read with --labels"
+            f"{bag.path} holds {rollouts} rollouts by {active_topic}, but there is one outcome: "
+            "write all outcomes to a file of labels, which 'calibrate' and 'evaluate' read with "
+            "--labels"
         )
 
 
@@ -122,19 +123,19 @@ def _reject_another_type(bag: Bag, success_topic: str) -> None:
             )
 
 
-def _add_file(path: Path, success: bool, success_topic: str) -> LabelledBag:
+def _add_outcome(path: Path, success: bool, success_topic: str) -> LabelledBag:
     metadata = yaml.safe_load((path / METADATA_FILE).read_bytes())
     information: Information = metadata["rosbag2_bagfile_information"]
-    is_corrected = _take_out_outcome(information, success_topic)
+    is_corrected = _remove_outcome(information, success_topic)
     end = _begin(information) + int(information["duration"]["nanoseconds"])
     time = end if is_corrected else end + 1
     file, digest = _make_file(path, information, success, success_topic, time)
     _name_file(information, file.name, success_topic, digest, time)
-    # The file before what names it: between the two the bag is refused, and labelling it again
-    # mends it.
+    # The file is moved before the metadata name it. If this is interrupted in between, the bag is
+    # rejected until it is labelled again.
     os.replace(file, path / file.name)
     write_atomically(path / METADATA_FILE, yaml.safe_dump(metadata, sort_keys=False))
-    shutil.rmtree(path / WORKSHOP)
+    shutil.rmtree(path / WORK_FOLDER)
     return LabelledBag(dict(information.get("custom_data") or {}), is_corrected)
 
 
@@ -146,8 +147,8 @@ def _is_outcome(file: str) -> bool:
     return file.rpartition("/")[2].startswith(f"{OUTCOME_STEM}.")
 
 
-def _take_out_outcome(information: Information, success_topic: str) -> bool:
-    """Unname the file of an earlier outcome; whether there was one."""
+def _remove_outcome(information: Information, success_topic: str) -> bool:
+    """Remove an earlier outcome from the metadata, and return whether there was one."""
     names = information["relative_file_paths"]
     kept = [name for name in names if not _is_outcome(name)]
     if len(kept) == len(names):
@@ -162,7 +163,7 @@ def _take_out_outcome(information: Information, success_topic: str) -> bool:
 
 
 def _topic(information: Information, name: str) -> dict[str, Any]:
-    """The entry of a topic; a new one if there is none."""
+    """Return the entry of a topic, which is added if it is missing."""
     topics: list[dict[str, Any]] = information["topics_with_message_count"]
     for topic in topics:
         if topic["topic_metadata"]["name"] == name:
@@ -172,7 +173,7 @@ def _topic(information: Information, name: str) -> dict[str, Any]:
             "name": name,
             "type": BOOL_TYPE,
             "serialization_format": "cdr",
-            # A list from version 9 on, before that its YAML as text.
+            # A list from version 9 on, YAML as text before.
             "offered_qos_profiles": [] if information["version"] >= 9 else "",
         },
         "message_count": 0,
@@ -184,9 +185,9 @@ def _topic(information: Information, name: str) -> dict[str, Any]:
 def _make_file(
     path: Path, information: Information, success: bool, topic: str, time: int
 ) -> tuple[Path, str]:
-    """A file of one message, stored as the bag is, and the hash of the message's type."""
+    """Make a file of one message, stored like the bag, and return it and the hash of its type."""
     types = get_typestore(Stores.ROS2_JAZZY)
-    folder = path / WORKSHOP / OUTCOME_STEM
+    folder = path / WORK_FOLDER / OUTCOME_STEM
     writer = Writer(folder, version=9, storage_plugin=STORAGE[information["storage_identifier"]])
     mode = (information.get("compression_mode") or "").lower()
     if mode in COMPRESSION:
@@ -200,7 +201,7 @@ def _make_file(
 
 
 def _name_file(information: Information, name: str, topic: str, digest: str, time: int) -> None:
-    """Say in the metadata that the file is there, and what is in it."""
+    """Add the file and its message to the metadata."""
     entry = _topic(information, topic)
     entry["message_count"] += 1
     if information["version"] >= 7:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""When an incident begins: with an alarm that is new, not with one that goes on."""
+"""Decides when an incident starts: with a new alarm, not with one that continues."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from failure_monitor.monitoring.alarm import AlarmState
 
 @dataclass(frozen=True)
 class Incident:
-    """Why something is recorded.
+    """The reason for a recording.
 
     Attributes:
-        cause: the alarm's state, or `REQUEST` where somebody asked.
-        reason: in words.
-        source: the topic of the alarm, or the service.
-        nanoseconds: when, by the clock of the bag.
-        values: what the alarm rests on.
+        cause: The state of the alarm, or `REQUEST` for a call of the service.
+        reason: The reason as text.
+        source: The topic of the alarm, or the service.
+        nanoseconds: The time, by the clock of the bag.
+        values: The values on which the alarm is based.
     """
 
     cause: str
@@ -30,23 +30,23 @@ class Incident:
 
 
 class NewAlarms:
-    """Tells alarms that begin from those that were there before, of any number of monitors."""
+    """Detects new alarms of any number of monitors."""
 
     def __init__(self, states: Collection[AlarmState]) -> None:
-        """Before the first word of any monitor.
+        """Start without any state of a monitor.
 
         Args:
-            states: those that make an incident.
+            states: The states that are an incident.
         """
-        self.heard: dict[str, AlarmState] = {}
-        """The last state of every monitor that said one."""
+        self.states: dict[str, AlarmState] = {}
+        """The last state of every monitor that published one."""
         self._states = frozenset(states)
 
-    def hear(self, monitor: str, state: AlarmState) -> bool:
-        """Take the state of a monitor; whether an incident begins with it.
+    def update(self, monitor: str, state: AlarmState) -> bool:
+        """Add the state of a monitor, and return whether an incident starts with it.
 
-        The first state of a monitor begins none: what led to it was not heard.
+        The first state of a monitor starts none, since what preceded it is unknown.
         """
-        before = self.heard.get(monitor)
-        self.heard[monitor] = state
+        before = self.states.get(monitor)
+        self.states[monitor] = state
         return before is not None and state != before and state in self._states

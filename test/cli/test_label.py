@@ -131,7 +131,7 @@ def test_success_topic_of_another_type_is_named(tmp_path):
 
 def test_what_is_no_rosbag2_folder_is_refused(tmp_path):
     bag = write_bag(tmp_path / "bag", success=None)
-    with pytest.raises(SourceError, match=r"bag.mcap is no rosbag2 folder.* --labels"):
+    with pytest.raises(SourceError, match=r"bag.mcap is not a rosbag2 folder.* --labels"):
         label(bag / "bag.mcap", True)
 
 

@@ -60,7 +60,7 @@ def test_a_disk_that_is_full_costs_bags_and_nothing_else(
     moving.wait_for(lambda: recorder_says() == "nothing to record", "the recorder to listen")
     assert record(moving).success
     filler = fill(disk)
-    moving.wait_for(lambda: "lost or cut short" in recorder_says(), "the loss of a bag")
+    moving.wait_for(lambda: "lost or incomplete" in recorder_says(), "the loss of a bag")
     moving.wait_for(lambda: "make room" in recorder_says(), "the full disk")
     assert not record(moving).success
     fault.stays_open(2.0)

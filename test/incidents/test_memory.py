@@ -32,7 +32,7 @@ def test_memory_holds_the_newest_that_fit_in_seconds_and_bytes(stream, seconds, 
     for topic, pause, data in stream:
         now += pause
         heard.append(message(topic, now, data))
-        memory.hear(heard[-1])
+        memory.add(heard[-1])
         kept = memory.snapshot()
         assert memory.held_bytes == sum(one.cost for one in kept) <= budget
         assert all(now - one.received <= seconds for one in kept)
@@ -43,7 +43,7 @@ def test_memory_holds_the_newest_that_fit_in_seconds_and_bytes(stream, seconds, 
 def test_memory_forgets_no_sooner_than_it_must():
     memory = IncidentMemory(10.0, 3 * (OVERHEAD + 1))
     for second in (0.0, 5.0, 10.0):
-        memory.hear(message("/a", second, bytes([round(second)])))
+        memory.add(message("/a", second, bytes([round(second)])))
     assert said(memory) == [b"\x00", b"\x05", b"\x0a"]
     memory.expire(10.1)
     assert said(memory) == [b"\x05", b"\x0a"]
@@ -51,17 +51,17 @@ def test_memory_forgets_no_sooner_than_it_must():
 
 def test_message_larger_than_the_memory_is_counted_and_displaces_nothing():
     memory = IncidentMemory(10.0, 1000)
-    memory.hear(message("/a", 0.0, b"small"))
-    memory.hear(message("/a", 0.1, bytes(1000)))
+    memory.add(message("/a", 0.0, b"small"))
+    memory.add(message("/a", 0.1, bytes(1000)))
     assert said(memory) == [b"small"]
     assert memory.too_large == 1
 
 
 def test_too_small_a_budget_is_told():
     memory = IncidentMemory(10.0, 1000)
-    memory.hear(message("/a", 0.0, bytes(500)))
+    memory.add(message("/a", 0.0, bytes(500)))
     assert not memory.is_short
-    memory.hear(message("/a", 0.1, bytes(500)))
+    memory.add(message("/a", 0.1, bytes(500)))
     assert memory.is_short
     assert memory.held_seconds(0.3) == 0.3 - 0.1
 
@@ -70,10 +70,10 @@ def test_last_latched_message_of_every_publisher_outlives_the_window():
     memory = IncidentMemory(1.0, 10_000)
     memory.latch("/tf_static", 2)
     for second, data in ((0.0, b"arm"), (0.1, b"camera"), (0.2, b"arm")):
-        memory.hear(message("/tf_static", second, data))
-    memory.hear(message("/joints", 50.0, b"joints"))
+        memory.add(message("/tf_static", second, data))
+    memory.add(message("/joints", 50.0, b"joints"))
     assert sorted(said(memory)) == [b"arm", b"camera", b"joints"]
-    memory.hear(message("/tf_static", 50.1, b"gripper"))
+    memory.add(message("/tf_static", 50.1, b"gripper"))
     memory.expire(60.0)
     assert said(memory) == [b"arm", b"gripper"]
     assert memory.held_bytes == sum(one.cost for one in memory.snapshot())
@@ -82,21 +82,21 @@ def test_last_latched_message_of_every_publisher_outlives_the_window():
 def test_latched_messages_come_as_of_the_begin_of_the_window():
     memory = IncidentMemory(1.0, 10_000)
     memory.latch("/active", 1)
-    memory.hear(message("/active", 0.0))
-    memory.hear(message("/joints", 50.0))
-    memory.hear(message("/joints", 50.5))
+    memory.add(message("/active", 0.0))
+    memory.add(message("/joints", 50.0))
+    memory.add(message("/joints", 50.5))
     assert [one.nanoseconds for one in memory.snapshot()] == [50e9, 50e9, 50.5e9]
 
 
 def test_nothing_but_latched_messages_survives_the_begin_of_a_rollout():
     memory = IncidentMemory(10.0, 10_000)
     memory.latch("/tf_static", 1)
-    memory.hear(message("/tf_static", 0.0, b"arm"))
-    memory.hear(message("/joints", 1.0, b"joints"))
+    memory.add(message("/tf_static", 0.0, b"arm"))
+    memory.add(message("/joints", 1.0, b"joints"))
     assert not memory.is_whole
     memory.forget()
     assert said(memory) == [b"arm"]
-    memory.hear(message("/joints", 2.0, b"new"))
+    memory.add(message("/joints", 2.0, b"new"))
     assert memory.is_whole
     memory.expire(20.0)
     assert not memory.is_whole

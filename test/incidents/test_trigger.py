@@ -12,7 +12,7 @@ def incidents(states: str, *, of: str = "A") -> str:
     """Where incidents begin in a course of states, each by its first letter, S for STALE."""
     by_letter = {state.value[0]: state for state in AlarmState}
     alarms = NewAlarms([by_letter[letter] for letter in of])
-    return "".join("^" if alarms.hear("monitor", by_letter[state]) else "." for state in states)
+    return "".join("^" if alarms.update("monitor", by_letter[state]) else "." for state in states)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,6 @@ def test_incident_begins_with_a_new_alarm(states, of, expected):
 
 def test_monitors_are_told_apart():
     alarms = NewAlarms([AlarmState.ALARM])
-    assert not alarms.hear("/left/alarm", AlarmState.NOMINAL)
-    assert not alarms.hear("/right/alarm", AlarmState.ALARM)
-    assert alarms.hear("/left/alarm", AlarmState.ALARM)
+    assert not alarms.update("/left/alarm", AlarmState.NOMINAL)
+    assert not alarms.update("/right/alarm", AlarmState.ALARM)
+    assert alarms.update("/left/alarm", AlarmState.ALARM)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes one rosbag2 bag (mcap, zstd) of serialised messages."""
+"""Writes a rosbag2 bag (mcap, zstd) of serialised messages."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from failure_monitor.ros.recording.message_definitions import MessageDefinitions
 
 
 class BagWriter:
-    """A bag that appears under its name only once it is complete."""
+    """A bag that is in its place only once it is complete."""
 
     def __init__(self, path: Path) -> None:
         """Open the bag for writing, in the folder `UNFINISHED` beside `path`.
 
         Raises:
-            OSError: nothing can be written there.
+            OSError: The folder is not writable.
         """
         self.path = path
-        """Where the bag will be."""
-        # The bag's files are named after its folder, so that only the folder above may differ.
+        """The path of the complete bag."""
+        # The files are named after the folder of the bag, so that only the folder above may differ.
         self.partial = path.parent / UNFINISHED / path.name
-        """Where it is until it is complete."""
+        """The path of the incomplete bag."""
         self._definitions = MessageDefinitions()
         self._writer = Writer(self.partial, version=9, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -40,39 +40,39 @@ class BagWriter:
         """Append a serialised message with its time of reception.
 
         Raises:
-            UsageError: the definition of its type is not installed here.
-            OSError: the disk is full, or fails.
+            UsageError: The definition of its type is not installed.
+            OSError: The disk is full or fails.
         """
         key = (topic, message_type)
         if key not in self._connections:
-            self._definitions.learn(message_type)
+            self._definitions.register(message_type)
             self._connections[key] = self._writer.add_connection(
                 topic, message_type, typestore=self._definitions.types
             )
         self._writer.write(self._connections[key], nanoseconds, message)
 
-    def close(self, said: Mapping[str, str] | None = None) -> None:
-        """Finish the bag and give it its name.
+    def close(self, custom_data: Mapping[str, str] | None = None) -> None:
+        """Complete the bag and move it to its place.
 
         Args:
-            said: of the bag, by name; stands in its metadata.
+            custom_data: Statements about the bag for its metadata.
 
         Raises:
-            OSError: the disk is full, or fails.
+            OSError: The disk is full or fails.
         """
-        for key, value in (said or {}).items():
+        for key, value in (custom_data or {}).items():
             self._writer.set_custom_data(key, value)
         self._writer.close()
         self.partial.rename(self.path)
-        self._leave()
+        self._remove_empty_folder()
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove the incomplete bag."""
         with suppress(OSError):
             self._writer.abort()
         shutil.rmtree(self.partial, ignore_errors=True)
-        self._leave()
+        self._remove_empty_folder()
 
-    def _leave(self) -> None:
-        with suppress(OSError):  # Another bag may be unfinished.
+    def _remove_empty_folder(self) -> None:
+        with suppress(OSError):  # It may hold another incomplete bag.
             self.partial.parent.rmdir()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""One incident on its way to disk: the bag, its still, and what is said of both."""
+"""Writes one incident: the bag with its metadata, and the still."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from failure_monitor.ros.recording.bag_writer import BagWriter
 from failure_monitor.ros.recording.incident_still import Still, StillError
 
 BYTES_BETWEEN_CHECKS = 4 << 20
-"""Bytes of messages that are written between two looks at the disk: so much must be free."""
+"""Bytes of messages that are written between two checks of the disk, and must be free."""
 
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 BUNDLE_HASH = "bundle_sha256"
-"""The value in the monitor's diagnostics that names the bundle."""
+"""Key of the hash of the bundle in the diagnostics of a monitor."""
 
 ALARM_SUFFIX = "/alarm"
-"""What the topic of an alarm has behind the monitor's name."""
+"""Last part of the topic of an alarm, behind the name of the monitor."""
 
 
 class IncidentBag:
-    """A bag that is cut short, and stays whole, where the disk has no room for all of it."""
+    """A bag of an incident, which ends early but stays valid if the disk has no room."""
 
     def __init__(
         self,
@@ -40,22 +40,22 @@ class IncidentBag:
         whole_rollout: bool | None,
         still_topic: str,
     ) -> None:
-        """Open it.
+        """Open the bag.
 
         Args:
-            folder: where it goes.
-            incident: why.
-            whole_rollout: whether it begins with its rollout; None if nobody knows.
-            still_topic: the topic of pictures; empty for none.
+            folder: The folder of incidents.
+            incident: The reason for the recording.
+            whole_rollout: True if it starts with its rollout; None if unknown.
+            still_topic: The topic of the still's pictures; empty for none.
 
         Raises:
-            NoRoomError: the disk has no room.
-            OSError: the disk fails.
+            NoRoomError: The disk has no room.
+            OSError: The disk fails.
         """
         self.undefined: set[str] = set()
-        """Topics that are left out, as the definition of their type is not installed."""
+        """The topics that are left out, since the definition of their type is not installed."""
         self.problem = ""
-        """Why something is missing from the bag; empty if nothing is."""
+        """Why the bag is incomplete; empty if it is complete."""
         self._folder = folder
         self._incident = incident
         self._whole_rollout = whole_rollout
@@ -67,10 +67,10 @@ class IncidentBag:
         self._bag = BagWriter(folder.next_path(1e-9 * incident.nanoseconds))
 
     def write(self, message: RecordedMessage) -> bool:
-        """Append a message, unless the disk has no room for it; whether it is in the bag.
+        """Append a message if the disk has room, and return whether it was appended.
 
         Raises:
-            OSError: the disk fails.
+            OSError: The disk fails.
         """
         self._unchecked += len(message.data)
         if self._unchecked > BYTES_BETWEEN_CHECKS:
@@ -84,30 +84,30 @@ class IncidentBag:
             self.undefined.add(message.topic)
             self.problem = f"'{message.topic}' is left out: {error}"
             return False
-        self._still.hear(message)
+        self._still.add(message)
         if message.message_type == DIAGNOSTICS_TYPE:
             self._bundle_hashes |= _bundle_hashes(message.data)
         return True
 
-    def finish(self, why: str, dropped: int) -> Path:
-        """Complete it; where it lies.
+    def finish(self, reason: str, dropped: int) -> Path:
+        """Complete the bag and return its path.
 
         Args:
-            why: it ends.
-            dropped: messages that it lacks.
+            reason: The reason for its end.
+            dropped: The number of messages that it lacks.
 
         Raises:
-            OSError: the disk fails.
+            OSError: The disk fails.
         """
         try:
             self._still.write(self._bag.partial)
         except StillError as error:
             self.problem = self.problem or str(error)
-        self._bag.close(self._said(why, dropped))
+        self._bag.close(self._custom_data(reason, dropped))
         return self._bag.path
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove the incomplete bag."""
         self._bag.abandon()
 
     def _check_room(self) -> None:
@@ -117,8 +117,8 @@ class IncidentBag:
             self._is_full = True
             self.problem = f"'{self._bag.path.name}' is cut short: {error}"
 
-    def _said(self, why: str, dropped: int) -> dict[str, str]:
-        """What stands in the bag's metadata, and so in `ros2 bag info`."""
+    def _custom_data(self, reason: str, dropped: int) -> dict[str, str]:
+        """Return the custom data of the bag's metadata, which `ros2 bag info` shows."""
         known = {None: "unknown", True: "true", False: "false"}
         return {
             "incident.cause": self._incident.cause,
@@ -129,11 +129,11 @@ class IncidentBag:
             "incident.bundle_sha256": self._bundle_hash(),
             "incident.begins_with_rollout": known[self._whole_rollout],
             "incident.dropped_messages": str(dropped),
-            "incident.end": "the disk had no room for more" if self._is_full else why,
+            "incident.end": "the disk had no room for more" if self._is_full else reason,
         }
 
     def _bundle_hash(self) -> str:
-        """The bundle of the monitor that raised the alarm; empty if nobody can tell which."""
+        """Return the hash of the bundle of the monitor that raised the alarm; empty if unknown."""
         monitor = self._incident.source.removeprefix("/").removesuffix(ALARM_SUFFIX)
         if monitor in self._bundle_hashes:
             return self._bundle_hashes[monitor]
@@ -142,7 +142,7 @@ class IncidentBag:
 
 
 def _bundle_hashes(diagnostics: bytes) -> dict[str, str]:
-    """The bundles that are named, by the node that names each."""
+    """Return the hashes of the bundles in diagnostics, by node."""
     try:
         array = deserialize_message(diagnostics, DiagnosticArray)
     except Exception:  # rclpy raises whatever the middleware's plug-in does

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The incident recorder: what came before and after an alarm, in a bag.
+"""The incident recorder: it records the seconds before and after an alarm in a bag.
 
 It keeps the last seconds in memory and writes nothing until there is an alarm. It is a process of
-its own, so that neither its work nor the disk's ever delays the monitor.
+its own, so that neither its work nor the disk delays the monitor.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from failure_monitor.ros.recording.incident_writer import IncidentWriter, Writer
 from failure_monitor.ros.recording.raw_topics import RawTopics
 
 DISCOVERY_PERIOD = 0.5
-"""How often, in seconds, the graph is looked at."""
+"""Seconds between two searches for new topics."""
 
 DIAGNOSTICS_PERIOD = 1.0
-"""Seconds, as diagnostic tools expect."""
+"""Seconds between two diagnostics messages, as diagnostic tools expect."""
 
 END_PERIOD = 0.1
-"""How often, in seconds, it is looked whether an incident is over."""
+"""Seconds between two checks whether an incident has ended."""
 
-HANGING = 10.0
-"""Seconds without a word of the writing thread after which the disk is said to hang."""
+DISK_TIMEOUT = 10.0
+"""Seconds without progress of the writing thread after which the disk counts as hanging."""
 
-LAST_WORDS = 8.0
-"""Seconds that a bag may take to be finished when the node ends."""
+SHUTDOWN_SECONDS = 8.0
+"""Seconds within which a bag must be complete when the node ends."""
 
 BOOL_TYPE = "std_msgs/msg/Bool"
 DIAGNOSTICS_TOPIC = "/diagnostics"
 
 
 class IncidentRecorderNode(Node):
-    """Remembers, and writes down what it remembers when something happens."""
+    """Keeps the last seconds of topics in memory, and records them when there is an alarm."""
 
     def __init__(self) -> None:
         super().__init__("incident_recorder")
@@ -63,12 +63,12 @@ class IncidentRecorderNode(Node):
         self._folder = IncidentFolder(
             Path(settings.output).expanduser(),
             budget=round(1e6 * settings.disk_megabytes),
-            least_free=round(1e6 * settings.least_free_megabytes),
+            min_free=round(1e6 * settings.least_free_megabytes),
         )
         still_topic = full_topic_name(self, "still_topic", settings.still_topic, is_optional=True)
-        # Twice: what was remembered, and as much that comes while that is written.
+        # Twice the memory: what was kept, and as much that is received while it is written.
         self._writer = IncidentWriter(self._folder, budget=2 * budget, still_topic=still_topic)
-        self._told = self._writer.state
+        self._logged = self._writer.state
         self._ends_at: float | None = None
         self._number = 0
         self._rollout_active: bool | None = None
@@ -96,19 +96,19 @@ class IncidentRecorderNode(Node):
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
         self.create_service(Trigger, "~/record", self._on_record)
-        # Steady: an incident ends although a simulated clock stands still.
+        # Steady: an incident must end even if a simulated clock stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(END_PERIOD, self._end_if_over, clock=steady)
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
 
-    # What comes
+    # Inputs
 
     def _on_message(self, topic: str, message_type: str, data: bytes) -> None:
         now = self.get_clock().now().nanoseconds
         message = RecordedMessage(topic, message_type, time.monotonic(), now, data)
         if topic == self._boundary_topic and message_type == BOOL_TYPE:
             self._on_boundary(deserialize_message(data, Bool).data)
-        self._memory.hear(message)
+        self._memory.add(message)
         if self._ends_at is not None:
             self._writer.add(message)
         if topic in self._alarm_topics and message_type == ALARM_TYPE:
@@ -116,7 +116,7 @@ class IncidentRecorderNode(Node):
 
     def _on_boundary(self, active: bool) -> None:
         before, self._rollout_active = self._rollout_active, active
-        # One that was running when it was first heard of began nobody knows when.
+        # If the first marker is true, the start of the rollout is unknown.
         if active and before is False:
             self._end("the next rollout began")
             self._memory.forget()
@@ -126,7 +126,7 @@ class IncidentRecorderNode(Node):
         reading = read_alarm(alarm)
         if not has_known_level(alarm):
             self._on_problem(topic, f"'{topic}' has the unknown level {alarm.level!r}")
-        elif self._new_alarms.hear(topic, reading.state):
+        elif self._new_alarms.update(topic, reading.state):
             self._begin(Incident(reading.state.value, reading.reason, topic, now, reading.values))
 
     def _on_record(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -146,8 +146,8 @@ class IncidentRecorderNode(Node):
     # Incidents
 
     def _begin(self, incident: Incident) -> None:
-        """Record, or go on for longer if something is being recorded already."""
-        self._tell(self._writer.state)
+        """Start a recording, or extend the one that is running."""
+        self._log_progress(self._writer.state)
         now = time.monotonic()
         if self._ends_at is None:
             self._memory.expire(now)
@@ -164,24 +164,24 @@ class IncidentRecorderNode(Node):
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             self._end("the time after the alarm was over")
         self._memory.expire(time.monotonic())
-        self._tell(self._writer.state)
+        self._log_progress(self._writer.state)
 
     def _end(self, why: str) -> None:
         if self._ends_at is not None:
             self._writer.end(why)
             self._ends_at = None
 
-    def _tell(self, state: WriterState) -> None:
-        """Take note of what the writer has come to, and log it once."""
-        told, self._told = self._told, state
+    def _log_progress(self, state: WriterState) -> None:
+        """Log each new result of the writer once."""
+        before, self._logged = self._logged, state
         if state.given_up == self._number:
-            # There is nothing to go on with: the next incident begins a bag of its own.
+            # The bag was given up: the next incident starts another one.
             self._ends_at = None
-        if state.written > told.written:
+        if state.written > before.written:
             self.get_logger().info(f"wrote {state.last}")
-        if state.lost > told.lost:
-            self.get_logger().error(f"an incident was lost, or cut short: {state.loss}")
-        if (state.written, state.lost, state.disk) != (told.written, told.lost, told.disk):
+        if state.lost > before.lost:
+            self.get_logger().error(f"an incident was lost or incomplete: {state.loss}")
+        if (state.written, state.lost, state.disk) != (before.written, before.lost, before.disk):
             self._publish_diagnostics()
 
     # Diagnostics
@@ -206,9 +206,9 @@ class IncidentRecorderNode(Node):
             "held_seconds": f"{self._memory.held_seconds(now):.1f}",
             "disk_bytes": str(state.used),
             "free_bytes": str(state.free),
-            "topics": str(len(self._topics.heard)),
+            "topics": str(len(self._topics.subscribed)),
             "absent_topics": ", ".join(self._topics.absent),
-            **{topic: state.value for topic, state in self._new_alarms.heard.items()},
+            **{topic: state.value for topic, state in self._new_alarms.states.items()},
         }
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
@@ -220,29 +220,31 @@ class IncidentRecorderNode(Node):
 
     def _all_problems(self, state: WriterState, now: float) -> list[str]:
         problems = [state.disk] if state.disk else []
-        if now - state.answered > HANGING:
+        if now - state.answered > DISK_TIMEOUT:
             problems.append(f"the disk of '{self._folder.path}' hangs: nothing can be written")
         if state.lost:
             problems.append(
-                f"{state.lost} incidents were lost or cut short, the last: {state.loss}"
+                f"{state.lost} incidents were lost or incomplete, the last: {state.loss}"
             )
         if state.dropped or self._memory.too_large:
             dropped = state.dropped + self._memory.too_large
-            problems.append(f"{dropped} messages found no room: raise 'memory_megabytes'")
+            problems.append(
+                f"{dropped} messages were dropped for lack of memory: raise 'memory_megabytes'"
+            )
         if self._memory.is_short:
             problems.append(
                 f"the memory holds {self._memory.held_seconds(now):.1f} s of the "
                 f"{self._settings.seconds_before:g} s before: raise 'memory_megabytes', or record "
                 "less"
             )
-        deaf = sorted(self._alarm_topics - self._topics.heard)
-        if deaf:
-            problems.append(f"nobody publishes '{deaf[0]}': is the monitor running?")
+        silent = sorted(self._alarm_topics - self._topics.subscribed)
+        if silent:
+            problems.append(f"'{silent[0]}' has no publisher: is the monitor running?")
         return problems + list(self._problems.values())
 
     def destroy_node(self) -> None:
-        """Finish the bag that is being written, then end."""
-        self._writer.stop(LAST_WORDS)
+        """Complete the open bag, then end."""
+        self._writer.stop(SHUTDOWN_SECONDS)
         super().destroy_node()
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one picture of an incident: what the camera or the overlay showed when the alarm came."""
+"""The still of an incident: the picture of the camera or the overlay when the alarm was raised."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage"
 
 
 class StillError(FailureMonitorError):
-    """No picture can be made of the messages on the still's topic."""
+    """The messages on the topic of the still hold no picture."""
 
 
 class Still:
-    """Chooses a picture: the first behind the incident's begin, else the last before it."""
+    """Selects the first picture after the start of the incident, else the last one before."""
 
     def __init__(self, topic: str, nanoseconds: int) -> None:
-        """Before any message.
+        """Start without a message.
 
         Args:
-            topic: of the pictures; empty for none.
-            nanoseconds: when the incident began.
+            topic: The topic of pictures; empty for none.
+            nanoseconds: The start of the incident, by the clock of the bag.
         """
         self._topic = topic
         self._nanoseconds = nanoseconds
         self._chosen: RecordedMessage | None = None
 
-    def hear(self, message: RecordedMessage) -> None:
-        """Take the next message of any topic, in order of time."""
+    def add(self, message: RecordedMessage) -> None:
+        """Add the next message of any topic, in order of time."""
         if message.topic != self._topic:
             return
         if self._chosen is None or self._chosen.nanoseconds < self._nanoseconds:
             self._chosen = message
 
     def write(self, folder: Path) -> None:
-        """Write `still.png`, or the picture as it was compressed; nothing if there is none.
+        """Write the selected picture, if any, as `still.png` or as it was compressed.
 
         Raises:
-            StillError: the message holds no picture.
-            OSError: the disk is full, or fails.
+            StillError: The message holds no picture.
+            OSError: The disk is full or fails.
         """
         if self._chosen is None:
             return

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that writes incidents to disk, however long the disk takes.
+"""Writes incidents to disk in a thread of its own, however slow the disk is.
 
-What waits for it is bounded: a message that does not fit is dropped and counted.
+The messages that wait for it are bounded: further ones are dropped and counted.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from failure_monitor.incidents.trigger import Incident
 from failure_monitor.ros.recording.incident_bag import BYTES_BETWEEN_CHECKS, IncidentBag
 
 CHECK_PERIOD = 1.0
-"""Seconds between two looks at the disk while nothing is written."""
+"""Seconds between two checks of the disk while nothing is written."""
 
 
 @dataclass(frozen=True)
 class WriterState:
-    """What the thread has come to.
+    """The results of the thread so far.
 
     Attributes:
-        written: incidents that are complete.
-        lost: incidents of which nothing, or not all, was written.
-        loss: why the last of these.
-        given_up: the number, by `begin`, of the last incident of which nothing more is written.
-        dropped: messages for which there was no room in memory.
-        pending_bytes: what waits to be written takes this much memory.
-        last: the newest complete bag; empty before the first.
-        seconds: how long the newest took, from its begin until it was complete.
-        used: bytes that incidents take on disk.
-        free: bytes of the disk that are free.
-        disk: why nothing can be written now; empty if it can.
-        answered: when the thread was last at work, in seconds of the monotonic clock.
+        written: The number of complete incidents.
+        lost: The number of incidents that were not written, or not completely.
+        loss: The reason for the last of these.
+        given_up: The number of the last incident that was given up, as returned by `begin`.
+        dropped: The number of messages for which there was no room in memory.
+        pending_bytes: The bytes of messages that wait to be written.
+        last: The newest complete bag; empty before the first.
+        seconds: The seconds from the start of the newest incident until it was complete.
+        used: The size of all incidents on disk, in bytes.
+        free: The free bytes of the disk.
+        disk: Why nothing can be written now; empty if it can.
+        answered: When the thread last did something, in seconds of the monotonic clock.
     """
 
     written: int = 0
@@ -66,19 +66,19 @@ class _Begin:
 
 @dataclass(frozen=True)
 class _End:
-    why: str
+    reason: str
 
 
 class IncidentWriter:
-    """Takes incidents, message by message, and never keeps its caller waiting."""
+    """Accepts incidents message by message without blocking the caller."""
 
     def __init__(self, folder: IncidentFolder, *, budget: int, still_topic: str) -> None:
         """Start the thread.
 
         Args:
-            folder: where bags go.
-            budget: bytes of memory that may wait to be written.
-            still_topic: the topic of pictures; empty for none.
+            folder: The folder of incidents.
+            budget: The maximum of bytes that may wait to be written.
+            still_topic: The topic of the still's pictures; empty for none.
         """
         self._folder = folder
         self._budget = budget
@@ -97,7 +97,7 @@ class IncidentWriter:
 
     @property
     def state(self) -> WriterState:
-        """The newest."""
+        """The current state."""
         with self._changed:
             return self._state
 
@@ -109,13 +109,13 @@ class IncidentWriter:
         *,
         whole_rollout: bool | None,
     ) -> int:
-        """Start a bag with what came before the incident; its number, from 1.
+        """Start a bag with the messages before the incident, and return its number, from 1.
 
         Args:
-            incident: why.
-            before: what is remembered, oldest first.
-            began: when, in seconds of the monotonic clock.
-            whole_rollout: whether the begin of the rollout is remembered; None if nobody knows.
+            incident: The reason for the recording.
+            before: The messages before the incident, oldest first.
+            began: The start, in seconds of the monotonic clock.
+            whole_rollout: True if the messages include the start of the rollout; None if unknown.
         """
         with self._changed:
             self._begun += 1
@@ -126,19 +126,19 @@ class IncidentWriter:
             return self._begun
 
     def add(self, message: RecordedMessage) -> None:
-        """Have a message written to the bag that is open."""
+        """Append a message to the open bag."""
         with self._changed:
             self._append(message)
             self._changed.notify()
 
-    def end(self, why: str) -> None:
-        """Finish the bag, for this reason."""
+    def end(self, reason: str) -> None:
+        """Complete the bag, for this reason."""
         with self._changed:
-            self._jobs.append(_End(why))
+            self._jobs.append(_End(reason))
             self._changed.notify()
 
     def stop(self, timeout: float) -> None:
-        """Write what waits, then end the thread; give up after some seconds."""
+        """Write waiting messages, then end the thread; give up after `timeout` seconds."""
         with self._changed:
             self._ends = True
             self._changed.notify()
@@ -161,13 +161,13 @@ class IncidentWriter:
                 self._do(job)
             except OSError as error:
                 where = error.filename or self._folder.path
-                self._lose(f"'{where}' cannot be used: {error.strerror or error}")
+                self._give_up(f"'{where}' cannot be used: {error.strerror or error}")
             except FailureMonitorError as error:
-                self._lose(str(error))
+                self._give_up(str(error))
             except Exception as error:
-                # Whatever it is, the next incident may be written.
-                self._lose(f"writing failed: {type(error).__name__}: {error}")
-            self._tell(answered=time.monotonic())
+                # Whatever the error is, the next incident may succeed.
+                self._give_up(f"writing failed: {type(error).__name__}: {error}")
+            self._update(answered=time.monotonic())
 
     def _is_done(self) -> bool:
         with self._changed:
@@ -191,9 +191,9 @@ class IncidentWriter:
             if self._bag is not None:
                 self._bag.write(job)
         elif isinstance(job, _End):
-            self._finish(job.why)
+            self._finish(job.reason)
         else:
-            self._look_at_disk()
+            self._check_disk()
 
     def _open(self, job: _Begin) -> None:
         self._number = job.number
@@ -205,39 +205,39 @@ class IncidentWriter:
             whole_rollout=job.whole_rollout,
             still_topic=self._still_topic,
         )
-        self._tell(disk="")
+        self._update(disk="")
 
-    def _finish(self, why: str) -> None:
+    def _finish(self, reason: str) -> None:
         if self._bag is None:
             return
-        path = self._bag.finish(why, self.state.dropped - self._dropped_before)
+        path = self._bag.finish(reason, self.state.dropped - self._dropped_before)
         if self._bag.problem:
             self._count_loss(self._bag.problem)
         self._bag = None
         seconds = time.monotonic() - self._began
-        self._tell(written=self.state.written + 1, last=str(path), seconds=seconds)
-        self._look_at_disk()
+        self._update(written=self.state.written + 1, last=str(path), seconds=seconds)
+        self._check_disk()
 
-    def _lose(self, why: str) -> None:
-        """Give up the bag that is open, if there is one."""
+    def _give_up(self, reason: str) -> None:
+        """Give up the open bag, if there is one."""
         if self._bag is not None:
             self._bag.abandon()
             self._bag = None
-        self._count_loss(why)
-        self._tell(disk=why, given_up=self._number)
+        self._count_loss(reason)
+        self._update(disk=reason, given_up=self._number)
 
-    def _count_loss(self, why: str) -> None:
-        self._tell(lost=self.state.lost + 1, loss=why)
+    def _count_loss(self, reason: str) -> None:
+        self._update(lost=self.state.lost + 1, loss=reason)
 
-    def _look_at_disk(self) -> None:
+    def _check_disk(self) -> None:
         if self._bag is not None:
             return
         try:
             problem = self._folder.problem(BYTES_BETWEEN_CHECKS)
-            self._tell(disk=problem, used=self._folder.used(), free=self._folder.free())
+            self._update(disk=problem, used=self._folder.used(), free=self._folder.free())
         except OSError as error:
-            self._tell(disk=f"'{error.filename}' cannot be used: {error.strerror}")
+            self._update(disk=f"'{error.filename}' cannot be used: {error.strerror}")
 
-    def _tell(self, **changes: object) -> None:
+    def _update(self, **changes: object) -> None:
         with self._changed:
             self._state = replace(self._state, **changes)  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Message types by name: their classes, and the definitions that a bag must carry with them.
+"""Finds message types by name: their classes, and their definitions for bags.
 
-A bag describes its own messages, so that it can be read where their packages are not installed.
+A bag holds the definitions of its messages, so that it can be read where their packages are not
+installed.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _FIELD_TYPE = re.compile(r"^\s*([A-Za-z]\w*(?:/[A-Za-z]\w*)*)(?:<=\d+)?(?:\[[^\]
 
 
 def message_class(message_type: str) -> Any:
-    """The class of a message type such as `std_msgs/msg/Bool`.
+    """Return the class of a message type such as `std_msgs/msg/Bool`.
 
     Raises:
-        UsageError: its package is not installed here.
+        UsageError: Its package is not installed.
     """
     package, kind, name = message_type.split("/")
     try:
@@ -38,17 +39,17 @@ def message_class(message_type: str) -> Any:
 
 
 class MessageDefinitions:
-    """The standard messages' definitions, and those of other packages as they are asked for."""
+    """The definitions of standard messages, and of others that are registered."""
 
     def __init__(self) -> None:
         self.types: Typestore = get_typestore(Stores.ROS2_JAZZY)
-        """What a bag's writer takes definitions from."""
+        """The store from which the writer of a bag reads definitions."""
 
-    def learn(self, message_type: str) -> None:
-        """Know a message type, and those that it is made of.
+    def register(self, message_type: str) -> None:
+        """Add the definitions of a message type and of the types of its fields.
 
         Raises:
-            UsageError: its definition is not installed here.
+            UsageError: A definition is not installed.
         """
         if message_type in self.types.types:
             return
@@ -56,12 +57,12 @@ class MessageDefinitions:
         own_package = message_type.split("/")[0]
         for field_type in _FIELD_TYPE.findall(text):
             if field_type[0].isupper() or "/" in field_type:
-                self.learn(_full_name(field_type, own_package))
+                self.register(_full_name(field_type, own_package))
         self.types.register(get_types_from_msg(text, message_type))
 
 
 def _full_name(field_type: str, own_package: str) -> str:
-    """The name of a field's type, which may lack package and kind."""
+    """Return the full name of a field's type, which may lack its package and kind."""
     if field_type == "Header":
         return "std_msgs/msg/Header"
     package, _, name = field_type.rpartition("/")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions to topics of any type, made as they appear; messages come as bytes."""
+"""Subscribes to topics of any type when they appear, and receives messages as bytes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.recording.message_definitions import message_class
 
 DEPTH = 100
-"""Messages of a topic that wait while the node is busy."""
+"""Messages per topic that are kept while the node is busy."""
 
-Hear = Callable[[str, str, bytes], None]
-"""Takes a topic, its type and a serialised message."""
+MessageCallback = Callable[[str, str, bytes], None]
+"""Called with a topic, its type and a serialised message."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What the publishers of a topic offer, all of them.
+    """The type and quality of service that all publishers of a topic offer.
 
     Attributes:
-        message_type: the type that is subscribed to.
-        is_reliable: whether every one is reliable.
-        is_latched: whether every one gives its last messages to a late joiner.
+        message_type: The message type.
+        is_reliable: True if all are reliable.
+        is_latched: True if all send their last messages to late joiners.
     """
 
     message_type: str
@@ -41,7 +41,7 @@ class Offer:
 
     @property
     def qos(self) -> QoSProfile:
-        """The strictest quality of service that they offer."""
+        """The strictest quality of service that all publishers offer."""
         return QoSProfile(
             depth=DEPTH,
             reliability=(
@@ -54,70 +54,70 @@ class Offer:
 
 
 @dataclass
-class _Listening:
+class _Subscribed:
     offer: Offer
     subscription: Subscription
 
 
 class RawTopics:
-    """Follows the graph: what appears, what offers another quality of service, another type."""
+    """Subscriptions that follow the graph: new topics, other types or qualities of service."""
 
     def __init__(
         self,
         node: Node,
         topics: Iterable[str],
-        hear: Hear,
+        on_message: MessageCallback,
         *,
         period: float,
         on_latched: Callable[[str, int], None] = lambda topic, publishers: None,
         on_problem: Callable[[str, str], None],
     ) -> None:
-        """Look for topics that somebody publishes, now and from time to time.
+        """Start to discover topics periodically.
 
         Args:
-            node: subscribes.
-            topics: names, or patterns with `*`; relative ones are of the node's namespace.
-            hear: takes what comes.
-            period: seconds between two looks.
-            on_latched: told of a topic whose last messages are kept for late joiners, and of how
-                many publishers it has, at every look.
-            on_problem: told of a topic, and why it cannot be listened to, or not to all of it.
+            node: The node that subscribes.
+            topics: Names, or patterns with `*`; relative ones are in the namespace of the node.
+            on_message: Called with every message.
+            period: The seconds between two discoveries.
+            on_latched: Called with a latched topic and its number of publishers, at every
+                discovery.
+            on_problem: Called with a topic, and why it is not subscribed to completely.
 
         Raises:
-            UsageError: one of the topics is none.
+            UsageError: A topic is invalid.
         """
         wanted = [_resolve(node, topic) for topic in topics if topic]
         self.names = tuple(dict.fromkeys(topic for topic in wanted if "*" not in topic))
-        """The full names of topics that were named without a pattern."""
+        """The full names of the topics that are no patterns."""
         self._patterns = tuple(topic for topic in wanted if "*" in topic)
         self._node = node
-        self._hear = hear
+        self._on_message = on_message
         self._on_latched = on_latched
         self._on_problem = on_problem
-        self._listening: dict[str, _Listening] = {}
+        self._subscribed: dict[str, _Subscribed] = {}
         # Steady: a simulated clock that stands still must not keep topics from being found.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(period, self.look, clock=steady)
+        self._timer = node.create_timer(period, self.discover, clock=steady)
 
     @property
-    def heard(self) -> frozenset[str]:
-        """The topics that are subscribed to."""
-        return frozenset(self._listening)
+    def subscribed(self) -> frozenset[str]:
+        """The topics with a subscription."""
+        return frozenset(self._subscribed)
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The named topics that nobody has published yet."""
-        return tuple(topic for topic in self.names if topic not in self._listening)
+        """The named topics without a publisher so far."""
+        return tuple(topic for topic in self.names if topic not in self._subscribed)
 
-    def look(self) -> None:
-        """Subscribe to what is there now."""
-        for topic in self._there():
+    def discover(self) -> None:
+        """Subscribe to the topics that exist now."""
+        for topic in self._existing():
             publishers = self._node.get_publishers_info_by_topic(topic)
-            # A topic with subscribers alone offers no quality of service to go by.
+            # Without a publisher the quality of service is unknown.
             if publishers:
                 self._follow(topic, publishers)
 
-    def _there(self) -> list[str]:
+    def _existing(self) -> list[str]:
         if not self._patterns:
             return list(self.names)
         known = (name for name, _ in self._node.get_topic_names_and_types())
@@ -125,7 +125,7 @@ class RawTopics:
         return sorted(matching.union(self.names))
 
     def _follow(self, topic: str, publishers: Sequence[Any]) -> None:
-        before = self._listening.get(topic)
+        before = self._subscribed.get(topic)
         offer = self._offer(topic, publishers, before.offer.message_type if before else "")
         if offer.is_latched:
             self._on_latched(topic, len(publishers))
@@ -133,7 +133,7 @@ class RawTopics:
             return
         if before is not None:
             self._node.destroy_subscription(before.subscription)
-            del self._listening[topic]
+            del self._subscribed[topic]
             if before.offer.message_type != offer.message_type:
                 self._on_problem(
                     topic,
@@ -149,7 +149,7 @@ class RawTopics:
             self._on_problem(
                 topic,
                 f"'{topic}' is published as {' and as '.join(types)} at once, of which only "
-                f"{chosen} is heard: give one of them another name",
+                f"{chosen} is received: give one of them another name",
             )
         offers = [info.qos_profile for info in publishers if info.topic_type == chosen]
         return Offer(
@@ -159,18 +159,18 @@ class RawTopics:
         )
 
     def _subscribe(self, topic: str, offer: Offer) -> None:
-        def hear(message: bytes) -> None:
-            self._hear(topic, offer.message_type, message)
+        def receive(message: bytes) -> None:
+            self._on_message(topic, offer.message_type, message)
 
         try:
             subscription = self._node.create_subscription(
-                message_class(offer.message_type), topic, hear, offer.qos, raw=True
+                message_class(offer.message_type), topic, receive, offer.qos, raw=True
             )
         except UsageError as error:
             self._on_problem(topic, f"'{topic}': {error}")
             return
-        self._listening[topic] = _Listening(offer, subscription)
-        self._node.get_logger().info(f"listening to {topic} ({offer.message_type})")
+        self._subscribed[topic] = _Subscribed(offer, subscription)
+        self._node.get_logger().info(f"subscribed to {topic} ({offer.message_type})")
 
 
 def _resolve(node: Node, topic: str) -> str:

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Records one rosbag2 bag (mcap, zstd) per rollout, without ROS's own recorder.
+"""Records one rosbag2 bag (mcap, zstd) per rollout, without the recorder of ROS.
 
-Messages are taken and written as the bytes that came over the wire.
+Messages are written as the bytes that were received.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from failure_monitor.ros.recording.bag_writer import BagWriter
 from failure_monitor.ros.recording.raw_topics import RawTopics
 
 DISCOVERY_PERIOD = 0.2
-"""How often, in seconds, topics that nobody publishes yet are looked for."""
+"""Seconds between two searches for new topics."""
 
 
 class RecordNode(Node):
-    """Opens a bag when `rollout/active` turns true, closes it a moment after it turns false."""
+    """Opens a bag when a rollout starts, and closes it shortly after the rollout ends."""
 
     def __init__(self) -> None:
         super().__init__("record")
@@ -43,10 +43,10 @@ class RecordNode(Node):
             [*settings.topics, settings.boundary_topic],
             self._on_message,
             period=DISCOVERY_PERIOD,
-            on_problem=self._refuse,
+            on_problem=self._reject,
         )
 
-    def _refuse(self, topic: str, problem: str) -> None:
+    def _reject(self, topic: str, problem: str) -> None:
         raise UsageError(f"record_node: {problem}")
 
     def _on_message(self, topic: str, message_type: str, message: bytes) -> None:
@@ -64,7 +64,7 @@ class RecordNode(Node):
             self._end = self.create_timer(self._tail, self._close_bag)
 
     def _next_path(self) -> Path:
-        # What a recorder that was killed left behind is kept, too.
+        # Incomplete bags of a recorder that was killed are kept too.
         bags = (*self._folder.iterdir(), *self._folder.glob(f"{UNFINISHED}/*"))
         taken = {path.name for path in bags}
         numbers = (number for number in range(len(taken) + 1))
@@ -84,7 +84,7 @@ class RecordNode(Node):
             self._bag = None
 
     def destroy_node(self) -> None:
-        """Finish the bag that is being written, then end."""
+        """Complete the open bag, then end."""
         self._close_bag()
         super().destroy_node()
 

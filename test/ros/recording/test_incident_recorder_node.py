@@ -178,7 +178,7 @@ def test_what_came_before_and_after_the_alarm_is_in_the_bag(robot, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bundles", "told"),
+    ("bundles", "before"),
     [
         ({"failure_monitor": "right", "leg/failure_monitor": "wrong"}, "right"),
         ({"leg/failure_monitor": "one", "arm/failure_monitor": "other"}, ""),
@@ -186,7 +186,7 @@ def test_what_came_before_and_after_the_alarm_is_in_the_bag(robot, tmp_path):
     ],
     ids=["of the one with the alarm", "nobody knows which", "of the only one"],
 )
-def test_bundle_is_that_of_the_monitor_that_raised_the_alarm(robot, tmp_path, bundles, told):
+def test_bundle_is_that_of_the_monitor_that_raised_the_alarm(robot, tmp_path, bundles, before):
     with recorder(tmp_path):
         robot.wait_until_recorded(robot.diagnostics)
         for monitor, sha256 in bundles.items():
@@ -194,7 +194,7 @@ def test_bundle_is_that_of_the_monitor_that_raised_the_alarm(robot, tmp_path, bu
         robot.spin(0.3)
         robot.say_alarm(DiagnosticStatus.ERROR)
         [bag] = robot.wait_for_incidents(tmp_path)
-    assert said(bag)["incident.bundle_sha256"] == told
+    assert said(bag)["incident.bundle_sha256"] == before
 
 
 def test_nothing_is_written_without_an_alarm(robot, tmp_path):
@@ -423,7 +423,7 @@ def test_message_that_exceeds_the_memory_is_dropped_and_counted(robot, tmp_path)
     with recorder(tmp_path, memory_megabytes=0.1):
         robot.wait_until_recorded(robot.words)
         robot.words.publish(String(data="x" * 200_000))
-        robot.wait_for_words("1 messages found no room: raise 'memory_megabytes'")
+        robot.wait_for_words("1 messages were dropped for lack of memory: raise 'memory_megabytes'")
 
 
 # Disk
@@ -464,10 +464,10 @@ def test_incident_that_exceeds_the_disk_is_cut_and_stays_readable(robot, tmp_pat
 def test_disk_that_is_nearly_full_is_told_before_there_is_an_incident(robot, tmp_path):
     with recorder(tmp_path, least_free_megabytes=1e9) as process:
         robot.wait_until_recorded()
-        status = robot.wait_for_words("MB free and shall keep 1000000000 MB")
+        status = robot.wait_for_words("MB free, must keep 1000000000 MB")
         assert status.level == DiagnosticStatus.WARN
         robot.say_alarm(DiagnosticStatus.ERROR)
-        robot.wait_for_words("1 incidents were lost or cut short")
+        robot.wait_for_words("1 incidents were lost or incomplete")
         assert process.is_running
     assert incidents(tmp_path) == []
 
@@ -480,8 +480,8 @@ def test_incident_after_one_that_was_lost_is_recorded_whatever_time_the_first_ha
         with recorder(disk / "incidents", seconds_after=600.0):
             robot.wait_until_recorded(robot.words)
             robot.say_alarm(DiagnosticStatus.ERROR)
-            robot.wait_for_words("1 incidents were lost or cut short")
-            robot.wait_for(lambda: robot.values()["recording"] == "false", "the loss to be told")
+            robot.wait_for_words("1 incidents were lost or incomplete")
+            robot.wait_for(lambda: robot.values()["recording"] == "false", "the loss to be before")
             filler.unlink()
             robot.wait_for(lambda: robot.trigger(f"{NAME}/record").success, "room")
             robot.words.publish(String(data="after"))
@@ -495,9 +495,9 @@ def test_read_only_disk_is_told_and_used_again_when_it_is_mended(robot, tmp_path
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with recorder(disk / "incidents"):
             robot.wait_until_recorded()
-            robot.wait_for_words("disk' is no folder that can be written to")
+            robot.wait_for_words("disk' is not a writable folder")
             robot.say_alarm(DiagnosticStatus.ERROR)
-            robot.wait_for_words("1 incidents were lost or cut short, the last: ")
+            robot.wait_for_words("1 incidents were lost or incomplete, the last: ")
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
             robot.spin(0.5)
             robot.say_alarm(DiagnosticStatus.OK)
@@ -519,7 +519,7 @@ def test_full_disk_loses_the_incident_and_no_more(robot, tmp_path):
         robot.say_alarm(DiagnosticStatus.OK)
         robot.spin(0.3)
         robot.say_alarm(DiagnosticStatus.ERROR)
-        robot.wait_for_words("lost or cut short")
+        robot.wait_for_words("lost or incomplete")
         assert process.is_running
         fill.unlink()
         robot.say_alarm(DiagnosticStatus.OK)
@@ -599,7 +599,7 @@ def test_absent_monitor_is_told(tmp_path):
         with recorder(tmp_path, alarm_topics="[nowhere/alarm]"):
             listener.wait_for(
                 lambda: any(
-                    "nobody publishes '/nowhere/alarm'" in status.message
+                    "'/nowhere/alarm' has no publisher" in status.message
                     for array in listener.heard["/diagnostics"]
                     for status in array.status
                 ),
