@@ -20,21 +20,6 @@ import failure_monitor
 
 PACKAGE = ROOT / "failure_monitor"
 
-ROSDEP_KEYS = {
-    # It has no key of its own, and comes with rosbags.
-    "backports.zstd": "python3-rosbags-pip",
-    "numpy": "python3-numpy",
-    "onnxruntime": "python3-onnxruntime-pip",
-    "opencv-python-headless": "python3-opencv",
-    "pydantic": "python3-pydantic",
-    "PyYAML": "python3-yaml",
-    "rich": "python3-rich",
-    "rosbags": "python3-rosbags-pip",
-    "scipy": "python3-scipy",
-    "typer": "python3-typer",
-}
-"""What ROS calls the packages that setup.py requires."""
-
 
 def setup_arguments() -> dict[str, ast.expr]:
     """The keyword arguments of `setup` in setup.py."""
@@ -69,25 +54,6 @@ def test_changelog_is_one_that_ros_can_read():
         re.fullmatch(r"Forthcoming|\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", heading)
         for heading in headings
     )
-
-
-def test_every_requirement_is_a_dependency_of_the_ros_package():
-    requirements = ast.literal_eval(setup_arguments()["install_requires"])
-    names = {re.match(r"[\w.-]+", requirement).group() for requirement in requirements}
-    declared = {depend.text for depend in manifest().iter("exec_depend")}
-    assert {ROSDEP_KEYS[name] for name in names} <= declared
-
-
-def test_every_message_package_of_a_node_is_a_dependency_of_the_ros_package():
-    declared = {depend.text for depend in manifest().iter("exec_depend")}
-    imported = {
-        node.module.split(".")[0]
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
-    }
-    ros = {name for name in imported if name.endswith(("_msgs", "_srvs", "_interfaces"))}
-    assert ros | {"rclpy"} <= declared
 
 
 @pytest.mark.parametrize("target", console_scripts().values(), ids=console_scripts())
