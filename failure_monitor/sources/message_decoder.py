@@ -85,7 +85,7 @@ def _types(ros1: bool) -> Any:
     return get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
 
 
-class Layout(NamedTuple):
+class FieldLayout(NamedTuple):
     """Where the floats of a message lie, and the bytes between its stamp and them."""
 
     length: int
@@ -111,7 +111,7 @@ class StampedFloatsDecoder:
         self._decoder = decoder
         self._message_type = message_type
         self._extract = extract
-        self._layouts: list[Layout] = []
+        self._layouts: list[FieldLayout] = []
 
     def decode(self, serialised: bytes) -> tuple[int, Any, Any]:
         """Return a message's stamp in nanoseconds, its floats as a view, and their meaning.
@@ -141,7 +141,7 @@ class StampedFloatsDecoder:
         inside = STAMP_END <= begin <= len(serialised) - floats.nbytes
         if inside and floats.flags.c_contiguous:  # else it is a copy
             self._layouts.append(
-                Layout(
+                FieldLayout(
                     length=len(serialised),
                     begin=begin,
                     before=serialised[STAMP_END:begin],

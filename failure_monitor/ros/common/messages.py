@@ -55,11 +55,6 @@ def _cloud(
     )
 
 
-def stamp_seconds(stamp: Time) -> float:
-    """A stamp in seconds."""
-    return float(stamp.sec) + 1e-9 * float(stamp.nanosec)
-
-
 def stamp_message(nanoseconds: int) -> Time:
     """The stamp of a whole number of nanoseconds."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
