@@ -13,8 +13,8 @@ from pathlib import Path
 import onnx
 import pytest
 import yaml
+from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
-from typer.testing import CliRunner, Result
 
 from failure_monitor import demo
 from failure_monitor.bundle.bundle import (
@@ -25,7 +25,6 @@ from failure_monitor.bundle.bundle import (
     with_models,
     with_positions_topic,
 )
-from failure_monitor.cli import app
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.measured_positions import PositionsTopic
@@ -158,11 +157,6 @@ def test_where_positions_are_measured_is_kept_where_a_score_asks(bundle: Bundle)
 # From the command line
 
 
-def failure_monitor(*arguments: object) -> Result:
-    command = [str(argument) for argument in arguments]
-    return CliRunner().invoke(app, command, env={"COLUMNS": "200"})
-
-
 def options(models: Mapping[str, Path] = MODELS) -> list[object]:
     named = [part for name, path in models.items() for part in (f"--{name}", path)]
     how = ["--decision-rate", 5, "--samples", 4, "--noise-seed", 7, "--jobs", 1]
@@ -176,9 +170,7 @@ CALIBRATION = ["--scores", "ace,knn", "--folds", 3]
 def of_bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("black_box")
     bags = [DEMO / "bags" / TASK / f"rollout_{number:04d}" for number in range(9)]
-    made = failure_monitor(
-        "calibrate", *bags, "--output", folder / "bundle", *options(), *CALIBRATION
-    )
+    made = run_here("calibrate", *bags, "--output", folder / "bundle", *options(), *CALIBRATION)
     assert made.exit_code == 0, made.output
     return folder / "bundle"
 
@@ -196,7 +188,7 @@ def test_calibrating_a_black_box_puts_all_of_it_into_the_bundle(of_bags: Path) -
 
 
 def test_inspect_shows_what_decisions_were_made_of(of_bags: Path) -> None:
-    result = failure_monitor("inspect", of_bags)
+    result = run_here("inspect", of_bags)
     text = re.sub(r"\s+", " ", re.sub(r"[─-╿]", " ", result.output))
     assert "embeddings by encoder.onnx" in text
     assert f"camera camera on {CAMERA}" in text
@@ -209,7 +201,7 @@ def test_decisions_that_the_models_did_not_make_are_refused(tmp_path: Path) -> N
         replace(synthetic_rollout(seed), success=True) for seed in range(9)
     )
     write_archive(tmp_path / "set.npz", RolloutSet(POLICY, rollouts))
-    result = failure_monitor(
+    result = run_here(
         "calibrate",
         tmp_path / "set.npz",
         "--output",

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_parts.synthetic_task import SyntheticTask
-from typer.testing import CliRunner
+from testbed.command_line import run_here
 
 from failure_monitor.bundle.bundle import load
-from failure_monitor.cli import app
 
 TASK = SyntheticTask.of_size(embedding=6, samples=5, horizon=6, actions=2, decisions=8)
 CALIBRATION, TESTS = 12, 4
@@ -75,7 +74,7 @@ def write(path: Path, arrays: Arrays) -> Path:
 
 def run(*arguments: object) -> tuple[int, str]:
     """The exit code and what was printed, in one line."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    result = run_here(*arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, " ".join(result.output.split())
 

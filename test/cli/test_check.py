@@ -22,10 +22,9 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray, Header
 from testbed.check_command import COMMAND, check, lines_of
+from testbed.command_line import run_here
 from testbed.ros_graph import LATCHED, NodeProcess, Observer
-from typer.testing import CliRunner
 
-from failure_monitor.cli.app import app
 from failure_monitor.ros.common.messages import (
     action_chunks_message,
     embedding_message,
@@ -194,7 +193,7 @@ def test_an_interrupt_ends_it_at_once_with_one_sentence():
 
 def test_without_ros_it_is_one_sentence(monkeypatch):
     monkeypatch.setattr("failure_monitor.cli.require_ros.find_spec", lambda name: None)
-    done = CliRunner().invoke(app, ["check"])
+    done = run_here("check")
     assert done.exit_code == 1
     assert "ROS 2 is not found (there is no Python package 'rclpy'): source its" in done.stderr
 
@@ -209,7 +208,7 @@ def test_without_ros_it_is_one_sentence(monkeypatch):
     ],
 )
 def test_bad_usage_is_refused_before_anything_is_listened_to(arguments, code, sentence):
-    done = CliRunner().invoke(app, ["check", *arguments], env={"COLUMNS": "200"})
+    done = run_here("check", *arguments)
     assert done.exit_code == code, done.output
     assert sentence in done.output
     assert "listening" not in done.output

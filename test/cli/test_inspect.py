@@ -11,23 +11,17 @@ from pathlib import Path
 
 import pytest
 from testbed.bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder, decision_arrays, write_bag
+from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
-from typer.testing import CliRunner, Result
 
 from failure_monitor.bundle import bundle
 from failure_monitor.bundle.description import BundleDescription
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
-from failure_monitor.cli import app
-
-
-def failure_monitor(*arguments: object) -> Result:
-    command = [str(argument) for argument in arguments]
-    return CliRunner().invoke(app, command, env={"COLUMNS": "200"})
 
 
 def said(*arguments: object) -> str:
     """What is printed, without the tables' lines, with single spaces."""
-    result = failure_monitor("inspect", *arguments)
+    result = run_here("inspect", *arguments)
     assert result.exit_code == 0, result.output
     return re.sub(r"\s+", " ", re.sub(r"[─-╿]", " ", result.stdout))
 
@@ -79,7 +73,7 @@ def test_a_changed_bundle_is_refused(made: Path, tmp_path: Path) -> None:
     copy = write_bundle(tmp_path / "copy")
     with (copy / "arrays.npz").open("ab") as file:
         file.write(b"x")
-    result = failure_monitor("inspect", copy)
+    result = run_here("inspect", copy)
     assert result.exit_code == 1
     assert "is not the file that was calibrated" in result.stderr
 
@@ -123,7 +117,7 @@ def test_limits_of_tasks_are_told_apart(tmp_path: Path) -> None:
 def test_bundles_and_sources_do_not_mix(made: Path, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag")
     for paths in ((made, bag), (made, made, made)):
-        result = failure_monitor("inspect", *paths)
+        result = run_here("inspect", *paths)
         assert result.exit_code == 2
         assert "name one bundle, two bundles, or sources only" in result.stderr
 
@@ -162,7 +156,7 @@ def test_delays_gaps_and_losses_are_told(tmp_path: Path) -> None:
 def test_topics_are_shown_even_where_no_rollout_can_be_read(tmp_path: Path) -> None:
     with BagBuilder(tmp_path / "bag") as bag:
         bag.flag("/something", True, BEGIN)
-    result = failure_monitor("inspect", tmp_path / "bag")
+    result = run_here("inspect", tmp_path / "bag")
     assert result.exit_code == 1
     assert "/something" in result.stdout
     assert "has no topic /policy/embedding and no /policy/action_chunks" in result.stderr
@@ -170,13 +164,13 @@ def test_topics_are_shown_even_where_no_rollout_can_be_read(tmp_path: Path) -> N
 
 def test_an_archive_is_inspected_like_a_bag(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", 11)
-    failure_monitor("archive", bag, "--output", tmp_path / "bags.npz")
+    run_here("archive", bag, "--output", tmp_path / "bags.npz")
     text = said(tmp_path / "bags.npz")
     assert "bag success 11 1.0 10.0 0.100" in text
     assert "bag time" not in text
 
 
 def test_results_that_cannot_be_written_are_told(made: Path, tmp_path: Path) -> None:
-    result = failure_monitor("inspect", made, "--json", tmp_path / "nowhere" / "file.json")
+    result = run_here("inspect", made, "--json", tmp_path / "nowhere" / "file.json")
     assert result.exit_code == 1
     assert "cannot write" in result.stderr

@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """An outcome that is written into a bag afterwards is read as if the robot had said it."""
 
-import subprocess
-import sys
-
 import pytest
 import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from testbed.bags import ACTIVE, BEGIN, SECOND, SUCCESS, BagBuilder, write_bag
+from testbed.command_line import run_command
 
 from failure_monitor.incidents.outcome import write_outcome
 from failure_monitor.sources.rollouts import read_rollouts
@@ -149,20 +147,11 @@ def test_place_that_cannot_be_written_to_is_named(tmp_path):
         label(bag, True)
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "failure_monitor.cli", "label", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 def test_command_says_what_it_did(tmp_path):
     bag = write_bag(tmp_path / "bag", success=None)
-    done = command(bag, "--outcome", "success")
+    done = run_command("label", bag, "--outcome", "success")
     assert (done.returncode, done.stdout) == (0, f"{bag} is a success\n"), done.stderr
-    assert command(bag, "--outcome", "failure").stdout == f"{bag} is now a failure\n"
+    assert run_command("label", bag, "--outcome", "failure").stdout == f"{bag} is now a failure\n"
     assert outcome(bag) is False
 
 
@@ -176,12 +165,12 @@ def test_command_says_for_what_an_incident_was_recorded_and_whether_all_of_it_is
         "incident.begins_with_rollout": "false",
     }
     path.write_text(yaml.safe_dump(content))
-    first, second = command(bag, "--outcome", "success").stdout.splitlines()
+    first, second = run_command("label", bag, "--outcome", "success").stdout.splitlines()
     assert first == (f"{bag} is a success; it was recorded for ALARM: rnd_oe 1.25 of its threshold")
     assert second.startswith("it begins later than its rollout did: evaluate it, but calibrate on")
 
 
 def test_command_refuses_another_outcome(tmp_path):
-    done = command(tmp_path, "--outcome", "perhaps")
+    done = run_command("label", tmp_path, "--outcome", "perhaps")
     assert done.returncode == 2
     assert "there is no outcome 'perhaps': choose success or failure" in done.stderr

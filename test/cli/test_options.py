@@ -20,27 +20,21 @@ from testbed.bags import (
     decision_arrays,
     write_bag,
 )
+from testbed.command_line import run_here
 from testbed.repository import ROOT
-from typer.testing import CliRunner, Result
 
-from failure_monitor.cli import app
 from failure_monitor.sources.rollouts import read_rollouts
-
-
-def failure_monitor(*arguments: object) -> Result:
-    command = [str(argument) for argument in arguments]
-    return CliRunner().invoke(app, command, env={"COLUMNS": "200"})
 
 
 def archived(tmp_path: Path, *arguments: object):
     """The rollouts that `archive` writes with these arguments."""
-    result = failure_monitor("archive", *arguments, "--output", tmp_path / "out.npz")
+    result = run_here("archive", *arguments, "--output", tmp_path / "out.npz")
     assert result.exit_code == 0, result.output
     return read_rollouts([tmp_path / "out.npz"]).rollouts
 
 
 def refusal(tmp_path: Path, *arguments: object) -> tuple[int, str]:
-    result = failure_monitor("archive", *arguments, "--output", tmp_path / "out.npz")
+    result = run_here("archive", *arguments, "--output", tmp_path / "out.npz")
     assert not (tmp_path / "out.npz").exists()
     return result.exit_code, result.output
 
@@ -131,7 +125,7 @@ def test_an_option_that_means_nothing_is_refused_in_one_sentence(
 
 def test_every_command_that_reads_bags_takes_the_same_options() -> None:
     for command in ("archive", "calibrate", "evaluate", "inspect"):
-        text = failure_monitor(command, "--help").output
+        text = run_here(command, "--help").output
         for option in ("--labels", "--boundaries", "--external", "--positions-topic", "--jobs"):
             assert option in text, (command, option)
 
@@ -139,9 +133,7 @@ def test_every_command_that_reads_bags_takes_the_same_options() -> None:
 def test_every_option_in_the_documentation_is_there() -> None:
     page = (ROOT / "docs" / "bags.md").read_text()
     options = set(re.findall(r"--[a-z][a-z-]+", page)) - {"--output", "--outcome"}
-    text = (
-        failure_monitor("evaluate", "--help").output + failure_monitor("archive", "--help").output
-    )
+    text = run_here("evaluate", "--help").output + run_here("archive", "--help").output
     assert len(options) > 15
     assert [option for option in sorted(options) if option not in text] == []
 

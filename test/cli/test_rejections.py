@@ -8,50 +8,19 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from testbed.bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder
-from testbed.synthetic import POLICY, synthetic_rollout
-
-from failure_monitor.decision import Rollout
-
-COMMAND = [sys.executable, "-m", "failure_monitor.cli"]
-ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
-
-
-def write(path: Path, rollout: Rollout, *, success: bool | None = True) -> Path:
-    """A rollout as a bag; without its outcome where that is None."""
-    with BagBuilder(path) as bag:
-        bag.flag(ACTIVE, True, BEGIN - 1)
-        for index, decision in enumerate(rollout.decisions()):
-            bag.embedding(decision.embedding, BEGIN + index * PERIOD)
-            bag.chunks(decision.chunks, BEGIN + index * PERIOD, names=POLICY.action_names)
-        end = BEGIN + len(rollout) * PERIOD
-        if success is not None:
-            bag.flag(SUCCESS, success, end)
-        bag.flag(ACTIVE, False, end + 1)
-    return path
-
-
-def run(*arguments: object, **settings: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=200,
-        **settings,
-    )
+from testbed.command_line import COMMAND, run_command, write_rollout_bag
+from testbed.synthetic import synthetic_rollout
 
 
 def refusal(*arguments: object, code: int = 1, **settings: object) -> str:
     """The one sentence."""
-    done = run(*arguments, **settings)
+    done = run_command(*arguments, **settings)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("failure-monitor: ") == 1, done.stderr
@@ -63,7 +32,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve successes."""
     folder = tmp_path_factory.mktemp("recorded")
     for seed in range(12):
-        write(folder / "bags" / f"run_{seed:02d}", synthetic_rollout(seed))
+        write_rollout_bag(folder / "bags" / f"run_{seed:02d}", synthetic_rollout(seed))
     return folder / "bags"
 
 
@@ -71,13 +40,15 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tests(bags: Path) -> Path:
     """Two successes and two failures."""
     for seed in range(20, 24):
-        write(bags.parent / "tests" / f"test_{seed}", synthetic_rollout(seed), success=seed < 22)
+        write_rollout_bag(
+            bags.parent / "tests" / f"test_{seed}", synthetic_rollout(seed), success=seed < 22
+        )
     return bags.parent / "tests"
 
 
 @pytest.fixture(scope="module")
 def bundle(bags: Path) -> Path:
-    done = run("calibrate", bags, "--scores", "ace,knn", "--output", bags.parent / "bundle")
+    done = run_command("calibrate", bags, "--scores", "ace,knn", "--output", bags.parent / "bundle")
     assert done.returncode == 0, done.stderr
     return bags.parent / "bundle"
 
@@ -98,7 +69,9 @@ def test_no_rollout_one_and_failures_alone_are_each_refused(bags, tmp_path):
     assert said.startswith("1 calibration rollout")
     assert "record 9 successful rollouts" in said
     for seed in range(10):
-        write(tmp_path / "failed" / f"run_{seed}", synthetic_rollout(seed), success=False)
+        write_rollout_bag(
+            tmp_path / "failed" / f"run_{seed}", synthetic_rollout(seed), success=False
+        )
     said = refusal(*with_quick_scores(tmp_path / "failed", *output))
     assert said.startswith("10 of the rollouts failed (run_0, run_1")
     assert not (tmp_path / "bundle").exists()
@@ -122,7 +95,7 @@ def test_labels_and_rollouts_that_do_not_belong_together_are_refused(bags, tmp_p
     assert "labels 'run_99', and there is no such rollout, only run_00, run_01" in said
     unlabelled = tmp_path / "unlabelled"
     for seed in range(10):
-        write(unlabelled / f"run_{seed}", synthetic_rollout(seed), success=None)
+        write_rollout_bag(unlabelled / f"run_{seed}", synthetic_rollout(seed), success=None)
     labels.write_text("rollout,outcome\nrun_0,success\n")
     said = refusal(*with_quick_scores(unlabelled, "--labels", labels, *output))
     assert "has no outcome for run_1" in said
@@ -136,7 +109,7 @@ def test_bags_of_two_policies_and_of_mixed_sizes_are_refused(bags, tmp_path):
         "chunks": other.chunks[:, :8],
     }
     for what, values in smaller.items():
-        odd = write(
+        odd = write_rollout_bag(
             tmp_path / what, type(other)(**{**vars(other), what: np.ascontiguousarray(values)})
         )
         said = refusal(*with_quick_scores(bags, odd, "--output", tmp_path / "bundle"))
@@ -146,7 +119,7 @@ def test_bags_of_two_policies_and_of_mixed_sizes_are_refused(bags, tmp_path):
 
 
 def test_a_bag_that_is_cut_off_gives_no_half_rollout(bags, tmp_path):
-    cut = write(tmp_path / "bags" / "cut", synthetic_rollout(60))
+    cut = write_rollout_bag(tmp_path / "bags" / "cut", synthetic_rollout(60))
     file = cut / "cut.mcap"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     said = refusal(*with_quick_scores(bags, tmp_path / "bags", "--output", tmp_path / "bundle"))
@@ -219,7 +192,6 @@ def test_an_interrupt_leaves_nothing_half_written(command, bags, bundle, tests, 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
     )
     try:
         descriptor = os.open(tmp_path / "labels.csv", os.O_WRONLY)  # returns once it waits
@@ -243,7 +215,7 @@ def twice(request, bags, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     """The same rollouts and seed, once with one process and once with two."""
     folder = tmp_path_factory.mktemp("twice")
     for jobs in (1, 2):
-        done = run(
+        done = run_command(
             *("calibrate", bags, *request.param, "--seed", 3),
             *("--jobs", jobs, "--output", folder / str(jobs)),
         )

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`--report` as a user meets it: bags in, a page out."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from testbed.bags import ACTIVE, BEGIN, PERIOD, STORE, SUCCESS, BagBuilder, header
+from testbed.command_line import run_command
 from testbed.report_pages import failed_rollout
 from testbed.synthetic import POLICY, synthetic_rollout
 
@@ -42,16 +42,6 @@ def write(path: Path, rollout: Rollout, *, task: str) -> None:
         bag.flag(ACTIVE, False, BEGIN + len(rollout) * PERIOD + 1)
 
 
-def failure_monitor(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "failure_monitor.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-        timeout=240,
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Bags to calibrate on, and to evaluate on, of two tasks."""
@@ -68,7 +58,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def calibrated(folder):
-    return failure_monitor(
+    return run_command(
         *("calibrate", folder / "successes", "--output", folder / "bundle", "--jobs", "1"),
         *("--scores", "rnd_oe,ace", "--rule", "any", "--folds", "3"),
         *("--action-kind", "delta", "--position-names", "dx,dy"),
@@ -89,7 +79,7 @@ def test_calibrate_writes_a_report_that_names_bundle_sources_and_command(calibra
 
 
 def test_evaluate_writes_a_report_with_frames_of_the_camera(calibrated, folder):
-    result = failure_monitor(
+    result = run_command(
         *("evaluate", folder / "bundle", folder / "tests", "--jobs", "1"),
         *("--group-by", "task", "--report", folder / "evaluation", "--report-camera", CAMERA),
     )
@@ -128,7 +118,7 @@ def test_an_interrupt_while_the_report_is_made_costs_the_report_alone(folder):
 def test_a_folder_with_another_page_is_refused_before_anything_is_read(calibrated, folder):
     (folder / "site").mkdir()
     (folder / "site" / "index.html").write_text("<h1>mine</h1>")
-    result = failure_monitor(
+    result = run_command(
         "evaluate", folder / "bundle", folder / "nowhere", "--report", folder / "site"
     )
     assert result.returncode == 1
@@ -137,8 +127,6 @@ def test_a_folder_with_another_page_is_refused_before_anything_is_read(calibrate
 
 
 def test_an_unknown_key_to_group_by_is_refused_with_those_there_are(calibrated, folder):
-    result = failure_monitor(
-        "evaluate", folder / "bundle", folder / "tests", "--group-by", "weather"
-    )
+    result = run_command("evaluate", folder / "bundle", folder / "tests", "--group-by", "weather")
     assert result.returncode == 2
     assert "there is no key to group by 'weather': choose group, task" in result.stderr

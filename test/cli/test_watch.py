@@ -16,10 +16,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rich.console import Console
+from testbed.command_line import run_here
 from testbed.ros_graph import LATCHED
-from typer.testing import CliRunner
 
-from failure_monitor.cli.app import app
 from failure_monitor.cli.watch_view import BAR_CELLS, draw, headline, sparkline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
 from failure_monitor.display.appearance import APPEARANCES
@@ -341,6 +340,6 @@ def test_without_a_monitor_it_says_where_it_looks():
 
 def test_without_ros_it_is_one_sentence(monkeypatch):
     monkeypatch.setattr("failure_monitor.cli.require_ros.find_spec", lambda name: None)
-    done = CliRunner().invoke(app, ["watch"])
+    done = run_here("watch")
     assert done.exit_code == 1
     assert "ROS 2 is not found (there is no Python package 'rclpy'): source its" in done.stderr

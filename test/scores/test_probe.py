@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
+from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
-from typer.testing import CliRunner, Result
 
 from failure_monitor.bundle.bundle import load, save
 from failure_monitor.calibration import cross_fitting
@@ -20,7 +20,6 @@ from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.cross_fitting import ProbeRecipe, Recipe
 from failure_monitor.calibration.fitting import probe as fitting
 from failure_monitor.calibration.fitting.probe import RIDGE, ProbeExample, fit_probe, regress
-from failure_monitor.cli import app
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError
@@ -463,16 +462,12 @@ def archives(tmp_path_factory, rollouts, failures):
     return folder
 
 
-def command(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "200"})
-
-
 QUICKLY = ("--folds", 3, "--jobs", 1, "--window", 2)
 
 
 def test_calibrate_learns_from_failures_and_evaluate_says_what_it_has_seen(archives, tmp_path):
     task, incidents = archives / "task.npz", archives / "incidents.npz"
-    made = command(
+    made = run_here(
         *("calibrate", task, "--failures", incidents, "--failures", task),
         *("--output", tmp_path / "bundle", *QUICKLY),
     )
@@ -489,11 +484,11 @@ def test_calibrate_learns_from_failures_and_evaluate_says_what_it_has_seen(archi
     assert probe.score_names == ("dispersion_profile", "one_step", "phase_knn", "chunk_lag")
     assert tuple(score.name for score in others) == probe.score_names
     assert len(bundle.description.failures) == 14
-    evaluated = command("evaluate", tmp_path / "bundle", task)
+    evaluated = run_here("evaluate", tmp_path / "bundle", task)
     assert evaluated.exit_code == 0, evaluated.output
     assert "8 of the rollouts made this bundle" in evaluated.output
     others = archive(tmp_path / "others.npz", [failed_rollout(seed) for seed in range(200, 205)])
-    command("evaluate", tmp_path / "bundle", others, "--json", tmp_path / "results.json")
+    run_here("evaluate", tmp_path / "bundle", others, "--json", tmp_path / "results.json")
     overall = json.loads((tmp_path / "results.json").read_text())["metrics"]["overall"]
     assert (overall["n_failure"], overall["early_tpr"]) == (5, 1.0)
 
@@ -509,7 +504,7 @@ def test_calibrate_learns_from_failures_and_evaluate_says_what_it_has_seen(archi
 def test_the_probe_weighs_the_scores_that_are_named_or_else_the_default_ones(
     archives, tmp_path, named, scores, weighed
 ):
-    made = command(
+    made = run_here(
         *("calibrate", archives / "task.npz", "--failures", archives / "incidents.npz"),
         *("--scores", named, "--output", tmp_path / "bundle", *QUICKLY),
     )
@@ -542,7 +537,7 @@ def test_failures_that_cannot_teach_are_refused_in_one_sentence(
     narrow = [dataclasses.replace(r, embeddings=r.embeddings[:, :5]) for r in narrow]
     write_archive(archives / "other.npz", RolloutSet(other, tuple(narrow)))
     given = [archives / each if str(each).endswith("npz") else each for each in arguments]
-    result = command(
+    result = run_here(
         "calibrate", archives / "task.npz", *given, "--output", tmp_path / "bundle", *QUICKLY
     )
     assert result.exit_code == code, result.output

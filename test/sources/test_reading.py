@@ -31,6 +31,7 @@ from testbed.bags import (
     header,
     write_bag,
 )
+from testbed.command_line import COMMAND
 
 from failure_monitor.errors import UsageError
 from failure_monitor.sources import reading
@@ -250,11 +251,10 @@ def test_memory_holds_no_messages_that_nobody_asked_for(tmp_path: Path, storage:
 
 def command(*arguments: object, **settings) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "failure_monitor.cli", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "COLUMNS": "200"},
         **settings,
     )
 

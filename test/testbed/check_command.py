@@ -6,20 +6,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 
+from testbed.command_line import COMMAND
 from testbed.ros_graph import Observer
 
-COMMAND = [sys.executable, "-m", "failure_monitor.cli", "check"]
-SECONDS = 7
+SECONDS = 5
 """Enough for all to be found on a busy machine."""
 
 
 def check(robot: Observer | None, *arguments: object) -> tuple[int, list[str], str]:
     """Exit code, findings and complaints of the command, while the robot goes on."""
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments), "--seconds", str(SECONDS)],
+        [*COMMAND, "check", *map(str, arguments), "--seconds", str(SECONDS)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

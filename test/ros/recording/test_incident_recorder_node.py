@@ -22,6 +22,7 @@ from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, String
+from testbed.command_line import run_command
 from testbed.repository import ROOT
 from testbed.ros_graph import LATCHED, Observer, node_process
 from testbed.small_disk import fill, small_disk
@@ -292,23 +293,13 @@ def run_to_incident(robot: Robot, folder: Path, **parameters: object) -> Path:
     return bag
 
 
-def failure_monitor(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "failure_monitor.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-        timeout=120,
-    )
-
-
 def test_labelled_incident_is_evaluated_and_calibrates(robot, tmp_path, bundle_folder):
     bag = run_to_incident(robot, tmp_path / "incidents")
-    refused = failure_monitor("evaluate", bundle_folder, bag)
+    refused = run_command("evaluate", bundle_folder, bag)
     assert refused.returncode == 1
     assert "no outcome" in refused.stderr
 
-    done = failure_monitor("label", bag, "--outcome", "success")
+    done = run_command("label", bag, "--outcome", "success")
     assert done.returncode == 0, done.stderr
     assert "is a success; it was recorded for ALARM: an alarm" in done.stdout
     assert "begins later" not in done.stdout
@@ -319,7 +310,7 @@ def test_labelled_incident_is_evaluated_and_calibrates(robot, tmp_path, bundle_f
     assert (rollout.embeddings == synthetic_rollout(41).embeddings).all()
     assert (rollout.chunks == synthetic_rollout(41).chunks).all()
 
-    done = failure_monitor("evaluate", bundle_folder, bag, "--json", tmp_path / "out.json")
+    done = run_command("evaluate", bundle_folder, bag, "--json", tmp_path / "out.json")
     assert done.returncode == 0, done.stderr
     [evaluated] = json.loads((tmp_path / "out.json").read_text())["rollouts"]
     assert (evaluated["success"], evaluated["decisions"]) == (True, len(rollout))
@@ -331,7 +322,7 @@ def test_bag_says_whether_it_begins_with_its_rollout(robot, tmp_path):
     # It says that a rollout runs, though that was said before the window.
     [rollout] = read_rollouts([bag]).rollouts
     assert 0 < len(rollout) < len(synthetic_rollout(41))
-    done = failure_monitor("label", bag, "--outcome", "failure")
+    done = run_command("label", bag, "--outcome", "failure")
     assert "begins later than its rollout did" in done.stdout
 
 
