@@ -93,4 +93,4 @@ def test_a_list_that_excludes_everything_is_refused(bags, tmp_path):
         *("calibrate", bags / "good_0", "--exclude", listed, "--output", tmp_path / "bundle")
     )
     assert refused.returncode == 1
-    assert "are to be left out" in refused.stderr
+    assert "are excluded" in refused.stderr
