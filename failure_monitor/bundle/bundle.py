@@ -4,11 +4,12 @@
 
     bundle.yaml     what was promised, on what, for which policy, with which settings
     <score>.<part>.onnx
-    encoder.onnx, sampler.onnx    the policy's halves that it did not publish, and their weights
+    encoder.onnx, sampler.onnx    the policy's models whose outputs it did not publish, and weights
     arrays.npz      the scores' arrays, as <score>.<part>; the scale, where it varies over time
 
-Never a pickle. Written beside its place and renamed, so there is no half bundle. Every file's
-SHA-256 stands in bundle.yaml; a file that is missing or changed is refused by name.
+There is never a pickle. The folder is written beside its place and renamed, so it is always
+complete. bundle.yaml holds every file's SHA-256; a file that is missing or changed is rejected by
+name.
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ CENTRE_ARRAY, SPREAD_ARRAY = "time_varying_scale.centre", "time_varying_scale.sp
 
 
 class BundleError(FailureMonitorError):
-    """A folder that is no bundle, or one that is incomplete, changed or of a newer schema."""
+    """A folder that is no bundle, or that is incomplete, changed or of a newer schema."""
 
 
 class UnknownTaskError(FailureMonitorError):
-    """A task that a bundle has no threshold for."""
+    """A task for which a bundle has no threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +69,12 @@ class Bundle:
     """A calibrated rule over fitted scores, ready to watch a policy.
 
     Attributes:
-        description: what bundle.yaml says; `files` is filled in by `save`.
+        description: the content of bundle.yaml; `save` sets its `files`.
         scores: the fitted scores, in the description's order.
-        scale: of these scores.
-        choosers: further scores, to choose among sampled chunks by.
-        encoder: the observation encoder, where the policy published no embeddings.
-        sampler: the policy sampler, where it published no action chunks.
+        scale: the scale of these scores.
+        choosers: further scores, which only choose among sampled chunks.
+        encoder: the observation encoder, if the policy published no embeddings.
+        sampler: the policy sampler, if the policy published no action chunks.
     """
 
     description: BundleDescription
@@ -85,12 +86,12 @@ class Bundle:
 
     @property
     def policy(self) -> PolicyFormat:
-        """The policy that the bundle is for."""
+        """The format of the policy's decisions."""
         return PolicyFormat(**self.description.policy.model_dump())
 
     @property
     def rule(self) -> Rule:
-        """How the scores combine."""
+        """How the scores are combined."""
         return self.description.rule
 
     @property
@@ -100,18 +101,18 @@ class Bundle:
 
     @property
     def calibration(self) -> tuple[RolloutSection, ...]:
-        """The rollouts that set the thresholds."""
+        """The rollouts from which the thresholds were calibrated."""
         return self.description.calibration
 
     @property
     def fit(self) -> tuple[RolloutSection, ...]:
-        """The rollouts that scores were fitted on, but for the calibration rollouts."""
+        """The rollouts on which scores were fitted, without the calibration rollouts."""
         return (*self.description.fit, *self.description.failures)
 
     def promise(self, task: str = "") -> PromiseSection:
-        """What was promised for a task, which needs no name if the bundle knows but one.
+        """Return the promise for a task, which need not be named if the bundle has only one.
 
-        A bundle that was calibrated on rollouts without a task takes any for its own.
+        A bundle that was calibrated on rollouts without a task is for any task.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for it.
@@ -124,8 +125,8 @@ class Bundle:
         known = ", ".join(promises)
         if not task:
             raise UnknownTaskError(
-                f"the bundle has a threshold for each of the tasks {known}, and nobody said which "
-                "of them this is: name it ('task' of the monitor node, --task for bags)"
+                f"the bundle has a threshold for each of the tasks {known}, and no task is named: "
+                "name one of these ('task' of the monitor node, --task for bags)"
             )
         raise UnknownTaskError(
             f"the bundle has no threshold for the task '{task}', only for {known}: name one of "
@@ -133,7 +134,7 @@ class Bundle:
         )
 
     def threshold(self, task: str = "") -> JointThreshold:
-        """The calibrated rule for a task.
+        """Return the calibrated rule for a task.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for it.
@@ -141,7 +142,7 @@ class Bundle:
         return JointThreshold(self.rule, self.scale, self.promise(task).limit)
 
     def monitor(self, task: str = "") -> FailureMonitor:
-        """A monitor at the start of a rollout of a task.
+        """Return a monitor at the start of a rollout of a task.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for it.
@@ -154,7 +155,7 @@ class Bundle:
         )
 
     def trusted_horizon(self, task: str = "") -> TrustedHorizon | None:
-        """How many actions of a chunk to trust in a task; None for a policy that is never unsure.
+        """Return the trusted horizon for a task; None if the policy's samples never differ.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for it.
@@ -170,7 +171,7 @@ class Bundle:
     def external_topics(self) -> dict[str, str]:
         """The topic of every external score, by the score's name without prefix.
 
-        That of the recordings that it was calibrated on; for others `external_scores/<name>`.
+        It is the topic in the recordings of calibration; otherwise `external_scores/<name>`.
         """
         names = [
             score.name.removeprefix(EXTERNAL_PREFIX)
@@ -182,18 +183,18 @@ class Bundle:
 
     @property
     def needs_positions(self) -> bool:
-        """Whether a score of the rule asks where the robot was measured to be."""
+        """Whether a score of the rule needs the measured positions of the robot."""
         return any(score.needs_positions for score in self.scores)
 
     @property
     def sample_scores(self) -> dict[str, SampleScore]:
-        """What can choose among the sampled chunks of a decision, by name."""
+        """The scores that can choose among the sampled chunks of a decision, by name."""
         able = [score for score in (*self.scores, *self.choosers) if isinstance(score, SampleScore)]
         medoid = Medoid(ReachedPositions.of(self.policy))
         return {Medoid.name: medoid, **{score.name: score for score in able}}
 
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The combined normalised score at every decision, (T,); above 1 is an alarm.
+        """Return the combined normalised score at every decision, (T,); above 1 is an alarm.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for the rollout's task.
@@ -205,7 +206,7 @@ class Bundle:
         return monitor.score_rollout(rollout)
 
     def calibration_of(self, rollout: Rollout) -> tuple[RolloutSection, ...]:
-        """The rollouts that set the threshold for one like this.
+        """Return the rollouts from which the threshold for this rollout's task was calibrated.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for the rollout's task.
@@ -215,11 +216,11 @@ class Bundle:
 
 
 def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
-    """The bundle, told on which topics the monitor hears its external scores.
+    """Return the bundle with the topics of its external scores.
 
     Args:
-        bundle: calibrated.
-        topics: by the scores' names without prefix; those of other scores are left out.
+        bundle: the calibrated bundle.
+        topics: the topics by the scores' names without prefix; other scores' are left out.
     """
     names = {score.name for score in bundle.scores}
     own = {name: topic for name, topic in topics.items() if EXTERNAL_PREFIX + name in names}
@@ -228,11 +229,11 @@ def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
 
 
 def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle:
-    """The bundle, told where the monitor hears measured positions; left out if no score asks.
+    """Return the bundle with the topic of measured positions, if one of its scores needs them.
 
     Args:
-        bundle: calibrated.
-        topic: what measured the positions of its rollouts; None where nobody knows.
+        bundle: the calibrated bundle.
+        topic: the topic of measured positions in its rollouts; None if unknown.
     """
     if topic is None or not bundle.needs_positions:
         return bundle
@@ -251,16 +252,17 @@ def with_models(
     matching_tolerance: float,
     noise_seed: int,
 ) -> Bundle:
-    """The bundle with the models that made the decisions it was calibrated on.
+    """Return the bundle with the models that computed the decisions of its rollouts.
 
     Args:
-        bundle: calibrated.
-        encoder: made the embeddings; None if the policy published them.
-        sampler: made the action chunks; None if the policy published them.
-        cameras: the topics of the encoder's cameras, by their names.
-        observation_rate: decisions a second, 0 for one at every frame of the first camera.
-        matching_tolerance: seconds by which the stamps of an observation may lie apart.
-        noise_seed: of the sampler's noise.
+        bundle: the calibrated bundle.
+        encoder: the model of the embeddings; None if the policy published them.
+        sampler: the model of the action chunks; None if the policy published them.
+        cameras: the topics of the encoder's cameras, by the cameras' names.
+        observation_rate: the number of decisions per second; 0 for a decision at every image of
+            the first camera.
+        matching_tolerance: seconds by which the stamps of an observation may differ.
+        noise_seed: the seed of the sampler's noise.
     """
     if encoder is None and sampler is None:
         return bundle
@@ -276,19 +278,19 @@ def with_models(
     return replace(bundle, description=description, encoder=encoder, sampler=sampler)
 
 
-def _model_section(half: str, model: OnnxFile | None) -> ModelSection | None:
+def _model_section(name: str, model: OnnxFile | None) -> ModelSection | None:
     if model is None:
         return None
-    weights = {name: f"{half}.weights_{at}" for at, name in enumerate(sorted(model.weights))}
-    return ModelSection(file=f"{half}.onnx", weights=weights)
+    weights = {file: f"{name}.weights_{at}" for at, file in enumerate(sorted(model.weights))}
+    return ModelSection(file=f"{name}.onnx", weights=weights)
 
 
 def save(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle, replacing one that is there; nothing is left half-written.
+    """Write a bundle, or replace one as a whole.
 
     Raises:
         BundleError: the folder holds something else.
-        UnwritableError: it cannot be written.
+        UnwritableError: the folder cannot be written.
     """
     if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
         raise BundleError(f"{folder} exists and is no bundle: name another folder")
@@ -320,8 +322,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
 def _models(bundle: Bundle) -> Iterator[tuple[ModelSection, OnnxFile]]:
     black_box = bundle.description.black_box
     if black_box is not None:
-        halves = ((black_box.encoder, bundle.encoder), (black_box.sampler, bundle.sampler))
-        for section, model in halves:
+        models = ((black_box.encoder, bundle.encoder), (black_box.sampler, bundle.sampler))
+        for section, model in models:
             if section is not None and model is not None:
                 yield section, model
 
@@ -330,8 +332,8 @@ def load(folder: Path) -> Bundle:
     """Read and check a bundle.
 
     Raises:
-        BundleError: something is missing, changed, malformed or of a newer schema.
-        OnnxFileError: a model is none, or keeps weights in a file that the bundle lacks.
+        BundleError: a file is missing, changed, malformed or of a newer schema.
+        OnnxFileError: a model is no ONNX model, or keeps weights in a file that the bundle lacks.
     """
     description = _read_description(folder)
     files = {
@@ -352,7 +354,7 @@ def load(folder: Path) -> Bundle:
 
 
 def content_hash(folder: Path) -> str:
-    """The SHA-256 of bundle.yaml, which holds that of every other file: names this very bundle."""
+    """Return the SHA-256 of bundle.yaml, which identifies the bundle with all its files."""
     return _sha256(_read(folder, DESCRIPTION_FILE))
 
 
@@ -363,7 +365,10 @@ def _read_description(folder: Path) -> BundleDescription:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is no YAML ({error}): calibrate again") from None
     if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
-        raise BundleError(f"{path} states no schema_version: this is no bundle")
+        raise BundleError(
+            f"{path} has no schema_version, so this is no bundle: name a folder that "
+            "`failure-monitor calibrate` wrote"
+        )
     if content["schema_version"] > SCHEMA_VERSION:
         raise BundleError(
             f"{path} has schema version {content['schema_version']}, written by failure_monitor "
@@ -407,7 +412,9 @@ def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.
         with np.load(io.BytesIO(files[ARRAYS_FILE]), allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:
-        raise BundleError(f"{folder / ARRAYS_FILE} holds no arrays ({error})") from None
+        raise BundleError(
+            f"{folder / ARRAYS_FILE} holds no arrays ({error}): calibrate again"
+        ) from None
 
 
 def _read_scale(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in a bundle's bundle.yaml: the schema, and its version."""
+"""The schema of a bundle's bundle.yaml, and its version."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from failure_monitor.thresholds.conformal import Rule, ThresholdKind
 SCHEMA_VERSION = 1
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-"""A name without a folder: a bundle reads nothing outside its own."""
+"""A file name without a folder, so that nothing outside a bundle's folder is read."""
 
 
 class _Section(BaseModel):
-    # NaN exceeds nothing: a limit that is NaN would never alarm.
+    # No level is above a limit that is NaN, so such a limit would never raise an alarm.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PolicySection(_Section):
-    """The policy that the bundle is for: `PolicyFormat`."""
+    """The format of the policy's decisions, as in `PolicyFormat`."""
 
     embedding_size: int = Field(gt=0)
     samples: int = Field(gt=0)
@@ -36,7 +36,7 @@ class PolicySection(_Section):
 
 
 class ScoreSection(_Section):
-    """One score of the rule: its own numbers, and its scale where that is constant."""
+    """One score of the rule: its parameters, and its scale if that is constant."""
 
     name: str
     centre: float | None = None
@@ -45,10 +45,10 @@ class ScoreSection(_Section):
 
 
 class RolloutSection(_Section):
-    """A rollout that set the thresholds, or that scores were fitted on, as those that failed.
+    """A rollout of calibration or fitting, or a failure from which a score learned.
 
-    Of one that set the thresholds, `max_level` and `max_normalised_scores`, by the scores' names,
-    are the largest numbers that the monitor would have shown, by scores fitted without it.
+    For a rollout of calibration, `max_level` and `max_normalised_scores`, by the scores' names, are
+    the largest values that the monitor would have shown, by scores fitted without the rollout.
     """
 
     name: str
@@ -60,10 +60,10 @@ class RolloutSection(_Section):
 
 
 class PromiseSection(_Section):
-    """What holds of future successful rollouts that are exchangeable with those of one task.
+    """The promise for future successful rollouts that are exchangeable with those of one task.
 
-    `limit` is that of the combined number of the scores on their scale; `thresholds`, by the
-    scores' names, what it makes of each, where these are constant.
+    `limit` is the limit of the combined scores on their scale. `thresholds` are the thresholds of
+    each score that follow from it, by the scores' names, if they are constant.
     """
 
     task: str = ""
@@ -76,7 +76,7 @@ class PromiseSection(_Section):
 
 
 class SteeringSection(_Section):
-    """The trusted horizon: `Dispersion`, and by task the limit that goes with `alpha`."""
+    """The trusted horizon: `Dispersion`, and for each task the limit for `alpha`."""
 
     leading: int = Field(gt=0)
     usual: tuple[Annotated[float, Field(gt=0)], ...]
@@ -84,18 +84,18 @@ class SteeringSection(_Section):
 
 
 class ModelSection(_Section):
-    """An exported model: its file, and those of its weights by the names that it has for them."""
+    """An exported model: its file, and the files of its weights by their names in the model."""
 
     file: FileName
     weights: dict[str, FileName] = {}
 
 
 class BlackBoxSection(_Section):
-    """What exported models made of recordings, and how: so the monitor does it as well.
+    """How exported models computed the decisions of recordings; the monitor does the same.
 
-    `cameras` are the topics of the encoder's cameras by their names. `observation_rate` is in
-    decisions a second, 0 for one at every frame of the first camera; `matching_tolerance` in
-    seconds.
+    `cameras` are the topics of the encoder's cameras by the cameras' names. `observation_rate` is
+    in decisions per second, 0 for a decision at every image of the first camera.
+    `matching_tolerance` is in seconds.
     """
 
     encoder: ModelSection | None = None
@@ -107,7 +107,7 @@ class BlackBoxSection(_Section):
 
 
 class PositionsSection(_Section):
-    """Where the monitor hears the measured positions that scores need: `PositionsTopic`."""
+    """The topic of the measured positions that scores need, as in `PositionsTopic`."""
 
     name: str
     message_type: PositionType
@@ -115,16 +115,16 @@ class PositionsSection(_Section):
 
 
 class BundleDescription(_Section):
-    """All that stands in bundle.yaml.
+    """The content of bundle.yaml.
 
-    `choosers` are scores that are no part of the rule, to choose among sampled chunks by.
-    `external_topics` are those of external scores, by their names without prefix.
-    `folds` are those of the rollouts in `fit`, that scores were fitted on; where there are none,
-    of the rollouts in `calibration`. `black_box` is missing where the policy published its
-    decisions, or nobody said what made them. `failures` are what the score `probe` learned from
-    besides.
-    `decision_period` is the usual time from one decision of the calibration rollouts to the next,
-    in seconds; None where their stamps, or an older version, did not say.
+    `choosers` are scores that only choose among sampled chunks and are no part of the rule.
+    `external_topics` are the topics of external scores, by the scores' names without prefix.
+    `folds` is the number of folds of the rollouts in `fit`, or if there are none of those in
+    `calibration`.
+    `black_box` is missing if the policy published its decisions, or if their models are unknown.
+    `failures` are the failed rollouts from which the score `probe` learned.
+    `decision_period` is the usual time between decisions of the calibration rollouts, in seconds;
+    None if unknown, as in bundles of older versions.
     """
 
     schema_version: int
@@ -151,7 +151,7 @@ class BundleDescription(_Section):
     files: dict[FileName, str] = {}
 
     @model_validator(mode="after")
-    def _constant_scale_is_stated(self) -> BundleDescription:
+    def _check_constant_scale(self) -> BundleDescription:
         if self.threshold == "constant" and any(
             None in (score.centre, score.spread) for score in self.scores
         ):
@@ -159,7 +159,7 @@ class BundleDescription(_Section):
         return self
 
     @model_validator(mode="after")
-    def _every_task_has_a_trusted_horizon(self) -> BundleDescription:
+    def _check_trusted_horizons(self) -> BundleDescription:
         tasks = {promise.task for promise in self.promises}
         if self.steering is not None and set(self.steering.limits) != tasks:
             raise ValueError("the trusted horizon needs a limit for every task that has a promise")

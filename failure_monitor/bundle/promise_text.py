@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle promises, in words, and what it rests on."""
+"""The text of a bundle's promise, and of what the promise rests on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from failure_monitor.bundle.description import BundleDescription, PromiseSection
 from failure_monitor.scores.probe import Probe
 
 Row: TypeAlias = tuple[str, str]
-"""What is told, and the words; what is told is empty where the row before goes on."""
+"""A heading and its text; the heading is empty if the text continues the row before."""
 
 
 def promise_rows(calibrated: Bundle, *, with_thresholds: bool = True) -> list[list[Row]]:
-    """What holds of all, and then of each task; one list where nobody named a task."""
+    """Return rows for all tasks and then for each task; one list if there are no tasks."""
     sections = [
         [
             *_of_task(calibrated, promise),
@@ -50,7 +50,7 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
     )
     yield "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
     if description.threshold == "time-varying":
-        yield "time", "thresholds vary over a rollout: call ~/start_rollout when one begins"
+        yield "time", "thresholds vary over a rollout: call ~/start_rollout when one starts"
 
 
 def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
@@ -77,7 +77,7 @@ def _thresholds(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
 
 
 def _range(over_time: NDArray[np.float64]) -> str:
-    """A threshold, or from where to where it goes over the decisions of a rollout."""
+    """Return a threshold, or its range over the decisions of a rollout."""
     if len(over_time) == 1:
         return f"{over_time[0]:.4g}"
     return (

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How states, scores and chunks look, in RViz, pictures and terminal alike."""
+"""How states, scores and chunks are shown in RViz, pictures and terminals."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from failure_monitor.monitoring.alarm import AlarmState
 
 Colour = tuple[int, int, int]
-"""Red, green and blue, 0 to 255."""
+"""A colour as red, green and blue, 0 to 255."""
 
 BLACK: Colour = (0, 0, 0)
 WHITE: Colour = (255, 255, 255)
@@ -31,13 +31,13 @@ REDDISH_PURPLE: Colour = (204, 121, 167)
 
 @dataclass(frozen=True)
 class Appearance:
-    """How one state looks.
+    """The appearance of one state.
 
     Attributes:
-        colour: behind its word.
-        ink: of the word itself, to be read on the colour.
-        sign: in letters that every font has.
-        glyph: the same in one character, where fonts have more.
+        colour: the background of the state's name.
+        ink: the colour of the name itself, legible on the background.
+        sign: the state's sign in ASCII.
+        glyph: the state's sign as one Unicode character.
     """
 
     colour: Colour
@@ -55,10 +55,10 @@ APPEARANCES: Mapping[AlarmState, Appearance] = {
 
 
 def hexadecimal(colour: Colour) -> str:
-    """A colour as pages and figures name it, such as `#d55e00`."""
+    """Return a colour as hexadecimal, such as `#d55e00`."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def plain_letters(text: str) -> str:
-    """The text in ASCII, for fonts that have nothing else."""
+    """Return a text in ASCII, for fonts without other letters."""
     return text.replace("–", "-").replace("×", "x").encode("ascii", "replace").decode("ascii")

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The paths through space that sampled action chunks stand for, where they are Cartesian.
+"""The paths of sampled action chunks through space, if their actions are Cartesian.
 
-Joints are left out: without the robot's kinematics nobody knows where they lead.
+Joint actions have no path: this would need the robot's kinematics.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from failure_monitor.decision import Decision, PolicyFormat
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.reached_positions import sums_over_steps
 
-FARTHEST = 1e3
-"""Metres from the origin, beyond which a path is left out: no robot gets there, and neither does
-the arithmetic of a graphics card."""
+MAX_DISTANCE = 1e3
+"""Metres from the origin beyond which a path is left out: no robot reaches it, and it would exceed
+the arithmetic of graphics cards."""
 
 _ROTATION = re.compile(
     r"(r|w|q|rot.*|ang.*|ori.*|euler.*|rpy.*|quat.*|omega.*)[._/]?", re.IGNORECASE
@@ -29,12 +29,12 @@ _ROTATION = re.compile(
 
 @dataclass(frozen=True)
 class CartesianAxes:
-    """Which action dimensions move the tool, and how far.
+    """The action dimensions that move the tool, and their unit.
 
     Attributes:
-        names: of the actions along x, y and perhaps z.
-        metres: that an action of 1 stands for.
-        start: where deltas and velocities begin if nobody measures, in metres.
+        names: the actions along x, y and possibly z.
+        metres: the length of an action of 1, in metres.
+        start: where deltas and velocities start if positions are not measured, in metres.
     """
 
     names: tuple[str, ...]
@@ -43,9 +43,9 @@ class CartesianAxes:
 
 
 def axes_among(action_names: Sequence[str]) -> tuple[str, ...]:
-    """The actions that are called like the axes of space, such as dx, dy and dz; or none.
+    """Return the actions named like the axes of space, such as dx, dy and dz; empty without any.
 
-    Those of rotations, such as rx, ry and rz, are no such axes.
+    Names of rotations, such as rx, ry and rz, do not count.
     """
     for name in action_names:
         if name[-1:] not in ("x", "X") or _ROTATION.fullmatch(name[:-1]):
@@ -59,10 +59,10 @@ def axes_among(action_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_axes(names: Sequence[str], action_names: Sequence[str]) -> None:
-    """Refuse axes that are no actions, or not two or three.
+    """Reject axes that are no actions, or not two or three.
 
     Raises:
-        UsageError: says which, and which actions there are.
+        UsageError: names the axes, and the policy's actions.
     """
     unknown = [name for name in names if name not in action_names]
     if unknown or len(names) not in (2, 3):
@@ -73,10 +73,10 @@ def check_axes(names: Sequence[str], action_names: Sequence[str]) -> None:
 
 
 def paths(decision: Decision, policy: PolicyFormat, axes: CartesianAxes) -> NDArray[np.float64]:
-    """Where the samples of a decision lead, from their begin on, in metres, (B, 1 + H, 3).
+    """Return the paths of a decision's samples from their start, in metres, (B, 1 + H, 3).
 
-    Paths that are not finite, or lead absurdly far, are NaN throughout. Absolute positions have no
-    begin of their own: the first is repeated, or where the robot was measured.
+    Paths that are not finite, or lead beyond `MAX_DISTANCE`, are NaN throughout. The path of
+    absolute positions starts at the measured position, or if there is none at its first position.
     """
     indices = [policy.action_names.index(name) for name in axes.names]
     moves = np.zeros((*decision.chunks.shape[:2], 3))
@@ -85,18 +85,18 @@ def paths(decision: Decision, policy: PolicyFormat, axes: CartesianAxes) -> NDAr
         start = _start(decision, policy, axes)
         if policy.action_kind != "position":
             moves = (np.zeros(3) if start is None else start) + sums_over_steps(moves)
-        begin = moves[:, :1] if start is None else np.broadcast_to(start, (len(moves), 1, 3))
-        found = np.concatenate([begin, moves], axis=1)
-        found[~(np.abs(found) < FARTHEST).all(axis=(1, 2))] = np.nan
+        first = moves[:, :1] if start is None else np.broadcast_to(start, (len(moves), 1, 3))
+        found = np.concatenate([first, moves], axis=1)
+        found[~(np.abs(found) < MAX_DISTANCE).all(axis=(1, 2))] = np.nan
     return found
 
 
 def disagreement(found: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
-    """How far each point of each path is from the middle one, as part of a distance; (B, 1 + H).
+    """Return the distance of each point of each path from the median path, (B, 1 + H).
 
     Args:
-        found: paths (B, 1 + H, 3); those that are NaN stay so.
-        apart: metres that count as disagreement, 1 in the result.
+        found: the paths, (B, 1 + H, 3); paths that are NaN stay NaN.
+        apart: the distance in metres that is 1 in the result.
     """
     known = ~np.isnan(found[:, 0, 0])
     result = np.full(found.shape[:2], np.nan)
@@ -109,7 +109,7 @@ def disagreement(found: NDArray[np.float64], apart: float) -> NDArray[np.float64
 def _start(
     decision: Decision, policy: PolicyFormat, axes: CartesianAxes
 ) -> NDArray[np.float64] | None:
-    """Where the tool is: as measured, else for moves as stated, else unknown."""
+    """Return where the tool is: as measured, otherwise as configured for deltas and velocities."""
     places = [policy.action_names[index] for index in policy.position_indices]
     if decision.positions is not None and set(axes.names) <= set(places):
         measured = np.zeros(3)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the monitor thinks, drawn around what the camera sees.
+"""The overlay: the alarm and the scores, drawn around a camera's picture.
 
-Above the picture a banner in the state's colour, with its sign, its word and the reason; below it
-a bar for each score against its threshold. The picture itself is left as it is, but for the places
-that make it unfamiliar, where these are known.
+Above the picture is a banner in the state's colour, with its sign, its name and the reason; below
+it a bar for each score against its threshold. The picture itself is unchanged, except for the
+places that make it unfamiliar, if these are known.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
 
 Picture = NDArray[np.uint8]
-"""RGB, (height, width, 3)."""
+"""An RGB picture, (height, width, 3)."""
 
-WIDTH, TALLEST = 640, 480
-"""Of the camera's picture as it is drawn, in pixels."""
+WIDTH, MAX_HEIGHT = 640, 480
+"""Width of the overlay, and largest height of the camera's picture in it, in pixels."""
 
 BANNER, LINE, ROW, MARGIN = 64, 20, 24, 8
-"""Heights in pixels, of the banner's word, a line of the reason, a score; and what is left free."""
+"""Heights in pixels of the banner, of a line of the reason and of a score's row; and the margin."""
 
-MOST_LINES, LONGEST_WORD = 3, 40
-MOST_ROWS = 8
-FAINT = 0.1
-"""A place that explains less of the unfamiliarity is not drawn."""
+MAX_LINES, MAX_LETTERS = 3, 40
+"""Largest number of lines of the reason, and of letters before a word is broken."""
+MAX_ROWS = 8
+"""Largest number of scores that are drawn."""
+MIN_SHARE = 0.1
+"""Smallest share of the unfamiliarity that is drawn."""
 
-READ, LABEL = 0.55, 0.48
-"""Sizes of letters, for sentences and for what stands beside a bar."""
+SENTENCE, LABEL = 0.55, 0.48
+"""Sizes of the letters of sentences, and of labels beside a bar."""
 
 BACKGROUND: Colour = (24, 24, 24)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -56,19 +58,19 @@ def draw_overlay(
     why_no_picture: str = "",
     unfamiliarity: Unfamiliarity | None = None,
 ) -> Picture:
-    """The picture with what the monitor thinks of it, 640 pixels wide.
+    """Return the overlay, 640 pixels wide.
 
     Args:
-        picture: what the camera sees; None if it gives nothing.
-        status: of the alarm.
-        levels: normalised scores by name; NaN is undefined.
-        why_no_picture: in words, instead of the picture.
-        unfamiliarity: where it is unfamiliar, if that is known.
+        picture: the camera's picture; None if there is none.
+        status: the alarm's status.
+        levels: the normalised scores by name; NaN where undefined.
+        why_no_picture: why there is no picture, which is written in its place.
+        unfamiliarity: where the picture is unfamiliar; None if unknown.
     """
-    seen = _no_picture(why_no_picture) if picture is None else _fitted(picture)
+    shown = _no_picture(why_no_picture) if picture is None else _fitted(picture)
     if picture is not None and unfamiliarity is not None:
-        _draw_unfamiliarity(seen, unfamiliarity)
-    return np.concatenate([_banner(status), seen, _scores(levels)])
+        _draw_unfamiliarity(shown, unfamiliarity)
+    return np.concatenate([_banner(status), shown, _scores(levels)])
 
 
 def _write(
@@ -78,7 +80,10 @@ def _write(
 
 
 def _wrapped(text: str) -> list[str]:
-    """A sentence in lines of the overlay's width: measured, as fonts of OpenCV 4 and 5 differ."""
+    """Return a sentence in lines of the overlay's width.
+
+    Lines are measured, because the fonts of OpenCV 4 and 5 differ.
+    """
     lines: list[str] = []
     for word in _words(plain_letters(text)):
         longer = f"{lines[-1]} {word}" if lines else word
@@ -86,23 +91,23 @@ def _wrapped(text: str) -> list[str]:
             lines.append(word)
         else:
             lines[-1:] = [longer]
-    if len(lines) <= MOST_LINES:
+    if len(lines) <= MAX_LINES:
         return lines
-    last = lines[MOST_LINES - 1]
+    last = lines[MAX_LINES - 1]
     while not _fits(f"{last} ..."):
         last = last[:-1]
-    return [*lines[: MOST_LINES - 1], f"{last} ..."]
+    return [*lines[: MAX_LINES - 1], f"{last} ..."]
 
 
 def _words(text: str) -> Iterator[str]:
-    """The words of a text; a path may be longer than a line, and is broken."""
+    """Yield the words of a text, of which long ones such as paths are broken."""
     for word in text.split():
-        for begin in range(0, len(word), LONGEST_WORD):
-            yield word[begin : begin + LONGEST_WORD]
+        for start in range(0, len(word), MAX_LETTERS):
+            yield word[start : start + MAX_LETTERS]
 
 
 def _fits(line: str) -> bool:
-    (width, _), _ = cv2.getTextSize(line, FONT, READ, 1)
+    (width, _), _ = cv2.getTextSize(line, FONT, SENTENCE, 1)
     return bool(width <= WIDTH - 2 * MARGIN)
 
 
@@ -114,9 +119,9 @@ def _blank(height: int, colour: Colour) -> Picture:
 
 
 def _fitted(picture: Picture) -> Picture:
-    """A copy of the right width; one that is too tall has bars at its sides."""
+    """Return a copy of the overlay's width; a picture that is too tall has bars at its sides."""
     height, width = picture.shape[:2]
-    scale = min(WIDTH / width, TALLEST / height)
+    scale = min(WIDTH / width, MAX_HEIGHT / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(picture, size, interpolation=method)
@@ -127,49 +132,48 @@ def _fitted(picture: Picture) -> Picture:
 
 
 def _no_picture(why: str) -> Picture:
-    canvas = _blank(TALLEST // 2, BACKGROUND)
+    canvas = _blank(MAX_HEIGHT // 2, BACKGROUND)
     for number, line in enumerate(_wrapped(why)):
-        _write(canvas, line, (MARGIN, TALLEST // 4 + LINE * number), WHITE, READ)
+        _write(canvas, line, (MARGIN, MAX_HEIGHT // 4 + LINE * number), WHITE, SENTENCE)
     return canvas
 
 
-def _draw_unfamiliarity(seen: Picture, unfamiliarity: Unfamiliarity) -> None:
-    """Shade the places, line what is outstanding, and say what the shade means."""
-    height, width = seen.shape[:2]
+def _draw_unfamiliarity(shown: Picture, unfamiliarity: Unfamiliarity) -> None:
+    """Shade unfamiliar places, outline the most unfamiliar ones, and write what that means."""
+    height, width = shown.shape[:2]
     share = np.nan_to_num(np.clip(unfamiliarity.share, 0.0, 1.0)).astype(np.float32)
-    if share.max(initial=0.0) < FAINT:
+    if share.max(initial=0.0) < MIN_SHARE:
         return
     wide: NDArray[np.float32] = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
     shades = cv2.applyColorMap((255 * wide / wide.max()).astype(np.uint8), cv2.COLORMAP_CIVIDIS)
     opacity = 0.6 * (wide / wide.max())[..., np.newaxis]
-    opacity[wide < FAINT] = 0
-    seen[:] = (1 - opacity) * seen + opacity * shades[..., ::-1]
+    opacity[wide < MIN_SHARE] = 0
+    shown[:] = (1 - opacity) * shown + opacity * shades[..., ::-1]
     outstanding = (wide > wide.max() / 2).astype(np.uint8)
     contours, _ = cv2.findContours(outstanding, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for ink, thickness in ((BLACK, 4), (WHITE, 2)):
-        cv2.drawContours(seen, contours, -1, ink, thickness)
-    # On a ground of its own: the picture may have any colour.
-    seen[height - LINE :] = BACKGROUND
-    words = f"outlined: unfamiliar, up to {share.max():.0%} of {unfamiliarity.score}"
-    _write(seen, words, (MARGIN, height - 6), WHITE, LABEL)
+        cv2.drawContours(shown, contours, -1, ink, thickness)
+    # On a background of its own, as the picture may have any colour.
+    shown[height - LINE :] = BACKGROUND
+    legend = f"outlined: unfamiliar, up to {share.max():.0%} of {unfamiliarity.score}"
+    _write(shown, legend, (MARGIN, height - 6), WHITE, LABEL)
 
 
 # The banner
 
 
 def _banner(status: AlarmStatus) -> Picture:
-    look = APPEARANCES[status.state]
-    canvas = _blank(BANNER + MOST_LINES * LINE + MARGIN, BACKGROUND)
-    canvas[:BANNER] = look.colour
-    _SIGNS[status.state](
-        canvas, (BANNER // 2 + MARGIN, BANNER // 2), BANNER // 2 - MARGIN, look.ink
-    )
-    said = status.state.value + (" - halted" if status.halted else "")
-    _write(canvas, said, (BANNER + 2 * MARGIN, BANNER - 20), look.ink, 1.1, 2)
+    appearance = APPEARANCES[status.state]
+    canvas = _blank(BANNER + MAX_LINES * LINE + MARGIN, BACKGROUND)
+    canvas[:BANNER] = appearance.colour
+    ink = appearance.ink
+    _SIGNS[status.state](canvas, (BANNER // 2 + MARGIN, BANNER // 2), BANNER // 2 - MARGIN, ink)
+    state = status.state.value + (" - halted" if status.halted else "")
+    _write(canvas, state, (BANNER + 2 * MARGIN, BANNER - 20), ink, 1.1, 2)
     permit = "commands pass" if status.permit else "no command passes"
-    _write(canvas, permit, (WIDTH - 170, BANNER - 24), look.ink, 0.5)
+    _write(canvas, permit, (WIDTH - 170, BANNER - 24), ink, 0.5)
     for number, line in enumerate(_wrapped(status.reason)):
-        _write(canvas, line, (MARGIN, BANNER + LINE * (number + 1) - 4), WHITE, READ)
+        _write(canvas, line, (MARGIN, BANNER + LINE * (number + 1) - 4), WHITE, SENTENCE)
     return canvas
 
 
@@ -219,7 +223,7 @@ _SIGNS: Mapping[AlarmState, Sign] = {
 
 
 def _scores(levels: Mapping[str, float]) -> Picture:
-    rows = list(levels.items())[:MOST_ROWS]
+    rows = list(levels.items())[:MAX_ROWS]
     left_out = len(levels) - len(rows)
     canvas = _blank(ROW * (len(rows) + (left_out > 0)) + 2 * MARGIN, BACKGROUND)
     for number, (name, level) in enumerate(rows):

@@ -18,9 +18,9 @@ def state_label(state: AlarmState, *, unicode: bool) -> Text:
         state: the state.
         unicode: whether the terminal shows more than ASCII.
     """
-    look = APPEARANCES[state]
-    sign = look.glyph if unicode else look.sign
-    style = f"bold {hexadecimal(look.ink)} on {hexadecimal(look.colour)}"
+    appearance = APPEARANCES[state]
+    sign = appearance.glyph if unicode else appearance.sign
+    style = f"bold {hexadecimal(appearance.ink)} on {hexadecimal(appearance.colour)}"
     return Text(f" {sign} {state.value} ", style)
 
 

@@ -142,7 +142,7 @@ def test_a_bundle_of_several_tasks_judges_each_by_its_own_limit(bundle_of_two_ta
 
 
 def test_a_task_that_is_unknown_or_not_named_is_refused_with_those_there_are(bundle_of_two_tasks):
-    with pytest.raises(UnknownTaskError, match="tasks pick, place, and nobody said which"):
+    with pytest.raises(UnknownTaskError, match="tasks pick, place, and no task is named"):
         bundle_of_two_tasks.monitor()
     with pytest.raises(UnknownTaskError, match="task 'fold', only for pick, place"):
         bundle_of_two_tasks.monitor("fold")
@@ -278,7 +278,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
     with pytest.raises(BundleError, match=r"lacks bundle\.yaml"):
         load(tmp_path / "nowhere")
     (tmp_path / "bundle.yaml").write_text("- a list")
-    with pytest.raises(BundleError, match="states no schema_version"):
+    with pytest.raises(BundleError, match="has no schema_version"):
         load(tmp_path)
 
 

@@ -286,7 +286,7 @@ def test_archives_carry_their_tasks_into_a_bundle_with_a_limit_for_each(successe
         for told in ([], ["--task", "place"])
     ]
     assert [evaluation.returncode for evaluation in evaluations] == [1, 0]
-    assert "nobody said which of them this is" in evaluations[0].stderr
+    assert "no task is named" in evaluations[0].stderr
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from failure_monitor.display.overlay import (
     BANNER,
     LINE,
     MARGIN,
-    MOST_LINES,
+    MAX_LINES,
     WIDTH,
     draw_overlay,
 )
@@ -21,7 +21,7 @@ from failure_monitor.display.score_bar import ABOVE_THRESHOLD, BELOW_THRESHOLD
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
 
-TOP_OF_PICTURE = BANNER + MOST_LINES * LINE + MARGIN
+TOP_OF_PICTURE = BANNER + MAX_LINES * LINE + MARGIN
 GREEN = (10, 200, 30)
 
 
@@ -93,7 +93,7 @@ def test_long_reason_fills_its_lines_and_leaves_their_margins_free(reason):
     letters = reason_pixels(reason)
     assert not letters[:, :MARGIN].any()
     assert not letters[:, WIDTH - MARGIN :].any()
-    for line in range(MOST_LINES):
+    for line in range(MAX_LINES):
         _, columns = np.nonzero(letters[LINE * line : LINE * (line + 1)])
         assert columns.max() > WIDTH / 2
 

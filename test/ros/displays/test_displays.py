@@ -23,8 +23,8 @@ from failure_monitor.display.overlay import (
     BANNER,
     LINE,
     MARGIN,
-    MOST_LINES,
-    TALLEST,
+    MAX_HEIGHT,
+    MAX_LINES,
 )
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.matching import MatchedMessages
@@ -337,7 +337,7 @@ def places(stage: Stage) -> np.ndarray | None:
 
 def caption(overlay: np.ndarray) -> np.ndarray:
     """Where the overlay says what is outlined."""
-    end = BANNER + MOST_LINES * LINE + MARGIN + TALLEST
+    end = BANNER + MAX_LINES * LINE + MARGIN + MAX_HEIGHT
     return overlay[end - LINE : end]
 
 

@@ -236,7 +236,7 @@ def bundle_of_two_tasks(rollouts, policy, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("parameters", "reason"),
-    [({}, "tasks pick, place, and nobody said which"), ({"task": "fold"}, "for the task 'fold'")],
+    [({}, "tasks pick, place, and no task is named"), ({"task": "fold"}, "for the task 'fold'")],
 )
 def test_a_bundle_of_several_tasks_needs_one_of_them(
     bundle_of_two_tasks, observer, parameters, reason
