@@ -103,7 +103,7 @@ def measure_encoder(path: Path, runs: int, messages: Mapping[str, Any]) -> dict[
     reader = ObservationReader(encoder)
     joints = SimpleNamespace(name=list(JOINT_NAMES), position=array.array("d", range(7)))
     matched = MatchedMessages(
-        1, {**dict.fromkeys(encoder.cameras, messages["bgr8"]), JOINTS: joints}, 0
+        1, {**dict.fromkeys(encoder.cameras, messages["bgr8"]), JOINTS: joints}
     )
     seen = reader.read(matched)
     assert seen.joints is not None

@@ -45,13 +45,10 @@ class MatchedMessages:
     Attributes:
         stamp: the stamp of the reference's message.
         messages: the message of every stream, by the stream's name.
-        spread: the largest distance of a message's stamp from that of the reference, in
-            nanoseconds.
     """
 
     stamp: int
     messages: Mapping[str, Any]
-    spread: int
 
 
 @dataclass
@@ -108,8 +105,6 @@ class ObservationMatcher:
             )
         self.counts: Mapping[str, StreamCounts] = {name: StreamCounts() for name in self.streams}
         """The counts of every stream, by its name."""
-        self.observations = 0
-        """Number of observations that were returned."""
         self.superseded = 0
         """Number of observations that were complete no sooner than a newer one."""
         self.clock_jumps = 0
@@ -216,7 +211,6 @@ class ObservationMatcher:
         for older in references[:index]:
             self._count_missing(older)
         del references[: index + 1]
-        self.observations += 1
         self._last_returned = reference.stamp
         for name in self._others:
             # No later message of the reference can be matched with them.
@@ -229,7 +223,6 @@ class ObservationMatcher:
                 self._reference: reference.message,
                 **{name: waiting.message for name, waiting in found.items()},
             },
-            spread=max((abs(w.stamp - reference.stamp) for w in found.values()), default=0),
         )
 
     def _count_missing(self, reference: _Waiting) -> None:

@@ -28,7 +28,6 @@ EMBEDDING, NOISE, CHUNKS = "embedding", "noise", "chunks"
 """Names of inputs and outputs; the names of cameras are free."""
 
 NoiseDistribution = Literal["standard_normal", "uniform"]
-NOISE_DISTRIBUTIONS: tuple[NoiseDistribution, ...] = get_args(NoiseDistribution)
 
 
 class OnnxContractError(FailureMonitorError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import onnx
 import pytest
@@ -16,8 +16,8 @@ from failure_monitor.messages.camera_image import ENCODINGS
 from failure_monitor.policy_models.contract import (
     CONTRACT_VERSION,
     METADATA_KEY,
-    NOISE_DISTRIBUTIONS,
     EncoderContract,
+    NoiseDistribution,
     SamplerContract,
 )
 from failure_monitor.policy_models.export import TOLERANCE
@@ -101,8 +101,8 @@ def test_the_key_the_version_and_the_distributions_are_those_of_the_code(example
     model = onnx.load(example["folder"] / "sampler.onnx")
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
     assert json.loads(entry.value)["contract"] == CONTRACT_VERSION == 1
-    assert " or ".join(f'`"{name}"`' for name in NOISE_DISTRIBUTIONS) in PAGE
-    assert SamplerContract.model_fields["noise"].default == NOISE_DISTRIBUTIONS[0]
+    assert " or ".join(f'`"{name}"`' for name in get_args(NoiseDistribution)) in PAGE
+    assert SamplerContract.model_fields["noise"].default == get_args(NoiseDistribution)[0]
 
 
 def test_the_page_names_every_family_of_encodings():

@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.policy_models.contract import NOISE_DISTRIBUTIONS
+from failure_monitor.policy_models.contract import NoiseDistribution
 from failure_monitor.policy_models.noise import NoiseStream
 
 SEEDS = st.integers(0, 2**32 - 1)
-DISTRIBUTIONS = st.sampled_from(NOISE_DISTRIBUTIONS)
+DISTRIBUTIONS = st.sampled_from(get_args(NoiseDistribution))
 
 
 @given(SEEDS, DISTRIBUTIONS, st.integers(1, 5), st.lists(st.integers(1, 4), min_size=1, max_size=5))

@@ -71,7 +71,7 @@ def messages(**changes: object) -> MatchedMessages:
             name=["gripper", "rail", "elbow", "shoulder"], position=array.array("d", [3, 9, 2, 1])
         ),
     }
-    return MatchedMessages(5 * SECOND, content | changes, 0)
+    return MatchedMessages(5 * SECOND, content | changes)
 
 
 def test_matched_messages_become_what_the_encoder_takes(encoder: ObservationEncoder):

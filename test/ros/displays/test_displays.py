@@ -321,7 +321,7 @@ def encoder_stage(bundle):
 
 
 def matched(pixels: np.ndarray) -> MatchedMessages:
-    return MatchedMessages(stamp=1, messages={"camera": image(pixels)}, spread=0)
+    return MatchedMessages(stamp=1, messages={"camera": image(pixels)})
 
 
 def foreign() -> np.ndarray:
