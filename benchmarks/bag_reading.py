@@ -226,7 +226,7 @@ def write_bag(
     images: bool = False,
     seed: int = 0,
 ) -> None:
-    """Decisions, and perhaps joints and images, in the order in which a robot would send them."""
+    """Write decisions, and joints and images if wanted, in the order in which they are sent."""
     plugin = StoragePlugin.SQLITE3 if storage == "sqlite3" else StoragePlugin.MCAP
     writer = Writer(path, version=9, storage_plugin=plugin)
     if storage == "mcap, zstd":

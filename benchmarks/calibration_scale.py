@@ -123,14 +123,14 @@ def measure(source: Path, kind: str, rule: str, rollouts: int, jobs: int) -> Sca
 
 
 def make_bags(folder: Path, count: int) -> Path:
-    """A bag for each rollout, with its decisions alone."""
+    """Write a bag for each rollout, with its decisions alone."""
     for rollout in BAG_TASK.rollouts(range(count)):
         write_bag(folder / rollout.name.replace(" ", "_"), rollout, BAG_TASK.policy)
     return folder
 
 
 def make_archive(root: Path, rollouts: int) -> tuple[Path, int]:
-    """An archive of so many rollouts of the small policy."""
+    """Write an archive of so many rollouts of the small policy."""
     path = root / f"{rollouts}.npz"
     write_archive(path, RolloutSet(SMALL_TASK.policy, tuple(SMALL_TASK.rollouts(range(rollouts)))))
     return path, rollouts
@@ -180,7 +180,7 @@ def scales_table(scales: Sequence[Scale], jobs: int) -> Table:
 
 
 def _with_before(scales: Sequence[Scale]) -> Iterator[tuple[Scale, Scale | None]]:
-    """Every calibration with that of the same kind on fewer rollouts."""
+    """Yield every calibration with that of the same kind on fewer rollouts."""
     last: dict[tuple[str, str], Scale] = {}
     for scale in scales:
         key = (scale.source, scale.rule)

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the promised false-alarm rate holds, of every score and rule.
 
-python benchmarks/coverage.py: successful rollouts of an imaginary task, drawn anew for each split.
+python benchmarks/coverage.py: successful rollouts of an imaginary task, drawn again for each split.
 python benchmarks/coverage.py ARCHIVE...: the successful undisturbed rollouts of each archive, of
 calibration and test together, dealt at random again and again.
 
 Of each split some rollouts calibrate and the others show how often the alarm is false, in two ways:
 
-- cross-fitted, as `failure-monitor calibrate` does it: all scores are fitted anew for each split;
+- cross-fitted, as `failure-monitor calibrate` does it: all scores are fitted again for each split;
 - fitted apart, as with `--fit`: scores are fitted on other rollouts, a few times, and many splits
   of the remaining rollouts calibrate these.
 
@@ -85,7 +85,7 @@ class Cell:
         rate: what was found, the mean over splits.
         standard_error: of the mean.
         splits: how many.
-        refused: the share of splits in which nothing could be calibrated: no false alarm either.
+        rejected: Share of splits that could not be calibrated; they raise no false alarm either.
     """
 
     rule: str
@@ -96,7 +96,7 @@ class Cell:
     rate: float
     standard_error: float
     splits: int
-    refused: float
+    rejected: float
 
     @property
     def is_kept(self) -> bool:
@@ -157,7 +157,7 @@ def _report(source: Source, title: str, cells: Sequence[Cell]) -> list[dict[str,
 
 
 def _defined(source: Source, rules: Sequence[MeasuredRule]) -> list[MeasuredRule]:
-    """The rules whose scores mean something for the source's policy."""
+    """Return the rules whose scores mean something for the source's policy."""
     rollouts, _ = source.split(max(NUMBERS), 0)
     defined = set()
     for name in dict.fromkeys(name for rule in rules for name in rule.scores):
@@ -219,7 +219,7 @@ def _splits_of_a_fitting(
 def _run(
     work: Callable[[Item], Result], items: Sequence[Item], jobs: int, title: str
 ) -> Iterator[Result]:
-    """The results in order, worked out by so many processes."""
+    """Yield the results in order, computed by so many processes."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
         for done, result in enumerate(workers.map(work, items), start=1):
             if done * 10 // len(items) > (done - 1) * 10 // len(items):
@@ -228,7 +228,7 @@ def _run(
 
 
 def _cells(rules: Sequence[MeasuredRule], found: dict[int, list[Rates]]) -> list[Cell]:
-    """Of every rule, number of rollouts and alpha; none where the number cannot support alpha."""
+    """Return a cell of every rule, number of rollouts and alpha that the number can support."""
     cells = []
     for n, splits in found.items():
         for column, alpha in enumerate(ALPHAS):
@@ -250,7 +250,7 @@ def _cells(rules: Sequence[MeasuredRule], found: dict[int, list[Rates]]) -> list
                         rate=float(counted.mean()),
                         standard_error=float(error),
                         splits=len(counted),
-                        refused=float(np.isnan(rates).mean()),
+                        rejected=float(np.isnan(rates).mean()),
                     )
                 )
     return cells
@@ -263,18 +263,18 @@ def _table(title: str, cells: Sequence[Cell]) -> Table:
     for n, alpha in places:
         table.add_column(f"{n}\n{alpha:g}", justify="right", no_wrap=True)
     table.add_column("splits", justify="right")
-    table.add_column("refused", justify="right", no_wrap=True)
+    table.add_column("rejected", justify="right", no_wrap=True)
     exact = {(cell.n, cell.alpha): _share(cell.exact) + " " * 6 for cell in cells}
     in_head = [exact.get(place, "–") for place in places]
     table.add_row("what ranks allow", *in_head, end_section=True)
     for rule in dict.fromkeys(cell.rule for cell in cells):
         of_rule = {(cell.n, cell.alpha): cell for cell in cells if cell.rule == rule}
-        refused = max(cell.refused for cell in of_rule.values())
+        rejected = max(cell.rejected for cell in of_rule.values())
         table.add_row(
             rule,
             *(_in_table(of_rule.get(place)) for place in places),
             str(min(cell.splits for cell in of_rule.values())),
-            f"≤ {100 * refused:.0f} %" if refused else "",
+            f"≤ {100 * rejected:.0f} %" if rejected else "",
         )
     return table
 

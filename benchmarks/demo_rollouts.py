@@ -88,7 +88,7 @@ def _alarms(summaries: Sequence[RolloutSummary]) -> str:
 
 
 def planned(nominal: int, perturbed: int, first_seed: int, kinds: str) -> list[list[RolloutPlan]]:
-    """The rollouts of each row: the demo's own, then the perturbations that it leaves out."""
+    """Return the rollouts of each row: the demo's own, then the perturbations it leaves out."""
     shown = {perturbation.kind: (title, perturbation) for title, perturbation in PERTURBATIONS}
     others = {kind: (kind, Perturbation(kind, 1.0, ONSET)) for kind in KINDS if kind != "none"}
     rows = [("Undisturbed", UNDISTURBED, nominal)]
@@ -103,7 +103,7 @@ def planned(nominal: int, perturbed: int, first_seed: int, kinds: str) -> list[l
 
 
 def demo_holds(summaries: Sequence[RolloutSummary]) -> list[tuple[int, list[str]]]:
-    """Seeds of which all four rollouts of the demo were run, and what did not hold of each."""
+    """Return seeds with all four rollouts of the demo, and what did not hold of each."""
     titles = {"Undisturbed", *(title for title, _ in PERTURBATIONS)}
     by_seed: dict[int, list[RolloutSummary]] = {}
     for summary in summaries:
@@ -113,7 +113,7 @@ def demo_holds(summaries: Sequence[RolloutSummary]) -> list[tuple[int, list[str]
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The rows for a terminal."""
+    """Return the rows for a terminal."""
     drawn = Table(box=SIMPLE_HEAD)
     for column in (
         "rollouts",

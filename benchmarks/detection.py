@@ -46,7 +46,7 @@ FIGURES = (
 HEADINGS = ("early bal. acc.", "early AUROC", "early TPR", "early TNR", "bal. acc.", "TWA", "FA")
 WINDOWS = (1, 3, 5, 9)
 WINDOW = 3
-MOST_SCORES = 6
+MAX_SCORES = 6
 CONTROL = "elapsed_time"
 
 console = Console(width=150)
@@ -162,7 +162,7 @@ def _ablation(scored: Dealings, alpha: float) -> list[Row]:
 
 
 def _left_out(scored: Dealings, alpha: float) -> list[Row]:
-    """For every task: scores and window chosen on the others, measured on it."""
+    """Return for every task what scores and window reach that were chosen on the others."""
     rows = []
     for name, archives in scored.items():
         others = {other: scored[other] for other in scored if other != name}
@@ -173,7 +173,7 @@ def _left_out(scored: Dealings, alpha: float) -> list[Row]:
 
 
 def _choose(scored: Dealings, alpha: float) -> RuleOf:
-    """Adds to a mean whatever helps most, until nothing does."""
+    """Add to a mean whatever helps most, until nothing does."""
     names = _everywhere(scored)
 
     def worth(rule: RuleOf) -> float:
@@ -181,7 +181,7 @@ def _choose(scored: Dealings, alpha: float) -> RuleOf:
         return row.mean["early_balanced_accuracy"] + row.mean["early_auroc"]
 
     best, best_worth = None, -np.inf
-    while best is None or len(best.scores) < MOST_SCORES:
+    while best is None or len(best.scores) < MAX_SCORES:
         taken = () if best is None else best.scores
         windows = WINDOWS if best is None else (best.window,)
         candidates = [
@@ -242,7 +242,7 @@ def _mean(values: Iterator[float | None]) -> float:
 
 
 def _everywhere(scored: Dealings) -> list[str]:
-    """The scores that mean something on every archive, without the control."""
+    """Return the scores that mean something on every archive, without the control."""
     return [
         name
         for name in SCORES
@@ -252,7 +252,7 @@ def _everywhere(scored: Dealings) -> list[str]:
 
 
 def _with(scored: Dealings, scores: tuple[str, ...]) -> Dealings:
-    """The archives on which these scores mean something."""
+    """Return the archives on which these scores mean something."""
     return {
         name: archives
         for name, archives in scored.items()

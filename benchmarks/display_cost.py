@@ -46,7 +46,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 WARM_UP = 6.0
 
 VIEWERS: dict[str, tuple[tuple[str, type], ...]] = {
-    "nobody": (),
+    "none": (),
     "markers": (("markers", MarkerArray),),
     "overlay": (("overlay", Image),),
     "overlay, compressed": (("overlay/compressed", CompressedImage),),
@@ -89,7 +89,7 @@ while True:
 
 
 class Robot:
-    """Policy and joints, and somebody who looks."""
+    """Policy and joints, and a viewer."""
 
     def __init__(self) -> None:
         self.node = Node("robot")
@@ -108,7 +108,7 @@ class Robot:
         self.node.create_timer(0.1, self._decide)
         self.node.create_timer(0.02, lambda: self.joints.publish(JointState(name=["a"])))
 
-    def look(self, topics: tuple[tuple[str, type], ...]) -> list:
+    def view(self, topics: tuple[tuple[str, type], ...]) -> list:
         return [
             self.node.create_subscription(kind, f"failure_monitor/{name}", self._see, 1)
             for name, kind in topics
@@ -165,7 +165,7 @@ def node(module: str, **parameters: object) -> Iterator[psutil.Process]:
 
 
 def measure_viewers(robot: Robot, bundle: Path, seconds: float) -> None:
-    print("| who looks | CPU of a core | resident | chunks → alarm p50 | p99 | seen a second |")
+    print("| viewer | CPU of a core | resident | chunks → alarm p50 | p99 | seen a second |")
     print("|---|---|---|---|---|---|")
     settings = {
         "bundle": bundle,
@@ -175,7 +175,7 @@ def measure_viewers(robot: Robot, bundle: Path, seconds: float) -> None:
     }
     for name, topics in VIEWERS.items():
         with node("monitor.node", **settings) as process:
-            looking = robot.look(topics)
+            viewing = robot.view(topics)
             robot.wait_for(lambda: robot.delays)
             robot.spin(WARM_UP)
             robot.delays.clear()
@@ -190,7 +190,7 @@ def measure_viewers(robot: Robot, bundle: Path, seconds: float) -> None:
                 f"{robot.seen / passed:.1f} |",
                 flush=True,
             )
-            for one in looking:
+            for one in viewing:
                 robot.node.destroy_subscription(one)
         robot.delays.clear()
 

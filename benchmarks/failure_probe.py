@@ -91,7 +91,7 @@ class Split:
 
 
 class RememberedScore(Score):
-    """A fitted score that judges no rollout twice: bundles differ in their failures alone."""
+    """A fitted score that scores no rollout twice: bundles differ in their failures alone."""
 
     def __init__(self, score: Score) -> None:
         self._score = score
@@ -130,7 +130,7 @@ class RememberedFits:
 
 
 def rules(default: tuple[str, ...], alpha: float) -> dict[str, CalibrationSettings]:
-    """What is compared: without failures, and with them."""
+    """Return the rules to compare, without failures and with them."""
     settings = CalibrationSettings(scores=default, alpha=alpha, jobs=1)
     with_probe = replace(settings, scores=("probe",), probed_scores=default)
     return {
@@ -172,7 +172,7 @@ def main(
 
 
 def detection(path: Path, alpha: float, splits: int) -> dict[str, dict[str, float]]:
-    """The figures of every rule on one archive, by title, means over splits."""
+    """Return the figures of every rule on one archive, by title, means over splits."""
     rollout_set = read_rollouts([path])
     rollouts = choose(rollout_set.rollouts)[0]
     default, remarks = default_scores(rollouts, rollout_set.policy)
@@ -210,7 +210,7 @@ def _splits(rollout_set: RolloutSet, splits: int) -> Iterator[Split]:
 
 
 def false_alarm_rates(part: tuple[Path, int], alpha: float) -> dict[str, float]:
-    """Of one dealing, by rule, the share of undisturbed successes with an alarm."""
+    """Return, by rule, the share of undisturbed successes with an alarm in one dealing."""
     path, seed = part
     rollout_set = _read(path)
     undisturbed = [
@@ -238,7 +238,7 @@ def false_alarm_rates(part: tuple[Path, int], alpha: float) -> dict[str, float]:
 
 @lru_cache(maxsize=1)
 def _read(path: Path) -> RolloutSet:
-    """For many dealings of one archive after another."""
+    """Return the rates of many dealings, of one archive after another."""
     return read_rollouts([path])
 
 

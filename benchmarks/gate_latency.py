@@ -50,14 +50,14 @@ RATE = 500.0
 """Commands a second, through the gate and the relay in turn."""
 
 TRAJECTORY_RATE = 50.0
-"""Likewise for trajectories, which no policy sends that often."""
+"""The same for trajectories, which no policy sends that often."""
 
 SETTLING = 5.0
 """Seconds for which permits come before the first command, until all have found each other."""
 
 PERMIT_PERIOD = 0.05
 PATIENT_LEASE = 2.0
-"""Of the gate while commands are timed: a late permit shall not pass for a lost command."""
+"""Of the gate while commands are timed: a late permit must not count as a lost command."""
 
 JOINTS, POINTS = 7, 16
 OUTPUTS = {"gate": "command_out", "bare relay": "relay_out"}
@@ -160,7 +160,7 @@ class CommandKind:
 
     Attributes:
         message: the class.
-        name: as ROS 2 says it.
+        name: as ROS 2 names it.
         make: of number and time.
         read: number and time of a command.
         rate: commands a second.
@@ -209,25 +209,27 @@ def _time_commands(name: str, seconds: float) -> list[Latency]:
     source = spawn.Process(target=_source, args=(name, count), daemon=True)
     relay.start()
     source.start()
-    heard = _hear(kind, lambda: source.is_alive())
+    received = _receive(kind, lambda: source.is_alive())
     relay.kill()
     gate.end()
     return [
-        _latency(name, through, kind, heard[topic], count) for through, topic in OUTPUTS.items()
+        _latency(name, through, kind, received[topic], count) for through, topic in OUTPUTS.items()
     ]
 
 
 OUTPUTS = {"gate": "command_out", "bare relay": "relay_out"}
 
 
-def _hear(kind: CommandKind, going_on: Callable[[], bool]) -> dict[str, list[tuple[float, bytes]]]:
-    """What comes out of gate and relay, undecoded, with the time at which it came."""
+def _receive(
+    kind: CommandKind, going_on: Callable[[], bool]
+) -> dict[str, list[tuple[float, bytes]]]:
+    """Return what comes out of gate and relay, undecoded, with the time at which it came."""
     rclpy.init()
     node = Node("sink")
-    heard: dict[str, list[tuple[float, bytes]]] = {topic: [] for topic in OUTPUTS.values()}
+    received: dict[str, list[tuple[float, bytes]]] = {topic: [] for topic in OUTPUTS.values()}
 
     def listen(topic: str) -> None:
-        arrived = heard[topic]
+        arrived = received[topic]
         node.create_subscription(
             kind.message,
             topic,
@@ -236,7 +238,7 @@ def _hear(kind: CommandKind, going_on: Callable[[], bool]) -> dict[str, list[tup
             raw=True,
         )
 
-    for topic in heard:
+    for topic in received:
         listen(topic)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -244,11 +246,11 @@ def _hear(kind: CommandKind, going_on: Callable[[], bool]) -> dict[str, list[tup
         executor.spin_once(timeout_sec=0.1)
     node.destroy_node()
     rclpy.try_shutdown()
-    return heard
+    return received
 
 
 def _relay(name: str) -> None:
-    """The least that a node in Python can do with a command."""
+    """Run the least that a node in Python can do with a command."""
     rclpy.init()
     node, message = Node("relay"), COMMANDS[name].message
     publisher = node.create_publisher(message, "relay_out", 10)
@@ -260,7 +262,7 @@ def _relay(name: str) -> None:
 
 
 def _source(name: str, count: int) -> None:
-    """Sends commands to the gate for a second, to the relay for a second, and so on."""
+    """Send commands to the gate for a second, to the relay for a second, and so on."""
     rclpy.init()
     node, kind = Node("source"), COMMANDS[name]
     permits = node.create_publisher(Bool, "failure_monitor/permit", 1)
@@ -288,9 +290,9 @@ def _sleep_until(when: float) -> None:
 
 
 def _latency(
-    name: str, through: str, kind: CommandKind, heard: Sequence[tuple[float, bytes]], sent: int
+    name: str, through: str, kind: CommandKind, received: Sequence[tuple[float, bytes]], sent: int
 ) -> Latency:
-    came = [(when, *kind.read(deserialize_message(data, kind.message))) for when, data in heard]
+    came = [(when, *kind.read(deserialize_message(data, kind.message))) for when, data in received]
     numbers = {number for _, number, _ in came}
     took = 1e3 * np.array([when - then for when, _, then in came])
     return Latency(name, kind.rate, through, *_quantiles(took), sent=sent, lost=sent - len(numbers))
@@ -313,7 +315,7 @@ def _calibrate(folder: Path) -> None:
 
 
 def _kill(bundle: Path, trials: int) -> Closing:
-    """From SIGKILL to the closed gate, each time with a monitor of its own."""
+    """Time from SIGKILL to the closed gate, each time with a monitor of its own."""
     delays, passed = [], 0
     with open_cell(bundle) as cell:
         cell.start_policy()
@@ -327,7 +329,7 @@ def _kill(bundle: Path, trials: int) -> Closing:
             closed = cell.wait_for(lambda since=begin: cell.closed_at(since), "the gate to close")
             time.sleep(0.3)
             delays.append(closed - begin)
-            # The gate may be closed some time before it is heard to be.
+            # The gate may be closed some time before its state arrives.
             passed += cell.passed_after(begin + WITHIN_LEASE)
     return Closing(
         "SIGKILL of the monitor", trials, *_quantiles(1e3 * np.array(delays)), passed=passed
@@ -335,7 +337,7 @@ def _kill(bundle: Path, trials: int) -> Closing:
 
 
 def _alarm(bundle: Path, trials: int) -> Closing:
-    """From the alarm's publication to the closed gate; negative where the gate was first."""
+    """Time from the alarm's publication to the closed gate; negative where the gate was first."""
     delays, passed = [], 0
     with open_cell(bundle) as cell:
         cell.start_policy()

@@ -215,7 +215,7 @@ def _row(
 
 
 def _textbook_rule(bundle: Bundle) -> Callable[[Past], float]:
-    """The level of the rule `mean` by its definition, for one rollout."""
+    """Return the level of the rule `mean` by its definition, for one rollout."""
     formulas = [textbook(score, bundle.policy) for score in bundle.scores]
     threshold, window = bundle.threshold(), bundle.description.window
     centre, spread = threshold.scale.centre, threshold.scale.spread

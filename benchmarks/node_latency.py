@@ -66,7 +66,7 @@ class Figures:
         cpu_percent: of one core.
         memory_mb: resident, every second.
         decisions: published.
-        judged: those with a verdict.
+        scored: those with a verdict.
         skipped: those that were replaced by a newer one.
         joint_states_lost: share of those published that the monitor did not receive.
         models_ms: what the exported models alone take, one after the other; 0 without any.
@@ -78,14 +78,14 @@ class Figures:
     cpu_percent: float = 0.0
     memory_mb: list[float] = field(default_factory=list)
     decisions: int = 0
-    judged: int = 0
+    scored: int = 0
     skipped: int = 0
     joint_states_lost: float = 0.0
     models_ms: float = 0.0
     torch: bool = False
 
     def summary(self) -> dict[str, float]:
-        """The figures of the table, by name."""
+        """Return the figures of the table, by name."""
         latencies = np.array(self.latencies_ms)
         seconds = np.arange(len(self.memory_mb))
         slope = np.polyfit(seconds, self.memory_mb, 1)[0] if len(seconds) > 1 else 0.0
@@ -98,7 +98,7 @@ class Figures:
             "cpu_percent": self.cpu_percent,
             "rss_mb": self.memory_mb[-1] if self.memory_mb else 0.0,
             "rss_growth_mb_per_hour": float(3600 * slope),
-            "decisions_lost": self.decisions - self.judged - self.skipped,
+            "decisions_lost": self.decisions - self.scored - self.skipped,
             "decisions_skipped": self.skipped,
             "joint_states_lost_percent": 100 * self.joint_states_lost,
             "models_alone_ms": self.models_ms,
@@ -225,7 +225,7 @@ class Policy:
             self._spin(due - time.monotonic())
 
     def settle(self) -> None:
-        """Hear what is still on its way."""
+        """Receive what is still on its way."""
         end = time.monotonic() + 1.5
         while time.monotonic() < end:
             self._spin(0.1)
@@ -242,7 +242,7 @@ class Policy:
             return
         decisions = self._decisions[self._rollout]
         if self.first_verdict is None:
-            # A rollout that began before the monitor was there would not be judged to its end.
+            # A rollout that began before the monitor was there would not be scored to its end.
             self._number = 0
         if self._number == 0 and not self._announced:
             for active in (False, True):
@@ -310,7 +310,7 @@ def measure(
                 while policy.first_verdict is None:
                     policy.play(DECISION_PERIOD)
                     if time.monotonic() > begin + 60:
-                        raise SystemExit("the monitor has said nothing within 60 s")
+                        raise SystemExit("the monitor has published nothing within 60 s")
                 figures.start_s = policy.first_verdict - begin
                 policy.play(WARM_UP)
                 _watch(policy, process, figures, seconds)
@@ -323,7 +323,7 @@ def measure(
 
 
 def control(rollouts: list[Rollout], seconds: float) -> Figures:
-    """The same with a node that answers and does nothing else: what the middleware takes."""
+    """Measure a node that answers and does nothing else: what the middleware takes."""
     figures = Figures()
     with robot_load(images_reliable=False), bare_answerer():
         policy = Policy(rollouts)
@@ -335,7 +335,7 @@ def control(rollouts: list[Rollout], seconds: float) -> Figures:
         policy.settle()
         figures.latencies_ms = policy.latencies
         figures.decisions = policy.published - published
-        figures.judged = len(policy.latencies)
+        figures.scored = len(policy.latencies)
         policy.close()
     return figures
 
@@ -352,10 +352,10 @@ def _watch(policy: Policy, process: psutil.Process, figures: Figures, seconds: f
     policy.settle()
     after, elapsed = _counts(policy), time.monotonic() - begin
     figures.latencies_ms = policy.latencies
-    figures.judged, figures.skipped = (after[key] - before[key] for key in ("judged", "skipped"))
-    figures.decisions = policy.published - published or figures.judged + figures.skipped
-    heard = after["joint_states"] - before["joint_states"]
-    figures.joint_states_lost = max(0.0, 1 - heard / (JOINT_RATE * elapsed)) if heard else 0.0
+    figures.scored, figures.skipped = (after[key] - before[key] for key in ("judged", "skipped"))
+    figures.decisions = policy.published - published or figures.scored + figures.skipped
+    received = after["joint_states"] - before["joint_states"]
+    figures.joint_states_lost = max(0.0, 1 - received / (JOINT_RATE * elapsed)) if received else 0.0
 
 
 def _counts(policy: Policy) -> dict[str, int]:
@@ -373,7 +373,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def table(rows: dict[str, Figures]) -> Table:
-    """The figures for a terminal."""
+    """Return the figures for a terminal."""
     drawn = Table(box=SIMPLE_HEAD, title="from the publication of chunks to the alarm")
     for column in (
         "",
@@ -417,7 +417,7 @@ ROWS = ("default", "fiper", "alone", "bare", "black_box")
 
 
 def run_row(row: str, folder: Path, seconds: float) -> tuple[str, Figures]:
-    """The row's title and figures."""
+    """Return the row's title and figures."""
     progress.print(f"{row}: {seconds:g} s, once it is calibrated")
     if row == "black_box":
         # What large images need, by docs/monitor_node.md.

@@ -61,13 +61,13 @@ class Glance(nn.Module):
 
 
 def scene() -> NDArray[np.uint8]:
-    """Colours that change over some ten pixels, as in a picture."""
+    """Return colours that change over some ten pixels, as in a picture."""
     coarse = np.random.default_rng(0).integers(256, size=(HEIGHT // 8, WIDTH // 8, 3), dtype="u1")
     return cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
 
 
 def camera_messages() -> dict[str, SimpleNamespace]:
-    """The scene in every form in which a camera may send it."""
+    """Return the scene in every form in which a camera may send it."""
     pixels = scene()
     messages = {}
     for encoding in ENCODINGS:
@@ -87,7 +87,7 @@ def camera_messages() -> dict[str, SimpleNamespace]:
 
 
 def by_turns(runs: int, **calls: Callable[[], object]) -> dict[str, NDArray[np.float64]]:
-    """Milliseconds of each call."""
+    """Return the milliseconds of each call."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(runs):
         for name, call in calls.items():
@@ -98,7 +98,7 @@ def by_turns(runs: int, **calls: Callable[[], object]) -> dict[str, NDArray[np.f
 
 
 def measure_encoder(path: Path, runs: int, messages: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """The bare session, the encoder, and messages to embedding."""
+    """Time the bare session, the encoder, and messages to embedding."""
     encoder = ObservationEncoder(read_onnx_file(path))
     reader = ObservationReader(encoder)
     joints = SimpleNamespace(name=list(JOINT_NAMES), position=array.array("d", range(7)))

@@ -169,7 +169,7 @@ class Rig:
         self._plain = plain
 
     def bundle(self, steering: Steering) -> Bundle:
-        """A monitor for rollouts that are steered so."""
+        """Return a monitor for rollouts that are steered so."""
         as_run = replace(steering, speed=None, replan=False, time_limit=1.0)
         changed = (as_run.executed_actions, as_run.horizon_alpha, as_run.chunk) != (0, None, "")
         rollouts = self._calibration_rollouts(as_run) if changed else self._plain
@@ -252,7 +252,7 @@ class Rig:
 
     @staticmethod
     def _reaction(table: ResponseTable, verdict: Verdict | None) -> tuple[Reaction, float]:
-        """As in the monitor; but an alarm, which would halt, goes on at the slowest speed."""
+        """React as the monitor does, but at the slowest speed to an alarm that would halt."""
         if verdict is None:
             return table.nominal, 0.0
         if verdict.calls_for_alarm:
@@ -278,7 +278,7 @@ class Rig:
 
 
 def perturbation_of(seed: int) -> Perturbation:
-    """One of all kinds in turn, of a strength and an onset that the seed decides."""
+    """Return one kind after the other, of a strength and an onset that the seed decides."""
     kinds = [kind for kind in KINDS if kind != "none"]
     rng = np.random.default_rng([seed, 4])
     return Perturbation(kinds[seed % len(kinds)], rng.uniform(*STRENGTHS), rng.uniform(*ONSETS))
@@ -314,7 +314,7 @@ def run_missing(
 
 
 def table(title: str, rows: Sequence[tuple[Steering, Sequence[Result], Sequence[Result]]]) -> Table:
-    """Rows of a steering, its results, and those of the same seeds without."""
+    """Return rows of a steering, its results, and those of the same seeds without."""
     drawn = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     for column in (
         "steering",
@@ -361,7 +361,7 @@ def _proportion(count: int, n: int) -> str:
 
 
 def _mean(differences: NDArray[np.float64], form: str) -> str:
-    """A mean over seeds, with its bootstrap interval."""
+    """Return a mean over seeds, with its bootstrap interval."""
     if not len(differences):
         return "–"
     rng = np.random.default_rng(0)

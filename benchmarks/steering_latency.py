@@ -42,7 +42,7 @@ console = Console(width=100)
 
 
 def rollout(rng: np.random.Generator, samples: int) -> Rollout:
-    """Embeddings and chunks that drift, samples that scatter."""
+    """Return embeddings and chunks that drift, samples that scatter."""
     phase = np.linspace(0, 1, DECISIONS)[:, np.newaxis]
     embeddings = np.sin(phase * np.arange(1, EMBEDDING + 1))
     embeddings += 0.1 * rng.normal(size=embeddings.shape)
@@ -52,25 +52,25 @@ def rollout(rng: np.random.Generator, samples: int) -> Rollout:
 
 
 def textbook_dispersion(dispersion: Dispersion, decision: Decision) -> NDArray[np.floating]:
-    """d_h as its formula reads."""
+    """Return d_h as its formula reads."""
     positions = np.cumsum(decision.chunks.astype(np.float64), axis=1)
     return np.sqrt((positions.var(axis=0) / dispersion.usual**2).mean(axis=1))
 
 
 def textbook_medoid(decision: Decision) -> NDArray[np.floating]:
-    """The sums of distances as their formula reads."""
+    """Return the sums of distances as their formula reads."""
     points = np.cumsum(decision.chunks, axis=1).reshape(SAMPLES, -1)
     return np.linalg.norm(points[:, np.newaxis] - points, axis=-1).sum(axis=1)
 
 
 def textbook_pseudo_count(score: PseudoCount, decision: Decision) -> NDArray[np.floating]:
-    """The network, sample by sample."""
+    """Run the network, sample by sample."""
     alone = (Decision(0.0, decision.embedding, chunk[np.newaxis]) for chunk in decision.chunks)
     return np.array([score.update(one) for one in alone])
 
 
 def textbook_retrieval(score: Retrieval, decision: Decision) -> NDArray[np.floating]:
-    """The least distances as their formula reads."""
+    """Return the least distances as their formula reads."""
     state = score.state().arrays
     query = (decision.embedding - state["embedding_mean"]) / state["embedding_deviation"]
     apart = np.linalg.norm(state["memory"] - query.clip(-10, 10), axis=1)
@@ -82,7 +82,7 @@ def textbook_retrieval(score: Retrieval, decision: Decision) -> NDArray[np.float
 
 
 def timed(steer: Steer, decisions: Sequence[Decision]) -> NDArray[np.float64]:
-    """Microseconds of every call."""
+    """Return the microseconds of every call."""
     seconds = []
     for number in range(TIMED):
         decision = decisions[number % len(decisions)]

@@ -81,7 +81,7 @@ def score_picture(
 
 
 def read(bag: Path, encoder: ObservationEncoder) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """A bag's pictures, as the encoder takes them, and the joints at each."""
+    """Return a bag's pictures, as the encoder takes them, and the joints at each."""
     size = encoder.cameras["camera"]
     pictures, joints, last = [], [], {}
     with Reader(bag) as reader:
@@ -99,7 +99,7 @@ def read(bag: Path, encoder: ObservationEncoder) -> tuple[list[np.ndarray], list
 def with_object(
     picture: np.ndarray, part: int, random: np.random.Generator
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """The picture with a foreign square, and its top, left and side."""
+    """Return the picture with a foreign square, and its top, left and side."""
     side = len(picture) // part
     top, left = random.integers(0, len(picture) - side, 2)
     shape = (3,) if random.random() < 0.5 else (side, side, 3)
@@ -109,7 +109,7 @@ def with_object(
 
 
 def around(picture: np.ndarray) -> np.ndarray:
-    """For each cell's patch the mean colour of what is around it."""
+    """Return for each cell's patch the mean colour around it."""
     side = len(picture)
     cell = side // CELLS
     padded = np.pad(

@@ -37,7 +37,7 @@ from failure_monitor.bundle.bundle import Bundle, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import PolicyFormat, Rollout
 
-# The machine may be busy: how long an example takes says nothing.
+# The machine may be busy: the time that an example takes means nothing.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """The machine, shared with other processes of the run, or alone where the file says so."""
+    """Share the machine with other processes of the run, unless the file runs alone."""
     alone = request.node.get_closest_marker("alone") is not None
     with machine_shared_or_alone(tmp_path_factory.getbasetemp().parent, alone=alone):
         yield
@@ -67,7 +67,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def levels_of_logging() -> Iterator[None]:
-    """What a command sets for its own process does not reach the tests that come after."""
+    """Restore the levels that a command sets for its own process."""
     loggers = [logging.getLogger(name) for name in ("", "failure_monitor")]
     levels = [logger.level for logger in loggers]
     yield
@@ -106,7 +106,7 @@ def bundle_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory):
-    """The paths of a small policy's encoder and sampler."""
+    """Return the paths of a small policy's encoder and sampler."""
     from testbed.exported_policy import (
         export_policy,  # torch takes seconds: only where it is needed
     )

@@ -40,10 +40,10 @@ class Source(Protocol):
         """The format of its decisions."""
 
     def split(self, n: int, index: int) -> tuple[list[Rollout], list[Rollout]]:
-        """Rollouts to calibrate on, n of them, and to test on."""
+        """Return rollouts to calibrate on, n of them, and to test on."""
 
     def fitting_and_others(self, index: int) -> tuple[list[Rollout], list[Rollout]]:
-        """Rollouts to fit scores on, and others to split."""
+        """Return rollouts to fit scores on, and others to split."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Drawn:
         return self.task.policy
 
     def split(self, n: int, index: int) -> tuple[list[Rollout], list[Rollout]]:
-        """Rollouts to calibrate on, n of them, and to test on."""
+        """Return rollouts to calibrate on, n of them, and to test on."""
         rollouts = self.task.rollouts(range(1000 * index, 1000 * index + n + TESTS))
         return rollouts[:n], rollouts[n:]
 
     def fitting_and_others(self, index: int) -> tuple[list[Rollout], list[Rollout]]:
-        """Rollouts to fit scores on, and others to split."""
+        """Return rollouts to fit scores on, and others to split."""
         first = 10**6 + 1000 * index
         rollouts = self.task.rollouts(range(first, first + FITTED_ON + POOL))
         return rollouts[:FITTED_ON], rollouts[FITTED_ON:]
@@ -87,11 +87,11 @@ class Archived:
         return _read(self.path)[1]
 
     def split(self, n: int, index: int) -> tuple[list[Rollout], list[Rollout]]:
-        """Rollouts to calibrate on, n of them, and to test on."""
+        """Return rollouts to calibrate on, n of them, and to test on."""
         return self._cut(n, index)
 
     def fitting_and_others(self, index: int) -> tuple[list[Rollout], list[Rollout]]:
-        """Rollouts to fit scores on, and others to split."""
+        """Return rollouts to fit scores on, and others to split."""
         return self._cut(FITTED_ON, index)
 
     def _cut(self, n: int, seed: int) -> tuple[list[Rollout], list[Rollout]]:

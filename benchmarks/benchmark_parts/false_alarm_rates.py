@@ -72,7 +72,7 @@ class MeasuredRule:
 
 
 def measured_rules() -> list[MeasuredRule]:
-    """The default rule and its relatives, and every score alone."""
+    """Return the default rule and its relatives, and every score alone."""
     default, fiper = SETTINGS.scores, ("rnd_oe", "ace")
     return [
         MeasuredRule(DEFAULT_RULE, default, SETTINGS.rule),
@@ -90,7 +90,7 @@ def measured_rules() -> list[MeasuredRule]:
 
 @dataclass(frozen=True, eq=False)
 class ScoredSplit:
-    """What scores say of rollouts that calibrate, and of others.
+    """Scores of rollouts that calibrate, and of others.
 
     Attributes:
         folds: (n,), the fold of every calibration rollout.
@@ -130,7 +130,7 @@ class ScoredSplit:
         return split
 
     def cross_fitted(self, rule: MeasuredRule) -> tuple[Scale, NDArray[np.float64]]:
-        """The rule's scale and the numbers c_i that set its limit, (n,)."""
+        """Return the rule's scale and the numbers c_i that set its limit, (n,)."""
         kind = SCALES[rule.threshold]
         if rule.on_fitting_rollouts:
             series = side_by_side(self.fitted_on, rule)
@@ -141,7 +141,7 @@ class ScoredSplit:
     def fitted_apart(
         self, rule: MeasuredRule, calibration: NDArray[np.int64]
     ) -> tuple[Scale, NDArray[np.float64]]:
-        """The same, where some of the others calibrate."""
+        """Return the same, where some of the others calibrate."""
         scale = SCALES[rule.threshold].fit(side_by_side(self.held_out, rule))
         return scale, maxima(side_by_side(some(self.others, calibration), rule), scale, rule)
 
@@ -153,7 +153,7 @@ def cross_fitted_rates(
     rules: Sequence[MeasuredRule],
     folds: int = USUAL_FOLDS,
 ) -> Rates:
-    """The rates in tests, (rules, alphas), where `rollouts` calibrate and are cross-fitted."""
+    """Return the rates in tests, (rules, alphas); `rollouts` calibrate and are cross-fitted."""
     split = ScoredSplit.of(rollouts, tests, policy, rules, folds)
     return np.stack([_rates(rule, split.cross_fitted, split.others) for rule in rules])
 
@@ -164,7 +164,7 @@ def rates_fitted_apart(
     tests: NDArray[np.int64],
     rules: Sequence[MeasuredRule],
 ) -> Rates:
-    """The rates in some of a split's others, (rules, alphas), where some others calibrate."""
+    """Return the rates in some of a split's others, (rules, alphas); some others calibrate."""
 
     def calibrated(rule: MeasuredRule) -> tuple[Scale, NDArray[np.float64]]:
         return split.fitted_apart(rule, calibration)
@@ -178,7 +178,7 @@ def _rates(
     calibrated: Callable[[MeasuredRule], tuple[Scale, NDArray[np.float64]]],
     tests: ScoreSeries,
 ) -> Rates:
-    """The share of tests that raise an alarm, (alphas,)."""
+    """Return the share of tests that raise an alarm, (alphas,)."""
     rates = np.full(len(ALPHAS), np.nan)
     if not set(rule.scores) <= tests.keys():
         return rates
@@ -194,18 +194,18 @@ def _rates(
 
 
 def maxima(series: Sequence[Series], scale: Scale, rule: MeasuredRule) -> NDArray[np.float64]:
-    """The maximum over time of every rollout's combined number, (n,)."""
+    """Return the maximum over time of every rollout's combined number, (n,)."""
     return np.array([combine(rule.rule, scale.at(np.arange(len(of)))(of)).max() for of in series])
 
 
 def side_by_side(series: ScoreSeries, rule: MeasuredRule) -> list[Series]:
-    """The scores of the rule, (T, K) for every rollout."""
+    """Return the scores of the rule, (T, K) for every rollout."""
     columns = [series[name] for name in rule.scores]
     return [np.concatenate(of_rollout, axis=1) for of_rollout in zip(*columns, strict=True)]
 
 
 def some(series: ScoreSeries, places: Iterable[int]) -> ScoreSeries:
-    """Those of the rollouts at some places."""
+    """Return those of the rollouts at some places."""
     places = list(places)
     return {name: [values[place] for place in places] for name, values in series.items()}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PERIOD = 0.5
-"""Seconds between two looks, which take some milliseconds each."""
+"""Seconds between two readings, which take some milliseconds each."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Taken:
         seconds: from its start to its end, whatever else the machine did.
         cpu_seconds: of all its processes.
         peak_megabytes: of all its processes at once, at most; what they share counts once (PSS,
-            as Linux tells it).
+            as Linux reports it).
     """
 
     seconds: float
@@ -35,7 +35,7 @@ def run_measured(command: Sequence[object]) -> Taken:
     """Run a command, of which this process has no other children meanwhile.
 
     Raises:
-        RuntimeError: it failed; says how.
+        RuntimeError: The command failed; its output is in the message.
     """
     began, cpu_before = time.perf_counter(), _children_seconds()
     process = subprocess.Popen(
@@ -58,7 +58,7 @@ def _children_seconds() -> float:
 
 
 def _family(pid: int) -> Iterator[int]:
-    """A process and all that it started."""
+    """Yield a process and all that it started."""
     yield pid
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())

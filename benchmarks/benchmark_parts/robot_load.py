@@ -23,14 +23,14 @@ JOINTS = tuple(f"joint_{index}" for index in range(7))
 
 @contextmanager
 def robot_load(*, images_reliable: bool) -> Iterator[None]:
-    """Cameras and joints while the block runs."""
+    """Run cameras and joints while the block runs."""
     with _processes((_publish, images_reliable), (_see, images_reliable)):
         yield
 
 
 @contextmanager
 def bare_answerer() -> Iterator[None]:
-    """A node that answers every batch of action chunks, while the block runs."""
+    """Run a node that answers every batch of action chunks, while the block runs."""
     with _processes((_answer,)):
         yield
 

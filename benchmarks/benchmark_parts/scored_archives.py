@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every score says of the rollouts of an archive, so that rules can be compared quickly.
+"""Every score of the rollouts of an archive, so that rules can be compared quickly.
 
 Calibration rollouts are cross-fitted by rollout, as `failure-monitor calibrate` does it; the other
 rollouts are scored by scores that were fitted on all of them.
@@ -68,7 +68,7 @@ class ScoredArchive:
     undefined: dict[str, str]
 
     def measure(self, of: RuleOf, alpha: float) -> tuple[Metrics, dict[str, Metrics]]:
-        """The figures of a rule, over all tests and by their group."""
+        """Return the figures of a rule, over all tests and by their group."""
         calibration = _windowed(self.calibration, of)
         held_out = HeldOutScores(self.folds, tuple(calibration))
         maxima = cross_fitted_maxima(held_out, Scale, of.rule)
@@ -80,7 +80,7 @@ class ScoredArchive:
         return self._figures(levels)
 
     def control(self, alpha: float) -> tuple[Metrics, dict[str, Metrics]]:
-        """The figures of a stop-watch."""
+        """Return the figures of a stop-watch."""
         lengths = np.array([float(n) for n in self._calibration_lengths()])
         limit = finite_sample_quantile(lengths, alpha)
         return self._figures([np.arange(1, len(test) + 1) / limit for test in self.tests])
@@ -109,7 +109,7 @@ class ScoredArchive:
 def _windowed(
     scores: dict[str, list[NDArray[np.float64]]], of: RuleOf
 ) -> list[NDArray[np.float64]]:
-    """The windowed scores of every rollout, (T, K) each."""
+    """Return the windowed scores of every rollout, (T, K) each."""
     columns = [[windowed_mean(values, of.window) for values in scores[name]] for name in of.scores]
     return [np.stack(series, axis=-1) for series in zip(*columns, strict=True)]
 

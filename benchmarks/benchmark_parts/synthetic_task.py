@@ -41,7 +41,7 @@ class SyntheticTask:
     def of_size(
         cls, *, embedding: int, samples: int, horizon: int, actions: int, decisions: int
     ) -> SyntheticTask:
-        """A task of which half of every chunk is executed."""
+        """Return a task of which half of every chunk is executed."""
         policy = PolicyFormat(
             embedding_size=embedding,
             samples=samples,
@@ -53,11 +53,11 @@ class SyntheticTask:
         return cls(policy, decisions)
 
     def rollouts(self, seeds: Iterable[int]) -> list[Rollout]:
-        """One for each seed."""
+        """Return a rollout for each seed."""
         return [self.rollout(seed) for seed in seeds]
 
     def rollout(self, seed: int) -> Rollout:
-        """The rollout of that seed, successful."""
+        """Return the rollout of that seed, successful."""
         random = np.random.default_rng([seed, 1])
         goal = random.normal(size=GOAL_SIZE)
         T = max(4, round(self.decisions * random.lognormal(0, 0.12)))
@@ -78,7 +78,7 @@ class SyntheticTask:
         )
 
     def _chunks(self, random: np.random.Generator, goal: Array, phase: Array) -> Array:
-        """(T, B, H, D)."""
+        """Return the action chunks, (T, B, H, D)."""
         T, (B, _, D) = len(phase), self.policy.chunk_shape
         task = np.random.default_rng(TASK_SEED)
         waves, starts = task.uniform(1, 2.5, D), task.uniform(size=D)
@@ -96,7 +96,7 @@ class SyntheticTask:
     def _embeddings(
         self, random: np.random.Generator, goal: Array, phase: Array, positions: Array
     ) -> Array:
-        """(T, E)."""
+        """Return the embeddings, (T, E)."""
         T, E = len(phase), self.policy.embedding_size
         scene = np.concatenate(
             [

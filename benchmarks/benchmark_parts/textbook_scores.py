@@ -30,13 +30,13 @@ COMMANDS_BACK = 3
 
 
 def textbook(score: Score, policy: PolicyFormat) -> Callable[[Past], float]:
-    """The formula of a fitted score: of a rollout's decisions up to now, the score of the last."""
+    """Return a fitted score as a formula: from decisions up to now, the score of the last."""
     state, formula = unpacked(score.state()), FORMULAS[score.name]
     return lambda past: formula(state, policy, past)
 
 
 def unpacked(state: ScoreState) -> ScoreState:
-    """With a network's numbers as arrays: `input_…` of its standardisation, `weight_i`, `bias_i`.
+    """Add a network's numbers as arrays: `input_…` of its standardisation, `weight_i`, `bias_i`.
 
     Its linear layers are counted in the order in which the graph runs them.
     """
@@ -79,7 +79,7 @@ def fourier_features(inputs: Array, arrays: dict[str, Array]) -> Array:
 
 
 def nearest(query: Array, memory: Array, count: int) -> tuple[NDArray[np.int64], Array]:
-    """The rows nearest to a query, and their distances, nearest first."""
+    """Return the rows nearest to a query, and their distances, nearest first."""
     distances = np.linalg.norm(memory - query, axis=1)
     order = np.argsort(distances, kind="stable")[:count]
     return order, distances[order]
@@ -119,7 +119,7 @@ def ace_per_dimension(state: ScoreState, policy: PolicyFormat, past: Past) -> fl
 
 
 def grid_cells(state: ScoreState, decision: Decision) -> Array:
-    """The cell of every sample at every step, (B, H, P)."""
+    """Return the cell of every sample at every step, (B, H, P)."""
     positions = decision.chunks[..., state.arrays["indices"]].astype(np.float64)
     if state.parameters["integrate"]:
         positions = np.cumsum(positions, axis=1)
@@ -158,7 +158,7 @@ def phase_knn(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
 
 
 def phase_distance(state: ScoreState, values: NDArray[np.floating], number: int) -> float:
-    """The mean distance to the nearest memories of about the same time."""
+    """Return the mean distance to the nearest memories of about the same time."""
     times = state.arrays["numbers"]
     later = times[times >= number]
     centre = later.min() if len(later) else times.max()
@@ -183,7 +183,7 @@ def chunk_lag(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
 
 
 def behind(state: ScoreState, values: NDArray[np.floating], number: int) -> float:
-    """The decisions by which similar ones came earlier."""
+    """Return the decisions by which similar ones came earlier."""
     query = standardised(values, state.arrays, "embedding")
     places, _ = nearest(query, state.arrays["memory"], NEIGHBOURS)
     return max(0.0, number - float(np.median(state.arrays["numbers"][places])))
@@ -292,7 +292,7 @@ def rnd_a(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
 
 
 def distilled(arrays: dict[str, Array], values: NDArray[np.floating]) -> float:
-    """The distance between the trained network, of 4 layers, and the random one, of 3."""
+    """Return the distance between the trained network, of 4 layers, and the random one, of 3."""
     inputs = standardised(values, arrays, "input")
     trained, fixed = (perceptron(inputs, arrays, layers) for layers in (range(4), range(4, 7)))
     return float(np.linalg.norm(trained - fixed))

@@ -15,7 +15,7 @@ from testbed.faults.trial import Fault
 
 @pytest.fixture(scope="module")
 def cell(bundle_folder: Path) -> Iterator[Cell]:
-    """One for all tests of a file; what one test has ended, the next begins again."""
+    """Open a cell for all tests of a file; what one test has ended, the next starts again."""
     with open_cell(bundle_folder) as made:
         made.start_policy()
         made.start_gate()
@@ -25,7 +25,7 @@ def cell(bundle_folder: Path) -> Iterator[Cell]:
 
 @pytest.fixture
 def moving(cell: Cell) -> Cell:
-    """The cell while all is well."""
+    """Return the cell while all is well."""
     for process, start in [
         (cell.policy, cell.start_policy),
         (cell.gate, cell.start_gate),
@@ -40,7 +40,7 @@ def moving(cell: Cell) -> Cell:
 
 @pytest.fixture
 def table(request: pytest.FixtureRequest, cell: Cell) -> Iterator[Callable[..., Fault]]:
-    """Adds a row for a fault; a process that ends unasked fails the test."""
+    """Add a row for a fault; a process that ends by itself fails the test."""
 
     faults: list[Fault] = []
 

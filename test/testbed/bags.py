@@ -161,7 +161,7 @@ def ros1_writer(path: Path, storage: str) -> Ros1Writer:
 
 
 def as_ros1(message: Any) -> Any:
-    """The message of ROS 1, where headers count."""
+    """Return the message of ROS 1, where headers count."""
     if not hasattr(message, "__msgtype__"):
         return message
     fields = {
@@ -174,7 +174,7 @@ def as_ros1(message: Any) -> Any:
 
 
 def join_bags(path: Path, parts: Sequence[Path]) -> Path:
-    """Bags of several files each become one split bag."""
+    """Join bags of several files each into one split bag."""
     path.mkdir()
     whole = None
     for number, part in enumerate(parts):
@@ -241,7 +241,7 @@ def cloud(
 def decision_arrays(
     count: int, *, embedding_size: int = 6, samples: int = 4, horizon: int = 5, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Embeddings (count, E) and chunks (count, B, H, 3)."""
+    """Return embeddings (count, E) and chunks (count, B, H, 3)."""
     random = np.random.default_rng(seed)
     return (
         random.normal(size=(count, embedding_size)).astype(np.float32),
@@ -258,7 +258,7 @@ def write_bag(
     seed: int = 0,
     **sizes: int,
 ) -> Path:
-    """A bag of one whole rollout, a decision every 0.1 s."""
+    """Write a bag of one whole rollout, a decision every 0.1 s."""
     embeddings, chunks = decision_arrays(decisions, seed=seed, **sizes)
     end = BEGIN + decisions * PERIOD
     with BagBuilder(path, storage) as bag:

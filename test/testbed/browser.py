@@ -30,7 +30,7 @@ OPTIONS = (
 
 @cache
 def browser() -> str | None:
-    """The command of a browser that starts; None where there is none."""
+    """Return the command of a browser that starts; None where there is none."""
     for name in NAMES:
         # On Ubuntu the command may be there and only say how to install what it stands for.
         if shutil.which(name) and _run([name, "--no-sandbox", "--version"]).returncode == 0:
@@ -71,7 +71,7 @@ def _open(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def measure(page: Path, script: str, *, width: int) -> Any:
-    """What an expression is worth in a copy of the page that allows scripts.
+    """Return the value of an expression in a copy of the page that allows scripts.
 
     The page itself allows none, so a measuring page stands in for it: the same, but for its
     policy and one script at its end. It stands in a frame, as windows are never as narrow as

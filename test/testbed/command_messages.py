@@ -55,7 +55,7 @@ def seconds(duration: Duration) -> float:
 
 
 def commands() -> dict[str, Any]:
-    """One command of every type."""
+    """Return one command of every type."""
     return {
         TWIST: twist(),
         TWIST_STAMPED: TwistStamped(header=HEADER, twist=twist()),

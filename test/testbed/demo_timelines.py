@@ -58,7 +58,7 @@ def recording(
     perturbed_at: float | None = None,
     alarm_at_decision: int | None = None,
 ) -> ObservedMessages:
-    """A decision every 0.1 s, judged 10 ms after its observation and 4 ms after its chunks.
+    """Return decisions every 0.1 s, scored 10 ms after the observation and 4 ms after the chunks.
 
     With an alarm the gate closes 1 ms after it, and the last command passes 1 ms before it.
     """

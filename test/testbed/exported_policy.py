@@ -60,7 +60,7 @@ def sampler_module() -> Sampler:
 
 
 def export_policy(folder: Path) -> tuple[Path, Path]:
-    """Both halves, as `encoder.onnx` and `sampler.onnx`."""
+    """Export encoder and sampler, as `encoder.onnx` and `sampler.onnx`."""
     export_encoder(encoder_module(), folder / "encoder.onnx", cameras=CAMERAS, joint_names=JOINTS)
     export_sampler(
         sampler_module(),
@@ -76,14 +76,14 @@ def export_policy(folder: Path) -> tuple[Path, Path]:
 
 
 def edited(path: Path, edit: Callable[[onnx.ModelProto], object]) -> OnnxFile:
-    """The model with a change."""
+    """Return the model with a change."""
     model = onnx.load(path)
     edit(model)
     return OnnxFile(path.name, model.SerializeToString())
 
 
 def two_by_two_sampler(**metadata: Any) -> OnnxFile:
-    """Chunks that are their noise plus the embedding."""
+    """Return chunks that are their noise plus the embedding."""
     contract = {
         "contract": 1,
         "kind": "sampler",

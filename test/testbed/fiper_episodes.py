@@ -59,7 +59,7 @@ def write_episode(path: Path, content: Any, protocol: int | None = None) -> Path
 
 
 def write_folder(folder: Path) -> Path:
-    """Two calibration episodes, one of them failed, and two test episodes."""
+    """Write two calibration episodes, one of them failed, and two test episodes."""
     for seed, (place, success, subtype) in enumerate(
         [
             ("calibration/episode_s_0000", True, "ca"),

@@ -81,7 +81,7 @@ class GateRobot(Observer):
         return self.heard[STATE][-1].level
 
     def wait_until_connected(self) -> None:
-        """Until everything reaches the gate, and what passes comes back."""
+        """Wait until everything reaches the gate, and what passes comes back."""
         self.wait_for(
             lambda: (
                 all(sender.get_subscription_count() for sender in self.senders.values())

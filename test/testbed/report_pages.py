@@ -25,7 +25,7 @@ ORIGIN = Origin("failure-monitor evaluate …", "my_bundle", "0123456789abcdef",
 
 
 def failed_rollout(seed: int, decisions: int = 30) -> Rollout:
-    """One that goes astray half-way through the usual time, and runs to its limit."""
+    """Return a rollout that goes astray half-way through the usual time, and runs to its limit."""
     made = synthetic_rollout(seed, decisions=decisions, success=False)
     embeddings = made.embeddings.copy()
     embeddings[6:] += np.float32(4)
@@ -39,7 +39,7 @@ def evaluated_page(
     group_by: GroupKey = "group",
     with_audit: bool = False,
 ) -> Page:
-    """The page of an evaluation, as the command makes it; an audit takes seconds."""
+    """Return the page of an evaluation, as the command makes it; an audit takes seconds."""
     policy = bundle.policy
     evaluation = evaluate(bundle, RolloutSet(policy, tuple(rollouts)), group_by=group_by)
     succeeded = [rollout for rollout in rollouts if rollout.success]
@@ -50,6 +50,6 @@ def evaluated_page(
 
 
 def calibration_page(bundle: Bundle, rollouts: Sequence[Rollout]) -> Page:
-    """The page of a calibration, as the command makes it."""
+    """Return the page of a calibration, as the command makes it."""
     found = audit(rollouts, [POLICY] * len(rollouts))
     return calibration_report(bundle, rollouts, found, ORIGIN)

@@ -52,7 +52,7 @@ class NodeProcess:
         return self._process.poll() is None
 
     def wait(self, timeout: float = DISCOVERY) -> tuple[int, str]:
-        """Until it ends by itself; return exit code and output."""
+        """Wait until it ends by itself; return exit code and output."""
         output, _ = self._process.communicate(timeout=timeout)
         return self._process.returncode, output
 
@@ -70,7 +70,7 @@ class NodeProcess:
 
 @contextmanager
 def node_process(module: str, **parameters: object) -> Iterator[NodeProcess]:
-    """A node with these parameters, ended with the block."""
+    """Run a node with these parameters, and end it with the block."""
     arguments = [
         part for name, value in parameters.items() for part in ("-p", f"{name}:={_yaml(value)}")
     ]
@@ -123,7 +123,7 @@ class Observer:
         return {value.key: value.value for value in alarms[-1].values} if alarms else {}
 
     def state(self) -> str:
-        """Of the alarm; empty before the first one."""
+        """Return the state of the alarm; empty before the first one."""
         return self.alarm_values().get("state", "")
 
     def reason(self) -> str:
@@ -138,11 +138,11 @@ class Observer:
         self.wait_for(lambda: self.state() == state, f"the state {state}", timeout)
 
     def wait_for_stop(self, state: str) -> None:
-        """Until the permit is withdrawn and the alarm says why; two topics keep no order."""
+        """Wait until the permit is withdrawn and the alarm says why; two topics keep no order."""
         self.wait_for(lambda: self.state() == state and not self.permitted(), f"a stop by {state}")
 
     def wait_until_heard(self) -> None:
-        """Until the monitor subscribes to this node's decisions and its alarm is heard."""
+        """Wait until the monitor subscribes to this node's decisions and its alarm arrives."""
         self.wait_for(
             lambda: (
                 self.embeddings.get_subscription_count() and self.chunks.get_subscription_count()

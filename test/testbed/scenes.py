@@ -15,7 +15,7 @@ JOINTS = ("shoulder", "elbow", "gripper")
 
 
 def scenes(seed: int, count: int = 10) -> list[Observation]:
-    """A rollout's."""
+    """Return the scenes of a rollout."""
     random = np.random.default_rng(seed)
     seen = []
     for index in range(count):

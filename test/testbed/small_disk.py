@@ -14,7 +14,7 @@ import pytest
 
 @contextmanager
 def small_disk(path: Path, *, megabytes: int) -> Iterator[Path]:
-    """A disk of its own for the folder, which is made; skips the test where none can be mounted."""
+    """Mount a disk of its own for the folder, which is made; skip the test where it cannot be."""
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:

@@ -19,7 +19,7 @@ POLICY = PolicyFormat(
 
 
 def synthetic_rollout(seed: int, *, decisions: int = 12, success: bool | None = True) -> Rollout:
-    """Embeddings that drift along a fixed curve, chunks that scatter a little around it."""
+    """Return embeddings that drift along a fixed curve, chunks that scatter a little around it."""
     rng = np.random.default_rng(seed)
     phase = np.linspace(0, 1, decisions)[:, np.newaxis]
     curve = np.sin(phase * np.arange(1, POLICY.embedding_size + 1))

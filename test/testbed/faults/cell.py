@@ -116,7 +116,7 @@ class Process:
             self.output.append(line)
 
     def logged_at(self, words: str) -> float:
-        """When it first logged a line with these words, by its own clock; 0 if it has not."""
+        """Return when it first logged a line with these words, by its own clock; 0 if never."""
         lines = (line for line in self.output if words in line)
         return next((float(stamp[1]) for line in lines if (stamp := LOG_STAMP.match(line))), 0.0)
 
@@ -134,7 +134,7 @@ class Process:
         self._process.send_signal(number)
 
     def ask_to_end(self) -> None:
-        """One that is frozen is thawed for it."""
+        """Interrupt it; a frozen process is thawed for it."""
         if self.is_running:
             self.send(signal.SIGINT)
             self._process.send_signal(signal.SIGCONT)
@@ -171,7 +171,7 @@ class Cell:
         watching: Mapping[str, object] | None = None,
         is_simulated: bool = False,
     ) -> None:
-        """Nothing is started yet.
+        """Prepare a cell in which nothing is started yet.
 
         Args:
             bundle: every monitor's.
@@ -208,14 +208,14 @@ class Cell:
     # What it is made of
 
     def start_policy(self) -> Process:
-        """A policy that decides at 20 Hz, by the script it was told last."""
+        """Start a policy that decides at 20 Hz, by the script that it received last."""
         self.policy = self._start(["-m", self._policy])
         return self.policy
 
     def start_monitor(
         self, name: str = "failure_monitor", *, permit: str = "", **parameters: Any
     ) -> Process:
-        """A monitor on the policy's topics, with its permit on a topic of its own or this."""
+        """Start a monitor on the policy's topics, with its permit on a topic of its own or this."""
         settings = {
             "bundle": self._bundle,
             "rollout_boundaries": "none",
@@ -228,18 +228,18 @@ class Cell:
         return self.monitor
 
     def start_gate(self, **parameters: object) -> Process:
-        """A gate with its defaults, between `command_in` and `command_out`."""
+        """Start a gate with its defaults, between `command_in` and `command_out`."""
         self.gate_states.append(Told(time.time(), "starting", ""))
         self.gate = self._start(["-m", GATE], parameters)
         return self.gate
 
     def start_recorder(self, output: Path, **parameters: object) -> Process:
-        """An incident recorder that writes to a folder."""
+        """Start an incident recorder that writes to a folder."""
         return self._start(["-m", RECORDER], {"output": output, **parameters})
 
     @contextmanager
     def other_gate(self, **parameters: object) -> Iterator[Process]:
-        """A gate in place of the present one, for the length of a block."""
+        """Run another gate in place of the present one, for the length of a block."""
         self.gate.end()
         try:
             yield self.start_gate(**parameters)
@@ -247,13 +247,13 @@ class Cell:
             self.gate.end()
 
     def end_monitor(self) -> None:
-        """Until the gate has noticed: what moves afterwards does so by another one's permit."""
+        """End the monitor and wait until the gate has noticed."""
         self.monitor.end()
         self.wait_for(lambda: self.gate_told.state == "closed", "the gate to close")
 
     @contextmanager
     def other_monitor(self, **parameters: object) -> Iterator[Process]:
-        """A monitor in place of the present one, for the length of a block."""
+        """Run another monitor in place of the present one, for the length of a block."""
         self.end_monitor()
         try:
             yield self.start_monitor(**parameters)
@@ -262,7 +262,7 @@ class Cell:
 
     @contextmanager
     def second_monitor(self, name: str, **parameters: object) -> Iterator[Process]:
-        """One beside the present one, for the length of a block."""
+        """Run a monitor beside the present one, for the length of a block."""
         first = self.monitor
         try:
             yield self.start_monitor(name, **parameters)
@@ -318,11 +318,11 @@ class Cell:
         return self.alarms[-1] if self.alarms else Told(0.0, "", "")
 
     def dead(self) -> list[str]:
-        """The output of all processes that have ended by themselves."""
+        """Return the output of all processes that have ended by themselves."""
         return ["".join(process.output) for process in self._processes if process.has_died]
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
-        """The condition's value, once it is true."""
+        """Return the condition's value, once it is true."""
         end = time.monotonic() + timeout
         while not (result := condition()):
             assert time.monotonic() < end, (
@@ -334,7 +334,7 @@ class Cell:
         return result
 
     def wait_until_moving(self) -> None:
-        """Until commands have passed for a while, and none that was sent is missing."""
+        """Wait until commands have passed for a while, and none that was sent is missing."""
         self.wait_for(self._is_moving, "commands to pass")
 
     def _is_moving(self) -> bool:
@@ -343,7 +343,7 @@ class Cell:
         return self.gate_told.state == "open" and len(recent) > 0.25 / COMMAND_PERIOD
 
     def closed_at(self, since: float, reason: str = "") -> float:
-        """When the gate first closed after a time, for a reason; 0 if it has not."""
+        """Return when the gate first closed after a time, for a reason; 0 if it has not."""
         return next(
             (
                 told.time
@@ -354,7 +354,7 @@ class Cell:
         )
 
     def passed_after(self, when: float) -> int:
-        """How many commands the gate let through later than that."""
+        """Count the commands that the gate let through later than that."""
         return sum(command.time > when for command in self.passed)
 
     def reset(self) -> Trigger.Response | None:
@@ -414,7 +414,7 @@ class Cell:
 
 @contextmanager
 def open_cell(bundle: Path, **settings: Any) -> Iterator[Cell]:
-    """A cell without any nodes yet; ended with the block.
+    """Open a cell without any nodes yet, and close it with the block.
 
     Args:
         bundle: every monitor's.

@@ -31,7 +31,7 @@ class Cable:
 
 @contextmanager
 def two_machines() -> Iterator[Cable]:
-    """Namespaces that reach each other and nothing else.
+    """Make namespaces that reach each other and nothing else.
 
     Raises:
         OSError, subprocess.CalledProcessError: this system, or this user, cannot make any.
@@ -68,7 +68,7 @@ def two_machines() -> Iterator[Cable]:
 
 @contextmanager
 def on_machine(namespace: str) -> Iterator[None]:
-    """What this thread begins in the block, sockets, threads and processes, is in a namespace."""
+    """Start what this thread starts in the block (sockets, threads, processes) in a namespace."""
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     other = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
     try:

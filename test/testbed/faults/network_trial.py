@@ -14,7 +14,7 @@ NAME = "network between monitor and gate cut, then mended"
 
 
 def cut(cable: Cable, bundle_folder: Path) -> tuple[list[float], int, int]:
-    """On the robot's machine; the delays, commands passed and recoveries."""
+    """Cut the cable, on the robot's machine; return delays, commands passed and recoveries."""
     with on_machine(cable.namespaces[1]), open_cell(bundle_folder) as cell:
         fault = Fault(NAME, cell=cell)
         cell.start_gate()

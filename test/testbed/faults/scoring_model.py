@@ -9,7 +9,7 @@ FARTHEST = 1000.0
 
 
 def failing_far_off(network: bytes) -> bytes:
-    """The same network, but for inputs far off.
+    """Return the same network, but for inputs far off.
 
     There it looks up the second of one number.
 

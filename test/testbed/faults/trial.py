@@ -92,7 +92,7 @@ class Fault:
     def stays_closed(
         self, seconds: float, *, gate_says: str, state: str = "", monitor_says: str = ""
     ) -> None:
-        """Nothing passes for a while, with the reasons of `closes`."""
+        """Check that nothing passes for a while, with the reasons of `closes`."""
         begin = time.time()
         self._said(gate_says, state, monitor_says)
         self._stay_closed(begin, seconds)
@@ -114,14 +114,14 @@ class Fault:
         assert passed == 0
 
     def stays_open(self, seconds: float) -> None:
-        """What is broken does not matter: commands go on to pass."""
+        """Check that commands go on to pass: what is broken does not matter."""
         begin = time.time()
         time.sleep(seconds)
         assert self.cell.closed_at(begin) == 0.0
         assert self.cell.passed_after(begin) > 0.5 * seconds / COMMAND_PERIOD
 
     def recovers(self, *, by_reset: bool) -> None:
-        """Commands pass again, once a latched halt is reset, or by themselves."""
+        """Wait until commands pass again, after a reset of the latched halt or by themselves."""
         if by_reset:
             self.cell.reset_until_moving()
         else:
@@ -129,7 +129,7 @@ class Fault:
         self.recovered += 1
 
     def cells(self) -> tuple[str, ...]:
-        """As the table shows it."""
+        """Return the row as the table shows it."""
         worst = f"{max(self.delays):.3f} s" if self.delays else "-"
         return (
             self.name,
