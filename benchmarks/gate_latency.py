@@ -37,7 +37,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Bool, Float64MultiArray
-from testbed.faults.cell import Cell, Process, Told, open_cell
+from testbed.faults.cell import Cell, Process, StateReport, open_cell
 from testbed.faults.trial import WITHIN_LEASE
 from testbed.synthetic import POLICY, synthetic_rollout
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -361,8 +361,10 @@ def _alarm(bundle: Path, trials: int) -> Closing:
     )
 
 
-def _alarm_after(cell: Cell, since: float) -> Told | None:
-    return next((told for told in cell.alarms if told.time > since and told.state == "ALARM"), None)
+def _alarm_after(cell: Cell, since: float) -> StateReport | None:
+    return next(
+        (report for report in cell.alarms if report.time > since and report.state == "ALARM"), None
+    )
 
 
 # Tables

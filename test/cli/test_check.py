@@ -89,7 +89,7 @@ def running(module: str, *arguments: object) -> Iterator[NodeProcess]:
 def test_what_runs_well_is_said_to(robot, bundle_folder, tmp_path):
     with running(MONITOR, "-p", f"bundle:={bundle_folder}"), running(GATE):
         robot.listen_to_monitor()
-        robot.wait_until_heard()
+        robot.wait_for_monitor_alarm()
         robot.wait_for_nodes("/failure_monitor_gate/state")
         code, found, complaints = check(robot, bundle_folder, "--json", tmp_path / "found.json")
     assert code == 0, (found, complaints)

@@ -42,7 +42,7 @@ class Graph:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.robot = RobotClient(node)
-        self.heard: dict[str, list[Any]] = {}
+        self.received: dict[str, list[Any]] = {}
         self._listen("camera/image_raw/compressed", CompressedImage, CAMERA_QOS)
         self._listen("joint_states", JointState, JOINT_QOS)
         self._listen("policy/embedding", PointCloud2, DECISION_QOS)
@@ -51,7 +51,7 @@ class Graph:
         self._listen("perturbation/active", String, LATCHED_QOS)
 
     def _listen(self, topic: str, message_type: type, qos: Any) -> None:
-        messages = self.heard.setdefault(topic, [])
+        messages = self.received.setdefault(topic, [])
 
         def store(message: Any) -> None:
             messages.append(message)
@@ -59,11 +59,11 @@ class Graph:
         self.node.create_subscription(message_type, topic, store, qos)
 
     def forget(self) -> None:
-        for messages in self.heard.values():
+        for messages in self.received.values():
             messages.clear()
 
     def stamps(self, topic: str) -> list[int]:
-        return [stamp_nanoseconds(message.header.stamp) for message in self.heard[topic]]
+        return [stamp_nanoseconds(message.header.stamp) for message in self.received[topic]]
 
     def spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -92,7 +92,7 @@ def graph() -> Iterator[Graph]:
         graph = Graph(node)
         graph.robot.wait_for_robot(TIMEOUT)
         graph.call(SetBool, "policy/pause", SetBool.Request(data=False))
-        graph.spin_until(lambda: all(graph.heard[t] for t in ("joint_states",)))
+        graph.spin_until(lambda: all(graph.received[t] for t in ("joint_states",)))
         yield graph
         node.destroy_node()
         rclpy.try_shutdown()
@@ -113,20 +113,20 @@ def test_an_undisturbed_rollout_succeeds_and_every_decision_is_published(graph: 
     assert graph.robot.roll_out(UNDISTURBED, TIMEOUT)
     graph.spin(0.2)
     frames = graph.stamps("camera/image_raw/compressed")
-    embeddings, chunks = graph.heard["policy/embedding"], graph.heard["policy/action_chunks"]
+    embeddings, chunks = graph.received["policy/embedding"], graph.received["policy/action_chunks"]
     assert set(graph.stamps("policy/embedding")) <= set(frames)
     assert graph.stamps("policy/embedding") == graph.stamps("policy/action_chunks")
     assert len(embeddings) >= 12
     assert [field.name for field in chunks[0].fields] == ["dx", "dy", "dz", "gripper"]
     assert (chunks[0].height, chunks[0].width) == (64, 8)
     # One command a frame, two frames a decision; the first frame has none to go by yet.
-    assert len(graph.heard["policy/command"]) >= 2 * len(embeddings) - 2
+    assert len(graph.received["policy/command"]) >= 2 * len(embeddings) - 2
 
 
 def test_observations_come_at_rate_with_stamps_frames_and_names(graph: Graph):
     graph.forget()
     graph.spin(1.5)
-    images, joints = graph.heard["camera/image_raw/compressed"], graph.heard["joint_states"]
+    images, joints = graph.received["camera/image_raw/compressed"], graph.received["joint_states"]
     # Twenty and eighty per second, less what a busy machine leaves out.
     assert 12 <= len(images) <= 33
     assert 60 <= len(joints) <= 132
@@ -135,14 +135,14 @@ def test_observations_come_at_rate_with_stamps_frames_and_names(graph: Graph):
     assert joints[0].name[0] == "right_j0"
     assert len(joints[0].name) == len(joints[0].position) == len(joints[0].velocity) == 9
     assert (np.diff(graph.stamps("camera/image_raw/compressed")) > 0).all()
-    assert not graph.heard["policy/embedding"]
+    assert not graph.received["policy/embedding"]
 
 
 def test_a_perturbation_is_announced_at_its_onset(graph: Graph):
     graph.robot.begin(
         {**UNDISTURBED, "perturbation": "light", "strength": 1.0, "onset": 0.5}, TIMEOUT
     )
-    announced = graph.heard["perturbation/active"]
+    announced = graph.received["perturbation/active"]
     graph.spin_until(lambda: [message.data for message in announced][-2:] == ["none", "light"])
     graph.spin_until(lambda: graph.robot.outcome is not None)
     assert graph.robot.outcome is False
@@ -170,14 +170,14 @@ def test_parameters_are_refused_with_the_reason(graph: Graph):
 
 def test_a_paused_policy_sends_nothing_and_the_arm_stands_still(graph: Graph):
     graph.robot.begin(UNDISTURBED, TIMEOUT)
-    graph.spin_until(lambda: len(graph.heard["policy/command"]) > 3)
+    graph.spin_until(lambda: len(graph.received["policy/command"]) > 3)
     assert graph.call(SetBool, "policy/pause", SetBool.Request(data=True)).success
     graph.spin(0.5)
     graph.forget()
     graph.spin(0.5)
-    assert not graph.heard["policy/command"]
-    assert not graph.heard["policy/embedding"]
-    positions = np.array([message.position for message in graph.heard["joint_states"]])
+    assert not graph.received["policy/command"]
+    assert not graph.received["policy/embedding"]
+    positions = np.array([message.position for message in graph.received["joint_states"]])
     assert np.ptp(positions[:, :7], axis=0).max() < 0.01
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from testbed.faults.cell import Cell, open_cell
-from testbed.faults.trial import JUDGED, MISSED, WITHDRAWN, WITHHELD, Fault
+from testbed.faults.trial import MISSED, SCORED, WITHDRAWN, WITHHELD, Fault
 from testbed.scenes import scenes
 
 from failure_monitor.bundle.bundle import save
@@ -75,9 +75,9 @@ def cell(black_box: Path, exported) -> Iterator[Cell]:
             "STALE",
             "nothing on '/joint_states' for more than 0.5 s",
         ),
-        ("joint states with NaN", "nan_joints", JUDGED, "ALARM", "elbow are NaN"),
-        ("pictures cut off", "cut_front", JUDGED, "ALARM", "'front'"),
-        ("black pictures (an alarm)", "dark", JUDGED, "ALARM", "knn"),
+        ("joint states with NaN", "nan_joints", SCORED, "ALARM", "elbow are NaN"),
+        ("pictures cut off", "cut_front", SCORED, "ALARM", "'front'"),
+        ("black pictures (an alarm)", "dark", SCORED, "ALARM", "knn"),
     ],
 )
 def test_the_gate_closes_on_broken_observations(
@@ -85,11 +85,11 @@ def test_the_gate_closes_on_broken_observations(
 ):
     fault: Fault = table(f"{name}, then well again", promised=promised)
     fault.closes(
-        lambda: moving.follow(script), gate_says=WITHHELD, state=state, monitor_says=reason
+        lambda: moving.follow(script), gate_reason=WITHHELD, state=state, monitor_reason=reason
     )
     assert not moving.reset().success
     moving.follow("nominal")
-    fault.stays_closed(0.5, gate_says=WITHHELD, state=state, monitor_says="the cause is gone")
+    fault.stays_closed(0.5, gate_reason=WITHHELD, state=state, monitor_reason="the cause is gone")
     fault.recovers(by_reset=True)
 
 
@@ -100,12 +100,12 @@ def test_the_gate_closes_when_the_robot_s_driver_ends(moving: Cell, table):
     )
     fault.closes(
         lambda: moving.policy.send(signal.SIGTERM),
-        gate_says=WITHHELD,
+        gate_reason=WITHHELD,
         state="STALE",
-        monitor_says="nothing on '/joint_states'",
+        monitor_reason="nothing on '/joint_states'",
     )
     moving.start_policy()
-    fault.stays_closed(1.0, gate_says=WITHHELD, state="STALE", monitor_says="the cause is gone")
+    fault.stays_closed(1.0, gate_reason=WITHHELD, state="STALE", monitor_reason="the cause is gone")
     fault.recovers(by_reset=True)
 
 
@@ -118,7 +118,7 @@ def test_a_replaced_encoder_is_not_taken_by_who_runs(moving: Cell, table, export
         fault.stays_open(2.0)
         moving.end_monitor()
         moving.start_monitor()
-        fault.stays_closed(1.0, gate_says=WITHHELD, state="STALE", monitor_says=encoder.name)
+        fault.stays_closed(1.0, gate_reason=WITHHELD, state="STALE", monitor_reason=encoder.name)
     finally:
         encoder.write_bytes(content)
     moving.end_monitor()

@@ -14,7 +14,7 @@ from rclpy.clock import Clock as NodeClock
 from rclpy.clock import ClockType
 from rosgraph_msgs.msg import Clock
 from testbed.faults.cell import Cell, open_cell
-from testbed.faults.trial import JUDGED, MISSED, SILENT, WITHHELD, Fault
+from testbed.faults.trial import MISSED, SCORED, SILENT, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 
@@ -72,9 +72,9 @@ def test_nothing_passes_before_there_is_a_clock(cell: Cell, clock: SimulatedCloc
     cell.follow("nominal")
     fault.stays_closed(
         2.0,
-        gate_says=WITHHELD,
+        gate_reason=WITHHELD,
         state="ALARM",
-        monitor_says="use_sim_time is true, and no time has come on '/clock'",
+        monitor_reason="use_sim_time is true, and no time has come on '/clock'",
     )
     clock.runs = True
     fault.recovers(by_reset=True)
@@ -84,18 +84,18 @@ def test_a_clock_that_jumps_forward_changes_nothing(running: Cell, clock, table)
     fault: Fault = table("clock jumps forward, then the monitor is killed")
     clock.jump(LONG)
     fault.stays_open(1.0)
-    fault.closes(lambda: running.monitor.send(signal.SIGKILL), gate_says=SILENT)
+    fault.closes(lambda: running.monitor.send(signal.SIGKILL), gate_reason=SILENT)
     running.start_monitor()
     fault.recovers(by_reset=False)
 
 
 def test_the_gate_closes_when_the_clock_jumps_back(running: Cell, clock, table):
-    fault: Fault = table("clock jumps back", promised=JUDGED)
+    fault: Fault = table("clock jumps back", promised=SCORED)
     fault.closes(
         lambda: clock.jump(-LONG),
-        gate_says=WITHHELD,
+        gate_reason=WITHHELD,
         state="ALARM",
-        monitor_says="the stamps went back by",
+        monitor_reason="the stamps went back by",
     )
     fault.recovers(by_reset=True)
 
@@ -107,7 +107,7 @@ def test_a_jump_back_does_not_prolong_the_lease_of_a_killed_monitor(running: Cel
         running.monitor.send(signal.SIGKILL)
         clock.jump(-LONG / 2)
 
-    fault.closes(jump_and_kill, gate_says=SILENT)
+    fault.closes(jump_and_kill, gate_reason=SILENT)
     running.start_monitor()
     fault.recovers(by_reset=False)
 
@@ -119,7 +119,7 @@ def test_the_gate_closes_when_the_clock_stops(running: Cell, clock, table):
     def stop() -> None:
         clock.runs = False
 
-    fault.closes(stop, gate_says=WITHHELD, state="STALE", monitor_says="older than 1 s")
+    fault.closes(stop, gate_reason=WITHHELD, state="STALE", monitor_reason="older than 1 s")
     clock.runs = True
-    fault.stays_closed(0.5, gate_says=WITHHELD, state="STALE", monitor_says="the cause is gone")
+    fault.stays_closed(0.5, gate_reason=WITHHELD, state="STALE", monitor_reason="the cause is gone")
     fault.recovers(by_reset=True)

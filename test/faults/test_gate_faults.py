@@ -25,12 +25,12 @@ MANY = 4000
 def test_a_gate_that_is_restarted_during_a_halt_stays_closed(moving: Cell, table):
     fault: Fault = table("gate killed and restarted during a halt")
     moving.follow("strange")
-    moving.wait_for(lambda: moving.gate_told.state == "closed", "the halt")
+    moving.wait_for(lambda: moving.gate_state.state == "closed", "the halt")
     moving.gate.send(signal.SIGKILL)
     time.sleep(0.5)
     moving.start_gate()
     moving.follow("nominal")
-    fault.stays_closed(1.0, gate_says=WITHHELD, state="ALARM")
+    fault.stays_closed(1.0, gate_reason=WITHHELD, state="ALARM")
     fault.recovers(by_reset=True)
 
 
@@ -39,10 +39,10 @@ def test_a_gate_that_is_killed_passes_nothing_until_it_is_back(moving: Cell, tab
     moving.gate.send(signal.SIGKILL)
     time.sleep(0.5)
     moving.start_gate()
-    begin = moving.gate_told.time
+    begin = moving.gate_state.time
     fault.recovers(by_reset=False)
-    states = [told for told in moving.gate_states if told.time > begin]
-    opened = next(told.time for told in states if told.state == "open")
+    states = [report for report in moving.gate_states if report.time > begin]
+    opened = next(report.time for report in states if report.state == "open")
     assert states[0].state == "closed"
     fault.passed = sum(begin < command.time < opened for command in moving.passed)
     assert fault.passed == 0
@@ -54,7 +54,7 @@ def test_a_frozen_gate_passes_nothing_once_it_is_thawed_and_the_monitor_dead(mov
     time.sleep(0.5)
     moving.monitor.send(signal.SIGKILL)
     time.sleep(0.5)
-    fault.closes(lambda: moving.gate.send(signal.SIGCONT), gate_says=SILENT)
+    fault.closes(lambda: moving.gate.send(signal.SIGCONT), gate_reason=SILENT)
     moving.start_monitor()
     fault.recovers(by_reset=False)
 
@@ -71,7 +71,7 @@ def test_a_permit_that_cannot_be_heard_opens_nothing(moving: Cell, table):
         clock=Clock(clock_type=ClockType.STEADY_TIME),
     )
     moving.start_gate()
-    fault.stays_closed(1.0, gate_says="offers less RELIABILITY than the gate asks for")
+    fault.stays_closed(1.0, gate_reason="offers less RELIABILITY than the gate asks for")
     moving.node.destroy_timer(timer)
     moving.node.destroy_publisher(permits)
     moving.start_monitor()
@@ -87,7 +87,7 @@ def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
         seconds = 0.5 * MANY * COMMAND_PERIOD
         moving.wait_for(lambda: len(moving.passed) - before > MANY, "the flood", seconds)
         moving.wait_until_moving()
-        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_says=SILENT)
+        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
         assert flood.poll() is None, "the flood ended by itself"
     finally:
         flood.kill()

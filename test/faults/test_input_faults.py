@@ -8,12 +8,12 @@ import signal
 
 import pytest
 from testbed.faults.cell import Cell
-from testbed.faults.trial import JUDGED, MISSED, SILENT, WITHHELD, Fault
+from testbed.faults.trial import MISSED, SCORED, SILENT, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 
-GONE = {"gate_says": WITHHELD, "state": "STALE", "monitor_says": "older than 1 s"}
-BACK = {"gate_says": WITHHELD, "state": "STALE", "monitor_says": "the cause is gone"}
+GONE = {"gate_reason": WITHHELD, "state": "STALE", "monitor_reason": "older than 1 s"}
+BACK = {"gate_reason": WITHHELD, "state": "STALE", "monitor_reason": "the cause is gone"}
 
 
 def test_the_gate_closes_when_the_policy_ends(moving: Cell, table):
@@ -37,10 +37,10 @@ def test_the_gate_closes_when_the_policy_hangs(moving: Cell, table):
     [
         ("embedding stops, chunks go on", "no_embedding", MISSED, "STALE", ""),
         ("chunks stop, embedding goes on", "no_chunks", MISSED, "STALE", ""),
-        ("embedding with NaN", "nan", JUDGED, "ALARM", "NaN"),
-        ("chunks of a wrong shape", "wrong_shape", JUDGED, "ALARM", "15"),
-        ("strange observations (an alarm)", "strange", JUDGED, "ALARM", "rnd_oe"),
-        ("stamps a minute ahead", "ahead", JUDGED, "ALARM", "ahead of this machine's clock"),
+        ("embedding with NaN", "nan", SCORED, "ALARM", "NaN"),
+        ("chunks of a wrong shape", "wrong_shape", SCORED, "ALARM", "15"),
+        ("strange observations (an alarm)", "strange", SCORED, "ALARM", "rnd_oe"),
+        ("stamps a minute ahead", "ahead", SCORED, "ALARM", "ahead of this machine's clock"),
     ],
 )
 def test_the_gate_closes_on_broken_decisions(
@@ -48,11 +48,11 @@ def test_the_gate_closes_on_broken_decisions(
 ):
     fault: Fault = table(f"{name}, then well again", promised=promised)
     fault.closes(
-        lambda: moving.follow(script), gate_says=WITHHELD, state=state, monitor_says=reason
+        lambda: moving.follow(script), gate_reason=WITHHELD, state=state, monitor_reason=reason
     )
     assert not moving.reset().success
     moving.follow("nominal")
-    fault.stays_closed(0.5, gate_says=WITHHELD, state=state, monitor_says="the cause is gone")
+    fault.stays_closed(0.5, gate_reason=WITHHELD, state=state, monitor_reason="the cause is gone")
     fault.recovers(by_reset=True)
 
 
@@ -61,28 +61,28 @@ def test_the_gate_closes_when_the_stamps_go_back(moving: Cell, table):
 
     Set forward again, it is as it was: there is nothing to see.
     """
-    fault: Fault = table("stamps go back by a minute, then forward again", promised=JUDGED)
+    fault: Fault = table("stamps go back by a minute, then forward again", promised=SCORED)
     fault.closes(
         lambda: moving.follow("behind"),
-        gate_says=WITHHELD,
+        gate_reason=WITHHELD,
         state="ALARM",
-        monitor_says="the stamps went back by",
+        monitor_reason="the stamps went back by",
     )
-    fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
+    fault.stays_closed(0.5, gate_reason=WITHHELD, state="ALARM", monitor_reason="the cause is gone")
     fault.recovers(by_reset=True)
     moving.follow("nominal")
     fault.stays_open(1.0)
 
 
 def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving: Cell, table):
-    fault: Fault = table("flood of decisions, of which some are strange", promised=JUDGED)
+    fault: Fault = table("flood of decisions, of which some are strange", promised=SCORED)
     moving.follow("flood")
     fault.stays_open(2.0)
     fault.closes(
         lambda: moving.follow("flood strange"),
-        gate_says=WITHHELD,
+        gate_reason=WITHHELD,
         state="ALARM",
-        monitor_says="rnd_oe",
+        monitor_reason="rnd_oe",
     )
     assert not moving.reset().success
     moving.follow("nominal")
@@ -93,7 +93,7 @@ def test_a_flood_of_decisions_does_not_delay_the_closing(moving: Cell, table):
     fault: Fault = table("flood of decisions while the monitor is killed")
     moving.follow("flood")
     fault.stays_open(2.0)
-    fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_says=SILENT)
+    fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
     moving.follow("nominal")
     moving.start_monitor()
     fault.recovers(by_reset=False)

@@ -21,23 +21,23 @@ SECOND_MONITORS = 5
 def test_the_gate_closes_whenever_the_monitor_is_killed(moving: Cell, table):
     fault: Fault = table("monitor killed (SIGKILL), then restarted")
     for _ in range(KILLS):
-        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_says=SILENT)
+        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
         moving.start_monitor()
         fault.recovers(by_reset=False)
 
 
 def test_a_frozen_monitor_closes_the_gate_and_a_thawed_one_does_not_open_it(moving: Cell, table):
     fault: Fault = table("monitor frozen (SIGSTOP), then thawed")
-    fault.closes(lambda: moving.monitor.send(signal.SIGSTOP), gate_says=SILENT)
-    fault.stays_closed(MAX_DECISION_AGE, gate_says=SILENT)
+    fault.closes(lambda: moving.monitor.send(signal.SIGSTOP), gate_reason=SILENT)
+    fault.stays_closed(MAX_DECISION_AGE, gate_reason=SILENT)
     moving.monitor.send(signal.SIGCONT)
-    fault.stays_closed(1.0, gate_says=WITHHELD, state="STALE")
+    fault.stays_closed(1.0, gate_reason=WITHHELD, state="STALE")
     fault.recovers(by_reset=True)
 
 
 def test_the_gate_closes_when_the_monitor_ends(moving: Cell, table):
     fault: Fault = table("monitor ended (SIGTERM), then restarted")
-    fault.closes(lambda: moving.monitor.send(signal.SIGTERM), gate_says=SILENT)
+    fault.closes(lambda: moving.monitor.send(signal.SIGTERM), gate_reason=SILENT)
     moving.start_monitor()
     fault.recovers(by_reset=False)
 
@@ -47,7 +47,7 @@ def test_nothing_passes_before_the_monitor_has_started(moving: Cell, table):
     moving.monitor.end()
     moving.gate.end()
     moving.start_gate()
-    fault.stays_closed(1.0, gate_says="no permit has come yet")
+    fault.stays_closed(1.0, gate_reason="no permit has come yet")
     moving.start_monitor()
     fault.recovers(by_reset=False)
 
@@ -59,9 +59,9 @@ def test_one_of_two_monitors_closes_the_gate(moving: Cell, table):
     with moving.other_gate(permit_topics=topics), moving.second_monitor("other_monitor") as other:
         moving.wait_until_moving()
         fault.closes(
-            lambda: other.send(signal.SIGKILL), gate_says="no permit on 'other_monitor/permit'"
+            lambda: other.send(signal.SIGKILL), gate_reason="no permit on 'other_monitor/permit'"
         )
-        assert "'failure_monitor/permit'" not in moving.gate_told.reason
+        assert "'failure_monitor/permit'" not in moving.gate_state.reason
         moving.start_monitor("other_monitor")
         fault.recovers(by_reset=False)
 
@@ -87,6 +87,6 @@ def _start_second_monitor(moving: Cell, fault: Fault) -> None:
         )
         fault.closes(
             lambda: started.append(stack.enter_context(other)),
-            gate_says="one of several publishers on 'failure_monitor/permit' withholds",
+            gate_reason="one of several publishers on 'failure_monitor/permit' withholds",
             since=lambda: started[0].logged_at("start -> STALE"),
         )

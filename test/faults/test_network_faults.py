@@ -32,6 +32,6 @@ def cable(monkeypatch):
 
 def test_the_gate_closes_when_the_network_to_the_monitor_is_cut(cable, table, bundle_folder):
     row: Fault = table(NAME)
-    # A process of its own, as Fast DDS looks at the network of a process but once.
+    # A process of its own, as Fast DDS reads the network of a process only once.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as robot:
         row.delays, row.passed, row.recovered = robot.submit(cut, cable, bundle_folder).result()

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rosbags.rosbag2 import Reader
 from std_srvs.srv import Trigger
 from testbed.faults.cell import Cell
-from testbed.faults.trial import JUDGED, WITHHELD, Fault
+from testbed.faults.trial import SCORED, WITHHELD, Fault
 from testbed.small_disk import fill, small_disk
 
 pytestmark = pytest.mark.ros
@@ -29,14 +29,14 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def recorder_says(moving: Cell) -> Iterator[Callable[[], str]]:
-    """What the recorder said last."""
-    said = [""]
+    """Yield a function that returns the last state of the recorder."""
+    messages = [""]
 
-    def hear(array: DiagnosticArray) -> None:
-        said.extend(one.message for one in array.status if one.name == f"{NAME}: incidents")
+    def keep(array: DiagnosticArray) -> None:
+        messages.extend(one.message for one in array.status if one.name == f"{NAME}: incidents")
 
-    subscription = moving.node.create_subscription(DiagnosticArray, "/diagnostics", hear, 10)
-    yield lambda: said[-1]
+    subscription = moving.node.create_subscription(DiagnosticArray, "/diagnostics", keep, 10)
+    yield lambda: messages[-1]
     moving.node.destroy_subscription(subscription)
 
 
@@ -53,7 +53,7 @@ def record(cell: Cell) -> Trigger.Response:
 def test_a_disk_that_is_full_costs_bags_and_nothing_else(
     moving: Cell, table, disk: Path, recorder_says
 ):
-    fault: Fault = table("disk full under the recorder, then an alarm", promised=JUDGED)
+    fault: Fault = table("disk full under the recorder, then an alarm", promised=SCORED)
     recorder = moving.start_recorder(
         disk / "incidents", seconds_before=5.0, seconds_after=3.0, least_free_megabytes=0.0
     )
@@ -65,7 +65,10 @@ def test_a_disk_that_is_full_costs_bags_and_nothing_else(
     assert not record(moving).success
     fault.stays_open(2.0)
     fault.closes(
-        lambda: moving.follow("strange"), gate_says=WITHHELD, state="ALARM", monitor_says="rnd_oe"
+        lambda: moving.follow("strange"),
+        gate_reason=WITHHELD,
+        state="ALARM",
+        monitor_reason="rnd_oe",
     )
     moving.follow("nominal")
     fault.recovers(by_reset=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from testbed.faults.cell import Cell, open_cell
 from testbed.faults.scoring_model import failing_far_off
-from testbed.faults.trial import JUDGED, WITHHELD, Fault
+from testbed.faults.trial import SCORED, WITHHELD, Fault
 from testbed.synthetic import POLICY
 
 from failure_monitor.bundle.bundle import Bundle, save
@@ -61,16 +61,16 @@ def cell(failing_bundle: Path) -> Iterator[Cell]:
 
 
 def test_the_gate_closes_when_the_scoring_raises(moving: Cell, table):
-    fault: Fault = table("scoring raises (ONNX Runtime fails), then not", promised=JUDGED)
+    fault: Fault = table("scoring raises (ONNX Runtime fails), then not", promised=SCORED)
     fault.closes(
         lambda: moving.follow("far"),
-        gate_says=WITHHELD,
+        gate_reason=WITHHELD,
         state="ALARM",
-        monitor_says="the scoring failed",
+        monitor_reason="the scoring failed",
     )
     assert not moving.reset().success
     moving.follow("nominal")
-    fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
+    fault.stays_closed(0.5, gate_reason=WITHHELD, state="ALARM", monitor_reason="the cause is gone")
     fault.recovers(by_reset=True)
     traces = [line for line in moving.monitor.output if "Traceback" in line]
     assert len(traces) == 1, "one for all decisions of that second"
@@ -79,18 +79,20 @@ def test_the_gate_closes_when_the_scoring_raises(moving: Cell, table):
 def test_the_gate_closes_when_the_choice_of_a_chunk_raises(
     moving: Cell, table, bundle_that_cannot_choose: Path
 ):
-    fault: Fault = table("choice of a chunk raises, then not", promised=JUDGED)
+    fault: Fault = table("choice of a chunk raises, then not", promised=SCORED)
     with moving.other_monitor(bundle=bundle_that_cannot_choose, chosen_chunk="pseudo_count"):
         moving.reset_until_moving()
         fault.closes(
             lambda: moving.follow("far"),
-            gate_says=WITHHELD,
+            gate_reason=WITHHELD,
             state="ALARM",
-            monitor_says="the steering failed",
+            monitor_reason="the steering failed",
         )
         assert not moving.reset().success
         moving.follow("nominal")
-        fault.stays_closed(0.5, gate_says=WITHHELD, state="ALARM", monitor_says="the cause is gone")
+        fault.stays_closed(
+            0.5, gate_reason=WITHHELD, state="ALARM", monitor_reason="the cause is gone"
+        )
         fault.recovers(by_reset=True)
 
 
@@ -116,9 +118,9 @@ def test_a_replaced_model_is_not_taken_by_who_runs_and_refused_by_who_starts(
     moving.follow("nominal")
     fault.stays_closed(
         1.0,
-        gate_says=WITHHELD,
+        gate_reason=WITHHELD,
         state="STALE",
-        monitor_says=f"{network} is not the file that was calibrated",
+        monitor_reason=f"{network} is not the file that was calibrated",
     )
     assert "calibrated" in moving.reset().message
     network.write_bytes(content)

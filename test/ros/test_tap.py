@@ -35,10 +35,13 @@ def test_a_decision_arrives_with_its_stamp_its_names_and_its_values(observer):
     observer.spin(0.5)
     tap.publish(EMBEDDING, CHUNKS, Time(sec=3, nanosec=4))
     observer.wait_for(
-        lambda: observer.heard[EMBEDDING_TOPIC] and observer.heard[ACTION_CHUNKS_TOPIC],
+        lambda: observer.received[EMBEDDING_TOPIC] and observer.received[ACTION_CHUNKS_TOPIC],
         "the decision",
     )
-    embedding, chunks = observer.heard[EMBEDDING_TOPIC][0], observer.heard[ACTION_CHUNKS_TOPIC][0]
+    embedding, chunks = (
+        observer.received[EMBEDDING_TOPIC][0],
+        observer.received[ACTION_CHUNKS_TOPIC][0],
+    )
     assert embedding.header == chunks.header
     assert (chunks.header.stamp, chunks.header.frame_id) == (Time(sec=3, nanosec=4), "base")
     np.testing.assert_array_equal(read_embedding(embedding), EMBEDDING)

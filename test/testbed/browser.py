@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A real browser without a screen: what it says of a page, and what it makes of it."""
+"""A real browser without a screen: what it logs about a page, and what it draws."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Visit:
 
     Attributes:
         document: the page as the browser has it when all is loaded.
-        console: what was said on its console.
+        console: the messages on its console.
     """
 
     def __init__(self, page: Path) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A small policy in torch, of two cameras and three joints, and its two halves as ONNX files."""
+"""A small policy in torch, of two cameras and three joints, and its two ONNX files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
 
 
 class Sampler(nn.Module):
-    """Noise, shifted by what the embedding says."""
+    """Noise, shifted by the embedding."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -19,17 +19,17 @@ OPEN = "/failure_monitor_gate/open"
 STATE = "/failure_monitor_gate/state"
 PERMIT = "failure_monitor/permit"
 SPEED_SCALE = "failure_monitor/speed_scale"
-BEAT = 0.02
+PERIOD = 0.02
 """Seconds between two permits."""
 
 
 class GateRobot(Observer):
-    """Sends commands, permits, speed scales and joint states, and hears what passes.
+    """Sends commands, permits, speed scales and joint states, and keeps what passes.
 
     Attributes:
-        permits: what every permit topic says at each beat; None is silence.
-        scale: likewise for the speed scale.
-        joints: likewise for the joint states.
+        permits: what is published on every permit topic in each period; None for nothing.
+        scale: the same for the speed scale.
+        joints: the same for the joint states.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class GateRobot(Observer):
         self.listen(OPEN, Bool, LATCHED)
         self.listen(STATE, DiagnosticStatus, LATCHED)
         self.listen("/diagnostics", DiagnosticArray)
-        self.node.create_timer(BEAT, self._beat)
+        self.node.create_timer(PERIOD, self._beat)
 
     def send(self, *values: float) -> None:
         self.send_message(Float64MultiArray(data=list(values)))
@@ -65,20 +65,20 @@ class GateRobot(Observer):
         self.senders[topic].publish(message)
 
     def passed(self, topic: str = "command_out") -> list[Any]:
-        return self.heard[topic]
+        return self.received[topic]
 
     def is_open(self) -> bool:
-        return bool(self.heard[OPEN]) and self.heard[OPEN][-1].data
+        return bool(self.received[OPEN]) and self.received[OPEN][-1].data
 
     def gate_says(self) -> str:
-        states = self.heard[STATE]
+        states = self.received[STATE]
         return states[-1].message if states else ""
 
     def gate_values(self) -> dict[str, str]:
-        return {value.key: value.value for value in self.heard[STATE][-1].values}
+        return {value.key: value.value for value in self.received[STATE][-1].values}
 
     def gate_level(self) -> bytes:
-        return self.heard[STATE][-1].level
+        return self.received[STATE][-1].level
 
     def wait_until_connected(self) -> None:
         """Wait until everything reaches the gate, and what passes comes back."""
@@ -89,8 +89,8 @@ class GateRobot(Observer):
                     sender.get_subscription_count() for sender in self._permit_publishers.values()
                 )
                 and all(self.node.count_publishers(topic) for topic in self._outputs())
-                and self.heard[OPEN]
-                and self.heard[STATE]
+                and self.received[OPEN]
+                and self.received[STATE]
             ),
             "the gate",
         )
@@ -106,7 +106,7 @@ class GateRobot(Observer):
         self.wait_for(lambda: not self.is_open(), "the gate to close")
 
     def wait_until_said(self, words: str) -> None:
-        self.wait_for(lambda: words in self.gate_says(), f"the gate to say '{words}'")
+        self.wait_for(lambda: words in self.gate_says(), f"the gate to give the reason '{words}'")
 
     def _outputs(self) -> list[str]:
         return [name.replace("_in", "_out") for name in self.senders]

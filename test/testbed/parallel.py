@@ -28,7 +28,7 @@ _claims: list[socket.socket] = []
 def claim_ros_domain() -> int:
     """Return a ROS domain for the nodes of this process; the next one is its own as well.
 
-    It follows from the run and from the number of the process in it. Where another run on this
+    It follows from the run and from the number of the process in it. If another run on this
     machine has the domain already, the next free one is taken.
     """
     run = int(os.environ.get(RUN, f"{os.getpid():x}"), 16)
@@ -63,7 +63,7 @@ def machine_shared_or_alone(folder: Path, *, alone: bool) -> Iterator[None]:
         yield
         return
     with (folder / "door").open("w") as door, (folder / "machine").open("w") as machine:
-        # Who waits to be alone holds the door: nobody else goes in before.
+        # A process that waits to be alone holds the door: no other enters before it.
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(door, fcntl.LOCK_UN)

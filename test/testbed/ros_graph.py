@@ -86,18 +86,18 @@ def _yaml(value: object) -> str:
 
 
 class Observer:
-    """The test's node: plays the policy, and remembers what it hears, newest last."""
+    """The test's node: plays the policy, and keeps what it receives, newest last."""
 
     def __init__(self, action_names: Sequence[str]) -> None:
         self.node = Node("observer")
-        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self.received: dict[str, list[Any]] = defaultdict(list)
         self._action_names = action_names
         self._seconds = 0
         self.embeddings = self.node.create_publisher(PointCloud2, "policy/embedding", 10)
         self.chunks = self.node.create_publisher(PointCloud2, "policy/action_chunks", 10)
 
     def listen(self, topic: str, message: type, qos: QoSProfile | int = 10) -> None:
-        self.node.create_subscription(message, topic, self.heard[topic].append, qos)
+        self.node.create_subscription(message, topic, self.received[topic].append, qos)
 
     def listen_to_monitor(self) -> None:
         self.listen("/failure_monitor/alarm", DiagnosticStatus)
@@ -119,7 +119,7 @@ class Observer:
         return result
 
     def alarm_values(self) -> dict[str, str]:
-        alarms = self.heard["/failure_monitor/alarm"]
+        alarms = self.received["/failure_monitor/alarm"]
         return {value.key: value.value for value in alarms[-1].values} if alarms else {}
 
     def state(self) -> str:
@@ -127,21 +127,21 @@ class Observer:
         return self.alarm_values().get("state", "")
 
     def reason(self) -> str:
-        alarms = self.heard["/failure_monitor/alarm"]
+        alarms = self.received["/failure_monitor/alarm"]
         return alarms[-1].message if alarms else ""
 
     def permitted(self) -> bool:
-        permits = self.heard["/failure_monitor/permit"]
+        permits = self.received["/failure_monitor/permit"]
         return bool(permits) and permits[-1].data
 
     def wait_for_state(self, state: str, timeout: float = DISCOVERY) -> None:
         self.wait_for(lambda: self.state() == state, f"the state {state}", timeout)
 
     def wait_for_stop(self, state: str) -> None:
-        """Wait until the permit is withdrawn and the alarm says why; two topics keep no order."""
+        """Wait until the permit is withdrawn and the alarm gives the reason, in any order."""
         self.wait_for(lambda: self.state() == state and not self.permitted(), f"a stop by {state}")
 
-    def wait_until_heard(self) -> None:
+    def wait_for_monitor_alarm(self) -> None:
         """Wait until the monitor subscribes to this node's decisions and its alarm arrives."""
         self.wait_for(
             lambda: (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy that can be stopped in every way of a halting menu, and tells how it was asked.
+"""A policy that can be stopped by every stop action, and publishes how it was asked.
 
 It runs as a process of its own. What it does with a request to pause is a parameter: 'obey',
 'refuse', 'hang' for ever, or answer 'late'. It is a lifecycle node, and an action server as far

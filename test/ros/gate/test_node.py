@@ -20,7 +20,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from testbed.command_messages import TRAJECTORY, TWIST, TWIST_STAMPED, commands
-from testbed.gate_robot import BEAT, OPEN, STATE, GateRobot
+from testbed.gate_robot import OPEN, PERIOD, STATE, GateRobot
 from testbed.repository import ROOT
 from testbed.ros_graph import LATCHED, NodeProcess, Observer, node_process
 from trajectory_msgs.msg import JointTrajectory
@@ -71,7 +71,7 @@ def gated(common_gate):
     robot.permits, robot.scale = dict.fromkeys(robot.permits), None
     robot.wait_until_said("closed: no permit on")
     robot.spin(0.1)
-    robot.heard["command_out"].clear()
+    robot.received["command_out"].clear()
     yield robot
     assert process.is_running
 
@@ -149,12 +149,12 @@ class TestWithDefaultParameters:
             lambda: other.spin(0.01) or "one of several publishers" in gated.gate_says(),
             "a refusal",
         )
-        gated.heard[OPEN].clear()
+        gated.received[OPEN].clear()
         for _ in range(50):
             gated.send(1.0)
             other.spin(0.01)
             gated.spin(0.01)
-        assert gated.heard[OPEN] == []
+        assert gated.received[OPEN] == []
         assert gated.passed() == []
         assert gated.gate_level() == DiagnosticStatus.ERROR
         other.node.destroy_node()
@@ -214,23 +214,23 @@ class TestWithDefaultParameters:
         late.listen(OPEN, Bool, LATCHED)
         late.listen(STATE, DiagnosticStatus, LATCHED)
         late.wait_for(
-            lambda: gated.spin(0.01) or (late.heard[OPEN] and late.heard[STATE]), "the state"
+            lambda: gated.spin(0.01) or (late.received[OPEN] and late.received[STATE]), "the state"
         )
-        assert late.heard[OPEN][0].data
-        assert late.heard[STATE][0].message == "open: the monitor permits"
+        assert late.received[OPEN][0].data
+        assert late.received[STATE][0].message == "open: the monitor permits"
         late.node.destroy_node()
 
     def test_the_diagnostics_are_told_at_once_and_every_second(self, gated):
         def told() -> list[str]:
-            arrays: list[DiagnosticArray] = gated.heard["/diagnostics"]
+            arrays: list[DiagnosticArray] = gated.received["/diagnostics"]
             return [array.status[0].message for array in arrays]
 
         gated.open_gate()
         gated.wait_for(lambda: "open: the monitor permits" in told(), "the change", timeout=0.9)
-        gated.heard["/diagnostics"].clear()
+        gated.received["/diagnostics"].clear()
         gated.spin(3.0)
         assert 2 <= len(told()) <= 4
-        status = gated.heard["/diagnostics"][-1].status[0]
+        status = gated.received["/diagnostics"][-1].status[0]
         assert status.name == "failure_monitor_gate: state"
 
 
@@ -365,7 +365,7 @@ def test_the_next_command_ends_the_stop(robot):
         robot.wait_for(lambda: len(robot.passed()) > 5, "the stop to go on while it is open")
         robot.send(5.0)
         robot.wait_for(lambda: [5.0] in values(robot.passed()), "the command")
-        robot.heard["command_out"].clear()
+        robot.received["command_out"].clear()
         robot.spin(0.5)
         assert robot.passed() == []
 
@@ -419,11 +419,11 @@ def test_an_array_of_positions_is_held_where_the_robot_is_measured(robot):
         robot.wait_until_connected()
         robot.joints = joint_states(0.1, 0.2, 0.3)
         robot.open_gate()
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot.send(1.0, 2.0)
         robot.wait_for(robot.passed, "the command")
         robot.joints = joint_states(0.4, 0.5, 0.6)
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot.close_gate()
         robot.joints = joint_states(0.7, 0.8, 0.9)
         robot.wait_for(lambda: len(robot.passed()) > 5, "the safe command")
@@ -441,7 +441,7 @@ def test_a_trajectory_comes_to_rest_from_the_measured_motion():
         robot.wait_until_connected()
         robot.joints = joint_states(0.1, 0.0, 0.3, velocity=(1.0, 0.0, -0.5))
         robot.open_gate()
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot.send_message(command)
         robot.wait_for(robot.passed, "the command")
         robot.close_gate()
@@ -462,7 +462,7 @@ def test_a_robot_that_could_not_be_held_is_not_set_in_motion(robot):
         robot.send(1.0, 2.0)
         robot.wait_until_said("no readable joint states on 'joint_states' within 0.5 s")
         robot.joints = joint_states(0.1, 0.2, 0.3)
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot.send(1.0, 2.0)
         robot.wait_until_said("'joint_states' has no position of 'wrist'")
         assert robot.passed() == []
@@ -474,7 +474,7 @@ def test_a_moving_robot_that_can_no_longer_be_held_is_told_nothing_more(robot):
         robot.wait_until_connected()
         robot.joints = joint_states(0.1, 0.2, 0.3)
         robot.open_gate()
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot.send(1.0, 2.0)
         robot.wait_for(robot.passed, "the command")
         robot.joints = None
@@ -483,7 +483,7 @@ def test_a_moving_robot_that_can_no_longer_be_held_is_told_nothing_more(robot):
         robot.wait_until_said("no readable joint states on 'joint_states' within 0.5 s")
         assert values(robot.passed()) == [[1.0, 2.0]]
         robot.joints = joint_states(0.1, 0.2, 0.3)
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot.send(6.0, 7.0)
         robot.wait_for(lambda: len(robot.passed()) == 2, "the command that can be stopped")
         assert robot.is_open()
@@ -494,7 +494,7 @@ def test_a_command_for_other_joints_than_the_first_is_refused_and_the_robot_held
         robot.wait_until_connected()
         robot.joints = joint_states(0.1, 0.2, 0.3)
         robot.open_gate()
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot.send(1.0, 2.0)
         robot.wait_for(robot.passed, "the command")
         robot.send(3.0)
@@ -518,7 +518,7 @@ def test_what_is_refused_stops_the_robot_until_a_sound_command_comes(robot):
         assert robot.is_open()
         robot.send(2.0)
         robot.wait_for(lambda: [2.0] in values(robot.passed()), "the sound command")
-        robot.heard["command_out"].clear()
+        robot.received["command_out"].clear()
         robot.spin(0.3)
         assert robot.passed() == []
 
@@ -530,11 +530,11 @@ def test_joint_states_that_cannot_be_read_are_none_and_end_nothing(robot):
         broken = b"\x00\x01\x00"
         for _ in range(3):
             robot._joints.publish(broken)
-            robot.spin(BEAT)
+            robot.spin(PERIOD)
         robot.send(1.0)
         robot.wait_until_said("no readable joint states on 'joint_states' within 0.5 s")
         robot.joints = joint_states(0.1, 0.2, 0.3)
-        robot.spin(5 * BEAT)
+        robot.spin(5 * PERIOD)
         robot._joints.publish(broken)
         robot.send(2.0)
         robot.wait_for(robot.passed, "the command")
@@ -568,7 +568,7 @@ def test_joints_that_several_sources_measure_are_put_together(robot):
             return robot.passed()
 
         robot.wait_for(send, "the command")
-        robot.heard["command_out"].clear()
+        robot.received["command_out"].clear()
         robot.close_gate()
         robot.wait_for(lambda: [0.3, 0.9] in values(robot.passed()), "the safe command")
 
@@ -606,14 +606,14 @@ def test_without_a_sound_speed_scale_it_is_closed(robot):
             robot.open_gate()
             robot.send(1.0)
             robot.wait_for(lambda: [1.0] in values(robot.passed()), "the command")
-            robot.heard["command_out"].clear()
+            robot.received["command_out"].clear()
             robot.scale = scale
             robot.wait_for(lambda: not robot.is_open(), "the gate to close")
             robot.wait_until_said(words)
             robot.send(1.0)
             robot.spin(0.3)
             assert set(map(tuple, values(robot.passed()))) == {(0.0,)}
-            robot.heard["command_out"].clear()
+            robot.received["command_out"].clear()
 
 
 # What it says
@@ -707,14 +707,14 @@ def test_ros_time_that_jumps_changes_nothing(robot, jump):
         robot.wait_until_connected()
         robot.permits = dict.fromkeys(robot.permits, True)
         robot.wait_for(tick, "the gate to open")
-        robot.heard[OPEN].clear()
+        robot.received[OPEN].clear()
         now += jump
         for _ in range(20):
             tick()
-        assert robot.heard[OPEN] == []
+        assert robot.received[OPEN] == []
         robot.permits = dict.fromkeys(robot.permits)
         begin = time.monotonic()
-        robot.wait_for(lambda: tick() or (robot.heard[OPEN] and not robot.is_open()), "closing")
+        robot.wait_for(lambda: tick() or (robot.received[OPEN] and not robot.is_open()), "closing")
         assert time.monotonic() - begin < LEASE + SLACK
 
 
@@ -756,7 +756,7 @@ def test_what_waited_for_a_frozen_gate_does_not_pass(robot):
 def test_it_starts_fast_and_stays_small(robot):
     begin = time.monotonic()
     with gate_process() as process:
-        robot.wait_for(lambda: robot.heard[STATE], "the gate")
+        robot.wait_for(lambda: robot.received[STATE], "the gate")
         assert time.monotonic() - begin < 5.0  # most of it discovery
         memory = psutil.Process(process.pid).memory_info().rss
         assert memory < 100e6  # with numpy, which comes with rclpy
@@ -768,7 +768,7 @@ def test_the_example_on_its_page_is_a_parameter_file(robot, tmp_path):
     file.write_text(re.search(r"```yaml\n(.*?)```", page, flags=re.DOTALL).group(1))
     gate = NodeProcess(GATE, "--params-file", str(file))
     try:
-        robot.wait_for(lambda: robot.heard[STATE], "the gate")
+        robot.wait_for(lambda: robot.received[STATE], "the gate")
         assert {"arm.passed", "base.passed"} <= robot.gate_values().keys()
     finally:
         gate.end()
@@ -839,7 +839,7 @@ def test_it_does_not_take_for_ever_to_end(robot):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_in_order(robot, number):
     with gate_process() as gate:
-        robot.wait_for(lambda: robot.heard[STATE], "the gate")
+        robot.wait_for(lambda: robot.received[STATE], "the gate")
         code, output = gate.end(number)
     assert code == 0, output
     assert "Traceback" not in output

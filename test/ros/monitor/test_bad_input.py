@@ -107,7 +107,7 @@ def policy_and_monitor(bundle_folder, policy, rollouts):
     with node_process(
         MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters
     ) as process:
-        node.wait_until_heard()
+        node.wait_for_monitor_alarm()
         yield node, process
         assert process.is_running
         _, output = process.end()
@@ -225,7 +225,7 @@ def diagnostics(robot, topic):
     """The values of a topic, oldest first."""
     return [
         {value.key: value.value for value in status.values}
-        for array in robot.heard["/diagnostics"]
+        for array in robot.received["/diagnostics"]
         for status in array.status
         if status.name.endswith(f": {topic}")
     ]

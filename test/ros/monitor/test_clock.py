@@ -45,7 +45,7 @@ class Simulation(Observer):
     def clock_jumps(self) -> int:
         values = [
             int(value.value)
-            for array in self.heard["/diagnostics"]
+            for array in self.received["/diagnostics"]
             for status in array.status
             for value in status.values
             if value.key == "clock_jumps"
@@ -78,7 +78,7 @@ def test_a_simulated_clock(simulation, bundle_folder):
     with node_process(
         MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters
     ) as process:
-        simulation.wait_until_heard()
+        simulation.wait_for_monitor_alarm()
         simulation.wait_for_state("NOMINAL")
 
         # The simulator is reset: time begins anew.
@@ -101,9 +101,9 @@ def test_a_simulated_clock(simulation, bundle_folder):
         simulation.wait_for_stop("STALE")
         assert time.monotonic() - begin < 10.0
         assert "the last decision is older than 1 s" in simulation.reason()
-        heartbeats = len(simulation.heard["/failure_monitor/permit"])
+        heartbeats = len(simulation.received["/failure_monitor/permit"])
         simulation.wait_for(
-            lambda: len(simulation.heard["/failure_monitor/permit"]) > heartbeats + 3,
+            lambda: len(simulation.received["/failure_monitor/permit"]) > heartbeats + 3,
             "heartbeats",
         )
         simulation.runs = True
@@ -118,7 +118,7 @@ def test_a_simulated_clock(simulation, bundle_folder):
 def test_stamps_may_be_asked_to_be_young(simulation, bundle_folder):
     parameters = {"use_sim_time": True, "max_joint_state_age": 0.0, "max_stamp_age": 0.7}
     with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
-        simulation.wait_until_heard()
+        simulation.wait_for_monitor_alarm()
         simulation.wait_for_state("NOMINAL")
         simulation.lead = -0.9
         simulation.wait_for_stop("ALARM")

@@ -98,7 +98,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
     with node_process(
         MONITOR, rollout_boundaries="none", bundle=energy_folder, **parameters
     ) as process:
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
 
         # It has never come.
         observer.wait_for_reason(f"the external score energy is unknown: nothing on '{ENERGY}'")
@@ -106,7 +106,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
         # It is fine.
         observer.recover()
         assert float(observer.alarm_values()["external:energy"]) == pytest.approx(USUAL)
-        published = observer.heard["/failure_monitor/normalised_scores/external/energy"]
+        published = observer.received["/failure_monitor/normalised_scores/external/energy"]
         observer.decide_until(lambda: published, "the normalised score", USUAL)
         assert 0 < published[-1].data < 1
 
@@ -136,7 +136,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
 def test_decisions_without_a_known_external_score_count_as_missed(energy_folder, observer):
     parameters = {"max_joint_state_age": 0.0, "max_decision_age": 5.0}
     with node_process(MONITOR, rollout_boundaries="none", bundle=energy_folder, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         for _ in range(3):
             observer.decide(observer.decision)
         observer.spin(0.5)

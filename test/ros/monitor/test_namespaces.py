@@ -41,7 +41,7 @@ class TwoArms(Observer):
 
     def is_connected(self, arm: str) -> bool:
         return all(p.get_subscription_count() for p in self._publishers[arm]) and bool(
-            self.heard[f"/{arm}/failure_monitor/alarm"]
+            self.received[f"/{arm}/failure_monitor/alarm"]
         )
 
     def decide_for(self, arm: str, decision) -> None:
@@ -52,11 +52,11 @@ class TwoArms(Observer):
         chunks.publish(action_chunks_message(decision.chunks, self._names, header))
 
     def permits(self, arm: str) -> bool:
-        permits = self.heard[f"/{arm}/failure_monitor/permit"]
+        permits = self.received[f"/{arm}/failure_monitor/permit"]
         return bool(permits) and permits[-1].data
 
     def state_of(self, arm: str) -> str:
-        values = self.heard[f"/{arm}/failure_monitor/alarm"][-1].values
+        values = self.received[f"/{arm}/failure_monitor/alarm"][-1].values
         return {value.key: value.value for value in values}["state"]
 
 
@@ -91,7 +91,11 @@ def test_each_arm_has_its_own_alarm(bundle_folder, policy, rollouts):
         arms.wait_for(
             lambda: (
                 {f"{arm}/failure_monitor: {what}" for arm in ARMS for what in ("alarm", "scoring")}
-                <= {status.name for array in arms.heard["/diagnostics"] for status in array.status}
+                <= {
+                    status.name
+                    for array in arms.received["/diagnostics"]
+                    for status in array.status
+                }
             ),
             "diagnostics that tell the arms apart",
         )

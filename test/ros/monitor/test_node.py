@@ -48,7 +48,7 @@ def monitor(bundle_folder, observer):
     with node_process(
         MONITOR, rollout_boundaries="none", bundle=bundle_folder, max_joint_state_age=0.0
     ) as process:
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         yield process
 
 
@@ -70,11 +70,11 @@ def test_it_permits_after_a_nominal_decision_and_says_what_it_rests_on(
         assert float(values[score.name]) == pytest.approx(score.windowed, rel=1e-4)
         assert float(values[f"{score.name}.threshold"]) == pytest.approx(score.threshold, rel=1e-4)
         assert float(values[f"{score.name}.ratio"]) == pytest.approx(score.normalised, abs=1e-3)
-        published = observer.heard[f"/failure_monitor/normalised_scores/{score.name}"]
+        published = observer.received[f"/failure_monitor/normalised_scores/{score.name}"]
         observer.wait_for(lambda heard=published: heard, f"the normalised {score.name}")
         assert published[-1].data == pytest.approx(score.normalised, rel=1e-5)
-    observer.wait_for(lambda: observer.heard["/diagnostics"], "diagnostics")
-    names = {status.name for status in observer.heard["/diagnostics"][-1].status}
+    observer.wait_for(lambda: observer.received["/diagnostics"], "diagnostics")
+    names = {status.name for status in observer.received["/diagnostics"][-1].status}
     assert names == {
         "failure_monitor: alarm",
         "failure_monitor: scoring",
@@ -110,7 +110,7 @@ def test_an_alarm_withdraws_the_permit_and_latches_until_reset(
 def test_decisions_that_cease_withdraw_the_permit(bundle_folder, observer, decision):
     parameters = {"max_joint_state_age": 0.0, "max_decision_age": 0.5}
     with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for(observer.permitted, "the permit")
         observer.wait_for_stop("STALE")
@@ -192,7 +192,7 @@ def test_joint_states_that_never_come_or_cease_withhold_the_permit(
     joints = observer.node.create_publisher(JointState, "joint_states", 10)
     parameters = {"max_joint_state_age": 0.5, "max_decision_age": 30.0}
     with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for(
             lambda: "nothing on '/joint_states' ever" in observer.reason(), "the reason"
@@ -250,7 +250,7 @@ def test_a_bundle_of_several_tasks_needs_one_of_them(
 def test_the_task_chooses_the_thresholds(bundle_of_two_tasks, observer, decision):
     parameters = {"task": "place", "max_joint_state_age": 0.0}
     with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_of_two_tasks, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for_state("NOMINAL")
         expected = load(bundle_of_two_tasks).promise("place").thresholds["ace"]
@@ -278,7 +278,7 @@ def test_a_lifecycle_manager_can_configure_activate_and_deactivate_it(
         assert transition(Transition.TRANSITION_CONFIGURE)
         observer.wait_for(lambda: "not active" in observer.reason(), "an inactive monitor")
         assert transition(Transition.TRANSITION_ACTIVATE)
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for(observer.permitted, "the permit")
         assert transition(Transition.TRANSITION_DEACTIVATE)
@@ -286,7 +286,7 @@ def test_a_lifecycle_manager_can_configure_activate_and_deactivate_it(
         assert transition(Transition.TRANSITION_CLEANUP)
         assert transition(Transition.TRANSITION_CONFIGURE)
         assert transition(Transition.TRANSITION_ACTIVATE)
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for(observer.permitted, "the permit of the second life")
 
@@ -294,7 +294,7 @@ def test_a_lifecycle_manager_can_configure_activate_and_deactivate_it(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_in_order(bundle_folder, observer, number):
     with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder) as process:
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         code, output = process.end(number)
     assert code == 0, output
     assert "Traceback" not in output

@@ -43,7 +43,7 @@ class Robot(Observer):
         """The newest of that name, and its values."""
         named = [
             status
-            for array in self.heard["/diagnostics"]
+            for array in self.received["/diagnostics"]
             for status in array.status
             if status.name == f"failure_monitor: {name}"
         ]
@@ -69,7 +69,7 @@ def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, 
     decision = next(rollouts[0].decisions())
     parameters = {"hardware_id": "arm 1", "max_decision_age": 30.0}
     with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters):
-        robot.wait_until_heard()
+        robot.wait_for_monitor_alarm()
         robot.decide(decision)
         robot.wait_for(robot.permitted, "the permit")
 
@@ -101,13 +101,13 @@ def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, 
         assert 0 < float(values["scoring_ms_median"]) <= float(values["scoring_ms_max"])
 
         # A change of state does not wait for the next second.
-        heard = len(robot.heard["/diagnostics"])
+        heard = len(robot.received["/diagnostics"])
         robot.decide(dataclasses.replace(decision, embedding=decision.embedding + 5))
         robot.wait_for_stop("ALARM")
         robot.wait_for(
             lambda: any(
                 status.level == DiagnosticStatus.ERROR and status.name.endswith(": alarm")
-                for array in robot.heard["/diagnostics"][heard:]
+                for array in robot.received["/diagnostics"][heard:]
                 for status in array.status
             ),
             "the alarm in the diagnostics",
@@ -120,7 +120,7 @@ def test_a_burst_of_decisions_leaves_each_its_number(robot, bundle_folder, rollo
     with node_process(
         MONITOR, rollout_boundaries="none", bundle=bundle_folder, max_decision_age=30.0
     ):
-        robot.wait_until_heard()
+        robot.wait_for_monitor_alarm()
         for decision in burst:
             robot.decide(decision)
         robot.wait_for(lambda: robot.alarm_values().get("decision") == "7", "the last decision")

@@ -67,7 +67,7 @@ def monitor(bundle_folder, operator):
     with node_process(
         MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters
     ) as process:
-        operator.wait_until_heard()
+        operator.wait_for_monitor_alarm()
         yield process
 
 
@@ -148,7 +148,7 @@ def test_a_value_that_is_refused_at_the_start_keeps_the_node_unconfigured_until_
     process = NodeProcess(MONITOR, *arguments, "-p", "rollout_boundaries:=sometimes")
 
     def reason():
-        return "".join(alarm.message for alarm in operator.heard["/late/alarm"][-1:])
+        return "".join(alarm.message for alarm in operator.received["/late/alarm"][-1:])
 
     operator.wait_for(lambda: "'rollout_boundaries' is 'sometimes'" in reason(), "the reason")
     refused = operator.set("late", rollout_boundaries="seldom")[0]

@@ -97,7 +97,7 @@ class Robot(Observer):
         self.listen_to_monitor()
 
     def wait_until_there(self) -> None:
-        self.wait_until_heard()
+        self.wait_for_monitor_alarm()
         self.wait_for(self.positions.get_subscription_count, "the monitor to subscribe")
 
     def publish(self, topic: str, message: object) -> None:

@@ -89,7 +89,7 @@ def test_unless_told_otherwise_nothing_is_judged_before_a_rollout_is_started_by_
 ):
     parameters = {"max_joint_state_age": 0.0, **given}
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.spin(0.5)
         assert observer.state() == "STALE"
@@ -104,7 +104,7 @@ def test_by_topic_a_rollout_runs_while_it_says_so(observer, decision, time_varyi
     active = observer.node.create_publisher(Bool, "rollout/active", 10)
     parameters = {"rollout_boundaries": "topic", "max_joint_state_age": 0.0}
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
         wait_for_reason(observer, "'/rollout/active' has not said that one begins")
         active.publish(Bool(data=True))
@@ -141,7 +141,7 @@ def test_a_topic_may_name_the_task(observer, decision, rollouts, policy, tmp_pat
         "max_joint_state_age": 0.0,
     }
     with node_process(MONITOR, bundle=tmp_path / "tasks", **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.wait_for(task.get_subscription_count, "the monitor to subscribe")
         for name in ("pick", "place"):
             task.publish(String(data=name))
@@ -168,7 +168,7 @@ def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
         "max_joint_state_age": 0.0,
     }
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         wait_for_reason(observer, "the next decision begins one")
         for _ in range(2):
             observer.decide(decision)
@@ -194,7 +194,7 @@ def test_two_publishers_of_the_boundaries_contradict_each_other(observer, decisi
     active = observer.node.create_publisher(Bool, "rollout/active", 10)
     parameters = {"rollout_boundaries": "topic", "max_joint_state_age": 0.0}
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
         active.publish(Bool(data=True))
         wait_for_reason(observer, "no decision since")

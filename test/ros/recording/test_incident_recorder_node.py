@@ -82,7 +82,7 @@ class Robot(Observer):
         """The recorder's newest words."""
         said = [
             status
-            for array in self.heard["/diagnostics"]
+            for array in self.received["/diagnostics"]
             for status in array.status
             if status.name == f"{NAME}: incidents"
         ]
@@ -591,7 +591,7 @@ def test_absent_monitor_is_told(tmp_path):
             listener.wait_for(
                 lambda: any(
                     "'/nowhere/alarm' has no publisher" in status.message
-                    for array in listener.heard["/diagnostics"]
+                    for array in listener.received["/diagnostics"]
                     for status in array.status
                 ),
                 "a word about the alarm",

@@ -84,7 +84,7 @@ def running(choosing_bundle, observer):
 
 
 def speed(observer: Observer) -> float | None:
-    heard = observer.heard[SPEED]
+    heard = observer.received[SPEED]
     return heard[-1].data if heard else None
 
 
@@ -92,11 +92,11 @@ def test_the_speed_scale_is_0_until_something_is_permitted_and_in_a_halt(
     running, observer, decision, strange
 ):
     with running():
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.wait_for(lambda: speed(observer) == 0.0, "the speed scale")
         observer.decide(decision)
         observer.wait_for(lambda: speed(observer) == 1.0, "full speed")
-        values = [message.data for message in observer.heard[SPEED]]
+        values = [message.data for message in observer.received[SPEED]]
         assert any(0.0 < value < 1.0 for value in values), "it rises step by step"
         observer.decide(strange)
         observer.wait_for_stop("ALARM")
@@ -110,7 +110,7 @@ def test_a_robot_is_slowed_by_the_level_where_the_table_says_so(
     assert 0.05 < level < 1.0
     x = level * level * (3 - 2 * level)
     with running(response__nominal="slow", speed__slowest=0.0):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for(
             lambda: speed(observer) == pytest.approx(1 - x, abs=1e-6), "the speed at that level"
@@ -121,58 +121,58 @@ def test_trusted_horizon_and_chosen_chunk_are_those_of_the_bundle(
     running, observer, rollouts, bundle
 ):
     with running(chosen_chunk="retrieval"):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.spin(1.0)
         decisions = list(rollouts[0].decisions())[:3]
         for number, decision in enumerate(decisions):
             observer.decide(decision)
-            observer.wait_for(lambda n=number: len(observer.heard[CHUNK]) > n, "a chosen chunk")
+            observer.wait_for(lambda n=number: len(observer.received[CHUNK]) > n, "a chosen chunk")
         horizon = bundle.trusted_horizon()
-        assert [message.data for message in observer.heard[HORIZON]] == [
+        assert [message.data for message in observer.received[HORIZON]] == [
             horizon(decision.chunks) for decision in decisions
         ]
-        for message, decision in zip(observer.heard[CHUNK], decisions, strict=True):
+        for message, decision in zip(observer.received[CHUNK], decisions, strict=True):
             names, chunks = read_action_chunks(message)
             chosen = chosen_chunk(bundle.sample_scores["retrieval"], decision)
             np.testing.assert_array_equal(chunks, decision.chunks[[chosen]])
             assert names == bundle.policy.action_names
-        assert [message.header.stamp.sec for message in observer.heard[CHUNK]] == [1, 2, 3]
+        assert [message.header.stamp.sec for message in observer.received[CHUNK]] == [1, 2, 3]
 
 
 def test_no_chunk_is_published_unless_one_is_chosen(running, observer, decision):
     with running():
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
-        observer.wait_for(lambda: observer.heard[HORIZON], "a trusted horizon")
+        observer.wait_for(lambda: observer.received[HORIZON], "a trusted horizon")
         assert observer.node.count_publishers(CHUNK) == 0
 
 
 def test_a_stamp_comes_back_to_the_nanosecond(running, observer, decision, bundle):
     with running(chosen_chunk="medoid", max_stamp_lead=60.0):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.spin(1.0)
         now = observer.node.get_clock().now().to_msg()
         header = Header(stamp=now)
         names = bundle.policy.action_names
         observer.embeddings.publish(embedding_message(decision.embedding, header))
         observer.chunks.publish(action_chunks_message(decision.chunks, names, header))
-        observer.wait_for(lambda: observer.heard[CHUNK], "a chosen chunk")
-        assert observer.heard[CHUNK][-1].header.stamp == now
+        observer.wait_for(lambda: observer.received[CHUNK], "a chosen chunk")
+        assert observer.received[CHUNK][-1].header.stamp == now
 
 
 def test_replanning_asks_for_one_action_at_a_time_and_halts_in_the_end(
     running, observer, decision, strange
 ):
     with running(response__alarm="replan", response__most_replans=2):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.spin(1.0)
         observer.decide(decision)
-        observer.wait_for(lambda: len(observer.heard[HORIZON]) == 1, "a trusted horizon")
-        assert observer.heard[HORIZON][0].data > 1
+        observer.wait_for(lambda: len(observer.received[HORIZON]) == 1, "a trusted horizon")
+        assert observer.received[HORIZON][0].data > 1
         for count in (2, 3):
             observer.decide(strange)
-            observer.wait_for(lambda n=count: len(observer.heard[HORIZON]) == n, "the next")
-            assert observer.heard[HORIZON][-1].data <= 1
+            observer.wait_for(lambda n=count: len(observer.received[HORIZON]) == n, "the next")
+            assert observer.received[HORIZON][-1].data <= 1
             observer.wait_for_state("ALARM")
             assert observer.permitted()
         observer.decide(strange)
@@ -184,7 +184,7 @@ def test_one_decision_over_is_no_alarm_where_two_are_asked_for(
     running, observer, decision, strange
 ):
     with running(response__trigger_count=2):
-        observer.wait_until_heard()
+        observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for_state("NOMINAL")
         observer.decide(strange)
@@ -209,8 +209,8 @@ def test_a_halt_stops_the_policy_and_after_a_reset_resume_activates_it(
         "halt__node__timeout": 20.0,
     }
     with node_process("testbed.stoppable_policy", pausing="hang"), running(**menu):
-        observer.wait_until_heard()
-        observer.wait_for(lambda: observer.heard["asked"], "the policy")
+        observer.wait_for_monitor_alarm()
+        observer.wait_for(lambda: observer.received["asked"], "the policy")
         observer.spin(2.0)
         observer.decide(decision)
         observer.wait_for_state("NOMINAL")
@@ -231,7 +231,7 @@ def test_a_halt_stops_the_policy_and_after_a_reset_resume_activates_it(
         observer.wait_for(
             lambda: "'policy' is active" in observer.alarm_values()["halting.node"], "activity"
         )
-        assert observer.heard["asked"][-1].data.split()[-2:] == ["deactivate", "activate"]
+        assert observer.received["asked"][-1].data.split()[-2:] == ["deactivate", "activate"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot cell: policy, monitor and gate as processes, and who commands, watches and breaks them.
+"""A robot cell: policy, monitor and gate as processes, and a node that breaks them.
 
 Everything is reached by topics and services alone. Times are those of the senders: the wall clock
 of this one machine, in seconds.
@@ -59,8 +59,8 @@ PATIENCE = 30.0
 """Seconds for discovery, and for a machine that does other things."""
 
 DISCOVERY = 3.5
-"""Seconds until two nodes of one machine hear each other: whom Fast DDS did not reach with its
-first announcements hears the next one after 3 s, and then they exchange what they publish."""
+"""Seconds until two nodes of one machine have found each other. A node that the first announcements
+of Fast DDS miss receives the next one after 3 s; then they exchange what they publish."""
 
 LOG_STAMP = re.compile(r"\[\w+\] \[([\d.]+)\]")
 
@@ -69,8 +69,8 @@ EVENTS = QoSProfile(depth=1000)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the gate, or the monitor, said of its state.
+class StateReport:
+    """A state of the gate, or of the alarm, as it was published.
 
     Attributes:
         time: when.
@@ -126,7 +126,7 @@ class Process:
 
     @property
     def has_died(self) -> bool:
-        """Whether it ended though nobody wanted it to."""
+        """Whether it ended by itself."""
         return not self._ended_on_purpose and not self.is_running
 
     def send(self, number: signal.Signals) -> None:
@@ -150,13 +150,13 @@ class Process:
 
 
 class Cell:
-    """Starts and breaks the nodes, sends commands at 100 Hz, and remembers what it hears.
+    """Starts and breaks the nodes, sends commands at 100 Hz, and keeps what it receives.
 
     Attributes:
         policy, monitor, gate: the processes that were started last.
         passed: commands that came through, oldest first.
-        gate_states: what the gate said.
-        alarms: what the monitor said, at every heartbeat.
+        gate_states: those of the gate.
+        alarms: those of the monitor, at every heartbeat.
     """
 
     policy: Process
@@ -180,8 +180,8 @@ class Cell:
             is_simulated: whether every node takes the time from `/clock`.
         """
         self.passed: list[Passed] = []
-        self.gate_states: list[Told] = []
-        self.alarms: list[Told] = []
+        self.gate_states: list[StateReport] = []
+        self.alarms: list[StateReport] = []
         self._bundle = bundle
         self._policy = policy
         self._watching = dict(watching or {})
@@ -229,7 +229,7 @@ class Cell:
 
     def start_gate(self, **parameters: object) -> Process:
         """Start a gate with its defaults, between `command_in` and `command_out`."""
-        self.gate_states.append(Told(time.time(), "starting", ""))
+        self.gate_states.append(StateReport(time.time(), "starting", ""))
         self.gate = self._start(["-m", GATE], parameters)
         return self.gate
 
@@ -249,7 +249,7 @@ class Cell:
     def end_monitor(self) -> None:
         """End the monitor and wait until the gate has noticed."""
         self.monitor.end()
-        self.wait_for(lambda: self.gate_told.state == "closed", "the gate to close")
+        self.wait_for(lambda: self.gate_state.state == "closed", "the gate to close")
 
     @contextmanager
     def other_monitor(self, **parameters: object) -> Iterator[Process]:
@@ -289,7 +289,7 @@ class Cell:
         return process
 
     def follow(self, script: str) -> None:
-        """Have the policy do as the script says, once it listens; see scripted_policy.py."""
+        """Have the policy follow a script of scripted_policy.py, once it subscribes."""
         self.wait_for(self._script.get_subscription_count, "the policy to listen")
         self._script.publish(String(data=script))
 
@@ -308,14 +308,14 @@ class Cell:
     # What is seen of it
 
     @property
-    def gate_told(self) -> Told:
-        """What the gate said last."""
-        return self.gate_states[-1] if self.gate_states else Told(0.0, "", "")
+    def gate_state(self) -> StateReport:
+        """Last state of the gate."""
+        return self.gate_states[-1] if self.gate_states else StateReport(0.0, "", "")
 
     @property
-    def alarm(self) -> Told:
-        """What the monitor said last."""
-        return self.alarms[-1] if self.alarms else Told(0.0, "", "")
+    def alarm(self) -> StateReport:
+        """Last state of the alarm."""
+        return self.alarms[-1] if self.alarms else StateReport(0.0, "", "")
 
     def dead(self) -> list[str]:
         """Return the output of all processes that have ended by themselves."""
@@ -326,8 +326,8 @@ class Cell:
         end = time.monotonic() + timeout
         while not (result := condition()):
             assert time.monotonic() < end, (
-                f"waited {timeout:g} s for {what}; the gate says '{self.gate_told.state}: "
-                f"{self.gate_told.reason}', the monitor '{self.alarm.state}: {self.alarm.reason}'; "
+                f"waited {timeout:g} s for {what}; the gate says '{self.gate_state.state}: "
+                f"{self.gate_state.reason}', the alarm '{self.alarm.state}: {self.alarm.reason}'; "
                 f"ended: {self.dead()}"
             )
             time.sleep(0.002)
@@ -340,15 +340,15 @@ class Cell:
     def _is_moving(self) -> bool:
         now = time.time()
         recent = [command for command in self.passed[-100:] if command.time > now - 0.5]
-        return self.gate_told.state == "open" and len(recent) > 0.25 / COMMAND_PERIOD
+        return self.gate_state.state == "open" and len(recent) > 0.25 / COMMAND_PERIOD
 
     def closed_at(self, since: float, reason: str = "") -> float:
         """Return when the gate first closed after a time, for a reason; 0 if it has not."""
         return next(
             (
-                told.time
-                for told in self.gate_states
-                if told.time >= since and told.state == "closed" and reason in told.reason
+                report.time
+                for report in self.gate_states
+                if report.time >= since and report.state == "closed" and reason in report.reason
             ),
             0.0,
         )
@@ -383,10 +383,10 @@ class Cell:
     # How it works
 
     def _listen(
-        self, message: type, topic: str, qos: QoSProfile, hear: Callable[[Any, float], None]
+        self, message: type, topic: str, qos: QoSProfile, keep: Callable[[Any, float], None]
     ) -> None:
         def on_message(content: Any, info: Any) -> None:
-            hear(content, 1e-9 * info["source_timestamp"])
+            keep(content, 1e-9 * info["source_timestamp"])
 
         self.node.create_subscription(message, topic, on_message, qos)
 
@@ -398,11 +398,11 @@ class Cell:
 
     def _on_gate(self, status: DiagnosticStatus, when: float) -> None:
         values = {value.key: value.value for value in status.values}
-        self.gate_states.append(Told(when, values["state"], status.message))
+        self.gate_states.append(StateReport(when, values["state"], status.message))
 
     def _on_alarm(self, status: DiagnosticStatus, when: float) -> None:
         values = {value.key: value.value for value in status.values}
-        self.alarms.append(Told(when, values["state"], status.message))
+        self.alarms.append(StateReport(when, values["state"], status.message))
 
     def _spin(self) -> None:
         while not self._ends:

@@ -22,7 +22,7 @@ def cut(cable: Cable, bundle_folder: Path) -> tuple[list[float], int, int]:
             cell.start_policy()
             cell.start_monitor()
         cell.wait_until_moving()
-        fault.closes(cable.cut, gate_says=SILENT)
+        fault.closes(cable.cut, gate_reason=SILENT)
         cable.mend()
         fault.recovers(by_reset=False)
         assert cell.dead() == [], "a process has ended by itself"

@@ -11,12 +11,12 @@ FARTHEST = 1000.0
 def failing_far_off(network: bytes) -> bytes:
     """Return the same network, but for inputs far off.
 
-    There it looks up the second of one number.
+    There it reads the second of one number.
 
     Args:
         network: a serialised ONNX model of inputs (N, F) and outputs (N,).
     """
-    import onnx  # here: what only needs to know how far is a process that shall start fast
+    import onnx  # here: the scripted policy, which needs FARTHEST alone, starts fast
     from onnx import TensorProto, helper
 
     model = onnx.load_model_from_string(network)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy node that decides at 20 Hz, well or badly, as the words on `policy/script` say.
+"""A policy node that decides at 20 Hz, well or badly, by the words on `policy/script`.
 
 nominal        decisions like those that the bundle was calibrated on
 strange        observations unlike them
@@ -38,7 +38,7 @@ MINUTE = 60.0
 
 
 class ScriptedPolicy(Node):
-    """Publishes with the tap, as the README says."""
+    """Publishes with the tap, as in the README."""
 
     def __init__(self) -> None:
         super().__init__("policy")

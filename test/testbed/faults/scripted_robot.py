@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot that is seen 20 times a second by what decides, as the words on `policy/script` say.
+"""A robot that is seen 20 times a second by what decides, by the words on `policy/script`.
 
 nominal      the scenes that the bundle was calibrated on
 dark         black pictures

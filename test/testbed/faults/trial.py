@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A fault is brought about; the gate must close in time, say why, and let nothing pass."""
+"""A fault is caused; the gate must close in time, give the reason, and let nothing pass."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WITHDRAWN = HEARTBEAT + COMMAND_PERIOD
 MISSED = MAX_DECISION_AGE + WITHDRAWN
 """Seconds until it is closed where decisions cease, or what they are made of."""
 
-JUDGED = POLICY_PERIOD + WITHDRAWN
+SCORED = POLICY_PERIOD + WITHDRAWN
 """Seconds until it is closed by the next decision."""
 
 SILENT = "no permit on 'failure_monitor/permit' for 0.2 s"
-"""What the gate says of a monitor that has gone."""
+"""The gate's reason where the monitor has gone."""
 
 WITHHELD = "the monitor withholds its permit on 'failure_monitor/permit'"
-"""And of one that has not."""
+"""The gate's reason where it has not."""
 
 
 @dataclass
@@ -62,55 +62,57 @@ class Fault:
         self,
         cause: Callable[[], object],
         *,
-        gate_says: str,
+        gate_reason: str,
         state: str = "",
-        monitor_says: str = "",
+        monitor_reason: str = "",
         since: Callable[[], float] | None = None,
     ) -> None:
         """Break something while commands pass, and see the gate close.
 
         Args:
             cause: breaks it.
-            gate_says: part of the gate's reason.
-            state: of the alarm; empty where the monitor cannot tell.
-            monitor_says: part of the monitor's reason.
+            gate_reason: part of the gate's reason.
+            state: of the alarm; empty where the monitor cannot know.
+            monitor_reason: part of the monitor's reason.
             since: when it was broken, if that is later than the cause; 0 until it is.
         """
         cell = self.cell
         begin = time.time()
         cause()
         closed = cell.wait_for(
-            lambda: cell.closed_at(begin, gate_says), f"the gate to close and say '{gate_says}'"
+            lambda: cell.closed_at(begin, gate_reason), f"the gate to close and say '{gate_reason}'"
         )
         if since is not None:
             begin = cell.wait_for(since, "the fault's begin")
         self.delays.append(closed - begin)
         assert closed - begin < self.promised + SLACK
-        self._said(gate_says, state, monitor_says)
+        self._wait_for_reasons(gate_reason, state, monitor_reason)
         self._stay_closed(closed, DWELL)
 
     def stays_closed(
-        self, seconds: float, *, gate_says: str, state: str = "", monitor_says: str = ""
+        self, seconds: float, *, gate_reason: str, state: str = "", monitor_reason: str = ""
     ) -> None:
         """Check that nothing passes for a while, with the reasons of `closes`."""
         begin = time.time()
-        self._said(gate_says, state, monitor_says)
+        self._wait_for_reasons(gate_reason, state, monitor_reason)
         self._stay_closed(begin, seconds)
 
-    def _said(self, gate_says: str, state: str, monitor_says: str) -> None:
+    def _wait_for_reasons(self, gate_reason: str, state: str, monitor_reason: str) -> None:
         cell = self.cell
-        cell.wait_for(lambda: gate_says in cell.gate_told.reason, f"the gate to say '{gate_says}'")
+        cell.wait_for(
+            lambda: gate_reason in cell.gate_state.reason, f"the gate to say '{gate_reason}'"
+        )
         if state:
             cell.wait_for(
-                lambda: cell.alarm.state == state and monitor_says in cell.alarm.reason,
-                f"the monitor to say '{state}: {monitor_says}'",
+                lambda: cell.alarm.state == state and monitor_reason in cell.alarm.reason,
+                f"the monitor to say '{state}: {monitor_reason}'",
             )
 
     def _stay_closed(self, since: float, seconds: float) -> None:
         time.sleep(seconds)
         passed = self.cell.passed_after(since)
         self.passed += passed
-        assert self.cell.gate_told.state == "closed"
+        assert self.cell.gate_state.state == "closed"
         assert passed == 0
 
     def stays_open(self, seconds: float) -> None:
