@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from testbed.command_line import run_command, write_rollout_bag
+from testbed.command_line import run_command, run_here, write_rollout_bag
 from testbed.fiper_episodes import write_folder
 from testbed.synthetic import POLICY, synthetic_rollout
 
@@ -44,7 +44,7 @@ def tests(folder):
 
 @pytest.fixture(scope="module")
 def calibrated(folder, successes):
-    return run_command(
+    return run_here(
         "calibrate",
         successes,
         "--output",
@@ -56,7 +56,7 @@ def calibrated(folder, successes):
 
 
 def test_calibrate_writes_a_bundle_and_prints_its_promise(calibrated, folder):
-    assert calibrated.returncode == 0, calibrated.stderr
+    assert calibrated.exit_code == 0, calibrated.stderr
     assert "with a chance of at most 0.1" in calibrated.stdout
     assert "10 rollouts, cross-fitted in 5 folds" in calibrated.stdout
     bundle = load(folder / "bundle")
@@ -80,8 +80,8 @@ def test_progress_goes_to_standard_error_and_the_result_to_standard_output(calib
 
 
 def test_evaluate_measures_the_bundle_on_rollouts_with_outcomes(calibrated, folder, tests):
-    result = run_command("evaluate", folder / "bundle", tests, "--json", folder / "results.json")
-    assert result.returncode == 0, result.stderr
+    result = run_here("evaluate", folder / "bundle", tests, "--json", folder / "results.json")
+    assert result.exit_code == 0, result.stderr
     assert "elapsed" in result.stdout
     results = json.loads((folder / "results.json").read_text())
     overall = results["metrics"]["overall"]
@@ -96,22 +96,22 @@ def test_evaluate_measures_the_bundle_on_rollouts_with_outcomes(calibrated, fold
 def test_calibrate_fits_scores_and_time_varying_thresholds_on_other_rollouts(successes, folder):
     for seed in range(40, 46):
         write_rollout_bag(folder / "to_fit_on" / f"rollout_{seed}", synthetic_rollout(seed))
-    result = run_command(
+    result = run_here(
         "calibrate",
         successes,
         *("--fit", folder / "to_fit_on" / "rollout_40", "--fit", folder / "to_fit_on"),
         *("--output", folder / "fitted_apart", "--jobs", "1"),
     )
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert "are the same rollout" in result.stderr
-    result = run_command(
+    result = run_here(
         "calibrate",
         successes,
         *("--fit", folder / "to_fit_on", "--scores", "ace", "--rule", "any"),
         *("--threshold", "time-varying"),
         *("--output", folder / "fitted_apart", "--jobs", "1"),
     )
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert "10 rollouts, with scores fitted on 6 others" in result.stdout
     assert "over 12 decisions" in result.stdout
     bundle = load(folder / "fitted_apart")
@@ -137,18 +137,16 @@ def test_calibrate_fits_scores_and_time_varying_thresholds_on_other_rollouts(suc
 def test_calibrate_refuses_in_one_sentence_and_writes_nothing(
     successes, tmp_path, arguments, code, sentence
 ):
-    result = run_command("calibrate", successes, "--output", tmp_path / "bundle", *arguments)
-    assert result.returncode == code
+    result = run_here("calibrate", successes, "--output", tmp_path / "bundle", *arguments)
+    assert result.exit_code == code
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failure_among_the_successes_is_refused_by_name(successes, tests, tmp_path):
-    result = run_command(
-        "calibrate", successes, tests / "failure_20", "--output", tmp_path / "bundle"
-    )
-    assert result.returncode == 1
+    result = run_here("calibrate", successes, tests / "failure_20", "--output", tmp_path / "bundle")
+    assert result.exit_code == 1
     assert "1 of the rollouts failed (" in result.stderr
     assert "failure_20" in result.stderr
 
@@ -160,8 +158,8 @@ def test_a_deterministic_policy_is_refused(tmp_path):
         rollout.chunks[:] = rollout.chunks[:, :1]
         write_rollout_bag(tmp_path / "bags" / f"rollout_{seed}", rollout)
     arguments = ("calibrate", tmp_path / "bags", "--output", tmp_path / "bundle")
-    result = run_command(*arguments, "--rule", "fiper")
-    assert result.returncode == 1
+    result = run_here(*arguments, "--rule", "fiper")
+    assert result.exit_code == 1
     assert "the policy is deterministic" in result.stderr
     assert not (tmp_path / "bundle").exists()
 
@@ -171,10 +169,10 @@ def test_the_default_rule_leaves_out_what_the_policy_does_not_allow_and_says_so(
         rollout = synthetic_rollout(seed)
         rollout.chunks[:] = rollout.chunks[:, :1]
         write_rollout_bag(tmp_path / "bags" / f"rollout_{seed}", rollout)
-    result = run_command(
+    result = run_here(
         *("calibrate", tmp_path / "bags", "--output", tmp_path / "bundle", "--jobs", "1")
     )
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     said = " ".join(result.stderr.split())
     assert "without the score command_effect" in said
     assert "without the score dispersion_profile" in said
@@ -187,8 +185,8 @@ def test_rollouts_of_another_policy_cannot_be_evaluated(calibrated, folder, tmp_
     other = synthetic_rollout(0)
     longer = Rollout("other", other.stamps, np.tile(other.embeddings, 2), other.chunks)
     write_rollout_bag(tmp_path / "other", longer)
-    result = run_command("evaluate", folder / "bundle", tmp_path / "other")
-    assert result.returncode == 1
+    result = run_here("evaluate", folder / "bundle", tmp_path / "other")
+    assert result.exit_code == 1
     assert "embedding" in result.stderr
     assert "12" in result.stderr
     assert "Traceback" not in result.stderr
@@ -197,14 +195,14 @@ def test_rollouts_of_another_policy_cannot_be_evaluated(calibrated, folder, tmp_
 def test_a_damaged_bundle_is_refused_by_the_name_of_its_file(calibrated, folder, tests, tmp_path):
     damaged = shutil.copytree(folder / "bundle", tmp_path / "bundle")
     (damaged / "rnd_oe.network.onnx").write_bytes(b"")
-    result = run_command("evaluate", damaged, tests)
-    assert result.returncode == 1
+    result = run_here("evaluate", damaged, tests)
+    assert result.exit_code == 1
     assert "rnd_oe.network.onnx is not the file that was calibrated" in result.stderr
 
 
 @pytest.fixture(scope="module")
 def archived(folder, successes):
-    return run_command(
+    return run_here(
         "archive",
         successes,
         *("--output", folder / "successes.npz"),
@@ -213,7 +211,7 @@ def archived(folder, successes):
 
 
 def test_archive_says_what_it_wrote(archived, folder):
-    assert archived.returncode == 0, archived.stderr
+    assert archived.exit_code == 0, archived.stderr
     assert "10: 10 succeeded, 0 failed, 0 without an outcome" in archived.stdout
     assert "120" in archived.stdout
     assert "a delta; dx, dy span positions" in archived.stdout
@@ -224,14 +222,14 @@ def test_archive_says_what_it_wrote(archived, folder):
 
 @pytest.mark.slow
 def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated, archived, folder):
-    result = run_command(
+    result = run_here(
         "calibrate",
         folder / "successes.npz",
         *("--output", folder / "bundle_of_archive"),
         *("--scores", "rnd_oe,ace", "--rule", "any"),
         *("--window", "2", "--folds", "5", "--jobs", "1"),
     )
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     ours, theirs = load(folder / "bundle_of_archive"), load(folder / "bundle")
     assert ours.description.promises == theirs.description.promises
     assert [rollout.sha256 for rollout in ours.calibration] == [
@@ -242,13 +240,13 @@ def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated,
 
 @pytest.mark.slow
 def test_an_archive_of_bags_evaluates_as_the_bags_do(calibrated, folder, tests, tmp_path):
-    archived = run_command("archive", tests, "--output", tmp_path / "tests.npz")
+    archived = run_here("archive", tests, "--output", tmp_path / "tests.npz")
     assert "6: 3 succeeded, 3 failed, 0 without an outcome" in archived.stdout
     results = []
     for name, source in (("bags", tests), ("archive", tmp_path / "tests.npz")):
         json_file = tmp_path / f"{name}.json"
-        result = run_command("evaluate", folder / "bundle", source, "--json", json_file)
-        assert result.returncode == 0, result.stderr
+        result = run_here("evaluate", folder / "bundle", source, "--json", json_file)
+        assert result.exit_code == 0, result.stderr
         results.append(json.loads(json_file.read_text()))
     assert results[0] == results[1]
 
@@ -270,22 +268,22 @@ def test_archives_carry_their_tasks_into_a_bundle_with_a_limit_for_each(successe
             shift = 0 if task == "pick" else 100
             write_rollout_bag(tmp_path / task / f"rollout_{seed}", synthetic_rollout(seed + shift))
         archive = tmp_path / f"{task}.npz"
-        run_command("archive", tmp_path / task, "--task", task, "--output", archive)
-    result = run_command(
+        run_here("archive", tmp_path / task, "--task", task, "--output", archive)
+    result = run_here(
         "calibrate",
         *(tmp_path / "pick.npz", tmp_path / "place.npz", "--output", tmp_path / "bundle"),
         *("--scores", "ace", "--rule", "any", "--jobs", "1"),
     )
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert [promise.task for promise in load(tmp_path / "bundle").description.promises] == [
         "pick",
         "place",
     ]
     evaluations = [
-        run_command("evaluate", tmp_path / "bundle", successes, *told)
+        run_here("evaluate", tmp_path / "bundle", successes, *told)
         for told in ([], ["--task", "place"])
     ]
-    assert [evaluation.returncode for evaluation in evaluations] == [1, 0]
+    assert [evaluation.exit_code for evaluation in evaluations] == [1, 0]
     assert "no task is named" in evaluations[0].stderr
 
 
@@ -298,8 +296,8 @@ def test_archives_carry_their_tasks_into_a_bundle_with_a_limit_for_each(successe
     ],
 )
 def test_archive_refuses_in_one_sentence_and_writes_nothing(tmp_path, output, code, sentence):
-    result = run_command("archive", tmp_path / "nowhere", "--output", tmp_path / output)
-    assert result.returncode == code
+    result = run_here("archive", tmp_path / "nowhere", "--output", tmp_path / output)
+    assert result.exit_code == code
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
@@ -351,11 +349,11 @@ def test_a_score_that_must_know_how_much_is_executed_says_how_to_say_it(folder, 
         *("calibrate", successes, "--output", folder / "stac", "--rule", "any"),
         *("--scores", "stac", "--folds", "2", "--jobs", "1", "--action-kind", "delta"),
     )
-    refused = run_command(*arguments)
-    assert refused.returncode == 1
+    refused = run_here(*arguments)
+    assert refused.exit_code == 1
     assert "stac: how many actions of a chunk are executed" in refused.stderr
     assert "--executed-actions" in refused.stderr
-    done = run_command(*arguments, "--executed-actions", "2")
-    assert done.returncode == 0, done.stderr
+    done = run_here(*arguments, "--executed-actions", "2")
+    assert done.exit_code == 0, done.stderr
     assert load(folder / "stac").policy.executed_actions == 2
-    assert run_command("evaluate", folder / "stac", tests).returncode == 0
+    assert run_here("evaluate", folder / "stac", tests).exit_code == 0

@@ -14,17 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from testbed.command_line import COMMAND, run_command, write_rollout_bag
+from testbed.command_line import COMMAND, run_command, run_here, write_rollout_bag
 from testbed.synthetic import synthetic_rollout
 
 
-def refusal(*arguments: object, code: int = 1, **settings: object) -> str:
-    """The one sentence."""
-    done = run_command(*arguments, **settings)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("failure-monitor: ") == 1, done.stderr
-    return done.stderr.split("failure-monitor: ")[1].strip()
+def refusal(*arguments: object) -> str:
+    """Return the one sentence of a command that runs in this process."""
+    done = run_here(*arguments)
+    assert done.exit_code == 1, done.output
+    return only_sentence(done.stderr)
+
+
+def only_sentence(errors: str) -> str:
+    assert "Traceback" not in errors
+    assert errors.count("failure-monitor: ") == 1, errors
+    return errors.split("failure-monitor: ")[1].strip()
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +166,9 @@ def test_a_full_disk_leaves_nothing_half_written(command, bags, bundle, tests, t
     def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
 
-    said = refusal(*arguments, preexec_fn=limit_files)
+    done = run_command(*arguments, preexec_fn=limit_files)
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = only_sentence(done.stderr)
     assert "cannot" in said
     assert str(tmp_path / "result") in said
     assert "File too large" in said

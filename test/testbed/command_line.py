@@ -31,8 +31,8 @@ def write_rollout_bag(path: Path, rollout: Rollout, *, success: bool | None = Tr
 
 
 def run_here(*arguments: object) -> Result:
-    """Run the command in this process."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    """Run the command in this process; what it raises is raised."""
+    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
 
 
 def run_command(*arguments: object, **settings: object) -> subprocess.CompletedProcess:
