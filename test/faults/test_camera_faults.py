@@ -67,13 +67,13 @@ def cell(black_box: Path, exported) -> Iterator[Cell]:
 @pytest.mark.parametrize(
     ("name", "script", "promised", "state", "reason"),
     [
-        ("camera stops", "no_front", MISSED, "STALE", "nothing on '/front' for more than 1 s"),
+        ("camera stops", "no_front", MISSED, "STALE", "no message on '/front' for more than 1 s"),
         (
             "joint states stop",
             "no_joints",
             MAX_JOINT_STATE_AGE + WITHDRAWN,
             "STALE",
-            "nothing on '/joint_states' for more than 0.5 s",
+            "no message on '/joint_states' for more than 0.5 s",
         ),
         ("joint states with NaN", "nan_joints", SCORED, "ALARM", "elbow are NaN"),
         ("pictures cut off", "cut_front", SCORED, "ALARM", "'front'"),
@@ -102,7 +102,7 @@ def test_the_gate_closes_when_the_robot_s_driver_ends(moving: Cell, table):
         lambda: moving.policy.send(signal.SIGTERM),
         gate_reason=WITHHELD,
         state="STALE",
-        monitor_reason="nothing on '/joint_states'",
+        monitor_reason="no message on '/joint_states'",
     )
     moving.start_policy()
     fault.stays_closed(1.0, gate_reason=WITHHELD, state="STALE", monitor_reason="the cause is gone")

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""To be told when the other end of a topic asks for, or offers, what does not go together.
+"""Events about a topic's other end whose QoS is incompatible.
 
-The middleware then delivers nothing, and says nothing unless it is asked.
+The middleware then delivers nothing, and reports it only where an event is requested.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
-Told = Callable[[str], None]
+OnIncompatible = Callable[[str], None]
 """Called with the name of the policy, such as RELIABILITY."""
 
 
-def subscription_events(told: Told) -> SubscriptionEventCallbacks:
-    """For a subscription that a publisher cannot reach."""
+def subscription_events(on_incompatible: OnIncompatible) -> SubscriptionEventCallbacks:
+    """Return the events of a subscription that a publisher may not reach."""
     return SubscriptionEventCallbacks(
-        incompatible_qos=lambda event: told(_policy(event)), use_default_callbacks=False
+        incompatible_qos=lambda event: on_incompatible(_policy(event)), use_default_callbacks=False
     )
 
 
-def publisher_events(told: Told) -> PublisherEventCallbacks:
-    """For a publisher that a subscription cannot hear."""
+def publisher_events(on_incompatible: OnIncompatible) -> PublisherEventCallbacks:
+    """Return the events of a publisher that may not reach a subscription."""
     return PublisherEventCallbacks(
-        incompatible_qos=lambda event: told(_policy(event)), use_default_callbacks=False
+        incompatible_qos=lambda event: on_incompatible(_policy(event)), use_default_callbacks=False
     )
 
 
 def no_publisher_events() -> PublisherEventCallbacks:
-    """For a publisher on whose every event the executor would spend time before each command.
+    """Return no events for a publisher, since the executor checks each before every command.
 
-    Who subscribes in vain is told by its own middleware.
+    A subscriber with incompatible QoS is warned by its own middleware.
     """
     return PublisherEventCallbacks(use_default_callbacks=False)
 
 
 def no_subscription_events() -> SubscriptionEventCallbacks:
-    """For a subscription on whose every event the executor would spend time likewise."""
+    """Return no events for a subscription, since the executor checks each before every command."""
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 

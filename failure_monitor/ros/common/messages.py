@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values as ROS messages, written the fast way."""
+"""Values as ROS messages, without the slow checks of rclpy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from failure_monitor.messages.point_cloud import EMBEDDING_FIELD
 
 
 def embedding_message(embedding: NDArray[np.float32], header: Header) -> PointCloud2:
-    """An observation embedding (E,) as a 1×1 cloud (see `failure_monitor.messages.point_cloud`)."""
+    """Return an observation embedding (E,) as a 1×1 cloud.
+
+    The format is described in `failure_monitor.messages.point_cloud`.
+    """
     field = PointField(
         name=EMBEDDING_FIELD, offset=0, datatype=PointField.FLOAT32, count=embedding.size
     )
@@ -27,7 +30,7 @@ def embedding_message(embedding: NDArray[np.float32], header: Header) -> PointCl
 def action_chunks_message(
     chunks: NDArray[np.float32], action_names: Sequence[str], header: Header
 ) -> PointCloud2:
-    """Action chunks (B, H, D) as a cloud of height B and width H, one field per dimension."""
+    """Return action chunks (B, H, D) as a cloud of height B, width H and a field per dimension."""
     samples, horizon, _ = chunks.shape
     fields = [
         PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
@@ -40,7 +43,7 @@ def _cloud(
     header: Header, height: int, width: int, fields: list[PointField], values: NDArray[np.float32]
 ) -> PointCloud2:
     point_step = 4 * values.size // (height * width)
-    # array.array is taken as it is; rclpy would check bytes or a list value by value.
+    # rclpy takes array.array as it is; it would check bytes or a list value by value.
     data = array.array("B", np.ascontiguousarray(values, dtype=np.float32).tobytes())
     return PointCloud2(
         header=header,
@@ -56,11 +59,11 @@ def _cloud(
 
 
 def stamp_message(nanoseconds: int) -> Time:
-    """The stamp of a whole number of nanoseconds."""
+    """Return the stamp of a whole number of nanoseconds."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)
 
 
 def stamp_nanoseconds(stamp: Time) -> int:
-    """A stamp as a whole number: what pairs messages of one observation exactly."""
+    """Return a stamp as whole nanoseconds, which pair messages of one observation exactly."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who publishes on a topic, in words: why nothing comes, or why what comes cannot be trusted."""
+"""The publishers of a topic: why no message comes, or why messages cannot be trusted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 UNKNOWN = "_NODE_NAME_UNKNOWN_"
-"""What the middleware calls a node of which it knows an end of a topic, and nothing else yet."""
+"""The middleware's name for a node of which it knows only an endpoint so far."""
 
 
 def contradiction(node: Node, topic: str) -> str:
-    """Why what comes on a topic may contradict itself: several publish on it. Else empty."""
+    """Return that messages of a topic may contradict each other; empty with one publisher."""
     if node.count_publishers(topic) < 2:
         return ""
     names = sorted(_name(publisher) for publisher in node.get_publishers_info_by_topic(topic))
@@ -26,13 +26,13 @@ def contradiction(node: Node, topic: str) -> str:
 
 
 def why_silent(node: Node, topic: str, message_type: str, qos: QoSProfile) -> str:
-    """Why nothing may have come on a topic that is subscribed to with this type and QoS."""
+    """Return why no message may have come on a topic with this type and QoS."""
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
-        return "nobody publishes there"
-    strange = {p.topic_type for p in publishers if p.topic_type != message_type}
-    if strange:
-        return f"{_names(publishers)} publishes {', '.join(strange)} there, expected {message_type}"
+        return "no node publishes there"
+    other = {p.topic_type for p in publishers if p.topic_type != message_type}
+    if other:
+        return f"{_names(publishers)} publishes {', '.join(other)} there, expected {message_type}"
     is_reliable = qos.reliability == ReliabilityPolicy.RELIABLE
     if is_reliable and all(
         p.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for p in publishers
@@ -47,5 +47,5 @@ def _names(publishers: Sequence[TopicEndpointInfo]) -> str:
 
 def _name(publisher: TopicEndpointInfo) -> str:
     if publisher.node_name == UNKNOWN:
-        return "a node that was not yet heard of"
+        return "a node that is not yet known"
     return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The quality of service of every topic of the package, named by what it is for."""
+"""The quality of service of the package's topics, named by purpose."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from rclpy.qos import (
 )
 
 DECISION_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-"""Embeddings, action chunks and what is computed from them: nothing is lost."""
+"""For embeddings, action chunks and what is computed from them: nothing is lost."""
 
 LATCHED_QOS = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-"""States: a late joiner gets the last one."""
+"""For states: a late subscriber receives the last one."""
 
 PERMIT_SUBSCRIPTION_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Only the newest permit counts; how old it is, the gate's own steady clock tells."""
+"""For permits: only the newest counts, and the gate's steady clock measures its age."""
 
 
 def heartbeat_qos(period: float, *, latched: bool) -> QoSProfile:
-    """What is published every `period` seconds at least, so that its absence can be seen.
+    """Return the QoS of what is published at least every `period` seconds.
 
-    The middleware's deadline and liveliness lease are three periods: a subscriber that asks for
-    them is told when the publisher dies or falls silent.
+    Deadline and liveliness lease are three periods: a subscriber that requests them receives an
+    event when the publisher dies or falls silent.
     """
     silence = Duration(seconds=3 * period)
     return QoSProfile(

@@ -17,14 +17,14 @@ from rclpy.signals import SignalHandlerOptions
 
 from failure_monitor.errors import FailureMonitorError
 
-LONGEST_WAIT = 0.5
-"""Seconds until the executor looks again whether it shall end, when nothing happens."""
+MAX_WAIT = 0.5
+"""Seconds between two checks whether to end, while nothing happens."""
 
-LONGEST_LAST_ACT = 3.0
-"""Seconds for which a node may go on when it shall end; `ros2 launch` grows impatient after 5."""
+MAX_LAST_ACT = 3.0
+"""Seconds for which a node may go on before it ends; `ros2 launch` kills it after 5."""
 
 LastAct = Callable[[Node], bool]
-"""Does what a node must have done before it ends; returns whether it needs more time."""
+"""Does what a node must do before it ends; returns whether it needs more time."""
 
 
 def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) -> None:
@@ -34,9 +34,9 @@ def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) 
 
     Args:
         make_node: called once ROS is up.
-        last_act: called when the node shall end, or must since a callback raised an error; it goes
-            on to spin while this returns true, for at most `LONGEST_LAST_ACT` seconds. By default
-            it ends at once.
+        last_act: called when the node has to end, also because a callback raised an error. The
+            node goes on to spin while this returns true, for at most `MAX_LAST_ACT` seconds. By
+            default it ends at once.
     """
     # The handlers of rclpy shut ROS down: after them nothing can be published any more.
     handlers = SignalHandlerOptions.ALL if last_act is None else SignalHandlerOptions.NO
@@ -49,7 +49,7 @@ def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) 
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
-        # A signal ends ROS under whatever is at work: what makes the node, or is about to publish.
+        # A signal ends ROS in the middle of whatever runs, such as a constructor or a publication.
         if rclpy.ok():
             raise
     finally:
@@ -57,16 +57,16 @@ def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) 
 
 
 def _spin(make_node: Callable[[], Node], last_act: LastAct | None) -> None:
-    asked = _AskedToEnd() if last_act is not None else None
-    # Before the node: on Kilted one that a signal keeps from being made says so in a traceback.
+    stop_signal = _StopSignal() if last_act is not None else None
+    # Before the node: on Kilted an executor whose creation a signal interrupts prints a traceback.
     executor = SingleThreadedExecutor()
     node = make_node()
     executor.add_node(node)
     try:
-        # Not rclpy.spin: a signal between its look at the context and its wait is lost, and the
+        # Not rclpy.spin: a signal between its check of the context and its wait is lost, and the
         # wait has no end.
-        while rclpy.ok() and not asked:
-            executor.spin_once(timeout_sec=LONGEST_WAIT)
+        while rclpy.ok() and not stop_signal:
+            executor.spin_once(timeout_sec=MAX_WAIT)
     finally:
         if last_act is not None:
             _act_last(executor, node, last_act)
@@ -74,23 +74,23 @@ def _spin(make_node: Callable[[], Node], last_act: LastAct | None) -> None:
 
 
 def _act_last(executor: SingleThreadedExecutor, node: Node, last_act: LastAct) -> None:
-    end = time.monotonic() + LONGEST_LAST_ACT
+    end = time.monotonic() + MAX_LAST_ACT
     while rclpy.ok() and last_act(node) and time.monotonic() < end:
-        # What made the node end may do so again, and must not keep it from this.
+        # What made the node end may be raised again, and must not prevent the last act.
         with suppress(Exception):
-            executor.spin_once(timeout_sec=LONGEST_WAIT)
+            executor.spin_once(timeout_sec=MAX_WAIT)
 
 
-class _AskedToEnd:
-    """True once SIGINT or SIGTERM has come."""
+class _StopSignal:
+    """True once SIGINT or SIGTERM was received."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._received = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
     def __bool__(self) -> bool:
-        return self._asked
+        return self._received
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._asked = True
+        self._received = True

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What came on one topic: how often, how stamped, how much of it was lost.
+"""The messages of one topic: their rate, their stamps, and how many were lost.
 
-Pure: the time of reception, in seconds of a monotonic clock, is handed in. Stamps are whole
-nanoseconds of the clock by which the publisher stamps.
+The time of reception, in seconds of a monotonic clock, is an argument. Stamps are whole nanoseconds
+of the publisher's clock.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError
 
-REMEMBERED = 512
-"""Messages over which rates are taken, at most."""
+MAX_MESSAGES = 512
+"""Maximum number of messages over which rates are measured."""
 
 WINDOW = 10.0
-"""Seconds over which they are taken, at most."""
+"""Maximum number of seconds over which rates are measured."""
 
-FEWEST = 8
-"""Messages that tell a period."""
+MIN_GAPS = 8
+"""Minimum number of times between messages from which a period is measured."""
 
-ON_GRID = 0.15
-"""How far off a multiple of the period a message may be, in periods."""
+MAX_OFF_GRID = 0.15
+"""Distance from a multiple of the period up to which a message is on it, in periods."""
 
-SHARE_ON_GRID = 0.8
-"""Of the messages: if fewer are on it, there is no period."""
+MIN_SHARE_ON_GRID = 0.8
+"""Share of messages on multiples of the period below which there is no period."""
 
-MOST_IN_A_ROW = 12
-"""Messages lost in a row, at least once in a while fewer are."""
+MAX_LOST_IN_A_ROW = 12
+"""Maximum number of messages lost in a row with which the period is still found."""
 
 CLOCK_JUMP = 1.0
-"""Seconds by which stamps may go back before they count as those of a clock that was set back."""
+"""Seconds by which stamps may go back before the clock counts as set back."""
 
 PAUSE = 3.0
-"""Seconds of silence that are no loss: rates are taken anew after them."""
+"""Seconds of silence that do not count as loss: rates are measured from then on."""
 
-LOST_SHARE = 0.2
-"""Of the messages that the stamps tell of: if more are lost, that is worth a word."""
+MAX_LOST_SHARE = 0.2
+"""Share of lost messages above which a topic is reported."""
 
 
 class StampError(FailureMonitorError):
-    """A stamp that cannot be that of an observation made just now."""
+    """A stamp that cannot be that of a recent observation."""
 
 
 class ClockSetBackError(StampError):
@@ -54,11 +54,11 @@ class ClockSetBackError(StampError):
 
 @dataclass(frozen=True)
 class StampLimits:
-    """How far a stamp may lie from this machine's clock, in seconds.
+    """How far a stamp may lie from this machine's clock.
 
     Attributes:
-        lead: ahead of it.
-        age: behind it; 0 for any age, where clocks of several machines are not synchronised.
+        lead: seconds ahead of it.
+        age: seconds behind it; 0 for any age, where clocks of machines are not synchronised.
     """
 
     lead: float
@@ -69,30 +69,30 @@ class Stream:
     """The messages of one topic."""
 
     def __init__(self, topic: str) -> None:
-        """Before the first message.
+        """Start without any message.
 
         Args:
             topic: its full name.
         """
         self.topic = topic
         self.received = 0
-        """Messages in all."""
-        self.refused = 0
-        """Messages that could not be used: malformed, or with a stamp that cannot be."""
+        """Number of messages."""
+        self.rejected = 0
+        """Number of messages that are malformed or have an invalid stamp."""
         self.repeated = 0
-        """Messages with the stamp of the one before."""
+        """Number of messages with the stamp of the previous one."""
         self.out_of_order = 0
-        """Messages that were older than the one before."""
-        self._recent: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
+        """Number of messages that were older than the previous one."""
+        self._recent: deque[tuple[float, int]] = deque(maxlen=MAX_MESSAGES)
         self._last_received: float | None = None
         self._last_stamp: int | None = None
 
     def start_rollout(self) -> None:
-        """Stamps may begin anew."""
+        """Accept stamps that start again."""
         self._last_stamp = None
 
-    def hear(self, now: float, stamp: int = 0) -> None:
-        """Count a message; a stamp of 0 is none."""
+    def add(self, now: float, stamp: int = 0) -> None:
+        """Count a message; a stamp of 0 means that it has none."""
         if self.is_silent(now, PAUSE):
             self._recent.clear()
         while self._recent and now - self._recent[0][0] > WINDOW:
@@ -102,16 +102,16 @@ class Stream:
         self._recent.append((now, stamp))
 
     def is_next(self, stamp: int, clock: int, limits: StampLimits) -> bool:
-        """Whether a message is newer than those before; if not, it is counted and of no use.
+        """Return whether a message is newer than those before; count it if not.
 
         Args:
-            stamp: of the message.
-            clock: what this machine's ROS clock says now, in nanoseconds; 0 if it says nothing.
-            limits: how far they may lie apart.
+            stamp: the stamp of the message.
+            clock: this machine's ROS clock, in nanoseconds; 0 if it has no time yet.
+            limits: how far stamp and clock may lie apart.
 
         Raises:
             ClockSetBackError: the stamps went back too far; `start_rollout` accepts the new ones.
-            StampError: there is no stamp, or it cannot be right.
+            StampError: the stamp is missing or invalid.
         """
         _check_against_clock(stamp, clock, limits)
         before = self._last_stamp
@@ -121,22 +121,22 @@ class Stream:
         if stamp < before - CLOCK_JUMP * 1e9:
             raise ClockSetBackError(
                 f"the stamps went back by {1e-9 * (before - stamp):.3g} s: the clock of their "
-                "publisher was set back, or a recording began again; call ~/reset to go on"
+                "publisher was set back, or a recording started again; call ~/reset to go on"
             )
         self.repeated += stamp == before
         self.out_of_order += stamp < before
         return False
 
     def age(self, now: float) -> float | None:
-        """Seconds since the last message; None before the first."""
+        """Return the seconds since the last message; None before the first."""
         return None if self._last_received is None else now - self._last_received
 
     def is_silent(self, now: float, limit: float) -> bool:
-        """Whether no message has come for more than `limit` seconds, or ever."""
+        """Return whether no message came for more than `limit` seconds, or at all."""
         return self._last_received is None or now - self._last_received > limit
 
     def received_rate(self, now: float) -> float:
-        """Messages per second, of late; 0 if the last ones are long ago or too few."""
+        """Return the recent number of messages per second; 0 if they are too few or long ago."""
         if len(self._recent) < 2:
             return 0.0
         first, last = self._recent[0][0], self._recent[-1][0]
@@ -145,32 +145,32 @@ class Stream:
         return 1 / max(period, (now - last) / 2, 1e-6)
 
     def stamped_rate(self) -> float:
-        """Messages per second that were made, as the stamps tell; 0 where they do not.
+        """Return the number of published messages per second, by their stamps; 0 if unknown.
 
-        The stamps of a publisher with a period lie on a grid, whatever was lost of it. Those of
-        one that publishes now and then lie on none; those of several together mean nothing.
+        The stamps of a periodic publisher lie on a grid, whatever was lost. Those of an irregular
+        one lie on none, and those of several publishers together mean nothing.
         """
         stamps = np.array([stamp for _, stamp in self._recent if stamp > 0], dtype=np.int64)
         period = _period(1e-9 * np.diff(stamps))
         return 1 / period if period else 0.0
 
     def lost_share(self, now: float) -> float:
-        """How many of the messages that were made did not come, of late: 0 to 1."""
-        made = self.stamped_rate()
-        return max(0.0, 1 - self.received_rate(now) / made) if made else 0.0
+        """Return the recent share of published messages that did not arrive, from 0 to 1."""
+        published = self.stamped_rate()
+        return max(0.0, 1 - self.received_rate(now) / published) if published else 0.0
 
 
 def _period(gaps: NDArray[np.float64]) -> float:
-    """The longest time, in seconds, of which the gaps (N,) are multiples; 0 if there is none."""
+    """Return the longest time, in seconds, of which the gaps (N,) are multiples; 0 if none."""
     gaps = gaps[gaps > 0]
-    if len(gaps) < FEWEST:
+    if len(gaps) < MIN_GAPS:
         return 0.0
-    for parts in range(1, MOST_IN_A_ROW + 1):
+    for parts in range(1, MAX_LOST_IN_A_ROW + 1):
         rough = gaps.min() / parts
         short = gaps[gaps < 3.5 * rough] if parts == 1 else gaps[gaps < (parts + 2) * rough]
         period = float(short.sum() / np.round(short / rough).sum())
         multiples = gaps / period
-        if np.mean(np.abs(multiples - np.round(multiples)) < ON_GRID) >= SHARE_ON_GRID:
+        if np.mean(np.abs(multiples - np.round(multiples)) < MAX_OFF_GRID) >= MIN_SHARE_ON_GRID:
             return period
     return 0.0
 

@@ -156,7 +156,7 @@ class TopicProbe:
     def _on_message(self, message: Any) -> None:
         header = getattr(message, "header", None)
         stamp = 0 if header is None else stamp_nanoseconds(header.stamp)
-        self._stream.hear(time.monotonic(), stamp)
+        self._stream.add(time.monotonic(), stamp)
         clock = self._clock.now().nanoseconds
         if stamp and clock:
             self._stamps.append(stamp)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the monitor makes decisions of what cameras and joints show: as calibration made them.
+"""How the monitor makes decisions from cameras and joints: as calibration did.
 
-A bundle that holds the policy's exported models tells it all. One that does not, since it is older
-or was calibrated on what the policy published, leaves it to the parameters.
+A bundle that holds the policy's exported models states it all. One that does not, because it is
+older or was calibrated on the policy's own messages, leaves it to the parameters.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from failure_monitor.bundle.description import BlackBoxSection
 from failure_monitor.errors import UsageError
 from failure_monitor.parameters.monitor import AS_CALIBRATED, MonitorParameters
 
-UNSAID = BlackBoxSection(observation_rate=0.0, matching_tolerance=0.05, noise_seed=0)
-"""What `failure-monitor calibrate` does unless it is told otherwise."""
+DEFAULTS = BlackBoxSection(observation_rate=0.0, matching_tolerance=0.05, noise_seed=0)
+"""The defaults of `failure-monitor calibrate`."""
 
 
 @dataclass(frozen=True)
 class BlackBoxSettings:
-    """What a bundle says of its observations, or what the parameters do.
+    """How observations and decisions are made, by the bundle or the parameters.
 
     Attributes:
-        observation_rate: decisions a second; None for one at every frame of the first camera.
+        observation_rate: decisions per second; None for one at every image of the first camera.
         matching_tolerance: seconds by which the stamps of an observation may lie apart.
-        noise_seed: of the sampler's noise.
+        noise_seed: the seed of the sampler's noise.
     """
 
     observation_rate: float | None
@@ -36,22 +36,22 @@ class BlackBoxSettings:
 
 
 def black_box_settings(parameters: MonitorParameters, bundle: Bundle) -> BlackBoxSettings:
-    """Those by which the monitor goes.
+    """Return the settings of the bundle, or else of the parameters.
 
     Raises:
-        UsageError: a parameter contradicts the bundle, or is no possible value.
+        UsageError: a parameter contradicts the bundle, or is out of range.
     """
-    said = bundle.description.black_box
+    calibrated_with = bundle.description.black_box
 
-    def agreed(name: str) -> float:
+    def setting(name: str) -> float:
         value: float = getattr(parameters, name)
         if value != AS_CALIBRATED and value < 0:
             raise UsageError(
                 f"the parameter '{name}' is {value:g}: give 0 or more, or {AS_CALIBRATED} for what "
                 "the bundle was calibrated with"
             )
-        calibrated: float = getattr(said or UNSAID, name)
-        if said is not None and value not in (AS_CALIBRATED, calibrated):
+        calibrated: float = getattr(calibrated_with or DEFAULTS, name)
+        if calibrated_with is not None and value not in (AS_CALIBRATED, calibrated):
             raise UsageError(
                 f"the parameter '{name}' is {value:g}, the bundle was calibrated with "
                 f"{calibrated:g}: leave it at {AS_CALIBRATED}, or calibrate again"
@@ -59,19 +59,19 @@ def black_box_settings(parameters: MonitorParameters, bundle: Bundle) -> BlackBo
         return calibrated if value == AS_CALIBRATED else value
 
     return BlackBoxSettings(
-        observation_rate=agreed("observation_rate") or None,
-        matching_tolerance=agreed("matching_tolerance"),
-        noise_seed=int(agreed("noise_seed")),
+        observation_rate=setting("observation_rate") or None,
+        matching_tolerance=setting("matching_tolerance"),
+        noise_seed=int(setting("noise_seed")),
     )
 
 
 def camera_topics(
     cameras: Sequence[str], parameters: MonitorParameters, bundle: Bundle
 ) -> Mapping[str, str]:
-    """The topic of every camera, by its name, in the encoder's order.
+    """Return the topic of every camera, by its name, in the encoder's order.
 
-    The parameters' if they name some, else those of the recordings that the bundle was calibrated
-    on, else the cameras' names.
+    The topics are those of the parameters if they name some, else those of the recordings that the
+    bundle was calibrated on, else the cameras' names.
 
     Raises:
         UsageError: there are more or fewer topics than cameras.
@@ -84,5 +84,5 @@ def camera_topics(
         )
     if topics:
         return dict(zip(cameras, topics, strict=True))
-    recorded = (bundle.description.black_box or UNSAID).cameras
+    recorded = (bundle.description.black_box or DEFAULTS).cameras
     return {camera: recorded.get(camera, camera) for camera in cameras}

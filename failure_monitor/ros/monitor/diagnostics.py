@@ -1,50 +1,43 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The diagnostics of what is scored."""
+"""The diagnostic status of the scoring."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from failure_monitor.ros.common.key_values import key_values
-from failure_monitor.ros.monitor.scoring_worker import ScoringWorker
-from failure_monitor.ros.monitor.watched_bundle import WatchedBundle
+from failure_monitor.ros.monitor.configuration import Configuration
 
-SKIPPED_SHARE = 0.05
-"""Of the decisions: if more are skipped, that is worth a word."""
+MAX_SKIPPED_SHARE = 0.05
+"""Share of skipped decisions above which the status is a warning."""
 
 
 def scoring_message(
-    watched: WatchedBundle,
-    worker: ScoringWorker[Any],
-    counts: Mapping[str, int],
-    *,
-    name: str,
-    hardware_id: str,
+    configuration: Configuration, counts: Mapping[str, int], *, name: str, hardware_id: str
 ) -> DiagnosticStatus:
-    """What is scored, with which promise, how fast, and what was left out.
+    """Return what is scored, with which promise and how fast, and what was left out.
 
     Args:
-        watched: the bundle.
-        worker: scores with it.
-        counts: of what else happened, by name.
+        configuration: the bundle and the worker that scores with it.
+        counts: further counts, by name.
         name: the node's name.
         hardware_id: the robot's or the policy's.
     """
-    bundle, promise = watched.bundle, watched.promise
+    monitored, worker = configuration.bundle, configuration.worker
+    bundle, promise = monitored.bundle, monitored.promise
     values = {
-        "bundle": watched.folder,
-        "bundle_sha256": watched.sha256,
+        "bundle": monitored.folder,
+        "bundle_sha256": monitored.sha256,
         "rule": bundle.rule,
         "alpha": f"{bundle.alpha:g}",
-        "task": watched.task,
+        "task": monitored.task,
         "judged_decisions": str(worker.scored),
         "skipped_decisions": str(worker.skipped),
-        **watched.models.values(),
+        **monitored.models.values(),
         **{key: str(count) for key, count in counts.items()},
     }
     if promise is not None:
@@ -54,7 +47,7 @@ def scoring_message(
         values["scoring_ms_median"] = f"{1e3 * median(seconds):.3f}"
         values["scoring_ms_max"] = f"{1e3 * seconds[-1]:.3f}"
     share = worker.skipped / max(worker.skipped + worker.scored, 1)
-    is_slow = share > SKIPPED_SHARE
+    is_slow = share > MAX_SKIPPED_SHARE
     return DiagnosticStatus(
         level=DiagnosticStatus.WARN if is_slow else DiagnosticStatus.OK,
         name=f"{name}: scoring",

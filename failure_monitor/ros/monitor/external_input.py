@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that other programs publish and that the bundle's rule takes for scores."""
+"""External scores: numbers that other programs publish and the bundle's rule combines."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class ExternalInput:
     """Remembers the newest value of every external score."""
 
     def __init__(self, node: Node, settings: MonitorParameters, topics: Mapping[str, str]) -> None:
-        """Listen.
+        """Subscribe.
 
         Args:
-            node: subscribes.
-            settings: say how old a value may be.
-            topics: of the external scores, by their names.
+            node: the node that subscribes.
+            settings: bound the age of a value.
+            topics: the topics of the external scores, by the scores' names.
         """
         self.settings = settings
         self._topics = {
@@ -38,23 +38,23 @@ class ExternalInput:
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
-        """What is listened to."""
+        """The topics of this input."""
         return tuple(self._topics.values())
 
     def values(self) -> Mapping[str, float]:
-        """The newest value of every score that has one, by its name."""
+        """Return the newest value of every score that has one, by its name."""
         return dict(self._newest)
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
-        """What is amiss with the score on a topic; empty if nothing is."""
+        """Return what is wrong with the score on a topic; empty if nothing is."""
         name = self._names[topic]
-        told = topic.contradiction() or topic.silence(now, self.settings.max_external_age)
-        if not told and not math.isfinite(self._newest[name]):
-            told = f"the value on '{topic.name}' is {self._newest[name]}: look at its publisher"
-        return told and f"the external score {name} is unknown: {told}"
+        problem = topic.contradiction() or topic.silence(now, self.settings.max_external_age)
+        if not problem and not math.isfinite(self._newest[name]):
+            problem = f"the value on '{topic.name}' is {self._newest[name]}: check its publisher"
+        return problem and f"the external score {name} is unknown: {problem}"
 
     def _on_value(self, name: str, message: Float64) -> None:
         topic = self._topics[name]
-        topic.stream.hear(time.monotonic())
-        topic.stream.refused += not math.isfinite(message.data)
+        topic.stream.add(time.monotonic())
+        topic.stream.rejected += not math.isfinite(message.data)
         self._newest[name] = message.data

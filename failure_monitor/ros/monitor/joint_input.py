@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's joint states, watched for their silence and for what no encoder reads."""
+"""The robot's joint states: their absence, and positions that are not finite, are problems."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 
 
 class JointInput:
-    """Listens to joint states."""
+    """The subscription to joint states."""
 
     def __init__(
-        self, node: Node, settings: MonitorParameters, *, also: Callable[[JointState], None]
+        self, node: Node, settings: MonitorParameters, *, on_message: Callable[[JointState], None]
     ) -> None:
-        """Listen.
+        """Subscribe.
 
         Args:
-            node: subscribes.
-            settings: name the topic, and say how old joint states may be.
-            also: given every message.
+            node: the node that subscribes.
+            settings: name the topic and bound the age of joint states.
+            on_message: called with every message.
         """
         self.settings = settings
-        self._also = also
+        self._forward = on_message
         self._without_position: tuple[str, ...] = ()
         self._topic = MonitoredTopic(
             node,
@@ -43,11 +43,11 @@ class JointInput:
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
-        """What is listened to."""
+        """The topics of this input."""
         return (self._topic,)
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
-        """What is amiss with them; empty if nothing is, or if nobody asks."""
+        """Return what is wrong with them; empty if nothing is, or if they are not needed."""
         limit = self.settings.max_joint_state_age
         if limit == 0:
             return ""
@@ -59,18 +59,18 @@ class JointInput:
         if self._without_position:
             return (
                 f"'{topic.name}': the position of {', '.join(self._without_position)} is NaN or "
-                "infinite: look at the robot's driver"
+                "infinite: check the robot's driver"
             )
         return topic.silence(now, limit)
 
     def _on_joint_state(self, message: JointState) -> None:
-        self._topic.stream.hear(time.monotonic(), stamp_nanoseconds(message.header.stamp))
-        self._also(message)
-        # A sum is not finite if a part is not; a look at each would take long at 500 Hz.
+        self._topic.stream.add(time.monotonic(), stamp_nanoseconds(message.header.stamp))
+        self._forward(message)
+        # A sum is not finite if a part is not; to check each would take long at 500 Hz.
         if math.isfinite(sum(message.position)):
             self._without_position = ()
             return
-        self._topic.stream.refused += 1
+        self._topic.stream.rejected += 1
         self._without_position = tuple(
             message.name[index] if index < len(message.name) else f"joint number {index}"
             for index, position in enumerate(message.position)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A topic that the monitor listens to, and whether what comes on it can be relied on."""
+"""A topic that the monitor subscribes to, and whether its messages can be relied on."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from failure_monitor.ros.common.publishers import contradiction, why_silent
-from failure_monitor.ros.common.stream import LOST_SHARE, Stream
+from failure_monitor.ros.common.stream import MAX_LOST_SHARE, Stream
 
 REMEDY = (
     "with Fast DDS set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA in every process and let images be "
     "published reliably, give it more shared memory by an XML profile, or use compressed images"
 )
-"""Against the silent loss of large messages, which default DDS settings bring about."""
+"""Remedy for the silent loss of large messages, which default DDS settings cause."""
 
 
 class MonitoredTopic:
-    """A subscription, and what is known of its messages.
+    """A subscription, and what is known about its messages.
 
     Attributes:
-        stream: counts, ages and rates.
+        stream: their counts, ages and rates.
     """
 
     def __init__(
@@ -50,37 +50,37 @@ class MonitoredTopic:
         return self.stream.topic
 
     def destroy(self) -> None:
-        """Stop listening."""
+        """Destroy the subscription."""
         self._node.destroy_subscription(self._subscription)
 
     def silence(self, now: float, limit: float) -> str:
-        """Why nothing has come for more than `limit` seconds; empty if something has."""
+        """Return why no message came for more than `limit` seconds; empty if one did."""
         if not self.stream.is_silent(now, limit):
             return ""
-        since = "ever" if self.stream.age(now) is None else f"for more than {limit:g} s"
+        since = "so far" if self.stream.age(now) is None else f"for more than {limit:g} s"
         why = why_silent(self._node, self.name, self._type, self._qos)
-        return f"nothing on '{self.name}' {since}: {why}"
+        return f"no message on '{self.name}' {since}: {why}"
 
     def contradiction(self) -> str:
-        """Why its messages may contradict one another; empty if one publisher sends them."""
+        """Return why its messages may contradict each other; empty with one publisher."""
         return contradiction(self._node, self.name)
 
     def diagnose(self, now: float, problem: str) -> tuple[bytes, str, dict[str, str]]:
-        """Level, message and values for diagnostics.
+        """Return level, message and values for the diagnostics.
 
         Args:
             now: seconds of the monotonic clock.
-            problem: what is amiss with it, if anything is.
+            problem: what is wrong with it; empty if nothing is.
         """
         stream, publishers = self.stream, self._node.count_publishers(self.name)
         values = {
-            # As a parameter or the bundle names it: a remap shows nowhere else.
+            # As a parameter or the bundle names it: remappings show nowhere else.
             "named": self._named,
             "messages": str(stream.received),
             "received_rate": f"{stream.received_rate(now):.2f}",
             "stamped_rate": f"{stream.stamped_rate():.2f}",
             "publishers": str(publishers),
-            "refused": str(stream.refused),
+            "refused": str(stream.rejected),
             "repeated": str(stream.repeated),
             "out_of_order": str(stream.out_of_order),
         }
@@ -90,15 +90,15 @@ class MonitoredTopic:
         if problem:
             return DiagnosticStatus.ERROR, problem, values
         lost = stream.lost_share(now)
-        if lost > LOST_SHARE and publishers == 1:
+        if lost > MAX_LOST_SHARE and publishers == 1:
             return DiagnosticStatus.WARN, self._loss(lost), values
         return DiagnosticStatus.OK, f"{stream.received_rate(now):.1f} Hz", values
 
     def _loss(self, share: float) -> str:
-        told = f"{share:.0%} of the messages that the stamps tell of do not arrive"
+        problem = f"{share:.0%} of the messages, by their stamps, do not arrive"
         if self._qos.reliability == ReliabilityPolicy.RELIABLE:
-            return f"{told}: this machine or the network is overloaded"
-        return f"{told}: {REMEDY}"
+            return f"{problem}: this machine or the network is overloaded"
+        return f"{problem}: {REMEDY}"
 
 
 def _type_name(message: type) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an observation encoder sees: frames of all its cameras, and joint states, of one moment."""
+"""The inputs of an observation encoder: images of all its cameras, and joint states."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from failure_monitor.ros.monitor.black_box_settings import BlackBoxSettings
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
 
-FRAMES_WAITING = 2
-"""Frames that the middleware keeps for this node: older ones are of no use."""
+QUEUE_DEPTH = 2
+"""Images that the middleware keeps for this node; older ones are of no use."""
 
 
 class ObservationInput:
-    """Matches frames and joint states by their stamps."""
+    """Matches images and joint states by their stamps."""
 
     def __init__(
         self,
         node: Node,
         settings: MonitorParameters,
         cameras: Mapping[str, str],
-        made: BlackBoxSettings,
+        black_box: BlackBoxSettings,
         guard: StampGuard,
         *,
         joints: bool,
         has_rate: bool,
-        take: Callable[[MatchedMessages, float], None],
+        on_observation: Callable[[MatchedMessages, float], None],
     ) -> None:
-        """Listen to the cameras; joint states are handed over by `take_joints`.
+        """Subscribe to the cameras; joint states come through `add_joints`.
 
         Args:
-            node: subscribes.
-            settings: bound stamps.
+            node: the node that subscribes.
+            settings: bound the stamps.
             cameras: the topics by the cameras' names, in the encoder's order.
-            made: what makes an observation.
-            guard: of the stamps.
+            black_box: how observations are made.
+            guard: checks the stamps.
             joints: whether joint states belong to an observation.
-            has_rate: whether the observation rate thins observations out; not where the policy's
-                action chunks say of which it decides.
-            take: given every observation, and when it was complete on the monotonic clock.
+            has_rate: whether to keep the observation rate. Not where the policy's action chunks
+                determine which observations count.
+            on_observation: called with every observation, and when it was complete (monotonic).
         """
         self.settings = settings
         self._guard = guard
-        self._take = take
+        self._on_observation = on_observation
         self._matcher = ObservationMatcher(
-            tuple(cameras), joints=joints, tolerance=made.matching_tolerance
+            tuple(cameras), joints=joints, tolerance=black_box.matching_tolerance
         )
-        self._observation_rate = made.observation_rate if has_rate else None
+        self._observation_rate = black_box.observation_rate if has_rate else None
         self._rate = ObservationRate(self._observation_rate)
         reliability = (
             ReliabilityPolicy.RELIABLE
             if settings.images_reliable
             else ReliabilityPolicy.BEST_EFFORT
         )
-        qos = QoSProfile(depth=FRAMES_WAITING, reliability=reliability)
+        qos = QoSProfile(depth=QUEUE_DEPTH, reliability=reliability)
         self._topics = {
             name: MonitoredTopic(
                 node,
@@ -81,33 +81,33 @@ class ObservationInput:
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
-        """What is listened to."""
+        """The topics of this input."""
         return tuple(self._topics.values())
 
     def start_rollout(self) -> None:
-        """Forget what waits; stamps may begin anew."""
+        """Forget what waits; stamps may start again."""
         self._matcher.clear()
         self._rate = ObservationRate(self._observation_rate)
         for topic in self.topics:
             topic.stream.start_rollout()
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
-        """What is amiss with a camera; empty if nothing is."""
+        """Return what is wrong with a camera; empty if nothing is."""
         return topic.contradiction() or topic.silence(now, self.settings.max_decision_age)
 
     def why_unmatched(self) -> str:
-        """What has kept messages from being an observation so far, in words."""
+        """Return why messages were not matched so far, as text; empty if they were."""
         return "; ".join(self._matcher.problems())
 
-    def take_joints(self, message: JointState) -> None:
-        """A joint state has come."""
+    def add_joints(self, message: JointState) -> None:
+        """Receive a joint state."""
         if JOINTS in self._matcher.streams:
             self._add(JOINTS, stamp_nanoseconds(message.header.stamp), message, time.monotonic())
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         topic = self._topics[camera]
         now, stamp = time.monotonic(), stamp_nanoseconds(message.header.stamp)
-        topic.stream.hear(now, stamp)
+        topic.stream.add(now, stamp)
         if self._guard.admits(topic, stamp, self.settings):
             self._add(camera, stamp, message, now)
 
@@ -116,4 +116,4 @@ class ObservationInput:
     ) -> None:
         matched = self._matcher.add(stream, stamp, message)
         if matched is not None and self._rate.accepts(matched.stamp):
-            self._take(matched, now)
+            self._on_observation(matched, now)

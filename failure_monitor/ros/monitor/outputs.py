@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""All that the monitor publishes."""
+"""The monitor's publishers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ RULE_LEVEL = "rule"
 class MonitorOutputs:
     """The monitor's publishers.
 
-    They are no lifecycle publishers: those are silent unless active, and silence tells nobody why.
+    They are not lifecycle publishers, which are silent unless active: silence would not say why.
     """
 
     def __init__(self, node: Node, heartbeat_period: float) -> None:
-        """Create the publishers that are always there.
+        """Create the publishers that always exist.
 
         Args:
-            node: publishes.
+            node: the node that publishes.
             heartbeat_period: the longest time between two messages on ~/permit, in seconds.
         """
         self._node = node
@@ -49,33 +49,33 @@ class MonitorOutputs:
         }
 
     def close_scores(self) -> None:
-        """Destroy these publishers."""
+        """Destroy the publishers of the scores."""
         for publisher in self._normalised.values():
             self._node.destroy_publisher(publisher)
         self._normalised = {}
 
     def publish_permit(self, permit: bool) -> None:
-        """Say whether commands may pass: first, so that it is gone when the alarm is heard."""
+        """Publish whether commands may pass; before the alarm, so that it is withdrawn by then."""
         self._permit.publish(Bool(data=permit))
 
     def publish_alarm(self, alarm: DiagnosticStatus) -> None:
-        """Say the present truth."""
+        """Publish the present state."""
         self._alarm.publish(alarm)
 
     def publish_scores(self, verdict: Verdict) -> None:
-        """Publish what of the verdict is a number."""
+        """Publish the normalised scores that are defined, and the level of the rule."""
         for score in verdict.scores:
             if score.is_defined:
                 self._normalised[score.name].publish(Float64(data=score.normalised))
         self._normalised[RULE_LEVEL].publish(Float64(data=verdict.level))
 
     def publish_diagnostics(self, statuses: Sequence[DiagnosticStatus]) -> None:
-        """Publish them, stamped now."""
+        """Publish statuses with the present stamp."""
         array = DiagnosticArray(status=list(statuses))
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
 
 def normalised_topic(score: str) -> str:
-    """Where a normalised score is published: the colon of an external one becomes a slash."""
+    """Return the topic of a normalised score, with a slash for the colon of an external one."""
     return f"~/normalised_scores/{score.replace(':', '/')}"

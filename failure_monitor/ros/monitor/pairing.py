@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs the two halves of a decision by their exact stamp.
+"""Pairs the two parts of a decision by their exact stamp.
 
-One half is the observation embedding, or what an encoder will make one of; the other the sampled
-action chunks. Pure.
+One part is the observation embedding, or the messages that an encoder will embed. The other is the
+sampled action chunks. This module knows neither ROS nor a clock.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-STUCK = 3
-"""Chunks that wait, and none pairs: their stamps are not those of embeddings."""
+MIN_STUCK = 3
+"""Number of waiting chunks from which pairing is stuck: no embedding has their stamps."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A decision of which both halves have come.
+    """A decision whose parts have both arrived.
 
     Attributes:
-        stamp: of both, in nanoseconds.
-        embedding: the one half.
-        chunks: the other.
-        missed: how many decisions since the pair before will never be one.
+        stamp: the stamp of both, in nanoseconds.
+        embedding: one part.
+        chunks: the other part.
+        missed: number of decisions since the previous pair that cannot be completed.
     """
 
     stamp: int
@@ -35,43 +35,43 @@ class Pair:
 
 
 class DecisionPairing:
-    """Takes halves of decisions, gives whole ones, in the order of their stamps."""
+    """Turns parts of decisions into pairs, in the order of their stamps."""
 
     def __init__(self, capacity: int) -> None:
-        """Before the first half.
+        """Start without any part.
 
         Args:
-            capacity: how many halves may wait for the other one.
+            capacity: number of parts that may wait for the other one.
         """
         self._capacity = capacity
         self.unpaired = 0
-        """How many halves were given up, the other one not having come."""
+        """Number of parts that were dropped because the other one did not come."""
         self.out_of_order = 0
-        """How many halves were older than a decision that is complete."""
+        """Number of parts that were older than a complete decision."""
         self.start_rollout()
 
     def start_rollout(self) -> None:
-        """Forget what waits; stamps may begin anew."""
+        """Forget what waits; stamps may start again."""
         self._waiting: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self._newest: int | None = None
         self.missed = 0
-        """How many decisions since the last pair will never be one."""
+        """Number of decisions since the last pair that cannot be completed."""
 
-    def embedding(self, stamp: int, embedding: Any) -> Pair | None:
-        """Take an embedding with its stamp in nanoseconds; a pair if it is complete."""
-        return self._take(stamp, "embedding", embedding)
+    def add_embedding(self, stamp: int, embedding: Any) -> Pair | None:
+        """Receive an embedding with its stamp in nanoseconds; return a pair if it is complete."""
+        return self._add(stamp, "embedding", embedding)
 
-    def chunks(self, stamp: int, chunks: Any) -> Pair | None:
-        """Take action chunks with their stamp; a pair if it is complete."""
-        return self._take(stamp, "chunks", chunks)
+    def add_chunks(self, stamp: int, chunks: Any) -> Pair | None:
+        """Receive action chunks with their stamp; return a pair if it is complete."""
+        return self._add(stamp, "chunks", chunks)
 
-    def _take(self, stamp: int, half: str, value: Any) -> Pair | None:
+    def _add(self, stamp: int, part: str, value: Any) -> Pair | None:
         if self._newest is not None and stamp <= self._newest:
             self.out_of_order += 1
             return None
-        halves = self._waiting.setdefault(stamp, {})
-        halves[half] = value
-        if len(halves) < 2:
+        parts = self._waiting.setdefault(stamp, {})
+        parts[part] = value
+        if len(parts) < 2:
             if len(self._waiting) > self._capacity:
                 _, oldest = self._waiting.popitem(last=False)
                 self._give_up([oldest])
@@ -81,14 +81,14 @@ class DecisionPairing:
         self._give_up([self._waiting.pop(waiting) for waiting in older])
         self._newest = stamp
         missed, self.missed = self.missed, 0
-        return Pair(stamp, halves["embedding"], halves["chunks"], missed)
+        return Pair(stamp, parts["embedding"], parts["chunks"], missed)
 
     @property
     def is_stuck(self) -> bool:
         """Whether several action chunks in a row wait for their embedding."""
-        return sum("chunks" in halves for halves in self._waiting.values()) >= STUCK
+        return sum("chunks" in parts for parts in self._waiting.values()) >= MIN_STUCK
 
-    def _give_up(self, halves: Sequence[Mapping[str, Any]]) -> None:
-        self.unpaired += len(halves)
+    def _give_up(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        self.unpaired += len(parts)
         # Chunks make a decision: a policy may embed observations of which it makes none.
-        self.missed += sum("chunks" in half for half in halves)
+        self.missed += sum("chunks" in part for part in parts)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a decision as soon as nothing is left to wait for, before any model has run."""
+"""A decision whose messages have all arrived, before any model has run."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from failure_monitor.messages.matching import MatchedMessages
 
 EMBEDDING, CHUNKS = "embedding", "chunks"
-"""The two halves of a decision. In the place of the first there may be what was seen."""
+"""The two parts of a decision. Messages of cameras and joints may stand for the first."""
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """The messages of one decision.
+class PendingDecision:
+    """What was received for one decision.
 
     Attributes:
-        stamp: of the observation, in nanoseconds.
-        seen: the embedding that the policy published, float32 (E,), or the messages of cameras
-            and joints that an encoder makes one of.
+        stamp: the stamp of the observation, in nanoseconds.
+        observation: the embedding that the policy published, float32 (E,), or the messages of
+            cameras and joints that an encoder embeds.
         chunks: float32 (B, H, D), as the policy published them; None if a sampler makes them.
-        positions: float32 (P,), where the robot was measured to be; None if no score asks.
+        positions: float32 (P,), the measured positions of the robot; None if no score needs them.
         external: the newest values of external scores, by their names.
     """
 
     stamp: int
-    seen: NDArray[np.float32] | MatchedMessages
+    observation: NDArray[np.float32] | MatchedMessages
     chunks: NDArray[np.float32] | None
     positions: NDArray[np.float32] | None
     external: Mapping[str, float]

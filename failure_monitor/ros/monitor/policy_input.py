@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy node publishes of its decisions: embeddings, action chunks, or both."""
+"""The policy's messages: embeddings, action chunks, or both."""
 
 from __future__ import annotations
 
@@ -20,74 +20,74 @@ from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
 
-TakeHalf = Callable[[str, int, Any, float], None]
-"""Given which half, its stamp in nanoseconds, what it holds, and when it came (monotonic)."""
+OnPart = Callable[[str, int, Any, float], None]
+"""Called with a part's name, its stamp in nanoseconds, its values, and when it came (monotonic)."""
 
 
 class PolicyInput:
-    """Reads the policy's messages."""
+    """Receives and reads the policy's messages."""
 
     def __init__(
         self,
         node: Node,
         settings: MonitorParameters,
         policy: PolicyFormat,
-        halves: Collection[str],
+        parts: Collection[str],
         guard: StampGuard,
         *,
-        take: TakeHalf,
-        refuse: Callable[[str, str], None],
+        on_part: OnPart,
+        on_malformed: Callable[[str, str], None],
     ) -> None:
-        """Listen.
+        """Subscribe.
 
         Args:
-            node: subscribes.
+            node: the node that subscribes.
             settings: name the topics and bound the stamps.
-            policy: what its messages must look like.
-            halves: which of `EMBEDDING` and `CHUNKS` the policy publishes.
-            guard: of the stamps.
-            take: given what every message holds.
-            refuse: told which half is malformed, and how.
+            policy: the format of its decisions.
+            parts: which of `EMBEDDING` and `CHUNKS` the policy publishes.
+            guard: checks the stamps.
+            on_part: called with the contents of every message.
+            on_malformed: called with which part is malformed, and how.
         """
         self.settings = settings
         self.is_expected = False
         """Whether a rollout runs: between rollouts a policy may be silent."""
         self._policy = policy
         self._guard = guard
-        self._take = take
-        self._refuse = refuse
+        self._on_part = on_part
+        self._on_malformed = on_malformed
         topics = {
             EMBEDDING: (settings.embedding_topic, self._on_embedding),
             CHUNKS: (settings.action_chunks_topic, self._on_chunks),
         }
         self._topics = {
-            half: MonitoredTopic(node, PointCloud2, topic, callback, DECISION_QOS)
-            for half, (topic, callback) in topics.items()
-            if half in halves
+            part: MonitoredTopic(node, PointCloud2, topic, callback, DECISION_QOS)
+            for part, (topic, callback) in topics.items()
+            if part in parts
         }
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
-        """What is listened to."""
+        """The topics of this input."""
         return tuple(self._topics.values())
 
     def start_rollout(self) -> None:
-        """Stamps may begin anew."""
+        """Accept stamps that start again."""
         for topic in self.topics:
             topic.stream.start_rollout()
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
-        """What is amiss with one of the topics; empty if nothing is."""
-        told = topic.contradiction()
-        if told or not self.is_expected:
-            return told
+        """Return what is wrong with one of the topics; empty if nothing is."""
+        problem = topic.contradiction()
+        if problem or not self.is_expected:
+            return problem
         return topic.silence(now, self.settings.max_decision_age)
 
     def _on_embedding(self, message: PointCloud2) -> None:
-        self._hear(EMBEDDING, message, read_embedding)
+        self._receive(EMBEDDING, message, read_embedding)
 
     def _on_chunks(self, message: PointCloud2) -> None:
-        self._hear(CHUNKS, message, self._read_chunks)
+        self._receive(CHUNKS, message, self._read_chunks)
 
     def _read_chunks(self, message: PointCloud2) -> Any:
         names, chunks = read_action_chunks(message)
@@ -99,16 +99,16 @@ class PolicyInput:
             )
         return chunks
 
-    def _hear(self, half: str, message: PointCloud2, read: Callable[[PointCloud2], Any]) -> None:
-        topic = self._topics[half]
+    def _receive(self, part: str, message: PointCloud2, read: Callable[[PointCloud2], Any]) -> None:
+        topic = self._topics[part]
         now, stamp = time.monotonic(), stamp_nanoseconds(message.header.stamp)
-        topic.stream.hear(now, stamp)
+        topic.stream.add(now, stamp)
         if not self._guard.admits(topic, stamp, self.settings):
             return
         try:
             values = read(message)
         except PointCloudError as error:
-            topic.stream.refused += 1
-            self._refuse(half, f"'{topic.name}': {error}")
+            topic.stream.rejected += 1
+            self._on_malformed(part, f"'{topic.name}': {error}")
             return
-        self._take(half, stamp, values, now)
+        self._on_part(part, stamp, values, now)

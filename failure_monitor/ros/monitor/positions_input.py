@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the robot is measured to be, for scores that ask for it."""
+"""Measured positions of the robot, for scores that need them."""
 
 from __future__ import annotations
 
@@ -29,28 +29,23 @@ from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 
 
 class PositionsInput:
-    """Remembers the measurements of the last moments, and gives those of an observation."""
+    """Remembers recent measurements, and returns the positions at the time of an observation."""
 
-    def __init__(
-        self, node: Node, settings: MonitorParameters, asked: PositionsTopic | None
-    ) -> None:
-        """Listen, if a score asks.
+    def __init__(self, node: Node, settings: MonitorParameters, source: PositionsTopic) -> None:
+        """Subscribe.
 
         Args:
-            node: subscribes.
-            settings: say how long nothing may come.
-            asked: what measured the positions in calibration; None if no score asks.
+            node: the node that subscribes.
+            settings: bound the age of the measurements.
+            source: what measured the positions in calibration.
         """
         self.settings = settings
-        self._asked = asked
-        self._topic: MonitoredTopic | None = None
+        self._source = source
         self._why_unknown = ""
-        if asked is None:
-            return
         self._topic = MonitoredTopic(
             node,
-            _message_class(asked.message_type),
-            asked.name,
+            _message_class(source.message_type),
+            source.name,
             self._on_message,
             qos_profile_sensor_data,
         )
@@ -62,24 +57,21 @@ class PositionsInput:
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
-        """What is listened to."""
-        return () if self._topic is None else (self._topic,)
+        """The topics of this input."""
+        return (self._topic,)
 
     def forget(self) -> None:
-        """Stamps begin anew."""
-        if self._asked is not None:
-            self._measured.clear()
+        """Forget all measurements, because stamps start again."""
+        self._measured.clear()
 
-    def at(self, stamp: int) -> NDArray[np.float32] | None:
-        """The positions when the observation of a stamp was made, (P,); None if no score asks.
+    def at(self, stamp: int) -> NDArray[np.float32]:
+        """Return the positions (P,) at the stamp of an observation.
 
         Raises:
             MeasurementError: they are unknown; `problem` says so until they are known again.
         """
-        if self._asked is None:
-            return None
         try:
-            positions = self._measured.at(stamp, self._asked.joints)
+            positions = self._measured.at(stamp, self._source.joints)
             self._check(positions)
         except MeasurementError as error:
             self._why_unknown = str(error)
@@ -88,36 +80,33 @@ class PositionsInput:
         return positions.astype(np.float32)
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
-        """What is amiss with the measurements; empty if nothing is."""
-        told = ""
-        if self._asked is not None and self._asked.message_type != JOINT_STATE_TYPE:
-            told = topic.contradiction()
-        if not told and (self._why_unknown or topic.stream.age(now) is None):
-            told = topic.silence(now, self.settings.max_decision_age) or self._why_unknown
-        return told and f"the measured positions are unknown: {told}"
+        """Return what is wrong with the measurements; empty if nothing is."""
+        problem = ""
+        if self._source.message_type != JOINT_STATE_TYPE:
+            problem = topic.contradiction()
+        if not problem and (self._why_unknown or topic.stream.age(now) is None):
+            problem = topic.silence(now, self.settings.max_decision_age) or self._why_unknown
+        return problem and f"the measured positions are unknown: {problem}"
 
     def _check(self, positions: NDArray[np.float64]) -> None:
-        assert self._asked is not None
-        names = self._asked.joints or AXES
+        names = self._source.joints or AXES
         broken = [name for name, at in zip(names, positions, strict=True) if not np.isfinite(at)]
         if broken:
-            assert self._topic is not None
-            self._topic.stream.refused += 1
+            self._topic.stream.rejected += 1
             raise MeasurementError(
                 f"the position of {', '.join(broken)} on '{self._topic.name}' is NaN or infinite: "
-                "look at the robot's driver"
+                "check the robot's driver"
             )
 
     def _on_message(self, message: Any) -> None:
-        assert self._topic is not None
-        self._topic.stream.hear(time.monotonic(), stamp_nanoseconds(message.header.stamp))
+        self._topic.stream.add(time.monotonic(), stamp_nanoseconds(message.header.stamp))
         self._measured.add(message)
 
 
 def _message_class(message_type: PositionType) -> type:
     if message_type == JOINT_STATE_TYPE:
         return JointState  # type: ignore[no-any-return]
-    # Here, as most monitors need neither.
+    # Imported here, as most monitors need neither.
     from geometry_msgs.msg import PointStamped, PoseStamped
 
     return {"PoseStamped": PoseStamped, "PointStamped": PointStamped}[message_type.split("/")[-1]]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""When rollouts begin and end, as the parameter `rollout_boundaries` says.
+"""What starts and ends rollouts, as the parameter `rollout_boundaries` says.
 
-The services ~/start_rollout and ~/end_rollout are there in any case.
+The services ~/start_rollout and ~/end_rollout exist in any case.
 """
 
 from __future__ import annotations
@@ -19,122 +19,120 @@ from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 
 
 class Rollouts(Protocol):
-    """What begins and ends."""
+    """What is started and ended."""
 
     def start_rollout(self, task: str) -> None:
-        """A rollout of a task begins; the name is empty where nobody says it."""
+        """Start a rollout of a task; the name is empty where it is unknown."""
 
     def end_rollout(self, reason: str) -> None:
-        """The rollout is over, and why none runs."""
+        """End the rollout, for the reason why none runs."""
 
 
 class RolloutBoundaries:
-    """Nothing but the services, and perhaps the monitor's activation.
+    """The services only, and perhaps the monitor's activation.
 
     Attributes:
-        why_none_yet: why activation begins no rollout; empty if it does.
+        why_not_started: why activation does not start a rollout; empty if it does.
     """
 
-    def __init__(self, why_none_yet: str) -> None:
-        self.why_none_yet = why_none_yet
+    def __init__(self, why_not_started: str) -> None:
+        self.why_not_started = why_not_started
 
-    def begins_with_decision(self, now: float) -> bool:
-        """Take a decision; whether it is the first of a rollout."""
+    def starts_with_decision(self, now: float) -> bool:
+        """Receive a decision; return whether it is the first of a rollout."""
         return False
 
-    def pass_time(self, now: float) -> None:
-        """Perhaps the rollout is over."""
+    def update(self, now: float) -> None:
+        """End the rollout if its time is over."""
 
     def problems(self) -> Sequence[str]:
-        """What is amiss with what tells the boundaries."""
+        """Return what is wrong with the source of the boundaries."""
         return ()
 
     def destroy(self) -> None:
-        """Stop listening."""
+        """Destroy the subscription, if there is one."""
 
 
 class PauseBoundaries(RolloutBoundaries):
-    """A time without decisions ends a rollout; the next decision begins one."""
+    """Rollouts that end after a time without decisions, and start with the next decision."""
 
     def __init__(self, rollouts: Rollouts, pause: float) -> None:
         """Wait for the first decision.
 
         Args:
-            rollouts: told of an end.
-            pause: how long it is, in seconds.
+            rollouts: what is ended.
+            pause: the time without decisions, in seconds.
         """
-        super().__init__("no rollout is running: the next decision begins one")
+        super().__init__("no rollout is running: the next decision starts one")
         self._rollouts = rollouts
         self._pause = pause
         self._last_decision: float | None = None
 
-    def begins_with_decision(self, now: float) -> bool:
-        """Take a decision; whether there was none for a pause."""
+    def starts_with_decision(self, now: float) -> bool:
+        """Receive a decision; return whether there was none for a pause."""
         last, self._last_decision = self._last_decision, now
         return last is None or now - last > self._pause
 
-    def pass_time(self, now: float) -> None:
+    def update(self, now: float) -> None:
         """End the rollout after a pause."""
         if self._last_decision is not None and now - self._last_decision > self._pause:
             self._last_decision = None
             self._rollouts.end_rollout(
-                f"no rollout is running: {self._pause:g} s without a decision have ended it, and "
-                "the next decision begins one"
+                f"no rollout is running: {self._pause:g} s without a decision ended it, and the "
+                "next decision starts one"
             )
 
 
 class TopicBoundaries(RolloutBoundaries):
-    """A topic says whether a rollout runs, or which task's; what it repeats changes nothing."""
+    """Rollouts whose start, task and end are published on a topic; repetitions change nothing."""
 
     def __init__(self, node: Node, rollouts: Rollouts, topic: str, message_type: str) -> None:
         """Wait for the first message.
 
         Args:
-            node: subscribes.
-            rollouts: told of what begins and ends.
-            topic: where to listen.
+            node: the node that subscribes.
+            rollouts: what is started and ended.
+            topic: the topic.
             message_type: `std_msgs/msg/Bool` or `std_msgs/msg/String`.
         """
         message, callback = (
             (Bool, self._on_active) if message_type.endswith("Bool") else (String, self._on_task)
         )
-        # Not transient local: what was said before this node listened began before it listened.
+        # Not transient local: a rollout that was reported before has already started.
         self._topic = MonitoredTopic(node, message, topic, callback, DECISION_QOS)
-        super().__init__(
-            f"no rollout is running: '{self._topic.name}' has not said that one begins"
-        )
+        super().__init__(f"no rollout is running: no start was received on '{self._topic.name}'")
         self._rollouts = rollouts
-        self._said: bool | str = False
+        self._running: bool | str = False
 
     def problems(self) -> Sequence[str]:
-        """Whether several publishers contradict each other."""
-        told = self._topic.contradiction()
-        return (told,) if told else ()
+        """Return that several publishers may contradict each other, if there are several."""
+        problem = self._topic.contradiction()
+        return (problem,) if problem else ()
 
     def destroy(self) -> None:
-        """Stop listening."""
+        """Destroy the subscription, if there is one."""
         self._topic.destroy()
 
     def _on_active(self, message: Bool) -> None:
-        self._take(message.data, "")
+        self._on_report(message.data, "")
 
     def _on_task(self, message: String) -> None:
-        self._take(message.data, message.data)
+        self._on_report(message.data, message.data)
 
-    def _take(self, said: bool | str, task: str) -> None:
-        if said == self._said:
+    def _on_report(self, running: bool | str, task: str) -> None:
+        if running == self._running:
             return
-        self._said = said
-        if said:
+        self._running = running
+        if running:
             self._rollouts.start_rollout(task)
         else:
-            self._rollouts.end_rollout(f"no rollout is running, says '{self._topic.name}'")
+            self._rollouts.end_rollout(f"no rollout is running, as '{self._topic.name}' reports")
 
 
 def open_boundaries(
     node: Node, settings: MonitorParameters, rollouts: Rollouts
 ) -> RolloutBoundaries:
-    """The boundaries that the parameters ask for."""
+    """Return the boundaries that the parameters name."""
     if settings.rollout_boundaries == "topic":
         return TopicBoundaries(node, rollouts, settings.rollout_topic, settings.rollout_topic_type)
     if settings.rollout_boundaries == "pause":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The monitor's services, as standard messages ask for them."""
+"""Services of standard types, answered by functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from std_srvs.srv import SetBool, Trigger
 
 
 class Answer(NamedTuple):
-    """What a service says."""
+    """The answer of a service."""
 
     success: bool
     message: str

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets through what is stamped as an observation made just now, and says what is not."""
+"""Accepts messages with the stamp of a recent observation, and rejects others with a reason."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 
 
 class StampGuard:
-    """Checks the stamps of several topics against this machine's clock, and for their order."""
+    """Checks the stamps of several topics for their order and against this machine's clock."""
 
     def __init__(
-        self, node: Node, *, fail: Callable[[str], None], restart: Callable[[], None]
+        self, node: Node, *, on_fault: Callable[[str], None], on_restart: Callable[[], None]
     ) -> None:
-        """Ask the node for the time.
+        """Use the clock of a node.
 
         Args:
-            node: has the clock.
-            fail: told why a message cannot be used.
-            restart: told that stamps begin anew, in the middle of a rollout.
+            node: the node with the clock.
+            on_fault: called with why a message cannot be used.
+            on_restart: called when stamps start again in the middle of a rollout.
         """
         self._node = node
-        self._fail = fail
-        self._restart = restart
+        self._on_fault = on_fault
+        self._on_restart = on_restart
 
     def admits(self, topic: MonitoredTopic, stamp: int, settings: MonitorParameters) -> bool:
-        """Whether a message is new, and stamped as it should be."""
+        """Return whether a message is new and has a valid stamp."""
         limits = StampLimits(settings.max_stamp_lead, settings.max_stamp_age)
         clock = self._node.get_clock().now().nanoseconds
         try:
             return topic.stream.is_next(stamp, clock, limits)
         except ClockSetBackError as error:
-            self._fail(f"'{topic.name}': {error}")
-            # From now on in the new time, of which this is the first message.
-            self._restart()
+            self._on_fault(f"'{topic.name}': {error}")
+            # This is the first message of the new time.
+            self._on_restart()
             return topic.stream.is_next(stamp, clock, limits)
         except StampError as error:
-            topic.stream.refused += 1
-            self._fail(f"'{topic.name}': {error}")
+            topic.stream.rejected += 1
+            self._on_fault(f"'{topic.name}': {error}")
             return False

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failure_monitor.ros.common.stream import (
-    LOST_SHARE,
+    MAX_LOST_SHARE,
     ClockSetBackError,
     StampError,
     StampLimits,
@@ -28,7 +28,7 @@ def heard(rate, share=1.0, *, jitter=0.0, seconds=8.0, seed=0):
     made = np.arange(0, seconds, 1 / rate)
     for time in made[rng.random(len(made)) < share]:
         stamp = 100 + time + jitter / rate * rng.normal()
-        stream.hear(time, round(stamp * SECOND))
+        stream.add(time, round(stamp * SECOND))
     return stream, made[-1]
 
 
@@ -51,7 +51,7 @@ def test_the_stamps_tell_what_was_lost(share, seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_that_nearly_all_is_lost_is_seen_too(seed):
     stream, now = heard(30.0, 0.08, seed=seed)
-    assert stream.lost_share(now) > LOST_SHARE
+    assert stream.lost_share(now) > MAX_LOST_SHARE
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -70,15 +70,15 @@ def test_stamps_that_jitter_a_little_tell_what_was_lost(seed):
 def test_what_is_published_now_and_then_has_no_period(seed):
     stream = Stream("/policy/embedding")
     for time in np.cumsum(np.random.default_rng(seed).exponential(0.1, 80)):
-        stream.hear(time, round((100 + time) * SECOND))
-    assert stream.lost_share(time) < LOST_SHARE
+        stream.add(time, round((100 + time) * SECOND))
+    assert stream.lost_share(time) < MAX_LOST_SHARE
 
 
 def test_a_pause_is_no_loss():
     stream = Stream("/policy/embedding")
     for begin in (0.0, 60.0):
         for time in np.arange(begin, begin + 2.0, 0.1):
-            stream.hear(time, round((100 + time) * SECOND))
+            stream.add(time, round((100 + time) * SECOND))
     assert stream.lost_share(62.0) < 0.1
     assert stream.received_rate(61.9) == pytest.approx(10.0, rel=0.1)
 
@@ -91,14 +91,14 @@ def test_what_has_ceased_has_no_rate():
 def test_messages_without_stamps_have_no_stamped_rate():
     stream = Stream("/energy")
     for time in range(10):
-        stream.hear(0.1 * time)
+        stream.add(0.1 * time)
     assert (stream.stamped_rate(), stream.lost_share(1.0)) == (0.0, 0.0)
 
 
 def test_silence_begins_after_the_limit():
     stream = Stream("/joint_states")
     assert stream.is_silent(0.0, 1.0)
-    stream.hear(5.0, SECOND)
+    stream.add(5.0, SECOND)
     assert not stream.is_silent(6.0, 1.0)
     assert stream.is_silent(6.1, 1.0)
 
@@ -158,19 +158,19 @@ def test_no_stamp_is_ahead_of_a_clock_that_says_nothing():
 
 def test_a_clock_that_is_set_is_told_once_each_time():
     watch = ClockWatch(is_simulated=False)
-    assert watch.look(0.0, 1000.0) == ""
-    assert watch.look(1.0, 1001.1) == ""
-    assert "jumped by +5 s" in watch.look(2.0, 1007.1)
-    assert watch.look(3.0, 1008.1) == ""
-    assert "jumped by -3 s" in watch.look(4.0, 1006.1)
+    assert watch.update(0.0, 1000.0) == ""
+    assert watch.update(1.0, 1001.1) == ""
+    assert "jumped by +5 s" in watch.update(2.0, 1007.1)
+    assert watch.update(3.0, 1008.1) == ""
+    assert "jumped by -3 s" in watch.update(4.0, 1006.1)
     assert watch.jumps == 2
 
 
 def test_a_simulated_clock_runs_at_any_rate_but_not_backwards():
     watch = ClockWatch(is_simulated=True)
     for monotonic, clock in ((0.0, 0.0), (1.0, 50.0), (2.0, 50.0), (3.0, 50.1)):
-        assert watch.look(monotonic, clock) == ""
-    assert "jumped by -50.1 s" in watch.look(4.0, 0.0)
+        assert watch.update(monotonic, clock) == ""
+    assert "jumped by -50.1 s" in watch.update(4.0, 0.0)
 
 
 def test_a_simulated_clock_that_says_nothing_is_a_problem():

@@ -242,7 +242,9 @@ def test_one_half_without_the_other(robot, half):
             robot.chunks.publish(robot.chunks_message(header))
         robot.spin(0.2)
     other = CHUNKS if half == "embedding" else EMBEDDING
-    robot.expect("STALE", "the last decision is older", f"nothing on '{other}' for more than 1 s")
+    robot.expect(
+        "STALE", "the last decision is older", f"no message on '{other}' for more than 1 s"
+    )
 
 
 def test_halves_whose_stamps_differ(robot):
@@ -278,7 +280,7 @@ def test_a_joint_without_a_name_whose_position_is_not_finite(robot):
 def test_joint_states_that_stop(robot):
     robot.joints_move = False
     robot.decide_until(lambda: not robot.permitted(), "the permit to be withdrawn")
-    robot.expect("STALE", "nothing on '/joint_states' for more than 0.5 s")
+    robot.expect("STALE", "no message on '/joint_states' for more than 0.5 s")
     robot.joints_move = True
 
 

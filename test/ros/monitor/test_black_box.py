@@ -33,7 +33,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.ros.common.parameters import declare_parameters, read_parameters
-from failure_monitor.ros.monitor.watched_bundle import load_watched
+from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 
 __all__ = ["exported"]
 
@@ -136,9 +136,9 @@ BAD = {
 }
 
 SILENT = {
-    "front": "nothing on '/front' for more than 2 s",
-    "wrist": "nothing on '/wrist/compressed' for more than 2 s",
-    "joint_states": "nothing on '/joint_states' for more than 1 s",
+    "front": "no message on '/front' for more than 2 s",
+    "wrist": "no message on '/wrist/compressed' for more than 2 s",
+    "joint_states": "no message on '/joint_states' for more than 1 s",
 }
 
 
@@ -251,7 +251,7 @@ def watched(**values):
     settings = dataclasses.replace(read_parameters(node, MonitorParameters), **values)
     try:
         settings.check(node)
-        return load_watched(settings)
+        return load_monitored_bundle(settings)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

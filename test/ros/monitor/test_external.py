@@ -101,7 +101,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
         observer.wait_for_monitor_alarm()
 
         # It has never come.
-        observer.wait_for_reason(f"the external score energy is unknown: nothing on '{ENERGY}'")
+        observer.wait_for_reason(f"the external score energy is unknown: no message on '{ENERGY}'")
 
         # It is fine.
         observer.recover()
@@ -122,7 +122,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
             observer.recover()
 
         # It stops, while decisions go on.
-        observer.wait_for_reason(f"nothing on '{ENERGY}' for more than 0.6 s")
+        observer.wait_for_reason(f"no message on '{ENERGY}' for more than 0.6 s")
         observer.recover()
 
         # Two publish it.

@@ -195,7 +195,7 @@ def test_joint_states_that_never_come_or_cease_withhold_the_permit(
         observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for(
-            lambda: "nothing on '/joint_states' ever" in observer.reason(), "the reason"
+            lambda: "no message on '/joint_states' so far" in observer.reason(), "the reason"
         )
         observer.wait_for(joints.get_subscription_count, "the monitor to subscribe to joints")
 
@@ -204,7 +204,7 @@ def test_joint_states_that_never_come_or_cease_withhold_the_permit(
             return observer.permitted()
 
         observer.wait_for(permitted_while_joints_come, "the permit")
-        late = "nothing on '/joint_states' for more than 0.5 s"
+        late = "no message on '/joint_states' for more than 0.5 s"
         observer.wait_for(lambda: late in observer.reason(), "the reason")
         observer.wait_for_stop("STALE")
 

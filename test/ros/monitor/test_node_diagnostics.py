@@ -88,7 +88,7 @@ def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, 
         robot.wait_for(lambda: "FASTDDS_BUILTIN_TRANSPORTS" in robot.message("/joint_states"), "it")
         status, values = robot.status("/joint_states")
         assert status.level == DiagnosticStatus.WARN
-        assert "of the messages that the stamps tell of do not arrive" in status.message
+        assert "of the messages, by their stamps, do not arrive" in status.message
         assert float(values["received_rate"]) < 0.8 * float(values["stamped_rate"])
         assert robot.permitted(), "what is lost is told, and harms only if all is lost"
 

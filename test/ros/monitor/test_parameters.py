@@ -90,7 +90,7 @@ def test_ages_and_enable_take_effect_at_once(monitor, operator, decision):
     operator.wait_for(operator.permitted, "the permit of what is enabled again")
     assert operator.set(max_joint_state_age=0.3)[0].successful
     operator.wait_for_stop("STALE")
-    assert "nothing on '/joint_states' ever" in operator.reason()
+    assert "no message on '/joint_states' so far" in operator.reason()
     assert operator.set(max_joint_state_age=0.0)[0].successful
 
 

@@ -28,7 +28,7 @@ from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.ros.common.parameters import declare_parameters, read_parameters
-from failure_monitor.ros.monitor.watched_bundle import load_watched
+from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import Topics
@@ -217,7 +217,7 @@ def test_what_is_not_measured_is_named_and_nothing_is_permitted(tracking, robot)
     }
     with node_process(MONITOR, bundle=tracking[0], **PARAMETERS) as process:
         robot.wait_until_there()
-        robot.wait_for(lambda: f"nothing on '{JOINTS}' ever" in robot.reason(), "the reason")
+        robot.wait_for(lambda: f"no message on '{JOINTS}' so far" in robot.reason(), "the reason")
         for reason, fault in faults.items():
             arm.recover()
             number = int(robot.alarm_values()["decision"])
@@ -256,9 +256,9 @@ def test_a_bundle_that_does_not_say_where_positions_are_measured_is_refused(
     save(replace(bundle, description=description), tmp_path / "silent")
     declare_parameters(robot.node, MonitorParameters)
     settings = replace(read_parameters(robot.node, MonitorParameters), bundle=str(tracking[0]))
-    load_watched(settings)
-    with pytest.raises(UsageError, match="tracking must know where the robot is measured to be"):
-        load_watched(replace(settings, bundle=str(tmp_path / "silent")))
+    load_monitored_bundle(settings)
+    with pytest.raises(UsageError, match="tracking need the robot's measured positions"):
+        load_monitored_bundle(replace(settings, bundle=str(tmp_path / "silent")))
 
 
 def test_the_bundle_keeps_what_measured_the_positions(tracking):

@@ -106,7 +106,7 @@ def test_by_topic_a_rollout_runs_while_it_says_so(observer, decision, time_varyi
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
         observer.wait_for_monitor_alarm()
         observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
-        wait_for_reason(observer, "'/rollout/active' has not said that one begins")
+        wait_for_reason(observer, "no start was received on '/rollout/active'")
         active.publish(Bool(data=True))
         wait_for_reason(observer, "no decision since the rollout started")
         for number in range(3):
@@ -116,7 +116,7 @@ def test_by_topic_a_rollout_runs_while_it_says_so(observer, decision, time_varyi
         observer.spin(0.3)
         assert observer.alarm_values()["decision"] == "2", "what is repeated changes nothing"
         active.publish(Bool(data=False))
-        wait_for_reason(observer, "no rollout is running, says '/rollout/active'")
+        wait_for_reason(observer, "no rollout is running, as '/rollout/active' reports")
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
         assert observer.alarm_values()["halted"] == "false", "an end is no halt"
         active.publish(Bool(data=True))
@@ -155,7 +155,7 @@ def test_a_topic_may_name_the_task(observer, decision, rollouts, policy, tmp_pat
         wait_for_reason(observer, "no threshold for the task 'fold', only for pick, place")
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
         task.publish(String(data=""))
-        wait_for_reason(observer, "no rollout is running, says '/task'")
+        wait_for_reason(observer, "no rollout is running, as '/task' reports")
 
 
 def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
@@ -169,7 +169,7 @@ def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
     }
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
         observer.wait_for_monitor_alarm()
-        wait_for_reason(observer, "the next decision begins one")
+        wait_for_reason(observer, "the next decision starts one")
         for _ in range(2):
             observer.decide(decision)
             wait_for_verdict(observer, 0)

@@ -42,9 +42,11 @@ def test_the_reason_names_every_input_that_is_missing_and_who_publishes_what(
 ):
     node = listener.node
     with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_folder) as process:
-        listener.wait_for_reason("nothing on '/policy/embedding' ever: nobody publishes there")
-        assert "nothing on '/policy/action_chunks' ever: nobody" in listener.reason()
-        assert "nothing on '/joint_states' ever: nobody" in listener.reason()
+        listener.wait_for_reason(
+            "no message on '/policy/embedding' so far: no node publishes there"
+        )
+        assert "no message on '/policy/action_chunks' so far: no node" in listener.reason()
+        assert "no message on '/joint_states' so far: no node" in listener.reason()
         assert listener.state() == "STALE"
 
         other_type = node.create_publisher(Float32MultiArray, "policy/embedding", 10)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exported halves of the policy that the monitor runs itself: encoder, sampler, or both."""
+"""The exported parts of the policy that the monitor runs itself: encoder, sampler, or both."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from failure_monitor.errors import UsageError
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
-from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, Observed
+from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, PendingDecision
 
 if TYPE_CHECKING:
     from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 
 
-class PolicyModels:
-    """Makes decisions of observations, as the policy does."""
+class MonitoredModels:
+    """Makes decisions from observations, as the policy does."""
 
     def __init__(self, settings: MonitorParameters, bundle: Bundle, *, noise_seed: int) -> None:
-        """Load and check what the bundle holds, or else what the parameters name.
+        """Load and check the models of the bundle, or else those that the parameters name.
 
         Args:
-            settings: may name the models, and say how they are run.
-            bundle: may hold the models, and says what decisions look like.
-            noise_seed: of the sampler's noise.
+            settings: may name the models, and state how they are run.
+            bundle: may hold the models, and states the format of decisions.
+            noise_seed: the seed of the sampler's noise.
 
         Raises:
-            OnnxFileError: a file that a parameter names is no model.
-            OnnxSessionError: a model cannot be loaded, or not on a provider asked for.
+            OnnxFileError: a file that a parameter names is not a model.
+            OnnxSessionError: a model cannot be loaded, or not with a requested provider.
             OnnxContractError: a model does not keep the contract.
             OnnxModelError: a model fails when it is run.
-            UsageError: a model is not of the policy that the bundle is for, or is another than
-                the one that the bundle holds.
+            UsageError: a model does not belong to the bundle's policy, or differs from the one that
+                the bundle holds.
         """
         self._encoder: ObservationEncoder | None = None
         self._sampler: PolicySampler | None = None
@@ -45,7 +45,7 @@ class PolicyModels:
         self._noise_seed = noise_seed
         encoder = _file_to_run("encoder", settings.encoder, bundle.encoder, bundle)
         sampler = _file_to_run("sampler", settings.sampler, bundle.sampler, bundle)
-        self._unproven = [
+        self._unverified = [
             file.name
             for file in (encoder, sampler)
             if file is not None and bundle.description.black_box is None
@@ -54,19 +54,19 @@ class PolicyModels:
             self._load(encoder, sampler, settings, bundle.policy)
 
     @property
-    def published_halves(self) -> Sequence[str]:
-        """Which halves of a decision the policy must publish, since no model makes them."""
+    def published_parts(self) -> Sequence[str]:
+        """The parts of a decision that the policy must publish, since no model makes them."""
         made = {EMBEDDING: self._encoder, CHUNKS: self._sampler}
-        return [half for half, model in made.items() if model is None]
+        return [part for part, model in made.items() if model is None]
 
     @property
     def encoder(self) -> ObservationEncoder | None:
-        """What makes embeddings; None if the policy publishes them."""
+        """The model that makes embeddings; None if the policy publishes them."""
         return self._encoder
 
     @property
     def cameras(self) -> Sequence[str]:
-        """The names of the cameras that the encoder sees; none without an encoder."""
+        """The names of the encoder's cameras; empty without an encoder."""
         return [] if self._encoder is None else list(self._encoder.cameras)
 
     @property
@@ -75,50 +75,50 @@ class PolicyModels:
         return self._encoder is not None and bool(self._encoder.joint_names)
 
     @property
-    def remark(self) -> str:
-        """What is not known of the models; empty if nothing is."""
-        if not self._unproven:
+    def warning(self) -> str:
+        """What could not be verified about the models; empty if nothing."""
+        if not self._unverified:
             return ""
         return (
-            f"the bundle does not hold {' and '.join(self._unproven)}, so nobody can tell whether "
-            "it was calibrated with just these: calibrate again with --encoder and --sampler"
+            f"the bundle does not hold {' and '.join(self._unverified)}, so it is unknown whether "
+            "it was calibrated with these: calibrate again with --encoder and --sampler"
         )
 
     def values(self) -> Mapping[str, str]:
-        """What is run, for diagnostics."""
-        told = {}
+        """Return which models are run, and on what, as text by name for the diagnostics."""
+        values = {}
         for name, model in (("encoder", self._encoder), ("sampler", self._sampler)):
             if model is not None:
-                told[name] = model.file.name
-                told[f"{name}_provider"] = model.provider
+                values[name] = model.file.name
+                values[f"{name}_provider"] = model.provider
                 if model.fallback:
-                    told[f"{name}_fallback"] = model.fallback
-        return told
+                    values[f"{name}_fallback"] = model.fallback
+        return values
 
     def start_rollout(self) -> None:
-        """Begin with the first noise, as calibration did."""
+        """Restart the sampler's noise, as calibration did."""
         if self._sampler is not None:
             self._noise.start_rollout()
 
-    def decide(self, observed: Observed) -> Decision:
-        """The decision that the policy takes on an observation.
+    def decide(self, pending: PendingDecision) -> Decision:
+        """Return the decision that the policy makes on an observation.
 
         Raises:
-            CameraImageError: a camera's message holds no image that can be read.
+            CameraImageError: a camera's message holds no readable image.
             JointStateError: the joint state does not hold the encoder's joints.
             OnnxModelError: a model failed.
         """
-        embedding = observed.seen
+        embedding = pending.observation
         if isinstance(embedding, MatchedMessages):
             assert self._encoder is not None
             seen = self._reader.read(embedding)
             embedding = self._encoder.embed(seen.images, seen.joints)
-        chunks = observed.chunks
+        chunks = pending.chunks
         if chunks is None:
             assert self._sampler is not None
             chunks = self._sampler.sample(embedding, self._noise.draw(self._samples))
         return Decision(
-            1e-9 * observed.stamp, embedding, chunks, observed.positions, observed.external
+            1e-9 * pending.stamp, embedding, chunks, pending.positions, pending.external
         )
 
     def _load(
@@ -147,24 +147,24 @@ class PolicyModels:
             _check_sampler(self._sampler, policy)
 
 
-def _file_to_run(half: str, path: str, kept: OnnxFile | None, bundle: Bundle) -> OnnxFile | None:
-    """The bundle's, or the one that a parameter names for a bundle that says nothing of models."""
+def _file_to_run(part: str, path: str, held: OnnxFile | None, bundle: Bundle) -> OnnxFile | None:
+    """Return the bundle's model, or the one that a parameter names if the bundle holds none."""
     if not path:
-        return kept
+        return held
     named = read_onnx_file(Path(path))
     if bundle.description.black_box is None:
         return named
-    if kept is None:
+    if held is None:
         raise UsageError(
-            f"the parameter '{half}' names {path}, but the bundle was calibrated on what the "
-            f"policy itself published: leave it empty, or calibrate again with --{half}"
+            f"the parameter '{part}' names {path}, but the bundle was calibrated on what the "
+            f"policy itself published: leave it empty, or calibrate again with --{part}"
         )
-    if named.sha256 != kept.sha256:
+    if named.sha256 != held.sha256:
         raise UsageError(
-            f"{path} is not the {half} that the bundle was calibrated with and holds: leave the "
-            f"parameter '{half}' empty, or calibrate again with --{half}"
+            f"{path} is not the {part} that the bundle was calibrated with and holds: leave the "
+            f"parameter '{part}' empty, or calibrate again with --{part}"
         )
-    return kept
+    return held
 
 
 def _check_encoder(encoder: ObservationEncoder, policy: PolicyFormat) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle that a monitor node has loaded, with models, and which of its tasks it watches."""
+"""The bundle that a monitor node has loaded, with its models and the task that is run."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from failure_monitor.ros.monitor.black_box_settings import (
     black_box_settings,
     camera_topics,
 )
-from failure_monitor.ros.monitor.policy_models import PolicyModels
+from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 
 
 @dataclass(eq=False)
-class WatchedBundle:
+class MonitoredBundle:
     """A bundle and a task.
 
     Attributes:
-        folder: where it was loaded from.
+        folder: the folder it was loaded from.
         bundle: the calibrated rule.
-        sha256: names this very bundle.
-        models: the halves of the policy that the monitor runs itself.
-        cameras: the topics of the encoder's cameras, by their names; none without an encoder.
-        made: what makes an observation of these.
-        task: whose thresholds hold; empty where the bundle needs no name.
+        sha256: the hash of its contents.
+        models: the parts of the policy that the monitor runs itself.
+        cameras: the topics of the encoder's cameras, by their names; empty without an encoder.
+        black_box: how observations are made from the cameras.
+        task: the task whose thresholds apply; empty where the bundle needs no name.
     """
 
     folder: str
     bundle: Bundle
     sha256: str
-    models: PolicyModels
+    models: MonitoredModels
     cameras: Mapping[str, str]
-    made: BlackBoxSettings
+    black_box: BlackBoxSettings
     task: str = ""
 
     @property
     def positions_topic(self) -> PositionsTopic | None:
-        """What measures where the robot is; None if no score asks."""
+        """What measures the robot's positions; None if no score needs them."""
         section = self.bundle.description.positions_topic
         return None if section is None else PositionsTopic(**section.model_dump())
 
     @property
     def promise(self) -> PromiseSection | None:
-        """What is promised for the task; None while it must be named and nobody has."""
+        """The promise for the task; None while a task must be named and is not."""
         if not self.task and len(self.bundle.description.promises) > 1:
             return None
         return self.bundle.promise(self.task)
 
-    def begin(self, task: str) -> FailureMonitor:
-        """The monitor at the start of a rollout of a task; models start anew as well."""
+    def start_monitor(self, task: str) -> FailureMonitor:
+        """Return the monitor for a new rollout of a task; the models are reset, too."""
         self.models.start_rollout()
         return self.bundle.monitor(task)
 
-    def take_task(self, task: str) -> None:
-        """Watch a task from now on.
+    def set_task(self, task: str) -> None:
+        """Use the thresholds of a task from now on.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for it.
@@ -72,14 +72,14 @@ class WatchedBundle:
         self.task = task
 
 
-def load_watched(settings: MonitorParameters) -> WatchedBundle:
+def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
     """Load and check the bundle that the parameters name.
 
     Raises:
         BundleError: it is not there, damaged, or of a newer schema.
-        UnknownTaskError: it has no threshold for the task, or for which of several is not said.
-        UsageError: it needs rollout boundaries, or measured positions, and there are none; or
-            parameters contradict what it says of its models and how they were run.
+        UnknownTaskError: it has no threshold for the task, or has several and none is named.
+        UsageError: it needs rollout boundaries or measured positions, and there are none; or
+            parameters contradict what it states about its models and how they were run.
         FailureMonitorError: a model cannot be run.
     """
     if not settings.bundle:
@@ -90,28 +90,30 @@ def load_watched(settings: MonitorParameters) -> WatchedBundle:
     folder = Path(settings.bundle)
     bundle = load(folder)
     if settings.rollout_boundaries == "none":
-        _refuse_without_boundaries(bundle)
-    _refuse_without_positions(bundle)
-    made = black_box_settings(settings, bundle)
-    models = PolicyModels(settings, bundle, noise_seed=made.noise_seed)
+        _require_boundaries(bundle)
+    _require_positions(bundle)
+    black_box = black_box_settings(settings, bundle)
+    models = MonitoredModels(settings, bundle, noise_seed=black_box.noise_seed)
     cameras = camera_topics(models.cameras, settings, bundle)
-    watched = WatchedBundle(settings.bundle, bundle, content_hash(folder), models, cameras, made)
+    monitored = MonitoredBundle(
+        settings.bundle, bundle, content_hash(folder), models, cameras, black_box
+    )
     if not settings.topic_names_task:
-        watched.take_task(settings.task)
-    return watched
+        monitored.set_task(settings.task)
+    return monitored
 
 
-def _refuse_without_positions(bundle: Bundle) -> None:
+def _require_positions(bundle: Bundle) -> None:
     asking = [score.name for score in bundle.scores if score.needs_positions]
     if asking and bundle.description.positions_topic is None:
         raise UsageError(
-            f"{', '.join(asking)} must know where the robot is measured to be, and the bundle does "
-            "not say on which topic: calibrate on bags, with --positions-topic, or with other "
+            f"{', '.join(asking)} need the robot's measured positions, and the bundle does not "
+            "state their topic: calibrate on bags, with --positions-topic, or with other "
             "scores"
         )
 
 
-def _refuse_without_boundaries(bundle: Bundle) -> None:
+def _require_boundaries(bundle: Bundle) -> None:
     following = [score.name for score in bundle.scores if score.follows_rollout]
     if bundle.description.threshold == "time-varying":
         what, instead = "its thresholds vary", "calibrate with --threshold constant"

@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the monitor node holds while it is active, from the inputs to the alarm."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+
+from failure_monitor.bundle.bundle import UnknownTaskError
+from failure_monitor.decision import Decision, Verdict
+from failure_monitor.monitoring.alarm import AlarmStatus
+from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.ros.displays.displays import Displays
+from failure_monitor.ros.monitor.configuration import Configuration
+from failure_monitor.ros.monitor.inputs import MonitorInputs
+from failure_monitor.ros.monitor.outputs import MonitorOutputs
+from failure_monitor.ros.monitor.pending_decision import PendingDecision
+from failure_monitor.ros.monitor.rollout_boundaries import open_boundaries
+from failure_monitor.ros.monitor.scoring_worker import ScoringResult
+from failure_monitor.ros.response.response import Response
+from failure_monitor.ros.response.steering import Advice
+
+TRACE_PERIOD = 10.0
+"""Seconds between two errors that are logged in full: one for each decision would fill a disk."""
+
+
+class MonitorSession:
+    """The monitor between activation and deactivation.
+
+    It hands observations to the scoring worker, and what comes back to alarm, response and outputs.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: MonitorParameters,
+        configuration: Configuration,
+        *,
+        response: Response,
+        outputs: MonitorOutputs,
+        displays: Displays,
+        clock_problems: Callable[[], Sequence[str]],
+        publish_heartbeat: Callable[[], None],
+    ) -> None:
+        """Subscribe to the inputs; `start` comes next.
+
+        Args:
+            node: the node that subscribes and logs.
+            settings: the monitor's parameters.
+            configuration: the bundle and the worker that scores with it.
+            response: steers the policy by each decision.
+            outputs: publishes the scores of each decision.
+            displays: show each decision.
+            clock_problems: returns what is wrong with the ROS clock.
+            publish_heartbeat: publishes the state at once, after a change.
+        """
+        self.verdict: Verdict | None = None
+        """The last verdict of this rollout."""
+        self._logger = node.get_logger()
+        self._settings = settings
+        self._bundle, self._worker = configuration.bundle, configuration.worker
+        self._response = response
+        self._outputs = outputs
+        self._displays = displays
+        self._clock_problems = clock_problems
+        self._publish_heartbeat = publish_heartbeat
+        self._received = 0.0
+        self._alarm = response.alarm(settings.max_decision_age)
+        self._alarm.enable(settings.enable)
+        self._boundaries = open_boundaries(node, settings, self)
+        self._inputs = MonitorInputs(
+            node,
+            settings,
+            configuration.bundle,
+            self._boundaries,
+            on_decision=self._on_pending_decision,
+            on_fault=self._fail,
+        )
+
+    def start(self) -> None:
+        """Start the first rollout, or wait for its start, as the parameters say."""
+        if self._boundaries.why_not_started:
+            self.end_rollout(self._boundaries.why_not_started)
+        else:
+            self.start_rollout("")
+
+    def close(self) -> None:
+        """Destroy the subscriptions."""
+        self._inputs.destroy()
+
+    # State
+
+    def update(self, now: float) -> None:
+        """End the rollout if its time is over; called at every heartbeat."""
+        self._boundaries.update(now)
+
+    def status(self) -> AlarmStatus:
+        """Return the present state of the alarm."""
+        now = time.monotonic()
+        self._alarm.set_input_problems([*self._clock_problems(), *self._inputs.problems(now)])
+        return self._alarm.status(now)
+
+    def decision_age(self) -> float | None:
+        """Return the seconds since the last scored decision was received; None before the first."""
+        return None if self.verdict is None else time.monotonic() - self._received
+
+    def reset(self) -> str:
+        """Leave a latched halt; return why that is rejected, empty if it is not."""
+        return self._alarm.reset(time.monotonic())
+
+    def change_settings(self, settings: MonitorParameters) -> None:
+        """Use changed parameters from now on."""
+        was_enabled, self._settings = self._settings.enable, settings
+        self._alarm.max_decision_age = settings.max_decision_age
+        self._inputs.change_settings(settings)
+        if settings.enable != was_enabled:
+            self._alarm.enable(settings.enable)
+
+    def counts(self) -> Mapping[str, int]:
+        """Return counts for the diagnostics, by name."""
+        return {"unpaired_messages": self._inputs.unpaired}
+
+    def diagnose(self, *, name: str, hardware_id: str) -> list[DiagnosticStatus]:
+        """Return a diagnostic status for every input topic.
+
+        Args:
+            name: the node's name.
+            hardware_id: the robot's or the policy's.
+        """
+        return self._inputs.diagnose(time.monotonic(), name=name, hardware_id=hardware_id)
+
+    # Rollouts
+
+    def start_rollout(self, task: str) -> None:
+        """Start a rollout with the next decision.
+
+        Args:
+            task: its task; empty for that of the parameter.
+        """
+        try:
+            self._bundle.set_task(task or self._settings.task)
+        except UnknownTaskError as error:
+            self.end_rollout(str(error))
+            return
+        self._inputs.start_rollout()
+        self._worker.start_rollout(self._bundle.task)
+        self.verdict = None
+        self._displays.start_rollout()
+        self._alarm.start_rollout()
+        self._publish_heartbeat()
+
+    def end_rollout(self, reason: str) -> None:
+        """End the rollout: nothing is permitted until the next one starts.
+
+        Args:
+            reason: why no rollout is running.
+        """
+        self._inputs.end_rollout()
+        self._alarm.end_rollout(reason)
+        self._publish_heartbeat()
+
+    # From an observation to the alarm
+
+    def _on_pending_decision(self, pending: PendingDecision, received: float, missed: int) -> None:
+        if self._boundaries.starts_with_decision(received):
+            self.start_rollout("")
+            missed = 0
+        if self._inputs.is_rollout_running:
+            self._worker.submit(pending, received, missed)
+
+    def on_scored(self) -> None:
+        """Use what the worker has scored since the last call."""
+        for result in self._worker.collect():
+            self._on_result(result)
+
+    def _on_result(self, result: ScoringResult[PendingDecision]) -> None:
+        if result.verdict is None or result.decision is None:
+            self._fail(result.fault, result.error)
+            return
+        self.verdict, self._received = result.verdict, result.received
+        self._alarm.update(result.verdict, result.received, time.monotonic())
+        self._publish_heartbeat()
+        self._outputs.publish_scores(result.verdict)
+        advice = self._advise(result.decision, result.observation.stamp)
+        if advice is not None:
+            self._displays.show(
+                result.verdict, result.decision, result.observation.observation, advice
+            )
+
+    def _advise(self, decision: Decision, stamp: int) -> Advice | None:
+        """Steer by a decision; return None if that fails."""
+        try:
+            return self._response.advise(decision, stamp, self._bundle.task, self.status())
+        except Exception as error:
+            # Whatever chooses a chunk raises is a fault: a policy that is steered has no advice.
+            self._fail(f"the steering failed: {type(error).__name__}: {error}", error)
+            return None
+
+    def _fail(self, reason: str, error: Exception | None = None) -> None:
+        """Report that the newest decision cannot be used; log an unexpected error in full."""
+        self._alarm.fail(reason, time.monotonic())
+        self._publish_heartbeat()
+        if error is not None:
+            # Last, because logging takes long: the permit is withdrawn by then.
+            trace = "".join(traceback.format_exception(error))
+            self._logger.error(trace, throttle_duration_sec=TRACE_PERIOD)
