@@ -179,7 +179,7 @@ def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
                 lambda: int(observer.alarm_values().get("decision", 0)) > 2,
                 "several decisions of one rollout",
             )
-            wait_for_reason(observer, "0.8 s without a decision have ended it")
+            wait_for_reason(observer, "0.8 s without a decision ended it")
             observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
             assert observer.alarm_values()["halted"] == "false"
 
