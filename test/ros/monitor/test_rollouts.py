@@ -187,7 +187,7 @@ def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
 def test_a_pause_that_would_always_halt_is_refused(observer, bundle_folder):
     parameters = {"rollout_boundaries": "pause", "rollout_pause": 5.0, "max_decision_age": 1.0}
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
-        wait_for_reason(observer, "rollout_pause is 5 s, longer than max_decision_age, 1 s")
+        wait_for_reason(observer, "'rollout_pause' is 5 s, longer than 'max_decision_age', 1 s")
 
 
 def test_two_publishers_of_the_boundaries_contradict_each_other(observer, decision, bundle_folder):
