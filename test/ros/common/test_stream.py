@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from failure_monitor.ros.common.stream import (
     MAX_LOST_SHARE,
+    PAUSE,
+    WINDOW,
     ClockSetBackError,
     StampError,
     StampLimits,
@@ -74,13 +76,34 @@ def test_what_is_published_now_and_then_has_no_period(seed):
     assert stream.lost_share(time) < MAX_LOST_SHARE
 
 
-def test_a_pause_is_no_loss():
+@pytest.mark.parametrize("pause", [PAUSE + 0.5, WINDOW - 3.0, WINDOW + 48.0])
+def test_a_pause_is_no_loss(pause):
+    """Be it shorter than the window over which rates are measured, or longer."""
     stream = Stream("/policy/embedding")
-    for begin in (0.0, 60.0):
-        for time in np.arange(begin, begin + 2.0, 0.1):
+    for start in (0.0, 2.0 + pause):
+        for time in np.arange(start, start + 2.0, 0.1):
             stream.add(time, round((100 + time) * SECOND))
-    assert stream.lost_share(62.0) < 0.1
-    assert stream.received_rate(61.9) == pytest.approx(10.0, rel=0.1)
+            assert stream.lost_share(time) < 0.1
+    end = 4.0 + pause
+    assert stream.received_rate(end - 0.1) == pytest.approx(10.0, rel=0.1)
+    assert stream.stamped_rate() == pytest.approx(10.0, rel=0.1)
+    assert stream.lost_share(end) < 0.1
+
+
+def test_a_gap_that_is_no_pause_is_loss():
+    stream = Stream("/camera")
+    for start in (0.0, 2.0 + PAUSE - 0.5):
+        for time in np.arange(start, start + 2.0, 0.1):
+            stream.add(time, round((100 + time) * SECOND))
+    assert stream.lost_share(time) > 0.3
+
+
+def test_rates_are_those_of_the_last_window():
+    stream = Stream("/camera")
+    times = [*np.arange(0.0, 20.0, 0.1), *np.arange(20.0, 22.0 + WINDOW, 0.5)]
+    for time in times:
+        stream.add(time, round((100 + time) * SECOND))
+    assert stream.received_rate(times[-1]) == pytest.approx(2.0, rel=0.05)
 
 
 def test_what_has_ceased_has_no_rate():
