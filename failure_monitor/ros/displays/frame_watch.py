@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether anybody has ever said where a frame is: RViz shows nothing in a frame that is unknown."""
+"""Whether a frame is known to TF: RViz shows nothing in an unknown frame."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-PATIENCE = 3.0
-"""Seconds in which a frame may be told of before it is missed."""
+MAX_WAIT = 3.0
+"""Seconds after which an unknown frame is a problem."""
 
 TF_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 TF_STATIC_QOS = QoSProfile(
@@ -25,13 +25,13 @@ TF_STATIC_QOS = QoSProfile(
 
 
 class FrameWatch:
-    """Listens to transforms until the frame is among them, and then no more."""
+    """Subscribes to transforms until the frame is among them."""
 
     def __init__(self, node: Node, frame: str) -> None:
-        """Not listening yet.
+        """Start without a subscription.
 
         Args:
-            node: subscribes.
+            node: the node that subscribes.
             frame: the name to wait for.
         """
         self._node = node
@@ -41,7 +41,7 @@ class FrameWatch:
         self._since: float | None = None
 
     def start(self, now: float | None = None) -> None:
-        """Listen from now on, unless the frame was found, or transforms are not installed here."""
+        """Subscribe, unless the frame was found or transforms are not installed."""
         if self._since is not None:
             return
         self._since = time.monotonic() if now is None else now
@@ -50,11 +50,13 @@ class FrameWatch:
             self._known.add(self._frame)
             return
         for topic, qos in (("/tf", TF_QOS), ("/tf_static", TF_STATIC_QOS)):
-            hear: Callable[[Any], None] = self.hear
-            self._subscriptions.append(self._node.create_subscription(message, topic, hear, qos))
+            callback: Callable[[Any], None] = self.add_transforms
+            self._subscriptions.append(
+                self._node.create_subscription(message, topic, callback, qos)
+            )
 
-    def hear(self, message: Any) -> None:
-        """Take a tf2_msgs/TFMessage."""
+    def add_transforms(self, message: Any) -> None:
+        """Receive a tf2_msgs/TFMessage."""
         for transform in message.transforms:
             for name in (transform.header.frame_id, transform.child_frame_id):
                 self._known.add(name.lstrip("/"))
@@ -64,19 +66,19 @@ class FrameWatch:
             self._subscriptions.clear()
 
     def problem(self, now: float | None = None) -> str:
-        """Why markers may not be seen; empty if they are, or it is too early to say."""
+        """Return why markers may be invisible; empty if nothing is wrong or if it is too early."""
         now = time.monotonic() if now is None else now
-        if self._since is None or self._frame in self._known or now - self._since < PATIENCE:
+        if self._since is None or self._frame in self._known or now - self._since < MAX_WAIT:
             return ""
         known = ", ".join(sorted(self._known)) or "none at all"
         return (
-            f"no transform tells where the frame '{self._frame}' of the markers is, only of "
+            f"no transform contains the frame '{self._frame}' of the markers, only "
             f"{known}: set 'markers.frame' to one of these, or RViz's fixed frame to it"
         )
 
 
 def _transform_message() -> Any:
-    """The class of what /tf carries; None where ROS is installed without transforms."""
+    """Return the message class of /tf; None where ROS is installed without transforms."""
     try:
         return import_module("tf2_msgs.msg").TFMessage
     except ImportError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes the markers, on a timer and only while somebody looks."""
+"""Publishes the markers, on a timer and only while there is a subscriber."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ from failure_monitor.monitoring.view import MonitorView
 from failure_monitor.parameters.displays import NO_AXES, MarkerParameters
 from failure_monitor.parameters.parameter import named
 from failure_monitor.ros.common.parameters import load_parameters
+from failure_monitor.ros.displays.chunk_fan import Fan
 from failure_monitor.ros.displays.frame_watch import FrameWatch
-from failure_monitor.ros.displays.markers import Fan, Layout, ScoreBar, delete_all, markers
+from failure_monitor.ros.displays.marker_parts import Layout, delete_all
+from failure_monitor.ros.displays.markers import markers
+from failure_monitor.ros.displays.score_panel import ScoreBar
 
 MARKERS_QOS = QoSProfile(
     depth=1,
@@ -37,51 +40,51 @@ MARKERS_QOS = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
-LIVES = 3
-"""Periods that a marker lives: when the monitor is gone, so is what it drew."""
+LIFETIME_PERIODS = 3
+"""Periods after which a marker vanishes unless it is published again, as when the monitor dies."""
 
 
 class MarkerPublisher:
-    """`~/markers`."""
+    """The publisher of `~/markers`."""
 
     def __init__(self, node: Node, view: Callable[[], MonitorView]) -> None:
-        """Declare the parameters, and publish from now on.
+        """Declare the parameters, and start to publish.
 
         Args:
-            node: publishes.
-            view: what there is to see, asked at every publication.
+            node: the node that publishes.
+            view: returns what to draw; called for every publication.
 
         Raises:
-            UsageError: the node is given a value of another type or out of bounds.
+            UsageError: a parameter has another type or is out of bounds.
         """
         self._view = view
         settings = load_parameters(node, MarkerParameters, prefix="markers.")
-        self._axes_wanted, self._apart = named(settings.axes), settings.apart
+        self._given_axes, self._apart = named(settings.axes), settings.apart
         self._cartesian = CartesianAxes((), settings.metres, _position(settings.start))
         self._layout = Layout(
             frame=settings.frame,
             panel=_position(settings.panel),
             yaw=settings.yaw,
             size=settings.size,
-            seconds=LIVES / settings.rate,
+            seconds=LIFETIME_PERIODS / settings.rate,
         )
         self._period = 1 / settings.rate
         self._frames = FrameWatch(node, self._layout.frame)
         self._drawn: set[tuple[str, int]] | None = None
         self._fan_problem = ""
         self._publisher = node.create_publisher(MarkerArray, "~/markers", MARKERS_QOS)
-        # Steady: what is seen must not freeze with a clock that is simulated or stepped.
+        # Steady: the markers must not freeze with a clock that is simulated or stepped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(self._period, self._publish, clock=steady)
 
     def problem(self) -> str:
-        """Why something cannot be seen in RViz; empty if all can."""
+        """Return why something is not visible in RViz; empty if everything is."""
         return "; ".join(filter(None, (self._fan_problem, self._frames.problem())))
 
     def _publish(self) -> None:
         if self._publisher.get_subscription_count() == 0:
             if self._drawn is not None:
-                # Or who looks later would first see what was, as if it were.
+                # Otherwise a later subscriber would first see the old state.
                 self._publisher.publish(MarkerArray(markers=[delete_all(self._layout.frame)]))
             self._drawn = None
             return
@@ -97,7 +100,7 @@ class MarkerPublisher:
         self._publisher.publish(MarkerArray(markers=[*self._removed(drawn), *drawn]))
 
     def _removed(self, drawn: list[Marker]) -> list[Marker]:
-        """What takes away markers of before that are not drawn any more; all, the first time."""
+        """Return what deletes markers that are no longer drawn; the first time all of them."""
         before, self._drawn = self._drawn, {(marker.ns, marker.id) for marker in drawn}
         if before is None:
             return [delete_all(self._layout.frame)]
@@ -115,19 +118,19 @@ class MarkerPublisher:
             return None
         found = paths(view.decision, view.policy, axes)
         if np.isnan(found[:, 0, 0]).all():
-            self._fan_problem = "no sampled chunk leads to a place that can be drawn"
+            self._fan_problem = "no sampled chunk leads to a position that can be drawn"
         return Fan(found, disagreement(found, self._apart), view.chosen, view.trusted)
 
     def _axes(self, policy: PolicyFormat) -> CartesianAxes | None:
-        if self._axes_wanted == (NO_AXES,):
+        if self._given_axes == (NO_AXES,):
             return None
         try:
-            if self._axes_wanted:
-                check_axes(self._axes_wanted, policy.action_names)
+            if self._given_axes:
+                check_axes(self._given_axes, policy.action_names)
         except UsageError as error:
             self._fan_problem = f"'markers.axes': {error}"
             return None
-        names = self._axes_wanted or axes_among(policy.action_names)
+        names = self._given_axes or axes_among(policy.action_names)
         return replace(self._cartesian, names=names) if names else None
 
 

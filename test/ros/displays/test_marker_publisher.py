@@ -18,9 +18,9 @@ from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.monitoring.score_history import ScoreHistory
 from failure_monitor.monitoring.view import MonitorView
-from failure_monitor.ros.displays.frame_watch import PATIENCE, FrameWatch
+from failure_monitor.ros.displays.frame_watch import MAX_WAIT, FrameWatch
+from failure_monitor.ros.displays.marker_parts import BARS, CHOSEN, FAN, STATE, TRUST
 from failure_monitor.ros.displays.marker_publisher import MarkerPublisher
-from failure_monitor.ros.displays.markers import BARS, CHOSEN, FAN, STATE, TRUST
 
 RVIZ = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DECISION = next(synthetic_rollout(0).decisions())
@@ -195,7 +195,7 @@ def test_chunks_that_lead_nowhere_are_told(stage):
     stage.open_rviz()
     decision = replace(DECISION, chunks=1e6 + DECISION.chunks)
     stage.view = replace(stage.view, verdict=verdict(ace=float("inf")), decision=decision)
-    stage.wait_for(lambda: "no sampled chunk leads to a place" in stage.publisher.problem())
+    stage.wait_for(lambda: "no sampled chunk leads to a position" in stage.publisher.problem())
     stage.wait_for(lambda: stage.seen and (BARS, 0) in keys(stage.seen[-1]))
 
 
@@ -246,11 +246,9 @@ def test_frame_that_no_transform_tells_of_is_named(monkeypatch):
     watch = FrameWatch(Listener(monkeypatch), "tool0")
     assert watch.problem(0.0) == ""
     watch.start(0.0)
-    watch.hear(transform("/world", "base_link"))
-    assert watch.problem(PATIENCE / 2) == ""
-    assert "the frame 'tool0' of the markers is, only of base_link, world" in watch.problem(
-        PATIENCE
-    )
+    watch.add_transforms(transform("/world", "base_link"))
+    assert watch.problem(MAX_WAIT / 2) == ""
+    assert "the frame 'tool0' of the markers, only base_link, world" in watch.problem(MAX_WAIT)
 
 
 def test_frame_that_is_found_is_listened_for_no_more(monkeypatch):
@@ -258,7 +256,7 @@ def test_frame_that_is_found_is_listened_for_no_more(monkeypatch):
     watch = FrameWatch(listener, "tool0")
     watch.start(0.0)
     assert listener.subscribed == ["/tf", "/tf_static"]
-    watch.hear(transform("base_link", "tool0"))
+    watch.add_transforms(transform("base_link", "tool0"))
     assert listener.subscribed == []
     assert watch.problem(100.0) == ""
 

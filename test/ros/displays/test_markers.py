@@ -15,25 +15,24 @@ from visualization_msgs.msg import Marker, MarkerArray
 from failure_monitor.display.appearance import APPEARANCES
 from failure_monitor.display.score_bar import ABOVE_THRESHOLD, BELOW_THRESHOLD
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
-from failure_monitor.ros.displays.markers import (
+from failure_monitor.ros.displays.chunk_fan import MAX_SAMPLES, Fan
+from failure_monitor.ros.displays.marker_parts import (
     BARS,
     CHOSEN,
     CURVES,
     FAN,
     LABELS,
-    MOST_DRAWN,
-    NAMESPACES,
     REASON,
     STATE,
     THRESHOLD,
     TRUST,
-    Fan,
     Layout,
-    ScoreBar,
     delete_all,
-    markers,
 )
+from failure_monitor.ros.displays.markers import markers
+from failure_monitor.ros.displays.score_panel import ScoreBar
 
+NAMESPACES = {STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST}
 LAYOUT = Layout(frame="base", panel=(0.0, 0.0, 1.0), yaw=0.3, size=0.05, seconds=0.6)
 ALARM = AlarmStatus(AlarmState.ALARM, "rnd_oe 1.25 of its threshold", permit=False, halted=True)
 
@@ -88,7 +87,7 @@ def test_whatever_happens_is_drawable(state, reason, scores, samples, steps, tru
     drawn = draw(AlarmStatus(state, reason, permit=False), bars, shown)
     serialize_message(MarkerArray(markers=drawn))
     assert len({(marker.ns, marker.id) for marker in drawn}) == len(drawn)
-    assert {marker.ns for marker in drawn} <= set(NAMESPACES)
+    assert {marker.ns for marker in drawn} <= NAMESPACES
     for marker in drawn:
         assert all(math.isfinite(number) for number in numbers(marker))
         assert marker.text.isascii()
@@ -197,7 +196,7 @@ def test_curve_goes_from_the_oldest_to_the_newest():
 def test_of_thousands_of_samples_some_are_drawn():
     drawn = draw(fan=fan(5000, 17, trusted=3))
     [lines] = of(drawn, FAN)
-    assert len(lines.points) == MOST_DRAWN * 8 * 2
+    assert len(lines.points) == MAX_SAMPLES * 8 * 2
 
 
 def test_path_is_drawn_where_it_leads():
