@@ -189,7 +189,7 @@ def test_one_decision_over_is_no_alarm_where_two_are_asked_for(
         observer.wait_for_state("NOMINAL")
         observer.decide(strange)
         observer.wait_for_state("CAUTION")
-        assert "over for 1 of 2 decisions" in observer.reason()
+        assert "above the threshold for 1 of 2 decisions" in observer.reason()
         assert observer.permitted()
         observer.decide(strange)
         observer.wait_for_stop("ALARM")
