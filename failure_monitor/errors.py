@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The errors that every part of the package raises for bad input."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
+Word = TypeVar("Word", bound=str)
+
 
 class FailureMonitorError(Exception):
     """An error that the user can correct.
@@ -18,3 +23,15 @@ class UsageError(FailureMonitorError):
     """A command or a configuration that is not possible."""
 
     exit_code = 2
+
+
+def one_of(text: str, known: Sequence[Word], what: str) -> Word:
+    """Return the known word that a text is.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    for word in known:
+        if text == word:
+            return word
+    raise UsageError(f"there is no {what} '{text}': choose {', '.join(known)}")

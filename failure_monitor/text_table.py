@@ -4,12 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -29,20 +24,3 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     left_aligned: frozenset[str] = frozenset()
-
-    def on_terminal(self, styles: Mapping[str, str] | None = None) -> Table:
-        """Return the table for rich.
-
-        Args:
-            styles: a style for each text of a cell that has one.
-        """
-        table = Table(title=self.title, title_justify="left", caption_justify="left")
-        table.add_column(escape(self.columns[0]), no_wrap=True)
-        for column in self.columns[1:]:
-            table.add_column(
-                escape(column), justify="left" if column in self.left_aligned else "right"
-            )
-        for row in self.rows:
-            table.add_row(*(Text(cell, (styles or {}).get(cell, "")) for cell in row))
-        table.caption = escape(self.caption) or None
-        return table

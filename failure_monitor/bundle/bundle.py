@@ -328,13 +328,14 @@ def _models(bundle: Bundle) -> Iterator[tuple[ModelSection, OnnxFile]]:
                 yield section, model
 
 
-def load(folder: Path) -> Bundle:
+def load(folder: str | Path) -> Bundle:
     """Read and check a bundle.
 
     Raises:
         BundleError: a file is missing, changed, malformed or of a newer schema.
         OnnxFileError: a model is no ONNX model, or keeps weights in a file that the bundle lacks.
     """
+    folder = Path(folder)
     description = _read_description(folder)
     files = {
         name: _read_checked(folder, name, sha256) for name, sha256 in description.files.items()

@@ -11,7 +11,8 @@ import typer
 
 from failure_monitor.cli.app import app, output, plain_errors
 from failure_monitor.cli.inspected_source import contents_table
-from failure_monitor.cli.options import Reading, Sources, StatedActions, with_options
+from failure_monitor.cli.options import ActionOptions, Reading, Sources, with_options
+from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
 
 
@@ -24,7 +25,7 @@ def archive(
         Path, typer.Option("--output", help="the archive to write, an .npz file")
     ],
     reading: Reading,
-    actions: StatedActions,
+    actions: ActionOptions,
 ) -> None:
     """Put the rollouts of bags or FIPER folders into one file, a rollout archive."""
     from failure_monitor.sources.archive import write_archive
@@ -34,7 +35,7 @@ def archive(
             f"{output_file} cannot become an archive: name a file that ends in .npz, in a folder "
             "that exists"
         )
-    rollout_set = reading.read(sources, **actions.stated)
+    rollout_set = reading.options.read(sources, actions.stated, progress=shown_progress)
     write_archive(output_file, rollout_set)
     output.print(contents_table(rollout_set, "What this archive holds"))
     size = output_file.stat().st_size

@@ -15,7 +15,9 @@ from rich.table import Table
 
 from failure_monitor.atomic_file import write_json
 from failure_monitor.cli.app import app, output, plain_errors, progress
-from failure_monitor.cli.options import Reading, Sources, StatedActions, with_options
+from failure_monitor.cli.options import ActionOptions, Reading, Sources, with_options
+from failure_monitor.cli.reading_progress import shown_progress
+from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.errors import FailureMonitorError
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ STYLES: dict[str, str] = {"keep": "green", "look": "yellow", "drop": "red"}
 def audit(
     sources: Sources,
     reading: Reading,
-    actions: StatedActions,
+    actions: ActionOptions,
     drop: Annotated[
         Path | None,
         typer.Option(help="write here what to drop, for `failure-monitor calibrate --exclude`"),
@@ -52,10 +54,10 @@ def audit(
         [each.policy for each in sets for _ in each.rollouts],
         receptions=receptions_of(sets),
         seed=seed,
-        jobs=reading.processes,
+        jobs=reading.options.processes,
         report=lambda step: progress.print(step),
     )
-    output.print(audited_rollouts(found).on_terminal(STYLES))
+    output.print(terminal_table(audited_rollouts(found), STYLES))
     for each in found.rollouts:
         for reason in each.reasons:
             _say(each.verdict, each.name, reason)
@@ -73,7 +75,7 @@ def audit(
 
 
 def _read_each(
-    paths: Sequence[Path], reading: Reading, actions: StatedActions
+    paths: Sequence[Path], reading: Reading, actions: ActionOptions
 ) -> tuple[list[RolloutSet], dict[Path, str]]:
     """The rollouts of every source by themselves, and why one cannot be read."""
     from failure_monitor.sources.labels import read_labels
@@ -84,12 +86,15 @@ def _read_each(
         log_delays,
     )
 
-    unlabelled = replace(reading, labels=None)
+    options, stated = reading.options, actions.stated
+    unlabelled = replace(options, labels=None)
     sets: list[RolloutSet] = []
     unreadable: dict[Path, str] = {}
     for source in find_sources(paths):
         try:
-            read = unlabelled.read([source.path], logs_delays=False, **actions.stated)
+            read = unlabelled.read(
+                [source.path], stated, progress=shown_progress, logs_delays=False
+            )
             sets.append(_to_calibrate_on(read))
         except FailureMonitorError as error:
             unreadable[source.path] = str(error)
@@ -98,7 +103,7 @@ def _read_each(
     log_delays(sets)
     if not sets:
         raise SourceError("; ".join(unreadable.values()) or "there is nothing to calibrate on")
-    labels = None if reading.labels is None else read_labels(reading.labels)
+    labels = None if options.labels is None else read_labels(options.labels)
     return list(label(sets, labels)), unreadable
 
 

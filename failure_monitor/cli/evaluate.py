@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from failure_monitor.atomic_file import write_json
-from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.options import Reading, Sources, one_of, stated_by, with_options
+from failure_monitor.cli.options import Reading, Sources, with_options
+from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_evaluation
+from failure_monitor.cli.terminal_table import terminal_table
 
 
 @app.command()
@@ -41,25 +42,26 @@ def evaluate(
     ] = "",
 ) -> None:
     """Measure a bundle on rollouts with known outcomes."""
-    from failure_monitor.evaluation.evaluate import GROUP_KEYS, tables
-    from failure_monitor.evaluation.evaluate import evaluate as measure
+    from failure_monitor.evaluation.evaluate import text_tables
+    from failure_monitor.evaluation.from_sources import evaluate_bundle
 
     check_report(report)
-    key = one_of(group_by, GROUP_KEYS, "key to group by")
-    calibrated = bundle.load(bundle_folder)
-    rollout_set = reading.read(sources, **stated_by(calibrated.policy))
-    evaluation = measure(calibrated, rollout_set, group_by=key)
+    evaluated = evaluate_bundle(
+        bundle_folder,
+        sources,
+        group_by=group_by,
+        reading=reading.options,
+        progress=shown_progress,
+    )
     if json is not None:
-        write_json(json, evaluation.to_json())
-    for table in tables(evaluation):
-        output.print(table)
+        write_json(json, evaluated.evaluation.to_json())
+    for table in text_tables(evaluated.evaluation):
+        output.print(terminal_table(table))
     if report is not None:
         report_evaluation(
             report,
-            calibrated,
+            evaluated,
             bundle_folder,
-            rollout_set,
-            evaluation,
             camera=report_camera,
-            jobs=reading.processes,
+            jobs=reading.options.processes,
         )

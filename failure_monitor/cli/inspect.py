@@ -13,7 +13,8 @@ import typer
 from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.options import Reading, StatedActions, with_options
+from failure_monitor.cli.options import ActionOptions, Reading, with_options
+from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
 
 Inspected = Annotated[
@@ -31,7 +32,7 @@ Inspected = Annotated[
 def inspect(
     paths: Inspected,
     reading: Reading,
-    actions: StatedActions,
+    actions: ActionOptions,
     json: Annotated[Path | None, typer.Option(help="write all of it here as JSON")] = None,
 ) -> None:
     """Show what a bundle promises and rests on, how two bundles differ, or what bags hold."""
@@ -75,7 +76,7 @@ def _compare_bundles(first: Path, second: Path) -> dict[str, Any]:
 
 
 def _inspect_sources(
-    paths: Sequence[Path], reading: Reading, actions: StatedActions
+    paths: Sequence[Path], reading: Reading, actions: ActionOptions
 ) -> dict[str, Any]:
     from failure_monitor.cli.inspected_source import (
         contents_table,
@@ -91,7 +92,7 @@ def _inspect_sources(
     # What is there is shown even if no rollout can be read: then it is needed most.
     if topics:
         output.print(topics_table(topics, reading.topics, reading.black_box))
-    rollout_set = reading.read(paths, **actions.stated)
+    rollout_set = reading.options.read(paths, actions.stated, progress=shown_progress)
     output.print(contents_table(rollout_set, "What these sources hold"))
     output.print(rollouts_table(rollout_set))
     return {"topics": topics_json(topics), **rollouts_json(rollout_set)}

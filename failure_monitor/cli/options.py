@@ -5,24 +5,20 @@
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from failure_monitor.cli.reading_progress import shown_progress
-from failure_monitor.decision import ACTION_KINDS, PolicyFormat
-from failure_monitor.errors import UsageError
+from failure_monitor.decision import ACTION_KINDS
+from failure_monitor.errors import UsageError, one_of
 
 if TYPE_CHECKING:
-    from failure_monitor.sources.rollout_set import RolloutSet
-    from failure_monitor.sources.source import BlackBox, BoundaryKind, Topics
-
-Word = TypeVar("Word", bound=str)
+    from failure_monitor.sources.reading_options import ReadingOptions, StatedActions
+    from failure_monitor.sources.source import BlackBox, Topics
 
 Sources = Annotated[
     list[Path],
@@ -42,7 +38,7 @@ def _option(help: str, *, panel: str | None = "How bags are read", **settings: A
 
 @dataclass(frozen=True)
 class Reading:
-    """How the user wants bags to be read: an option for each attribute."""
+    """How bags are read: an option for each attribute."""
 
     embedding_topic: Annotated[str, _option("the policy's embeddings (PointCloud2)")] = (
         "/policy/embedding"
@@ -81,7 +77,7 @@ class Reading:
     boundaries: Annotated[
         str,
         _option(
-            "what tells the rollouts in a bag apart: bag (nothing, a bag is a rollout), markers "
+            "what separates the rollouts in a bag: bag (nothing, a bag is a rollout), markers "
             "(the topic for active), outcomes (each ends a rollout), pauses; auto: markers where "
             "there are some, else bag"
         ),
@@ -138,7 +134,7 @@ class Reading:
         ),
     ] = None
     task: Annotated[
-        str, _option("the task of all of these rollouts; default: what the sources say", panel=None)
+        str, _option("the task of all of these rollouts; default: that of the sources", panel=None)
     ] = ""
     jobs: Annotated[
         int | None,
@@ -146,61 +142,29 @@ class Reading:
     ] = None
 
     @property
-    def processes(self) -> int:
-        """How many work at a time."""
-        return self.jobs or len(os.sched_getaffinity(0))
-
-    def read(self, sources: Sequence[Path], **actions: Any) -> RolloutSet:
-        """Read all rollouts of some sources, and show how far it is.
-
-        Args:
-            sources: where they are.
-            actions: what is known of the policy's actions, as `read_rollouts` takes it.
+    def options(self) -> ReadingOptions:
+        """How sources are read.
 
         Raises:
-            FailureMonitorError: an option means nothing, or a source cannot be read.
+            UsageError: an option has no meaning.
         """
-        return self.read_groups([sources], **actions)[0]
+        from failure_monitor.sources.reading_options import ReadingOptions
+        from failure_monitor.sources.source import BOUNDARY_KINDS
 
-    def read_groups(
-        self, groups: Sequence[Sequence[Path]], **actions: Any
-    ) -> tuple[RolloutSet, ...]:
-        """Read several groups of sources, whose rollouts share a policy and a file of labels.
-
-        All groups but the first may be empty. What the first says of actions holds for all.
-
-        Raises:
-            FailureMonitorError: an option means nothing, or a source cannot be read.
-        """
-        from failure_monitor.sources.labels import read_labels
-        from failure_monitor.sources.rollout_set import RolloutSet
-        from failure_monitor.sources.rollouts import label, read_rollouts, reject_different_policies
-
-        options: dict[str, Any] = {
-            "topics": self.topics,
-            "boundaries": self._boundaries(),
-            "pause": self._pause(),
-            "measured_names": names(self.measured_joints),
-            "black_box": self.black_box,
-            "task": self.task or None,
-            "jobs": self.processes,
-        }
-        labels = None if self.labels is None else read_labels(self.labels)
-        with shown_progress() as report:
-            first = read_rollouts(groups[0], report=report, **options, **actions)
-            stated = stated_by(first.policy)
-            others = [
-                read_rollouts(sources, report=report, **options, **stated)
-                if sources
-                else RolloutSet(first.policy, ())
-                for sources in groups[1:]
-            ]
-        reject_different_policies([first, *others])
-        return label([first, *others], labels)
+        return ReadingOptions(
+            topics=self.topics,
+            boundaries=one_of(self.boundaries, BOUNDARY_KINDS, "kind of boundary"),
+            pause=self.pause,
+            measured_names=names(self.measured_joints),
+            black_box=self.black_box,
+            labels=self.labels,
+            task=self.task,
+            jobs=self.jobs,
+        )
 
     @property
     def topics(self) -> Topics:
-        """Under which names bags hold what is needed.
+        """The topics of bags.
 
         Raises:
             UsageError: an external score has no topic.
@@ -220,18 +184,13 @@ class Reading:
 
     @property
     def black_box(self) -> BlackBox:
-        """What exported models compute that the policy did not publish.
+        """The models that compute what the policy did not publish.
 
         Raises:
-            UsageError: a camera has no topic, or the rate leaves no decision.
+            UsageError: a camera has no topic.
         """
         from failure_monitor.sources.source import BlackBox
 
-        if self.decision_rate is not None and not self.decision_rate > 0:
-            raise UsageError(
-                f"'--decision-rate {self.decision_rate:g}' leaves no decision: give a positive "
-                "number"
-            )
         return BlackBox(
             encoder=self.encoder,
             sampler=self.sampler,
@@ -243,24 +202,10 @@ class Reading:
             tolerance=self.stamp_tolerance,
         )
 
-    def _boundaries(self) -> BoundaryKind:
-        from failure_monitor.sources.source import BOUNDARY_KINDS
-
-        return one_of(self.boundaries, BOUNDARY_KINDS, "kind of boundary")
-
-    def _pause(self) -> float | None:
-        if (self.boundaries == "pauses") is not (self.pause is not None):
-            raise UsageError(
-                "'--boundaries pauses' and '--pause SECONDS' go together: give both or none"
-            )
-        if self.pause is not None and not self.pause > 0:
-            raise UsageError(f"a pause of {self.pause:g} s ends nothing: give a positive number")
-        return self.pause
-
 
 @dataclass(frozen=True)
-class StatedActions:
-    """What the user says of the policy's actions, which bags do not say."""
+class ActionOptions:
+    """What the user states of the policy's actions: an option for each attribute."""
 
     action_kind: Annotated[
         str, _option(f"what an action means: {', '.join(ACTION_KINDS)}; default: position")
@@ -273,35 +218,26 @@ class StatedActions:
     ] = None
 
     @property
-    def stated(self) -> dict[str, Any]:
-        """It as `read_rollouts` takes it; None where the user says nothing.
+    def stated(self) -> StatedActions:
+        """The options as sources are read with them.
 
         Raises:
             UsageError: there is no such kind of action.
         """
-        return {
-            "action_kind": (
-                one_of(self.action_kind, ACTION_KINDS, "action kind") if self.action_kind else None
-            ),
-            "position_names": names(self.position_names) or None,
-            "executed_actions": self.executed_actions,
-        }
+        from failure_monitor.sources.reading_options import StatedActions
+
+        return StatedActions(
+            one_of(self.action_kind, ACTION_KINDS, "action kind") if self.action_kind else None,
+            names(self.position_names),
+            self.executed_actions,
+        )
 
 
-def stated_by(policy: PolicyFormat) -> dict[str, Any]:
-    """What a policy's format says of its actions, as `read_rollouts` takes it."""
-    return {
-        "action_kind": policy.action_kind,
-        "position_names": policy.position_names,
-        "executed_actions": policy.executed_actions,
-    }
-
-
-OPTION_GROUPS = (Reading, StatedActions)
+OPTION_GROUPS = (Reading, ActionOptions)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the groups that its parameters are annotated with."""
+    """Give a command the options of the groups that annotate its parameters."""
     signature = inspect.signature(command, eval_str=True)
     groups = {
         parameter.name: parameter.annotation
@@ -336,24 +272,12 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """The names in a comma-separated list."""
+    """Split a comma-separated list of names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def one_of(text: str, known: Sequence[Word], what: str) -> Word:
-    """The known word that a text is.
-
-    Raises:
-        UsageError: it is none.
-    """
-    for word in known:
-        if text == word:
-            return word
-    raise UsageError(f"there is no {what} '{text}': choose {', '.join(known)}")
-
-
 def _absolute(topic: str) -> str:
-    """A topic as bags name it."""
+    """Return a topic as bags name it."""
     return topic if topic.startswith("/") or not topic else f"/{topic}"
 
 

@@ -12,7 +12,7 @@ from failure_monitor.bundle.promise_text import promise_rows
 
 
 def promise_table(calibrated: Bundle) -> Table:
-    """The promise in words, and what it rests on."""
+    """Return the promise as text, and what it rests on."""
     table = Table(title="What this bundle promises", show_header=False, title_justify="left")
     for section in promise_rows(calibrated):
         for what, words in section:

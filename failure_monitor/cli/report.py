@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from failure_monitor.bundle.bundle import Bundle, content_hash
+from failure_monitor.bundle.bundle import content_hash
 from failure_monitor.cli.app import output, progress
-from failure_monitor.decision import Rollout
 
 if TYPE_CHECKING:
     from failure_monitor.calibration.audit import Audit
-    from failure_monitor.evaluation.evaluate import Evaluation
+    from failure_monitor.calibration.from_sources import Calibration
+    from failure_monitor.evaluation.from_sources import EvaluatedBundle
     from failure_monitor.report.page import Page
     from failure_monitor.report.reproduction import Origin
     from failure_monitor.sources.rollout_set import RolloutSet
@@ -38,10 +38,10 @@ ReportFolder = Annotated[
 
 
 def check_report(folder: Path | None) -> None:
-    """Refuse a folder that a report cannot be written to, before anything takes its time.
+    """Reject a folder that a report cannot be written to, before anything takes long.
 
     Raises:
-        ReportError: its page is somebody else's.
+        ReportError: its page is not a report of this package.
         ModuleNotFoundError: a package that reports need is not installed.
     """
     if folder is not None:
@@ -51,21 +51,14 @@ def check_report(folder: Path | None) -> None:
 
 
 def report_calibration(
-    folder: Path,
-    bundle: Bundle,
-    bundle_folder: Path,
-    rollout_set: RolloutSet,
-    rollouts: Sequence[Rollout],
-    jobs: int,
+    folder: Path, calibration: Calibration, bundle_folder: Path, jobs: int
 ) -> None:
     """Write the report of a calibration.
 
     Args:
         folder: where to.
-        bundle: that was calibrated.
-        bundle_folder: where it was written to.
-        rollout_set: what was read.
-        rollouts: those of it that set the thresholds.
+        calibration: what was calibrated, and on what.
+        bundle_folder: where the bundle was written to.
         jobs: how many processes work at a time.
 
     Raises:
@@ -73,7 +66,8 @@ def report_calibration(
     """
     from failure_monitor.report.calibration_report import calibration_report
 
-    calibrated = replace(rollout_set, rollouts=tuple(rollouts))
+    bundle, rollouts = calibration.bundle, calibration.rollouts
+    calibrated = replace(calibration.rollout_set, rollouts=rollouts)
     with _interrupted_after_all_else():
         found = _audit(calibrated, bundle.description.seed, jobs)
         progress.print("drawing the report")
@@ -82,10 +76,8 @@ def report_calibration(
 
 def report_evaluation(
     folder: Path,
-    bundle: Bundle,
+    evaluated_bundle: EvaluatedBundle,
     bundle_folder: Path,
-    rollout_set: RolloutSet,
-    evaluation: Evaluation,
     *,
     camera: str,
     jobs: int,
@@ -94,10 +86,8 @@ def report_evaluation(
 
     Args:
         folder: where to.
-        bundle: that was evaluated.
-        bundle_folder: where it lies.
-        rollout_set: what was read.
-        evaluation: what came of it.
+        evaluated_bundle: the bundle, the rollouts and the figures.
+        bundle_folder: where the bundle lies.
         camera: the topic whose frames are shown; empty for the first that can be.
         jobs: how many processes work at a time.
 
@@ -108,6 +98,8 @@ def report_evaluation(
     from failure_monitor.report.evaluation_report import evaluation_report
     from failure_monitor.report.scored_rollout import scored
 
+    bundle, evaluation = evaluated_bundle.bundle, evaluated_bundle.evaluation
+    rollout_set = evaluated_bundle.rollout_set
     rollouts = evaluated(rollout_set)
     successes = tuple(rollout for rollout in rollouts if rollout.success)
     succeeded = replace(rollout_set, rollouts=successes)
@@ -127,7 +119,7 @@ def report_evaluation(
 
 @contextmanager
 def _interrupted_after_all_else() -> Iterator[None]:
-    """Say of an interrupt that it costs the report alone: what came before it is written."""
+    """Report that an interrupt costs the report alone: all else is written."""
     try:
         yield
     except KeyboardInterrupt:

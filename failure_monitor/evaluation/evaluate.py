@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
@@ -268,11 +267,6 @@ def _break_down(results: Sequence[RolloutResult], group_by: GroupKey) -> Breakdo
         overall=measure(results, longest=longest),
         by_group={group: measure(groups[group], longest=longest) for group in sorted(groups)},
     )
-
-
-def tables(evaluation: Evaluation) -> tuple[Table, ...]:
-    """The figures for people, as a terminal shows them."""
-    return tuple(table.on_terminal() for table in text_tables(evaluation))
 
 
 def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:

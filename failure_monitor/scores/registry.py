@@ -66,6 +66,10 @@ DEFAULT_SCORES = ("command_effect", "dispersion_profile", "one_step", "phase_knn
 """Scores that detected best, as a mean, on tasks they were not chosen on: docs/detection.md."""
 
 
+FIPER_SCORES = ("rnd_oe", "ace")
+"""Scores of which all must be above their thresholds by the rule of the FIPER paper."""
+
+
 def score_named(name: str) -> type[Score]:
     """Return the score of that name; `external:NAME` is one that another program computes.
 

@@ -17,12 +17,13 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
 from failure_monitor.evaluation.evaluate import (
     EvaluationError,
     control_by_group,
     evaluate,
-    tables,
+    text_tables,
 )
 from failure_monitor.sources.rollout_set import RolloutSet
 
@@ -83,8 +84,8 @@ def of(*rollouts: Rollout) -> RolloutSet:
 def rendered(evaluation) -> list[str]:
     console = Console(width=120, record=True)
     texts = []
-    for table in tables(evaluation):
-        console.print(table)
+    for table in text_tables(evaluation):
+        console.print(terminal_table(table))
         texts.append(console.export_text())
     return texts
 

@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration from sources to a bundle: what `failure-monitor calibrate` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.calibration.calibrate import (
+    CalibrationSettings,
+    choose,
+    choose_failures,
+    default_scores,
+)
+from failure_monitor.calibration.calibrate import calibrate as calibrate_rollouts
+from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
+from failure_monitor.errors import UsageError, one_of
+from failure_monitor.listed_names import list_names
+from failure_monitor.scores.probe import Probe
+from failure_monitor.scores.registry import FIPER_SCORES, score_named
+from failure_monitor.sources.exclusions import Exclusions, read_exclusions
+from failure_monitor.sources.reading_options import (
+    Progress,
+    ReadingOptions,
+    StatedActions,
+    no_progress,
+    paths_of,
+)
+from failure_monitor.sources.replay_models import unchanged_files
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS, Rule
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a calibration made, and of what.
+
+    Attributes:
+        bundle: the bundle.
+        rollouts: the rollouts that set the thresholds.
+        rollout_set: all rollouts that were read to calibrate on.
+        remarks: what was left out or assumed, a sentence each.
+    """
+
+    bundle: Bundle
+    rollouts: tuple[Rollout, ...]
+    rollout_set: RolloutSet
+    remarks: tuple[str, ...]
+
+
+def calibrate(
+    sources: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    alpha: float = 0.1,
+    rule: str = "mean",
+    scores: Sequence[str] = (),
+    window: int = 3,
+    threshold: str = "constant",
+    folds: int | None = None,
+    fit: str | Path | Sequence[str | Path] = (),
+    failures: str | Path | Sequence[str | Path] = (),
+    exclude: str | Path | None = None,
+    choose_by: Sequence[str] = (),
+    seed: int = 0,
+    action_kind: str | None = None,
+    position_names: Sequence[str] = (),
+    executed_actions: int | None = None,
+    reading: ReadingOptions | None = None,
+    report: Callable[[str], None] = lambda text: None,
+    progress: Progress = no_progress,
+) -> Calibration:
+    """Calibrate a rule on successful rollouts, as `failure-monitor calibrate` does.
+
+    Args:
+        sources: bags, archives, FIPER folders, folders of these, or patterns of their names.
+        output: the folder to write the bundle to; None writes nothing.
+        alpha: the chance that a successful rollout ever raises an alarm.
+        rule: how scores combine: 'all', 'any', 'mean', or 'fiper' for all of FIPER's two scores.
+        scores: the names of the rule's scores; none means the default ones that the policy allows.
+        window: the number of decisions over which a score is averaged.
+        threshold: 'constant', or 'time-varying' with the decision's number in its rollout.
+        folds: parts for cross-fitting by rollout; None means 10, or one for each of fewer rollouts.
+        fit: sources of other successful rollouts to fit the scores on.
+        failures: sources of failed rollouts, from which the score 'probe' learns.
+        exclude: a list of what to leave out, as `failure-monitor audit --drop` writes it.
+        choose_by: the names of scores that may choose among sampled chunks.
+        seed: of the folds and of the training.
+        action_kind: what an action means: 'position', 'velocity' or 'delta'.
+        position_names: the actions that span positions; none means all.
+        executed_actions: actions of a chunk that are executed before the next decision.
+        reading: how the sources are read.
+        report: receives remarks and steps, a sentence each.
+        progress: shows how far reading is.
+
+    Raises:
+        FailureMonitorError: an argument has no meaning, a source cannot be read, the rollouts do
+            not support what is asked, or the bundle cannot be written. The sentence says what to
+            do.
+    """
+    reading = reading or ReadingOptions()
+    threshold_kind = one_of(threshold, THRESHOLD_KINDS, "threshold")
+    rule_of_scores, named = _check_rule(rule, tuple(scores))
+    fit_paths, failure_paths = paths_of(fit), paths_of(failures)
+    if failure_paths and rule == "fiper":
+        raise UsageError(
+            "the rule 'fiper' learns nothing from failures: choose the rule "
+            f"{', '.join(RULES)}, or give no --failures"
+        )
+    actions = StatedActions(_action_kind(action_kind), tuple(position_names), executed_actions)
+    exclusions = Exclusions() if exclude is None else read_exclusions(Path(exclude))
+    groups = [
+        exclusions.remaining_sources(paths_of(sources)),
+        exclusions.remaining_sources(fit_paths),
+        failure_paths,
+    ]
+    reading.check()
+    with unchanged_files(reading.black_box) as (encoder, sampler):
+        read = reading.read_groups(groups, actions, progress=progress)
+    if encoder is not None or sampler is not None:
+        _reject_rollouts_without_bag(read)
+    rollout_set = read[0]
+    chosen = _Chosen.of(read, exclusions)
+    score_names, probed, score_remarks = _choose_scores(named, chosen, rollout_set)
+    remarks = (*chosen.remarks, *score_remarks)
+    for remark in remarks:
+        report(remark)
+    settings = CalibrationSettings(
+        scores=score_names,
+        probed_scores=probed,
+        rule=rule_of_scores,
+        alpha=alpha,
+        window=window,
+        threshold=threshold_kind,
+        folds=folds,
+        seed=seed,
+        jobs=reading.processes,
+        choosers=tuple(choose_by),
+    )
+    bundle = calibrate_rollouts(
+        chosen.rollouts,
+        rollout_set.policy,
+        settings,
+        fit_rollouts=chosen.to_fit_on,
+        failures=chosen.failures,
+        report=report,
+    )
+    bundle = bundles.with_external_topics(bundle, reading.topics.external)
+    bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
+    bundle = bundles.with_models(
+        bundle,
+        encoder,
+        sampler,
+        cameras=reading.black_box.cameras,
+        observation_rate=reading.black_box.rate or 0.0,
+        matching_tolerance=reading.black_box.tolerance,
+        noise_seed=reading.black_box.seed,
+    )
+    if output is not None:
+        bundles.save(bundle, Path(output))
+    return Calibration(bundle, tuple(chosen.rollouts), rollout_set, remarks)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The rollouts that are used, and remarks on the others."""
+
+    rollouts: list[Rollout]
+    to_fit_on: list[Rollout]
+    failures: list[Rollout]
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, read: Sequence[RolloutSet], exclusions: Exclusions) -> _Chosen:
+        calibration, to_fit_on, given_failures = read
+        chosen, remarks = choose(exclusions.remaining_rollouts(calibration.rollouts))
+        fit_rollouts, fit_remarks = choose(exclusions.remaining_rollouts(to_fit_on.rollouts))
+        failed, failure_remarks = choose_failures(given_failures.rollouts)
+        return cls(
+            chosen,
+            fit_rollouts,
+            failed,
+            (
+                *remarks,
+                *(f"to fit on: {remark}" for remark in fit_remarks),
+                *(f"failures: {remark}" for remark in failure_remarks),
+            ),
+        )
+
+
+def _choose_scores(
+    named: tuple[str, ...], chosen: _Chosen, rollout_set: RolloutSet
+) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Return the rule's scores, the default ones among them, and remarks."""
+    remarks: list[str] = []
+    default: tuple[str, ...] = ()
+    if not set(named) - {Probe.name} and chosen.rollouts:
+        default, remarks = default_scores(chosen.to_fit_on or chosen.rollouts, rollout_set.policy)
+    names = named or default
+    if chosen.failures and Probe.name not in names:
+        names = (*names, Probe.name)
+        remarks.append(
+            f"the score {Probe.name}, which learns from {len(chosen.failures)} failures, joins "
+            "the rule"
+        )
+    return names, default, remarks
+
+
+def _reject_rollouts_without_bag(read: Sequence[RolloutSet]) -> None:
+    """Reject decisions that the models which go into the bundle did not make."""
+    strange = [
+        rollout.name
+        for each in read
+        for rollout in each.rollouts
+        if rollout.sha256 not in each.receptions
+    ]
+    if strange:
+        raise UsageError(
+            f"{len(strange)} of the rollouts come from no bag ({list_names(strange)}), and "
+            "'--encoder' and '--sampler' are run on bags alone, so it is unknown what made these: "
+            "give the bags, or leave the models out"
+        )
+
+
+def _check_rule(rule: str, scores: tuple[str, ...]) -> tuple[Rule, tuple[str, ...]]:
+    """Return how scores combine, and their names; none where the default is left to the policy."""
+    if rule == "fiper":
+        if scores and set(scores) != set(FIPER_SCORES):
+            raise UsageError(
+                f"the rule 'fiper' is all of {', '.join(FIPER_SCORES)}; for the scores "
+                f"{', '.join(scores)} choose the rule {', '.join(RULES)}"
+            )
+        return "all", FIPER_SCORES
+    if rule not in RULES:
+        raise UsageError(f"there is no rule '{rule}': choose fiper, {', '.join(RULES)}")
+    for name in scores:
+        score_named(name)
+    return rule, scores
+
+
+def _action_kind(name: str | None) -> ActionKind | None:
+    return one_of(name, ACTION_KINDS, "action kind") if name else None

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation from sources: what `failure-monitor evaluate` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from failure_monitor.bundle.bundle import Bundle, load
+from failure_monitor.errors import one_of
+from failure_monitor.evaluation.evaluate import GROUP_KEYS, Evaluation
+from failure_monitor.evaluation.evaluate import evaluate as evaluate_rollouts
+from failure_monitor.sources.reading_options import (
+    Progress,
+    ReadingOptions,
+    StatedActions,
+    no_progress,
+    paths_of,
+)
+from failure_monitor.sources.rollout_set import RolloutSet
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedBundle:
+    """What an evaluation found, and of what.
+
+    Attributes:
+        bundle: the bundle.
+        rollout_set: all rollouts that were read.
+        evaluation: the figures.
+    """
+
+    bundle: Bundle
+    rollout_set: RolloutSet
+    evaluation: Evaluation
+
+
+def evaluate(
+    bundle: str | Path | Bundle,
+    sources: str | Path | Sequence[str | Path],
+    *,
+    group_by: str = "group",
+    reading: ReadingOptions | None = None,
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Measure a bundle on rollouts with known outcomes, as `failure-monitor evaluate` does.
+
+    Args:
+        bundle: a bundle, or its folder.
+        sources: bags, archives, FIPER folders, folders of these, or patterns of their names.
+        group_by: what figures are broken down by: 'group' or 'task'.
+        reading: how the sources are read.
+        progress: shows how far reading is.
+
+    Raises:
+        FailureMonitorError: an argument has no meaning, a source or the bundle cannot be read, or
+            the rollouts do not show how well the bundle does.
+    """
+    return evaluate_bundle(
+        bundle, sources, group_by=group_by, reading=reading, progress=progress
+    ).evaluation
+
+
+def evaluate_bundle(
+    bundle: str | Path | Bundle,
+    sources: str | Path | Sequence[str | Path],
+    *,
+    group_by: str = "group",
+    reading: ReadingOptions | None = None,
+    progress: Progress = no_progress,
+) -> EvaluatedBundle:
+    """Return what `evaluate` finds, together with the bundle and the rollouts that were read."""
+    key = one_of(group_by, GROUP_KEYS, "key to group by")
+    loaded = bundle if isinstance(bundle, Bundle) else load(Path(bundle))
+    rollout_set = (reading or ReadingOptions()).read(
+        paths_of(sources), StatedActions.of(loaded.policy), progress=progress
+    )
+    return EvaluatedBundle(
+        loaded, rollout_set, evaluate_rollouts(loaded, rollout_set, group_by=key)
+    )

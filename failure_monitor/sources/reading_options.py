@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the sources of one calibration or evaluation are read and labelled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from failure_monitor.decision import ActionKind, PolicyFormat
+from failure_monitor.errors import UsageError
+from failure_monitor.sources.labels import read_labels
+from failure_monitor.sources.reading import Report
+from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollouts import label, read_rollouts, reject_different_policies
+from failure_monitor.sources.source import BlackBox, BoundaryKind, Topics
+
+Progress = Callable[[], AbstractContextManager[Report]]
+"""Opens a display of how far reading is, and returns what updates it."""
+
+
+def no_progress() -> AbstractContextManager[Report]:
+    """Show no progress."""
+    return nullcontext(lambda so_far: None)
+
+
+def paths_of(sources: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return sources, one or several, as paths."""
+    if isinstance(sources, (str, Path)):
+        return [Path(sources)]
+    return [Path(source) for source in sources]
+
+
+@dataclass(frozen=True)
+class StatedActions:
+    """What the user states of a policy's actions, which bags do not tell.
+
+    Attributes:
+        action_kind: What an action means; None leaves it to the source.
+        position_names: The actions that span positions; none leaves it to the source.
+        executed_actions: Actions of a chunk that are executed before the next decision.
+    """
+
+    action_kind: ActionKind | None = None
+    position_names: tuple[str, ...] = ()
+    executed_actions: int | None = None
+
+    @classmethod
+    def of(cls, policy: PolicyFormat) -> StatedActions:
+        """Return what a policy's format states."""
+        return cls(policy.action_kind, policy.position_names, policy.executed_actions)
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How sources are read: an option of the commands for nearly each attribute.
+
+    Attributes:
+        topics: Under which names bags hold what is needed.
+        boundaries: How a bag is divided into rollouts.
+        pause: Seconds without a decision that end a rollout, for the boundaries 'pauses' alone.
+        measured_names: Joints of the measured positions, in the order of the actions.
+        black_box: Models that compute what the policy did not publish.
+        labels: A file of outcomes, groups and tasks.
+        task: The task of all rollouts; empty leaves it to the sources.
+        jobs: Processes that work at a time; None means one for each core.
+    """
+
+    topics: Topics = field(default_factory=Topics)
+    boundaries: BoundaryKind = "auto"
+    pause: float | None = None
+    measured_names: tuple[str, ...] = ()
+    black_box: BlackBox = field(default_factory=BlackBox)
+    labels: Path | None = None
+    task: str = ""
+    jobs: int | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many processes work at a time."""
+        return self.jobs or len(os.sched_getaffinity(0))
+
+    def read(
+        self,
+        sources: Sequence[Path],
+        actions: StatedActions | None = None,
+        *,
+        progress: Progress = no_progress,
+        logs_delays: bool = True,
+    ) -> RolloutSet:
+        """Read all rollouts of some sources.
+
+        Args:
+            sources: Bags, archives, FIPER folders, folders of these, or patterns of their names.
+            actions: What the user states of the policy's actions.
+            progress: Shows how far reading is.
+            logs_delays: Whether a warning is logged for late messages in bags.
+
+        Raises:
+            FailureMonitorError: An option has no meaning, or a source cannot be read.
+        """
+        return self.read_groups([sources], actions, progress=progress, logs_delays=logs_delays)[0]
+
+    def read_groups(
+        self,
+        groups: Sequence[Sequence[Path]],
+        actions: StatedActions | None = None,
+        *,
+        progress: Progress = no_progress,
+        logs_delays: bool = True,
+    ) -> tuple[RolloutSet, ...]:
+        """Read several groups of sources, whose rollouts share a policy and a file of labels.
+
+        All groups but the first may be empty. What the first states of actions holds for all.
+
+        Raises:
+            FailureMonitorError: An option has no meaning, or a source cannot be read.
+        """
+        self.check()
+        labels = None if self.labels is None else read_labels(self.labels)
+        with progress() as report:
+
+            def read(sources: Sequence[Path], stated: StatedActions) -> RolloutSet:
+                return read_rollouts(
+                    sources, report=report, logs_delays=logs_delays, **self._settings(stated)
+                )
+
+            first = read(groups[0], actions or StatedActions())
+            stated = StatedActions.of(first.policy)
+            others = [
+                read(sources, stated) if sources else RolloutSet(first.policy, ())
+                for sources in groups[1:]
+            ]
+        reject_different_policies([first, *others])
+        return label([first, *others], labels)
+
+    def _settings(self, stated: StatedActions) -> dict[str, Any]:
+        return {
+            "topics": self.topics,
+            "boundaries": self.boundaries,
+            "pause": self.pause,
+            "measured_names": self.measured_names,
+            "black_box": self.black_box,
+            "task": self.task or None,
+            "jobs": self.processes,
+            "action_kind": stated.action_kind,
+            "position_names": stated.position_names or None,
+            "executed_actions": stated.executed_actions,
+        }
+
+    def check(self) -> None:
+        """Reject options that have no meaning, alone or together.
+
+        Raises:
+            UsageError: Names the option.
+        """
+        if (self.boundaries == "pauses") is not (self.pause is not None):
+            raise UsageError(
+                "'--boundaries pauses' and '--pause SECONDS' go together: give both or none"
+            )
+        if self.pause is not None and not self.pause > 0:
+            raise UsageError(f"a pause of {self.pause:g} s ends nothing: give a positive number")
+        if self.black_box.rate is not None and not self.black_box.rate > 0:
+            raise UsageError(
+                f"'--decision-rate {self.black_box.rate:g}' leaves no decision: give a positive "
+                "number"
+            )

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The Python API does what the commands do, and says the same when it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from testbed.command_line import run_command, write_rollout_bag
+from testbed.repository import ROOT
+from testbed.synthetic import synthetic_rollout
+
+import failure_monitor
+from failure_monitor import ReadingOptions, calibrate, evaluate, load_bundle
+from failure_monitor.errors import FailureMonitorError
+
+SETTINGS = {"scores": ("ace", "knn"), "window": 2, "seed": 3, "position_names": ("dx", "dy")}
+OPTIONS = ("--scores", "ace,knn", "--window", 2, "--seed", 3, "--position-names", "dx,dy")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module")
+def bags(folder: Path) -> Path:
+    for seed in range(10):
+        write_rollout_bag(folder / "bags" / f"rollout_{seed}", synthetic_rollout(seed))
+    return folder / "bags"
+
+
+@pytest.fixture(scope="module")
+def labelled(folder: Path) -> Path:
+    for seed in range(20, 24):
+        path = folder / "labelled" / f"rollout_{seed}"
+        write_rollout_bag(path, synthetic_rollout(seed), success=seed < 22)
+    return folder / "labelled"
+
+
+@pytest.fixture(scope="module")
+def by_command(bags: Path, folder: Path) -> Path:
+    done = run_command("calibrate", bags, *OPTIONS, "--output", folder / "by_command")
+    assert done.returncode == 0, done.stderr
+    return folder / "by_command"
+
+
+def content(bundle: Path) -> dict[str, Any]:
+    """All of a bundle but its date and what depends on it."""
+    description = yaml.safe_load((bundle / "bundle.yaml").read_text())
+    description.pop("created")
+    return {
+        "bundle.yaml": description,
+        **{
+            path.name: path.read_bytes()
+            for path in bundle.iterdir()
+            if path.name not in ("bundle.yaml", "bundle.sha256")
+        },
+    }
+
+
+def test_calibrate_makes_the_bundle_of_the_command(bags: Path, by_command: Path, folder: Path):
+    reported: list[str] = []
+    calibration = calibrate(bags, folder / "by_api", **SETTINGS, report=reported.append)
+    assert content(folder / "by_api") == content(by_command)
+    assert [rollout.name for rollout in calibration.rollouts] == [
+        rollout.name for rollout in calibration.rollout_set.rollouts
+    ]
+    assert any("fitting the scores on all 10 rollouts" in step for step in reported)
+
+
+def test_nothing_is_written_without_an_output(bags: Path, by_command: Path, folder: Path):
+    before = sorted(folder.iterdir())
+    calibration = calibrate([str(bags)], **SETTINGS)
+    assert sorted(folder.iterdir()) == before
+    loaded = load_bundle(str(by_command))
+    assert calibration.bundle.promise() == loaded.promise()
+
+
+def test_evaluate_finds_what_the_command_finds(labelled: Path, by_command: Path, tmp_path: Path):
+    done = run_command("evaluate", by_command, labelled, "--json", tmp_path / "found.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    for bundle in (by_command, load_bundle(by_command)):
+        assert json.loads(json.dumps(evaluate(bundle, labelled).to_json())) == found
+
+
+def test_a_bundle_makes_a_monitor_whose_levels_are_those_of_the_rollout(by_command: Path):
+    bundle = load_bundle(by_command)
+    rollout = synthetic_rollout(50)
+    monitor = bundle.monitor()
+    assert isinstance(monitor, failure_monitor.FailureMonitor)
+    levels = [monitor.update(decision).level for decision in rollout.decisions()]
+    assert levels == pytest.approx(bundle.levels(rollout), nan_ok=True)
+
+
+BAD_CALIBRATIONS: dict[str, tuple[dict[str, Any], tuple[object, ...]]] = {
+    "an alpha that ten rollouts cannot support": ({"alpha": 0.01}, ("--alpha", 0.01)),
+    "no such score": ({"scores": ["acee"]}, ("--scores", "acee")),
+    "no such rule": ({"rule": "most"}, ("--rule", "most")),
+    "no such threshold": ({"threshold": "wavy"}, ("--threshold", "wavy")),
+    "other scores with FIPER's rule": (
+        {"rule": "fiper", "scores": ["knn"]},
+        ("--rule", "fiper", "--scores", "knn"),
+    ),
+    "too many folds": ({"folds": 20}, ("--folds", 20)),
+    "no such kind of action": ({"action_kind": "force"}, ("--action-kind", "force")),
+    "a pause without its boundaries": (
+        {"reading": ReadingOptions(pause=1.0)},
+        ("--pause", 1.0),
+    ),
+    "a label file that is missing": (
+        {"reading": ReadingOptions(labels=Path("missing.csv"))},
+        ("--labels", "missing.csv"),
+    ),
+}
+
+
+def sentence_of(call: Callable[[], object]) -> str:
+    with pytest.raises(FailureMonitorError) as raised:
+        call()
+    return str(raised.value)
+
+
+def printed(*arguments: object) -> str:
+    done = run_command(*arguments)
+    assert done.returncode in (1, 2)
+    _, _, sentence = done.stderr.rpartition("failure-monitor: ")
+    return sentence.strip()
+
+
+@pytest.mark.parametrize("bad", BAD_CALIBRATIONS)
+def test_calibrate_rejects_what_the_command_rejects(bags: Path, tmp_path: Path, bad: str):
+    settings, options = BAD_CALIBRATIONS[bad]
+    output = tmp_path / "bundle"
+    sentence = sentence_of(lambda: calibrate(bags, output, **settings))
+    assert sentence == printed("calibrate", bags, "--output", output, *options)
+    assert not output.exists()
+
+
+def test_sources_that_cannot_calibrate_are_rejected_in_the_same_words(
+    bags: Path, labelled: Path, tmp_path: Path
+):
+    (tmp_path / "empty").mkdir()
+    for sources in (tmp_path / "missing", tmp_path / "empty", labelled):
+        sentence = sentence_of(lambda paths=sources: calibrate(paths, alpha=0.4))
+        output = ("--output", tmp_path / "bundle", "--alpha", 0.4)
+        assert sentence == printed("calibrate", sources, *output)
+
+
+def test_evaluate_rejects_what_the_command_rejects(
+    by_command: Path, labelled: Path, tmp_path: Path
+):
+    for bundle, sources, key in (
+        (tmp_path / "missing", labelled, "group"),
+        (by_command, tmp_path / "missing", "group"),
+        (by_command, labelled, "colour"),
+    ):
+        sentence = sentence_of(lambda b=bundle, s=sources, k=key: evaluate(b, s, group_by=k))
+        assert sentence == printed("evaluate", bundle, sources, "--group-by", key)
+
+
+def test_the_package_alone_loads_nothing_heavy():
+    script = (
+        "import failure_monitor, sys;"
+        "assert 'calibrate' in dir(failure_monitor);"
+        "print([name for name in ('numpy', 'torch', 'rclpy', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_all_that_it_names_is_there():
+    for name in failure_monitor.__all__:
+        assert getattr(failure_monitor, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'calibrated'"):
+        failure_monitor.calibrated  # noqa: B018
+
+
+def test_the_page_shows_what_runs(
+    bags: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    page = (ROOT / "docs" / "python_api.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "bags").symlink_to(bags)
+    (tmp_path / "labelled_bags").symlink_to(labelled)
+    monkeypatch.chdir(tmp_path)
+    exec(
+        compile(example, "docs/python_api.md", "exec"), {"evaluation_rollout": synthetic_rollout(9)}
+    )
+    assert (tmp_path / "my_bundle" / "bundle.yaml").is_file()
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(synthetic_rollout(9))
