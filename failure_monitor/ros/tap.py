@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""One line for a Python policy node to publish what the monitor needs of its decisions.
+"""Publishes from a Python policy node, in one line, what the monitor needs of its decisions.
 
 tap = DecisionTap(self, action_names=["dx", "dy", "dz", "gripper"])
 ...
@@ -51,9 +51,9 @@ class DecisionTap:
         """Publish one decision.
 
         Args:
-            embedding: (E,), what the policy's action head is conditioned on.
-            chunks: (B, H, D), the sampled action chunks; the first is the executed one.
-            stamp: of the observation: the camera image's header stamp.
+            embedding: the input of the policy's action head, (E,).
+            chunks: the sampled action chunks, (B, H, D); the first one is executed.
+            stamp: the stamp of the observation, which is that of the camera image.
 
         Raises:
             ValueError: a shape is not as above.

@@ -18,6 +18,7 @@ from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.monitor.external_input import ExternalInput
 from failure_monitor.ros.monitor.joint_input import JointInput
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle
+from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.observation_input import ObservationInput
 from failure_monitor.ros.monitor.pairing import DecisionPairing, Pair
@@ -87,18 +88,7 @@ class MonitorInputs:
         self._positions: PositionsInput | None = None
         if monitored.positions_topic is not None:
             self._positions = PositionsInput(node, settings, monitored.positions_topic)
-        self._observations: ObservationInput | None = None
-        if models.cameras:
-            self._observations = ObservationInput(
-                node,
-                settings,
-                monitored.cameras,
-                monitored.black_box,
-                guard,
-                joints=models.takes_joints,
-                has_rate=CHUNKS not in models.published_parts,
-                on_observation=self._on_observation,
-            )
+        self._observations = self._observation_input(node, settings, monitored, guard)
         self._joints = JointInput(node, settings, on_message=self._on_joints)
         self._policy = PolicyInput(
             node,
@@ -109,17 +99,35 @@ class MonitorInputs:
             on_part=self._on_part,
             on_malformed=self._on_malformed,
         )
-        self._pairing: DecisionPairing | None = None
-        if CHUNKS in models.published_parts:
-            self._pairing = DecisionPairing(
-                MAX_WAITING_IMAGES if models.cameras else MAX_WAITING_PARTS
-            )
+        self._pairing = _pairing(models)
         self._inputs: tuple[MonitorInput, ...] = (
             self._policy,
             self._external,
             *(() if self._positions is None else (self._positions,)),
             self._joints,
             *(() if self._observations is None else (self._observations,)),
+        )
+
+    def _observation_input(
+        self,
+        node: Node,
+        settings: MonitorParameters,
+        monitored: MonitoredBundle,
+        guard: StampGuard,
+    ) -> ObservationInput | None:
+        """Return the input of the encoder; None without an encoder."""
+        models = monitored.models
+        if not models.cameras:
+            return None
+        return ObservationInput(
+            node,
+            settings,
+            monitored.cameras,
+            monitored.black_box,
+            guard,
+            joints=models.takes_joints,
+            has_rate=CHUNKS not in models.published_parts,
+            on_observation=self._on_observation,
         )
 
     @property
@@ -249,8 +257,8 @@ class MonitorInputs:
     def _on_complete(self, pair: Pair, now: float) -> None:
         self._last_complete = now
         self._missed += pair.missed
-        # Without a position or score that the rule needs, a decision is not scored, as `problems`
-        # says, but it counts.
+        # Without a position or score that the rule needs, a decision is not scored, but it counts;
+        # `problems` explains why.
         try:
             positions = None if self._positions is None else self._positions.at(pair.stamp)
         except MeasurementError:
@@ -264,3 +272,10 @@ class MonitorInputs:
             pair.stamp, pair.embedding, pair.chunks, positions, self._external.values()
         )
         self._on_decision(pending, now, missed)
+
+
+def _pairing(models: MonitoredModels) -> DecisionPairing | None:
+    """Return the pairing of the policy's messages; None where a sampler makes the chunks."""
+    if CHUNKS not in models.published_parts:
+        return None
+    return DecisionPairing(MAX_WAITING_IMAGES if models.cameras else MAX_WAITING_PARTS)

@@ -78,7 +78,7 @@ def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
     Raises:
         BundleError: it is not there, damaged, or of a newer schema.
         UnknownTaskError: it has no threshold for the task, or has several and none is named.
-        UsageError: it needs rollout boundaries or measured positions, and there are none; or
+        UsageError: it lacks rollout boundaries or measured positions that it needs, or
             parameters contradict what it states about its models and how they were run.
         FailureMonitorError: a model cannot be run.
     """

@@ -21,7 +21,7 @@ RULE_LEVEL = "rule"
 class MonitorOutputs:
     """The monitor's publishers.
 
-    They are not lifecycle publishers, which are silent unless active: silence would not say why.
+    They are not lifecycle publishers, which are silent unless active and cannot publish why.
     """
 
     def __init__(self, node: Node, heartbeat_period: float) -> None:

