@@ -74,7 +74,7 @@ def check_parameters(node: Node, parameters: Any, *, prefix: str = "") -> None:
     check(parameters, prefix=prefix)
     for name, about, value in items(parameters, prefix=prefix):
         if about.is_topic:
-            for topic in value if isinstance(value, tuple) else (value,):
+            for topic in (value,) if isinstance(value, str) else value:
                 full_topic_name(node, name, topic, is_optional=about.is_optional)
 
 

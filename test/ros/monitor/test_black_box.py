@@ -32,7 +32,11 @@ from failure_monitor.bundle.bundle import load
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
-from failure_monitor.ros.common.parameters import declare_parameters, read_parameters
+from failure_monitor.ros.common.parameters import (
+    check_parameters,
+    declare_parameters,
+    read_parameters,
+)
 from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 
 __all__ = ["exported"]
@@ -250,7 +254,7 @@ def watched(**values):
     declare_parameters(node, MonitorParameters)
     settings = dataclasses.replace(read_parameters(node, MonitorParameters), **values)
     try:
-        settings.check(node)
+        check_parameters(node, settings)
         return load_monitored_bundle(settings)
     finally:
         node.destroy_node()
