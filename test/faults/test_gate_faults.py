@@ -1,25 +1,20 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The gate itself is killed, frozen or flooded, or cannot be reached."""
+"""The gate itself is killed or frozen, or cannot be reached."""
 
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
-from testbed.faults.cell import COMMAND_PERIOD, Cell
+from testbed.faults.cell import Cell
 from testbed.faults.trial import SILENT, WITHHELD, Fault
 
-pytestmark = [pytest.mark.ros, pytest.mark.alone]
-
-FLOOD = [sys.executable, "-m", "testbed.faults.flood"]
-MANY = 4000
+pytestmark = pytest.mark.ros
 
 
 def test_a_gate_that_is_restarted_during_a_halt_stays_closed(moving: Cell, table):
@@ -74,23 +69,5 @@ def test_a_permit_that_cannot_be_heard_opens_nothing(moving: Cell, table):
     fault.stays_closed(1.0, gate_reason="offers less RELIABILITY than the gate asks for")
     moving.node.destroy_timer(timer)
     moving.node.destroy_publisher(permits)
-    moving.start_monitor()
-    fault.recovers(by_reset=False)
-
-
-def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
-    fault: Fault = table("flood of commands while the monitor is killed")
-    flood = subprocess.Popen(FLOOD)
-    try:
-        before = len(moving.passed)
-        # Without the flood so many take twice as long.
-        seconds = 0.5 * MANY * COMMAND_PERIOD
-        moving.wait_for(lambda: len(moving.passed) - before > MANY, "the flood", seconds)
-        moving.wait_until_moving()
-        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
-        assert flood.poll() is None, "the flood ended by itself"
-    finally:
-        flood.kill()
-        flood.wait()
     moving.start_monitor()
     fault.recovers(by_reset=False)

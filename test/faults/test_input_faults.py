@@ -8,7 +8,7 @@ import signal
 
 import pytest
 from testbed.faults.cell import Cell
-from testbed.faults.trial import MISSED, SCORED, SILENT, WITHHELD, Fault
+from testbed.faults.trial import MISSED, SCORED, WITHHELD, Fault
 
 pytestmark = pytest.mark.ros
 
@@ -72,28 +72,3 @@ def test_the_gate_closes_when_the_stamps_go_back(moving: Cell, table):
     fault.recovers(by_reset=True)
     moving.follow("nominal")
     fault.stays_open(1.0)
-
-
-def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving: Cell, table):
-    fault: Fault = table("flood of decisions, of which some are strange", promised=SCORED)
-    moving.follow("flood")
-    fault.stays_open(2.0)
-    fault.closes(
-        lambda: moving.follow("flood strange"),
-        gate_reason=WITHHELD,
-        state="ALARM",
-        monitor_reason="rnd_oe",
-    )
-    assert not moving.reset().success
-    moving.follow("nominal")
-    fault.recovers(by_reset=True)
-
-
-def test_a_flood_of_decisions_does_not_delay_the_closing(moving: Cell, table):
-    fault: Fault = table("flood of decisions while the monitor is killed")
-    moving.follow("flood")
-    fault.stays_open(2.0)
-    fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
-    moving.follow("nominal")
-    moving.start_monitor()
-    fault.recovers(by_reset=False)

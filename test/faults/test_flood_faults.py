@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""As many commands or decisions as can be published, while the gate must close in time."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from testbed.faults.cell import COMMAND_PERIOD, Cell
+from testbed.faults.trial import SCORED, SILENT, WITHHELD, Fault
+
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
+
+FLOOD = [sys.executable, "-m", "testbed.faults.flood"]
+MANY = 4000
+"""Commands that have passed once the flood is there."""
+
+
+def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
+    fault: Fault = table("flood of commands while the monitor is killed")
+    flood = subprocess.Popen(FLOOD)
+    try:
+        before = len(moving.passed)
+        # Without the flood so many take twice as long.
+        seconds = 0.5 * MANY * COMMAND_PERIOD
+        moving.wait_for(lambda: len(moving.passed) - before > MANY, "the flood", seconds)
+        moving.wait_until_moving()
+        fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
+        assert flood.poll() is None, "the flood ended by itself"
+    finally:
+        flood.kill()
+        flood.wait()
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
+
+
+def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving: Cell, table):
+    fault: Fault = table("flood of decisions, of which some are strange", promised=SCORED)
+    moving.follow("flood")
+    fault.stays_open(2.0)
+    fault.closes(
+        lambda: moving.follow("flood strange"),
+        gate_reason=WITHHELD,
+        state="ALARM",
+        monitor_reason="rnd_oe",
+    )
+    assert not moving.reset().success
+    moving.follow("nominal")
+    fault.recovers(by_reset=True)
+
+
+def test_a_flood_of_decisions_does_not_delay_the_closing(moving: Cell, table):
+    fault: Fault = table("flood of decisions while the monitor is killed")
+    moving.follow("flood")
+    fault.stays_open(2.0)
+    fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
+    moving.follow("nominal")
+    moving.start_monitor()
+    fault.recovers(by_reset=False)
