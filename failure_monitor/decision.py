@@ -141,6 +141,26 @@ class Decision:
     external: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RolloutTiming:
+    """When a rollout's decisions were taken.
+
+    Attributes:
+        seconds: from the first decision to the last.
+        period: the median time from a decision to the next, in seconds; None for a single decision.
+        longest_gap: the longest time from a decision to the next, in seconds; None for one.
+    """
+
+    seconds: float
+    period: float | None
+    longest_gap: float | None
+
+    @property
+    def rate(self) -> float | None:
+        """The usual number of decisions per second; None where it is unknown."""
+        return 1 / self.period if self.period else None
+
+
 @dataclass(frozen=True, eq=False)
 class Rollout:
     """One run of a task: T decisions in order of time, and the outcome.
@@ -172,6 +192,16 @@ class Rollout:
     positions: NDArray[np.float32] | None = None
     task: str = ""
     external: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def timing(self) -> RolloutTiming:
+        """When its decisions were taken."""
+        gaps = np.diff(self.stamps)
+        return RolloutTiming(
+            seconds=float(self.stamps[-1] - self.stamps[0]),
+            period=float(np.median(gaps)) if len(gaps) else None,
+            longest_gap=float(gaps.max()) if len(gaps) else None,
+        )
 
     def __len__(self) -> int:
         return len(self.stamps)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit: what is wrong with rollouts, before anything is calibrated on them.
 
-Every rollout is looked at by itself, and compared with the others: by its state trajectory and by
-the default rule's scores, each fitted without it. What the actions alone say is blind to a wrong
-scene, and what the states alone say to a policy that dithers; hence both.
+Every rollout is inspected by itself, and compared with the others: by its state trajectory and by
+the default rule's scores, each fitted without it. Actions alone do not show a wrong
+scene, and states alone do not show a policy that dithers, so both are compared.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from failure_monitor.thresholds.conformal import Scale
 AuditVerdict = Literal["keep", "look", "drop"]
 
 TRAJECTORY_SCORES = ("phase_knn", "one_step")
-"""What tells a state trajectory from the others: where it goes, and by which steps."""
+"""Scores that compare state trajectories: where they go, and by which steps."""
 
 WINDOW = 3
-MOST_FOLDS = 5
-LEAST_ROLLOUTS = 5
-"""Fewer tell nothing of one another."""
+MAX_FOLDS = 5
+MIN_ROLLOUTS = 5
+"""Smallest number of rollouts that are compared with one another."""
 
 LONG_GAP = 3.0
-"""Usual times between decisions, from which on decisions were lost."""
+"""Usual times between decisions above which a gap is flagged."""
 FENCE = 3.0
 """Interquartile ranges above the third quartile: Tukey's outer fence."""
-MOST_LOST = 0.05
-"""Of a bag's messages, from which on their loss is worth a look."""
+MAX_LOST = 0.05
+"""Share of lost messages above which a bag is flagged."""
 OUT_OF_RANGE = 0.5
-"""Of the others' range, by which measured positions lie outside of it."""
+"""Share of the others' range by which measured positions must lie outside to be flagged."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ReceptionQuality:
 
 @dataclass(frozen=True)
 class RolloutAudit:
-    """What is to be said of one rollout; None where it cannot be told.
+    """What the audit found about one rollout; None where it is unknown.
 
     Attributes:
         name: of the rollout.
@@ -69,16 +69,16 @@ class RolloutAudit:
         decisions: how many it has.
         seconds: from the first to the last.
         rate: the usual number of decisions a second.
-        longest_gap: seconds between two decisions at most.
+        longest_gap: the longest time between two decisions, in seconds.
         repeated: decisions with the very embedding of the one before.
         not_finite: decisions with NaN or infinite values.
         delay_spread: seconds by which bag time and header stamps drift apart, for bags.
         lost: messages that were of no use, for bags.
         trajectory_p: the share of rollouts, itself included, whose state trajectory is at least
             as unlike the others': a conformal p-value.
-        scores_p: likewise by the default rule's scores.
-        verdict: whether to keep it, look at it, or drop it.
-        reasons: for looking and dropping.
+        scores_p: the same by the default rule's scores.
+        verdict: whether to keep it, inspect it (look), or drop it.
+        reasons: to look at it or to drop it.
     """
 
     name: str
@@ -100,12 +100,12 @@ class RolloutAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What is to be said of a set of rollouts.
+    """What the audit found about a set of rollouts.
 
     Attributes:
         rollouts: of each.
         quality: of those that are not to be dropped, together.
-        remarks: on what could not be told.
+        remarks: on what could not be compared.
     """
 
     rollouts: tuple[RolloutAudit, ...]
@@ -127,7 +127,7 @@ class Unlike:
 
     @classmethod
     def of(cls, maxima: NDArray[np.float64]) -> Unlike:
-        """By the largest number of each rollout, (n,), larger being more unlike."""
+        """Compare the largest number of each rollout, (n,); larger is more unlike."""
         p = (maxima >= maxima[:, np.newaxis]).mean(axis=1)
         low, high = np.quantile(maxima, [0.25, 0.75])
         return cls(p, maxima > high + FENCE * (high - low))
@@ -142,15 +142,15 @@ def audit(
     jobs: int = 1,
     report: Callable[[str], None] = lambda step: None,
 ) -> Audit:
-    """Look at rollouts that are meant to be successful ones of one policy and task.
+    """Audit rollouts that are meant to be successful ones of one policy and task.
 
     Args:
-        rollouts: what to look at.
+        rollouts: the rollouts.
         formats: of each.
         receptions: of those in bags, by their SHA-256.
         seed: of the folds in which they are compared.
         jobs: how many processes fit at a time.
-        report: told what is being done.
+        report: receives each step, a sentence.
     """
     faults = [_faults(rollout) for rollout in rollouts]
     for fault, wrong in zip(faults, _of_another_format(rollouts, formats), strict=True):
@@ -160,10 +160,10 @@ def audit(
     remarks: list[str] = []
     trajectory: Unlike | None = None
     scores: Unlike | None = None
-    if len(compared) < LEAST_ROLLOUTS:
+    if len(compared) < MIN_ROLLOUTS:
         remarks.append(
             f"{len(compared)} sound rollouts are too few to compare with one another: "
-            f"record {LEAST_ROLLOUTS} or more"
+            f"record {MIN_ROLLOUTS} or more"
         )
     else:
         policy = formats[sound[0]]
@@ -173,7 +173,7 @@ def audit(
         defined, undefined = default_scores(compared, policy)
         remarks += undefined
         scores = _unlike(compared, policy, defined, seed, jobs, remarks)
-    looks = _looks(compared, receptions or {}, trajectory, scores)
+    suspicions = _suspicions(compared, receptions or {}, trajectory, scores)
     place = {index: number for number, index in enumerate(sound)}
 
     def look_up(of: Unlike | None, index: int) -> float | None:
@@ -185,7 +185,7 @@ def audit(
                 rollout,
                 (receptions or {}).get(rollout.sha256),
                 drop=faults[index],
-                look=looks[place[index]] if index in place else [],
+                look=suspicions[place[index]] if index in place else [],
                 trajectory_p=look_up(trajectory, index),
                 scores_p=look_up(scores, index),
             )
@@ -197,7 +197,7 @@ def audit(
 
 
 def receptions_of(sets: Sequence[RolloutSet]) -> dict[str, ReceptionQuality]:
-    """How the rollouts in bags were received, by their SHA-256."""
+    """Return how the rollouts in bags were received, by their SHA-256."""
     return {
         sha256: ReceptionQuality(
             delay_spread=float(np.ptp(reception.delays)),
@@ -209,7 +209,7 @@ def receptions_of(sets: Sequence[RolloutSet]) -> dict[str, ReceptionQuality]:
 
 
 def _faults(rollout: Rollout) -> list[str]:
-    """Why a rollout cannot calibrate, whatever the others are."""
+    """Return why a rollout cannot calibrate, whatever the others are."""
     faults = []
     if rollout.success is False:
         faults.append("it failed")
@@ -223,7 +223,7 @@ def _faults(rollout: Rollout) -> list[str]:
 def _of_another_format(
     rollouts: Sequence[Rollout], formats: Sequence[PolicyFormat]
 ) -> list[list[str]]:
-    """Of each rollout, how its format differs from that of most."""
+    """Return how the format of each rollout differs from that of most."""
     usual = Counter(formats).most_common(1)[0][0]
     faults = []
     for own in formats:
@@ -245,7 +245,7 @@ def _unlike(
     remarks: list[str],
 ) -> Unlike | None:
     recipe = Recipe(policy, scores, WINDOW, seed)
-    folds = min(MOST_FOLDS, len(rollouts))
+    folds = min(MAX_FOLDS, len(rollouts))
     try:
         held_out = cross_fit(rollouts, recipe, folds=folds, jobs=jobs)
         return Unlike.of(_maxima(held_out.series))
@@ -255,7 +255,7 @@ def _unlike(
 
 
 def _maxima(series: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The largest mean of each rollout's scores, (n,), on a scale that few bad ones hardly move."""
+    """Return the largest mean score of each rollout, (n,), on a scale robust to a few bad ones."""
     all_scores = np.concatenate(series)
     low, centre, high = np.nanquantile(all_scores, [0.25, 0.5, 0.75], axis=0)
     scale = Scale(centre, np.maximum(high - low, 1e-9))
@@ -264,55 +264,55 @@ def _maxima(series: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.array([mean.max(initial=-np.inf) for mean in means])
 
 
-def _looks(
+def _suspicions(
     rollouts: Sequence[Rollout],
     receptions: Mapping[str, ReceptionQuality],
     trajectory: Unlike | None,
     scores: Unlike | None,
 ) -> list[list[str]]:
-    """Of each sound rollout, why somebody should look at it."""
-    looks = [_own_looks(rollout, receptions.get(rollout.sha256)) for rollout in rollouts]
-    for own, far in zip(looks, _out_of_range(rollouts), strict=True):
+    """Return why each sound rollout should be inspected."""
+    suspicions = [_own_suspicions(rollout, receptions.get(rollout.sha256)) for rollout in rollouts]
+    for own, far in zip(suspicions, _out_of_range(rollouts), strict=True):
         own.extend(far)
     for what, unlike in (("state trajectory", trajectory), ("scores", scores)):
         if unlike is not None:
             for index in np.flatnonzero(unlike.outlying):
-                looks[index].append(
+                suspicions[index].append(
                     f"by its {what} it is unlike all others (p {unlike.p[index]:.3f})"
                 )
-    return looks
+    return suspicions
 
 
-def _own_looks(rollout: Rollout, reception: ReceptionQuality | None) -> list[str]:
-    looks = []
+def _own_suspicions(rollout: Rollout, reception: ReceptionQuality | None) -> list[str]:
+    suspicions = []
     gaps = np.diff(rollout.stamps)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
     if len(gaps) and gaps.max() > LONG_GAP * usual:
-        looks.append(
+        suspicions.append(
             f"{gaps.max():.2f} s without a decision after decision {int(gaps.argmax())}, usually "
             f"{usual:.2f} s"
         )
     repeated = _repeated(rollout)
     if repeated.any():
-        looks.append(
+        suspicions.append(
             f"{int(repeated.sum())} decisions have the very embedding of the one before, the "
             f"first is {int(np.flatnonzero(repeated)[0]) + 1}: did the camera freeze?"
         )
     if reception is not None and usual and reception.delay_spread > usual:
-        looks.append(
+        suspicions.append(
             f"bag time and header stamps drift apart by {reception.delay_spread:.2f} s: are the "
             "clocks of robot and recorder in step?"
         )
-    if reception is not None and reception.lost > MOST_LOST * 2 * len(rollout):
-        looks.append(f"{reception.lost} messages of its bag had no partner of the same stamp")
-    return looks
+    if reception is not None and reception.lost > MAX_LOST * 2 * len(rollout):
+        suspicions.append(f"{reception.lost} messages of its bag had no partner of the same stamp")
+    return suspicions
 
 
 def _out_of_range(rollouts: Sequence[Rollout]) -> list[list[str]]:
-    """Of each rollout, measured positions far outside of where the others ever were."""
+    """Return for each rollout which measured positions are far outside those of the others."""
     measured = [rollout.positions for rollout in rollouts]
     found: list[list[str]] = [[] for _ in rollouts]
-    if len(rollouts) < LEAST_ROLLOUTS:
+    if len(rollouts) < MIN_ROLLOUTS:
         return found
     for index, own in enumerate(measured):
         others = [other for other in measured if other is not None and other is not own]
@@ -331,7 +331,7 @@ def _out_of_range(rollouts: Sequence[Rollout]) -> list[list[str]]:
 
 
 def _repeated(rollout: Rollout) -> NDArray[np.bool_]:
-    """Which decisions but the first have the embedding of the one before, (T − 1,)."""
+    """Return which decisions after the first repeat the embedding before, (T − 1,)."""
     same = rollout.embeddings[1:] == rollout.embeddings[:-1]
     return np.asarray(same.all(axis=1))
 
@@ -353,16 +353,15 @@ def _describe(
     trajectory_p: float | None,
     scores_p: float | None,
 ) -> RolloutAudit:
-    gaps = np.diff(rollout.stamps)
-    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    timing = rollout.timing
     return RolloutAudit(
         name=rollout.name,
         source=rollout.source,
         sha256=rollout.sha256,
         decisions=len(rollout),
-        seconds=float(rollout.stamps[-1] - rollout.stamps[0]),
-        rate=1 / usual if usual > 0 else None,
-        longest_gap=float(gaps.max()) if len(gaps) else None,
+        seconds=timing.seconds,
+        rate=timing.rate,
+        longest_gap=timing.longest_gap,
         repeated=int(_repeated(rollout).sum()),
         not_finite=int(_not_finite(rollout).sum()),
         delay_spread=None if reception is None else reception.delay_spread,

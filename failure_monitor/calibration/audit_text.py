@@ -12,7 +12,7 @@ UNDEFINED = "–"
 
 
 def audited_rollouts(found: Audit) -> TextTable:
-    """A row for each rollout."""
+    """Return a table with a row for each rollout."""
     return TextTable(
         title="Rollouts",
         left_aligned=frozenset({"verdict"}),
@@ -43,7 +43,7 @@ def audited_rollouts(found: Audit) -> TextTable:
 
 
 def audit_rows(found: Audit, unreadable: int = 0) -> list[Row]:
-    """What holds of all rollouts together.
+    """Return rows on all rollouts together.
 
     Args:
         found: the audit.
@@ -56,13 +56,13 @@ def audit_rows(found: Audit, unreadable: int = 0) -> list[Row]:
         ("drop", str(verdicts.count("drop") + unreadable)),
         (
             "action divergence",
-            f"{_number(found.quality.action_divergence, 2)}: 0, the situation settles what is "
-            "done; 1, it says nothing of it",
+            f"{_number(found.quality.action_divergence, 2)}: 0, the situation determines what is "
+            "done; 1, it does not",
         ),
         (
             "transition diversity",
-            f"{_number(found.quality.transition_diversity, 2)}: 0, the situation settles what "
-            "comes of it; 1, it says nothing of it",
+            f"{_number(found.quality.transition_diversity, 2)}: 0, the situation determines what "
+            "comes of it; 1, it does not",
         ),
         ("p", "the share of rollouts that are at least as unlike the others"),
     ]

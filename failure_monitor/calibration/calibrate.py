@@ -67,11 +67,11 @@ SCALES: Mapping[ThresholdKind, type[Scale]] = {
 USUAL_FOLDS = 10
 """With five, scores learn from a fifth fewer rollouts than the bundle's do, and the false-alarm
 rate falls well below what is promised: docs/detection.md."""
-MOST_PROBE_FOLDS = 5
+MAX_PROBE_FOLDS = 5
 """Within each fold the score `probe` cross-fits once more: what it learns from needs to be unseen,
 not just as unseen as a future rollout."""
 
-FEWEST_FAILURES = 5
+MIN_FAILURES = 5
 """With fewer failures than this, what they have in common is mostly chance."""
 
 
@@ -123,11 +123,11 @@ class CalibrationSettings:
 
 
 def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
-    """The rollouts that may calibrate, and remarks on what was left out or taken for granted.
+    """Return the rollouts that may calibrate, and remarks on what was left out or assumed.
 
     Where a source sets rollouts apart for calibration, those of them that succeeded are taken.
     Elsewhere all are: one without an outcome counts as successful, one that failed is kept, for
-    `calibrate` to refuse, since its owner meant it to be a success.
+    `calibrate` to reject, since its owner meant it to be a success.
     """
     remarks = []
     apart = [rollout for rollout in rollouts if rollout.calibration is False]
@@ -145,10 +145,10 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
 
 
 def choose_failures(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
-    """The rollouts that the score `probe` may learn from as failures, and remarks.
+    """Return the rollouts that the score `probe` may learn from as failures, and remarks.
 
-    Those that succeeded are left out; one without an outcome counts as a failure, since its owner
-    says so.
+    Those that succeeded are left out; one without an outcome counts as a failure, as its owner gave
+    it as one.
 
     Raises:
         CalibrationError: all of them succeeded.
@@ -170,7 +170,7 @@ def choose_failures(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[st
 def default_scores(
     rollouts: Sequence[Rollout], policy: PolicyFormat
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Those of `DEFAULT_SCORES` that mean something for a policy, and remarks on the others.
+    """Return those of `DEFAULT_SCORES` that a policy allows, and remarks on the others.
 
     Raises:
         CalibrationError: none does.
@@ -226,10 +226,10 @@ def calibrate(
         fit_rollouts: successful ones to fit the scores on; none means the calibration rollouts.
             They need not be like those to come, but a rule over them detects the better if so.
         failures: failed ones, for the score `probe` to learn from.
-        report: told what is being done.
+        report: receives each step, a sentence.
 
     Raises:
-        CalibrationError: the rollouts do not support what is asked.
+        CalibrationError: the rollouts do not support these settings.
         InvalidDecisionError: a decision is not of the policy's format.
         ScoreUndefinedError: a score means nothing for this policy.
         UsageError: a score does not exist, or the score `probe` lacks what it is made of.
@@ -238,7 +238,7 @@ def calibrate(
     _check_failures(failures, (*rollouts, *fit_rollouts), policy, settings)
     teachers = fit_rollouts or rollouts
     folds = settings.folds_of(len(teachers))
-    probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MOST_PROBE_FOLDS))
+    probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MAX_PROBE_FOLDS))
     recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
     held_out = cross_fit(teachers, recipe, folds=folds, jobs=settings.jobs, report=report)
     report(f"fitting the scores on all {len(teachers)} rollouts")
@@ -290,8 +290,8 @@ def _check(
     _check_choosers(settings.choosers)
     if not rollouts:
         raise CalibrationError(
-            "no rollout is left to calibrate on: record successful ones, or look at what their "
-            "source says of their outcomes"
+            "no rollout is left to calibrate on: record successful ones, or check the outcomes "
+            "that their source gives"
         )
     failed = [rollout.name for rollout in (*rollouts, *fit_rollouts) if rollout.success is False]
     if failed:
@@ -302,7 +302,7 @@ def _check(
     for task, own in _by_task(rollouts).items():
         with _naming(task):
             rank(len(own), settings.alpha)
-    _refuse_shared(rollouts, fit_rollouts)
+    _reject_shared(rollouts, fit_rollouts)
     teachers = len(fit_rollouts or rollouts)
     folds = settings.folds_of(teachers)
     if teachers < folds or folds < 2:
@@ -335,7 +335,7 @@ def _check_choosers(names: Sequence[str]) -> None:
             )
 
 
-def _refuse_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout]) -> None:
+def _reject_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout]) -> None:
     fitted = {rollout.sha256 for rollout in fit_rollouts} - {""}
     shared = [rollout.name for rollout in rollouts if rollout.sha256 in fitted]
     if shared:
@@ -352,7 +352,7 @@ def _check_failures(
     policy: PolicyFormat,
     settings: CalibrationSettings,
 ) -> None:
-    """Refuse failures and a probe that do not fit together."""
+    """Reject failures and a probe that do not fit together."""
     if failures and not settings.has_probe:
         raise UsageError(
             f"{len(failures)} failures are given, and none of the scores "
@@ -389,15 +389,15 @@ def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> 
             f"({list_names(shared)}): a rollout either failed or succeeded; leave each of them "
             "out on one side"
         )
-    if len(failures) < FEWEST_FAILURES:
+    if len(failures) < MIN_FAILURES:
         raise CalibrationError(
-            f"{len(failures)} failures are too few to learn from: give {FEWEST_FAILURES} or more, "
+            f"{len(failures)} failures are too few to learn from: give {MIN_FAILURES} or more, "
             "or calibrate without any"
         )
 
 
 def _by_task(rollouts: Sequence[Rollout]) -> dict[str, NDArray[np.int64]]:
-    """Which of the rollouts are of each task; one task without a name where nobody said."""
+    """Return the indices of each task's rollouts; unnamed tasks are one task without a name."""
     tasks = np.array([rollout.task for rollout in rollouts])
     names = [str(task) for task in np.unique(tasks)]
     if len(names) > 1 and "" in names:
@@ -411,7 +411,7 @@ def _by_task(rollouts: Sequence[Rollout]) -> dict[str, NDArray[np.int64]]:
 
 @contextmanager
 def _naming(task: str) -> Iterator[None]:
-    """Has errors name the task."""
+    """Add the task's name to errors."""
     try:
         yield
     except CalibrationError as error:
@@ -419,7 +419,7 @@ def _naming(task: str) -> Iterator[None]:
 
 
 def _maxima(series: Sequence[Series], scales: Sequence[Scale], rule: Rule) -> NDArray[np.float64]:
-    """c_i, the maximum over time of each rollout's combined number; (n,)."""
+    """Return c_i, the maximum over time of each rollout's combined number; (n,)."""
     return np.array(
         [
             float(combine(rule, scale.at(np.arange(len(own)))(own)).max())
@@ -429,7 +429,7 @@ def _maxima(series: Sequence[Series], scales: Sequence[Scale], rule: Rule) -> ND
 
 
 def scales_of_other_folds(held_out: HeldOutScores, kind: type[Scale]) -> list[Scale]:
-    """What brings each rollout's scores to scale: the scores of the folds it is not in."""
+    """Return the scale of each rollout, fitted on the scores of the folds it is not in."""
     scales = [kind.fit(held_out.of_all_but(fold)) for fold in range(held_out.folds.max() + 1)]
     return [scales[fold] for fold in held_out.folds]
 
@@ -437,14 +437,14 @@ def scales_of_other_folds(held_out: HeldOutScores, kind: type[Scale]) -> list[Sc
 def cross_fitted_maxima(
     held_out: HeldOutScores, kind: type[Scale], rule: Rule
 ) -> NDArray[np.float64]:
-    """c_i of each rollout, (n,), every fold brought to scale by the other folds' scores."""
+    """Return c_i of each rollout, (n,), every fold brought to scale by the other folds."""
     return _maxima(held_out.series, scales_of_other_folds(held_out, kind), rule)
 
 
 def _largest(
     series: Series, scale: Scale, threshold: JointThreshold, scores: Sequence[str]
 ) -> dict[str, Any]:
-    """The largest level and normalised scores of a rollout, as its section in the bundle has them.
+    """Return the largest level and normalised scores of a rollout, for its section in the bundle.
 
     Its scores, brought to their scale, are put on the bundle's: the level then exceeds 1 just
     where its combined number exceeds the limit.
@@ -506,7 +506,7 @@ def _describe(
 
 
 def _decision_period(rollouts: Sequence[Rollout]) -> float | None:
-    """The median time from a decision to the next, in seconds; None where stamps do not tell."""
+    """Return the median time from a decision to the next, in seconds; None without stamps."""
     times = np.concatenate([np.diff(rollout.stamps) for rollout in rollouts])
     times = times[times > 0]
     return float(np.median(times)) if len(times) else None

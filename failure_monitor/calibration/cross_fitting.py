@@ -63,7 +63,7 @@ class Recipe:
     probe: ProbeRecipe | None = None
 
     def fit(self, rollouts: Sequence[Rollout]) -> tuple[Score, ...]:
-        """The scores, fitted on these rollouts, whatever their order.
+        """Fit the scores on these rollouts, whatever their order.
 
         Raises:
             ScoreUndefinedError: a score means nothing for this policy or these rollouts.
@@ -78,7 +78,7 @@ class Recipe:
         return fit_score(name, rollouts, self.policy, self.seed)
 
     def _fit_probe(self, probe: ProbeRecipe, rollouts: Sequence[Rollout]) -> Probe:
-        """The probe: it learns from each rollout by scores that were fitted without it."""
+        """Fit the probe: it learns from each rollout by scores that were fitted without it."""
         recipe = Recipe(self.policy, probe.scores, window=1, seed=self.seed)
         held_out = cross_fit(rollouts, recipe, folds=min(probe.folds, len(rollouts)))
         scores = recipe.fit(rollouts)
@@ -97,7 +97,7 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutScores:
-    """What scores say of rollouts that they were not fitted on.
+    """Scores of rollouts that they were not fitted on.
 
     Attributes:
         folds: int64 (n,), the fold of every rollout.
@@ -108,11 +108,11 @@ class HeldOutScores:
     series: tuple[Series, ...]
 
     def of(self, fold: int) -> list[Series]:
-        """Those of the fold's rollouts."""
+        """Return those of the fold's rollouts."""
         return [series for series, f in zip(self.series, self.folds, strict=True) if f == fold]
 
     def of_all_but(self, fold: int) -> list[Series]:
-        """Those of all rollouts outside the fold."""
+        """Return those of all rollouts outside the fold."""
         return [series for series, f in zip(self.series, self.folds, strict=True) if f != fold]
 
 
@@ -124,14 +124,14 @@ def cross_fit(
     jobs: int = 1,
     report: Callable[[str], None] = lambda step: None,
 ) -> HeldOutScores:
-    """Every rollout's windowed scores, by scores fitted on the other folds.
+    """Score every rollout by scores fitted on the other folds.
 
     Args:
         rollouts: at least as many as folds.
         recipe: what is fitted.
         folds: into how many parts the rollouts are dealt, at least 2.
         jobs: how many processes fit at a time.
-        report: told what is being done.
+        report: receives each step, a sentence.
     """
     order = order_of_content(rollouts)
     dealt = np.empty(len(rollouts), dtype=np.int64)
@@ -152,7 +152,7 @@ def cross_fit(
 
 
 def order_of_content(rollouts: Sequence[Rollout]) -> NDArray[np.int64]:
-    """The places of the rollouts in an order of their own, however they came; (n,).
+    """Return the order of the rollouts by their content, however they came; (n,).
 
     Dealt and fitted in this order, the same rollouts give the same thresholds in any order.
     """
@@ -164,7 +164,7 @@ def order_of_content(rollouts: Sequence[Rollout]) -> NDArray[np.int64]:
 
 
 def deal(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of every rollout, (n,), given their n tasks.
+    """Deal rollouts into folds: return the fold of each, (n,), given their n tasks.
 
     The sizes of folds differ by one at most, in all and of each task.
     """
@@ -190,7 +190,7 @@ class _Dealing:
     recipe: Recipe
 
     def score(self, fold: int) -> list[Series]:
-        """The windowed scores of a fold's rollouts, by scores fitted on the others."""
+        """Score a fold's rollouts by scores fitted on the others."""
         pairs = [*zip(self.rollouts, self.dealt, strict=True)]
         fitting = [rollout for rollout, own in pairs if own != fold]
         held_out = [rollout for rollout, own in pairs if own == fold]
@@ -200,7 +200,7 @@ class _Dealing:
 def _workers(jobs: int, dealing: _Dealing) -> AbstractContextManager[ProcessPoolExecutor | None]:
     if jobs < 2:
         return nullcontext()
-    # Each gets the rollouts once, not those of every fold anew.
+    # Each gets the rollouts once, not again for every fold.
     return worker_processes(jobs, _take, dealing)
 
 

@@ -22,18 +22,18 @@ from failure_monitor.scores.base.standardisation import Standardisation, execute
 
 NEIGHBOURS = 8
 MAX_DECISIONS = 1000
-"""Of more decisions a random part of this size is looked at."""
+"""Number of decisions that are compared; of more, a random part of this size."""
 
 
 @dataclass(frozen=True)
 class DataQuality:
-    """Of a set of rollouts; None where it cannot be told.
+    """The quality of a set of rollouts; None where it is unknown.
 
     Attributes:
-        action_divergence: of executed chunks. 0: the situation settles what is done; 1: it says
-            nothing of it, so a policy that imitates these rollouts has nothing to learn.
+        action_divergence: of executed chunks. 0: the situation determines what is done; 1: it
+            does not, so a policy that imitates these rollouts has nothing to learn.
         transition_diversity: of the change of the embedding from one decision to the next. 0: the
-            situation settles what comes of it; 1: it says nothing of it.
+            situation determines what comes of it; 1: it does not.
     """
 
     action_divergence: float | None
@@ -65,7 +65,7 @@ def _divergence(
     followers: Sequence[NDArray[np.float32]],
     seed: int,
 ) -> float | None:
-    """How far apart what follows like situations is, over how far apart it is anywhere."""
+    """Return the spread of what follows like situations, over the spread of all."""
     if len(rollouts) < 2:
         return None
     owners = np.repeat(np.arange(len(rollouts)), [len(part) for part in situations])

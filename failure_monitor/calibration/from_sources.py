@@ -99,8 +99,8 @@ def calibrate(
 
     Raises:
         FailureMonitorError: an argument has no meaning, a source cannot be read, the rollouts do
-            not support what is asked, or the bundle cannot be written. The sentence says what to
-            do.
+            not support the settings, or the bundle cannot be written. The sentence states the
+            remedy.
     """
     reading = reading or ReadingOptions()
     threshold_kind = one_of(threshold, THRESHOLD_KINDS, "threshold")

@@ -21,7 +21,7 @@ from failure_monitor.scores.base.score import ScoreUndefinedError
 
 
 def leading_actions(policy: PolicyFormat) -> int:
-    """k: the actions that are executed, and the one at which the next decision takes over."""
+    """Return k: the executed actions, and the one at which the next decision takes over."""
     if policy.executed_actions is None:
         return policy.horizon
     return min(policy.executed_actions + 1, policy.horizon)
@@ -41,11 +41,11 @@ def calibrate_horizon(
         rollouts: successful ones, exchangeable with the successful ones to come.
         fit_rollouts: other successful ones, to learn from what is usual; may be none.
         policy: the format of their decisions.
-        folds: (n,), the fold of every rollout, where there are none to fit on.
+        folds: (n,), the fold of every rollout, without rollouts to fit on.
         alpha: the chance that a successful rollout is ever trusted for fewer than k actions.
 
     Returns:
-        None where samples cannot differ, so that nothing can be said.
+        None where samples cannot differ, so that it is unknown.
 
     Raises:
         CalibrationError: too few rollouts for alpha.
@@ -73,7 +73,7 @@ def calibrate_horizon(
 def _cross_fitted(
     rollouts: Sequence[Rollout], policy: PolicyFormat, leading: int, folds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """c_i of each rollout, (n,), by what is usual in the other folds."""
+    """Return c_i of each rollout, (n,), by what is usual in the other folds."""
     largest = np.empty(len(rollouts))
     for held_out in range(folds.max() + 1):
         dealt = list(zip(rollouts, folds, strict=True))

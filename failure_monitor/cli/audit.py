@@ -42,14 +42,14 @@ def audit(
     json: Annotated[Path | None, typer.Option(help="write all of it here as JSON")] = None,
     seed: Annotated[int, typer.Option(help="of the folds in which rollouts are compared")] = 0,
 ) -> None:
-    """Look for what is wrong with successful rollouts, before anything is calibrated on them."""
-    from failure_monitor.calibration.audit import audit as look_at
+    """Find what is wrong with successful rollouts, before anything is calibrated on them."""
+    from failure_monitor.calibration.audit import audit as audit_rollouts
     from failure_monitor.calibration.audit import receptions_of
     from failure_monitor.calibration.audit_text import audited_rollouts
     from failure_monitor.sources.exclusions import write_exclusions
 
     sets, unreadable = _read_each(sources, reading, actions)
-    found = look_at(
+    found = audit_rollouts(
         [rollout for each in sets for rollout in each.rollouts],
         [each.policy for each in sets for _ in each.rollouts],
         receptions=receptions_of(sets),
@@ -60,9 +60,9 @@ def audit(
     output.print(terminal_table(audited_rollouts(found), STYLES))
     for each in found.rollouts:
         for reason in each.reasons:
-            _say(each.verdict, each.name, reason)
+            _print_verdict(each.verdict, each.name, reason)
     for path, why in unreadable.items():
-        _say("drop", str(path), why)
+        _print_verdict("drop", str(path), why)
     for remark in found.remarks:
         output.print(remark, markup=False)
     output.print(_set_table(found, len(unreadable)))
@@ -77,7 +77,7 @@ def audit(
 def _read_each(
     paths: Sequence[Path], reading: Reading, actions: ActionOptions
 ) -> tuple[list[RolloutSet], dict[Path, str]]:
-    """The rollouts of every source by themselves, and why one cannot be read."""
+    """Read every source by itself; return the rollouts, and why a source cannot be read."""
     from failure_monitor.sources.labels import read_labels
     from failure_monitor.sources.rollouts import (
         SourceError,
@@ -108,19 +108,19 @@ def _read_each(
 
 
 def _to_calibrate_on(rollout_set: RolloutSet) -> RolloutSet:
-    """Without what the source keeps for tests."""
+    """Return the set without the rollouts that its source keeps for tests."""
     kept = tuple(each for each in rollout_set.rollouts if each.calibration is not False)
     return replace(rollout_set, rollouts=kept)
 
 
-def _say(verdict: AuditVerdict, name: str, reason: str) -> None:
+def _print_verdict(verdict: AuditVerdict, name: str, reason: str) -> None:
     output.print(
         f"[{STYLES[verdict]}]{verdict}[/] {escape(name)}: {escape(reason)}", soft_wrap=True
     )
 
 
 def _exclusions(found: Audit, unreadable: Mapping[Path, str]) -> Exclusions:
-    """What to drop: a whole source where all of it is, else rollouts of it."""
+    """Return what to drop: a whole source if all of it is dropped, else its rollouts."""
     from failure_monitor.sources.exclusions import Exclusions
 
     kept = {Path(each.source).resolve() for each in found.rollouts if each.verdict != "drop"}

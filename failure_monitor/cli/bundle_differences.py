@@ -24,7 +24,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that two bundles do not share, in words."""
+    """Something in which two bundles differ, as text."""
 
     what: str
     first: str
@@ -32,13 +32,13 @@ class Difference:
 
 
 def differences(first: Bundle, second: Bundle) -> list[Difference]:
-    """All differences: settings and numbers, rollouts, then files."""
+    """Return all differences: settings and numbers, rollouts, then files."""
     one, other = first.description, second.description
     return [*_settings(one, other), *_rollouts(one, other), *_files(one, other)]
 
 
 def differences_table(found: Sequence[Difference], first: Path, second: Path) -> Table:
-    """The differences, a row each."""
+    """Return a table with a row for each difference."""
     if all(difference.what == "created" for difference in found):
         title = "The same but for the time at which they were made"
     else:
@@ -63,7 +63,7 @@ def _settings(one: BundleDescription, other: BundleDescription) -> Iterator[Diff
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every number and text with its path; what has a name or a task goes by that."""
+    """Yield every number and text with its path; named parts are keyed by their name or task."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves(".".join(filter(None, (path, key))), inner)

@@ -20,7 +20,7 @@ from rich.text import Text
 from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.cli.app import app, output, plain_errors, progress
-from failure_monitor.cli.require_ros import NoListenerError, refuse_without_ros
+from failure_monitor.cli.require_ros import NoListenerError, require_ros
 from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour, hexadecimal
 from failure_monitor.errors import UsageError
 from failure_monitor.graph_check.expectation import TopicNames
@@ -32,7 +32,7 @@ LISTENER = "failure_monitor.ros.listening.graph_listener"
 START = 30.0
 """Seconds that the listener may take to start, at most, on a busy machine."""
 
-FEWEST_SECONDS = 3.0
+MIN_SECONDS = 3.0
 """It takes up to 2.5 s until all nodes of a graph are found."""
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
@@ -43,7 +43,7 @@ NO_MONITOR = "Topics, where no monitor runs that could be asked for them"
 
 @dataclass(frozen=True)
 class Sign:
-    """How a level looks; never by its colour alone.
+    """Style of each level; it never depends on colour alone.
 
     Attributes:
         glyph: in one character.
@@ -79,7 +79,7 @@ def check(
     ] = "",
     seconds: Annotated[
         float,
-        typer.Option(min=FEWEST_SECONDS, max=600.0, help="for how long the graph is listened to"),
+        typer.Option(min=MIN_SECONDS, max=600.0, help="seconds for which the graph is observed"),
     ] = 5.0,
     embedding_topic: Annotated[
         str, _topic("the policy's embeddings")
@@ -99,8 +99,8 @@ def check(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="write the findings here as JSON")] = None,
 ) -> None:
-    """Look whether monitor, gate and policy of a live ROS graph fit together, and fit a bundle."""
-    refuse_without_ros()
+    """Check whether monitor, gate and policy of a live ROS graph fit together and fit a bundle."""
+    require_ros()
     loaded = None if bundle is None else bundles.load(bundle)
     sha256 = None if bundle is None else bundles.content_hash(bundle)
     place = _place(namespace)
@@ -126,7 +126,7 @@ def check(
 
 
 def _place(namespace: str) -> str:
-    """A namespace before a slash; empty for that of all."""
+    """Return a namespace before a slash; empty for the root."""
     place = namespace.strip("/")
     if place and not NAME.fullmatch(place):
         raise UsageError(f"'{namespace}' is no namespace: write it like robot/left")
@@ -142,7 +142,7 @@ def _names(
     joint_states: str,
     cameras: Sequence[str],
 ) -> TopicNames:
-    """Where to look; what a bundle's own models make is not looked for."""
+    """Return the topics to inspect, without those that a bundle's own models replace."""
     black_box = None if bundle is None else bundle.description.black_box
     positions = None if bundle is None else bundle.description.positions_topic
     external = {} if bundle is None else bundle.external_topics

@@ -38,18 +38,18 @@ def inspect(
     """Show what a bundle promises and rests on, how two bundles differ, or what bags hold."""
     bundles = [path for path in paths if (path / bundle.DESCRIPTION_FILE).is_file()]
     if not bundles:
-        said = _inspect_sources(paths, reading, actions)
+        found = _inspect_sources(paths, reading, actions)
     elif len(bundles) < len(paths) or len(paths) > 2:
         raise UsageError(
             "bundles are inspected alone or two at a time, and apart from sources: name one "
             "bundle, two bundles, or sources only"
         )
     elif len(bundles) == 2:
-        said = _compare_bundles(*bundles)
+        found = _compare_bundles(*bundles)
     else:
-        said = _inspect_bundle(bundles[0])
+        found = _inspect_bundle(bundles[0])
     if json is not None:
-        write_json(json, said)
+        write_json(json, found)
 
 
 def _inspect_bundle(path: Path) -> dict[str, Any]:

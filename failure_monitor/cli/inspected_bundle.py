@@ -16,11 +16,11 @@ from failure_monitor.cli.policy_rows import add_policy_rows
 from failure_monitor.cli.promise import promise_table
 
 SHORT_HASH = 12
-"""Digits of a SHA-256 that tell one from another."""
+"""Digits of a SHA-256 that are shown."""
 
 
 def bundle_tables(inspected: Bundle, path: Path, sha256: str) -> Iterator[Table]:
-    """The tables, the most important first.
+    """Yield the tables, the most important first.
 
     Args:
         inspected: the bundle.
@@ -48,8 +48,10 @@ def _inputs_table(description: BundleDescription) -> Table:
     table = Table(title="What its decisions were made of", show_header=False, title_justify="left")
     made = description.black_box
     if made is not None:
-        for half, model in (("embeddings", made.encoder), ("action chunks", made.sampler)):
-            table.add_row(half, "published by the policy" if model is None else f"by {model.file}")
+        for stream, model in (("embeddings", made.encoder), ("action chunks", made.sampler)):
+            table.add_row(
+                stream, "published by the policy" if model is None else f"by {model.file}"
+            )
         for camera, topic in made.cameras.items():
             table.add_row("camera", escape(f"{camera} on {topic}"))
         rate = f"{made.observation_rate:g} Hz" if made.observation_rate else "every frame"
@@ -120,7 +122,7 @@ def _rollouts_table(description: BundleDescription) -> Table:
 
 
 def rollouts_by_purpose(description: BundleDescription) -> dict[str, tuple[RolloutSection, ...]]:
-    """The rollouts that made a bundle, by what they were used for."""
+    """Return the rollouts that made a bundle, by what they were used for."""
     return {
         "calibration": description.calibration,
         "fitting": description.fit,

@@ -25,7 +25,7 @@ UNDEFINED = "–"
 
 
 def topics_table(topics: Sequence[RecordedTopic], wanted: Topics, black_box: BlackBox) -> Table:
-    """The topics of bags, and as what each is read."""
+    """Return a table of the topics of bags, and as what each is read."""
     meanings = {topic: name for name, topic in vars(wanted).items() if isinstance(topic, str)}
     meanings |= {topic: f"external:{name}" for name, topic in wanted.external.items()}
     if black_box.sampler is not None:
@@ -53,7 +53,7 @@ def topics_table(topics: Sequence[RecordedTopic], wanted: Topics, black_box: Bla
 
 
 def contents_table(rollout_set: RolloutSet, title: str) -> Table:
-    """How many rollouts there are, and of what policy."""
+    """Return a table of how many rollouts there are, and of what policy."""
     rollouts = rollout_set.rollouts
     outcomes = [rollout.success for rollout in rollouts]
     table = Table(title=title, show_header=False, title_justify="left")
@@ -63,7 +63,7 @@ def contents_table(rollout_set: RolloutSet, title: str) -> Table:
         f"{outcomes.count(None)} without an outcome",
     )
     tasks = sorted({rollout.task for rollout in rollouts} - {""})
-    table.add_row("tasks", escape(", ".join(tasks)) or "nobody said")
+    table.add_row("tasks", escape(", ".join(tasks)) or "unknown")
     groups = sorted({rollout.group for rollout in rollouts} - {""})
     if groups:
         table.add_row("groups", escape(", ".join(groups)))
@@ -84,10 +84,10 @@ class ListedRollout:
         decisions: how many.
         seconds: from the first to the last.
         rate: the usual number of decisions a second; None for a single one.
-        longest_gap: seconds between two decisions at most, likewise.
+        longest_gap: the longest time between two decisions, in seconds; None for a single one.
         delay: seconds from a header stamp to bag time, the median; None outside of bags.
-        delay_spread: by how much it varies, likewise.
-        lost: messages of its bag without a partner or with a stamp of another, likewise.
+        delay_spread: by how much it varies; None outside of bags.
+        lost: messages of its bag without a partner or with a repeated stamp; None outside of bags.
         source: where it came from.
         sha256: of what it was read from.
     """
@@ -108,7 +108,7 @@ class ListedRollout:
 
 
 def rollouts_table(rollout_set: RolloutSet) -> Table:
-    """A row for each rollout, without the columns that say nothing of any."""
+    """Return a table with a row for each rollout, without columns that are empty."""
     rows = _listed_rollouts(rollout_set)
     columns = {
         "outcome": [row.outcome for row in rows],
@@ -121,22 +121,22 @@ def rollouts_table(rollout_set: RolloutSet) -> Table:
         "bag time behind stamps": [_delay(row) for row in rows],
         "messages lost": [str(row.lost or "") for row in rows],
     }
-    told = {
+    shown = {
         name: cells
         for name, cells in columns.items()
         if any(c not in ("", UNDEFINED) for c in cells)
     }
     table = Table(title="Rollouts", title_justify="left")
     table.add_column("rollout", overflow="fold")
-    for name in told:
+    for name in shown:
         table.add_column(name, justify="left" if name in ("outcome", "group", "task") else "right")
-    for row, cells in zip(rows, zip(*told.values(), strict=True), strict=True):
+    for row, cells in zip(rows, zip(*shown.values(), strict=True), strict=True):
         table.add_row(escape(row.name), *(escape(cell) for cell in cells))
     return table
 
 
 def rollouts_json(rollout_set: RolloutSet) -> dict[str, Any]:
-    """The policy and all rollouts in JSON's own types."""
+    """Return the policy and all rollouts in JSON's own types."""
     return {
         "policy": asdict(rollout_set.policy),
         "rollouts": [asdict(row) for row in _listed_rollouts(rollout_set)],
@@ -144,7 +144,7 @@ def rollouts_json(rollout_set: RolloutSet) -> dict[str, Any]:
 
 
 def topics_json(topics: Sequence[RecordedTopic]) -> list[Mapping[str, Any]]:
-    """The topics in JSON's own types."""
+    """Return the topics in JSON's own types."""
     return [asdict(topic) for topic in topics]
 
 
@@ -156,17 +156,16 @@ def _listed_rollouts(rollout_set: RolloutSet) -> list[ListedRollout]:
 
 
 def _listed(rollout: Rollout, reception: Reception | None) -> ListedRollout:
-    gaps = np.diff(rollout.stamps)
-    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    timing = rollout.timing
     return ListedRollout(
         name=rollout.name,
         outcome=OUTCOMES[rollout.success],
         group=rollout.group,
         task=rollout.task,
         decisions=len(rollout),
-        seconds=float(rollout.stamps[-1] - rollout.stamps[0]),
-        rate=1 / usual if usual > 0 else None,
-        longest_gap=float(gaps.max()) if len(gaps) else None,
+        seconds=timing.seconds,
+        rate=timing.rate,
+        longest_gap=timing.longest_gap,
         delay=None if reception is None else float(np.median(reception.delays)),
         delay_spread=None if reception is None else float(np.ptp(reception.delays)),
         lost=None if reception is None else reception.unpaired + reception.repeated,

@@ -24,10 +24,10 @@ def label(
         str, typer.Option(help="the topic that gets the outcome (Bool)")
     ] = "/rollout/success",
     active_topic: Annotated[
-        str, typer.Option(help="the topic that says whether a rollout runs (Bool)")
+        str, typer.Option(help="the topic that is true while a rollout runs (Bool)")
     ] = "/rollout/active",
 ) -> None:
-    """Say how a recorded rollout ended: a false alarm can then calibrate, any can be evaluated."""
+    """Label a recorded rollout with its outcome: a false alarm can then calibrate."""
     from failure_monitor.incidents.outcome import write_outcome
 
     if outcome not in OUTCOMES:
@@ -36,13 +36,13 @@ def label(
         bag, OUTCOMES[outcome], success_topic=success_topic, active_topic=active_topic
     )
     what = "is now" if labelled.is_corrected else "is"
-    say = f"{bag} {what} a {outcome}"
+    text = f"{bag} {what} a {outcome}"
     if "incident.reason" in labelled.custom_data:
         cause, reason = (
             labelled.custom_data.get(f"incident.{key}", "") for key in ("cause", "reason")
         )
-        say += f"; it was recorded for {cause}: {reason}"
-    output.print(say, soft_wrap=True, markup=False, highlight=False)
+        text += f"; it was recorded for {cause}: {reason}"
+    output.print(text, soft_wrap=True, markup=False, highlight=False)
     if labelled.custom_data.get("incident.begins_with_rollout") == "false":
         output.print(
             "it begins later than its rollout did: evaluate it, but calibrate on whole rollouts "

@@ -11,7 +11,7 @@ from failure_monitor.decision import PolicyFormat
 
 
 def add_policy_rows(table: Table, policy: PolicyFormat) -> None:
-    """What the policy puts out at every decision, and what it means."""
+    """Add rows on what the policy outputs at every decision, and what it means."""
     table.add_row("embeddings", f"{policy.embedding_size} numbers")
     table.add_row(
         "action chunks", "{} samples of {} actions with {} dimensions".format(*policy.chunk_shape)
@@ -20,6 +20,4 @@ def add_policy_rows(table: Table, policy: PolicyFormat) -> None:
     positions = ", ".join(policy.action_names[index] for index in policy.position_indices)
     table.add_row("an action is", escape(f"a {policy.action_kind}; {positions} span positions"))
     executed = policy.executed_actions
-    table.add_row(
-        "executed", "nobody said" if executed is None else f"{executed} actions of a chunk"
-    )
+    table.add_row("executed", "unknown" if executed is None else f"{executed} actions of a chunk")

@@ -22,7 +22,7 @@ LINE_PERIOD = 10.0
 
 @contextmanager
 def shown_progress() -> Iterator[Callable[[ReadSoFar], None]]:
-    """What is to be told how far reading is, for as long as it goes on."""
+    """Show how far reading is; yield what updates the display."""
     if console.is_terminal:
         with _bar() as show:
             yield show

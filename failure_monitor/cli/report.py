@@ -32,7 +32,7 @@ ReportFolder = Annotated[
         "--report",
         metavar="DIR",
         help="write a report into this folder: one page, DIR/index.html, that holds all it shows. "
-        "A report there is replaced, another page refused, other files are left alone",
+        "A report there is replaced, another page rejected, other files are left alone",
     ),
 ]
 

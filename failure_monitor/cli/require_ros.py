@@ -10,18 +10,16 @@ from failure_monitor.errors import FailureMonitorError
 
 
 class NoListenerError(FailureMonitorError):
-    """ROS is not there, or what listens to it ended."""
+    """ROS is missing, or the program that listens to it has ended."""
 
     @classmethod
     def ended(cls, code: int) -> NoListenerError:
-        """The error of a listener that ended by itself."""
-        return cls(
-            f"what listens to ROS ended by itself with exit code {code}: its output says why"
-        )
+        """Return the error of a listener that ended by itself."""
+        return cls(f"what listens to ROS ended by itself with exit code {code}: see its output")
 
 
-def refuse_without_ros() -> None:
-    """Say how ROS is found.
+def require_ros() -> None:
+    """Reject an environment without ROS.
 
     Raises:
         NoListenerError: it is not found.

@@ -22,7 +22,7 @@ from rich.live import Live
 from rich.text import Text
 
 from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.require_ros import NoListenerError, refuse_without_ros
+from failure_monitor.cli.require_ros import NoListenerError, require_ros
 from failure_monitor.cli.watch_view import draw, headline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
 from failure_monitor.monitoring.alarm import AlarmState
@@ -44,7 +44,7 @@ def watch(
     ] = None,
 ) -> None:
     """Follow the alarm in a terminal, until Ctrl-C; elsewhere, a line for every change."""
-    refuse_without_ros()
+    require_ros()
     with suppress(KeyboardInterrupt), _listener(monitors or []) as events:
         watched = Watched(monitors or [])
         if output.is_terminal:
@@ -57,7 +57,7 @@ class Watched:
     """All monitors that are followed."""
 
     def __init__(self, wanted: list[str]) -> None:
-        """Nothing heard yet.
+        """Follow monitors, none of which is known yet.
 
         Args:
             wanted: names of monitors; empty for all.
@@ -68,11 +68,11 @@ class Watched:
 
     @property
     def monitors(self) -> list[WatchedMonitor]:
-        """By name."""
+        """The monitors, by name."""
         return [monitor for _, monitor in sorted(self._by_name.items())]
 
-    def hear(self, event: Mapping[str, Any], now: float) -> None:
-        """Take one line of the listener."""
+    def receive(self, event: Mapping[str, Any], now: float) -> None:
+        """Receive one line of the listener."""
         if event["kind"] == "graph":
             self._there = event["monitors"]
             return
@@ -80,17 +80,17 @@ class Watched:
         if event["kind"] == "alarm":
             monitor.hear_alarm(AlarmState(event["state"]), event["reason"], event["values"], now)
         else:
-            said = {key: event[key] for key in ("name", "level", "message", "values")}
-            monitor.hear_status(NodeStatus(**said, heard=now))
+            fields = {key: event[key] for key in ("name", "level", "message", "values")}
+            monitor.add_status(NodeStatus(**fields, received=now))
 
-    def why_nothing(self) -> str:
-        """Why there is nothing to see; empty if there is something."""
+    def reason_for_nothing(self) -> str:
+        """Return why there is nothing to show; empty if there is something."""
         if any(monitor.alarm is not None for monitor in self.monitors):
             return ""
         domain = os.environ.get("ROS_DOMAIN_ID", "0")
         there = ", ".join(self._there) or "none"
         wanted = ", ".join(self._wanted) or "any monitor"
-        return f"no word of {wanted} yet; monitors in ROS domain {domain}: {there}"
+        return f"no message from {wanted} yet; monitors in ROS domain {domain}: {there}"
 
 
 def _show_pictures(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
@@ -104,28 +104,28 @@ def _show_pictures(watched: Watched, events: Iterator[Mapping[str, Any] | None])
         for event in events:
             now = time.monotonic()
             if event is not None:
-                watched.hear(event, now)
+                watched.receive(event, now)
             if now - drawn >= REFRESH:
                 drawn = now
-                nothing = watched.why_nothing()
+                nothing = watched.reason_for_nothing()
                 live.update(Text(nothing) if nothing else picture(now), refresh=True)
 
 
 def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
-    told: dict[str, tuple[AlarmState, bool]] = {}
-    said_nothing = ""
+    printed: dict[str, tuple[AlarmState, bool]] = {}
+    last_nothing = ""
     for event in events:
         now = time.monotonic()
         if event is not None:
-            watched.hear(event, now)
-        nothing = watched.why_nothing()
-        if nothing and nothing != said_nothing:
+            watched.receive(event, now)
+        nothing = watched.reason_for_nothing()
+        if nothing and nothing != last_nothing:
             _print_line(nothing)
-        said_nothing = nothing
+        last_nothing = nothing
         for monitor in [] if nothing else watched.monitors:
             state = (monitor.state(now), monitor.is_silent(now))
-            if told.get(monitor.name) != state:
-                told[monitor.name] = state
+            if printed.get(monitor.name) != state:
+                printed[monitor.name] = state
                 _print_line(headline(monitor, now))
 
 
@@ -136,7 +136,7 @@ def _print_line(line: str) -> None:
 
 @contextmanager
 def _listener(monitors: list[str]) -> Iterator[Iterator[Mapping[str, Any] | None]]:
-    """What the listener says, line by line, and None now and then while it says nothing."""
+    """Yield the listener's lines, and None now and then while there is none."""
     # A process of its own: the command line stays free of ROS.
     process = subprocess.Popen(
         [sys.executable, "-m", LISTENER, *monitors], stdout=subprocess.PIPE, text=True

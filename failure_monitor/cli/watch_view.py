@@ -20,8 +20,8 @@ from failure_monitor.display.terminal import bar, state_label
 BLOCKS, LETTERS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 """The heights of a sparkline, where the terminal has them, and where it has letters only."""
 
-BAR_CELLS, LEAST_BAR_CELLS = 24, 10
-SPARK_CELLS, LEAST_SPARK_CELLS = 40, 14
+BAR_CELLS, MIN_BAR_CELLS = 24, 10
+SPARK_CELLS, MIN_SPARK_CELLS = 40, 14
 """Of a wide terminal and of a narrow one; bars have an even number, for the mark in the middle."""
 
 BESIDE = 12
@@ -33,7 +33,7 @@ LEVEL_WORDS = ("ok", "warning", "error", "stale")
 def draw(
     monitors: Sequence[WatchedMonitor], now: float, *, unicode: bool, width: int
 ) -> RenderableType:
-    """All monitors, one below the other; of several, the states first.
+    """Draw all monitors, one below the other; of several, the states first.
 
     Args:
         monitors: at least one.
@@ -42,14 +42,14 @@ def draw(
         width: of the terminal, in columns.
     """
     panels = [_monitor(monitor, now, unicode, width) for monitor in monitors]
-    # Where the terminal is too low for all panels, no alarm shall be below its edge.
+    # Where the terminal is too low for all panels, alarms must stay above its edge.
     return Group(*_states(monitors, now, unicode), *panels)
 
 
 def headline(monitor: WatchedMonitor, now: float) -> str:
     """State and reason in one line."""
     if monitor.alarm is None:
-        return f"{monitor.name} STALE: it has not said anything yet"
+        return f"{monitor.name} STALE: no message has come yet"
     if monitor.is_silent(now):
         return (
             f"{monitor.name} STALE: silent for {monitor.silence(now):.0f} s, it was "
@@ -59,7 +59,7 @@ def headline(monitor: WatchedMonitor, now: float) -> str:
 
 
 def sparkline(course: Iterable[float], *, unicode: bool, cells: int = SPARK_CELLS) -> Text:
-    """The newest of a score's course; whatever is in the upper half of the heights is over."""
+    """Draw a score's newest ratios; the upper half of the heights is above the threshold."""
     heights = BLOCKS if unicode else LETTERS
     line = Text()
     for ratio in list(course)[-cells:]:
@@ -122,10 +122,10 @@ def _scores(monitor: WatchedMonitor, unicode: bool, width: int) -> Table:
 
 
 def _cells(room: int) -> tuple[int, int]:
-    """Of a bar and of a sparkline, in so many columns: what is missing, the bar lacks first."""
+    """Return the cells of a bar and of a sparkline; where room is short the bar shrinks first."""
     room -= 1  # the bar's mark
-    bar_cells = min(BAR_CELLS, max(LEAST_BAR_CELLS, (room - SPARK_CELLS) // 2 * 2))
-    return bar_cells, min(SPARK_CELLS, max(LEAST_SPARK_CELLS, room - bar_cells))
+    bar_cells = min(BAR_CELLS, max(MIN_BAR_CELLS, (room - SPARK_CELLS) // 2 * 2))
+    return bar_cells, min(SPARK_CELLS, max(MIN_SPARK_CELLS, room - bar_cells))
 
 
 def _rates(monitor: WatchedMonitor, now: float) -> Text:

@@ -16,10 +16,10 @@ from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.monitoring.alarm_values import AlarmReading, read_alarm_values
 
 SILENCE = 1.0
-"""Seconds without a word after which a monitor is silent; it speaks many times a second."""
+"""Seconds without a message after which a monitor is silent; it publishes many times a second."""
 
 FORGOTTEN = 5.0
-"""Seconds after which what a node said of itself in the diagnostics no longer counts."""
+"""Seconds after which a node's diagnostics no longer count."""
 
 REMEMBERED = 60
 """Decisions that a sparkline shows."""
@@ -30,39 +30,39 @@ RATE_SPAN = 3.0
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What a node said of itself, or of one of its inputs, in the diagnostics.
+    """The diagnostics of a node, or of one of its inputs.
 
     Attributes:
         name: of the node and the thing.
         level: 0 is fine, 1 a warning, 2 an error, 3 stale.
-        message: in words.
+        message: the text.
         values: more, by name.
-        heard: when.
+        received: when it came.
     """
 
     name: str
     level: int
     message: str
     values: Mapping[str, str]
-    heard: float
+    received: float
 
 
 @dataclass
 class WatchedMonitor:
-    """Takes what a monitor says, and knows when it has fallen silent.
+    """What a monitor has published, and whether it has fallen silent.
 
     Attributes:
         name: of its node.
         alarm: what it reported last; None before its first message.
         courses: the normalised scores of the last decisions, and of the rule, by name.
-        statuses: what it and the nodes beside it say in the diagnostics, by name.
+        statuses: diagnostics of it and of the nodes beside it, by name.
     """
 
     name: str
     alarm: AlarmReading | None = None
     courses: dict[str, deque[float]] = field(default_factory=dict)
     statuses: dict[str, NodeStatus] = field(default_factory=dict)
-    _heard: float = -math.inf
+    _received: float = -math.inf
     _alarms: deque[float] = field(default_factory=deque)
     _decisions: deque[float] = field(default_factory=deque)
     _last_decision: tuple[int | None, float | None] | None = None
@@ -72,7 +72,7 @@ class WatchedMonitor:
     ) -> None:
         """Take a word on `~/alarm`."""
         alarm = read_alarm_values(state, reason, values)
-        self.alarm, self._heard = alarm, now
+        self.alarm, self._received = alarm, now
         self._alarms.append(now)
         decision = (alarm.decision, alarm.stamp)
         if decision == self._last_decision:
@@ -85,24 +85,24 @@ class WatchedMonitor:
             for name, ratio in self.ratios().items():
                 self.courses.setdefault(name, deque(maxlen=REMEMBERED)).append(ratio)
 
-    def hear_status(self, status: NodeStatus) -> None:
-        """Take a word on `/diagnostics`."""
+    def add_status(self, status: NodeStatus) -> None:
+        """Add a status of `/diagnostics`."""
         self.statuses[status.name] = status
 
     def is_silent(self, now: float) -> bool:
-        """Whether what it said last is too old to be true."""
-        return now - self._heard > SILENCE
+        """Return whether its last message is too old to be true."""
+        return now - self._received > SILENCE
 
     def silence(self, now: float) -> float:
-        """Seconds since its last word."""
-        return now - self._heard
+        """Return the seconds since its last message."""
+        return now - self._received
 
     def state(self, now: float) -> AlarmState:
-        """What to take it for: of a silent monitor nothing is known."""
+        """Return its state: STALE for a silent monitor."""
         return AlarmState.STALE if self.alarm is None or self.is_silent(now) else self.alarm.state
 
     def ratios(self) -> dict[str, float]:
-        """The normalised scores of the last decision, and last of the rule; NaN is undefined."""
+        """Return the normalised scores of the last decision, the rule's last; NaN is undefined."""
         if self.alarm is None:
             return {}
         ratios = {score.name: score.ratio for score in self.alarm.scores}
@@ -111,13 +111,15 @@ class WatchedMonitor:
         return ratios
 
     def recent_statuses(self, now: float) -> list[NodeStatus]:
-        """What counts of the diagnostics, by name."""
+        """Return the diagnostics that still count, by name."""
         return [
-            status for _, status in sorted(self.statuses.items()) if now - status.heard <= FORGOTTEN
+            status
+            for _, status in sorted(self.statuses.items())
+            if now - status.received <= FORGOTTEN
         ]
 
     def rates(self, now: float) -> tuple[float, float]:
-        """Words on `~/alarm` and decisions, each a second, of late."""
+        """Return the recent rates of messages on `~/alarm` and of decisions, per second."""
         return _rate(self._alarms, now), _rate(self._decisions, now)
 
 

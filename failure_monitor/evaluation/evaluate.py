@@ -34,7 +34,7 @@ GROUP_KEYS: tuple[GroupKey, ...] = get_args(GroupKey)
 
 
 class EvaluationError(FailureMonitorError):
-    """The rollouts cannot tell how well a bundle does."""
+    """The rollouts cannot show how well a bundle does."""
 
 
 class CalibrationLength(Protocol):
@@ -73,10 +73,10 @@ class CalibratedRule(Protocol):
         """The rollouts that its scores were fitted on, where these are others."""
 
     def calibration_of(self, rollout: Rollout) -> Sequence[CalibrationLength]:
-        """The rollouts that set the threshold for one like this: those of its task."""
+        """Return the rollouts that set the threshold for one like this: those of its task."""
 
     def levels(self, rollout: Rollout) -> NDArray[np.float64]:
-        """The combined normalised score at every decision, (T,); above 1 is an alarm."""
+        """Return the combined normalised score at every decision, (T,); above 1 is an alarm."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Evaluation:
             the task is compared with; decisions of a smaller number are early.
         group_by: what its figures are broken down by.
         results: one per evaluated rollout.
-        elapsed: what the control, elapsed time, says of each of these.
+        elapsed: the results of the control, elapsed time.
         metrics: the rule's figures.
         control: those of elapsed time.
         left_out: how many rollouts were left out, being set apart for calibration.
@@ -119,7 +119,7 @@ class Evaluation:
     seen: int
 
     def to_json(self) -> dict[str, Any]:
-        """Everything in JSON's own types; what is not defined is null."""
+        """Return everything in JSON's own types; what is not defined is null."""
         return {
             "alpha": self.alpha,
             "rule": self.rule,
@@ -146,7 +146,7 @@ class Evaluation:
 def evaluate(
     bundle: CalibratedRule, rollout_set: RolloutSet, *, group_by: GroupKey = "group"
 ) -> Evaluation:
-    """Score rollouts of known outcome, and measure how well the alarms tell them apart.
+    """Score rollouts of known outcome, and measure how well the alarms separate them.
 
     Rollouts that their source sets apart for calibration are left out.
 
@@ -194,7 +194,7 @@ def evaluate(
 
 
 def evaluated(rollout_set: RolloutSet) -> list[Rollout]:
-    """The rollouts of a set that are evaluated: those not set apart for calibration."""
+    """Return the rollouts of a set that are not set apart for calibration."""
     return [rollout for rollout in rollout_set.rollouts if not rollout.calibration]
 
 
@@ -253,7 +253,7 @@ def _median_length(bundle: CalibratedRule, rollout: Rollout) -> float:
 
 
 def _elapsed(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
-    """The control's levels: elapsed time, with a limit as the rule's."""
+    """Return the results of the control: elapsed time, with a limit as the rule's."""
     limit = finite_sample_quantile(_lengths(bundle, rollout), bundle.alpha)
     return np.arange(1, len(rollout) + 1) / limit
 
@@ -270,7 +270,7 @@ def _break_down(results: Sequence[RolloutResult], group_by: GroupKey) -> Breakdo
 
 
 def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
-    """The figures for people: the early ones, those of whole rollouts, the alarms."""
+    """Return the figures as tables: the early ones, those of whole rollouts, the alarms."""
     rows = _rows(evaluation)
     return (
         _table(_early_title(evaluation.early_decisions), rows, _early_cells),
@@ -280,7 +280,7 @@ def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
 
 
 def control_by_group(evaluation: Evaluation) -> TextTable | None:
-    """What elapsed time reaches early in each group; None where there is but one."""
+    """Return what elapsed time reaches early in each group; None where there is one group."""
     rows = _group_rows(evaluation.control, evaluation.group_by)
     title = f"Elapsed time (control), early, by {evaluation.group_by}"
     return _table(title, rows, _early_cells) if rows else None
@@ -320,7 +320,7 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, Metrics]]:
 
 
 def _group_rows(breakdown: Breakdown, group_by: GroupKey) -> list[tuple[str, Metrics]]:
-    """The figures of each group, where there are several."""
+    """Return the figures of each group, where there are several."""
     if len(breakdown.by_group) < 2:
         return []
     return [(group or f"(no {group_by})", each) for group, each in breakdown.by_group.items()]

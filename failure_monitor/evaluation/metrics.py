@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well alarms tell failed rollouts from successful ones.
+"""How well alarms separate failed rollouts from successful ones.
 
 Failed rollouts run to their time limit and successful ones end before: a stop-watch scores high
 wherever late alarms count. The figures named early count only the decisions before the median
@@ -25,7 +25,7 @@ IN_DISTRIBUTION_GROUPS = frozenset({"", "id", "none"})
 
 @dataclass(frozen=True, eq=False)
 class RolloutResult:
-    """What a rule said of one rollout of known outcome.
+    """The result of a rule on one rollout of known outcome.
 
     Attributes:
         name: of the rollout.
@@ -35,7 +35,7 @@ class RolloutResult:
         stamps: float64 (T,), seconds.
         early_decisions: the median length of its task's calibration rollouts, in decisions; only
             decisions of a smaller number are early.
-        task: what the robot was to do; empty where nobody said.
+        task: what the robot was to do; empty where it is unknown.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Metrics:
 
 
 def measure(results: Sequence[RolloutResult], *, longest: int) -> Metrics:
-    """The figures of a rule.
+    """Return the figures of a rule.
 
     Args:
         results: one per rollout.
@@ -177,7 +177,7 @@ def measure(results: Sequence[RolloutResult], *, longest: int) -> Metrics:
 
 
 def auroc(failed: Sequence[float], successful: Sequence[float]) -> float | None:
-    """The chance that a failed rollout's level exceeds a successful one's; ties count half.
+    """Return the chance that a failed rollout's level exceeds a successful one's; ties count half.
 
     The area under the ROC curve by the rank sum (Mann and Whitney 1947); None if either is empty.
     """
@@ -212,7 +212,7 @@ def roc_curve(
 def clopper_pearson(
     events: int, trials: int, confidence: float = 0.95
 ) -> tuple[float, float] | None:
-    """The exact interval of a binomial rate (Clopper and Pearson 1934); None without trials."""
+    """Return the exact binomial interval (Clopper and Pearson 1934); None without trials."""
     if trials == 0:
         return None
     tail = (1 - confidence) / 2

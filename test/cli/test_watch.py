@@ -77,7 +77,7 @@ def test_silent_monitor_is_stale_whatever_it_said_last():
 def test_monitor_that_has_not_spoken_is_stale():
     monitor = WatchedMonitor("/m")
     assert monitor.state(0.0) == AlarmState.STALE
-    assert "it has not said anything yet" in headline(monitor, 0.0)
+    assert "no message has come yet" in headline(monitor, 0.0)
 
 
 def test_scores_are_shown_with_their_course():
@@ -181,7 +181,7 @@ def test_what_is_amiss_with_inputs_is_shown_while_it_is_new():
     monitor = watched(0.5)
     said = {"received_rate": "17.8"}
     for name, level in (("/camera", 1), ("/joints", 0)):
-        monitor.hear_status(NodeStatus(f"arm/failure_monitor: {name}", level, "words", said, 9.0))
+        monitor.add_status(NodeStatus(f"arm/failure_monitor: {name}", level, "words", said, 9.0))
     shown = drawn(monitor)
     assert "warning: arm/failure_monitor: /camera: words" in shown
     assert "/joints: words" not in shown
