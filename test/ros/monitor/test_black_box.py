@@ -266,14 +266,14 @@ def test_a_bundle_tells_models_cameras_and_how_they_are_run(exported):
     assert told.models.encoder.file.name == f"{exported.whole_bundle}/encoder.onnx"
     assert told.cameras == {"front": "/front", "wrist": "/wrist"}
     assert list(told.cameras) == ["front", "wrist"]
-    assert (told.made.observation_rate, told.made.matching_tolerance) == (15.0, 0.04)
-    assert told.made.noise_seed == SEED
-    assert told.models.remark == ""
+    assert (told.black_box.observation_rate, told.black_box.matching_tolerance) == (15.0, 0.04)
+    assert told.black_box.noise_seed == SEED
+    assert told.models.warning == ""
 
 
 def test_of_models_that_the_bundle_does_not_hold_it_is_said_that_nobody_knows(exported):
     told = watched(**models(exported))
-    assert f"does not hold {exported.encoder} and {exported.sampler}" in told.models.remark
+    assert f"does not hold {exported.encoder} and {exported.sampler}" in told.models.warning
 
 
 def test_what_agrees_with_the_bundle_and_other_topics_may_be_said(exported):
