@@ -334,7 +334,7 @@ def test_one_of_several_monitors_is_chosen_by_its_name(monitor):
 @pytest.mark.ros
 def test_without_a_monitor_it_says_where_it_looks():
     with watching() as command:
-        command.wait_for("no word of any monitor yet; monitors in ROS domain ", time.sleep)
+        command.wait_for("no message from any monitor yet; monitors in ROS domain ", time.sleep)
         assert command.interrupt() == 0
 
 
