@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import beta
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
@@ -42,6 +41,7 @@ from failure_monitor.demo.perturbation import KINDS, UNDISTURBED, Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, FRAME_STEPS, TASKS
+from failure_monitor.evaluation.metrics import clopper_pearson
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore, chosen_chunk
 from failure_monitor.monitoring.response.speed_scale import SpeedScale, SpeedSettings
@@ -354,9 +354,8 @@ def _cells(results: Sequence[Result], plain: Sequence[Result]) -> list[str]:
 
 
 def _proportion(count: int, n: int) -> str:
-    """Clopper and Pearson's interval."""
-    low = beta.ppf(0.025, count, n - count + 1) if count else 0.0
-    high = beta.ppf(0.975, count + 1, n - count) if count < n else 1.0
+    """Return the ends of the exact 95 % interval of a proportion, as text."""
+    low, high = clopper_pearson(count, n) or (0.0, 1.0)
     return f"{low:.2f}, {high:.2f}"
 
 

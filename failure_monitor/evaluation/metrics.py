@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 IN_DISTRIBUTION_GROUPS = frozenset({"", "id", "none"})
 """Groups of rollouts that nothing disturbed: what the promised false-alarm rate is about."""
@@ -215,10 +214,11 @@ def clopper_pearson(
     """Return the exact binomial interval (Clopper and Pearson 1934); None without trials."""
     if trials == 0:
         return None
-    tail = (1 - confidence) / 2
-    low = beta.ppf(tail, events, trials - events + 1) if events > 0 else 0.0
-    high = beta.ppf(1 - tail, events + 1, trials - events) if events < trials else 1.0
-    return float(low), float(high)
+    # scipy.stats takes long to load, and most importers of this module need no interval.
+    from scipy.stats import binomtest
+
+    interval = binomtest(events, trials).proportion_ci(confidence_level=confidence, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def _share(events: Iterable[bool]) -> float | None:
