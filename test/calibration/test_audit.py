@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from testbed.synthetic import POLICY, synthetic_rollout
 
+from failure_monitor.calibration import audit as audit_module
 from failure_monitor.calibration.audit import Audit, ReceptionQuality, RolloutAudit, Unlike, audit
+from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe
 from failure_monitor.calibration.data_quality import DataQuality
 from failure_monitor.decision import PolicyFormat, Rollout
 
@@ -166,3 +168,105 @@ def test_an_unknown_format_does_not_hide_behind_a_known_one():
     ]
     *_, found = audit([*good(6), synthetic_rollout(50)], formats).rollouts
     assert "action names ('a', 'b', 'gripper')" in found.reasons[0]
+
+
+def alone(rollout: Rollout, reception: ReceptionQuality | None = None) -> RolloutAudit:
+    """Return the audit of one rollout, which is compared with no other."""
+    receptions = {} if reception is None else {rollout.sha256: reception}
+    (found,) = audit([rollout], [POLICY], receptions=receptions).rollouts
+    return found
+
+
+def verdict_and_reasons(found: RolloutAudit, reason: str) -> tuple[str, list[bool]]:
+    return found.verdict, [reason in each for each in found.reasons]
+
+
+KEPT: tuple[str, list[bool]] = ("keep", [])
+FLAGGED = ("look", [True])
+"""Flagged for the reason in question, and for no other."""
+
+
+@pytest.mark.parametrize("period", [0.1, 0.5])
+@pytest.mark.parametrize(("periods", "expected"), [(2.99, KEPT), (3.01, FLAGGED)])
+def test_a_gap_is_flagged_above_three_usual_times(period, periods, expected):
+    steps = np.full(11, period)
+    steps[4] = periods * period
+    rollout = replace(synthetic_rollout(0), stamps=np.concatenate([[0.0], np.cumsum(steps)]))
+    assert verdict_and_reasons(alone(rollout), "without a decision after decision 4") == expected
+
+
+@pytest.mark.parametrize("period", [0.1, 0.5])
+@pytest.mark.parametrize(("periods", "expected"), [(0.99, KEPT), (1.01, FLAGGED)])
+def test_clocks_that_drift_are_flagged_above_one_usual_time(period, periods, expected):
+    rollout = replace(synthetic_rollout(0), stamps=period * np.arange(12))
+    drifting = ReceptionQuality(delay_spread=periods * period, lost=0)
+    assert verdict_and_reasons(alone(rollout, drifting), "drift apart") == expected
+
+
+@pytest.mark.parametrize(("decisions", "most"), [(100, 10), (1000, 100)])
+@pytest.mark.parametrize(("more", "expected"), [(0, KEPT), (1, FLAGGED)])
+def test_lost_messages_are_flagged_above_a_twentieth_of_two_a_decision(
+    decisions, most, more, expected
+):
+    losing = ReceptionQuality(delay_spread=0.0, lost=most + more)
+    found = alone(synthetic_rollout(0, decisions=decisions), losing)
+    assert verdict_and_reasons(found, f"{most + more} messages of its bag") == expected
+
+
+@pytest.mark.parametrize("compared_by", ["state trajectory", "scores"])
+@pytest.mark.parametrize(("largest", "expected"), [(17.99, KEPT), (18.01, FLAGGED)])
+def test_a_rollout_is_unlike_all_others_above_the_outer_fence(
+    compared_by, largest, expected, monkeypatch
+):
+    # The quartiles are 2 and 6, so that the outer fence is at 6 + 3 (6 - 2) = 18.
+    maxima = [*range(8), largest]
+
+    def held_out(rollouts: Sequence[Rollout], recipe: Recipe, **settings: object) -> HeldOutScores:
+        by_trajectory = recipe.scores == audit_module.TRAJECTORY_SCORES
+        unlike = by_trajectory == (compared_by == "state trajectory")
+        series = [
+            np.full((len(rollout), len(recipe.scores)), value if unlike else 1.0)
+            for rollout, value in zip(rollouts, maxima, strict=True)
+        ]
+        return HeldOutScores(np.zeros(len(rollouts), dtype=np.int64), tuple(series))
+
+    monkeypatch.setattr(audit_module, "cross_fit", held_out)
+    *others, found = audit(good(9), [POLICY] * 9).rollouts
+    assert looked_at(others) == 0
+    assert verdict_and_reasons(found, f"by its {compared_by} it is unlike all others") == expected
+
+
+def positioned(rollout: Rollout, changed: float | None = None) -> Rollout:
+    """Return a rollout with measured positions from 0 to 1, one of them changed."""
+    positions = np.tile(np.linspace(0, 1, len(rollout), dtype=np.float32)[:, np.newaxis], 2)
+    if changed is not None:
+        positions[6, 1] = changed
+    return replace(rollout, positions=positions)
+
+
+@pytest.mark.parametrize(
+    ("position", "flagged"), [(1.49, False), (1.51, True), (-0.49, False), (-0.51, True)]
+)
+def test_a_position_is_flagged_by_more_than_half_the_range_of_the_others_outside_of_it(
+    position, flagged
+):
+    rollouts = [*map(positioned, good(9)), positioned(synthetic_rollout(9), position)]
+    *others, found = audit(rollouts, [POLICY] * 10).rollouts
+    assert looked_at(others) == 0
+    reason = "position 1 is far outside of 0 to 1, where the others stay, first at decision 6"
+    assert verdict_and_reasons(found, reason) == (FLAGGED if flagged else KEPT)
+
+
+@pytest.mark.parametrize(("sound", "compared"), [(4, False), (5, True)])
+def test_five_sound_rollouts_are_compared_with_one_another_and_four_are_not(sound, compared):
+    unlike = embeddings(synthetic_rollout(50), np.full(POLICY.embedding_size, 3.0))
+    failed = replace(synthetic_rollout(51), success=False)
+    rollouts = [*map(positioned, good(sound - 1)), positioned(unlike, 9.0), positioned(failed)]
+    result = audit(rollouts, [POLICY] * len(rollouts))
+    found = result.rollouts[sound - 1]
+    assert found.verdict == ("look" if compared else "keep")
+    for reason in ("position 1 is far outside", "by its state trajectory it is unlike all others"):
+        assert any(reason in each for each in found.reasons) == compared
+    assert (found.trajectory_p is not None, found.scores_p is not None) == (compared, compared)
+    too_few = "4 sound rollouts are too few to compare with one another: record 5 or more"
+    assert (too_few in result.remarks) == (not compared)
