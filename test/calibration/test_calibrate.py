@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, choose
-from failure_monitor.calibration.cross_fitting import Recipe, deal
+from failure_monitor.calibration.cross_fitting import Recipe, deal, order_of_content
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.score import ScoreUndefinedError
@@ -207,6 +207,44 @@ def test_every_task_is_dealt_evenly_into_the_folds():
     folds = deal(tasks, 5, seed=3)
     assert np.bincount(folds[:10]).tolist() == [2] * 5
     assert sorted(np.bincount(folds[10:])) == [1, 1, 1, 2, 2]
+
+
+def test_another_seed_deals_other_folds_and_the_same_seed_the_same():
+    tasks = ["pick"] * 10 + ["place"] * 7
+    dealt = [deal(tasks, 5, seed).tolist() for seed in range(20)]
+    assert dealt == [deal(tasks, 5, seed).tolist() for seed in range(20)]
+    assert len(set(map(tuple, dealt))) == 20
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_seed_of_the_settings_deals_the_folds(seed, rollouts, policy, fitted_on):
+    made = calibrate(rollouts, policy, dataclasses.replace(QUICK, seed=seed))
+    assert made.description.seed == seed
+    names = np.array([rollout.name for rollout in rollouts])[order_of_content(rollouts)]
+    folds = deal([""] * len(rollouts), QUICK.folds, seed)
+    assert fitted_on[: QUICK.folds] == [
+        set(names[folds != fold].tolist()) for fold in range(QUICK.folds)
+    ]
+
+
+def test_another_seed_gives_another_threshold(rollouts, policy):
+    # The score ACE draws nothing at random: only the folds can differ.
+    one, other = (
+        calibrate(rollouts, policy, dataclasses.replace(QUICK, seed=seed)) for seed in (0, 7)
+    )
+    assert one.promise().limit != other.promise().limit
+
+
+def test_the_same_seed_gives_the_same_bundle_but_for_its_date(rollouts, policy, tmp_path):
+    settings = dataclasses.replace(QUICK, scores=("ace", "pca_kmeans"), rule="mean", seed=7)
+    contents = []
+    for name in ("one", "two"):
+        made = calibrate(rollouts, policy, settings)
+        undated = made.description.model_copy(update={"created": ""})
+        save(dataclasses.replace(made, description=undated), tmp_path / name)
+        contents.append({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()})
+    assert len(contents[0]) > 1
+    assert contents[0] == contents[1]
 
 
 def test_fewer_rollouts_to_fit_on_than_folds_are_refused(rollouts, policy):
