@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-not-quick test-kilted faults lint parameters demo-assets \
+.PHONY: help venv demo test quick test-kilted faults lint parameters demo-assets \
 	clean system-libraries browser
 
 VENV ?= .venv
@@ -56,11 +56,6 @@ test: $(STAMP) system-libraries browser ## run all tests
 
 quick: $(STAMP) system-libraries ## run the tests that need neither ROS nor minutes
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(IN_PROCESSES) -m "$(QUICK)" $(ARGS)
-
-# With `make quick` before it the same as `make test`.
-test-not-quick: $(STAMP) system-libraries browser
-	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) \
-		$(IN_PROCESSES) -m "not ($(QUICK))" $(ARGS)
 
 faults: $(STAMP) ## break everything that can break, and print what came of it
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_OPTIONS) --quiet \
