@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from failure_monitor.errors import FailureMonitorError
@@ -49,6 +51,21 @@ def require_package(package: str) -> None:
     """
     if find_spec(package) is None:
         raise MissingPackageError(package)
+
+
+@contextmanager
+def missing_packages_named() -> Iterator[None]:
+    """Turn the error of an import that fails in the block into one that names the remedy.
+
+    Raises:
+        MissingPackageError: A package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("failure_monitor"):
+            raise
+        raise MissingPackageError(error.name or str(error)) from error
 
 
 def _remedy(package: str) -> str:

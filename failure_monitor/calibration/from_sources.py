@@ -17,9 +17,10 @@ from failure_monitor.calibration.calibrate import (
     default_scores,
 )
 from failure_monitor.calibration.calibrate import calibrate as calibrate_rollouts
-from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
+from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError, one_of
 from failure_monitor.listed_names import list_names
+from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import FIPER_SCORES, score_named
 from failure_monitor.sources.exclusions import Exclusions, read_exclusions
@@ -27,6 +28,7 @@ from failure_monitor.sources.reading_options import (
     Progress,
     ReadingOptions,
     StatedActions,
+    names_of,
     no_progress,
     paths_of,
 )
@@ -52,23 +54,24 @@ class Calibration:
     remarks: tuple[str, ...]
 
 
+@missing_packages_named()
 def calibrate(
     sources: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
     *,
     alpha: float = 0.1,
     rule: str = "mean",
-    scores: Sequence[str] = (),
+    scores: str | Sequence[str] = (),
     window: int = 3,
     threshold: str = "constant",
     folds: int | None = None,
     fit: str | Path | Sequence[str | Path] = (),
     failures: str | Path | Sequence[str | Path] = (),
     exclude: str | Path | None = None,
-    choose_by: Sequence[str] = (),
+    choose_by: str | Sequence[str] = (),
     seed: int = 0,
     action_kind: str | None = None,
-    position_names: Sequence[str] = (),
+    position_names: str | Sequence[str] = (),
     executed_actions: int | None = None,
     reading: ReadingOptions | None = None,
     report: Callable[[str], None] = lambda text: None,
@@ -104,21 +107,24 @@ def calibrate(
     """
     reading = reading or ReadingOptions()
     threshold_kind = one_of(threshold, THRESHOLD_KINDS, "threshold")
-    rule_of_scores, named = _check_rule(rule, tuple(scores))
+    rule_of_scores, named = _check_rule(rule, names_of(scores))
     fit_paths, failure_paths = paths_of(fit), paths_of(failures)
     if failure_paths and rule == "fiper":
         raise UsageError(
             "the rule 'fiper' learns nothing from failures: choose the rule "
             f"{', '.join(RULES)}, or give no --failures"
         )
-    actions = StatedActions(_action_kind(action_kind), tuple(position_names), executed_actions)
+    if window < 1:
+        raise UsageError(f"a window of {window} decisions holds no score: give a number from 1 on")
+    actions = StatedActions(action_kind, names_of(position_names), executed_actions)
+    actions.check()
+    reading.check()
     exclusions = Exclusions() if exclude is None else read_exclusions(Path(exclude))
     groups = [
         exclusions.remaining_sources(paths_of(sources)),
         exclusions.remaining_sources(fit_paths),
         failure_paths,
     ]
-    reading.check()
     with unchanged_files(reading.black_box) as (encoder, sampler):
         read = reading.read_groups(groups, actions, progress=progress)
     if encoder is not None or sampler is not None:
@@ -139,7 +145,7 @@ def calibrate(
         folds=folds,
         seed=seed,
         jobs=reading.processes,
-        choosers=tuple(choose_by),
+        choosers=names_of(choose_by),
     )
     bundle = calibrate_rollouts(
         chosen.rollouts,
@@ -240,7 +246,3 @@ def _check_rule(rule: str, scores: tuple[str, ...]) -> tuple[Rule, tuple[str, ..
     for name in scores:
         score_named(name)
     return rule, scores
-
-
-def _action_kind(name: str | None) -> ActionKind | None:
-    return one_of(name, ACTION_KINDS, "action kind") if name else None

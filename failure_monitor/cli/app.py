@@ -15,7 +15,7 @@ from rich.logging import RichHandler
 
 from failure_monitor import __version__
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.missing_package import MissingPackageError
+from failure_monitor.missing_package import missing_packages_named
 
 Arguments = ParamSpec("Arguments")
 
@@ -35,16 +35,11 @@ def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None
     @wraps(command)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with missing_packages_named():
+                command(*args, **kwargs)
         except FailureMonitorError as error:
             progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
             raise typer.Exit(error.exit_code) from None
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("failure_monitor"):
-                raise
-            missing = MissingPackageError(error.name or str(error))
-            progress.print(f"failure-monitor: {missing}", style="red", soft_wrap=True, markup=False)
-            raise typer.Exit(missing.exit_code) from None
         except KeyboardInterrupt:
             progress.print("interrupted; nothing was written", style="red")
             raise typer.Exit(130) from None

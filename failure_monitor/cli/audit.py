@@ -103,7 +103,7 @@ def _read_each(
     log_delays(sets)
     if not sets:
         raise SourceError("; ".join(unreadable.values()) or "there is nothing to calibrate on")
-    labels = None if options.labels is None else read_labels(options.labels)
+    labels = None if options.labels is None else read_labels(Path(options.labels))
     return list(label(sets, labels)), unreadable
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from failure_monitor.decision import ACTION_KINDS
-from failure_monitor.errors import UsageError, one_of
+from failure_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from failure_monitor.sources.reading_options import ReadingOptions, StatedActions
@@ -149,11 +149,10 @@ class Reading:
             UsageError: an option has no meaning.
         """
         from failure_monitor.sources.reading_options import ReadingOptions
-        from failure_monitor.sources.source import BOUNDARY_KINDS
 
         return ReadingOptions(
             topics=self.topics,
-            boundaries=one_of(self.boundaries, BOUNDARY_KINDS, "kind of boundary"),
+            boundaries=self.boundaries,
             pause=self.pause,
             measured_names=names(self.measured_joints),
             black_box=self.black_box,
@@ -219,15 +218,11 @@ class ActionOptions:
 
     @property
     def stated(self) -> StatedActions:
-        """The options as sources are read with them.
-
-        Raises:
-            UsageError: there is no such kind of action.
-        """
+        """The options as sources are read with them."""
         from failure_monitor.sources.reading_options import StatedActions
 
         return StatedActions(
-            one_of(self.action_kind, ACTION_KINDS, "action kind") if self.action_kind else None,
+            self.action_kind or None,
             names(self.position_names),
             self.executed_actions,
         )

@@ -12,6 +12,7 @@ from failure_monitor.bundle.bundle import Bundle, load
 from failure_monitor.errors import one_of
 from failure_monitor.evaluation.evaluate import GROUP_KEYS, Evaluation
 from failure_monitor.evaluation.evaluate import evaluate as evaluate_rollouts
+from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.sources.reading_options import (
     Progress,
     ReadingOptions,
@@ -63,6 +64,7 @@ def evaluate(
     ).evaluation
 
 
+@missing_packages_named()
 def evaluate_bundle(
     bundle: str | Path | Bundle,
     sources: str | Path | Sequence[str | Path],
@@ -73,8 +75,10 @@ def evaluate_bundle(
 ) -> EvaluatedBundle:
     """Return what `evaluate` finds, together with the bundle and the rollouts that were read."""
     key = one_of(group_by, GROUP_KEYS, "key to group by")
+    reading = reading or ReadingOptions()
+    reading.check()
     loaded = bundle if isinstance(bundle, Bundle) else load(Path(bundle))
-    rollout_set = (reading or ReadingOptions()).read(
+    rollout_set = reading.read(
         paths_of(sources), StatedActions.of(loaded.policy), progress=progress
     )
     return EvaluatedBundle(

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from failure_monitor.decision import ActionKind, PolicyFormat
-from failure_monitor.errors import UsageError
+from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat
+from failure_monitor.errors import UsageError, one_of
 from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.reading import Report
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import label, read_rollouts, reject_different_policies
-from failure_monitor.sources.source import BlackBox, BoundaryKind, Topics
+from failure_monitor.sources.source import BOUNDARY_KINDS, BlackBox, Topics
 
 Progress = Callable[[], AbstractContextManager[Report]]
 """Opens a display of how far reading is, and returns what updates it."""
@@ -35,9 +35,14 @@ def paths_of(sources: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(source) for source in sources]
 
 
+def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names, of which one alone may be given as a text."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 @dataclass(frozen=True)
 class StatedActions:
-    """What the user states of a policy's actions, which bags do not tell.
+    """What the user states of a policy's actions, which bags do not hold.
 
     Attributes:
         action_kind: What an action means; None leaves it to the source.
@@ -45,9 +50,30 @@ class StatedActions:
         executed_actions: Actions of a chunk that are executed before the next decision.
     """
 
-    action_kind: ActionKind | None = None
+    action_kind: str | None = None
     position_names: tuple[str, ...] = ()
     executed_actions: int | None = None
+
+    @property
+    def known_kind(self) -> ActionKind | None:
+        """The kind of actions, checked.
+
+        Raises:
+            UsageError: There is no such kind.
+        """
+        return one_of(self.action_kind, ACTION_KINDS, "action kind") if self.action_kind else None
+
+    def check(self) -> None:
+        """Reject actions that have no meaning.
+
+        Raises:
+            UsageError: There is no such kind, or no action is executed.
+        """
+        self.known_kind  # noqa: B018
+        if self.executed_actions is not None and self.executed_actions < 1:
+            raise UsageError(
+                f"{self.executed_actions} executed actions move nothing: give a number from 1 on"
+            )
 
     @classmethod
     def of(cls, policy: PolicyFormat) -> StatedActions:
@@ -71,11 +97,11 @@ class ReadingOptions:
     """
 
     topics: Topics = field(default_factory=Topics)
-    boundaries: BoundaryKind = "auto"
+    boundaries: str = "auto"
     pause: float | None = None
     measured_names: tuple[str, ...] = ()
     black_box: BlackBox = field(default_factory=BlackBox)
-    labels: Path | None = None
+    labels: str | Path | None = None
     task: str = ""
     jobs: int | None = None
 
@@ -121,7 +147,7 @@ class ReadingOptions:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
         """
         self.check()
-        labels = None if self.labels is None else read_labels(self.labels)
+        labels = None if self.labels is None else read_labels(Path(self.labels))
         with progress() as report:
 
             def read(sources: Sequence[Path], stated: StatedActions) -> RolloutSet:
@@ -141,13 +167,13 @@ class ReadingOptions:
     def _settings(self, stated: StatedActions) -> dict[str, Any]:
         return {
             "topics": self.topics,
-            "boundaries": self.boundaries,
+            "boundaries": one_of(self.boundaries, BOUNDARY_KINDS, "kind of boundary"),
             "pause": self.pause,
             "measured_names": self.measured_names,
             "black_box": self.black_box,
             "task": self.task or None,
             "jobs": self.processes,
-            "action_kind": stated.action_kind,
+            "action_kind": stated.known_kind,
             "position_names": stated.position_names or None,
             "executed_actions": stated.executed_actions,
         }
@@ -158,6 +184,9 @@ class ReadingOptions:
         Raises:
             UsageError: Names the option.
         """
+        one_of(self.boundaries, BOUNDARY_KINDS, "kind of boundary")
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"{self.jobs} jobs cannot work: give a number from 1 on, or none")
         if (self.boundaries == "pauses") is not (self.pause is not None):
             raise UsageError(
                 "'--boundaries pauses' and '--pause SECONDS' go together: give both or none"

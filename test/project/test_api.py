@@ -113,6 +113,10 @@ BAD_CALIBRATIONS: dict[str, tuple[dict[str, Any], tuple[object, ...]]] = {
     ),
     "too many folds": ({"folds": 20}, ("--folds", 20)),
     "no such kind of action": ({"action_kind": "force"}, ("--action-kind", "force")),
+    "a policy of other actions": (
+        {"position_names": ["x"]},
+        ("--position-names", "x"),
+    ),
     "a pause without its boundaries": (
         {"reading": ReadingOptions(pause=1.0)},
         ("--pause", 1.0),
@@ -185,16 +189,55 @@ def test_all_that_it_names_is_there():
         failure_monitor.calibrated  # noqa: B018
 
 
-def test_the_page_shows_what_runs(
-    bags: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-):
+def test_the_page_shows_a_script_that_runs(bags: Path, labelled: Path, tmp_path: Path):
     page = (ROOT / "docs" / "python_api.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "bags").symlink_to(bags)
     (tmp_path / "labelled_bags").symlink_to(labelled)
-    monkeypatch.chdir(tmp_path)
-    exec(
-        compile(example, "docs/python_api.md", "exec"), {"evaluation_rollout": synthetic_rollout(9)}
+    (tmp_path / "script.py").write_text(example, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=240
     )
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "my_bundle" / "bundle.yaml").is_file()
-    assert len(capsys.readouterr().out.splitlines()) == 2 + len(synthetic_rollout(9))
+    assert len(done.stdout.splitlines()) == 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"window": 0}, "a window of 0 decisions"),
+        ({"executed_actions": 0}, "0 executed actions"),
+        ({"reading": ReadingOptions(boundaries="naps")}, "no kind of boundary 'naps'"),
+        ({"reading": ReadingOptions(jobs=-1)}, "-1 jobs"),
+    ],
+)
+def test_what_the_types_of_options_reject_the_api_rejects(bags: Path, settings, sentence):
+    assert sentence in sentence_of(lambda: calibrate(bags, **settings))
+
+
+def test_one_name_and_one_path_may_be_texts(bags: Path, folder: Path):
+    (folder / "labels.csv").write_text("rollout,outcome\nrollout_0,success\n")
+    reading = ReadingOptions(labels=str(folder / "labels.csv"))
+    calibration = calibrate(str(bags), scores="ace", window=2, reading=reading)
+    assert [score.name for score in calibration.bundle.scores] == ["ace"]
+
+
+def test_of_two_faults_the_same_is_named_first(bags: Path, tmp_path: Path):
+    settings = {"threshold": "wavy", "action_kind": "force", "reading": ReadingOptions(pause=1.0)}
+    options = ("--threshold", "wavy", "--action-kind", "force", "--pause", 1.0)
+    sentence = sentence_of(lambda: calibrate(bags, **settings))
+    assert sentence == printed("calibrate", bags, "--output", tmp_path / "bundle", *options)
+    assert "wavy" in sentence
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    bags: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(
+        sys.modules, "failure_monitor.calibration.fitting.random_network_distillation", False
+    )
+    sentence = sentence_of(lambda: calibrate(bags, scores="rnd_oe", reading=ReadingOptions(jobs=1)))
+    assert "'torch' is needed and not installed" in sentence
+    assert "failure_monitor[calibrate]" in sentence
