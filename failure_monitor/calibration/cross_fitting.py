@@ -8,10 +8,13 @@ The rollouts are dealt into folds; scores that are fitted on all folds but one s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,7 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.monitoring.monitor import windowed_scores
 from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.probe import Probe
+from failure_monitor.thresholds.conformal import CalibrationError
 from failure_monitor.worker_processes import worker_processes
 
 Series = NDArray[np.float64]
@@ -197,20 +201,35 @@ class _Dealing:
         return _score_held_out((fitting, held_out), recipe=self.recipe)
 
 
-def _workers(jobs: int, dealing: _Dealing) -> AbstractContextManager[ProcessPoolExecutor | None]:
+@contextmanager
+def _workers(jobs: int, dealing: _Dealing) -> Iterator[ProcessPoolExecutor | None]:
+    """Start processes that have the dealing once, not again for every fold; None for one job."""
     if jobs < 2:
-        return nullcontext()
-    # Each gets the rollouts once, not again for every fold.
-    return worker_processes(jobs, _take, dealing)
+        yield None
+        return
+    # In a file: if a process died while it starts, this one would wait for ever to hand it over.
+    with NamedTemporaryFile(suffix=".pickle") as file:
+        pickle.dump(dealing, file, protocol=pickle.HIGHEST_PROTOCOL)
+        file.flush()
+        try:
+            with worker_processes(jobs, _take, file.name) as workers:
+                yield workers
+        except BrokenProcessPool:
+            raise CalibrationError(
+                "a process that fits scores ended by itself: a script must call this below "
+                "`if __name__ == '__main__':`, since processes import it; else memory may have run "
+                "out; with one job ('--jobs 1') no process is started"
+            ) from None
 
 
 _taken: _Dealing | None = None
 """What this process works on, if it is a worker."""
 
 
-def _take(dealing: _Dealing) -> None:
+def _take(path: str) -> None:
     global _taken
-    _taken = dealing
+    with open(path, "rb") as file:
+        _taken = pickle.load(file)
 
 
 def _score_fold(fold: int) -> list[Series]:

@@ -17,6 +17,9 @@ import pytest
 from testbed.command_line import COMMAND, run_command, run_here, write_rollout_bag
 from testbed.synthetic import synthetic_rollout
 
+# Half of these run commands to their end, or until they are interrupted: seconds each.
+pytestmark = pytest.mark.slow
+
 
 def refusal(*arguments: object) -> str:
     """Return the one sentence of a command that runs in this process."""
@@ -158,7 +161,6 @@ def writers(bags: Path, bundle: Path, tests: Path, out: Path) -> dict[str, list[
 WRITERS = ["calibrate", "archive", "inspect", "evaluate", "audit", "audit --drop"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", WRITERS)
 def test_a_full_disk_leaves_nothing_half_written(command, bags, bundle, tests, tmp_path):
     arguments = writers(bags, bundle, tests, tmp_path)[command]
@@ -183,7 +185,6 @@ def test_a_place_that_cannot_be_written_to_is_named(command, bags, bundle, tests
     assert "/proc/result" in said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", WRITERS)
 def test_an_interrupt_leaves_nothing_half_written(command, bags, bundle, tests, tmp_path):
     """A pipe in the place of a file of labels: the command waits there until it is interrupted."""
@@ -229,7 +230,6 @@ def twice(request, bags, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     return folder / "1", folder / "2"
 
 
-@pytest.mark.slow
 def test_the_same_bags_and_seed_give_the_same_bundle_but_for_the_date(twice):
     first, second = (
         {path.name: path.read_bytes() for path in folder.iterdir()} for folder in twice

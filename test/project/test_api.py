@@ -241,3 +241,16 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
     sentence = sentence_of(lambda: calibrate(bags, scores="rnd_oe", reading=ReadingOptions(jobs=1)))
     assert "'torch' is needed and not installed" in sentence
     assert "failure_monitor[calibrate]" in sentence
+
+
+def test_a_script_without_a_guard_ends_with_a_sentence(bags: Path, tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from failure_monitor import ReadingOptions, calibrate\n"
+        f"calibrate({str(bags)!r}, scores=['ace', 'knn'], reading=ReadingOptions(jobs=2))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert "below `if __name__ == '__main__':`" in done.stderr.splitlines()[-1]
