@@ -141,6 +141,7 @@ def printed(*arguments: object) -> str:
     return sentence.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD_CALIBRATIONS)
 def test_calibrate_rejects_what_the_command_rejects(bags: Path, tmp_path: Path, bad: str):
     settings, options = BAD_CALIBRATIONS[bad]
@@ -150,6 +151,7 @@ def test_calibrate_rejects_what_the_command_rejects(bags: Path, tmp_path: Path, 
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_sources_that_cannot_calibrate_are_rejected_in_the_same_words(
     bags: Path, labelled: Path, tmp_path: Path
 ):
@@ -160,6 +162,7 @@ def test_sources_that_cannot_calibrate_are_rejected_in_the_same_words(
         assert sentence == printed("calibrate", sources, *output)
 
 
+@pytest.mark.slow
 def test_evaluate_rejects_what_the_command_rejects(
     by_command: Path, labelled: Path, tmp_path: Path
 ):
@@ -189,6 +192,7 @@ def test_all_that_it_names_is_there():
         failure_monitor.calibrated  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_page_shows_a_script_that_runs(bags: Path, labelled: Path, tmp_path: Path):
     page = (ROOT / "docs" / "python_api.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -223,6 +227,7 @@ def test_one_name_and_one_path_may_be_texts(bags: Path, folder: Path):
     assert [score.name for score in calibration.bundle.scores] == ["ace"]
 
 
+@pytest.mark.slow
 def test_of_two_faults_the_same_is_named_first(bags: Path, tmp_path: Path):
     settings = {"threshold": "wavy", "action_kind": "force", "reading": ReadingOptions(pause=1.0)}
     options = ("--threshold", "wavy", "--action-kind", "force", "--pause", 1.0)
@@ -243,6 +248,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
     assert "failure_monitor[calibrate]" in sentence
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_ends_with_a_sentence(bags: Path, tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text(
