@@ -161,7 +161,7 @@ def evaluate(
     """
     rollouts = evaluated(rollout_set)
     left_out = len(rollout_set.rollouts) - len(rollouts)
-    _refuse(bundle, rollout_set, rollouts)
+    _reject(bundle, rollout_set, rollouts)
     seen = _warn_of_calibration_rollouts(bundle, rollouts)
     early_decisions = {rollout.task: _median_length(bundle, rollout) for rollout in rollouts}
 
@@ -198,7 +198,7 @@ def evaluated(rollout_set: RolloutSet) -> list[Rollout]:
     return [rollout for rollout in rollout_set.rollouts if not rollout.calibration]
 
 
-def _refuse(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[Rollout]) -> None:
+def _reject(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[Rollout]) -> None:
     if rollout_set.policy.action_names != bundle.policy.action_names:
         raise EvaluationError(
             f"the rollouts' actions are {list(rollout_set.policy.action_names)}, the bundle's "

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from failure_monitor.parameters.config_file import yaml_value
 from failure_monitor.parameters.nodes import NODES, Item, NodeParameters, sections
 from failure_monitor.parameters.parameter import Settable
@@ -49,16 +47,6 @@ def _node(node: NodeParameters) -> str:
             parts.append("")
         parts += [COLUMNS, *map(_row, section.items), ""]
     return "\n".join(parts)
-
-
-def _paragraphs(heading: str) -> str:
-    """Return a heading with an empty line before and after its list, if it has one."""
-    lines = heading.split("\n")
-    text = lines[0]
-    for before, line in pairwise(lines):
-        both_in_list = before.startswith("- ") and line.startswith("- ")
-        text += f"\n{line}" if both_in_list else f"\n\n{line}"
-    return text
 
 
 def _row(item: Item) -> str:
