@@ -7,8 +7,14 @@ They read no clock: callers pass times, in seconds of a monotonic clock.
 
 from __future__ import annotations
 
+from collections import deque
+
 MIN_SPEED_SCALE = 0.01
 """Speed scale below which the robot is to stand still."""
+
+CONTESTED_MEMORY = 2.5
+"""Seconds for which the strictest message of several publishers counts: longer than any monitor's
+heartbeat period, so that none is forgotten between two of its messages."""
 
 
 class PermitLease:
@@ -17,6 +23,9 @@ class PermitLease:
     It is closed before the first permit. After a silence it opens only when permits, or their
     withdrawals, have arrived for a whole lease again. So what a stopped process or a stalled
     network delivers late and all at once opens nothing.
+
+    A permit is as old as its publisher's stamp states, where there is one, and at least as old as
+    its reading.
     """
 
     def __init__(self, lease: float, topic: str) -> None:
@@ -30,42 +39,57 @@ class PermitLease:
         self._topic = topic
         self._has_received = False
         self._permitted = False
-        self._contested = False
+        self._is_contested = False
+        self._age = 0.0
         self._received_at = 0.0
+        self._granted_at = 0.0
         self._steady_since = 0.0
         self._withheld_at = float("-inf")
+        self._overflowed_at = float("-inf")
 
-    def update(self, permitted: bool, now: float, *, contested: bool = False) -> None:
+    def update(
+        self, permitted: bool, now: float, *, age: float = 0.0, contested: bool = False
+    ) -> None:
         """Receive a permit, or its withdrawal.
 
         Args:
             permitted: whether commands are permitted.
             now: the time of reception.
+            age: seconds since the publication, by the clocks of both machines; below 0 if the
+                publisher's is ahead, and 0 where it is unknown.
             contested: whether the topic has several publishers. Then the permit of one does not
-                undo the withdrawal of another: permits count once none was withheld for a lease.
+                undo the withdrawal of another: permits count once none was withheld for long.
         """
+        self._age = age
         if self.is_silent(now):
             self._steady_since = now
         if not permitted:
             self._withheld_at = now
-        self._contested = contested and now - self._withheld_at < self._lease
+        self._is_contested = contested and now - self._withheld_at < CONTESTED_MEMORY
         self._has_received, self._received_at = True, now
-        self._permitted = permitted and not self._contested
+        self._granted_at = now - max(age, 0.0)
+        self._permitted = permitted and not self._is_contested
+
+    def overflow(self, now: float) -> None:
+        """Record that messages were lost because more came than can be read."""
+        self._overflowed_at = self._steady_since = now
 
     def is_open(self, now: float) -> bool:
         """Return whether a command may pass at this moment."""
-        return self._permitted and not self.is_silent(now) and self._is_steady
+        return self._permitted and not self.is_silent(now) and self._is_steady and self._is_timely
 
     def reason(self, now: float) -> str:
         """Return why the gate is open or closed."""
         if not self._has_received:
             return f"no permit has come yet on '{self._topic}': is the monitor running?"
+        if not self._is_timely:
+            return self._untimely()
         if self.is_silent(now):
             return (
                 f"no permit on '{self._topic}' for {self._lease:g} s: the monitor is gone, hangs "
                 "or is cut off"
             )
-        if self._contested:
+        if self._is_contested:
             return (
                 f"one of several publishers on '{self._topic}' withholds its permit: give each "
                 "monitor a topic of its own and name all of them in 'permit_topics'"
@@ -73,26 +97,49 @@ class PermitLease:
         if not self._permitted:
             return f"the monitor withholds its permit on '{self._topic}'"
         if not self._is_steady:
-            return (
-                f"permits come on '{self._topic}' after a silence, and must do so for "
-                f"{self._lease:g} s"
-            )
+            return self._unsteady(now)
         return f"the monitor permits on '{self._topic}'"
 
     def is_silent(self, now: float) -> bool:
-        """Return whether neither a permit nor a withdrawal arrived within the lease."""
-        return not self._has_received or now - self._received_at >= self._lease
+        """Return whether neither a permit nor a withdrawal was published within the lease."""
+        return not self._has_received or now - self._granted_at >= self._lease
 
     @property
     def _is_steady(self) -> bool:
         return self._received_at - self._steady_since >= self._lease
+
+    @property
+    def _is_timely(self) -> bool:
+        """Whether the last message was published within a lease of its reading, by both clocks."""
+        return abs(self._age) < self._lease
+
+    def _untimely(self) -> str:
+        if self._age < 0:
+            return (
+                f"permits on '{self._topic}' are stamped {-self._age:.3g} s ahead of this "
+                "machine's clock: synchronise the clocks of both machines"
+            )
+        return (
+            f"permits on '{self._topic}' are {self._age:.3g} s old when they are read: they are "
+            "late, or the clocks of both machines are not synchronised"
+        )
+
+    def _unsteady(self, now: float) -> str:
+        if now - self._overflowed_at < 2 * self._lease:
+            return (
+                f"more messages come on '{self._topic}' than can be read, and some are lost: stop "
+                "what floods it"
+            )
+        return (
+            f"permits come on '{self._topic}' after a silence, and must do so for {self._lease:g} s"
+        )
 
 
 class SpeedScaleLease:
     """The lease of a speed scale: the share of the commanded speed at which the robot may move.
 
     It fails closed: the scale is 0 if none arrived within the lease, and if the last one is NaN,
-    outside [0, 1] or below `MIN_SPEED_SCALE`.
+    outside [0, 1] or below `MIN_SPEED_SCALE`. Of several publishers' the smallest counts.
     """
 
     def __init__(self, lease: float, topic: str) -> None:
@@ -104,25 +151,53 @@ class SpeedScaleLease:
         """
         self._lease = lease
         self._topic = topic
-        self._scale: float | None = None
-        self._received_at = 0.0
+        # From the smallest to the newest, each smaller than those after it.
+        self._received: deque[tuple[float, float]] = deque()
+        self._valid_until = 0.0
 
-    def update(self, scale: float, now: float) -> None:
-        """Receive a speed scale."""
-        self._scale, self._received_at = scale, now
+    def update(
+        self, scale: float, now: float, *, age: float = 0.0, contested: bool = False
+    ) -> None:
+        """Receive a speed scale.
+
+        Args:
+            scale: the speed scale.
+            now: the time of reception.
+            age: seconds since the publication, by the clocks of both machines.
+            contested: whether the topic has several publishers.
+        """
+        if not contested:
+            self._received.clear()
+        while self._received and now - self._received[0][0] > CONTESTED_MEMORY:
+            self._received.popleft()
+        # What a later one undercuts is of no further use.
+        while self._received and _at_most(self._received[-1][1]) >= _at_most(scale):
+            self._received.pop()
+        self._received.append((now, scale))
+        self._valid_until = now - max(age, 0.0) + self._lease
+
+    def overflow(self, now: float) -> None:
+        """Record that messages were lost because more came than can be read."""
+        self.update(0.0, now, contested=True)
 
     def scale(self, now: float) -> float:
         """Return the speed scale, in [0, 1]; 0 means standstill."""
-        return 0.0 if self.fault(now) or self._scale is None else self._scale
+        return 0.0 if self.fault(now) else self._received[0][1]
 
     def fault(self, now: float) -> str:
         """Return why the scale is 0; empty if it is not."""
-        if self._scale is None:
+        if not self._received:
             return f"no speed scale has come yet on '{self._topic}'"
-        if now - self._received_at >= self._lease:
+        if now >= self._valid_until:
             return f"no speed scale on '{self._topic}' for {self._lease:g} s"
-        if not 0.0 <= self._scale <= 1.0:  # NaN is not in between either
-            return f"the speed scale on '{self._topic}' is {self._scale:g}, expected 0 to 1"
-        if self._scale < MIN_SPEED_SCALE:
-            return f"the speed scale on '{self._topic}' is {self._scale:g}: stand still"
+        scale = self._received[0][1]
+        if not 0.0 <= scale <= 1.0:  # NaN is not in between either
+            return f"the speed scale on '{self._topic}' is {scale:g}, expected 0 to 1"
+        if scale < MIN_SPEED_SCALE:
+            return f"the speed scale on '{self._topic}' is {scale:g}: stand still"
         return ""
+
+
+def _at_most(scale: float) -> float:
+    """Return the speed to which a speed scale limits the robot; below 0 for one that is invalid."""
+    return scale if 0.0 <= scale <= 1.0 else -1.0

@@ -61,7 +61,9 @@ class CommandParameters:
     joints: tuple[str, ...] = parameter(
         NO_NAMES,
         "For the safe command 'hold' with std_msgs/msg/Float64MultiArray: the joints that the "
-        'numbers are for, in order. [""] stands for none.',
+        "numbers are for, in order. For other types of joint commands: the joints to stop when the "
+        'gate starts, as a gate that was killed may have left them in motion. [""] stands for '
+        "none.",
     )
     max_deceleration: tuple[float, ...] = parameter(
         (0.0,),
@@ -163,14 +165,21 @@ class GateParameters:
         "positions.",
     )
     max_joint_state_age: float = parameter(
-        0.5,
-        "Seconds after which a joint state is too old to make a safe command from.",
+        0.2,
+        "Seconds after which a joint state is too old to make a safe command from: the robot is "
+        "held where it was then. While there is none, commands are rejected, and a stop that is "
+        "owed is sent once joint states are back.",
         bounds=(0.001, 10.0),
+    )
+    max_command_age: float = parameter(
+        0.3,
+        "Seconds after which a command that waited in the gate is rejected.",
+        bounds=(0.01, 10.0),
     )
     safe_command_duration: float = parameter(
         1.0,
         "Seconds for which the safe command is repeated once it asks for standstill. Then the gate "
-        "is silent, so that others may command the robot. 0 sends it once.",
+        "is silent, so that others may command the robot. 0 sends that last one once.",
         bounds=(0.0, 60.0),
     )
     safe_command_rate: float = parameter(50.0, "Safe commands per second.", bounds=(1.0, 1000.0))

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.monitoring.permit import MIN_SPEED_SCALE, PermitLease, SpeedScaleLease
+from failure_monitor.monitoring.permit import (
+    CONTESTED_MEMORY,
+    MIN_SPEED_SCALE,
+    PermitLease,
+    SpeedScaleLease,
+)
 
 LEASE = 0.25  # and the beat: sums of binary fractions are exact
 BEAT = 0.0625
@@ -67,6 +72,7 @@ def test_it_opens_again_once_permits_have_come_for_a_lease(lease):
     assert lease.is_open(steady(lease, True, begin + 4 * BEAT, beats=1))
 
 
+@pytest.mark.law(10)
 def test_of_two_publishers_on_a_topic_the_one_that_withholds_wins(lease):
     now = 10.0
     for _ in range(40):
@@ -76,8 +82,63 @@ def test_of_two_publishers_on_a_topic_the_one_that_withholds_wins(lease):
         assert not lease.is_open(now + BEAT / 2)
         assert "one of several publishers" in lease.reason(now + BEAT / 2)
         now += BEAT
-    assert not lease.is_open(steady_contested(lease, now, beats=3))
-    assert lease.is_open(steady_contested(lease, now + 3 * BEAT, beats=3))
+    beats = int(CONTESTED_MEMORY / BEAT)
+    assert not lease.is_open(steady_contested(lease, now, beats=beats - 1))
+    assert lease.is_open(steady_contested(lease, now + (beats - 1) * BEAT, beats=3))
+
+
+@pytest.mark.law(10)
+def test_of_two_publishers_one_withholds_however_seldom(lease):
+    now = steady(lease, True, 10.0)
+    for _ in range(5):
+        now += BEAT
+        lease.update(False, now, contested=True)
+        for _ in range(int(2.0 / BEAT)):
+            now += BEAT
+            lease.update(True, now, contested=True)
+            assert not lease.is_open(now)
+
+
+@pytest.mark.law(10)
+def test_what_floods_a_permit_opens_nothing(lease):
+    now = steady(lease, True, 10.0)
+    lease.overflow(now)
+    lease.update(True, now)
+    assert not lease.is_open(now)
+    assert "more messages come" in lease.reason(now)
+    now = steady(lease, True, now + BEAT)
+    assert lease.is_open(now)
+
+
+@pytest.mark.law(3)
+def test_a_permit_is_as_old_as_its_stamp_states(lease):
+    now = 10.0
+    for _ in range(10):
+        now += BEAT
+        lease.update(True, now, age=0.125)
+    assert lease.is_open(now + 0.1)
+    assert not lease.is_open(now + 0.125)
+    assert "no permit on" in lease.reason(now + 0.125)
+
+
+@pytest.mark.law(3)
+@pytest.mark.parametrize(
+    ("age", "reason"),
+    [(2.0, "are 2 s old when they are read"), (-2.0, "are stamped 2 s ahead of this")],
+)
+def test_clocks_further_apart_than_the_lease_keep_it_closed(lease, age, reason):
+    for beat in range(100):
+        lease.update(True, 10.0 + beat * BEAT, age=age)
+        assert not lease.is_open(10.0 + beat * BEAT)
+    assert reason in lease.reason(10.0 + 99 * BEAT)
+
+
+@pytest.mark.law(3)
+def test_a_clock_that_is_a_little_ahead_lengthens_no_lease(lease):
+    for beat in range(10):
+        lease.update(True, 10.0 + beat * BEAT, age=-0.2)
+    assert lease.is_open(10.0 + 9 * BEAT + LEASE - 0.01)
+    assert not lease.is_open(10.0 + 9 * BEAT + LEASE)
 
 
 def steady_contested(lease: PermitLease, begin: float, beats: int) -> float:
@@ -133,6 +194,26 @@ def test_next_to_no_speed_is_standing_still(speed, value):
     speed.update(value, 10.0)
     assert speed.scale(10.0) == 0.0
     assert "stand still" in speed.fault(10.0)
+
+
+@pytest.mark.law(10)
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1))
+def test_of_several_publishers_the_slowest_speed_counts(values):
+    speed = SpeedScaleLease(LEASE, "speed")
+    for index, value in enumerate(values):
+        speed.update(value, 0.001 * index, contested=True)
+    valid = all(MIN_SPEED_SCALE <= value <= 1 for value in values)
+    now = 0.001 * (len(values) - 1)
+    assert speed.scale(now) == (min(values) if valid and now < CONTESTED_MEMORY else 0.0)
+
+
+@pytest.mark.law(10)
+def test_a_slow_speed_of_several_publishers_is_forgotten_in_the_end(speed):
+    speed.update(0.0, 0.0, contested=True)
+    speed.update(1.0, CONTESTED_MEMORY, contested=True)
+    assert speed.scale(CONTESTED_MEMORY) == 0.0
+    speed.update(1.0, CONTESTED_MEMORY + 0.1, contested=True)
+    assert speed.scale(CONTESTED_MEMORY + 0.1) == 1.0
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))

@@ -11,13 +11,12 @@ from typing import Any, Generic, TypeVar
 
 from builtin_interfaces.msg import Time
 
-from failure_monitor.errors import FailureMonitorError
+from failure_monitor.monitoring.stop_debt import CommandError
 
 Message = TypeVar("Message")
 
-
-class CommandError(FailureMonitorError):
-    """A command may not pass, or a safe command cannot be made."""
+ALL_AXES = frozenset({""})
+"""The axes of a command that names none: all that commands of its topic move."""
 
 
 class CommandType(ABC, Generic[Message]):
@@ -51,6 +50,25 @@ class CommandType(ABC, Generic[Message]):
     def speeds(self, command: Message) -> Sequence[float]:
         """Return the absolute speeds to bring down to zero: at least one for each limit."""
         raise NotImplementedError
+
+    def axes(self, command: Message) -> frozenset[str]:
+        """Return the names of what a command moves; `ALL_AXES` where it names nothing."""
+        return ALL_AXES
+
+    def only(self, command: Message, axes: frozenset[str]) -> Message:
+        """Return the part of a command that moves some of its axes."""
+        return command
+
+    def unknown(self, configured: Sequence[str]) -> Message | None:
+        """Return a command that stands for an unknown earlier one, to be stopped like it.
+
+        Args:
+            configured: the joints that the parameters name.
+
+        Returns:
+            None where a stop cannot be made without the earlier command.
+        """
+        return None
 
     def joints(self, last: Message, configured: Sequence[str]) -> Sequence[str]:
         """Return the names of the joints that a command moves.

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from std_msgs.msg import Float64MultiArray
 
-from failure_monitor.ros.commands.command_type import CommandError, CommandType
+from failure_monitor.monitoring.stop_debt import CommandError
+from failure_monitor.ros.commands.command_type import CommandType
 
 
 class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
@@ -34,6 +35,10 @@ class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
     def speeds(self, command: Float64MultiArray) -> Sequence[float]:
         """Return the speed of every joint."""
         return [abs(value) for value in command.data]
+
+    def unknown(self, configured: Sequence[str]) -> Float64MultiArray | None:
+        """Return as many zeros as there are configured joints; None without any."""
+        return Float64MultiArray(data=array("d", [0.0] * len(configured))) if configured else None
 
     def joints(self, last: Float64MultiArray, configured: Sequence[str]) -> Sequence[str]:
         """Return the configured joints, in their order."""

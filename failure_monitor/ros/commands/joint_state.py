@@ -12,7 +12,8 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
-from failure_monitor.ros.commands.command_type import CommandError, CommandType
+from failure_monitor.monitoring.stop_debt import CommandError
+from failure_monitor.ros.commands.command_type import ALL_AXES, CommandType
 
 
 class JointStateCommands(CommandType[JointState]):
@@ -50,6 +51,28 @@ class JointStateCommands(CommandType[JointState]):
         """Return the speed of every joint."""
         return [abs(velocity) for velocity in command.velocity]
 
+    def axes(self, command: JointState) -> frozenset[str]:
+        """Return the joints that the command names."""
+        return frozenset(command.name) or ALL_AXES
+
+    def only(self, command: JointState, axes: frozenset[str]) -> JointState:
+        """Return the command for some of its joints."""
+        if self.axes(command) == axes:
+            return command
+        kept = [index for index, name in enumerate(command.name) if name in axes]
+        return JointState(
+            header=command.header,
+            name=[command.name[index] for index in kept],
+            position=_picked(command.position, kept),
+            velocity=_picked(command.velocity, kept),
+            effort=_picked(command.effort, kept),
+        )
+
+    def unknown(self, configured: Sequence[str]) -> JointState | None:
+        """Return velocities of zero for the configured joints; None without any."""
+        velocity = array("d", [0.0] * len(configured))
+        return JointState(name=list(configured), velocity=velocity) if configured else None
+
     def joints(self, last: JointState, configured: Sequence[str]) -> Sequence[str]:
         """Return the joints that the command names."""
         names: Sequence[str] = last.name
@@ -58,3 +81,8 @@ class JointStateCommands(CommandType[JointState]):
     def at_rest(self, last: JointState, positions: Sequence[float], seconds: float) -> JointState:
         """Return the positions as a command."""
         return JointState(header=last.header, name=last.name, position=array("d", positions))
+
+
+def _picked(values: Sequence[float], kept: Sequence[int]) -> array[float]:
+    """Return the values at some indices, as far as there are values."""
+    return array("d", [values[index] for index in kept if index < len(values)])

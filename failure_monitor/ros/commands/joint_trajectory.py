@@ -11,7 +11,8 @@ from itertools import chain
 from builtin_interfaces.msg import Duration
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from failure_monitor.ros.commands.command_type import CommandError, CommandType
+from failure_monitor.monitoring.stop_debt import CommandError
+from failure_monitor.ros.commands.command_type import ALL_AXES, CommandType
 
 SECOND = 1_000_000_000
 """Nanoseconds of a second."""
@@ -44,6 +45,21 @@ class JointTrajectoryCommands(CommandType[JointTrajectory]):
             joint_names=command.joint_names,
             points=[_slowed(point, scale) for point in command.points],
         )
+
+    def axes(self, command: JointTrajectory) -> frozenset[str]:
+        """Return the joints that the trajectory names."""
+        return frozenset(command.joint_names) or ALL_AXES
+
+    def only(self, command: JointTrajectory, axes: frozenset[str]) -> JointTrajectory:
+        """Return a trajectory that names some of the joints; without points, as it only stops."""
+        if self.axes(command) == axes:
+            return command
+        names = [name for name in command.joint_names if name in axes]
+        return JointTrajectory(header=command.header, joint_names=names)
+
+    def unknown(self, configured: Sequence[str]) -> JointTrajectory | None:
+        """Return a trajectory of the configured joints without points; None without any."""
+        return JointTrajectory(joint_names=list(configured)) if configured else None
 
     def joints(self, last: JointTrajectory, configured: Sequence[str]) -> Sequence[str]:
         """Return the joints that the trajectory names."""

@@ -32,6 +32,10 @@ class TwistCommands(CommandType[Twist]):
             angular=Vector3(x=scale * angular.x, y=scale * angular.y, z=scale * angular.z),
         )
 
+    def unknown(self, configured: Sequence[str]) -> Twist:
+        """Return a twist of zero: any twist is stopped by it."""
+        return Twist()
+
     def speeds(self, command: Twist) -> Sequence[float]:
         """Return the linear speed in m/s and the angular one in rad/s."""
         linear, angular = command.linear, command.angular
@@ -60,6 +64,10 @@ class TwistStampedCommands(CommandType[TwistStamped]):
         """Return the command with a stamp, as controllers reject old ones, in the same frame."""
         header = Header(stamp=stamp, frame_id=command.header.frame_id)
         return TwistStamped(header=header, twist=command.twist)
+
+    def unknown(self, configured: Sequence[str]) -> TwistStamped:
+        """Return a twist of zero: any twist is stopped by it."""
+        return TwistStamped()
 
     def speeds(self, command: TwistStamped) -> Sequence[float]:
         """Return the linear speed in m/s and the angular one in rad/s."""

@@ -22,8 +22,8 @@ LATCHED_QOS = QoSProfile(
 )
 """For states: a late subscriber receives the last one."""
 
-PERMIT_SUBSCRIPTION_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""For permits: only the newest counts, and the gate's steady clock measures its age."""
+PERMIT_SUBSCRIPTION_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+"""For permits: none is lost to one that comes after it, perhaps from another publisher."""
 
 
 def heartbeat_qos(period: float, *, latched: bool) -> QoSProfile:

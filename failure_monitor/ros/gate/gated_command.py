@@ -14,13 +14,16 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.serialization import deserialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 
 from failure_monitor.errors import UsageError
+from failure_monitor.monitoring.stop_debt import CommandError, Moved, Stop, StopDebts
+from failure_monitor.monitoring.waiting_time import WaitingTime
 from failure_monitor.parameters.gate import CommandParameters, GateParameters
 from failure_monitor.ros.commands import COMMAND_TYPES, stop
-from failure_monitor.ros.commands.command_type import CommandError, check_numbers
+from failure_monitor.ros.commands.command_type import check_numbers
 from failure_monitor.ros.common.incompatible_qos import publisher_events, subscription_events
+from failure_monitor.ros.common.message_info import MessageInfo, source_stamp, with_info
 from failure_monitor.ros.gate.measured_joints import MeasuredJoints
 
 COMMAND_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -59,6 +62,7 @@ class GatedCommand:
         *,
         joints: MeasuredJoints | None,
         permitted_scale: Callable[[CommandParameters], float | None],
+        update: Callable[[], object],
         changed: Callable[[], object],
     ) -> None:
         """Create the publisher and the subscription.
@@ -70,6 +74,7 @@ class GatedCommand:
             joints: measured joints, for safe commands that need them.
             permitted_scale: returns the speed scale at which a command may pass now; None if it
                 may not pass.
+            update: called when `rejection` changes, which may open or close the gate.
             changed: called when `fault` changes.
 
         Raises:
@@ -77,21 +82,23 @@ class GatedCommand:
         """
         self.parameters = command
         self.tally = Tally()
-        self.fault = ""
-        """Fault of a command or safe command; empty once commands pass again."""
+        self.rejection = ""
+        """Why the last command was rejected; empty once a valid one has come."""
         self._node = node
         self._gate = gate
         self._kind = COMMAND_TYPES[command.type]
         self._joints = joints
         self._permitted_scale = permitted_scale
+        self._update = update
         self._changed = changed
+        self._waiting_time = WaitingTime()
+        self._fault = ""
         self._fault_time = 0.0
-        self._last: Any = None
-        self._stop: stop.Stop | None = None
-        self._stopping_since = 0.0
+        self._debt_problem = ""
+        self._debts: StopDebts[Any] = StopDebts(self._make_stop, gate.safe_command_duration)
         self._safe_command_timer = node.create_timer(
             1.0 / gate.safe_command_rate,
-            self._send_safe_command,
+            self._send_safe_commands,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         self._safe_command_timer.cancel()
@@ -103,6 +110,8 @@ class GatedCommand:
             raise UsageError(
                 f"{node.get_name()}: the topics of '{command.name}': {error}"
             ) from error
+        self.stops_unknown = self._owe_unknown_stop()
+        """Whether it can stop what an earlier gate may have set in motion."""
 
     def _make_publisher(self) -> Publisher:
         return self._node.create_publisher(
@@ -117,62 +126,190 @@ class GatedCommand:
         self._node.create_subscription(
             self._kind.message,
             self.parameters.input,
-            self._on_command,
+            with_info(self._on_command),
             COMMAND_QOS,
             event_callbacks=subscription_events(self._on_incompatible_publisher),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             raw=True,
         )
 
+    # Stopping
+
     def stop_robot(self) -> None:
-        """Send safe commands, if a command has passed since they were last sent."""
-        last, self._last = self._last, None
-        if last is None or self._gate.inform_only:
-            return
-        self._end_stop()
-        try:
-            self._stop = self._make_stop(last)
-        except CommandError as error:
-            self._report(
-                f"the robot could not be stopped: no safe command could be sent on "
-                f"'{self.parameters.output}': {error}"
-            )
-        if self._stop is not None:
-            self._stopping_since = time.monotonic()
-            self._send_safe_command()
-            self._safe_command_timer.reset()
+        """Stop all that a command has moved since it was last told to stand."""
+        self._debts.close(time.monotonic())
+        if self._debts.is_due:
+            self._send_safe_commands()
 
     @property
     def is_stopping(self) -> bool:
-        """Whether safe commands are being sent."""
-        return self._stop is not None
+        """Whether safe commands are sent, or owed."""
+        return self._debts.is_due
 
-    def _on_command(self, data: bytes) -> None:
+    def standing_time(self) -> float:
+        """Return the seconds since all that is to be stopped was told to stand; 0 if it was not."""
+        return self._debts.standing_time(time.monotonic())
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether the safe commands that are due can be made, and a controller receives them."""
+        return self._debts.is_payable and self._publisher.get_subscription_count() > 0
+
+    @property
+    def owed_stop(self) -> str:
+        """What the gate owes to the robot when it closes, for its state."""
+        if self._gate.inform_only:
+            return "none, as the gate only informs"
+        if self.parameters.safe_command == "nothing":
+            return "none: safe_command is nothing, so the robot must stop when commands cease"
+        if not self.stops_unknown:
+            return (
+                f"{self.parameters.safe_command}; not for what moved before the gate was started, "
+                f"as '{self.parameters.name}.joints' names no joints"
+            )
+        return self.parameters.safe_command
+
+    @property
+    def fault(self) -> str:
+        """What must be mended; empty if nothing must."""
+        return self._debt_problem or self._fault
+
+    def _owe_unknown_stop(self) -> bool:
+        """Owe a stop to what an earlier gate, which was killed, may have set in motion."""
+        if self._gate.inform_only or self.parameters.safe_command == "nothing":
+            return True
+        command = self._kind.unknown(self.parameters.joint_names)
+        if command is None:
+            return False
+        self._debts.add(command, self._kind.axes(command), is_assumed=True)
+        return True
+
+    def _send_safe_commands(self) -> None:
+        self._debts.pay(time.monotonic(), self._publish_safe_command)
+        if not self._debts.is_due:
+            self._safe_command_timer.cancel()
+        elif self._safe_command_timer.is_canceled():
+            self._safe_command_timer.reset()
+        self._report_debt()
+
+    def _publish_safe_command(self, command: Any) -> bool:
+        stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(self._kind.stamped(command, stamp))
+        return self._publisher.get_subscription_count() > 0
+
+    def _report_debt(self) -> None:
+        """Log and show why the robot cannot be stopped, or that it can be again."""
+        problem = self._debts.problem
+        if problem:
+            problem = f"'{self.parameters.output}' {problem}; it is tried again and again"
+        if problem == self._debt_problem:
+            return
+        self._debt_problem = problem
+        if problem:
+            self._node.get_logger().error(problem)
+        self._changed()
+
+    def _make_stop(self, moved: Moved[Any], due: float, now: float) -> Stop[Any]:
+        """Return the safe commands for what was moved.
+
+        Raises:
+            CommandError: they cannot be made.
+        """
+        last = self._kind.only(moved.command, moved.axes)
+        wanted, limits = self.parameters.safe_command, self.parameters.max_deceleration
+        if wanted == "zero":
+            made = stop.zero(self._kind, last, now)
+        elif self._joints is None or not self.parameters.measures_joints:
+            made = stop.decelerate(self._kind, last, limits, due)
+        else:
+            motion = self._joints.motion(self._kind.joints(last, self.parameters.joint_names))
+            period = 1.0 / self._gate.safe_command_rate
+            if wanted == "hold":
+                made = stop.hold(self._kind, last, motion, now, period)
+            else:
+                made = stop.decelerate_measured(self._kind, last, motion, limits[0], now, period)
+        if made.settled - now > MAX_STOP_DURATION:
+            raise CommandError(
+                f"it would take {made.settled - now:.0f} s to stop, more than "
+                f"{MAX_STOP_DURATION:.0f} s, from such a speed"
+            )
+        check_numbers(self._kind, made.command(now))
+        return made
+
+    # Passing
+
+    def _on_command(self, data: bytes, info: MessageInfo) -> None:
+        read_at = time.monotonic()
+        waited = self._waiting_time.update(source_stamp(info), read_at)
         if self._gate.inform_only:
             self._publisher.publish(data)
-        scale = self._permitted_scale(self.parameters)
         try:
             command = self._checked(data)
-            if scale is None:
+            # It clears a rejection of the one before, which keeps the gate closed.
+            self.rejection = ""
+            ready = self._permitted(command, data)
+            if ready is None:
                 self.tally.dropped += 1
                 return
-            if scale < 1.0:
-                command = self._kind.scaled(command, scale)
-            # A robot that could not be stopped is not set in motion, nor kept in it.
-            self._make_stop(command)
+            self._check_wait(waited + time.monotonic() - read_at)
         except CommandError as error:
-            self.tally.rejected += 1
-            # Otherwise it would follow the last command until a valid one comes.
-            self.stop_robot()
-            verb = "would reject" if self._gate.inform_only else "rejected"
-            self._report(f"{verb} a command on '{self.parameters.input}': {error}")
+            self._reject(error)
             return
         self.tally.passed += 1
         self._clear_fault()
-        self._last = command
-        if not self._gate.inform_only:
-            self._publisher.publish(data if scale == 1.0 else command)
-            self._end_stop()
+        self._pass(*ready)
+
+    def _permitted(self, command: Any, data: bytes) -> tuple[Any, bytes] | None:
+        """Return the command that may pass now and its bytes; None if it may not pass.
+
+        What takes time is done before the permit is looked at for the last time.
+
+        Raises:
+            CommandError: it cannot be slowed, or what it moves could not be stopped.
+        """
+        scale = self._permitted_scale(self.parameters)
+        while scale is not None:
+            if scale < 1.0:
+                slowed = self._kind.scaled(command, scale)
+                ready = slowed, serialize_message(slowed)
+            else:
+                ready = command, data
+            self._check_stop(ready[0])
+            used, scale = scale, self._permitted_scale(self.parameters)
+            if scale is not None and scale >= used:
+                return ready
+        return None
+
+    def _check_stop(self, command: Any) -> None:
+        """Reject a command that could not be stopped: it sets or keeps no robot in motion."""
+        if self.parameters.safe_command == "nothing":
+            return
+        axes, now = self._kind.axes(command), time.monotonic()
+        self._debts.check(axes)
+        self._make_stop(Moved(command, axes), now, now)
+
+    def _check_wait(self, seconds: float) -> None:
+        limit = self._gate.max_command_age
+        if seconds > limit:
+            raise CommandError(
+                f"it waited for {seconds:.3g} s, longer than max_command_age, {limit:g} s: this "
+                "machine is overloaded, or the gate was stopped"
+            )
+
+    def _pass(self, command: Any, data: bytes) -> None:
+        if self._gate.inform_only:
+            return
+        if self.parameters.safe_command != "nothing":
+            self._debts.add(command, self._kind.axes(command))
+        self._publisher.publish(data)
+
+    def _reject(self, error: CommandError) -> None:
+        self.tally.rejected += 1
+        verb = "would reject" if self._gate.inform_only else "rejected"
+        self.rejection = f"{verb} a command on '{self.parameters.input}': {error}"
+        # It closes the gate: else the robot would follow the last command until a valid one comes.
+        self._update()
+        self._report(self.rejection)
 
     def _checked(self, data: bytes) -> Any:
         try:
@@ -183,58 +320,17 @@ class GatedCommand:
         check_numbers(self._kind, command)
         return command
 
-    def _make_stop(self, last: Any) -> stop.Stop | None:
-        """Return the safe commands after a command; None if the safe command is nothing.
-
-        Raises:
-            CommandError: they cannot be made.
-        """
-        wanted, limits = self.parameters.safe_command, self.parameters.max_deceleration
-        if wanted == "nothing":
-            return None
-        if wanted == "zero":
-            made = stop.zero(self._kind, last)
-        elif self._joints is None or not self.parameters.measures_joints:
-            made = stop.decelerate(self._kind, last, limits)
-        else:
-            motion = self._joints.motion(self._kind.joints(last, self.parameters.joint_names))
-            period = 1.0 / self._gate.safe_command_rate
-            if wanted == "hold":
-                made = stop.hold(self._kind, last, motion, period)
-            else:
-                made = stop.decelerate_measured(self._kind, last, motion, limits[0], period)
-        if made.settled > MAX_STOP_DURATION:
-            raise CommandError(
-                f"it would take {made.settled:.0f} s to stop, more than "
-                f"{MAX_STOP_DURATION:.0f} s, from such a speed"
-            )
-        check_numbers(self._kind, made.command(0.0))
-        return made
-
-    def _send_safe_command(self) -> None:
-        since = time.monotonic() - self._stopping_since
-        if self._stop is None or since > self._stop.settled + self._gate.safe_command_duration:
-            self._end_stop()
-            return
-        stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(self._kind.stamped(self._stop.command(since), stamp))
-
-    def _end_stop(self) -> None:
-        if self._stop is not None:
-            self._stop = None
-            self._safe_command_timer.cancel()
-
     def _report(self, fault: str) -> None:
         """Log and show a fault, once as long as it stays the same."""
         self._fault_time = time.monotonic()
-        if fault != self.fault:
-            self.fault = fault
+        if fault != self._fault:
+            self._fault = fault
             self._node.get_logger().error(fault)
             self._changed()
 
     def _clear_fault(self) -> None:
-        if self.fault and time.monotonic() - self._fault_time > MIN_FAULT_DURATION:
-            self.fault = ""
+        if self._fault and time.monotonic() - self._fault_time > MIN_FAULT_DURATION:
+            self._fault = ""
             self._changed()
 
     def _on_incompatible_publisher(self, policy: str) -> None:

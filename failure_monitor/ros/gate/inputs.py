@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -17,40 +18,118 @@ from std_msgs.msg import Bool, Float64
 
 from failure_monitor.monitoring.permit import PermitLease, SpeedScaleLease
 from failure_monitor.ros.common.incompatible_qos import subscription_events
+from failure_monitor.ros.common.message_info import (
+    MessageInfo,
+    pending_messages,
+    publisher_count,
+    seconds_since_publication,
+    with_info,
+)
 from failure_monitor.ros.common.publishers import contradiction, why_silent
 from failure_monitor.ros.common.qos import PERMIT_SUBSCRIPTION_QOS
 
+MIN_TIMER_PERIOD = 0.001
+"""Seconds after which a lease is looked at again at the earliest."""
 
-class PermitInput:
-    """One monitor's permit."""
+
+class Lease(Protocol):
+    """What one topic grants for a time."""
+
+    def update(self, value: Any, now: float, *, age: float, contested: bool) -> None:
+        """Receive what was published."""
+
+    def overflow(self, now: float) -> None:
+        """Record that messages were lost because more came than can be read."""
+
+
+class LeasedInput:
+    """One topic whose messages are valid for a lease."""
 
     def __init__(
-        self, node: Node, topic: str, lease: float, *, changed: Callable[[], object]
+        self,
+        node: Node,
+        message: type,
+        topic: str,
+        lease: Lease,
+        seconds: float,
+        *,
+        changed: Callable[[], object],
     ) -> None:
         """Subscribe to the topic.
 
         Args:
             node: the gate.
+            message: the message type.
             topic: the topic.
-            lease: seconds for which one message is valid.
+            lease: receives what is published.
+            seconds: for which one message is valid.
             changed: called whenever the gate may have to open or close.
         """
         self.topic = topic
-        self.lease = PermitLease(lease, topic)
         self._node = node
+        self._lease = lease
+        self._seconds = seconds
         self._changed = changed
-        self._incompatible = ""
-        subscription = node.create_subscription(
-            Bool,
+        self._subscription = node.create_subscription(
+            message,
             topic,
-            self._on_permit,
+            with_info(self._on_message),
             PERMIT_SUBSCRIPTION_QOS,
             event_callbacks=subscription_events(self._on_incompatible),
         )
-        self._full_name = subscription.topic_name
         self._expiry = node.create_timer(
-            lease, changed, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            seconds, changed, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+
+    def receive_pending(self) -> None:
+        """Receive the messages that wait for the executor, so that none is newer than the lease."""
+        limit = PERMIT_SUBSCRIPTION_QOS.depth
+        messages = pending_messages(self._subscription, limit)
+        for message, info in messages:
+            self._receive(message, info)
+        if len(messages) >= limit - 1:
+            # The queue was full: a withdrawal may have been lost to what came after it.
+            self._lease.overflow(time.monotonic())
+
+    def _on_message(self, message: Any, info: MessageInfo) -> None:
+        self._receive(message, info)
+        self.receive_pending()
+        self._changed()
+
+    def _receive(self, message: Any, info: MessageInfo) -> None:
+        age = seconds_since_publication(info)
+        contested = publisher_count(self._node, self._subscription) > 1
+        self._lease.update(message.data, time.monotonic(), age=age, contested=contested)
+        self._time_expiry(self._seconds - max(age, 0.0))
+
+    def _time_expiry(self, seconds: float) -> None:
+        """Have the gate update when the lease of the newest message runs out."""
+        period = max(seconds, MIN_TIMER_PERIOD)
+        if abs(1e-9 * self._expiry.timer_period_ns - period) > MIN_TIMER_PERIOD:
+            self._expiry.timer_period_ns = int(1e9 * period)
+        self._expiry.reset()
+
+    def _on_incompatible(self, policy: str) -> None:
+        self._node.get_logger().error(self._why_incompatible(policy))
+
+    def _why_incompatible(self, policy: str) -> str:
+        return (
+            f"the publisher of '{self.topic}' offers less {policy} than the gate asks for, so no "
+            "message comes: it must be reliable"
+        )
+
+
+class PermitInput(LeasedInput):
+    """One monitor's permit."""
+
+    def __init__(
+        self, node: Node, topic: str, lease: float, *, changed: Callable[[], object]
+    ) -> None:
+        """Subscribe to the topic; the arguments are those of `LeasedInput`."""
+        self.lease = PermitLease(lease, topic)
+        self._incompatible = ""
+        super().__init__(node, Bool, topic, self.lease, lease, changed=changed)
+        self._full_name = self._subscription.topic_name
 
     def is_open(self, now: float) -> bool:
         """Return whether commands may pass as far as this monitor is concerned."""
@@ -82,59 +161,22 @@ class PermitInput:
             return f"{several}; or name a topic of its own for each monitor in 'permit_topics'"
         return ""
 
-    def _on_permit(self, permit: Bool) -> None:
-        now = time.monotonic()
-        contested = not self.is_open(now) and self._node.count_publishers(self._full_name) > 1
-        self.lease.update(permit.data, now, contested=contested)
+    def _receive(self, message: Any, info: MessageInfo) -> None:
         self._incompatible = ""
-        self._expiry.reset()
-        self._changed()
+        super()._receive(message, info)
 
     def _on_incompatible(self, policy: str) -> None:
-        self._incompatible = (
-            f"the publisher of '{self.topic}' offers less {policy} than the gate asks for, so no "
-            "permit comes: it must be reliable"
-        )
-        self._node.get_logger().error(self._incompatible)
+        super()._on_incompatible(policy)
+        self._incompatible = self._why_incompatible(policy)
         self._changed()
 
 
-class SpeedScaleInput:
+class SpeedScaleInput(LeasedInput):
     """One monitor's speed scale."""
 
     def __init__(
         self, node: Node, topic: str, lease: float, *, changed: Callable[[], object]
     ) -> None:
-        """Subscribe to the topic.
-
-        Args:
-            node: the gate.
-            topic: the topic.
-            lease: seconds for which one message is valid.
-            changed: called whenever the gate may have to open or close.
-        """
+        """Subscribe to the topic; the arguments are those of `LeasedInput`."""
         self.lease = SpeedScaleLease(lease, topic)
-        self._changed = changed
-        node.create_subscription(
-            Float64,
-            topic,
-            self._on_scale,
-            PERMIT_SUBSCRIPTION_QOS,
-            event_callbacks=subscription_events(self._on_incompatible),
-        )
-        self._expiry = node.create_timer(
-            lease, changed, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
-        self._logger = node.get_logger()
-        self._topic = topic
-
-    def _on_scale(self, scale: Float64) -> None:
-        self.lease.update(scale.data, time.monotonic())
-        self._expiry.reset()
-        self._changed()
-
-    def _on_incompatible(self, policy: str) -> None:
-        self._logger.error(
-            f"the publisher of '{self._topic}' offers less {policy} than the gate asks for, so no "
-            "speed scale comes: it must be reliable"
-        )
+        super().__init__(node, Float64, topic, self.lease, lease, changed=changed)

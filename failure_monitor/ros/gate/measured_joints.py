@@ -18,7 +18,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
-from failure_monitor.ros.commands.command_type import CommandError
+from failure_monitor.monitoring.stop_debt import CommandError
 from failure_monitor.ros.commands.stop import JointMotion
 
 MAX_MESSAGES = 1000

@@ -30,6 +30,10 @@ from failure_monitor.ros.gate.status import GateStatus, status_message
 DIAGNOSTICS_PERIOD = 1.0
 """Seconds, as diagnostic tools expect."""
 
+MAX_END = 3.0
+"""Seconds for which an ending gate repeats the command to stand, and for which it tries to send one
+that nothing receives or that cannot be made. A ramp always goes on to its end."""
+
 
 class GateNode(Node):
     """Passes commands while every permit lasts, and stops the robot otherwise."""
@@ -38,10 +42,11 @@ class GateNode(Node):
         super().__init__("failure_monitor_gate")
         self._settings = load_gate_parameters(self)
         self._published: GateStatus | None = None
-        self._is_ending = False
+        self._ending_since: float | None = None
         self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
         self._state_publisher = self._make_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
         self._diagnostics_publisher = self._make_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._commands: list[GatedCommand] = []
         # The permit first: of two messages that wait, the executor takes that of the older
         # subscription, and a withdrawn permit must be known before the next command.
         self._permits = [
@@ -57,9 +62,24 @@ class GateNode(Node):
 
     def end(self) -> bool:
         """Close for good; return whether the robot is still being stopped."""
-        self._is_ending = True
+        now = time.monotonic()
+        if self._ending_since is None:
+            self._ending_since = now
         self._update()
-        return any(command.is_stopping for command in self._commands)
+        unpaid = [command for command in self._commands if command.is_stopping]
+        repeat = min(self._settings.safe_command_duration, MAX_END)
+        stopping = [command for command in unpaid if command.standing_time() < repeat]
+        if any(command.can_stop for command in stopping):
+            return True
+        if stopping and now - self._ending_since < MAX_END:
+            return True
+        for command in stopping:
+            self._log_unpaid(command)
+        return False
+
+    def _log_unpaid(self, command: GatedCommand) -> None:
+        if command.fault:
+            self.get_logger().error(f"ends although {command.fault}")
 
     def _make_publisher(self, message: type, topic: str, qos: QoSProfile | int) -> Publisher:
         return self.create_publisher(message, topic, qos, event_callbacks=no_publisher_events())
@@ -83,6 +103,7 @@ class GateNode(Node):
                 command,
                 joints=joints,
                 permitted_scale=self._permitted_scale,
+                update=self._update,
                 changed=self._publish_state,
             )
             for command in settings.command_groups
@@ -90,9 +111,7 @@ class GateNode(Node):
 
     def _status(self) -> GateStatus:
         now = time.monotonic()
-        closed = ["the gate is ending"] if self._is_ending else []
-        closed += [permit.reason(now) for permit in self._permits if not permit.is_open(now)]
-        closed += [fault for scale in self._speed_scales if (fault := scale.lease.fault(now))]
+        closed = self._why_not_permitted(now) or self._rejections()
         scale = min((scale.lease.scale(now) for scale in self._speed_scales), default=1.0)
         granted = "the monitor permits" if len(self._permits) == 1 else "all monitors permit"
         return GateStatus(
@@ -103,8 +122,24 @@ class GateNode(Node):
             inform_only=self._settings.inform_only,
         )
 
+    def _why_not_permitted(self, now: float) -> list[str]:
+        closed = [] if self._ending_since is None else ["the gate is ending"]
+        closed += [permit.reason(now) for permit in self._permits if not permit.is_open(now)]
+        closed += [fault for scale in self._speed_scales if (fault := scale.lease.fault(now))]
+        if closed:
+            # A new permit counts for all commands: a policy may wait for an open gate to send one.
+            for command in self._commands:
+                command.rejection = ""
+        return closed
+
+    def _rejections(self) -> list[str]:
+        """Return the rejections that keep the gate closed: of one topic they stop all others."""
+        return [command.rejection for command in self._commands if command.rejection]
+
     def _permitted_scale(self, command: CommandParameters) -> float | None:
         """Return the speed scale at which a command may pass now; None if it may not pass."""
+        for leased in (*self._permits, *self._speed_scales):
+            leased.receive_pending()
         status = self._update()
         if not status.is_open:
             return None
@@ -158,6 +193,7 @@ class GateNode(Node):
                 f"{name}.dropped": tally.dropped,
                 f"{name}.refused": tally.rejected,
                 f"{name}.stopping": command.is_stopping,
+                f"{name}.owed_stop": command.owed_stop,
             }
         return values
 

@@ -33,9 +33,10 @@ from testbed.command_messages import (
 )
 from testbed.repository import ROOT
 
+from failure_monitor.monitoring.stop_debt import CommandError
 from failure_monitor.parameters.command_types import COMMAND_ABILITIES
 from failure_monitor.ros.commands import COMMAND_TYPES, stop
-from failure_monitor.ros.commands.command_type import CommandError, check_numbers
+from failure_monitor.ros.commands.command_type import check_numbers
 from failure_monitor.ros.commands.stop import JointMotion
 
 PERIOD = 0.02
@@ -170,41 +171,44 @@ def test_a_trajectory_that_would_take_for_ever_is_refused():
 @pytest.mark.parametrize("name", [TWIST, TWIST_STAMPED, ARRAY, JOINTS])
 def test_zero_is_a_command_of_no_velocity(name):
     kind = COMMAND_TYPES[name]
-    still = stop.zero(kind, commands()[name]).command(0.0)
+    still = stop.zero(kind, commands()[name], 0.0).command(0.0)
     assert isinstance(still, kind.message)
     assert list(kind.speeds(still)) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("name", [TWIST, TWIST_STAMPED, ARRAY, JOINTS])
-@given(st.floats(0.1, 5.0), st.floats(0.1, 5.0))
-def test_a_deceleration_goes_from_the_last_command_to_zero_within_its_limits(name, first, second):
+@given(st.floats(0.1, 5.0), st.floats(0.1, 5.0), st.floats(0.0, 1e6))
+@pytest.mark.law(1)
+def test_a_deceleration_goes_from_the_last_command_to_zero_within_its_limits(
+    name, first, second, start
+):
     kind, last, limits = COMMAND_TYPES[name], commands()[name], (first, second)
-    made = stop.decelerate(kind, last, limits)
-    times = np.linspace(0.0, made.settled, 50)
+    made = stop.decelerate(kind, last, limits, start)
+    times = np.linspace(start, made.settled, 50)
     speeds = np.array([kind.speeds(made.command(time)) for time in times])
     assert speeds[0] == pytest.approx(kind.speeds(last))
     assert list(kind.speeds(made.command(made.settled))) == [0.0, 0.0]
     assert list(kind.speeds(made.command(made.settled + 1.0))) == [0.0, 0.0]
     slopes = -np.diff(speeds, axis=0) / np.diff(times)[:, np.newaxis]
     assert (slopes <= np.array(limits) * (1 + 1e-6)).all()
-    assert slopes.max(axis=0) == pytest.approx(slopes.min(axis=0))
+    assert slopes.max(axis=0) == pytest.approx(slopes.min(axis=0), rel=1e-4)
     assert (slopes.max(axis=0) / limits).max() == pytest.approx(1.0)
 
 
 def test_one_limit_is_for_every_joint():
-    made = stop.decelerate(COMMAND_TYPES[ARRAY], Float64MultiArray(data=[0.5, -1.0]), (2.0,))
-    assert made.settled == pytest.approx(0.5)
+    made = stop.decelerate(COMMAND_TYPES[ARRAY], Float64MultiArray(data=[0.5, -1.0]), (2.0,), 3.0)
+    assert made.settled == pytest.approx(3.5)
 
 
 def test_a_robot_that_stands_has_nothing_to_decelerate():
-    made = stop.decelerate(COMMAND_TYPES[TWIST], Twist(), (1.0, 1.0))
+    made = stop.decelerate(COMMAND_TYPES[TWIST], Twist(), (1.0, 1.0), 0.0)
     assert (made.settled, made.command(0.0)) == (0.0, Twist())
 
 
 def test_an_array_is_held_where_the_joints_are():
     motion = JointMotion(positions=(0.7, -0.1), velocities=None)
     last = Float64MultiArray(data=[0.5, -1.0])
-    assert list(stop.hold(COMMAND_TYPES[ARRAY], last, motion, PERIOD).command(0.3).data) == [
+    assert list(stop.hold(COMMAND_TYPES[ARRAY], last, motion, 0.0, PERIOD).command(0.3).data) == [
         0.7,
         -0.1,
     ]
@@ -212,13 +216,13 @@ def test_an_array_is_held_where_the_joints_are():
 
 def test_joint_states_are_held_where_the_joints_are():
     motion = JointMotion(positions=(0.7, -0.1), velocities=None)
-    held = stop.hold(COMMAND_TYPES[JOINTS], commands()[JOINTS], motion, PERIOD).command(0.0)
+    held = stop.hold(COMMAND_TYPES[JOINTS], commands()[JOINTS], motion, 0.0, PERIOD).command(0.0)
     assert (held.name, list(held.position), list(held.velocity)) == (NAMES, [0.7, -0.1], [])
 
 
 def test_a_trajectory_is_held_by_one_point_at_rest_that_starts_at_once():
     motion = JointMotion(positions=(0.7, -0.1), velocities=None)
-    held = stop.hold(COMMAND_TYPES[TRAJECTORY], trajectory(1.0), motion, PERIOD).command(0.0)
+    held = stop.hold(COMMAND_TYPES[TRAJECTORY], trajectory(1.0), motion, 0.0, PERIOD).command(0.0)
     (point,) = held.points
     assert held.header.stamp == Time()
     assert held.joint_names == NAMES
@@ -232,7 +236,12 @@ def test_a_trajectory_comes_to_rest_without_exceeding_the_limit(velocities, limi
     """By the controller's cubic spline, from any moment of the deceleration on."""
     positions = (0.7, -0.1)
     made = stop.decelerate_measured(
-        COMMAND_TYPES[TRAJECTORY], trajectory(1.0), JointMotion(positions, velocities), limit, 0.0
+        COMMAND_TYPES[TRAJECTORY],
+        trajectory(1.0),
+        JointMotion(positions, velocities),
+        limit,
+        0.0,
+        0.0,
     )
     total = max(abs(velocity) for velocity in velocities) / limit
     assert made.settled == pytest.approx(total)
@@ -253,13 +262,41 @@ def test_a_trajectory_comes_to_rest_without_exceeding_the_limit(velocities, limi
 def test_without_measured_velocities_no_trajectory_comes_to_rest():
     with pytest.raises(CommandError, match="have no velocities"):
         stop.decelerate_measured(
-            COMMAND_TYPES[TRAJECTORY], trajectory(1.0), JointMotion((0.0, 0.0), None), 1.0, PERIOD
+            COMMAND_TYPES[TRAJECTORY],
+            trajectory(1.0),
+            JointMotion((0.0, 0.0), None),
+            1.0,
+            0.0,
+            PERIOD,
         )
 
 
 def test_an_array_of_another_length_than_there_are_joints_is_refused():
     with pytest.raises(CommandError, match="2 values, but the gate is configured for 3 joints"):
         COMMAND_TYPES[ARRAY].joints(Float64MultiArray(data=[0.5, -1.0]), ["a", "b", "c"])
+
+
+def test_a_part_of_a_command_is_for_some_of_its_joints():
+    first = frozenset(NAMES[:1])
+    for name in (JOINTS, TRAJECTORY):
+        kind, last = COMMAND_TYPES[name], commands()[name]
+        assert kind.axes(last) == frozenset(NAMES)
+        assert kind.axes(kind.only(last, first)) == first
+        assert kind.only(last, frozenset(NAMES)) is last
+    part = COMMAND_TYPES[JOINTS].only(commands()[JOINTS], first)
+    assert len(part.velocity) == 1
+
+
+@pytest.mark.parametrize("name", [TWIST, TWIST_STAMPED, ARRAY, JOINTS])
+def test_what_moved_before_the_start_is_stopped_like_a_command_that_stands(name):
+    kind = COMMAND_TYPES[name]
+    still = stop.zero(kind, kind.unknown(NAMES), 0.0).command(0.0)
+    assert set(kind.speeds(still)) == {0.0}
+
+
+@pytest.mark.parametrize("name", [ARRAY, JOINTS, TRAJECTORY])
+def test_joints_that_nobody_names_cannot_be_stopped_unknown(name):
+    assert COMMAND_TYPES[name].unknown([]) is None
 
 
 @pytest.mark.parametrize("name", [TWIST_STAMPED, JOINTS])
