@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measured positions and velocities of the robot's joints.
 
-Joint states come hundreds of times a second and are needed only when the gate closes: they are
-kept as they came and decoded on demand.
+What cannot be trusted is no measurement: what is old, frozen, or stated by two publishers.
 """
 
 from __future__ import annotations
@@ -18,8 +17,16 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
+from failure_monitor.messages.joint_sources import JointSources
 from failure_monitor.monitoring.stop_debt import CommandError
+from failure_monitor.monitoring.waiting_time import WaitingTime
 from failure_monitor.ros.commands.stop import JointMotion
+from failure_monitor.ros.common.message_info import (
+    MessageInfo,
+    sequence_number,
+    source_stamp,
+    with_info,
+)
 
 MAX_MESSAGES = 1000
 """Largest number of messages kept: several sources, each with its joints, may share the topic."""
@@ -32,26 +39,26 @@ class MeasuredJoints:
         """Subscribe to a topic; messages older than `max_age` seconds are dropped."""
         self._topic = topic
         self._max_age = max_age
-        self._messages: deque[tuple[float, bytes]] = deque(maxlen=MAX_MESSAGES)
+        self._messages: deque[tuple[float, JointState]] = deque(maxlen=MAX_MESSAGES)
+        self._waiting_time = WaitingTime()
+        self._sources = JointSources()
         node.create_subscription(
-            JointState, topic, self._on_message, qos_profile_sensor_data, raw=True
+            JointState, topic, with_info(self._on_message), qos_profile_sensor_data, raw=True
         )
 
     def motion(self, names: Sequence[str]) -> JointMotion:
         """Return the newest motion of these joints.
 
         Raises:
-            CommandError: a position is unknown.
+            CommandError: a position is unknown, or cannot be trusted.
         """
         self._drop_old()
+        self._check_sources(names)
         positions: dict[str, float] = {}
         velocities: dict[str, float] = {}
-        for _, data in reversed(self._messages):
+        for _, message in reversed(self._messages):
             if positions.keys() >= set(names):
                 break
-            message = _read(data)
-            if message is None:
-                continue
             for name, position in zip(message.name, message.position, strict=False):
                 positions.setdefault(name, position)
             for name, velocity in zip(message.name, message.velocity, strict=False):
@@ -62,6 +69,19 @@ class MeasuredJoints:
             positions=tuple(positions[name] for name in names),
             velocities=moving if all(map(math.isfinite, moving)) else None,
         )
+
+    def _check_sources(self, names: Sequence[str]) -> None:
+        now = time.monotonic()
+        if contradicted := _common(names, self._sources.contradicted(now)):
+            raise CommandError(
+                f"several publishers on '{self._topic}' state the position of {contradicted}: "
+                "stop all but one"
+            )
+        if frozen := _common(names, self._sources.frozen(now, self._max_age)):
+            raise CommandError(
+                f"the joint states of {frozen} on '{self._topic}' come with the same stamp again "
+                "and again: the robot's driver is frozen"
+            )
 
     def _check(self, names: Sequence[str], positions: dict[str, float]) -> None:
         if not positions:
@@ -78,14 +98,27 @@ class MeasuredJoints:
                 f"{', '.join(repr(name) for name in unknown) or 'the joints that it moves'}"
             )
 
-    def _on_message(self, data: bytes) -> None:
-        self._messages.append((time.monotonic(), data))
+    def _on_message(self, data: bytes, info: MessageInfo) -> None:
+        now = time.monotonic()
+        message = _read(data)
+        if message is None:
+            return
+        stamp = message.header.stamp.sec, message.header.stamp.nanosec
+        self._sources.update(message.name, sequence_number(info), stamp, now)
+        # What was published before a freeze of this process is no measurement of now.
+        waited = self._waiting_time.update(source_stamp(info), now)
+        if waited < self._max_age:
+            self._messages.append((now - waited, message))
         self._drop_old()
 
     def _drop_old(self) -> None:
         oldest = time.monotonic() - self._max_age
         while self._messages and self._messages[0][0] < oldest:
             self._messages.popleft()
+
+
+def _common(names: Sequence[str], others: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names if name in others)
 
 
 def _read(data: bytes) -> JointState | None:
