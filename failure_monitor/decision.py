@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -78,6 +78,15 @@ class PolicyFormat:
         Raises:
             InvalidDecisionError: a size differs, or a value is NaN or infinite.
         """
+        self.check_shapes(decision)
+        self.check_finite(decision)
+
+    def check_shapes(self, decision: Decision) -> None:
+        """Reject a decision of other sizes.
+
+        Raises:
+            InvalidDecisionError: a size differs.
+        """
         if decision.embedding.shape != (self.embedding_size,):
             raise InvalidDecisionError(
                 f"the embedding has shape {decision.embedding.shape}, expected "
@@ -90,6 +99,21 @@ class PolicyFormat:
                 f"{self.chunk_shape}: the policy was re-trained, or these are another policy's; "
                 "calibrate again"
             )
+        if decision.positions is not None and decision.positions.shape != (
+            len(self.position_indices),
+        ):
+            names = ", ".join(self.action_names[index] for index in self.position_indices)
+            raise InvalidDecisionError(
+                f"the measured positions have shape {decision.positions.shape}, expected one "
+                f"number for each of {names}: name the actions that the positions belong to"
+            )
+
+    def check_finite(self, decision: Decision) -> None:
+        """Reject a decision with values that are no numbers.
+
+        Raises:
+            InvalidDecisionError: a value is NaN or infinite.
+        """
         if not np.isfinite(decision.embedding).all():
             raise InvalidDecisionError(
                 f"{_count_not_finite(decision.embedding)} of the embedding's values are NaN or "
@@ -100,20 +124,10 @@ class PolicyFormat:
                 f"{_count_not_finite(decision.chunks)} of the action chunks' values are NaN or "
                 "infinite: check the policy's sampler"
             )
-        if decision.positions is not None:
-            self._check_positions(decision.positions)
-
-    def _check_positions(self, positions: NDArray[np.float32]) -> None:
-        if positions.shape != (len(self.position_indices),):
-            names = ", ".join(self.action_names[index] for index in self.position_indices)
+        if decision.positions is not None and not np.isfinite(decision.positions).all():
             raise InvalidDecisionError(
-                f"the measured positions have shape {positions.shape}, expected one number for "
-                f"each of {names}: name the actions that the positions belong to"
-            )
-        if not np.isfinite(positions).all():
-            raise InvalidDecisionError(
-                f"{_count_not_finite(positions)} of the measured positions are NaN or infinite: "
-                "check the robot's state publisher"
+                f"{_count_not_finite(decision.positions)} of the measured positions are NaN or "
+                "infinite: check the robot's state publisher"
             )
 
 
@@ -205,6 +219,19 @@ class Rollout:
 
     def __len__(self) -> int:
         return len(self.stamps)
+
+    def beginning(self, decisions: int) -> Rollout:
+        """Return the rollout up to so many decisions."""
+        if decisions >= len(self):
+            return self
+        return replace(
+            self,
+            stamps=self.stamps[:decisions],
+            embeddings=self.embeddings[:decisions],
+            chunks=self.chunks[:decisions],
+            positions=None if self.positions is None else self.positions[:decisions],
+            external={name: values[:decisions] for name, values in self.external.items()},
+        )
 
     def decisions(self) -> Iterator[Decision]:
         """Yield the decisions, first to last."""

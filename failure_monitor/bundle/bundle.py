@@ -5,7 +5,8 @@
     bundle.yaml     what was promised, on what, for which policy, with which settings
     <score>.<part>.onnx
     encoder.onnx, sampler.onnx    the policy's models whose outputs it did not publish, and weights
-    arrays.npz      the scores' arrays, as <score>.<part>; the scale, where it varies over time
+    arrays.npz      the scores' arrays, as <score>.<part>; the limits of a decision's values; the
+                    scale, where it varies over time
 
 There is never a pickle. The folder is written beside its place and renamed, so it is always
 complete. bundle.yaml holds every file's SHA-256; a file that is missing or changed is rejected by
@@ -50,10 +51,12 @@ from failure_monitor.scores.external import EXTERNAL_PREFIX
 from failure_monitor.scores.registry import restore_score
 from failure_monitor.thresholds.conformal import JointThreshold, Rule, Scale
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
+from failure_monitor.thresholds.value_limits import ValueLimits
 
 DESCRIPTION_FILE = "bundle.yaml"
 ARRAYS_FILE = "arrays.npz"
 CENTRE_ARRAY, SPREAD_ARRAY = "time_varying_scale.centre", "time_varying_scale.spread"
+LIMITS = "value_limits."
 
 
 class BundleError(FailureMonitorError):
@@ -72,6 +75,7 @@ class Bundle:
         description: the content of bundle.yaml; `save` sets its `files`.
         scores: the fitted scores, in the description's order.
         scale: the scale of these scores.
+        limits: beyond which decisions are invalid.
         choosers: further scores, which only choose among sampled chunks.
         encoder: the observation encoder, if the policy published no embeddings.
         sampler: the policy sampler, if the policy published no action chunks.
@@ -80,6 +84,7 @@ class Bundle:
     description: BundleDescription
     scores: tuple[Score, ...]
     scale: Scale
+    limits: ValueLimits
     choosers: tuple[Score, ...] = ()
     encoder: OnnxFile | None = None
     sampler: OnnxFile | None = None
@@ -152,6 +157,7 @@ class Bundle:
             self.scores,
             window=self.description.window,
             threshold=self.threshold(task),
+            limits=self.limits,
         )
 
     def trusted_horizon(self, task: str = "") -> TrustedHorizon | None:
@@ -309,10 +315,10 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         files |= {file: model.weights[name] for name, file in section.weights.items()}
     if bundle.description.threshold == "time-varying":
         arrays |= {CENTRE_ARRAY: bundle.scale.centre, SPREAD_ARRAY: bundle.scale.spread}
-    if arrays:
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        files[ARRAYS_FILE] = buffer.getvalue()
+    arrays |= {LIMITS + name: array for name, array in bundle.limits.arrays().items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    files[ARRAYS_FILE] = buffer.getvalue()
     hashes = {name: _sha256(content) for name, content in sorted(files.items())}
     description = bundle.description.model_copy(update={"files": hashes})
     text = yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -351,7 +357,8 @@ def load(folder: str | Path) -> Bundle:
         None if section is None else _read_model(folder, section, files)
         for section in ((black_box.encoder, black_box.sampler) if black_box else (None, None))
     )
-    return Bundle(description, scores, scale, choosers, encoder, sampler)
+    limits = _read_limits(folder, description, arrays)
+    return Bundle(description, scores, scale, limits, choosers, encoder, sampler)
 
 
 def content_hash(folder: Path) -> str:
@@ -441,6 +448,28 @@ def _read_scale(
             "again"
         )
     return TimeVaryingScale(centre, spread)
+
+
+def _read_limits(
+    folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
+) -> ValueLimits:
+    policy = PolicyFormat(**description.policy.model_dump())
+    stored = {
+        name.removeprefix(LIMITS): array.astype(np.float64)
+        for name, array in arrays.items()
+        if name.startswith(LIMITS)
+    }
+    # Bundles of older versions have none.
+    unknown = ValueLimits.unknown(policy)
+    limits = replace(unknown, **stored) if stored else unknown
+    sizes = [len(limits.embedding), len(limits.actions)]
+    positive = all((array > 0).all() and np.isfinite(array).all() for array in stored.values())
+    if sizes != [policy.embedding_size, len(policy.action_names)] or not positive:
+        raise BundleError(
+            f"{folder / ARRAYS_FILE} has limits of values that do not fit the policy: calibrate "
+            "again"
+        )
+    return limits
 
 
 def _read_score(

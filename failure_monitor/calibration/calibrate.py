@@ -58,6 +58,7 @@ from failure_monitor.thresholds.conformal import (
     smallest_alpha,
 )
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
+from failure_monitor.thresholds.value_limits import ValueLimits
 
 SCALES: Mapping[ThresholdKind, type[Scale]] = {
     "constant": Scale,
@@ -276,7 +277,8 @@ def calibrate(
             ScoreSection(name=score.name, parameters=score.state().parameters) for score in choosers
         ),
     }
-    return Bundle(description.model_copy(update=update), scores, scale, choosers)
+    limits = ValueLimits.of_rollouts((*rollouts, *fit_rollouts))
+    return Bundle(description.model_copy(update=update), scores, scale, limits, choosers)
 
 
 def _check(

@@ -21,6 +21,7 @@ from failure_monitor.decision import (
 )
 from failure_monitor.scores.base.score import Score
 from failure_monitor.thresholds.conformal import JointThreshold, windowed_mean
+from failure_monitor.thresholds.value_limits import ValueLimits
 
 
 class FailureMonitor:
@@ -33,6 +34,7 @@ class FailureMonitor:
         *,
         window: int,
         threshold: JointThreshold,
+        limits: ValueLimits | None = None,
     ) -> None:
         """Watch a policy.
 
@@ -41,7 +43,9 @@ class FailureMonitor:
             scores: the K fitted scores of the rule.
             window: the number of decisions over which each score is averaged.
             threshold: the calibrated rule for these scores.
+            limits: beyond which decisions are invalid; None if unknown.
         """
+        self._limits = limits or ValueLimits.unknown(policy)
         self._policy = policy
         self._scores = tuple(scores)
         self._window = window
@@ -74,10 +78,12 @@ class FailureMonitor:
         """Score the next decision.
 
         Raises:
-            InvalidDecisionError: the decision is not of the policy's format and changes nothing,
-                or a score is NaN or infinite where it is defined. `skip` such a decision.
+            InvalidDecisionError: the decision is not of the policy's format or beyond the limits
+                of its values and changes nothing, or a score is NaN or infinite where it is
+                defined. `skip` such a decision.
         """
-        self._policy.check(decision)
+        self._policy.check_shapes(decision)
+        self._limits.check(decision, self._policy)
         defined = [score.is_defined_next for score in self._scores]
         values = [score.update(decision) for score in self._scores]
         self._check_scores(values, defined)
@@ -116,13 +122,19 @@ class FailureMonitor:
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the combined normalised score at every decision of a whole rollout, (T,).
 
-        This is the vectorised form of `update`, whose state does not change.
+        This is the vectorised form of `update`, whose state does not change. A decision beyond
+        the limits of its values halts the robot, so from it on the level is above 1.
 
         Raises:
             InvalidDecisionError: a score is NaN or infinite where it is defined.
         """
-        threshold = self._threshold.at(np.arange(len(rollout)))
-        return threshold.level(windowed_scores(self._scores, rollout, self._window))
+        valid = self._limits.valid_decisions(rollout)
+        beyond = np.maximum.accumulate(self._limits.levels(rollout)[valid:])
+        if not valid:
+            return beyond
+        threshold = self._threshold.at(np.arange(valid))
+        windowed = windowed_scores(self._scores, rollout.beginning(valid), self._window)
+        return np.concatenate([threshold.level(windowed), beyond])
 
 
 def _mean_of_defined(recent: Iterable[float]) -> float:

@@ -84,6 +84,12 @@ def scored(
 
 
 def _normalised(bundle: Bundle, rollout: Rollout) -> NDArray[np.float64]:
-    threshold = bundle.threshold(rollout.task).at(np.arange(len(rollout)))
-    windowed = windowed_scores(bundle.scores, rollout, bundle.description.window)
-    return np.asarray(windowed / threshold.thresholds)
+    """Return the normalised scores, (T, K); NaN from a decision on that is beyond the limits."""
+    normalised = np.full((len(rollout), len(bundle.scores)), np.nan)
+    valid = bundle.limits.valid_decisions(rollout)
+    if valid:
+        threshold = bundle.threshold(rollout.task).at(np.arange(valid))
+        beginning = rollout.beginning(valid)
+        windowed = windowed_scores(bundle.scores, beginning, bundle.description.window)
+        normalised[:valid] = windowed / threshold.thresholds
+    return normalised

@@ -6,7 +6,8 @@ At every future step h the positions that the B sampled chunks reach are counted
 
     E_h = −Σ_c p_c log2 p_c,    p_c = (samples in cell c) / B,    score = mean_h E_h
 
-in [0, log2 B]: 0 where all samples fall into one cell, log2 B where no two do.
+in [0, log2 B]: 0 where all samples fall into one cell, log2 B where no two do. A sample so far off
+the grid that single precision cannot tell its cell has one of its own, so it agrees with none.
 Römer et al., "Failure Prediction at Runtime for Generative Robot Policies" (FIPER), NeurIPS 2025.
 """
 
@@ -24,6 +25,8 @@ from failure_monitor.scores.base.score import InstantScore, ScoreState
 
 CELL_FACTOR = 0.03
 """The side of a grid cell as a share of a dimension's range over the fitting rollouts."""
+FARTHEST_CELL = 2.0**23
+"""From the grid's corner; further off, neighbouring numbers of single precision are cells apart."""
 
 
 class ActionChunkEntropy(InstantScore):
@@ -87,7 +90,9 @@ class ActionChunkEntropy(InstantScore):
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the mean entropy over the chunk's steps at every decision, (T,), in bits."""
         positions = _positions(rollout.chunks, self._indices, self._integrate)
-        cells = np.floor((positions - self._anchor) / self._cell).clip(-(2.0**53), 2.0**53)
+        cells = np.floor((positions - self._anchor) / self._cell)
+        if max(cells.max(), -cells.min()) > FARTHEST_CELL:
+            cells = _with_cells_of_their_own(cells)
         return self._entropy(cells.astype(np.int64))
 
     def _entropy(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -110,6 +115,13 @@ class ActionChunkEntropy(InstantScore):
             indices=state.arrays["indices"].astype(np.int64),
             integrate=bool(state.parameters["integrate"]),
         )
+
+
+def _with_cells_of_their_own(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put each sample that is too far off the grid into a cell of its own, (T, B, H, P)."""
+    own = FARTHEST_CELL + 1 + np.arange(cells.shape[1])
+    too_far = np.abs(cells) > FARTHEST_CELL
+    return np.where(too_far, own[:, np.newaxis, np.newaxis], cells)
 
 
 def mean_entropy(cells: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -5,7 +5,8 @@
     score(A, t) = max(0, t − median of t_i),    over the 8 nearest mean chunks ā_i of the fitting
                                                 rollouts, planned at their decisions t_i
 
-of standardised mean chunks, in decisions. It sees a policy that still plans an early part of the
+of standardised mean chunks, in decisions; one that is further from all ā_i than these are from one
+another counts as planned at decision 0. It sees a policy that still plans an early part of the
 task, as after a grasp that failed, also where the observations have moved on; `lag` uses the
 observations instead. Like elapsed time it cannot fall behind early in a rollout.
 """

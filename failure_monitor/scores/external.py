@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""External scores: numbers that other programs publish, taken as they are.
+"""External scores: numbers that other programs publish.
 
-    score(t) = the newest value at the moment when decision t was complete
+    score(t) = the newest value at the moment when decision t was complete,
+               or the lowest of the fitting rollouts if it is below that
 
 The policy's energy, a learned probe, a progress estimate of a vision-language model, one minus a
 confidence: larger must be worse, and usual values above 0. There are as many as a rule names;
@@ -11,6 +12,7 @@ confidence: larger must be worse, and usual values above 0. There are as many as
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -40,11 +42,21 @@ class ExternalScore(InstantScore):
     source: ClassVar[str]
     meaning = "another program warns"
 
+    def __init__(self, lowest: float = -math.inf) -> None:
+        """Create the score.
+
+        Args:
+            lowest: what a lower value counts as, so that none outweighs other decisions in a
+                window and other scores in a mean; −∞ in bundles of older versions.
+        """
+        self._lowest = lowest
+
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> ExternalScore:
-        """There is nothing to fit.
+        """Take the lowest value from the rollouts.
 
         Raises:
+            InvalidDecisionError: values are NaN or infinite.
             ScoreUndefinedError: a rollout has no such values.
         """
         for rollout in rollouts:
@@ -53,7 +65,8 @@ class ExternalScore(InstantScore):
                     f"{cls.name}: {rollout.name} has no values of it: record its topic with the "
                     "rollouts and name it, or leave this score out of the rule"
                 )
-        return cls()
+        unbounded = cls()
+        return cls(min(float(unbounded.score_rollout(rollout).min()) for rollout in rollouts))
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the values at every decision, (T,).
@@ -73,16 +86,18 @@ class ExternalScore(InstantScore):
                 f"{rollout.name}: the score {self.name} is {values[wrong[0]]} at decision "
                 f"{wrong[0]}: check what publishes it"
             )
-        return np.asarray(values, dtype=np.float64)
+        return np.maximum(np.asarray(values, dtype=np.float64), self._lowest)
 
     def state(self) -> ScoreState:
-        """Return an empty state."""
-        return ScoreState()
+        """Return the lowest value."""
+        return ScoreState(
+            parameters={"lowest": self._lowest} if math.isfinite(self._lowest) else {}
+        )
 
     @classmethod
     def from_state(cls, state: ScoreState) -> ExternalScore:
-        """Restore the score."""
-        return cls()
+        """Restore the score with a stored lowest value."""
+        return cls(state.parameters.get("lowest", -math.inf))
 
 
 @cache

@@ -5,8 +5,10 @@
     score(e, t) = max(0, t − median of t_i),    over the 8 nearest embeddings e_i of the fitting
                                                 rollouts, taken at their decisions t_i
 
-of standardised embeddings, in decisions. It grows when the robot makes no progress, long before a
-time limit; like elapsed time it cannot fall behind early in a rollout.
+of standardised embeddings, in decisions. An embedding that is further from all e_i than these are
+from one another is of no known time, and counts as one of decision 0. The score grows when the
+robot makes no progress, long before a time limit; like elapsed time it cannot fall behind early
+in a rollout.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class Lag(NeighbourScore, TimedScore):
 
     def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the lag at every decision, (T,), in decisions."""
-        places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
+        queries = self._neighbours.queries(rollout)
+        places, distances = self._neighbours.nearest(queries, NEIGHBOURS)
         expected = np.median(self._neighbours.numbers[places], axis=1)
+        expected[distances.min(axis=1) > self._neighbours.diameter] = 0.0
         return np.asarray(np.maximum(numbers - expected, 0.0))

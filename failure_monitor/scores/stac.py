@@ -26,7 +26,7 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.base.chunk_overlap import ChunkOverlapScore
 from failure_monitor.scores.base.sampled_chunks import require_differing_samples
 
-SAME_BELOW = 1e-6
+SAME_BELOW = {"float32": 1e-6, "float64": 1e-12}
 """Squared distances below this share of the largest squared norm are rounding errors of 0."""
 
 
@@ -62,33 +62,50 @@ class TemporalConsistency(ChunkOverlapScore):
 
 
 def discrepancy(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
-    """Return the biased MMD² of two sets of B points with F coordinates each, (B, F)."""
+    """Return the biased MMD² of two sets of B points with F coordinates each, (B, F).
+
+    It is NaN where distances overflow.
+    """
     samples = len(x)
-    distances = _squared_distances(np.concatenate([x, y]))
-    within, across = _pairs(samples)
-    distances = np.concatenate([distances.ravel()[within], distances.ravel()[across]])
+    points = np.concatenate([x, y])
+    distances = _distances_of_pairs(points)
     apart = distances[distances > 0]
+    if len(apart) < len(distances):
+        # One point far off is enough to round the distances between all others to 0.
+        distances = _distances_of_pairs(points.astype(np.float64))
+        apart = distances[distances > 0]
+        if not np.isfinite(distances).all():
+            return np.nan
     if not len(apart):
         return 0.0
-    kernel = np.exp(distances * np.float32(-0.5 / _median(apart)))
+    kernel = np.exp(distances * distances.dtype.type(-0.5 / _median(apart)))
     # Every pair within a set stands for two, and every point is at distance 0 of itself.
-    same = 2 * samples + 2 * kernel[: len(within)].sum(dtype=np.float64)
-    other = kernel[len(within) :].sum(dtype=np.float64)
+    within = samples * (samples - 1)
+    same = 2 * samples + 2 * kernel[:within].sum(dtype=np.float64)
+    other = kernel[within:].sum(dtype=np.float64)
     return max(float(same - 2 * other) / samples**2, 0.0)
 
 
-def _squared_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
+def _distances_of_pairs(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the squared distances of all pairs of points (2B, F), first those within one set."""
+    distances = _squared_distances(points).ravel()
+    within, across = _pairs(len(points) // 2)
+    return np.concatenate([distances[within], distances[across]])
+
+
+def _squared_distances(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Between points (N, F); only what lies below the diagonal of the (N, N) matrix means it."""
-    # ‖a‖² + ‖b‖² − 2 a·b of centred points: half a matrix product, in single precision, in place.
+    # ‖a‖² + ‖b‖² − 2 a·b of centred points: half a matrix product, in place.
     points = points - points.mean(axis=0)
     norms = np.einsum("nf,nf->n", points, points)
     # Imported here: a monitor whose rule lacks this score starts sooner without it.
-    from scipy.linalg.blas import ssyrk
+    from scipy.linalg.blas import dsyrk, ssyrk
 
-    distances: NDArray[np.float32] = ssyrk(-2.0, points.T, trans=1).T
+    product = ssyrk if points.dtype == np.float32 else dsyrk
+    distances: NDArray[np.floating] = product(-2.0, points.T, trans=1).T
     distances += norms
     distances += norms[:, np.newaxis]
-    distances[distances < SAME_BELOW * norms.max()] = 0
+    distances[distances < SAME_BELOW[points.dtype.name] * norms.max()] = 0
     return distances
 
 
@@ -101,7 +118,7 @@ def _pairs(samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return places[~across], places[across]
 
 
-def _median(values: NDArray[np.float32]) -> float:
+def _median(values: NDArray[np.floating]) -> float:
     # `np.median` takes ten times as long.
     middle = len(values) // 2
     ordered = np.partition(values, middle)

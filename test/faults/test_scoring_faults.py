@@ -19,6 +19,7 @@ from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
 from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.registry import score_named
+from failure_monitor.thresholds.value_limits import ValueLimits
 
 pytestmark = pytest.mark.ros
 
@@ -29,7 +30,8 @@ NETWORK = "rnd_oe.network.onnx"
 def failing_bundle(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that loads and scores, and of which a network fails far off."""
     folder = tmp_path_factory.mktemp("bundles") / "failing"
-    save(replace(bundle, scores=tuple(map(_failing_far_off, bundle.scores))), folder)
+    failing = tuple(map(_failing_far_off, bundle.scores))
+    save(replace(bundle, scores=failing, limits=ValueLimits.unknown(POLICY)), folder)
     return folder
 
 
@@ -41,7 +43,8 @@ def bundle_that_cannot_choose(rollouts: list[Rollout], tmp_path_factory) -> Path
     )
     calibrated = calibrate(rollouts, POLICY, settings)
     folder = tmp_path_factory.mktemp("bundles") / "cannot_choose"
-    save(replace(calibrated, choosers=tuple(map(_failing_far_off, calibrated.choosers))), folder)
+    failing = tuple(map(_failing_far_off, calibrated.choosers))
+    save(replace(calibrated, choosers=failing, limits=ValueLimits.unknown(POLICY)), folder)
     return folder
 
 

@@ -100,10 +100,15 @@ def test_deltas_are_summed_up_before_they_are_compared():
     assert grid(integrate=False).update(decision(chunks)) == pytest.approx(2 / 3)
 
 
-def test_huge_values_are_told_apart():
+@pytest.mark.law(7)
+@pytest.mark.parametrize("size", [1e9, 1e18, 1e30, 3e38])
+def test_samples_too_far_off_to_be_told_apart_agree_with_none(size):
     chunks = np.zeros((8, 3, 2))
-    chunks[:4] = 1e30
-    assert grid().update(decision(chunks)) == pytest.approx(1.0)
+    chunks[:4] = size
+    own = 4 / 8 * np.log2(8) + 4 / 8 * np.log2(8 / 4)
+    assert grid().update(decision(chunks)) == pytest.approx(own)
+    chunks[:] = -size
+    assert grid().update(decision(chunks)) == pytest.approx(np.log2(8))
 
 
 def test_both_forms_agree(rollouts, policy):

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from testbed.synthetic import POLICY, synthetic_rollout
+from testbed.moving_rollouts import MOVING, moving_rollout
+from testbed.synthetic import POLICY
 
 from failure_monitor.bundle.bundle import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
-from failure_monitor.decision import InvalidDecisionError, Rollout
+from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.monitoring.monitor import FailureMonitor, windowed_scores
 from failure_monitor.scores import registry
 from failure_monitor.scores.base.network_score import NetworkScore
@@ -22,9 +23,6 @@ from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUnd
 
 # The probe learns from failures too, so its laws stand in test_probe.py.
 SCORES = {name: score for name, score in registry.SCORES.items() if name != "probe"}
-EXECUTED = 2
-MOVING = dataclasses.replace(POLICY, executed_actions=EXECUTED)
-
 OF_EMBEDDINGS = (
     "command_effect",
     "kernel_support",
@@ -41,16 +39,6 @@ OF_CHUNKS = ("kernel_support", "kinematics", "pseudo_count", "rnd_a", "retrieval
 OF_SAMPLES = ("ace", "ace_per_dimension", "dispersion_profile", "stac")
 
 every_score = pytest.mark.parametrize("name", SCORES)
-
-
-def moving_rollout(seed: int, **changes) -> Rollout:
-    """A robot that does nearly what it is told."""
-    rollout = synthetic_rollout(seed, **changes)
-    commanded = rollout.chunks[:, 0, :EXECUTED, :2].sum(axis=1)
-    noise = 0.05 * np.random.default_rng(seed).normal(size=commanded.shape)
-    reached = np.cumsum(0.9 * commanded + noise, axis=0)
-    positions = np.concatenate([np.zeros((1, 2)), reached[:-1]])
-    return dataclasses.replace(rollout, positions=positions.astype(np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -128,3 +128,26 @@ def test_an_action_that_never_changes_has_no_weight(score):
     rollouts = [synthetic_rollout(seed) for seed in range(4)]
     still = [dataclasses.replace(r, chunks=r.chunks * np.float32([1, 1, 0])) for r in rollouts]
     assert score.fit(still, policy).state().arrays["weights"][2] == 0
+
+
+@pytest.mark.law(7)
+def test_one_sample_far_off_does_not_hide_that_the_others_changed_their_minds():
+    random = np.random.default_rng(0)
+    before, now = (
+        (at + 1e-3 * random.normal(size=(16, 4))).astype(np.float32) for at in (0.0, 0.05)
+    )
+    changed = discrepancy(before, now)
+    assert changed > 0.5
+    before[0] = now[0] = 300.0
+    assert discrepancy(before, now) > 0.8 * changed
+
+
+@pytest.mark.law(7)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_distances_that_overflow_are_no_agreement():
+    near = np.full((16, 4), 3, np.float32)
+    near[:8] *= -1
+    far = near * np.float32(1e38)
+    half = np.float32(0.5)
+    assert discrepancy(far, half * far) == pytest.approx(discrepancy(near, half * near), rel=1e-4)
+    assert np.isnan(discrepancy(np.full((16, 4), np.inf, np.float32), far))

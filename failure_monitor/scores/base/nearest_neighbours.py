@@ -50,6 +50,11 @@ class NearestNeighbours:
     def _squared_norms(self) -> NDArray[np.float32]:
         return np.asarray(np.einsum("nv,nv->n", self.memory, self.memory))
 
+    @cached_property
+    def diameter(self) -> float:
+        """A distance that no two of the fitting decisions exceed."""
+        return float(2 * np.sqrt(self._squared_norms.max()))
+
     def queries(self, rollout: Rollout) -> NDArray[np.float32]:
         """Return the standardised embeddings of a rollout, (T, V)."""
         return self.standardisation(rollout.embeddings).astype(np.float32)
