@@ -16,10 +16,12 @@ OFFSETS = st.floats(-1e5, 1e5)
 def test_a_wait_is_never_overestimated_and_right_beside_one_that_did_not_wait(offset, messages):
     waiting, published = WaitingTime(), 1000.0
     waiting.update(int(1e9 * (published + offset)), published)
-    newest_without_wait = published
+    newest_without_wait = read = published
     for pause, wait in messages:
         published += pause
-        read = published + wait
+        # Messages are read in their order.
+        read = max(read, published + wait)
+        wait = read - published
         waited = waiting.update(int(1e9 * (published + offset)), read)
         assert waited <= wait + 1e-5
         if read - newest_without_wait < MEMORY:
