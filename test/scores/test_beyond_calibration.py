@@ -15,7 +15,7 @@ from failure_monitor.bundle.bundle import Bundle, load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Decision, InvalidDecisionError, Rollout
 from failure_monitor.scores import registry
-from failure_monitor.thresholds.value_limits import FACTOR, ValueLimits
+from failure_monitor.thresholds.value_limits import ValueLimits
 
 pytestmark = pytest.mark.law(7)
 
@@ -34,7 +34,7 @@ def energetic(seed: int) -> Rollout:
 
 
 ROLLOUTS = [energetic(seed) for seed in range(12)]
-EMBEDDING_LIMITS = 10 * np.abs(np.concatenate([r.embeddings for r in ROLLOUTS])).max(axis=0)
+EMBEDDING_LIMITS = 100 * np.abs(np.concatenate([r.embeddings for r in ROLLOUTS])).max(axis=0)
 ACTION_LIMITS = 10 * np.abs(np.concatenate([r.chunks for r in ROLLOUTS])).max(axis=(0, 1, 2))
 EMBEDDING_LIMITS = np.maximum(EMBEDDING_LIMITS, np.median(EMBEDDING_LIMITS))
 ACTION_LIMITS = np.maximum(ACTION_LIMITS, np.median(ACTION_LIMITS))
@@ -105,7 +105,7 @@ def blown_up(decision: Decision, where: str, blow: Blow, factor: float) -> Decis
 
 
 def is_beyond(decision: Decision) -> bool:
-    """Whether a value is further from 0 than ten times all values that calibration saw there."""
+    """Whether a value is much further from 0 than all values that calibration saw there."""
     return bool(
         (np.abs(decision.embedding) > EMBEDDING_LIMITS).any()
         or (np.abs(decision.chunks) > ACTION_LIMITS).any()
@@ -133,7 +133,7 @@ def test_a_decision_beyond_the_limits_is_invalid_whatever_the_rule(
         monitor.update(decision)
     blown = blown_up(seen[number], where, BLOWS[blow], factor)
     if is_beyond(blown):
-        with pytest.raises(InvalidDecisionError, match=f"{FACTOR:g} times the largest of calibra"):
+        with pytest.raises(InvalidDecisionError, match="times the largest of calibra"):
             monitor.update(blown)
     else:
         assert np.isfinite(monitor.update(blown).level)
@@ -155,9 +155,25 @@ def test_the_evaluation_raises_an_alarm_where_the_monitor_halts(bundles, name, w
         np.testing.assert_allclose(levels[:at], bundles[name].levels(rollout)[:at])
 
 
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("embedding", r"value \d of the embedding is -?4e\+04, beyond"),
+        ("chunks", r"action (dx|dy|gripper) of a sampled chunk is -?4e\+04, beyond"),
+        ("positions", r"the measured position (dx|dy) is -?4e\+04, beyond"),
+    ],
+)
+def test_the_sentence_names_the_value_its_limit_and_what_to_check(bundles, part, sentence):
+    decision = next(ROLLOUTS[0].decisions())
+    wild = np.full_like(getattr(decision, part), -4e4)
+    with pytest.raises(InvalidDecisionError, match=sentence) as raised:
+        bundles["tracking"].monitor().update(dataclasses.replace(decision, **{part: wild}))
+    assert "calibration: check the" in str(raised.value)
+
+
 def test_no_decision_of_calibration_comes_near_its_limit(bundles):
     for rollout in ROLLOUTS:
-        assert bundles["ace"].limits.levels(rollout).max() <= 1 / FACTOR
+        assert bundles["ace"].limits.levels(rollout).max() <= 1 / 10
 
 
 @pytest.mark.parametrize("value", [-1e300, -1e30, -50.0, 0.0])
