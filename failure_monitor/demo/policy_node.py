@@ -25,6 +25,7 @@ from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.tap import DecisionTap
 
 MONITOR = "failure_monitor"
@@ -63,6 +64,7 @@ class PolicyNode(Node):
         )
         self.create_subscription(Bool, "rollout/active", self._on_rollout, LATCHED_QOS)
         self._listen_to_monitor(settings)
+        TimeGuard(self)
 
     def _listen_to_monitor(self, settings: PolicyParameters) -> None:
         if settings.obey_speed_scale:

@@ -28,6 +28,7 @@ from failure_monitor.parameters.parameter import names_of
 from failure_monitor.ros.common.parameters import declare_parameters, read_parameters
 from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.time_guard import TimeGuard
 
 CAMERA_FRAME = "camera"
 ROBOT_FRAME = "base"
@@ -73,6 +74,7 @@ class RobotNode(Node):
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.add_on_set_parameters_callback(self._on_parameters)
+        TimeGuard(self)
         self._clock_tick = self._start_clock()
         self._active_states.publish(Bool(data=False))
         self._announce_perturbation("none")

@@ -41,6 +41,7 @@ ROS_PACKAGES = (
     "geometry_msgs",
     "lifecycle_msgs",
     "rcl_interfaces",
+    "rosgraph_msgs",
     "rclpy",
     "sensor_msgs",
     "std_msgs",

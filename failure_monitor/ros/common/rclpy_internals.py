@@ -7,8 +7,12 @@ A version of rclpy without such a name must have no worse effect than the one de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -21,3 +25,54 @@ def given_parameters(node: Node) -> Mapping[str, Parameter]:
     """
     given: Mapping[str, Parameter] = getattr(node, "_parameter_overrides", {})
     return given
+
+
+class TolerantExecutor(SingleThreadedExecutor):
+    """An executor for which a message or request that cannot be read is as if it had not come.
+
+    rclpy raises an error for one, and never calls a callback of the same group again. A version of
+    rclpy that takes messages by other methods does that, too.
+    """
+
+    def __init__(self, on_error: Callable[[Exception], object], **options: Any) -> None:
+        """Create the executor, as `SingleThreadedExecutor` does.
+
+        Args:
+            on_error: called with the error for what could not be read.
+            options: further arguments.
+        """
+        super().__init__(**options)
+        self._on_read_error = on_error
+
+    def _take_subscription(self, subscription: Any) -> Any:
+        return self._take(super()._take_subscription, subscription)
+
+    def _take_service(self, service: Any) -> Any:
+        return self._take(super()._take_service, service)
+
+    def _take_client(self, client: Any) -> Any:
+        return self._take(super()._take_client, client)
+
+    def _take(self, take: Callable[[Any], Any], entity: Any) -> Any:
+        try:
+            return take(entity)
+        except Exception as error:
+            self._on_read_error(error)
+            return None
+
+
+def answer_transitions(
+    node: LifecycleNode, wrap: Callable[[Callable[[Any, Any], Any], Any, Any], Any]
+) -> None:
+    """Have requests for transitions of a lifecycle node go through a function.
+
+    rclpy has no other way to answer a request for a transition that does not fit (its issue 1209).
+    Without the attribute such a request raises an error out of the executor.
+
+    Args:
+        node: the node.
+        wrap: called with rclpy's own answering function, the request and the response.
+    """
+    service = getattr(node, "_service_change_state", None)
+    if service is not None:
+        service.callback = partial(wrap, service.callback)

@@ -1,96 +1,217 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How every node of the package starts, spins and ends."""
+"""How every node of the package starts, spins and ends.
+
+A signal, and any further one, ends a node in order: after its last act, with exit code 0. Nothing
+that it logs can block it, and no error of a callback ends it.
+"""
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NoReturn
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.ros.common.log_pipe import flush, replace_standard_streams
+from failure_monitor.ros.common.rclpy_internals import TolerantExecutor
+from failure_monitor.ros.common.signals import watch_signals
 
 MAX_WAIT = 0.5
-"""Seconds between two checks whether to end, while nothing happens."""
+"""Seconds between two checks whether to end, while nothing happens. A signal does not wait."""
 
-MAX_LAST_ACT = 3.0
-"""Seconds for which a node may go on before it ends; `ros2 launch` kills it after 5."""
+LAST_ACT_PERIOD = 0.1
+"""Seconds between two calls of the last act, while nothing happens."""
+
+MAX_FAILING = 5.0
+"""Seconds after which a node is given up that can do nothing any more without an error."""
+
+MAX_TEARDOWN = 5.0
+"""Seconds that a node may take to be destroyed once its last act is done."""
+
+TRACE_PERIOD = 10.0
+"""Seconds between two errors of callbacks that are logged: a flood of them would fill a disk."""
+
+FILE_LOG = "external-lib-logs"
+"""ROS's name for the log files that a node writes itself."""
 
 LastAct = Callable[[Node], bool]
 """Does what a node must do before it ends; returns whether it needs more time."""
 
+OnError = Callable[[Node, Exception], object]
+"""Called after a callback of the node has raised an error."""
 
-def run_node(make_node: Callable[[], Node], *, last_act: LastAct | None = None) -> None:
-    """Spin a node until SIGINT or SIGTERM, both of which are a normal end (exit code 0).
 
-    A `FailureMonitorError` ends the process with its message and code.
+def run_node(
+    make_node: Callable[[], Node],
+    *,
+    last_act: LastAct | None = None,
+    on_error: OnError | None = None,
+) -> NoReturn:
+    """Spin a node until a signal asks it to end, then end the process with exit code 0.
+
+    A `FailureMonitorError` ends it with its message and code. Any other error of a callback is
+    logged, and the node goes on: no message and no request may end it.
 
     Args:
         make_node: called once ROS is up.
-        last_act: called when the node has to end, also because a callback raised an error. The
-            node goes on to spin while this returns true, for at most `MAX_LAST_ACT` seconds. By
-            default it ends at once.
+        last_act: called when the node has to end. The node goes on to spin while this returns
+            true, for as long as it takes. By default it ends at once.
+        on_error: called after a callback has raised an error, which was logged.
     """
-    # The handlers of rclpy shut ROS down: after them nothing can be published any more.
-    handlers = SignalHandlerOptions.ALL if last_act is None else SignalHandlerOptions.NO
-    rclpy.init(signal_handler_options=handlers)
+    watch_signals()
+    pipes = replace_standard_streams()
+    arguments = sys.argv
+    if f"--enable-{FILE_LOG}" not in arguments:
+        # A disk that hangs would hang the node.
+        arguments = [*arguments, "--ros-args", f"--disable-{FILE_LOG}"]
+    code = _run(make_node, arguments, last_act=last_act, on_error=on_error)
+    flush(pipes)
+    # What still runs, such as a score that hangs, would abort an end of the usual kind.
+    os._exit(code)
+
+
+def spin_node(make_node: Callable[[], Node]) -> None:
+    """Spin a node until a signal asks it to end, or ROS is shut down; for what is no robot's node.
+
+    Its standard output is somebody's input, and may block.
+
+    Args:
+        make_node: called once ROS is up.
+
+    Raises:
+        SystemExit: the node could not go on.
+    """
+    watch_signals()
+    code = _run(make_node, sys.argv, last_act=None, on_error=_raise_broken_pipe)
+    if code:
+        sys.exit(code)
+
+
+def _raise_broken_pipe(_: Node, error: Exception) -> None:
+    if isinstance(error, BrokenPipeError):
+        raise error
+
+
+def _run(
+    make_node: Callable[[], Node],
+    arguments: list[str],
+    *,
+    last_act: LastAct | None,
+    on_error: OnError | None,
+) -> int:
+    """Run a node from start to end; return the exit code."""
     try:
-        _spin(make_node, last_act)
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        spinning = _Spinning(make_node(), on_error)
+        try:
+            spinning.spin()
+        finally:
+            if last_act is not None:
+                spinning.act_last(last_act)
+            spinning.destroy()
     except FailureMonitorError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        _print(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        raise
     except Exception:
-        # A signal ends ROS in the middle of whatever runs, such as a constructor or a publication.
-        if rclpy.ok():
-            raise
+        _print(traceback.format_exc())
+        return 1
     finally:
         rclpy.try_shutdown()
+    return 0
 
 
-def _spin(make_node: Callable[[], Node], last_act: LastAct | None) -> None:
-    stop_signal = _StopSignal() if last_act is not None else None
-    # Before the node: on Kilted an executor whose creation a signal interrupts prints a traceback.
-    executor = SingleThreadedExecutor()
-    node = make_node()
-    executor.add_node(node)
-    try:
-        # Not rclpy.spin: a signal between its check of the context and its wait is lost, and the
-        # wait has no end.
-        while rclpy.ok() and not stop_signal:
-            executor.spin_once(timeout_sec=MAX_WAIT)
-    finally:
-        if last_act is not None:
-            _act_last(executor, node, last_act)
-        node.destroy_node()
+def _print(text: str) -> None:
+    # Nobody may be left to read it.
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr)  # noqa: T201
 
 
-def _act_last(executor: SingleThreadedExecutor, node: Node, last_act: LastAct) -> None:
-    end = time.monotonic() + MAX_LAST_ACT
-    while rclpy.ok() and last_act(node) and time.monotonic() < end:
-        # What made the node end may be raised again, and must not prevent the last act.
-        with suppress(Exception):
-            executor.spin_once(timeout_sec=MAX_WAIT)
+class _Spinning:
+    """A node and what calls its callbacks."""
 
+    def __init__(self, node: Node, on_error: OnError | None) -> None:
+        self._node = node
+        self._on_error = on_error
+        self._executor = TolerantExecutor(self._log)
+        self._executor.add_node(node)
+        self._request = watch_signals()
+        # Without work for it, the executor would wait on.
+        self._request.on_receive(lambda: self._executor.create_task(lambda: None))
+        self._failing_since: float | None = None
 
-class _StopSignal:
-    """True once SIGINT or SIGTERM was received."""
+    def spin(self) -> None:
+        """Call callbacks until the process is asked to end.
 
-    def __init__(self) -> None:
-        self._received = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        Raises:
+            FailureMonitorError: a callback raised it.
+            Exception: whatever is tried raises it, for `MAX_FAILING` seconds.
+        """
+        while rclpy.ok() and not self._request:
+            try:
+                self._spin_once(MAX_WAIT)
+                self._failing_since = None
+            except FailureMonitorError:
+                raise
+            except Exception as error:
+                self._log(error)
+                if self._fails_for_long():
+                    raise
 
-    def __bool__(self) -> bool:
-        return self._received
+    def act_last(self, last_act: LastAct) -> None:
+        """Call the last act, and callbacks in between, until it is done.
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._received = True
+        Raises:
+            Exception: the last act raises it, for `MAX_FAILING` seconds.
+        """
+        self._failing_since = None
+        while rclpy.ok():
+            try:
+                if not last_act(self._node):
+                    return
+                self._failing_since = None
+            except Exception as error:
+                self._log(error)
+                if self._fails_for_long():
+                    raise
+            # What made the node end may be raised again, and must not prevent the last act.
+            with suppress(Exception):
+                self._spin_once(LAST_ACT_PERIOD)
+
+    def destroy(self) -> None:
+        """Destroy the node; end the process if that hangs."""
+        timer = threading.Timer(MAX_TEARDOWN, os._exit, [0])
+        timer.daemon = True
+        timer.start()
+        try:
+            self._node.destroy_node()
+        finally:
+            timer.cancel()
+
+    def _spin_once(self, timeout: float) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin_once(timeout_sec=timeout)
+
+    def _fails_for_long(self) -> bool:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        return now - self._failing_since > MAX_FAILING
+
+    def _log(self, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error))
+        self._node.get_logger().error(trace, throttle_duration_sec=TRACE_PERIOD)
+        if self._on_error is not None:
+            self._on_error(self._node, error)

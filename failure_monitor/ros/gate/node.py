@@ -19,8 +19,10 @@ from std_msgs.msg import Bool
 
 from failure_monitor.parameters.gate import CommandParameters, GateParameters
 from failure_monitor.ros.common.incompatible_qos import no_publisher_events
+from failure_monitor.ros.common.parameter_server import ParameterServer
 from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.gate.gated_command import GatedCommand
 from failure_monitor.ros.gate.inputs import PermitInput, SpeedScaleInput
 from failure_monitor.ros.gate.measured_joints import MeasuredJoints
@@ -39,7 +41,7 @@ class GateNode(Node):
     """Passes commands while every permit lasts, and stops the robot otherwise."""
 
     def __init__(self) -> None:
-        super().__init__("failure_monitor_gate")
+        super().__init__("failure_monitor_gate", start_parameter_services=False)
         self._settings = load_gate_parameters(self)
         self._published: GateStatus | None = None
         self._ending_since: float | None = None
@@ -59,6 +61,13 @@ class GateNode(Node):
         self.create_timer(
             DIAGNOSTICS_PERIOD, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+        TimeGuard(self)
+        self._parameter_server = ParameterServer(self)
+
+    def destroy_node(self) -> None:
+        """End the parameter services with the node."""
+        self._parameter_server.close()
+        super().destroy_node()
 
     def end(self) -> bool:
         """Close for good; return whether the robot is still being stopped."""

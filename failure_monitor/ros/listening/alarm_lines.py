@@ -23,7 +23,7 @@ from rclpy.utilities import remove_ros_args
 
 from failure_monitor.ros.common.alarm_message import ALARM_TYPE, read_alarm
 from failure_monitor.ros.common.key_values import read_key_values
-from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.run import spin_node
 
 ALARM_SUFFIX = "/alarm"
 COMPANIONS = ("failure_monitor_gate", "incident_recorder")
@@ -115,7 +115,7 @@ def main() -> None:
     """Run the node."""
     monitors = remove_ros_args(sys.argv)[1:]
     try:
-        run_node(lambda: AlarmLines(monitors))
+        spin_node(lambda: AlarmLines(monitors))
     except BrokenPipeError:
         # The reader is gone; Python must not report at exit that it cannot flush.
         sys.stdout = None  # type: ignore[assignment]

@@ -36,7 +36,7 @@ from failure_monitor.graph_check.snapshot import (
 )
 from failure_monitor.ros.commands import COMMAND_TYPES
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
-from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.run import spin_node
 from failure_monitor.ros.listening.node_probe import GateProbe, MonitorProbe
 from failure_monitor.ros.listening.remote_parameters import RemoteParameters
 from failure_monitor.ros.listening.topic_endpoints import (
@@ -227,7 +227,7 @@ def main() -> None:
     """Run the node."""
     seconds, namespace, *topics = remove_ros_args(sys.argv)[1:]
     try:
-        run_node(lambda: GraphListener(float(seconds), namespace, topics))
+        spin_node(lambda: GraphListener(float(seconds), namespace, topics))
     except BrokenPipeError:
         # The reader is gone; Python must not report at exit that it cannot flush.
         sys.stdout = None  # type: ignore[assignment]

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from failure_monitor.errors import FailureMonitorError, UsageError
@@ -19,12 +20,14 @@ from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.alarm_message import alarm_message
 from failure_monitor.ros.common.lean_lifecycle_node import LeanLifecycleNode
+from failure_monitor.ros.common.parameter_server import ParameterServer
 from failure_monitor.ros.common.parameters import (
     check_parameters,
     declare_parameters,
     read_parameters,
 )
 from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.displays.displays import Displays, first_image_topic
 from failure_monitor.ros.monitor.clock_watch import ClockWatch
 from failure_monitor.ros.monitor.configuration import Configuration
@@ -41,20 +44,22 @@ DIAGNOSTICS_PERIOD = 1.0
 
 NOT_CONFIGURED = "the monitor is not configured"
 NOT_ACTIVE = "the monitor is not active"
+ENDED = "the monitor has ended"
 
 
 class MonitorNode(LeanLifecycleNode):
     """A lifecycle node that publishes a heartbeat in every state, `STALE` unless it is active."""
 
     def __init__(self) -> None:
-        super().__init__("failure_monitor")
+        super().__init__("failure_monitor", start_parameter_services=False)
         # First: a node whose parameters are rejected is destroyed as it is.
         self._configuration: Configuration | None = None
         self._session: MonitorSession | None = None
         self._idle_reason = NOT_CONFIGURED
         self._logged_state: AlarmState | None = None
         self._settings = declare_parameters(self, MonitorParameters)
-        self._clock_watch = ClockWatch(is_simulated=self.get_parameter("use_sim_time").value)
+        self._time_guard = TimeGuard(self)
+        self._clock_watch = ClockWatch(is_simulated=self._time_guard.is_simulated)
         self._response = Response(self)
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
         self._displays = Displays(self, self._status)
@@ -67,6 +72,18 @@ class MonitorNode(LeanLifecycleNode):
             # If configuring failed, the heartbeat says why.
             if self._configuration is not None:
                 self.trigger_activate()
+        self._parameter_server = ParameterServer(self)
+
+    def end(self) -> None:
+        """End the session and withdraw the permit, for good."""
+        self._end_session()
+        self._idle_reason = ENDED
+        self._publish_heartbeat()
+
+    def fail(self, error: Exception) -> None:
+        """Withdraw the permit after an error that nothing else has handled."""
+        if self._session is not None:
+            self._session.fail(f"an internal error: {type(error).__name__}: {error}")
 
     def _offer_services(self) -> None:
         offer_trigger(self, "~/reset", self._on_reset)
@@ -145,6 +162,7 @@ class MonitorNode(LeanLifecycleNode):
 
     def destroy_node(self) -> None:
         """End the threads with the node."""
+        self._parameter_server.close()
         self._drop_configuration()
         self._displays.stop()
         super().destroy_node()
@@ -205,6 +223,8 @@ class MonitorNode(LeanLifecycleNode):
         return 1e-9 * self.get_clock().now().nanoseconds
 
     def _clock_problems(self) -> Sequence[str]:
+        if self._time_guard.problem:
+            return (self._time_guard.problem,)
         return self._clock_watch.problems(self._clock_seconds())
 
     # Diagnostics
@@ -298,9 +318,20 @@ def _exclude_from_garbage_collection() -> None:
     gc.freeze()
 
 
+def _withdraw_permit(monitor: Node) -> bool:
+    assert isinstance(monitor, MonitorNode)
+    monitor.end()
+    return False
+
+
+def _fail(monitor: Node, error: Exception) -> None:
+    assert isinstance(monitor, MonitorNode)
+    monitor.fail(error)
+
+
 def main() -> None:
-    """Run the node."""
-    run_node(MonitorNode)
+    """Run the node; when a signal ends it, it withdraws its permit first."""
+    run_node(MonitorNode, last_act=_withdraw_permit, on_error=_fail)
 
 
 if __name__ == "__main__":

@@ -164,6 +164,10 @@ class MonitorSession:
         self._alarm.end_rollout(reason)
         self._publish_heartbeat()
 
+    def fail(self, reason: str) -> None:
+        """Withdraw the permit for a fault of the monitor itself."""
+        self._fail(reason)
+
     # From an observation to the alarm
 
     def _on_pending_decision(self, pending: PendingDecision, received: float, missed: int) -> None:

@@ -27,6 +27,7 @@ from failure_monitor.ros.common.alarm_message import ALARM_TYPE, has_known_level
 from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.recording.incident_writer import IncidentWriter, WriterState
 from failure_monitor.ros.recording.raw_topics import RawTopics
@@ -70,6 +71,7 @@ class IncidentRecorderNode(Node):
         self._writer = IncidentWriter(self._folder, budget=2 * budget, still_topic=still_topic)
         self._logged = self._writer.state
         self._ends_at: float | None = None
+        self._gives_up_at: float | None = None
         self._number = 0
         self._rollout_active: bool | None = None
         self._rollout_began = False
@@ -100,10 +102,22 @@ class IncidentRecorderNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(END_PERIOD, self._end_if_over, clock=steady)
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
+        TimeGuard(self)
+
+    def end(self) -> bool:
+        """Complete the open bag and record nothing more; return whether that needs more time."""
+        now = time.monotonic()
+        if self._gives_up_at is None:
+            self._gives_up_at = now + SHUTDOWN_SECONDS
+            self._writer.stop(0.0)
+        self._log_progress(self._writer.state)
+        return self._writer.is_running and now < self._gives_up_at
 
     # Inputs
 
     def _on_message(self, topic: str, message_type: str, data: bytes) -> None:
+        if self._gives_up_at is not None:
+            return
         now = self.get_clock().now().nanoseconds
         message = RecordedMessage(topic, message_type, time.monotonic(), now, data)
         if topic == self._boundary_topic and message_type == BOOL_TYPE:
@@ -130,6 +144,9 @@ class IncidentRecorderNode(Node):
             self._begin(Incident(reading.state.value, reading.reason, topic, now, reading.values))
 
     def _on_record(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._gives_up_at is not None:
+            response.message = "the recorder is ending"
+            return response
         service = self.resolve_service_name("~/record")
         now = self.get_clock().now().nanoseconds
         self._begin(Incident("REQUEST", "somebody asked for it", service, now))
@@ -248,9 +265,14 @@ class IncidentRecorderNode(Node):
         super().destroy_node()
 
 
+def _complete_bag(recorder: Node) -> bool:
+    assert isinstance(recorder, IncidentRecorderNode)
+    return recorder.end()
+
+
 def main() -> None:
-    """Run the node."""
-    run_node(IncidentRecorderNode)
+    """Run the node; when a signal ends it, it completes the open bag first."""
+    run_node(IncidentRecorderNode, last_act=_complete_bag)
 
 
 if __name__ == "__main__":

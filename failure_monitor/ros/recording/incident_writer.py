@@ -137,6 +137,11 @@ class IncidentWriter:
             self._jobs.append(_End(reason))
             self._changed.notify()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
     def stop(self, timeout: float) -> None:
         """Write waiting messages, then end the thread; give up after `timeout` seconds."""
         with self._changed:

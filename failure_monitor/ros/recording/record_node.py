@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from rclpy.timer import Timer
@@ -19,6 +20,7 @@ from failure_monitor.incidents.folder import UNFINISHED
 from failure_monitor.parameters.record import RecordParameters
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.recording.bag_writer import BagWriter
 from failure_monitor.ros.recording.raw_topics import RawTopics
 
@@ -38,6 +40,7 @@ class RecordNode(Node):
         self._folder.mkdir(parents=True, exist_ok=True)
         self._bag: BagWriter | None = None
         self._end: Timer | None = None
+        self._is_ending = False
         self._topics = RawTopics(
             self,
             [*settings.topics, settings.boundary_topic],
@@ -45,11 +48,19 @@ class RecordNode(Node):
             period=DISCOVERY_PERIOD,
             on_problem=self._reject,
         )
+        TimeGuard(self)
+
+    def end(self) -> None:
+        """Complete the open bag, and open no other."""
+        self._is_ending = True
+        self._close_bag()
 
     def _reject(self, topic: str, problem: str) -> None:
         raise UsageError(f"record_node: {problem}")
 
     def _on_message(self, topic: str, message_type: str, message: bytes) -> None:
+        if self._is_ending:
+            return
         if topic == self._boundary_topic:
             self._on_boundary(deserialize_message(message, Bool).data)
         if self._bag is not None:
@@ -61,7 +72,10 @@ class RecordNode(Node):
             self._close_bag()
             self._bag = BagWriter(self._next_path())
         elif self._bag is not None and self._end is None:
-            self._end = self.create_timer(self._tail, self._close_bag)
+            # Steady: a bag must end even if a simulated clock stands still.
+            self._end = self.create_timer(
+                self._tail, self._close_bag, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            )
 
     def _next_path(self) -> Path:
         # Incomplete bags of a recorder that was killed are kept too.
@@ -89,9 +103,15 @@ class RecordNode(Node):
         super().destroy_node()
 
 
+def _complete_bag(recorder: Node) -> bool:
+    assert isinstance(recorder, RecordNode)
+    recorder.end()
+    return False
+
+
 def main() -> None:
-    """Run the node."""
-    run_node(RecordNode)
+    """Run the node; when a signal ends it, it completes the open bag first."""
+    run_node(RecordNode, last_act=_complete_bag)
 
 
 if __name__ == "__main__":
