@@ -24,11 +24,16 @@ def _watched_import(name, globals=None, locals=None, fromlist=(), level=0):
     return _import(name, globals, locals, fromlist, level)
 
 
+def _end(code: int) -> None:
+    loaded = sorted({name.split(".")[0] for name in sys.modules})
+    importers = {name: sorted(found) for name, found in _importers.items()}
+    os.write(_stdout, (json.dumps({"loaded": loaded, **importers}) + "\n").encode())
+    _exit(code)
+
+
 if __name__ == "__main__":
+    # The node replaces its standard output, and ends the process itself.
+    _stdout, _exit = os.dup(1), os._exit
+    os._exit = _end
     builtins.__import__ = _watched_import
-    try:
-        runpy.run_module(os.environ["WATCHED_NODE"], run_name="__main__")
-    finally:
-        loaded = sorted({name.split(".")[0] for name in sys.modules})
-        importers = {name: sorted(found) for name, found in _importers.items()}
-        sys.stdout.write(json.dumps({"loaded": loaded, **importers}) + "\n")
+    runpy.run_module(os.environ["WATCHED_NODE"], run_name="__main__")

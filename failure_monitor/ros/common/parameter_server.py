@@ -55,7 +55,7 @@ class ParameterServer:
         self._node = node
         self._ends = False
         self._server = Node(
-            f"_{node.get_name()}_parameters",
+            f"_{node.get_name()}_parameter_server",
             namespace=node.get_namespace(),
             context=node.context,
             use_global_arguments=False,

@@ -99,9 +99,9 @@ def test_ages_and_enable_take_effect_at_once(monitor, operator, decision):
     [
         ({"bundle": "/elsewhere"}, "'bundle' takes effect when the node is configured"),
         ({"embedding_topic": "other"}, "clean it up first"),
-        ({"heartbeat_period": 0.1}, "read-only"),
+        ({"heartbeat_period": 0.1}, "only when the node is started"),
         ({"max_decision_age": 100.0}, "max_decision_age"),
-        ({"max_decision_age": 1}, "Wrong parameter type"),
+        ({"max_decision_age": 1}, "another type"),
         ({"max_stamp_lead": -1.0}, "max_stamp_lead"),
     ],
 )
