@@ -71,12 +71,12 @@ setup(
     entry_points={
         "console_scripts": [
             "failure-monitor = failure_monitor.cli:main",
-            "monitor_node = failure_monitor.ros.monitor.node:main",
-            "gate_node = failure_monitor.ros.gate.node:main",
-            "record_node = failure_monitor.ros.recording.record_node:main",
-            "incident_recorder_node = failure_monitor.ros.recording.incident_recorder_node:main",
-            "robot_node = failure_monitor.demo.robot_node:main",
-            "policy_node = failure_monitor.demo.policy_node:main",
+            "monitor_node = failure_monitor.executables:monitor_node",
+            "gate_node = failure_monitor.executables:gate_node",
+            "record_node = failure_monitor.executables:record_node",
+            "incident_recorder_node = failure_monitor.executables:incident_recorder_node",
+            "robot_node = failure_monitor.executables:robot_node",
+            "policy_node = failure_monitor.executables:policy_node",
             "demo_director = failure_monitor.demo.director:main",
         ]
     },

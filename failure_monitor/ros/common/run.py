@@ -69,7 +69,6 @@ def run_node(
             true, for as long as it takes. By default it ends at once.
         on_error: called after a callback has raised an error, which was logged.
     """
-    watch_signals()
     pipes = replace_standard_streams()
     arguments = sys.argv
     if f"--enable-{FILE_LOG}" not in arguments:
@@ -92,7 +91,6 @@ def spin_node(make_node: Callable[[], Node]) -> None:
     Raises:
         SystemExit: the node could not go on.
     """
-    watch_signals()
     code = _run(make_node, sys.argv, last_act=None, on_error=_raise_broken_pipe)
     if code:
         sys.exit(code)
@@ -111,6 +109,8 @@ def _run(
     on_error: OnError | None,
 ) -> int:
     """Run a node from start to end; return the exit code."""
+    if watch_signals():
+        return 0
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         spinning = _Spinning(make_node(), on_error)
