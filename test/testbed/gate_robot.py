@@ -95,6 +95,18 @@ class GateRobot(Observer):
             "the gate",
         )
 
+    def wait_until_stopped(self) -> None:
+        """Wait for the end of the stop that a gate owes at its start; forget what was sent."""
+        self.wait_for(
+            lambda: (
+                self.received[STATE]
+                and self.gate_values()[f"{self._commands()[0]}.stopping"] == "false"
+            ),
+            "the robot to stand",
+        )
+        for topic in self._outputs():
+            self.received[topic].clear()
+
     def open_gate(self) -> None:
         for topic in self.permits:
             self.permits[topic] = True
@@ -107,6 +119,9 @@ class GateRobot(Observer):
 
     def wait_until_said(self, words: str) -> None:
         self.wait_for(lambda: words in self.gate_says(), f"the gate to give the reason '{words}'")
+
+    def _commands(self) -> list[str]:
+        return [name.removesuffix("_in") for name in self.senders]
 
     def _outputs(self) -> list[str]:
         return [name.replace("_in", "_out") for name in self.senders]

@@ -306,10 +306,14 @@ class GatedCommand:
     def _reject(self, error: CommandError) -> None:
         self.tally.rejected += 1
         verb = "would reject" if self._gate.inform_only else "rejected"
-        self.rejection = f"{verb} a command on '{self.parameters.input}': {error}"
+        reason = f"{verb} a command on '{self.parameters.input}': {error}"
+        is_new, self._fault, self._fault_time = reason != self._fault, reason, time.monotonic()
         # It closes the gate: else the robot would follow the last command until a valid one comes.
+        self.rejection = reason
         self._update()
-        self._report(self.rejection)
+        if is_new:
+            self._node.get_logger().error(reason)
+            self._changed()
 
     def _checked(self, data: bytes) -> Any:
         try:
