@@ -250,6 +250,39 @@ def test_a_gate_says_what_it_cannot_stop_when_it_starts():
     robot.node.destroy_node()
 
 
+@pytest.mark.law(5)
+def test_an_error_of_the_gate_itself_stops_the_robot(table):
+    trial = table("an error of the gate's own at the next command", promised=0.1)
+    code = (
+        f"from failure_monitor.ros.gate import gated_command; from {GATE} import main\n"
+        "passes = gated_command.GatedCommand._pass\n"
+        "def fail(self, command, data):\n"
+        "    if command.linear.x == 2.0: raise RuntimeError('by the test')\n"
+        "    passes(self, command, data)\n"
+        "gated_command.GatedCommand._pass = fail; main()"
+    )
+    options = ["-p", f"command.type:={TWIST}", "-p", "command.safe_command:=zero"]
+    robot = GateRobot({"command_in": Twist})
+    gate = subprocess.Popen([sys.executable, "-c", code, "--ros-args", *options])
+    try:
+        robot.wait_until_connected()
+        robot.wait_until_stopped()
+        robot.open_gate()
+        robot.send_message(MOVING)
+        robot.wait_for(robot.passed, "a command to pass")
+        strange = Twist(linear=Vector3(x=2.0))
+        trial.stands(robot, lambda: robot.send_message(strange), stands)
+        robot.wait_until_said("the gate has failed: RuntimeError: by the test")
+        trial.withholds(robot, lambda: robot.send_message(MOVING), stands)
+        withdraw(robot)
+        robot.spin(0.1)
+        robot.open_gate()
+    finally:
+        gate.terminate()
+        gate.wait(10)
+        robot.node.destroy_node()
+
+
 # What shares a gate
 
 

@@ -45,6 +45,7 @@ class GateNode(Node):
         self._settings = load_gate_parameters(self)
         self._published: GateStatus | None = None
         self._ending_since: float | None = None
+        self._failure = ""
         self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
         self._state_publisher = self._make_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
         self._diagnostics_publisher = self._make_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -85,6 +86,11 @@ class GateNode(Node):
         for command in stopping:
             self._log_unpaid(command)
         return False
+
+    def fail(self, error: Exception) -> None:
+        """Close, after an error of the gate's own, until the permit is granted anew."""
+        self._failure = f"the gate has failed: {type(error).__name__}: {error}"
+        self._update()
 
     def _log_unpaid(self, command: GatedCommand) -> None:
         if command.fault:
@@ -137,13 +143,15 @@ class GateNode(Node):
         closed += [fault for scale in self._speed_scales if (fault := scale.lease.fault(now))]
         if closed:
             # A new permit counts for all commands: a policy may wait for an open gate to send one.
+            self._failure = ""
             for command in self._commands:
                 command.rejection = ""
         return closed
 
     def _rejections(self) -> list[str]:
         """Return the rejections that keep the gate closed: of one topic they stop all others."""
-        return [command.rejection for command in self._commands if command.rejection]
+        rejections = [command.rejection for command in self._commands if command.rejection]
+        return [self._failure, *rejections] if self._failure else rejections
 
     def _permitted_scale(self, command: CommandParameters) -> float | None:
         """Return the speed scale at which a command may pass now; None if it may not pass."""
@@ -176,7 +184,7 @@ class GateNode(Node):
         """Publish the state on its own topic and in the diagnostics."""
         if self._published is None:
             return
-        faults = [command.fault for command in self._commands]
+        faults = [self._failure, *(command.fault for command in self._commands)]
         faults += [permit.fault(time.monotonic()) for permit in self._permits]
         message = status_message(
             self._published,
@@ -212,9 +220,14 @@ def _stop_robot(gate: Node) -> bool:
     return gate.end()
 
 
+def _close(gate: Node, error: Exception) -> None:
+    assert isinstance(gate, GateNode)
+    gate.fail(error)
+
+
 def main() -> None:
     """Run the node; when a signal ends it, it stops the robot first."""
-    run_node(GateNode, last_act=_stop_robot)
+    run_node(GateNode, last_act=_stop_robot, on_error=_close)
 
 
 if __name__ == "__main__":
