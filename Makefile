@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-kilted faults lint parameters demo-assets \
+.PHONY: help venv demo test quick test-kilted faults lint parameters safety demo-assets \
 	clean system-libraries browser
 
 VENV ?= .venv
@@ -78,6 +78,9 @@ lint: $(STAMP) ## check format, style, types and the import walls
 
 parameters: $(STAMP) ## write the parameter files and their reference from the dataclasses
 	@$(BIN)/python -m failure_monitor.parameters.write_files
+
+safety: $(STAMP) ## write into docs/safety.md which tests hold which requirement
+	@PYTHONPATH=test $(BIN)/python -m testbed.safety_table
 
 demo-assets: $(STAMP) system-libraries ## train the demo's policies and record its bags again
 	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 from testbed.faults.cell import Cell, open_cell
-from testbed.faults.table import keep_rows
+from testbed.faults.table import keep_requirements, keep_rows
 from testbed.faults.trial import Fault
+
+
+@pytest.fixture(autouse=True)
+def requirements_of_test(request: pytest.FixtureRequest) -> None:
+    """Say in the report which requirements the test holds."""
+    keep_requirements(request.node)
 
 
 @pytest.fixture(scope="module")
