@@ -20,7 +20,7 @@ from failure_monitor.policy_models.models import ObservationEncoder, PolicySampl
 from failure_monitor.policy_models.onnx_file import read_onnx_file
 from failure_monitor.policy_models.replay import black_box_rollout
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.law(7)]
 
 SAMPLES = 8
 MAX_JOINT_STATE_AGE = 0.5

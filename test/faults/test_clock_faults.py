@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 from testbed.faults.cell import Cell, open_cell
 from testbed.faults.trial import MISSED, SCORED, SILENT, WITHHELD, Fault
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.law(7)]
 
 TICK = 0.01
 """Seconds between two messages on `/clock`."""
@@ -100,6 +100,7 @@ def test_the_gate_closes_when_the_clock_jumps_back(running: Cell, clock, table):
     fault.recovers(by_reset=True)
 
 
+@pytest.mark.law(3)
 def test_a_jump_back_does_not_prolong_the_lease_of_a_killed_monitor(running: Cell, clock, table):
     fault: Fault = table("clock jumps back as the monitor is killed")
 

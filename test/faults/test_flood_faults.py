@@ -19,6 +19,7 @@ MANY = 4000
 """Commands that have passed once the flood is there."""
 
 
+@pytest.mark.law(2)
 def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
     fault: Fault = table("flood of commands while the monitor is killed")
     flood = subprocess.Popen(FLOOD)
@@ -37,6 +38,7 @@ def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
     fault.recovers(by_reset=False)
 
 
+@pytest.mark.law(6)
 def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving: Cell, table):
     fault: Fault = table("flood of decisions, of which some are strange", promised=SCORED)
     moving.follow("flood")
@@ -52,6 +54,7 @@ def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving:
     fault.recovers(by_reset=True)
 
 
+@pytest.mark.law(6)
 def test_a_flood_of_decisions_does_not_delay_the_closing(moving: Cell, table):
     fault: Fault = table("flood of decisions while the monitor is killed")
     moving.follow("flood")

@@ -10,7 +10,7 @@ import pytest
 from testbed.faults.cell import Cell
 from testbed.faults.trial import MISSED, SCORED, WITHHELD, Fault
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.law(7)]
 
 GONE = {"gate_reason": WITHHELD, "state": "STALE", "monitor_reason": "older than 1 s"}
 BACK = {"gate_reason": WITHHELD, "state": "STALE", "monitor_reason": "the cause is gone"}

@@ -17,6 +17,7 @@ KILLS = 20
 SECOND_MONITORS = 5
 
 
+@pytest.mark.law(2)
 @pytest.mark.slow
 def test_the_gate_closes_whenever_the_monitor_is_killed(moving: Cell, table):
     fault: Fault = table("monitor killed (SIGKILL), then restarted")
@@ -26,6 +27,7 @@ def test_the_gate_closes_whenever_the_monitor_is_killed(moving: Cell, table):
         fault.recovers(by_reset=False)
 
 
+@pytest.mark.law(2)
 def test_a_frozen_monitor_closes_the_gate_and_a_thawed_one_does_not_open_it(moving: Cell, table):
     fault: Fault = table("monitor frozen (SIGSTOP), then thawed")
     fault.closes(lambda: moving.monitor.send(signal.SIGSTOP), gate_reason=SILENT)
@@ -35,6 +37,7 @@ def test_a_frozen_monitor_closes_the_gate_and_a_thawed_one_does_not_open_it(movi
     fault.recovers(by_reset=True)
 
 
+@pytest.mark.law(2)
 def test_the_gate_closes_when_the_monitor_ends(moving: Cell, table):
     fault: Fault = table("monitor ended (SIGTERM), then restarted")
     fault.closes(lambda: moving.monitor.send(signal.SIGTERM), gate_reason=SILENT)
@@ -42,6 +45,7 @@ def test_the_gate_closes_when_the_monitor_ends(moving: Cell, table):
     fault.recovers(by_reset=False)
 
 
+@pytest.mark.law(2)
 def test_nothing_passes_before_the_monitor_has_started(moving: Cell, table):
     fault: Fault = table("monitor started late")
     moving.monitor.end()
@@ -52,6 +56,7 @@ def test_nothing_passes_before_the_monitor_has_started(moving: Cell, table):
     fault.recovers(by_reset=False)
 
 
+@pytest.mark.law(10)
 def test_one_of_two_monitors_closes_the_gate(moving: Cell, table):
     """With a topic of its own for each."""
     fault: Fault = table("one of two monitors killed, then restarted")
@@ -66,6 +71,7 @@ def test_one_of_two_monitors_closes_the_gate(moving: Cell, table):
         fault.recovers(by_reset=False)
 
 
+@pytest.mark.law(10)
 def test_a_second_monitor_on_the_same_topic_closes_the_gate(moving: Cell, table):
     """It withholds its permit, and the first grants it: the first is not believed.
 

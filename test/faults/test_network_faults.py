@@ -13,7 +13,7 @@ from testbed.faults.network import two_machines
 from testbed.faults.network_trial import NAME, cut
 from testbed.faults.trial import Fault
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.law(2)]
 
 
 @pytest.fixture

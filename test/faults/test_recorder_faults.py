@@ -15,7 +15,7 @@ from testbed.faults.cell import Cell
 from testbed.faults.trial import SCORED, WITHHELD, Fault
 from testbed.small_disk import fill, small_disk
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.law(5)]
 
 MEGABYTES = 12
 NAME = "incident_recorder"

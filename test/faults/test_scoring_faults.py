@@ -21,7 +21,7 @@ from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.registry import score_named
 from failure_monitor.thresholds.value_limits import ValueLimits
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.law(7)]
 
 NETWORK = "rnd_oe.network.onnx"
 
