@@ -150,6 +150,14 @@ class StopDebts(Generic[Command]):
         """Whether safe commands are to be sent."""
         return any(debt.due is not None for debt in self._debts)
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether something that is due was not told to stand, but for what is only assumed."""
+        return any(
+            debt.due is not None and debt.told_to_stand is None and not debt.is_assumed
+            for debt in self._debts
+        )
+
     def standing_time(self, now: float) -> float:
         """Return the seconds since all that is due was told to stand; 0 if something was not."""
         told = [debt.told_to_stand for debt in self._debts if debt.due is not None]

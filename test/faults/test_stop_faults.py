@@ -176,6 +176,29 @@ def test_a_ramp_that_is_not_repeated_ends_with_the_command_to_stand(rate, table)
         trial.stands(robot, lambda: withdraw(robot), stands)
 
 
+@pytest.mark.law(8)
+def test_a_permit_in_the_middle_of_a_ramp_moves_nothing(table):
+    trial = table("permit granted again in the middle of a ramp of 2 s", promised=2.0)
+    with twist_moves(command__safe_command="decelerate", command__max_deceleration=[0.5, 1.0]) as (
+        robot,
+        _,
+    ):
+        timer = robot.node.create_timer(0.02, lambda: robot.send_message(MOVING))
+
+        def reset_too_early() -> None:
+            withdraw(robot)
+            robot.spin(0.5)
+            robot.permits = dict.fromkeys(robot.permits, True)
+            robot.wait_until_said("closed: the robot is still being stopped on 'command_out'")
+            speeds = [command.linear.x for command in robot.passed()[-5:]]
+            assert speeds == sorted(speeds, reverse=True)
+
+        reset_too_early()
+        robot.node.destroy_timer(timer)
+        trial.stands(robot, lambda: None, stands)
+        robot.wait_for(robot.is_open, "the gate to open")
+
+
 @pytest.mark.law(1)
 def test_a_controller_that_is_away_is_told_to_stand_when_it_is_back(table):
     trial = table("controller away during the alarm", promised=2.0)

@@ -74,7 +74,8 @@ class GatedCommand:
             joints: measured joints, for safe commands that need them.
             permitted_scale: returns the speed scale at which a command may pass now; None if it
                 may not pass.
-            update: called when `rejection` changes, which may open or close the gate.
+            update: called when `rejection` or `is_moving` changes, which may open or close the
+                gate.
             changed: called when `fault` changes.
 
         Raises:
@@ -146,6 +147,11 @@ class GatedCommand:
         """Whether safe commands are sent, or owed."""
         return self._debts.is_due
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether something that has to stop was not told to stand yet: then no command passes."""
+        return self._debts.is_moving
+
     def standing_time(self) -> float:
         """Return the seconds since all that is to be stopped was told to stand; 0 if it was not."""
         return self._debts.standing_time(time.monotonic())
@@ -185,7 +191,10 @@ class GatedCommand:
         return True
 
     def _send_safe_commands(self) -> None:
+        was_moving = self.is_moving
         self._debts.pay(time.monotonic(), self._publish_safe_command)
+        if was_moving and not self.is_moving:
+            self._update()
         if not self._debts.is_due:
             self._safe_command_timer.cancel()
         elif self._safe_command_timer.is_canceled():

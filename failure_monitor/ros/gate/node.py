@@ -126,7 +126,7 @@ class GateNode(Node):
 
     def _status(self) -> GateStatus:
         now = time.monotonic()
-        closed = self._why_not_permitted(now) or self._rejections()
+        closed = self._why_closed(now)
         scale = min((scale.lease.scale(now) for scale in self._speed_scales), default=1.0)
         granted = "the monitor permits" if len(self._permits) == 1 else "all monitors permit"
         return GateStatus(
@@ -137,7 +137,7 @@ class GateNode(Node):
             inform_only=self._settings.inform_only,
         )
 
-    def _why_not_permitted(self, now: float) -> list[str]:
+    def _why_closed(self, now: float) -> list[str]:
         closed = [] if self._ending_since is None else ["the gate is ending"]
         closed += [permit.reason(now) for permit in self._permits if not permit.is_open(now)]
         closed += [fault for scale in self._speed_scales if (fault := scale.lease.fault(now))]
@@ -146,12 +146,14 @@ class GateNode(Node):
             self._failure = ""
             for command in self._commands:
                 command.rejection = ""
+        # What is rejected on one topic stops all others.
+        closed += filter(None, [self._failure, *(command.rejection for command in self._commands)])
+        closed += [
+            f"the robot is still being stopped on '{command.parameters.output}'"
+            for command in self._commands
+            if command.is_moving
+        ]
         return closed
-
-    def _rejections(self) -> list[str]:
-        """Return the rejections that keep the gate closed: of one topic they stop all others."""
-        rejections = [command.rejection for command in self._commands if command.rejection]
-        return [self._failure, *rejections] if self._failure else rejections
 
     def _permitted_scale(self, command: CommandParameters) -> float | None:
         """Return the speed scale at which a command may pass now; None if it may not pass."""
