@@ -55,6 +55,13 @@ def _inspect_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
         yield ok(gate.node, gate.said)
     else:
         yield attention(gate.node, gate.said)
+    if gate.unstopped:
+        yield attention(
+            gate.node,
+            f"sends nothing to stop {' and '.join(gate.unstopped)} ('safe_command' is 'nothing'), "
+            "so it owes no stop: you vouch that the robot stops by itself when commands cease, "
+            "else choose another safe command (docs/safety.md)",
+        )
     lease = gate.parameter("permit_lease")
     for monitor in seen.monitors:
         period = monitor.parameter("heartbeat_period")

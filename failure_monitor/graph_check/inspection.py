@@ -14,6 +14,7 @@ from failure_monitor.graph_check.expectation import (
     expect_of_monitor,
 )
 from failure_monitor.graph_check.finding import Finding, wrong
+from failure_monitor.graph_check.goals import inspect_goals
 from failure_monitor.graph_check.inputs import inspect_inputs
 from failure_monitor.graph_check.monitors import inspect_monitors
 from failure_monitor.graph_check.snapshot import GraphSnapshot
@@ -42,6 +43,7 @@ def inspect_graph(
         *_inspect_needs(seen, names, bundle),
         *inspect_monitors(seen, sha256),
         *inspect_command_path(seen),
+        *inspect_goals(seen),
         *_inspect_mismatches(seen),
     ]
     return list(dict.fromkeys(found))

@@ -168,6 +168,32 @@ class GateSnapshot(_SnapshotModel):
         """Return a parameter, or its default where the node did not answer."""
         return (self.parameters or {}).get(name, getattr(GATE_DEFAULTS, name))
 
+    @property
+    def unstopped(self) -> tuple[str, ...]:
+        """The names of the commands whose safe command is 'nothing', as far as it reported them."""
+        reported = self.parameters or {}
+        return tuple(
+            name
+            for name in self.parameter("commands")
+            if reported.get(f"{name}.safe_command") == "nothing"
+        )
+
+
+class ActionSnapshot(_SnapshotModel):
+    """An action, as its topics and services show it.
+
+    Attributes:
+        action_type: such as control_msgs/action/FollowJointTrajectory; empty if it is unknown.
+        servers: the full names of the nodes that serve it, sorted.
+        senders: those of the nodes that can send goals, sorted.
+        cancelling: those of the nodes that can only cancel goals, sorted.
+    """
+
+    action_type: str = ""
+    servers: tuple[str, ...] = ()
+    senders: tuple[str, ...] = ()
+    cancelling: tuple[str, ...] = ()
+
 
 class GraphSnapshot(_SnapshotModel):
     """A ROS graph as it was seen.
@@ -179,6 +205,7 @@ class GraphSnapshot(_SnapshotModel):
         published: all published topics with their types.
         monitors: the monitors, sorted by name.
         gates: the gates, sorted by name.
+        actions: the actions of all nodes, by full name.
     """
 
     domain: str
@@ -187,6 +214,7 @@ class GraphSnapshot(_SnapshotModel):
     published: Mapping[str, tuple[str, ...]] = {}
     monitors: tuple[MonitorSnapshot, ...] = ()
     gates: tuple[GateSnapshot, ...] = ()
+    actions: Mapping[str, ActionSnapshot] = {}
 
     def topic(self, name: str) -> TopicSnapshot:
         """Return what was seen of a topic; nothing for a topic that has no ends."""

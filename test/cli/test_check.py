@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from action_msgs.msg import GoalStatusArray
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray, Header
+from std_srvs.srv import Trigger
 from testbed.check_command import check, lines_of
 from testbed.command_line import COMMAND, run_here
 from testbed.ros_graph import LATCHED, NodeProcess, Observer
@@ -136,6 +138,53 @@ def test_a_graph_that_cannot_work_is_told_in_every_respect(robot, bundle_folder)
         assert "no node subscribes to the permit" in unheard
     teleop.destroy_node()
     unreliable.destroy_node()
+
+
+class Controller(Node):
+    """The arm's controller: it obeys the gate, and goals as well."""
+
+    def __init__(self) -> None:
+        super().__init__("arm_controller")
+        self.create_subscription(Float64MultiArray, "command_out", lambda command: None, 10)
+        # The types of the services of an action are in packages that need not be installed.
+        action = "~/follow_joint_trajectory/_action"
+        self.create_publisher(GoalStatusArray, f"{action}/status", LATCHED)
+        self.create_service(Trigger, f"{action}/send_goal", lambda request, answer: answer)
+
+
+@pytest.mark.ros
+@pytest.mark.law(1)
+def test_goals_that_pass_no_gate_and_a_stop_that_is_not_owed_are_named(
+    robot, bundle_folder, tmp_path
+):
+    controller, planner = Controller(), Node("move_group")
+    action = "/arm_controller/follow_joint_trajectory"
+    planner.create_client(Trigger, f"{action}/_action/send_goal")
+    halts = tmp_path / "halts.yaml"
+    halts.write_text(
+        f"""/**:
+  ros__parameters:
+    halt_menu: [goals]
+    halt.goals.kind: cancel_goals
+    halt.goals.target: {action}
+"""
+    )
+    menu = ("--params-file", halts)
+    with running(MONITOR, *menu, "-p", f"bundle:={bundle_folder}"), running(GATE):
+        robot.listen_to_monitor()
+        robot.wait_for_monitor_alarm()
+        robot.wait_for_nodes("/failure_monitor_gate/state")
+        code, found, complaints = check(robot, bundle_folder)
+    controller.destroy_node()
+    planner.destroy_node()
+    assert code == 0, (found, complaints)
+    [goals] = lines_of(found, action)
+    assert "look" in goals
+    assert "/arm_controller moves the robot by goals" in goals
+    assert "(sent by /move_group)" in goals
+    assert "a stop of /failure_monitor cancels them" in goals
+    [debt] = [line for line in lines_of(found, "/failure_monitor_gate") if "owes no stop" in line]
+    assert "sends nothing to stop command ('safe_command' is 'nothing')" in debt
 
 
 @pytest.mark.ros

@@ -16,6 +16,7 @@ from failure_monitor.graph_check.expectation import CLOUD, IMAGE, JOINTS, NUMBER
 from failure_monitor.graph_check.finding import Level
 from failure_monitor.graph_check.inspection import inspect_graph
 from failure_monitor.graph_check.snapshot import (
+    ActionSnapshot,
     Endpoint,
     GateSnapshot,
     GraphSnapshot,
@@ -472,3 +473,67 @@ def test_external_scores_are_expected_on_their_topics(rollouts, policy):
     [finding] = [finding for finding in found if finding.about == "/energy"]
     assert finding.level is Level.WRONG
     assert finding.message.startswith("no node publishes the external score energy")
+
+
+TRAJECTORIES = "/arm_controller/follow_joint_trajectory"
+GRIPPER = "/gripper/close"
+FOLLOW, CLOSE = "control_msgs/action/FollowJointTrajectory", "control_msgs/action/GripperCommand"
+
+
+def with_action(name: str, **changes) -> GraphSnapshot:
+    action = ActionSnapshot(**{"servers": ("/arm_controller",), **changes})
+    return HEALTHY.model_copy(update={"actions": {name: action}})
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "sentence"),
+    [
+        (TRAJECTORIES, {"action_type": FOLLOW}, "goals of FollowJointTrajectory, which pass no"),
+        (GRIPPER, {"action_type": CLOSE}, "goals of GripperCommand, which pass no gate"),
+        (TRAJECTORIES, {}, "goals of an action, which pass no gate"),
+        ("/move", {"servers": ("/controller",)}, "/controller moves the robot by goals"),
+        (TRAJECTORIES, {"senders": ("/move_group",)}, r"\(sent by /move_group\)"),
+        (TRAJECTORIES, {}, r"let a stop cancel them .*\(halt_menu, kind cancel_goals\)"),
+        (
+            TRAJECTORIES,
+            {"cancelling": (MONITOR,)},
+            "a stop of /failure_monitor cancels them, so stop what sends them as well",
+        ),
+    ],
+)
+def test_an_action_that_moves_the_robot_is_a_way_beside_the_gate(judged, name, action, sentence):
+    [line] = judged(with_action(name, **action))
+    assert line.startswith(f"look {name}: ")
+    assert re.search(sentence, line), line
+    assert "docs/safety.md" in line
+
+
+def test_a_policy_that_sends_goals_is_not_stopped_by_the_gate(judged):
+    [line] = judged(with_action(TRAJECTORIES, action_type=FOLLOW, senders=("/policy",)))
+    assert line.startswith(f"wrong {TRAJECTORIES}: ")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"action_type": "nav2_msgs/action/ComputePathToPose"},
+        {"action_type": FOLLOW, "servers": ()},
+    ],
+)
+def test_an_action_that_moves_nothing_is_not_named(judged, action):
+    assert judged(with_action("/plan", **action)) == []
+
+
+@pytest.mark.law(1)
+def test_a_gate_that_owes_no_stop_is_named_with_what_the_user_vouches_for(judged):
+    parameters = {
+        "commands": ["arm", "base", "gripper"],
+        "arm.safe_command": "nothing",
+        "base.safe_command": "decelerate",
+        "gripper.safe_command": "nothing",
+    }
+    [line] = judged(with_gate(parameters=parameters))
+    assert line.startswith(f"look {GATE}: sends nothing to stop arm and gripper")
+    assert "it owes no stop: you vouch that the robot stops by itself" in line
+    parameters |= {"arm.safe_command": "hold", "gripper.safe_command": "hold"}
+    assert judged(with_gate(parameters=parameters)) == []

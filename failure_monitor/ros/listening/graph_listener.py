@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import rclpy
@@ -37,6 +37,7 @@ from failure_monitor.graph_check.snapshot import (
 from failure_monitor.ros.commands import COMMAND_TYPES
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 from failure_monitor.ros.common.run import spin_node
+from failure_monitor.ros.listening.graph_actions import actions_of
 from failure_monitor.ros.listening.node_probe import GateProbe, MonitorProbe
 from failure_monitor.ros.listening.remote_parameters import RemoteParameters
 from failure_monitor.ros.listening.topic_endpoints import (
@@ -64,7 +65,7 @@ MONITOR_PARAMETERS = (
     "rollout_topic_type",
     "use_sim_time",
 )
-GATE_PARAMETERS = ("permit_lease", "joint_states_topic", "inform_only")
+GATE_PARAMETERS = ("permit_lease", "joint_states_topic", "inform_only", "commands")
 
 
 class GraphListener(Node):
@@ -121,7 +122,7 @@ class GraphListener(Node):
             gate = self._gates[node] = GateProbe(node)
             self.create_subscription(DiagnosticStatus, status, gate.on_state, DECISION_QOS)
             self.create_subscription(Bool, f"{node}/open", gate.on_open, LATCHED_QOS)
-            self._remote_parameters.request(node, GATE_PARAMETERS)
+            self._remote_parameters.request(node, GATE_PARAMETERS, _safe_commands)
 
     def _adopt_clock(self) -> None:
         """Measure the age of stamps by the clock of the monitors."""
@@ -175,6 +176,7 @@ class GraphListener(Node):
             },
             monitors=tuple(monitors),
             gates=tuple(gates),
+            actions=actions_of(self),
         )
 
     def _monitor(self, probe: MonitorProbe) -> MonitorSnapshot:
@@ -221,6 +223,11 @@ def _topics_of(monitors: Sequence[MonitorSnapshot], gates: Sequence[GateSnapshot
         yield absolute(monitor.parameter("rollout_topic"), monitor.node)
     for gate in gates:
         yield from (*gate.permits, *gate.inputs, *gate.outputs)
+
+
+def _safe_commands(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the names of the parameters with the safe command of each topic of commands."""
+    return [f"{name}.safe_command" for name in parameters.get("commands", ())]
 
 
 def main() -> None:
