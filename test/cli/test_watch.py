@@ -63,6 +63,7 @@ def test_state_is_told_by_word_and_sign(state, unicode):
     assert "a reason" in shown
 
 
+@pytest.mark.law(11)
 def test_silent_monitor_is_stale_whatever_it_said_last():
     monitor = watched(0.5)
     assert monitor.state(10.9) == AlarmState.NOMINAL
@@ -74,6 +75,7 @@ def test_silent_monitor_is_stale_whatever_it_said_last():
     assert headline(monitor, 14.0).startswith("/arm/failure_monitor STALE: silent for 4 s")
 
 
+@pytest.mark.law(11)
 def test_monitor_that_has_not_spoken_is_stale():
     monitor = WatchedMonitor("/m")
     assert monitor.state(0.0) == AlarmState.STALE

@@ -17,6 +17,7 @@ from testbed.faults.trial import SILENT, WITHHELD, Fault
 pytestmark = pytest.mark.ros
 
 
+@pytest.mark.law(4)
 def test_a_gate_that_is_restarted_during_a_halt_stays_closed(moving: Cell, table):
     fault: Fault = table("gate killed and restarted during a halt")
     moving.follow("strange")

@@ -103,6 +103,7 @@ def test_everything_before_is_deleted_first_and_once(stage):
 
 
 @pytest.mark.ros
+@pytest.mark.law(11)
 @pytest.mark.parametrize("rate", [0.5, 20.0])
 def test_markers_outlive_a_late_successor_and_vanish_with_the_monitor(rate):
     stage = Stage(**{"markers.rate": rate})

@@ -195,6 +195,7 @@ def test_one_decision_over_is_no_alarm_where_two_are_asked_for(
         observer.wait_for_stop("ALARM")
 
 
+@pytest.mark.law(9)
 def test_a_halt_stops_the_policy_and_after_a_reset_resume_activates_it(
     running, observer, decision, strange, monkeypatch
 ):
