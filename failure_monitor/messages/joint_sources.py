@@ -14,6 +14,9 @@ from dataclasses import dataclass
 MEMORY = 2.5
 """Seconds for which two sources of a joint are remembered, as one of them may publish seldom."""
 
+MAX_JOINTS = 10_000
+"""Largest number of joints that are kept; names that come after them are not looked at."""
+
 Stamp = tuple[int, int]
 """Seconds and nanoseconds, as the header of a message has them."""
 
@@ -45,6 +48,8 @@ class JointSources:
             now: when it was received.
         """
         for name in names:
+            if name not in self._joints and len(self._joints) >= MAX_JOINTS:
+                continue
             joint = self._joints.setdefault(name, _Joint())
             if number is not None and joint.number is not None and number <= joint.number:
                 joint.contradicted_at = now

@@ -302,7 +302,7 @@ class GatedCommand:
         if seconds > limit:
             raise CommandError(
                 f"it waited for {seconds:.3g} s, longer than max_command_age, {limit:g} s: this "
-                "machine is overloaded, or the gate was stopped"
+                "machine is overloaded, the gate was stopped, or a clock was set back"
             )
 
     def _pass(self, command: Any, data: bytes) -> None:

@@ -93,8 +93,9 @@ class GateNode(Node):
         self._update()
 
     def _log_unpaid(self, command: GatedCommand) -> None:
-        if command.fault:
-            self.get_logger().error(f"ends although {command.fault}")
+        output = command.parameters.output
+        why = command.fault or f"nothing receives '{output}': the robot was not told to stand"
+        self.get_logger().error(f"ends although {why}")
 
     def _make_publisher(self, message: type, topic: str, qos: QoSProfile | int) -> Publisher:
         return self.create_publisher(message, topic, qos, event_callbacks=no_publisher_events())

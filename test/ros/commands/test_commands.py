@@ -287,6 +287,14 @@ def test_a_part_of_a_command_is_for_some_of_its_joints():
     assert len(part.velocity) == 1
 
 
+@pytest.mark.law(1)
+def test_arrays_of_another_length_are_stopped_beside_those_before():
+    """A controller that rejects the new length goes on with the command before."""
+    kind = COMMAND_TYPES[ARRAY]
+    lengths = [kind.axes(Float64MultiArray(data=[1.0] * length)) for length in (7, 1)]
+    assert lengths[0].isdisjoint(lengths[1])
+
+
 @pytest.mark.parametrize("name", [TWIST, TWIST_STAMPED, ARRAY, JOINTS])
 def test_what_moved_before_the_start_is_stopped_like_a_command_that_stands(name):
     kind = COMMAND_TYPES[name]
