@@ -39,8 +39,8 @@ def test_a_frozen_monitor_closes_the_gate_and_a_thawed_one_does_not_open_it(movi
 
 @pytest.mark.law(2)
 def test_the_gate_closes_when_the_monitor_ends(moving: Cell, table):
-    fault: Fault = table("monitor ended (SIGTERM), then restarted")
-    fault.closes(lambda: moving.monitor.send(signal.SIGTERM), gate_reason=SILENT)
+    fault: Fault = table("monitor ended (SIGTERM), then restarted", promised=WITHDRAWN)
+    fault.closes(lambda: moving.monitor.send(signal.SIGTERM), gate_reason=WITHHELD)
     moving.start_monitor()
     fault.recovers(by_reset=False)
 

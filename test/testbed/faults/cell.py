@@ -99,16 +99,19 @@ class Passed:
 class Process:
     """One node, as its user would start it, whose output is kept."""
 
-    def __init__(self, command: list[str], arguments: list[str]) -> None:
+    def __init__(
+        self, command: list[str], arguments: list[str], output: int = subprocess.PIPE
+    ) -> None:
         self.output: list[str] = []
         self._ended_on_purpose = False
         self._process = subprocess.Popen(
             [sys.executable, *command, "--ros-args", *arguments],
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        if output == subprocess.PIPE:
+            threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -123,6 +126,11 @@ class Process:
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
 
     @property
     def has_died(self) -> bool:
@@ -213,7 +221,12 @@ class Cell:
         return self.policy
 
     def start_monitor(
-        self, name: str = "failure_monitor", *, permit: str = "", **parameters: Any
+        self,
+        name: str = "failure_monitor",
+        *,
+        permit: str = "",
+        output: int = subprocess.PIPE,
+        **parameters: Any,
     ) -> Process:
         """Start a monitor on the policy's topics, with its permit on a topic of its own or this."""
         settings = {
@@ -224,13 +237,13 @@ class Cell:
             **parameters,
         }
         names = {"__node": name, **({"~/permit": permit} if permit else {})}
-        self.monitor = self._start(["-m", MONITOR], settings, names)
+        self.monitor = self._start(["-m", MONITOR], settings, names, output)
         return self.monitor
 
-    def start_gate(self, **parameters: object) -> Process:
+    def start_gate(self, *, output: int = subprocess.PIPE, **parameters: object) -> Process:
         """Start a gate with its defaults, between `command_in` and `command_out`."""
         self.gate_states.append(StateReport(time.time(), "starting", ""))
-        self.gate = self._start(["-m", GATE], parameters)
+        self.gate = self._start(["-m", GATE], parameters, output=output)
         return self.gate
 
     def start_recorder(self, output: Path, **parameters: object) -> Process:
@@ -275,6 +288,7 @@ class Cell:
         command: list[str],
         parameters: Mapping[str, object] | None = None,
         names: Mapping[str, str] | None = None,
+        output: int = subprocess.PIPE,
     ) -> Process:
         arguments = [
             part
@@ -284,7 +298,7 @@ class Cell:
         arguments += [
             part for name, value in (names or {}).items() for part in ("-r", f"{name}:={value}")
         ]
-        process = Process(command, arguments)
+        process = Process(command, arguments, output)
         self._processes.append(process)
         return process
 
