@@ -178,6 +178,7 @@ class Cell:
         policy: str = SCRIPTED_POLICY,
         watching: Mapping[str, object] | None = None,
         is_simulated: bool = False,
+        command_period: float = COMMAND_PERIOD,
     ) -> None:
         """Prepare a cell in which nothing is started yet.
 
@@ -186,6 +187,7 @@ class Cell:
             policy: the module that decides, or that is seen by what decides.
             watching: further parameters of every monitor.
             is_simulated: whether every node takes the time from `/clock`.
+            command_period: seconds between two commands.
         """
         self.passed: list[Passed] = []
         self.gate_states: list[StateReport] = []
@@ -205,7 +207,7 @@ class Cell:
         self._listen(DiagnosticStatus, "failure_monitor/alarm", LATCHED, self._on_alarm)
         self._reset = self.node.create_client(Trigger, "failure_monitor/reset")
         self.node.create_timer(
-            COMMAND_PERIOD, self._send_command, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            command_period, self._send_command, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
