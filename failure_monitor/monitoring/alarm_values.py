@@ -75,7 +75,7 @@ def alarm_values(
     verdict: Verdict | None,
     *,
     decision_age: float | None,
-    response: Mapping[str, str] = MappingProxyType({}),
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Return what the state rests on, as text by name.
 
@@ -83,14 +83,14 @@ def alarm_values(
         status: of the alarm.
         verdict: the last one, if there is any in this rollout.
         decision_age: seconds since its decision was received.
-        response: what was done about the state, as text by name.
+        more: further values as text by name, such as what was done about the state.
     """
     values = {
         "state": status.state.value,
         "permit": _flag(status.permit),
         "halted": _flag(status.halted),
         "response": status.reaction.value,
-        **response,
+        **more,
     }
     if decision_age is not None:
         values["decision_age"] = f"{decision_age:.3f}"

@@ -52,6 +52,11 @@ class FailureMonitor:
         self._threshold = threshold
         self.start_rollout()
 
+    @property
+    def number(self) -> int:
+        """The number of the next decision in its rollout, from 0."""
+        return self._index
+
     def start_rollout(self) -> None:
         """Start a rollout: the next decision is its first."""
         self._index = 0

@@ -176,6 +176,14 @@ class MonitorParameters:
         bounds=(0.01, 60.0),
         settable=ANY_TIME,
     )
+    max_unscored: int = parameter(
+        2,
+        "Number of decisions in a row that may remain without a score, because a part of them was "
+        "missing, late, out of order or malformed. More are STALE, and so are more than a tenth of "
+        "the last 50.",
+        bounds=(0, 50),
+        settable=ANY_TIME,
+    )
     max_joint_state_age: float = parameter(
         0.5,
         "Seconds after which joint states count as lost; 0 for a robot without joints.",

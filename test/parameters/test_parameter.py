@@ -168,6 +168,7 @@ def test_what_can_be_set_while_the_monitor_runs():
     assert SETTABLE == (
         "enable",
         "max_decision_age",
+        "max_unscored",
         "max_joint_state_age",
         "max_external_age",
         "max_stamp_lead",

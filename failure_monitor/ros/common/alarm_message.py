@@ -35,7 +35,7 @@ def alarm_message(
     name: str,
     hardware_id: str,
     decision_age: float | None,
-    response: Mapping[str, str] = MappingProxyType({}),
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> DiagnosticStatus:
     """Return the message: level and text are state and reason, the values what they rest on.
 
@@ -45,16 +45,14 @@ def alarm_message(
         name: the node's name.
         hardware_id: the robot's or the policy's.
         decision_age: seconds since the last scored decision was received.
-        response: what was done about the state, as text by name.
+        more: further values as text by name, such as what was done about the state.
     """
     return DiagnosticStatus(
         level=LEVELS[status.state],
         name=f"{name}: alarm",
         message=status.reason,
         hardware_id=hardware_id,
-        values=key_values(
-            alarm_values(status, verdict, decision_age=decision_age, response=response)
-        ),
+        values=key_values(alarm_values(status, verdict, decision_age=decision_age, more=more)),
     )
 
 

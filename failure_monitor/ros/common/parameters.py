@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from typing import Any, TypeVar
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
@@ -130,9 +130,13 @@ def _descriptor(about: Specification) -> ParameterDescriptor:
         read_only=about.settable is Settable.AT_START,
         additional_constraints=_constraints(about),
     )
-    if about.bounds is not None and isinstance(about.default, float):
+    if about.bounds is not None:
         low, high = about.bounds
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        if isinstance(about.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        else:
+            whole = IntegerRange(from_value=int(low), to_value=int(high), step=1)
+            descriptor.integer_range = [whole]
     return descriptor
 
 

@@ -15,6 +15,9 @@ from rclpy.qos import (
 DECISION_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """For embeddings, action chunks and what is computed from them: nothing is lost."""
 
+DECISION_SUBSCRIPTION_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+"""For who must receive every decision, also when it was held up for a moment."""
+
 LATCHED_QOS = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,

@@ -32,13 +32,26 @@ MIN_SHARE_ON_GRID = 0.8
 """Share of messages on multiples of the period below which there is no period."""
 
 MAX_LOST_IN_A_ROW = 12
-"""Maximum number of messages lost in a row with which the period is still found."""
+"""Maximum number of messages lost in a row with which the period is still found; a longer gap is a
+pause, and no loss."""
 
-CLOCK_JUMP = 1.0
+MAX_PAUSES = 3
+"""Maximum number of pauses while rates are measured: more gaps of that length are losses."""
+
+CLOCK_JUMP = 0.25
 """Seconds by which stamps may go back before the clock counts as set back."""
 
 PAUSE = 3.0
-"""Seconds of silence that do not count as loss: rates are measured from then on."""
+"""Seconds of silence after which the rate of reception is measured again."""
+
+OUT_OF_ORDER = (
+    "its stamp is older than that of the decision before: publish decisions in the order of their "
+    "observations, and see that no clock is set back"
+)
+REPEATED = (
+    "it has the stamp of the decision before: stamp each with an observation of its own, or decide "
+    "no more often than observations come"
+)
 
 MAX_LOST_SHARE = 0.2
 """Share of lost messages above which a topic is reported."""
@@ -83,13 +96,34 @@ class Stream:
         """Number of messages with the stamp of the previous one."""
         self.out_of_order = 0
         """Number of messages that were older than the previous one."""
+        self.lost = 0
+        """Number of messages that the middleware has lost, as far as it numbers them."""
         self._recent: deque[tuple[float, int]] = deque(maxlen=MAX_MESSAGES)
         self._last_received: float | None = None
         self._last_stamp: int | None = None
+        self._last_number: int | None = None
 
     def start_rollout(self) -> None:
-        """Accept stamps that start again."""
+        """Accept stamps that start again, and measure rates from now on."""
+        self._last_stamp = self._last_number = None
+        self._recent.clear()
+
+    def restart(self) -> None:
+        """Accept stamps that start again, because a clock was set back."""
         self._last_stamp = None
+
+    def count_lost(self, number: int | None) -> int:
+        """Return how many messages were lost before this one, and count them.
+
+        Args:
+            number: its number among those of the only publisher; None if it is unknown.
+        """
+        before, self._last_number = self._last_number, number
+        # A number that does not rise is of another publisher, of which nothing is known yet.
+        if number is None or before is None or number <= before:
+            return 0
+        self.lost += number - before - 1
+        return number - before - 1
 
     def add(self, now: float, stamp: int = 0) -> None:
         """Count a message; a stamp of 0 means that it has none."""
@@ -101,8 +135,8 @@ class Stream:
         self._last_received = now
         self._recent.append((now, stamp))
 
-    def is_next(self, stamp: int, clock: int, limits: StampLimits) -> bool:
-        """Return whether a message is newer than those before; count it if not.
+    def why_not_next(self, stamp: int, clock: int, limits: StampLimits) -> str:
+        """Return why a message is not newer than those before, and count it; empty if it is.
 
         Args:
             stamp: the stamp of the message.
@@ -110,14 +144,14 @@ class Stream:
             limits: how far stamp and clock may lie apart.
 
         Raises:
-            ClockSetBackError: the stamps went back too far; `start_rollout` accepts the new ones.
+            ClockSetBackError: the stamps went back too far; `restart` accepts the new ones.
             StampError: the stamp is missing or invalid.
         """
         _check_against_clock(stamp, clock, limits)
         before = self._last_stamp
         if before is None or stamp > before:
             self._last_stamp = stamp
-            return True
+            return ""
         if stamp < before - CLOCK_JUMP * 1e9:
             raise ClockSetBackError(
                 f"the stamps went back by {1e-9 * (before - stamp):.3g} s: the clock of their "
@@ -125,7 +159,7 @@ class Stream:
             )
         self.repeated += stamp == before
         self.out_of_order += stamp < before
-        return False
+        return REPEATED if stamp == before else OUT_OF_ORDER
 
     def age(self, now: float) -> float | None:
         """Return the seconds since the last message; None before the first."""
@@ -150,14 +184,29 @@ class Stream:
         The stamps of a periodic publisher lie on a grid, whatever was lost. Those of an irregular
         one lie on none, and those of several publishers together mean nothing.
         """
-        stamps = np.array([stamp for _, stamp in self._recent if stamp > 0], dtype=np.int64)
-        period = _period(1e-9 * np.diff(stamps))
+        period = _period(self._gaps())
         return 1 / period if period else 0.0
 
-    def lost_share(self, now: float) -> float:
-        """Return the recent share of published messages that did not arrive, from 0 to 1."""
-        published = self.stamped_rate()
-        return max(0.0, 1 - self.received_rate(now) / published) if published else 0.0
+    def lost_share(self) -> float:
+        """Return the recent share of published messages that did not arrive, from 0 to 1.
+
+        Neither silence since the last message counts, nor a pause.
+        """
+        gaps = self._gaps()
+        period = _period(gaps)
+        if not period:
+            return 0.0
+        steps = np.round(gaps[gaps > 0] / period)
+        steps = steps[steps > 0]
+        is_pause = steps > MAX_LOST_IN_A_ROW + 1
+        if is_pause.sum() <= MAX_PAUSES:
+            steps = steps[~is_pause]
+        return float(1 - len(steps) / steps.sum()) if len(steps) else 0.0
+
+    def _gaps(self) -> NDArray[np.float64]:
+        """Return the times between the stamps of recent messages, in seconds."""
+        stamps = np.array([stamp for _, stamp in self._recent if stamp > 0], dtype=np.int64)
+        return np.asarray(1e-9 * np.diff(stamps))
 
 
 def _period(gaps: NDArray[np.float64]) -> float:

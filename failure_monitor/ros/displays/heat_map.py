@@ -17,7 +17,7 @@ from failure_monitor.decision import Verdict
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity, score_embedding, unfamiliarity
-from failure_monitor.ros.common.newest_wins_worker import NewestWinsWorker
+from failure_monitor.ros.common.queue_worker import QueueWorker
 from failure_monitor.scores.base.score import Score
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class HeatMap:
         self._familiar: _ScoredPicture | None = None
         self._lock = threading.Lock()
         self._newest: tuple[float, Unfamiliarity] | None = None
-        self._worker = NewestWinsWorker("heat map", self._compare, on_error=self._on_error)
+        self._worker = QueueWorker("heat map", self._compare, on_error=self._on_error)
 
     def update(self, messages: MatchedMessages, verdict: Verdict, *, is_wanted: bool) -> None:
         """Receive the picture of a decision that was scored.

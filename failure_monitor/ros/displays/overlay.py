@@ -28,8 +28,8 @@ from failure_monitor.missing_package import MissingPackageError
 from failure_monitor.monitoring.score_history import levels
 from failure_monitor.monitoring.view import MonitorView
 from failure_monitor.parameters.displays import OverlayParameters
-from failure_monitor.ros.common.newest_wins_worker import NewestWinsWorker
 from failure_monitor.ros.common.parameters import load_parameters
+from failure_monitor.ros.common.queue_worker import QueueWorker
 from failure_monitor.ros.common.topic_name import COMPRESSED
 
 OVERLAY_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -81,7 +81,7 @@ class OverlayPublisher:
         self._subscription: Subscription | None = None
         self._frame: _Frame | None = None
         self._fault = self._missing = ""
-        self._worker = NewestWinsWorker("overlay", self._draw, on_error=self._on_error)
+        self._worker = QueueWorker("overlay", self._draw, on_error=self._on_error)
         self._raw = node.create_publisher(Image, "~/overlay", OVERLAY_QOS)
         self._compressed = node.create_publisher(
             CompressedImage, f"~/overlay{COMPRESSED}", OVERLAY_QOS

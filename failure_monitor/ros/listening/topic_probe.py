@@ -146,7 +146,7 @@ class TopicProbe:
             received=self._stream.received,
             rate=self._stream.received_rate(now),
             period=1e-9 * float(np.median(gaps)) if len(gaps) >= MIN_GAPS else None,
-            lost=self._stream.lost_share(now),
+            lost=self._stream.lost_share(),
             lag=median(self._lags) if self._lags else None,
             shape=self._shape,
             names=self._names,

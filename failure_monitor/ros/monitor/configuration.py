@@ -8,8 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle
-from failure_monitor.ros.monitor.pending_decision import PendingDecision
+from failure_monitor.ros.monitor.monitored_models import MonitoredModels
+from failure_monitor.ros.monitor.pending_decision import CHUNKS, PendingDecision
 from failure_monitor.ros.monitor.scoring_worker import ScoringWorker
+
+MAX_WAITING_DECISIONS = 64
+"""Number of decisions that may wait for their scores."""
+
+MAX_WAITING_OBSERVATIONS = 8
+"""The same where they are images, which take memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,5 +39,14 @@ class Configuration:
             bundle: the bundle.
             wake: called by the thread whenever a decision is scored.
         """
-        worker = ScoringWorker(bundle.models.decide, bundle.start_monitor, wake=wake)
+        worker = ScoringWorker(
+            bundle.models.decide, bundle.start_monitor, wake, capacity=_capacity(bundle.models)
+        )
         return cls(bundle, worker)
+
+
+def _capacity(models: MonitoredModels) -> int:
+    """Return how many decisions may wait: where the monitor samples the chunks, the newest wins."""
+    if CHUNKS not in models.published_parts:
+        return 1
+    return MAX_WAITING_OBSERVATIONS if models.cameras else MAX_WAITING_DECISIONS

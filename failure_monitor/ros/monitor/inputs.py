@@ -1,18 +1,27 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""All inputs of the monitor while it is active, combined into decisions."""
+"""All inputs of the monitor while it is active, combined into decisions.
+
+Action chunks make a decision, as soon as they are received; where a sampler makes the chunks, the
+embedding does, and where the monitor runs both models, the observation. Every decision of a rollout
+gets a number then, and is handed on or counted as one that cannot be scored.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
+from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.messages.measured_positions import MeasurementError
+from failure_monitor.monitoring.decision_tally import NOT_YET_SCORED, DecisionTally
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.monitor.external_input import ExternalInput
@@ -21,22 +30,29 @@ from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle
 from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.observation_input import ObservationInput
-from failure_monitor.ros.monitor.pairing import DecisionPairing, Pair
+from failure_monitor.ros.monitor.pairing import DecisionPairing, Pair, Unpaired
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, PendingDecision
-from failure_monitor.ros.monitor.policy_input import PolicyInput
+from failure_monitor.ros.monitor.policy_input import PolicyInput, ReceivedPart
 from failure_monitor.ros.monitor.positions_input import PositionsInput
 from failure_monitor.ros.monitor.rollout_boundaries import RolloutBoundaries
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
 
-MAX_WAITING_PARTS = 64
-"""Number of parts of decisions that may wait for the other one."""
+EMBEDDING_BYTES = 1 << 25
+"""Bytes of embeddings that may wait for their action chunks, as far as the limits below allow."""
 
-MAX_WAITING_IMAGES = 16
-"""The same where one part is images, which take memory."""
+MIN_WAITING_EMBEDDINGS, MAX_WAITING_EMBEDDINGS = 64, 1024
 
-OnDecision = Callable[[PendingDecision, float, int], None]
-"""Called with a decision, when it was complete on the monotonic clock, and the number of decisions
-before it that cannot be scored."""
+MAX_WAITING_IMAGES = 32
+"""Number of observations that may wait for their action chunks: images take memory."""
+
+LOST = (
+    "it was lost on its way: this machine or the network is overloaded, or the policy published "
+    "more at once than is kept"
+)
+CLOCK_SET_BACK = "a clock was set back while it waited for its other part"
+
+OnDecision = Callable[[PendingDecision, float], None]
+"""Called with a decision, and when it was complete on the monotonic clock."""
 
 
 class MonitorInput(Protocol):
@@ -61,9 +77,11 @@ class MonitorInputs:
         settings: MonitorParameters,
         monitored: MonitoredBundle,
         boundaries: RolloutBoundaries,
+        tally: DecisionTally,
         *,
         on_decision: OnDecision,
         on_fault: Callable[[str], None],
+        on_unscored: Callable[[], None],
     ) -> None:
         """Subscribe.
 
@@ -72,13 +90,15 @@ class MonitorInputs:
             settings: name the topics and bound their ages.
             monitored: what is expected on the topics, and which parts of decisions models make.
             boundaries: what starts and ends rollouts.
-            on_decision: called with every decision.
+            tally: gives every decision its number, and counts those that cannot be scored.
+            on_decision: called with every decision that can be scored.
             on_fault: called with why a message cannot be used.
+            on_unscored: called when the tally has counted a decision that cannot be scored.
         """
         self._boundaries = boundaries
+        self._tally = tally
         self._on_decision = on_decision
-        self._on_fault = on_fault
-        self._missed = 0
+        self._on_unscored = on_unscored
         self._last_complete: float | None = None
         models = monitored.models
         guard = StampGuard(node, on_fault=on_fault, on_restart=self._on_clock_set_back)
@@ -96,10 +116,13 @@ class MonitorInputs:
             monitored.bundle.policy,
             models.published_parts,
             guard,
+            on_received=self._on_received,
             on_part=self._on_part,
-            on_malformed=self._on_malformed,
+            on_rejected=self._on_rejected,
+            on_fault=on_fault,
         )
-        self._pairing = _pairing(models)
+        self._pairing = _pairing(models, monitored.bundle.policy.embedding_size)
+        self._why_incomplete_yet = _why_incomplete_yet(self._observations, self._policy)
         self._inputs: tuple[MonitorInput, ...] = (
             self._policy,
             self._external,
@@ -145,28 +168,38 @@ class MonitorInputs:
         for part in self._inputs:
             part.settings = settings
 
-    def start_rollout(self) -> None:
-        """Expect decisions, and forget what waits; stamps may start again."""
+    def start_rollout(self, *, by_decision: bool) -> None:
+        """Expect decisions.
+
+        Args:
+            by_decision: whether a decision starts the rollout, so that its parts may have come. If
+                not, what came before belongs to old decisions, and stamps may start again.
+        """
         self._policy.is_expected = True
-        self._forget()
+        self._last_complete = None
+        if not by_decision:
+            self._policy.start_rollout()
+            if self._pairing is not None:
+                self._pairing.start_rollout()
+            if self._observations is not None:
+                self._observations.start_rollout()
 
     def end_rollout(self) -> None:
         """Expect no decisions until the next rollout."""
         self._policy.is_expected = False
-
-    def _forget(self) -> None:
-        self._missed = 0
-        self._last_complete = None
         self._policy.start_rollout()
         if self._pairing is not None:
-            self._pairing.start_rollout()
-        if self._observations is not None:
-            self._observations.start_rollout()
+            self._pairing.drop_chunks()
 
     def _on_clock_set_back(self) -> None:
+        self._last_complete = None
+        self._policy.restart()
         if self._positions is not None:
             self._positions.forget()
-        self._forget()
+        if self._pairing is not None:
+            self._handle(self._pairing.restart(CLOCK_SET_BACK), time.monotonic())
+        if self._observations is not None:
+            self._observations.restart()
 
     def destroy(self) -> None:
         """Destroy the subscriptions."""
@@ -217,15 +250,7 @@ class MonitorInputs:
             topic.stream.is_silent(now, limit) for topic in needed
         ):
             return ""
-        if self._observations is not None and (why := self._observations.why_unmatched()):
-            return why
-        if self._pairing is None or not self._pairing.is_stuck:
-            return ""
-        return (
-            f"messages on {' and '.join(repr(topic.name) for topic in needed)} come with different "
-            "stamps: publish embedding and action chunks of a decision with the stamp of its "
-            "observation"
-        )
+        return "" if self._observations is None else self._observations.why_unmatched()
 
     # From messages to decisions
 
@@ -234,48 +259,94 @@ class MonitorInputs:
             self._observations.add_joints(message)
 
     def _on_observation(self, matched: MatchedMessages, now: float) -> None:
-        self._on_part(EMBEDDING, matched.stamp, matched, now)
-
-    def _on_malformed(self, part: str, reason: str) -> None:
-        # Chunks make a decision, and this one cannot be scored.
-        if part == CHUNKS or self._pairing is None:
-            self._missed += 1
-        self._on_fault(reason)
-
-    def _on_part(self, part: str, stamp: int, value: Any, now: float) -> None:
-        if self._pairing is None:
-            self._on_complete(Pair(stamp, value, None, missed=0), now)
+        if self._pairing is not None:
+            self._handle(self._pairing.add_embedding(matched.stamp, matched), now)
             return
-        pair = (
-            self._pairing.add_chunks(stamp, value)
-            if part == CHUNKS
-            else self._pairing.add_embedding(stamp, value)
-        )
-        if pair is not None:
-            self._on_complete(pair, now)
+        number = self._receive_decision(now)
+        if number is not None:
+            self._complete(number, matched.stamp, matched, None, now)
 
-    def _on_complete(self, pair: Pair, now: float) -> None:
+    def _on_received(self, message: ReceivedPart) -> int | None:
+        if self._pairing is not None and (
+            message.part == EMBEDDING or self._pairing.is_old(message.stamp)
+        ):
+            return None
+        return self._receive_decision(message.received, message.lost)
+
+    def _receive_decision(self, now: float, lost: int = 0) -> int | None:
+        """Return the number of a decision; None if it belongs to no rollout."""
+        self._boundaries.receive_decision(now)
+        if not self.is_rollout_running:
+            return None
+        if lost:
+            self._tally.lose(lost, now, LOST)
+            self._on_unscored()
+        return self._tally.receive(now, self._why_incomplete_yet)
+
+    def _on_rejected(self, number: int | None, why: str) -> None:
+        if number is not None:
+            self._tally.set_unscored(number, why)
+            self._on_unscored()
+
+    def _on_part(self, message: ReceivedPart, number: int | None, values: Any) -> None:
+        if self._pairing is not None and message.part == EMBEDDING:
+            self._handle(self._pairing.add_embedding(message.stamp, values), message.received)
+        elif number is None:
+            return
+        elif self._pairing is not None:
+            settled = self._pairing.add_chunks(number, message.stamp, values)
+            self._handle(settled, message.received)
+        else:
+            self._complete(number, message.stamp, values, None, message.received)
+
+    def _handle(self, settled: Sequence[Pair | Unpaired], now: float) -> None:
+        for one in settled:
+            if isinstance(one, Unpaired):
+                self._on_rejected(one.number, one.why)
+            else:
+                self._complete(one.number, one.stamp, one.embedding, one.chunks, now)
+
+    def _complete(
+        self,
+        number: int,
+        stamp: int,
+        observation: Any,
+        chunks: NDArray[np.float32] | None,
+        now: float,
+    ) -> None:
+        """Hand a decision on, unless a position or score that the rule needs is missing."""
         self._last_complete = now
-        self._missed += pair.missed
-        # Without a position or score that the rule needs, a decision is not scored, but it counts;
-        # `problems` explains why.
         try:
-            positions = None if self._positions is None else self._positions.at(pair.stamp)
-        except MeasurementError:
-            self._missed += 1
+            positions = None if self._positions is None else self._positions.at(stamp)
+        except MeasurementError as error:
+            self._on_rejected(number, str(error))
             return
-        if any(self._external.problem(topic, now) for topic in self._external.topics):
-            self._missed += 1
-            return
-        missed, self._missed = self._missed, 0
-        pending = PendingDecision(
-            pair.stamp, pair.embedding, pair.chunks, positions, self._external.values()
+        for topic in self._external.topics:
+            if problem := self._external.problem(topic, now):
+                self._on_rejected(number, problem)
+                return
+        self._tally.set_waiting(number, NOT_YET_SCORED)
+        external = self._external.values()
+        self._on_decision(
+            PendingDecision(number, stamp, observation, chunks, positions, external), now
         )
-        self._on_decision(pending, now, missed)
 
 
-def _pairing(models: MonitoredModels) -> DecisionPairing | None:
+def _why_incomplete_yet(observations: ObservationInput | None, policy: PolicyInput) -> str:
+    """Return why a decision that has just come cannot be scored yet."""
+    if observations is not None:
+        return "no observation with its stamp has come: it is late, or the stamps differ"
+    if EMBEDDING in policy.topics_by_part and CHUNKS in policy.topics_by_part:
+        topic = policy.topics_by_part[EMBEDDING].name
+        return f"no embedding with its stamp has come on '{topic}': it is missing, or late"
+    return NOT_YET_SCORED
+
+
+def _pairing(models: MonitoredModels, embedding_size: int) -> DecisionPairing | None:
     """Return the pairing of the policy's messages; None where a sampler makes the chunks."""
     if CHUNKS not in models.published_parts:
         return None
-    return DecisionPairing(MAX_WAITING_IMAGES if models.cameras else MAX_WAITING_PARTS)
+    if models.cameras:
+        return DecisionPairing(MAX_WAITING_IMAGES)
+    waiting = EMBEDDING_BYTES // (4 * embedding_size)
+    return DecisionPairing(min(max(waiting, MIN_WAITING_EMBEDDINGS), MAX_WAITING_EMBEDDINGS))

@@ -81,6 +81,7 @@ class MonitoredTopic:
             "stamped_rate": f"{stream.stamped_rate():.2f}",
             "publishers": str(publishers),
             "refused": str(stream.rejected),
+            "lost": str(stream.lost),
             "repeated": str(stream.repeated),
             "out_of_order": str(stream.out_of_order),
         }
@@ -89,7 +90,7 @@ class MonitoredTopic:
             values["age"] = f"{age:.3f}"
         if problem:
             return DiagnosticStatus.ERROR, problem, values
-        lost = stream.lost_share(now)
+        lost = stream.lost_share()
         if lost > MAX_LOST_SHARE and publishers == 1:
             return DiagnosticStatus.WARN, self._loss(lost), values
         return DiagnosticStatus.OK, f"{stream.received_rate(now):.1f} Hz", values

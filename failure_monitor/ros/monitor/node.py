@@ -243,7 +243,10 @@ class MonitorNode(LeanLifecycleNode):
             status,
             None if session is None else session.verdict,
             decision_age=None if session is None else session.decision_age(),
-            response=self._response.values(),
+            more={
+                **self._response.values(),
+                **({} if session is None else session.unscored_values()),
+            },
             **self._identity,
         )
 

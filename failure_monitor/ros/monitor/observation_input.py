@@ -91,6 +91,12 @@ class ObservationInput:
         for topic in self.topics:
             topic.stream.start_rollout()
 
+    def restart(self) -> None:
+        """Forget what waits, in the middle of a rollout."""
+        self._matcher.clear()
+        for topic in self.topics:
+            topic.stream.restart()
+
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """Return what is wrong with a camera; empty if nothing is."""
         return topic.contradiction() or topic.silence(now, self.settings.max_decision_age)
@@ -108,7 +114,7 @@ class ObservationInput:
         topic = self._topics[camera]
         now, stamp = time.monotonic(), stamp_nanoseconds(message.header.stamp)
         topic.stream.add(now, stamp)
-        if self._guard.admits(topic, stamp, self.settings):
+        if not self._guard.rejection(topic, stamp, self.settings):
             self._add(camera, stamp, message, now)
 
     def _add(

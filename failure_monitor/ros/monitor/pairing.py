@@ -3,18 +3,25 @@
 """Pairs the two parts of a decision by their exact stamp.
 
 One part is the observation embedding, or the messages that an encoder will embed. The other is the
-sampled action chunks. This module knows neither ROS nor a clock.
+sampled action chunks, which make the decision. Each part comes with stamps that rise, so chunks
+cannot be paired any more once an embedding with a later stamp has come. This module knows neither
+ROS nor a clock.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MIN_STUCK = 3
-"""Number of waiting chunks from which pairing is stuck: no embedding has their stamps."""
+MAX_WAITING_CHUNKS = 64
+"""Number of action chunks that may wait for their embedding."""
+
+OTHER_STAMPS = (
+    "no embedding came with the stamp of its action chunks, as if they come with different stamps: "
+    "publish embedding and action chunks of a decision with the stamp of its observation"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,69 +29,128 @@ class Pair:
     """A decision whose parts have both arrived.
 
     Attributes:
+        number: the number that came with its chunks.
         stamp: the stamp of both, in nanoseconds.
         embedding: one part.
         chunks: the other part.
-        missed: number of decisions since the previous pair that cannot be completed.
     """
 
+    number: int
     stamp: int
     embedding: Any
     chunks: Any
-    missed: int
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """A decision whose embedding will not come.
+
+    Attributes:
+        number: the number that came with its chunks.
+        why: why it will not, as a clause.
+    """
+
+    number: int
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunks:
+    number: int
+    stamp: int
+    values: Any
 
 
 class DecisionPairing:
-    """Turns parts of decisions into pairs, in the order of their stamps."""
+    """Turns parts of decisions into pairs, in the order of their chunks. All chunks come out."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, max_embeddings: int) -> None:
         """Start without any part.
 
         Args:
-            capacity: number of parts that may wait for the other one.
+            max_embeddings: number of embeddings that may wait for their chunks.
         """
-        self._capacity = capacity
+        self._max_embeddings = max_embeddings
         self.unpaired = 0
         """Number of parts that were dropped because the other one did not come."""
-        self.start_rollout()
+        self._embeddings: OrderedDict[int, Any] = OrderedDict()
+        self._chunks: deque[_Chunks] = deque()
+        self._old: frozenset[int] = frozenset()
+        self._forget_stamps()
+
+    def _forget_stamps(self) -> None:
+        self._newest: int | None = None
+        self._dropped: int | None = None
 
     def start_rollout(self) -> None:
-        """Forget what waits; stamps may start again."""
-        self._waiting: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._newest: int | None = None
-        self._missed = 0
+        """Start a rollout: parts that came before belong to old decisions; stamps start again."""
+        self._old = frozenset(self._embeddings)
+        self._embeddings.clear()
+        self._chunks.clear()
+        self._forget_stamps()
 
-    def add_embedding(self, stamp: int, embedding: Any) -> Pair | None:
-        """Receive an embedding with its stamp in nanoseconds; return a pair if it is complete."""
-        return self._add(stamp, "embedding", embedding)
+    def drop_chunks(self) -> None:
+        """Forget the decisions that wait, at the end of their rollout."""
+        self._chunks.clear()
 
-    def add_chunks(self, stamp: int, chunks: Any) -> Pair | None:
-        """Receive action chunks with their stamp; return a pair if it is complete."""
-        return self._add(stamp, "chunks", chunks)
+    def restart(self, why: str) -> Sequence[Unpaired]:
+        """Forget what waits in the middle of a rollout; return the decisions that end thereby."""
+        given_up = [self._give_up(chunks, why) for chunks in self._chunks]
+        self._embeddings.clear()
+        self._chunks.clear()
+        self._forget_stamps()
+        return given_up
 
-    def _add(self, stamp: int, part: str, value: Any) -> Pair | None:
-        if self._newest is not None and stamp <= self._newest:
-            return None
-        parts = self._waiting.setdefault(stamp, {})
-        parts[part] = value
-        if len(parts) < 2:
-            if len(self._waiting) > self._capacity:
-                _, oldest = self._waiting.popitem(last=False)
-                self._give_up([oldest])
-            return None
-        del self._waiting[stamp]
-        older = [waiting for waiting in self._waiting if waiting < stamp]
-        self._give_up([self._waiting.pop(waiting) for waiting in older])
+    def is_old(self, stamp: int) -> bool:
+        """Return whether chunks of this stamp belong to a decision from before the rollout."""
+        return stamp in self._old
+
+    def add_embedding(self, stamp: int, embedding: Any) -> Sequence[Pair | Unpaired]:
+        """Receive an embedding with its stamp in nanoseconds; return what that settles."""
+        self._old -= {stamp}
+        self._embeddings[stamp] = embedding
         self._newest = stamp
-        missed, self._missed = self._missed, 0
-        return Pair(stamp, parts["embedding"], parts["chunks"], missed)
+        settled = list(self._settle())
+        if len(self._embeddings) > self._max_embeddings:
+            self._dropped, _ = self._embeddings.popitem(last=False)
+            self.unpaired += 1
+        return settled
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether several action chunks in a row wait for their embedding."""
-        return sum("chunks" in parts for parts in self._waiting.values()) >= MIN_STUCK
+    def add_chunks(self, number: int, stamp: int, chunks: Any) -> Sequence[Pair | Unpaired]:
+        """Receive the action chunks of a decision; return what that settles, oldest first."""
+        self._chunks.append(_Chunks(number, stamp, chunks))
+        settled = list(self._settle())
+        if len(self._chunks) > MAX_WAITING_CHUNKS:
+            settled.append(self._give_up(self._chunks.popleft(), OTHER_STAMPS))
+        return settled
 
-    def _give_up(self, parts: Sequence[Mapping[str, Any]]) -> None:
-        self.unpaired += len(parts)
-        # Chunks make a decision: a policy may embed observations of which it makes none.
-        self._missed += sum("chunks" in part for part in parts)
+    def _settle(self) -> Iterator[Pair | Unpaired]:
+        while self._chunks:
+            chunks = self._chunks[0]
+            if chunks.stamp in self._embeddings:
+                self._chunks.popleft()
+                yield self._pair(chunks)
+            elif self._newest is not None and chunks.stamp < self._newest:
+                yield self._give_up(self._chunks.popleft(), self._why_missing(chunks))
+            else:
+                return
+
+    def _pair(self, chunks: _Chunks) -> Pair:
+        while True:
+            stamp, embedding = self._embeddings.popitem(last=False)
+            if stamp == chunks.stamp:
+                return Pair(chunks.number, stamp, embedding, chunks.values)
+            # The chunks of later decisions have later stamps.
+            self.unpaired += 1
+
+    def _give_up(self, chunks: _Chunks, why: str) -> Unpaired:
+        self.unpaired += 1
+        return Unpaired(chunks.number, why)
+
+    def _why_missing(self, chunks: _Chunks) -> str:
+        if self._dropped is not None and chunks.stamp <= self._dropped:
+            return (
+                f"more than {self._max_embeddings} embeddings came between its own and its action "
+                "chunks: let the policy embed less often, or decide sooner"
+            )
+        return OTHER_STAMPS

@@ -21,6 +21,7 @@ class PendingDecision:
     """What was received for one decision.
 
     Attributes:
+        number: its number in the rollout.
         stamp: the stamp of the observation, in nanoseconds.
         observation: the embedding that the policy published, float32 (E,), or the messages of
             cameras and joints that an encoder embeds.
@@ -29,6 +30,7 @@ class PendingDecision:
         external: the newest values of external scores, by their names.
     """
 
+    number: int
     stamp: int
     observation: NDArray[np.float32] | MatchedMessages
     chunks: NDArray[np.float32] | None

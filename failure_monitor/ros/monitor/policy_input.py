@@ -1,11 +1,16 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's messages: embeddings, action chunks, or both."""
+"""The policy's messages: embeddings, action chunks, or both.
+
+Every message is reported twice: when it is received, as what makes a decision gets its number then;
+and with its contents, or with why it cannot be used.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
@@ -14,14 +19,39 @@ from sensor_msgs.msg import PointCloud2
 from failure_monitor.decision import PolicyFormat
 from failure_monitor.messages.point_cloud import PointCloudError, read_action_chunks, read_embedding
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.ros.common.message_info import MessageInfo, sequence_number, with_info
 from failure_monitor.ros.common.messages import stamp_nanoseconds
-from failure_monitor.ros.common.qos import DECISION_QOS
+from failure_monitor.ros.common.qos import DECISION_SUBSCRIPTION_QOS
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
 
-OnPart = Callable[[str, int, Any, float], None]
-"""Called with a part's name, its stamp in nanoseconds, its values, and when it came (monotonic)."""
+
+@dataclass(frozen=True)
+class ReceivedPart:
+    """A message of the policy, before its contents are read.
+
+    Attributes:
+        part: `EMBEDDING` or `CHUNKS`.
+        stamp: its stamp in nanoseconds.
+        received: when it came, in seconds of the monotonic clock.
+        lost: number of messages that the middleware lost before it.
+    """
+
+    part: str
+    stamp: int
+    received: float
+    lost: int
+
+
+OnReceived = Callable[[ReceivedPart], int | None]
+"""Called with every message; returns the number of the decision that it makes, if it makes one."""
+
+OnPart = Callable[[ReceivedPart, int | None, Any], None]
+"""Called with a message, the number of its decision, and its values."""
+
+OnRejected = Callable[[int | None, str], None]
+"""Called with the number of the decision of a message that cannot be used, and with why."""
 
 
 class PolicyInput:
@@ -35,8 +65,10 @@ class PolicyInput:
         parts: Collection[str],
         guard: StampGuard,
         *,
+        on_received: OnReceived,
         on_part: OnPart,
-        on_malformed: Callable[[str, str], None],
+        on_rejected: OnRejected,
+        on_fault: Callable[[str], None],
     ) -> None:
         """Subscribe.
 
@@ -46,25 +78,36 @@ class PolicyInput:
             policy: the format of its decisions.
             parts: which of `EMBEDDING` and `CHUNKS` the policy publishes.
             guard: checks the stamps.
-            on_part: called with the contents of every message.
-            on_malformed: called with which part is malformed, and how.
+            on_received: called with every message.
+            on_part: called with the contents of every message that can be used.
+            on_rejected: called for every other message.
+            on_fault: called with how a message is malformed.
         """
         self.settings = settings
         self.is_expected = False
         """Whether a rollout runs: between rollouts a policy may be silent."""
         self._policy = policy
         self._guard = guard
+        self._on_received = on_received
         self._on_part = on_part
-        self._on_malformed = on_malformed
+        self._on_rejected = on_rejected
+        self._on_fault = on_fault
         topics = {
             EMBEDDING: (settings.embedding_topic, self._on_embedding),
             CHUNKS: (settings.action_chunks_topic, self._on_chunks),
         }
         self._topics = {
-            part: MonitoredTopic(node, PointCloud2, topic, callback, DECISION_QOS)
+            part: MonitoredTopic(
+                node, PointCloud2, topic, with_info(callback), DECISION_SUBSCRIPTION_QOS
+            )
             for part, (topic, callback) in topics.items()
             if part in parts
         }
+
+    @property
+    def topics_by_part(self) -> Mapping[str, MonitoredTopic]:
+        """The topics by what the policy publishes there."""
+        return self._topics
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
@@ -76,6 +119,11 @@ class PolicyInput:
         for topic in self.topics:
             topic.stream.start_rollout()
 
+    def restart(self) -> None:
+        """Accept stamps that start again in the middle of a rollout."""
+        for topic in self.topics:
+            topic.stream.restart()
+
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """Return what is wrong with one of the topics; empty if nothing is."""
         problem = topic.contradiction()
@@ -83,11 +131,11 @@ class PolicyInput:
             return problem
         return topic.silence(now, self.settings.max_decision_age)
 
-    def _on_embedding(self, message: PointCloud2) -> None:
-        self._receive(EMBEDDING, message, read_embedding)
+    def _on_embedding(self, message: PointCloud2, info: MessageInfo) -> None:
+        self._receive(EMBEDDING, message, info, read_embedding)
 
-    def _on_chunks(self, message: PointCloud2) -> None:
-        self._receive(CHUNKS, message, self._read_chunks)
+    def _on_chunks(self, message: PointCloud2, info: MessageInfo) -> None:
+        self._receive(CHUNKS, message, info, self._read_chunks)
 
     def _read_chunks(self, message: PointCloud2) -> Any:
         names, chunks = read_action_chunks(message)
@@ -99,16 +147,28 @@ class PolicyInput:
             )
         return chunks
 
-    def _receive(self, part: str, message: PointCloud2, read: Callable[[PointCloud2], Any]) -> None:
-        topic = self._topics[part]
+    def _receive(
+        self,
+        part: str,
+        message: PointCloud2,
+        info: MessageInfo,
+        read: Callable[[PointCloud2], Any],
+    ) -> None:
+        stream = self._topics[part].stream
         now, stamp = time.monotonic(), stamp_nanoseconds(message.header.stamp)
-        topic.stream.add(now, stamp)
-        if not self._guard.admits(topic, stamp, self.settings):
+        stream.add(now, stamp)
+        received = ReceivedPart(part, stamp, now, stream.count_lost(sequence_number(info)))
+        number = self._on_received(received)
+        rejection = self._guard.rejection(self._topics[part], stamp, self.settings)
+        if rejection:
+            self._on_rejected(number, rejection)
             return
         try:
             values = read(message)
         except PointCloudError as error:
-            topic.stream.rejected += 1
-            self._on_malformed(part, f"'{topic.name}': {error}")
+            stream.rejected += 1
+            reason = f"'{stream.topic}': {error}"
+            self._on_fault(reason)
+            self._on_rejected(number, reason)
             return
-        self._on_part(part, stamp, values, now)
+        self._on_part(received, number, values)

@@ -21,8 +21,13 @@ from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 class Rollouts(Protocol):
     """What is started and ended."""
 
-    def start_rollout(self, task: str) -> None:
-        """Start a rollout of a task; the name is empty where it is unknown."""
+    def start_rollout(self, task: str, *, by_decision: bool = False) -> None:
+        """Start a rollout of a task; the name is empty where it is unknown.
+
+        Args:
+            task: its name.
+            by_decision: whether the decision that is being received starts it.
+        """
 
     def end_rollout(self, reason: str) -> None:
         """End the rollout, for the reason why none runs."""
@@ -38,9 +43,8 @@ class RolloutBoundaries:
     def __init__(self, why_not_started: str) -> None:
         self.why_not_started = why_not_started
 
-    def starts_with_decision(self, now: float) -> bool:
-        """Receive a decision; return whether it is the first of a rollout."""
-        return False
+    def receive_decision(self, now: float) -> None:
+        """Receive a decision; start a rollout if it is the first of one."""
 
     def update(self, now: float) -> None:
         """End the rollout if its time is over."""
@@ -68,10 +72,11 @@ class PauseBoundaries(RolloutBoundaries):
         self._pause = pause
         self._last_decision: float | None = None
 
-    def starts_with_decision(self, now: float) -> bool:
-        """Receive a decision; return whether there was none for a pause."""
+    def receive_decision(self, now: float) -> None:
+        """Receive a decision; start a rollout if there was none for a pause."""
         last, self._last_decision = self._last_decision, now
-        return last is None or now - last > self._pause
+        if last is None or now - last > self._pause:
+            self._rollouts.start_rollout("", by_decision=True)
 
     def update(self, now: float) -> None:
         """End the rollout after a pause."""

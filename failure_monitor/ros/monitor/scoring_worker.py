@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes decisions from observations and scores them, on a thread of its own.
 
-Slow models and scores therefore never delay the heartbeat. The newest observation wins: one that
-comes while another is scored replaces the one that waits, and counts as a missed decision.
+Slow models and scores therefore never delay the heartbeat. Decisions that wait are scored in order,
+in a bounded queue. Where the monitor itself decides on observations, the queue holds one, so that
+the newest wins. Decisions come with their numbers in the rollout, so that a gap is known.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitoring.monitor import FailureMonitor
-from failure_monitor.ros.common.newest_wins_worker import NewestWinsWorker
+from failure_monitor.ros.common.queue_worker import QueueWorker
 
 Observation = TypeVar("Observation")
 
@@ -31,6 +32,7 @@ class ScoringResult(Generic[Observation]):
     """The result of scoring one observation.
 
     Attributes:
+        number: the decision's number in the rollout.
         observation: the observation as it was submitted.
         received: when it was complete, in seconds of the monotonic clock.
         decision: the decision that was made from it; None if that failed.
@@ -39,6 +41,7 @@ class ScoringResult(Generic[Observation]):
         error: what was raised, where that was not the observation's fault.
     """
 
+    number: int
     observation: Observation
     received: float
     decision: Decision | None
@@ -50,8 +53,8 @@ class ScoringResult(Generic[Observation]):
 @dataclass(frozen=True)
 class _Job(Generic[Observation]):
     observation: Observation
+    number: int
     received: float
-    missed: int
     rollout: int
     task: str
 
@@ -64,6 +67,8 @@ class ScoringWorker(Generic[Observation]):
         decide: Callable[[Observation], Decision],
         start_monitor: Callable[[str], FailureMonitor],
         wake: Callable[[], None],
+        *,
+        capacity: int,
     ) -> None:
         """Start the thread.
 
@@ -71,9 +76,14 @@ class ScoringWorker(Generic[Observation]):
             decide: makes a decision from an observation; called only by the thread.
             start_monitor: returns the monitor for a rollout of a task; called only by the thread.
             wake: called by the thread whenever a result waits to be collected.
+            capacity: number of observations that may wait; 1 where the newest one wins.
         """
+        self.newest_wins = capacity == 1
+        """Whether an observation gives way to the next one."""
         self.skipped = 0
-        """Number of observations that a newer one replaced before they were scored."""
+        """Number of observations that gave way to newer ones before they were scored."""
+        self.on_drop: Callable[[int], None] = lambda number: None
+        """Called by `submit` with the number of such an observation."""
         self.scored = 0
         """Number of decisions with a verdict."""
         self._decide = decide
@@ -86,19 +96,18 @@ class ScoringWorker(Generic[Observation]):
         # Used only by the thread.
         self._monitor: FailureMonitor | None = None
         self._monitored_rollout = -1
-        self._unscored = 0
-        self._worker = NewestWinsWorker("scoring", self._work, merge=self._skip)
+        self._worker = QueueWorker("scoring", self._work, capacity=capacity, on_drop=self._skip)
         self._worker.start()
 
-    def submit(self, observation: Observation, received: float, missed: int = 0) -> None:
-        """Score an observation as soon as the present one is scored.
+    def submit(self, number: int, observation: Observation, received: float) -> None:
+        """Score an observation after those that wait.
 
         Args:
+            number: the decision's number in the rollout.
             observation: the argument of `decide`.
             received: when it was complete, in seconds of the monotonic clock.
-            missed: number of decisions before it that cannot be scored.
         """
-        self._worker.submit(_Job(observation, received, missed, self._rollout, self._task))
+        self._worker.submit(_Job(observation, number, received, self._rollout, self._task))
 
     def start_rollout(self, task: str) -> None:
         """Start a rollout of a task with the next decision; earlier results are dropped."""
@@ -123,17 +132,16 @@ class ScoringWorker(Generic[Observation]):
         """End the thread after the present decision."""
         self._worker.stop()
 
-    def _skip(self, waiting: _Job[Observation], newer: _Job[Observation]) -> _Job[Observation]:
+    def _skip(self, job: _Job[Observation]) -> None:
         self.skipped += 1
-        return replace(newer, missed=newer.missed + waiting.missed + 1)
+        self.on_drop(job.number)
 
     # What follows runs on the thread.
 
     def _work(self, job: _Job[Observation]) -> None:
         start = time.monotonic()
         if job.rollout != self._monitored_rollout:
-            self._monitored_rollout, self._monitor, self._unscored = job.rollout, None, 0
-        self._unscored += job.missed
+            self._monitored_rollout, self._monitor = job.rollout, None
         result = self._score(job)
         with self._lock:
             self._seconds.append(time.monotonic() - start)
@@ -144,23 +152,24 @@ class ScoringWorker(Generic[Observation]):
     def _score(self, job: _Job[Observation]) -> ScoringResult[Observation]:
         decision = None
         try:
-            monitor = self._up_to_date_monitor(job.task)
+            monitor = self._monitor_at(job)
             decision = self._decide(job.observation)
             verdict = monitor.update(decision)
-            return ScoringResult(job.observation, job.received, decision, verdict)
+            return ScoringResult(job.number, job.observation, job.received, decision, verdict)
         except FailureMonitorError as error:
             fault, unexpected = str(error), None
         except Exception as error:
             # Whatever a model or score raises is a fault, which permits no commands.
             fault, unexpected = f"the scoring failed: {type(error).__name__}: {error}", error
-        self._unscored += 1
-        return ScoringResult(job.observation, job.received, decision, None, fault, unexpected)
+        return ScoringResult(
+            job.number, job.observation, job.received, decision, None, fault, unexpected
+        )
 
-    def _up_to_date_monitor(self, task: str) -> FailureMonitor:
-        """Return the rollout's monitor, which knows how many decisions were not scored."""
+    def _monitor_at(self, job: _Job[Observation]) -> FailureMonitor:
+        """Return the rollout's monitor, which knows that decisions before this were not scored."""
         if self._monitor is None:
-            self._monitor = self._start_monitor(task)
-        if self._unscored:
-            self._monitor.skip(self._unscored)
-            self._unscored = 0
+            self._monitor = self._start_monitor(job.task)
+        missing = job.number - self._monitor.number
+        if missing:
+            self._monitor.skip(missing)
         return self._monitor

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from failure_monitor.bundle.bundle import UnknownTaskError
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.monitoring.alarm import AlarmStatus
+from failure_monitor.monitoring.decision_tally import DecisionTally
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.displays.displays import Displays
 from failure_monitor.ros.monitor.configuration import Configuration
@@ -27,6 +28,12 @@ from failure_monitor.ros.response.steering import Advice
 
 TRACE_PERIOD = 10.0
 """Seconds between two errors that are logged in full: one for each decision would fill a disk."""
+
+
+QUEUE_FULL = (
+    "more wait for their scores than are kept: this machine is too slow; let the policy decide "
+    "less often, or calibrate with other scores"
+)
 
 
 class MonitorSession:
@@ -70,6 +77,8 @@ class MonitorSession:
         self._clock_problems = clock_problems
         self._publish_heartbeat = publish_heartbeat
         self._received = 0.0
+        self._tally = DecisionTally(settings.max_unscored)
+        self._had_too_many_unscored = False
         self._alarm = response.alarm(settings.max_decision_age)
         self._alarm.enable(settings.enable)
         self._boundaries = open_boundaries(node, settings, self)
@@ -78,9 +87,12 @@ class MonitorSession:
             settings,
             configuration.bundle,
             self._boundaries,
+            self._tally,
             on_decision=self._on_pending_decision,
             on_fault=self._fail,
+            on_unscored=self._on_unscored,
         )
+        self._worker.on_drop = self._on_dropped
 
     def start(self) -> None:
         """Start the first rollout, or wait for its start, as the parameters say."""
@@ -102,8 +114,15 @@ class MonitorSession:
     def status(self) -> AlarmStatus:
         """Return the present state of the alarm."""
         now = time.monotonic()
-        self._alarm.set_input_problems([*self._clock_problems(), *self._inputs.problems(now)])
+        problems = [*self._clock_problems(), *self._unscored_problems(now)]
+        self._alarm.set_input_problems([*problems, *self._inputs.problems(now)])
         return self._alarm.status(now)
+
+    def _unscored_problems(self, now: float) -> Sequence[str]:
+        """Return that too many decisions of this rollout were not scored, if so."""
+        problem = self._tally.problem(now) if self._inputs.is_rollout_running else ""
+        self._had_too_many_unscored = bool(problem)
+        return (problem,) if problem else ()
 
     def decision_age(self) -> float | None:
         """Return the seconds since the last scored decision was received; None before the first."""
@@ -111,12 +130,17 @@ class MonitorSession:
 
     def reset(self) -> str:
         """Leave a latched halt; return why that is rejected, empty if it is not."""
+        # Whoever resets knows what was missing so far; of a policy that was stopped no decision
+        # would come to make good for it.
+        self._tally.start_again()
+        self.status()
         return self._alarm.reset(time.monotonic())
 
     def change_settings(self, settings: MonitorParameters) -> None:
         """Use changed parameters from now on."""
         was_enabled, self._settings = self._settings.enable, settings
         self._alarm.max_decision_age = settings.max_decision_age
+        self._tally.max_unscored = settings.max_unscored
         self._inputs.change_settings(settings)
         if settings.enable != was_enabled:
             self._alarm.enable(settings.enable)
@@ -124,6 +148,10 @@ class MonitorSession:
     def counts(self) -> Mapping[str, int]:
         """Return counts for the diagnostics, by name."""
         return {"unpaired_messages": self._inputs.unpaired}
+
+    def unscored_values(self) -> Mapping[str, str]:
+        """Return how many decisions of this rollout were not scored, as text by name."""
+        return self._tally.values(time.monotonic())
 
     def diagnose(self, *, name: str, hardware_id: str) -> list[DiagnosticStatus]:
         """Return a diagnostic status for every input topic.
@@ -136,19 +164,21 @@ class MonitorSession:
 
     # Rollouts
 
-    def start_rollout(self, task: str) -> None:
+    def start_rollout(self, task: str, *, by_decision: bool = False) -> None:
         """Start a rollout with the next decision.
 
         Args:
             task: its task; empty for that of the parameter.
+            by_decision: whether the decision that is being received starts it.
         """
         try:
             self._bundle.set_task(task or self._settings.task)
         except UnknownTaskError as error:
             self.end_rollout(str(error))
             return
-        self._inputs.start_rollout()
+        self._inputs.start_rollout(by_decision=by_decision)
         self._worker.start_rollout(self._bundle.task)
+        self._tally.start_rollout()
         self.verdict = None
         self._displays.start_rollout()
         self._alarm.start_rollout()
@@ -170,12 +200,20 @@ class MonitorSession:
 
     # From an observation to the alarm
 
-    def _on_pending_decision(self, pending: PendingDecision, received: float, missed: int) -> None:
-        if self._boundaries.starts_with_decision(received):
-            self.start_rollout("")
-            missed = 0
-        if self._inputs.is_rollout_running:
-            self._worker.submit(pending, received, missed)
+    def _on_pending_decision(self, pending: PendingDecision, received: float) -> None:
+        self._worker.submit(pending.number, pending, received)
+
+    def _on_dropped(self, number: int) -> None:
+        if self._worker.newest_wins:
+            self._tally.drop(number)
+            return
+        self._tally.set_unscored(number, QUEUE_FULL)
+        self._on_unscored()
+
+    def _on_unscored(self) -> None:
+        """Withdraw the permit at once if too many decisions were not scored."""
+        if not self._had_too_many_unscored and self._tally.problem(time.monotonic()):
+            self._publish_heartbeat()
 
     def on_scored(self) -> None:
         """Use what the worker has scored since the last call."""
@@ -184,8 +222,10 @@ class MonitorSession:
 
     def _on_result(self, result: ScoringResult[PendingDecision]) -> None:
         if result.verdict is None or result.decision is None:
+            self._tally.set_unscored(result.number, result.fault)
             self._fail(result.fault, result.error)
             return
+        self._tally.set_scored(result.number)
         self.verdict, self._received = result.verdict, result.received
         self._alarm.update(result.verdict, result.received, time.monotonic())
         self._publish_heartbeat()

@@ -30,18 +30,19 @@ class StampGuard:
         self._on_fault = on_fault
         self._on_restart = on_restart
 
-    def admits(self, topic: MonitoredTopic, stamp: int, settings: MonitorParameters) -> bool:
-        """Return whether a message is new and has a valid stamp."""
+    def rejection(self, topic: MonitoredTopic, stamp: int, settings: MonitorParameters) -> str:
+        """Return why a message cannot be used; empty if it is new and has a valid stamp."""
         limits = StampLimits(settings.max_stamp_lead, settings.max_stamp_age)
         clock = self._node.get_clock().now().nanoseconds
         try:
-            return topic.stream.is_next(stamp, clock, limits)
+            return topic.stream.why_not_next(stamp, clock, limits)
         except ClockSetBackError as error:
             self._on_fault(f"'{topic.name}': {error}")
             # This is the first message of the new time.
             self._on_restart()
-            return topic.stream.is_next(stamp, clock, limits)
+            return topic.stream.why_not_next(stamp, clock, limits)
         except StampError as error:
             topic.stream.rejected += 1
-            self._on_fault(f"'{topic.name}': {error}")
-            return False
+            reason = f"'{topic.name}': {error}"
+            self._on_fault(reason)
+            return reason

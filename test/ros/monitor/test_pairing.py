@@ -1,97 +1,120 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""StampedArrays of decisions become whole ones by their exact stamp."""
+"""Parts of decisions become whole ones by their exact stamp, and no action chunks get lost."""
 
-import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.ros.monitor.pairing import DecisionPairing
+from failure_monitor.ros.monitor.pairing import (
+    MAX_WAITING_CHUNKS,
+    OTHER_STAMPS,
+    DecisionPairing,
+    Pair,
+    Unpaired,
+)
 
 CAPACITY = 10
 
-EMBEDDING = np.zeros(2, np.float32)
-CHUNKS = np.zeros((1, 1, 1), np.float32)
+
+def settled(pairing, *parts):
+    """Add parts (kind, stamp); chunks have their stamp as number. Return what became of them."""
+    outcomes = []
+    for kind, stamp in parts:
+        if kind == "e":
+            outcomes += pairing.add_embedding(stamp, f"e{stamp}")
+        else:
+            outcomes += pairing.add_chunks(stamp, stamp, f"c{stamp}")
+    return [
+        (one.number, f"{one.embedding} {one.chunks}" if isinstance(one, Pair) else one.why)
+        for one in outcomes
+    ]
 
 
-def test_either_half_may_come_first():
+def test_either_part_may_come_first():
     pairing = DecisionPairing(CAPACITY)
-    assert pairing.add_embedding(1, EMBEDDING) is None
-    assert pairing.add_chunks(1, CHUNKS).stamp == 1
-    assert pairing.add_chunks(2, CHUNKS) is None
-    assert pairing.add_embedding(2, EMBEDDING).stamp == 2
+    assert settled(pairing, ("e", 1), ("c", 1), ("c", 2), ("e", 2)) == [(1, "e1 c1"), (2, "e2 c2")]
 
 
-def test_a_stamp_that_is_off_by_a_nanosecond_does_not_pair():
+def test_stamp_that_is_off_by_a_nanosecond_does_not_pair():
     pairing = DecisionPairing(CAPACITY)
-    assert pairing.add_embedding(1_000_000_000, EMBEDDING) is None
-    assert pairing.add_chunks(1_000_000_001, CHUNKS) is None
+    assert settled(pairing, ("e", 1_000_000_000), ("c", 1_000_000_001)) == []
+    assert settled(pairing, ("e", 1_000_000_002)) == [(1_000_000_001, OTHER_STAMPS)]
 
 
-def test_what_comes_after_a_newer_decision_is_counted_and_dropped():
+def test_chunks_are_given_up_as_soon_as_a_later_embedding_has_come():
     pairing = DecisionPairing(CAPACITY)
-    pairing.add_embedding(5, EMBEDDING)
-    pairing.add_chunks(5, CHUNKS)
-    assert pairing.add_embedding(4, EMBEDDING) is None
-    assert pairing.add_chunks(4, CHUNKS) is None
-
-
-def test_halves_whose_other_half_never_comes_are_counted_and_forgotten():
-    pairing = DecisionPairing(CAPACITY)
-    for stamp in range(CAPACITY + 3):
-        pairing.add_embedding(stamp, EMBEDDING)
-    assert pairing.unpaired == 3
-    assert pairing.add_chunks(0, CHUNKS) is None
-    assert pairing.add_chunks(CAPACITY, CHUNKS) is not None
-
-
-def test_a_pair_tells_how_many_decisions_before_it_lacked_a_half():
-    pairing = DecisionPairing(CAPACITY)
-    pairing.add_chunks(1, CHUNKS)
-    pairing.add_chunks(2, CHUNKS)
-    pairing.add_embedding(3, EMBEDDING)
-    assert pairing.add_chunks(3, CHUNKS).missed == 2
-    pairing.add_embedding(4, EMBEDDING)
-    assert pairing.add_chunks(4, CHUNKS).missed == 0
+    assert settled(pairing, ("c", 1), ("c", 2), ("e", 3)) == [(1, OTHER_STAMPS), (2, OTHER_STAMPS)]
+    assert settled(pairing, ("c", 3)) == [(3, "e3 c3")]
     assert pairing.unpaired == 2
 
 
-def test_chunks_that_wait_in_a_row_are_stuck():
+def test_a_policy_may_embed_observations_of_which_it_makes_no_decision():
     pairing = DecisionPairing(CAPACITY)
-    for stamp in range(1, 4):
-        assert not pairing.is_stuck
-        pairing.add_embedding(2 * stamp, EMBEDDING)
-        pairing.add_chunks(2 * stamp + 1, CHUNKS)
-    assert pairing.is_stuck
-    pairing.add_embedding(7, EMBEDDING)
-    assert not pairing.is_stuck
+    embeddings = [("e", stamp) for stamp in range(1, 8)]
+    assert settled(pairing, *embeddings, ("c", 3), ("c", 7)) == [(3, "e3 c3"), (7, "e7 c7")]
+    assert pairing.unpaired == 5
 
 
-def test_embeddings_of_which_no_decision_is_made_are_none():
+def test_embeddings_that_are_too_many_are_the_reason():
     pairing = DecisionPairing(CAPACITY)
-    for stamp in range(1, 4):
-        pairing.add_embedding(stamp, EMBEDDING)
-    assert pairing.add_chunks(3, CHUNKS).missed == 0
-    assert pairing.unpaired == 2
+    embeddings = [("e", stamp) for stamp in range(CAPACITY + 3)]
+    ((number, why),) = settled(pairing, *embeddings, ("c", 0))
+    assert (number, pairing.unpaired) == (0, 4)
+    assert why.startswith("more than 10 embeddings came between its own and its action chunks")
+    assert settled(pairing, ("c", CAPACITY)) == [(CAPACITY, f"e{CAPACITY} c{CAPACITY}")]
 
 
-def test_a_new_rollout_may_begin_with_older_stamps():
+def test_chunks_without_any_embedding_are_bounded():
     pairing = DecisionPairing(CAPACITY)
-    pairing.add_embedding(9, EMBEDDING)
-    pairing.add_chunks(9, CHUNKS)
+    chunks = [("c", stamp) for stamp in range(MAX_WAITING_CHUNKS + 2)]
+    assert settled(pairing, *chunks) == [(0, OTHER_STAMPS), (1, OTHER_STAMPS)]
+
+
+def test_rollout_may_start_with_older_stamps():
+    pairing = DecisionPairing(CAPACITY)
+    settled(pairing, ("e", 9), ("c", 9))
     pairing.start_rollout()
-    pairing.add_embedding(1, EMBEDDING)
-    assert pairing.add_chunks(1, CHUNKS) is not None
+    assert settled(pairing, ("e", 1), ("c", 1)) == [(1, "e1 c1")]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["embedding", "chunks"]), st.integers(0, 20))))
-def test_decisions_come_out_once_and_in_order(halves):
+def test_a_decision_that_is_half_there_when_a_rollout_starts_is_an_old_one():
     pairing = DecisionPairing(CAPACITY)
-    values = {"embedding": EMBEDDING, "chunks": CHUNKS}
-    stamps = []
-    for half, stamp in halves:
-        pair = getattr(pairing, f"add_{half}")(stamp, values[half])
-        if pair is not None:
-            assert (pair.embedding is EMBEDDING, pair.chunks is CHUNKS) == (True, True)
-            stamps.append(pair.stamp)
-    assert stamps == sorted(set(stamps))
+    settled(pairing, ("e", 4), ("c", 5), ("e", 5), ("e", 6), ("c", 7))
+    pairing.start_rollout()
+    assert [pairing.is_old(stamp) for stamp in (4, 5, 6, 7)] == [False, False, True, False]
+    assert settled(pairing, ("e", 7), ("c", 8), ("e", 8)) == [(8, "e8 c8")]
+    # A recording that starts again brings the whole decision once more.
+    pairing.start_rollout()
+    settled(pairing, ("e", 6))
+    assert not pairing.is_old(6)
+
+
+def test_restart_in_the_middle_of_a_rollout_gives_up_what_waits():
+    pairing = DecisionPairing(CAPACITY)
+    settled(pairing, ("e", 9), ("c", 10), ("c", 11))
+    assert [(one.number, one.why) for one in pairing.restart("why")] == [(10, "why"), (11, "why")]
+    assert settled(pairing, ("e", 1), ("c", 1)) == [(1, "e1 c1")]
+
+
+@pytest.mark.law(6)
+@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)), st.randoms(use_true_random=False))
+def test_all_chunks_come_out_once_and_in_order(embeddings, chunks, random):
+    """Both topics keep their order; how they mix is arbitrary."""
+    parts = {"e": sorted(embeddings), "c": sorted(chunks)}
+    pairing, outcomes = DecisionPairing(100), []
+    while any(parts.values()):
+        kind = random.choice([kind for kind, stamps in parts.items() if stamps])
+        stamp = parts[kind].pop(0)
+        if kind == "e":
+            outcomes += pairing.add_embedding(stamp, stamp)
+        else:
+            outcomes += pairing.add_chunks(stamp, stamp, stamp)
+    outcomes += pairing.restart("the test ends")
+    assert [one.number for one in outcomes] == sorted(chunks)
+    for one in outcomes:
+        if isinstance(one, Unpaired):
+            assert one.number not in embeddings
+        else:
+            assert one.stamp == one.embedding == one.chunks == one.number
+    assert {one.number for one in outcomes if isinstance(one, Pair)} == embeddings & chunks

@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Of the jobs that wait the newest one is done, and nothing that a job raises ends the thread."""
+"""Jobs are done in order, too many give way, and nothing that a job raises ends the thread."""
 
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from failure_monitor.ros.common.newest_wins_worker import NewestWinsWorker
+from failure_monitor.ros.common.queue_worker import QueueWorker
 
 
 class Jobs:
@@ -33,7 +35,7 @@ def jobs():
 
 @pytest.fixture
 def worker(jobs):
-    worker = NewestWinsWorker("tested", jobs.work)
+    worker = QueueWorker("tested", jobs.work)
     yield worker
     jobs.may_go_on.release(100)
     worker.stop()
@@ -53,16 +55,42 @@ def test_newer_job_replaces_the_one_that_waits(worker, jobs):
     assert jobs.done == [1, 4]
 
 
-def test_jobs_may_be_merged(jobs):
-    worker = NewestWinsWorker("tested", jobs.work, merge=lambda waiting, newer: waiting + newer)
+def test_jobs_are_done_in_order_and_the_oldest_gives_way(jobs):
+    dropped = []
+    worker = QueueWorker("tested", jobs.work, capacity=3, on_drop=dropped.append)
     worker.submit(1)
     jobs.wait_until_started()
-    for job in (2, 3, 4):
+    for job in (2, 3, 4, 5, 6):
         worker.submit(job)
-    jobs.may_go_on.release(2)
-    jobs.wait_until_started()
+    jobs.may_go_on.release(4)
+    for _ in range(3):
+        jobs.wait_until_started()
     worker.stop()
-    assert jobs.done == [1, 9]
+    assert dropped == [2, 3]
+    assert jobs.done == [1, 4, 5, 6]
+
+
+@pytest.mark.law(6)
+@given(capacity=st.integers(1, 5), jobs=st.integers(0, 20))
+def test_every_job_is_done_or_dropped_in_order(capacity, jobs):
+    dropped, done, may_start = [], [], threading.Event()
+    worker = QueueWorker(
+        "tested",
+        lambda job: (may_start.wait(5), done.append(job)),
+        capacity=capacity,
+        on_drop=dropped.append,
+    )
+    for job in range(jobs):
+        worker.submit(job)
+    may_start.set()
+    finished = threading.Event()
+    while len(done) + len(dropped) < jobs:
+        finished.wait(0.001)
+    worker.stop()
+    assert sorted(done + dropped) == list(range(jobs))
+    assert (done, dropped) == (sorted(done), sorted(dropped))
+    # One may be at work beside those that wait.
+    assert len(done) in (min(jobs, capacity), min(jobs, capacity + 1))
 
 
 def test_waiting_job_can_be_dropped(worker, jobs):
@@ -86,7 +114,7 @@ def test_what_a_job_raises_is_handed_on_and_the_next_one_is_done():
         done.set()
 
     handed_on = threading.Event()
-    worker = NewestWinsWorker(
+    worker = QueueWorker(
         "tested", work, on_error=lambda error: (raised.append(error), handed_on.set())
     )
     worker.submit("bad")
@@ -99,7 +127,7 @@ def test_what_a_job_raises_is_handed_on_and_the_next_one_is_done():
 
 def test_error_that_nobody_wants_is_printed(capsys):
     done = threading.Event()
-    worker = NewestWinsWorker("tested", lambda job: job())
+    worker = QueueWorker("tested", lambda job: job())
 
     def fail():
         raise ZeroDivisionError("by zero")
@@ -113,7 +141,7 @@ def test_error_that_nobody_wants_is_printed(capsys):
 
 
 def test_there_is_no_thread_before_the_first_job_nor_after_the_stop():
-    worker = NewestWinsWorker("tested", print)
+    worker = QueueWorker("tested", print)
     assert "tested" not in {thread.name for thread in threading.enumerate()}
     worker.stop()
     worker.submit(1)
