@@ -217,39 +217,57 @@ class MonitorSession:
 
     def on_scored(self) -> None:
         """Use what the worker has scored since the last call."""
-        for result in self._worker.collect():
-            self._on_result(result)
+        results = self._worker.collect()
+        for result in results:
+            self._record(result)
+        if not results:
+            return
+        # Once and first: what follows the alarm can wait.
+        self._publish_heartbeat()
+        status = self.status()
+        for result in results:
+            self._follow(result, status)
 
-    def _on_result(self, result: ScoringResult[PendingDecision]) -> None:
-        if result.verdict is None or result.decision is None:
+    def _record(self, result: ScoringResult[PendingDecision]) -> None:
+        """Update the alarm by a result."""
+        now = time.monotonic()
+        if result.verdict is None:
             self._tally.set_unscored(result.number, result.fault)
-            self._fail(result.fault, result.error)
+            self._alarm.fail(result.fault, now)
             return
         self._tally.set_scored(result.number)
         self.verdict, self._received = result.verdict, result.received
-        self._alarm.update(result.verdict, result.received, time.monotonic())
-        self._publish_heartbeat()
+        self._alarm.update(result.verdict, result.received, now)
+
+    def _follow(self, result: ScoringResult[PendingDecision], status: AlarmStatus) -> None:
+        """Publish and show the scores of a decision, or log why it has none."""
+        if result.verdict is None or result.decision is None:
+            self._log_trace(result.error)
+            return
         self._outputs.publish_scores(result.verdict)
-        advice = self._advise(result.decision, result.observation.stamp)
+        advice = self._advise(result.decision, result.observation.stamp, status)
         if advice is not None:
             self._displays.show(
                 result.verdict, result.decision, result.observation.observation, advice
             )
 
-    def _advise(self, decision: Decision, stamp: int) -> Advice | None:
+    def _advise(self, decision: Decision, stamp: int, status: AlarmStatus) -> Advice | None:
         """Steer by a decision; return None if that fails."""
         try:
-            return self._response.advise(decision, stamp, self._bundle.task, self.status())
+            return self._response.advise(decision, stamp, self._bundle.task, status)
         except Exception as error:
             # Whatever chooses a chunk raises is a fault: a policy that is steered has no advice.
-            self._fail(f"the steering failed: {type(error).__name__}: {error}", error)
+            self._fail(f"the steering failed: {type(error).__name__}: {error}")
+            self._log_trace(error)
             return None
 
-    def _fail(self, reason: str, error: Exception | None = None) -> None:
-        """Report that the newest decision cannot be used; log an unexpected error in full."""
+    def _fail(self, reason: str) -> None:
+        """Report that the newest decision cannot be used."""
         self._alarm.fail(reason, time.monotonic())
         self._publish_heartbeat()
+
+    def _log_trace(self, error: Exception | None) -> None:
+        """Log an unexpected error in full; last, because logging takes long."""
         if error is not None:
-            # Last, because logging takes long: the permit is withdrawn by then.
             trace = "".join(traceback.format_exception(error))
             self._logger.error(trace, throttle_duration_sec=TRACE_PERIOD)
