@@ -14,6 +14,13 @@ from failure_monitor.thresholds.conformal import Rule, ThresholdKind
 
 SCHEMA_VERSION = 1
 
+MIN_DECISION_AGE = 1.0
+"""Seconds for which a decision is good at least, however often the policy decides: a busy machine
+may delay one."""
+
+LATE = 1.5
+"""Factor of the longest time between two decisions in calibration: after that, one is late."""
+
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 """A file name without a folder, so that nothing outside a bundle's folder is read."""
 
@@ -124,7 +131,7 @@ class BundleDescription(_Section):
     `black_box` is missing if the policy published its decisions, or if their models are unknown.
     `failures` are the failed rollouts from which the score `probe` learned.
     `decision_period` is the usual time between decisions of the calibration rollouts, in seconds;
-    None if unknown, as in bundles of older versions.
+    None if unknown, as in bundles of older versions. `longest_decision_gap` is the longest.
     """
 
     schema_version: int
@@ -145,10 +152,21 @@ class BundleDescription(_Section):
     folds: int
     seed: int
     decision_period: float | None = Field(default=None, gt=0)
+    longest_decision_gap: float | None = Field(default=None, gt=0)
     calibration: tuple[RolloutSection, ...]
     fit: tuple[RolloutSection, ...] = ()
     failures: tuple[RolloutSection, ...] = ()
     files: dict[FileName, str] = {}
+
+    @property
+    def longest_gap(self) -> float:
+        """The longest time between two decisions in calibration, in seconds; 0 if unknown."""
+        return self.longest_decision_gap or self.decision_period or 0.0
+
+    @property
+    def max_decision_age(self) -> float:
+        """Seconds after which a decision is too old, since the next one is late."""
+        return max(MIN_DECISION_AGE, LATE * self.longest_gap)
 
     @model_validator(mode="after")
     def _check_constant_scale(self) -> BundleDescription:

@@ -72,6 +72,9 @@ MAX_PROBE_FOLDS = 5
 """Within each fold the score `probe` cross-fits once more: what it learns from needs to be unseen,
 not just as unseen as a future rollout."""
 
+MAX_GAP = 5.0
+"""Factor of the usual time between decisions above which a gap is a pause, and no example."""
+
 MIN_FAILURES = 5
 """With fewer failures than this, what they have in common is mostly chance."""
 
@@ -501,6 +504,7 @@ def _describe(
         folds=settings.folds_of(len(fit_rollouts or rollouts)),
         seed=settings.seed,
         decision_period=_decision_period(rollouts),
+        longest_decision_gap=_longest_decision_gap(rollouts),
         calibration=_listed(rollouts),
         fit=_listed(fit_rollouts),
         failures=_listed(failures),
@@ -509,9 +513,21 @@ def _describe(
 
 def _decision_period(rollouts: Sequence[Rollout]) -> float | None:
     """Return the median time from a decision to the next, in seconds; None without stamps."""
-    times = np.concatenate([np.diff(rollout.stamps) for rollout in rollouts])
-    times = times[times > 0]
-    return float(np.median(times)) if len(times) else None
+    gaps = _decision_gaps(rollouts)
+    return float(np.median(gaps)) if len(gaps) else None
+
+
+def _longest_decision_gap(rollouts: Sequence[Rollout]) -> float | None:
+    """Return the longest time from a decision to the next, but for pauses that are exceptions."""
+    gaps = _decision_gaps(rollouts)
+    if not len(gaps):
+        return None
+    return float(gaps[gaps <= MAX_GAP * np.median(gaps)].max())
+
+
+def _decision_gaps(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
+    gaps = np.concatenate([np.diff(rollout.stamps) for rollout in rollouts])
+    return np.asarray(gaps[gaps > 0])
 
 
 def _constant_scale(scale: Scale, index: int) -> dict[str, float]:

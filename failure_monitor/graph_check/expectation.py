@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.description import MIN_DECISION_AGE
 from failure_monitor.graph_check.snapshot import MONITOR_DEFAULTS, MonitorSnapshot, absolute
 from failure_monitor.parameters.monitor import AS_CALIBRATED
 
@@ -110,7 +111,7 @@ class Expectation:
     inputs: tuple[ExpectedInput, ...]
     period: float | None = None
     max_lead: float = MONITOR_DEFAULTS.max_stamp_lead
-    max_age: float = MONITOR_DEFAULTS.max_decision_age
+    max_age: float = MIN_DECISION_AGE
     observation_rate: float | None = None
 
 
@@ -130,6 +131,7 @@ def expect_by_names(names: TopicNames, bundle: Bundle | None) -> Expectation:
     return Expectation(
         tuple(inputs),
         period=_period(bundle),
+        max_age=_max_age(float(AS_CALIBRATED), bundle),
         observation_rate=None if names.action_chunks else _calibrated_rate(bundle),
     )
 
@@ -163,13 +165,20 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
         tuple(inputs),
         period=_period(bundle),
         max_lead=monitor.parameter("max_stamp_lead"),
-        max_age=monitor.parameter("max_decision_age"),
+        max_age=_max_age(monitor.parameter("max_decision_age"), bundle),
         observation_rate=rate if runs_all else None,
     )
 
 
 def _period(bundle: Bundle | None) -> float | None:
     return None if bundle is None else bundle.description.decision_period
+
+
+def _max_age(parameter: float, bundle: Bundle | None) -> float:
+    """Return after how many seconds a decision is too old, by the parameter or the bundle."""
+    if parameter != AS_CALIBRATED:
+        return parameter
+    return MIN_DECISION_AGE if bundle is None else bundle.description.max_decision_age
 
 
 def _calibrated_rate(bundle: Bundle | None) -> float:

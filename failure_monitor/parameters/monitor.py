@@ -26,6 +26,9 @@ from failure_monitor.parameters.topics import (
 AS_CALIBRATED = -1
 """Value of a parameter that is taken from the bundle."""
 
+MIN_AGE = 0.01
+"""Smallest number of seconds that a decision may be good for."""
+
 ROLLOUT_TOPIC_TYPES = {
     "std_msgs/msg/Bool": "true while a rollout runs",
     "std_msgs/msg/String": "the name of its task, empty while none runs",
@@ -164,16 +167,17 @@ class MonitorParameters:
     )
     rollout_pause: float = parameter(
         1.0,
-        "Seconds without a decision that end a rollout, for rollout_boundaries pause; at most "
-        "max_decision_age.",
+        "Seconds without a decision that end a rollout, for rollout_boundaries pause; longer than "
+        "any time between two decisions of calibration, and at most max_decision_age.",
         bounds=(0.05, 60.0),
         settable=UNTIL_CONFIGURED,
     )
     max_decision_age: float = parameter(
-        1.0,
+        float(AS_CALIBRATED),
         "Seconds after which the last verdict no longer permits anything: a little more than the "
-        "longest time between two decisions of the policy.",
-        bounds=(0.01, 60.0),
+        "longest time between two decisions of the policy. -1 for one and a half times the longest "
+        "time between two decisions of calibration, but at least 1 s; the alarm's values state it.",
+        bounds=(float(AS_CALIBRATED), 60.0),
         settable=ANY_TIME,
     )
     max_unscored: int = parameter(
@@ -232,11 +236,18 @@ class MonitorParameters:
         return self.rollout_boundaries == "topic" and self.rollout_topic_type.endswith("String")
 
     def check(self) -> None:
-        """Reject a pause that would halt at every end of a rollout.
+        """Reject an age without a meaning, and a pause that would halt at every end of a rollout.
 
         Raises:
             UsageError: names the parameters.
         """
+        if self.max_decision_age == AS_CALIBRATED:
+            return
+        if self.max_decision_age < MIN_AGE:
+            raise UsageError(
+                f"the parameter 'max_decision_age' is {self.max_decision_age:g} s: give "
+                f"{MIN_AGE:g} or more, or {AS_CALIBRATED} for what follows from the bundle"
+            )
         if self.rollout_boundaries == "pause" and self.rollout_pause > self.max_decision_age:
             raise UsageError(
                 f"the parameter 'rollout_pause' is {self.rollout_pause:g} s, longer than "

@@ -16,6 +16,7 @@ from testbed.synthetic import synthetic_rollout
 from failure_monitor.atomic_file import UnwritableError
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.bundle.bundle import BundleError, UnknownTaskError, load, save
+from failure_monitor.bundle.description import MIN_DECISION_AGE
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.policy_models.onnx_file import OnnxFileError
 
@@ -81,7 +82,19 @@ def test_a_bundle_knows_how_often_its_rollouts_decided(bundle, bundle_folder):
 
 def test_a_bundle_from_before_the_period_was_recorded_is_read(folder):
     edit(folder, lambda content: content.pop("decision_period"))
+    edit(folder, lambda content: content.pop("longest_decision_gap"))
     assert load(folder).description.decision_period is None
+    assert load(folder).description.max_decision_age == MIN_DECISION_AGE
+
+
+@pytest.mark.parametrize(
+    ("period", "longest", "age"),
+    [(0.1, 0.2, 1.0), (3.3, 4.0, 6.0), (3.3, None, 4.95), (None, None, 1.0)],
+)
+def test_a_decision_is_late_well_after_the_longest_time_between_two(bundle, period, longest, age):
+    update = {"decision_period": period, "longest_decision_gap": longest}
+    description = bundle.description.model_copy(update=update)
+    assert description.max_decision_age == pytest.approx(age)
 
 
 def test_a_bundle_from_before_failures_could_teach_is_read(folder):

@@ -363,6 +363,15 @@ def test_the_period_of_decisions_is_the_median_over_all_rollouts():
     ]
     made = calibrate([synthetic_rollout(seed) for seed in range(9)] + slow, POLICY, QUICK)
     assert made.description.decision_period == pytest.approx(0.1)
+    assert made.description.longest_decision_gap == pytest.approx(0.2)
+
+
+def test_a_pause_within_a_rollout_is_no_example_of_the_time_between_decisions():
+    rollouts = [synthetic_rollout(seed) for seed in range(9)]
+    stamps = rollouts[0].stamps + 30.0 * (np.arange(len(rollouts[0])) > 4)
+    rollouts[0] = dataclasses.replace(rollouts[0], stamps=stamps)
+    made = calibrate(rollouts, POLICY, QUICK)
+    assert made.description.longest_decision_gap == pytest.approx(0.1)
 
 
 def test_stamps_that_are_all_the_same_tell_no_period():

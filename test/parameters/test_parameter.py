@@ -142,9 +142,10 @@ def command(**given) -> GateParameters:
         ),
         (StopMenuParameters(("x",), (StopActionParameters("x"),)), "'halt.x.kind' is '', not one"),
         (
-            MonitorParameters(rollout_boundaries="pause", rollout_pause=2.0),
+            MonitorParameters(rollout_boundaries="pause", rollout_pause=2.0, max_decision_age=1.0),
             "'rollout_pause' is 2 s, longer than 'max_decision_age', 1 s",
         ),
+        (MonitorParameters(max_decision_age=0.0), "'max_decision_age' is 0 s: give 0.01 or more"),
     ],
 )
 def test_values_that_do_not_go_together_are_rejected_by_name(parameters, words):

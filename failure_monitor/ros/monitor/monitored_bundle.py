@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from failure_monitor.bundle.bundle import Bundle, BundleError, content_hash, load
@@ -13,7 +13,7 @@ from failure_monitor.bundle.description import PromiseSection
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
-from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.parameters.monitor import AS_CALIBRATED, MonitorParameters
 from failure_monitor.ros.monitor.black_box_settings import (
     BlackBoxSettings,
     black_box_settings,
@@ -57,6 +57,16 @@ class MonitoredBundle:
             return None
         return self.bundle.promise(self.task)
 
+    def in_force(self, settings: MonitorParameters) -> MonitorParameters:
+        """Return parameters with what they leave to the bundle."""
+        if settings.max_decision_age != AS_CALIBRATED:
+            return settings
+        age = self.bundle.description.max_decision_age
+        if settings.rollout_boundaries == "pause":
+            # A pause ends a rollout, and is no halt.
+            age = max(age, settings.rollout_pause)
+        return replace(settings, max_decision_age=age)
+
     def start_monitor(self, task: str) -> FailureMonitor:
         """Return the monitor for a new rollout of a task; the models are reset, too."""
         self.models.start_rollout()
@@ -91,6 +101,8 @@ def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
     bundle = load(folder)
     if settings.rollout_boundaries == "none":
         _require_boundaries(bundle)
+    if settings.rollout_boundaries == "pause":
+        _require_long_pause(bundle, settings.rollout_pause)
     _require_positions(bundle)
     black_box = black_box_settings(settings, bundle)
     models = MonitoredModels(settings, bundle, noise_seed=black_box.noise_seed)
@@ -110,6 +122,16 @@ def _require_positions(bundle: Bundle) -> None:
             f"{', '.join(asking)} need the robot's measured positions, and the bundle does not "
             "state their topic: calibrate on bags, with --positions-topic, or with other "
             "scores"
+        )
+
+
+def _require_long_pause(bundle: Bundle, pause: float) -> None:
+    longest = bundle.description.longest_gap
+    if pause <= longest:
+        raise UsageError(
+            f"the parameter 'rollout_pause' is {pause:g} s, and in calibration up to {longest:.3g} "
+            "s pass between two decisions of a rollout, so that decisions would start rollouts: "
+            "make the pause longer, or set rollout_boundaries to service or topic"
         )
 
 

@@ -245,7 +245,7 @@ class MonitorNode(LeanLifecycleNode):
             decision_age=None if session is None else session.decision_age(),
             more={
                 **self._response.values(),
-                **({} if session is None else session.unscored_values()),
+                **({} if session is None else session.alarm_values()),
             },
             **self._identity,
         )

@@ -69,8 +69,9 @@ class MonitorSession:
         self.verdict: Verdict | None = None
         """The last verdict of this rollout."""
         self._logger = node.get_logger()
-        self._settings = settings
         self._bundle, self._worker = configuration.bundle, configuration.worker
+        settings = self._bundle.in_force(settings)
+        self._settings = settings
         self._response = response
         self._outputs = outputs
         self._displays = displays
@@ -138,6 +139,7 @@ class MonitorSession:
 
     def change_settings(self, settings: MonitorParameters) -> None:
         """Use changed parameters from now on."""
+        settings = self._bundle.in_force(settings)
         was_enabled, self._settings = self._settings.enable, settings
         self._alarm.max_decision_age = settings.max_decision_age
         self._tally.max_unscored = settings.max_unscored
@@ -149,9 +151,12 @@ class MonitorSession:
         """Return counts for the diagnostics, by name."""
         return {"unpaired_messages": self._inputs.unpaired}
 
-    def unscored_values(self) -> Mapping[str, str]:
-        """Return how many decisions of this rollout were not scored, as text by name."""
-        return self._tally.values(time.monotonic())
+    def alarm_values(self) -> Mapping[str, str]:
+        """Return further values of the alarm: how many decisions were not scored, and their age."""
+        return {
+            "max_decision_age": f"{self._settings.max_decision_age:g}",
+            **self._tally.values(time.monotonic()),
+        }
 
     def diagnose(self, *, name: str, hardware_id: str) -> list[DiagnosticStatus]:
         """Return a diagnostic status for every input topic.
