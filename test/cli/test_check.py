@@ -105,7 +105,7 @@ def test_what_runs_well_is_said_to(robot, bundle_folder, tmp_path):
     assert len(content["findings"]) == len(found) - 1
     [monitor] = content["graph"]["monitors"]
     assert monitor["inputs"]["/policy/embedding"]["named"] == "policy/embedding"
-    assert monitor["parameters"]["max_decision_age"] == 1.0
+    assert monitor["parameters"]["max_decision_age"] == -1.0
     assert content["graph"]["topics"]["/policy/embedding"]["messages"]["period"] == pytest.approx(
         PERIOD, rel=0.5
     )

@@ -241,9 +241,14 @@ def test_qualities_of_service_that_do_not_go_together_are_named_with_both_ends(j
 
 
 def test_a_slow_bundle_and_a_short_decision_age_do_not_go_together(judged, bundle):
-    description = bundle.description.model_copy(update={"decision_period": 2.0})
-    lines = judged(HEALTHY, bundle=dataclasses.replace(bundle, description=description))
+    slow = {"decision_period": 2.0, "longest_decision_gap": 2.1}
+    description = bundle.description.model_copy(update=slow)
+    slow_bundle = dataclasses.replace(bundle, description=description)
+    seen = with_monitor(parameters={"max_decision_age": 1.0})
+    lines = judged(seen, bundle=slow_bundle)
     assert any(line.startswith("wrong max_decision_age: is 1 s") for line in lines)
+    lines = judged(HEALTHY, bundle=slow_bundle)
+    assert not any("max_decision_age" in line for line in lines)
 
 
 def test_a_bundle_of_unknown_period_says_nothing_of_rates(judged, bundle):
