@@ -62,6 +62,15 @@ def _inspect_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
             "so it owes no stop: you vouch that the robot stops by itself when commands cease, "
             "else choose another safe command (docs/safety.md)",
         )
+    granted = gate.parameter("stop_timeout")
+    if gate.longest_stop > granted:
+        yield attention(
+            gate.node,
+            f"needs {gate.longest_stop:.1f} s to stop the robot from the fastest command so far, "
+            f"but 'stop_timeout' is {granted:g} s: killed that long after Ctrl-C, it would leave "
+            "the robot in motion. Launch it with a longer sigterm_timeout and set 'stop_timeout' "
+            "to that, as monitor.launch.xml does, or raise '<command>.max_deceleration'",
+        )
     lease = gate.parameter("permit_lease")
     for monitor in seen.monitors:
         period = monitor.parameter("heartbeat_period")

@@ -152,6 +152,7 @@ class GateSnapshot(_SnapshotModel):
         permits: the topics of the permits that it needs.
         inputs: the topics that it receives commands on.
         outputs: the topics that it publishes commands on.
+        longest_stop: how long the longest ramp for a command so far would take, in seconds.
         parameters: its parameters by name; None if it did not answer.
     """
 
@@ -162,6 +163,7 @@ class GateSnapshot(_SnapshotModel):
     permits: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    longest_stop: float = 0.0
     parameters: Mapping[str, Any] | None = None
 
     def parameter(self, name: str) -> Any:

@@ -183,6 +183,14 @@ class GateParameters:
         bounds=(0.0, 60.0),
     )
     safe_command_rate: float = parameter(50.0, "Safe commands per second.", bounds=(1.0, 1000.0))
+    stop_timeout: float = parameter(
+        10.0,
+        "Seconds after which whatever started the gate kills it, once it has asked it to end; the "
+        "robot must stand by then. `ros2 launch` does that after 10 s, unless its sigterm_timeout "
+        "is longer, as in monitor.launch.xml. `failure-monitor check` compares it with the longest "
+        "ramp so far.",
+        bounds=(0.0, 1000.0),
+    )
     inform_only: bool = parameter(
         False,
         "Whether to pass everything as it comes and only to report what would have been done: to "

@@ -542,3 +542,12 @@ def test_a_gate_that_owes_no_stop_is_named_with_what_the_user_vouches_for(judged
     assert "it owes no stop: you vouch that the robot stops by itself" in line
     parameters |= {"arm.safe_command": "hold", "gripper.safe_command": "hold"}
     assert judged(with_gate(parameters=parameters)) == []
+
+
+@pytest.mark.law(5)
+def test_a_gate_that_needs_longer_to_stop_than_it_is_granted_is_named(judged):
+    [line] = judged(with_gate(longest_stop=20.04))
+    assert line.startswith(f"look {GATE}: needs 20.0 s to stop the robot")
+    assert "'stop_timeout' is 10 s" in line
+    assert judged(with_gate(longest_stop=9.9)) == []
+    assert judged(with_gate(longest_stop=20.04, parameters={"stop_timeout": 70.0})) == []

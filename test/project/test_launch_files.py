@@ -24,6 +24,8 @@ from testbed.repository import ROOT
 
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.parameters import check_parameters, read_parameters
+from failure_monitor.ros.gate.gated_command import MAX_STOP_DURATION
+from failure_monitor.ros.gate.node import MAX_END
 
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.xml"))
 CONFIG_FILES = sorted((ROOT / "config").glob("*.yaml"))
@@ -187,6 +189,18 @@ class TestLaunchFile:
         used = set(re.findall(r"\$\(var (\w+)\)", launch_file.read_text()))
         assert {argument.get("name") for argument in declared} == used
         assert all(argument.get("description") for argument in declared)
+
+    @pytest.mark.law(5)
+    def test_the_gate_has_the_time_for_its_longest_ramp(self, launch_file):
+        root = ElementTree.parse(launch_file).getroot()
+        [granted] = [one for one in root.findall("arg") if one.get("name") == "stop_timeout"]
+        # Of the whole launch: in a group it would be forgotten by the time of Ctrl-C.
+        [let] = root.findall("let")
+        assert let.attrib == {"name": "sigterm_timeout", "value": "$(var stop_timeout)"}
+        assert float(granted.get("default")) > MAX_STOP_DURATION + MAX_END
+        [gate] = [one for one in root.iter("node") if one.get("exec") == "gate_node"]
+        given = {one.get("name"): one.get("value") for one in gate.findall("param")}
+        assert given["stop_timeout"] == "$(var stop_timeout)"
 
     def test_files_of_the_package_exist(self, launch_file):
         text = launch_file.read_text()

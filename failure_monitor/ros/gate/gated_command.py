@@ -83,6 +83,8 @@ class GatedCommand:
         """
         self.parameters = command
         self.tally = Tally()
+        self.longest_stop = 0.0
+        """Seconds that the longest ramp would have taken, for all commands so far."""
         self.rejection = ""
         """Why the last command was rejected; empty once a valid one has come."""
         self._node = node
@@ -243,6 +245,7 @@ class GatedCommand:
                 f"{MAX_STOP_DURATION:.0f} s, from such a speed"
             )
         check_numbers(self._kind, made.command(now))
+        self.longest_stop = max(self.longest_stop, made.settled - now)
         return made
 
     # Passing

@@ -214,6 +214,7 @@ class GateNode(Node):
                 f"{name}.refused": tally.rejected,
                 f"{name}.stopping": command.is_stopping,
                 f"{name}.owed_stop": command.owed_stop,
+                f"{name}.longest_stop": f"{command.longest_stop:.3f}",
             }
         return values
 

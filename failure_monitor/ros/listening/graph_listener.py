@@ -65,7 +65,7 @@ MONITOR_PARAMETERS = (
     "rollout_topic_type",
     "use_sim_time",
 )
-GATE_PARAMETERS = ("permit_lease", "joint_states_topic", "inform_only", "commands")
+GATE_PARAMETERS = ("permit_lease", "joint_states_topic", "inform_only", "commands", "stop_timeout")
 
 
 class GraphListener(Node):

@@ -126,5 +126,11 @@ class GateProbe:
             permits=tuple(permits),
             inputs=tuple(inputs),
             outputs=tuple(outputs),
+            longest_stop=self._longest_stop(),
             parameters=parameters,
         )
+
+    def _longest_stop(self) -> float:
+        values = read_key_values(self._state.values)
+        stops = (text for key, text in values.items() if key.endswith(".longest_stop"))
+        return max(map(float, stops), default=0.0)
