@@ -437,6 +437,10 @@ def test_a_command_that_waited_in_a_frozen_gate_is_rejected(table):
     trial = table("gate frozen for 1 s, lease of 5 s")
     with twist_moves(permit_lease=5.0) as (robot, gate):
         robot.wait_for(robot.is_open, "the gate to open", 10.0)
+        # How long a command waited shows beside those that did not wait.
+        for _ in range(20):
+            robot.send_message(MOVING)
+            robot.spin(0.02)
         gate.send(signal.SIGSTOP)
         for _ in range(5):
             robot.send_message(MOVING)

@@ -257,6 +257,8 @@ class GatedCommand:
             self._publisher.publish(data)
         try:
             command = self._checked(data)
+            self._check_wait(waited)
+            self._check_stop(command)
             # It clears a rejection of the one before, which keeps the gate closed.
             self.rejection = ""
             ready = self._permitted(command, data)
@@ -284,9 +286,9 @@ class GatedCommand:
             if scale < 1.0:
                 slowed = self._kind.scaled(command, scale)
                 ready = slowed, serialize_message(slowed)
+                self._check_stop(slowed)
             else:
                 ready = command, data
-            self._check_stop(ready[0])
             used, scale = scale, self._permitted_scale(self.parameters)
             if scale is not None and scale >= used:
                 return ready
