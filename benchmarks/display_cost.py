@@ -240,6 +240,7 @@ def main(
     """Measure the monitor with every kind of viewer, then the incident recorder."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["ROS_HOME"] = folder
         bundle = make_bundle(Path(folder) / "bundle")
         rclpy.init()
         robot = Robot()

@@ -446,6 +446,7 @@ def main(
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(101, 200))
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["ROS_HOME"] = scratch
         figures = dict(run_row(row, Path(scratch), seconds) for row in rows.split(","))
     console.print(table(figures))
     if output is not None:

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 
 # Nodes and programs that tests start find what tests share.
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -53,6 +54,20 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     alone = request.node.get_closest_marker("alone") is not None
     with machine_shared_or_alone(tmp_path_factory.getbasetemp().parent, alone=alone):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what nodes write for themselves out of the home of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_HOME", str(tmp_path_factory.mktemp("ros_home")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_ros_home(ros_home: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
+    """Keep the mark of a monitor that ended in a halt from the next test."""
+    monkeypatch.setenv("ROS_HOME", str(tmp_path_factory.getbasetemp() / "ros_home" / token_hex(8)))
 
 
 @pytest.fixture(scope="session")

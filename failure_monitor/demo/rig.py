@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import rclpy
 from rclpy.node import Node
@@ -161,10 +162,16 @@ def open_rig(
     """
     domain = private_domain() if spawn else {}
     os.environ.update(domain)
-    with log.open("w") as output, NodeProcesses(domain, output) as nodes:
+    with (
+        log.open("w") as output,
+        TemporaryDirectory() as marks,
+        NodeProcesses(domain, output) as nodes,
+    ):
         if spawn:
+            # A demo that is killed is no reason to halt the user's robot.
+            parameters = {"halt_mark_folder": marks, **(monitor_parameters or {})}
             with uninterrupted():
-                _start_nodes(nodes, task, halt, monitor_parameters or {})
+                _start_nodes(nodes, task, halt, parameters)
         # Python's own signal handlers: an interrupt must unwind to here and end the nodes.
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("demo_director")

@@ -49,10 +49,18 @@ class AlarmStatus:
 
 @dataclass(frozen=True)
 class Halt:
-    """The cause of a latched halt."""
+    """A latched halt.
+
+    Attributes:
+        state: the state that caused it.
+        reason: its cause, for the operator.
+        reaction: what is to be done about it. The stop menu is for what this monitor has seen: it
+            does not stop a policy that was started anew with the monitor.
+    """
 
     state: AlarmState
     reason: str
+    reaction: Reaction = Reaction.HALT
 
 
 class Alarm:
@@ -62,6 +70,9 @@ class Alarm:
     permitted and no longer are, they stay stopped until `reset`, which is rejected while the cause
     persists. Commands stop without latching at the end of a rollout, while the monitor is disabled,
     and where the table states `hold`. A decision that could not be scored always halts.
+
+    A halt outlasts the process by a mark, which is set aside before commands are permitted: see
+    `needs_mark` and `restore_halt`.
     """
 
     def __init__(
@@ -88,14 +99,21 @@ class Alarm:
         self._halt: Halt | None = None
         self._why_no_rollout = "no rollout is running; call ~/start_rollout"
         self._problems: tuple[str, ...] = ()
+        self._stopped_by = ""
+        self._is_slowed = False
         self._forget()
 
     def _forget(self) -> None:
+        self._await_decision("the rollout started")
+        self._debounce.start_rollout()
+
+    def _await_decision(self, since: str) -> None:
+        """Permit nothing before the next decision; until then, silence is no reason to halt."""
+        self._since = since
         self._verdict: Verdict | None = None
         self._fault = ""
-        self._received = 0.0
+        self._received: float | None = None
         self._has_permitted = False
-        self._debounce.start_rollout()
 
     def start_rollout(self) -> None:
         """Start a rollout: earlier verdicts no longer count, and a latched halt stays."""
@@ -139,7 +157,7 @@ class Alarm:
             now: the time.
         """
         if self._is_watching:
-            self._verdict, self._fault = None, reason
+            self._verdict, self._fault, self._received = None, reason, now
             self._debounce.update(True)
             self._latch(self._live(now))
 
@@ -151,6 +169,45 @@ class Alarm:
         """
         self._problems = tuple(problems)
 
+    def set_stopped(self, action: str) -> None:
+        """Set which stop action keeps the policy silent, so that its silence is no cause of a halt.
+
+        Args:
+            action: its name; empty for none.
+        """
+        self._stopped_by = action
+
+    def set_slowed(self, slowed: bool) -> None:
+        """Set whether anything slows the robot down where `replan` is the reaction to an alarm."""
+        self._is_slowed = slowed
+
+    @property
+    def expects_silence(self) -> bool:
+        """Whether the policy is silent because a stop action keeps it so."""
+        return bool(self._stopped_by) and not self._is_permitting
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether a halt is latched."""
+        return self._halt is not None
+
+    @property
+    def needs_mark(self) -> bool:
+        """Whether a monitor that starts after this one was killed must be halted.
+
+        That is so while commands may be permitted, and until a halt is reset.
+        """
+        return not self._why_no_rollout or self._halt is not None
+
+    def restore_halt(self, reason: str) -> None:
+        """Halt because an earlier monitor did, or did not end in order.
+
+        Args:
+            reason: by which this is known.
+        """
+        if self._halt is None:
+            self._halt = Halt(AlarmState.STALE, reason, Reaction.HOLD)
+
     def status(self, now: float) -> AlarmStatus:
         """Return the state at this moment, after latching a halt if an input no longer arrives."""
         live = self._live(now)
@@ -160,12 +217,12 @@ class Alarm:
         if self._persists(live):
             return self._halted(self._halt.reason)
         # The remedy comes first, because a display may not have room for the whole reason.
-        return self._halted(
-            f"the cause is gone: call ~/reset to go on; it was: {self._halt.reason}"
-        )
+        reason = f"the cause is gone: call ~/reset to go on; it was: {self._halt.reason}"
+        awaited = f"; now {live.reason}" if live.state == AlarmState.STALE else ""
+        return self._halted(reason + awaited)
 
     def reset(self, now: float) -> str:
-        """Leave a latched halt.
+        """Leave a latched halt; nothing is permitted before the next decision.
 
         Returns:
             Why the reset is rejected; empty if it is accepted.
@@ -174,7 +231,9 @@ class Alarm:
         self._latch(live)
         if self._persists(live):
             return f"the cause of the halt persists: {live.reason}"
-        self._halt = None
+        if self._halt is not None:
+            self._halt = None
+            self._await_decision("the reset")
         return ""
 
     @property
@@ -184,7 +243,7 @@ class Alarm:
     def _halted(self, reason: str) -> AlarmStatus:
         assert self._halt is not None
         return AlarmStatus(
-            self._halt.state, reason, permit=False, halted=True, reaction=Reaction.HALT
+            self._halt.state, reason, permit=False, halted=True, reaction=self._halt.reaction
         )
 
     def _persists(self, live: AlarmStatus) -> bool:
@@ -204,20 +263,19 @@ class Alarm:
 
     def _live(self, now: float) -> AlarmStatus:
         """Return the present state, as if no halt were latched."""
-        if not self._enabled:
-            return _status(
-                AlarmState.STALE, "the monitor is disabled; call ~/enable", Reaction.HOLD
-            )
-        if self._why_no_rollout:
-            reason = "; ".join((self._why_no_rollout, *self._problems))
-            return _status(AlarmState.STALE, reason, Reaction.HOLD)
+        disabled = "" if self._enabled else "the monitor is disabled; call ~/enable"
+        if disabled or self._why_no_rollout:
+            reasons = filter(None, (disabled, self._why_no_rollout, *self._problems))
+            return _status(AlarmState.STALE, "; ".join(reasons), Reaction.HOLD)
+        if self.expects_silence and self._is_silent(now):
+            return self._stopped()
         if self._fault:
             # A problem of the inputs may be why the decision could not be scored.
             reason = "; ".join((self._fault, *self._problems))
             return _status(AlarmState.ALARM, reason, Reaction.HALT)
         if self._verdict is None:
-            return self._stale("no decision since the rollout started", *self._problems)
-        if now - self._received > self.max_decision_age:
+            return self._stale(f"no decision since {self._since}", *self._problems)
+        if self._is_silent(now):
             late = (
                 f"the last decision is older than {self.max_decision_age:g} s: the policy, the "
                 "network or the scoring has stopped"
@@ -225,12 +283,27 @@ class Alarm:
             return self._stale(late, *self._problems)
         return self._status_by_verdict(self._verdict)
 
+    def _is_silent(self, now: float) -> bool:
+        return self._received is None or now - self._received > self.max_decision_age
+
+    @property
+    def _is_permitting(self) -> bool:
+        """Whether commands have been permitted, and were so up to now."""
+        return self._has_permitted and self._halt is None
+
+    def _stopped(self) -> AlarmStatus:
+        """Return the state while a stop action keeps the policy silent."""
+        reason = f"'{self._stopped_by}' has stopped the policy: call ~/resume"
+        if self._problems:
+            return self._stale(reason, *self._problems)
+        return _status(AlarmState.STALE, reason, Reaction.HOLD)
+
     def _status_by_verdict(self, verdict: Verdict) -> AlarmStatus:
         """Return the state by a recent verdict."""
-        reason = "; ".join(
-            filter(None, (verdict.reason, self._debounce.reason(verdict.calls_for_alarm)))
-        )
         reaction = self._reaction_to_alarm(verdict)
+        counts = self._debounce.reason(verdict.calls_for_alarm)
+        why_halted = self._no_replan if reaction == Reaction.HALT else ""
+        reason = "; ".join(filter(None, (verdict.reason, counts, why_halted)))
         if reaction is not None and not reaction.permits:
             return _status(AlarmState.ALARM, reason, reaction)
         if self._problems:
@@ -250,10 +323,21 @@ class Alarm:
             return Reaction.HALT
         if not self._debounce.holds:
             return None
-        has_replanned = self._debounce.held > self._table.max_replans
-        if self._table.alarm == Reaction.REPLAN and has_replanned:
-            return Reaction.HALT
-        return self._table.alarm
+        return Reaction.HALT if self._no_replan else self._table.alarm
+
+    @property
+    def _no_replan(self) -> str:
+        """Why the policy may not re-plan in an alarm; empty if it may, or need not."""
+        if self._table.alarm != Reaction.REPLAN:
+            return ""
+        if not self._is_slowed:
+            return (
+                "nothing subscribes to ~/speed_scale, so the robot would not be slowed: set "
+                "'scaled' for the gate's commands, or 'response.alarm' to halt"
+            )
+        if self._debounce.held > self._table.max_replans:
+            return f"re-planned for {self._table.max_replans} decisions"
+        return ""
 
     def _stale(self, *reasons: str) -> AlarmStatus:
         """Return the state while something is missing, a halt only if commands were permitted."""

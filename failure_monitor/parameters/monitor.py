@@ -219,6 +219,12 @@ class MonitorParameters:
         bounds=(0.005, 1.0),
         heading="How the node runs.",
     )
+    halt_mark_folder: str = parameter(
+        "",
+        "Folder of the file by which a halt outlasts this process; empty for "
+        "$ROS_HOME/failure_monitor, or ~/.ros/failure_monitor. In a container, name a volume. "
+        "'off' for none: then a monitor that is started again after a halt is not halted.",
+    )
     hardware_id: str = parameter(
         "",
         "Name of the robot or policy in /diagnostics.",

@@ -52,7 +52,7 @@ def test_a_frozen_gate_passes_nothing_once_it_is_thawed_and_the_monitor_dead(mov
     time.sleep(0.5)
     fault.closes(lambda: moving.gate.send(signal.SIGCONT), gate_reason=SILENT)
     moving.start_monitor()
-    fault.recovers(by_reset=False)
+    fault.recovers(by_reset=True)
 
 
 def test_a_permit_that_cannot_be_heard_opens_nothing(moving: Cell, table):

@@ -24,7 +24,7 @@ def test_the_gate_closes_whenever_the_monitor_is_killed(moving: Cell, table):
     for _ in range(KILLS):
         fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
         moving.start_monitor()
-        fault.recovers(by_reset=False)
+        fault.recovers(by_reset=True)
 
 
 @pytest.mark.law(2)
@@ -68,7 +68,7 @@ def test_one_of_two_monitors_closes_the_gate(moving: Cell, table):
         )
         assert "'failure_monitor/permit'" not in moving.gate_state.reason
         moving.start_monitor("other_monitor")
-        fault.recovers(by_reset=False)
+        fault.recovers(by_reset=True, monitor="other_monitor")
 
 
 @pytest.mark.law(10)

@@ -98,11 +98,22 @@ def test_a_reset_is_refused_while_the_cause_persists(alarm):
     assert not alarm.status(0.1).permit
 
 
-def test_a_reset_after_the_cause_is_gone_permits_again(alarm):
+@pytest.mark.law(8)
+def test_after_a_reset_the_next_decision_permits_and_nothing_before_it(alarm):
     alarm.update(verdict(1.2), received=0.0, now=0.0)
     alarm.update(verdict(0.5), received=0.1, now=0.1)
     assert alarm.reset(0.2) == ""
-    assert alarm.status(0.2).permit
+    assert (alarm.status(0.2).permit, alarm.status(0.2).halted) == (False, False)
+    assert "no decision since the reset" in alarm.status(0.2).reason
+    alarm.update(verdict(0.5), received=0.3, now=0.3)
+    assert alarm.status(0.3).permit
+
+
+@pytest.mark.law(8)
+def test_a_reset_without_a_halt_changes_nothing(alarm):
+    alarm.update(verdict(0.5), received=0.0, now=0.0)
+    assert alarm.reset(0.1) == ""
+    assert alarm.status(0.1).permit
 
 
 def test_a_reset_is_refused_while_decisions_do_not_come(alarm):
@@ -111,7 +122,8 @@ def test_a_reset_is_refused_while_decisions_do_not_come(alarm):
     alarm.update(verdict(0.5), received=6.0, now=6.0)
     assert not alarm.status(6.0).permit
     assert alarm.reset(6.0) == ""
-    assert alarm.status(6.0).permit
+    alarm.update(verdict(0.5), received=6.1, now=6.1)
+    assert alarm.status(6.1).permit
 
 
 def test_a_decision_that_cannot_be_judged_is_an_alarm(alarm):
@@ -179,7 +191,8 @@ def test_a_gap_before_a_verdict_halts_even_if_the_status_was_not_read_meanwhile(
     status = alarm.status(pause)
     assert (status.state, status.permit, status.halted) == (AlarmState.STALE, False, True)
     assert alarm.reset(pause) == ""
-    assert alarm.status(pause).permit
+    alarm.update(verdict(0.5), received=pause + 0.1, now=pause + 0.1)
+    assert alarm.status(pause + 0.1).permit
 
 
 def test_verdicts_without_a_gap_do_not_halt(alarm):

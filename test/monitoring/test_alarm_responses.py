@@ -32,6 +32,7 @@ CAUTION = verdict(0.5, score=1.5)
 
 def alarm_with(table: ResponseTable | None = None, **counts: int) -> Alarm:
     alarm = Alarm(max_decision_age=MAX_AGE, table=table, **counts)
+    alarm.set_slowed(True)
     alarm.start_rollout()
     return alarm
 
@@ -88,7 +89,8 @@ def test_a_halt_can_only_be_reset_when_the_release_count_is_full():
     assert "persists" in alarm.reset(0.1)
     alarm.update(verdict(0.5), received=0.2, now=0.2)
     assert alarm.reset(0.2) == ""
-    assert alarm.status(0.2).permit
+    alarm.update(verdict(0.5), received=0.3, now=0.3)
+    assert alarm.status(0.3).permit
 
 
 def test_holding_ends_with_its_cause_and_latches_nothing():
@@ -104,6 +106,13 @@ def test_replanning_goes_on_for_so_many_decisions_and_then_halts():
     found = states(alarm, [2.0, 2.0, 2.0, 0.5])
     assert [permit for _, permit, _ in found] == [True, True, False, False]
     assert [halted for _, _, halted in found] == [False, False, True, True]
+
+
+def test_without_anything_that_slows_the_robot_an_alarm_halts_instead_of_replanning():
+    alarm = alarm_with(ResponseTable(alarm=Reaction.REPLAN))
+    alarm.set_slowed(False)
+    assert states(alarm, [0.5, 2.0])[-1] == (AlarmState.ALARM, False, True)
+    assert "nothing subscribes to ~/speed_scale" in alarm.status(0.1).reason
 
 
 def test_replanning_that_helps_goes_on_and_counts_anew():

@@ -18,8 +18,10 @@ class StopResult(Enum):
 
     STOPPED = "stopped"
     """The action stopped the policy, which may be resumed."""
+    ENDED = "ended"
+    """The action stopped the policy, and cannot resume it."""
     AT_REST = "at rest"
-    """The policy does not move, but was not stopped by the action, or cannot be resumed."""
+    """The policy stood already."""
     SENT = "sent"
     """The action was requested, and is of a kind that cannot answer."""
     REFUSED = "refused"
@@ -30,7 +32,12 @@ class StopResult(Enum):
     @property
     def is_proof(self) -> bool:
         """Whether the policy is known to stand still, so that no further action is needed."""
-        return self in (StopResult.STOPPED, StopResult.AT_REST)
+        return self in (StopResult.STOPPED, StopResult.ENDED, StopResult.AT_REST)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the action has made the policy stand still."""
+        return self in (StopResult.STOPPED, StopResult.ENDED)
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,19 @@ class Escalation:
                 return self._start_next(now)
         return ""
 
+    def retry(self, name: str, now: float) -> str:
+        """Try an action again whose turn had come, as what it requests has appeared since.
+
+        Returns:
+            The name of the action to start; empty for none.
+        """
+        attempt = self._attempts.get(name)
+        can_wait = self.is_halted and not self.waiting_for
+        if attempt is None or attempt.started is None or not can_wait:
+            return ""
+        self._attempts[name] = _Attempt(attempt.step, started=now)
+        return name
+
     def receive_resumption(self, name: str, details: str, *, success: bool) -> None:
         """Receive the result of resuming one of `stopped`, which stays there without success."""
         if not self.is_halted:
@@ -146,6 +166,26 @@ class Escalation:
         waiting = [name for name, attempt in self._attempts.items() if attempt.is_waiting]
         return waiting[0] if self.is_halted and waiting else ""
 
+    @property
+    def tried(self) -> list[str]:
+        """The names of the actions whose turn has come in this halt; empty without one."""
+        if not self.is_halted:
+            return []
+        return [name for name, attempt in self._attempts.items() if attempt.started is not None]
+
+    @property
+    def has_proof(self) -> bool:
+        """Whether the policy is known to stand still in this halt."""
+        return bool(self._proof)
+
+    @property
+    def stopped_by(self) -> str:
+        """The name of an action that keeps the policy from deciding; empty for none."""
+        if not self.is_halted:
+            return next(iter(self.stopped), "")
+        attempts = self._attempts.items()
+        return next((name for name, one in attempts if one.result and one.result.is_ours), "")
+
     def report(self) -> dict[str, str]:
         """Return a summary and the result of each action, as key values of the alarm."""
         report = {"halting": self._summary()} if self.steps else {}
@@ -155,8 +195,8 @@ class Escalation:
         return report
 
     def _is_settled(self, attempt: _Attempt) -> bool:
-        # An action that was given up may still answer, and its answer then counts.
-        return attempt.result is not None and attempt.result != StopResult.SILENT
+        # An action that was given up, or did not stop the policy, may still do so.
+        return attempt.result is not None and attempt.result.is_proof
 
     def _start_next(self, now: float) -> str:
         attempts = self._attempts.values()

@@ -163,6 +163,10 @@ class MonitorInputs:
         """Whether decisions are expected."""
         return self._policy.is_expected
 
+    def expect_silence(self, expected: bool) -> None:
+        """Set whether the policy is silent because the monitor itself has stopped it."""
+        self._policy.may_be_silent = expected
+
     def change_settings(self, settings: MonitorParameters) -> None:
         """Bound ages by changed parameters from now on."""
         for part in self._inputs:
@@ -238,6 +242,8 @@ class MonitorInputs:
 
     def _why_incomplete(self, now: float) -> str:
         """Return why decisions are late although their messages come; empty if they are not."""
+        if self._policy.may_be_silent:
+            return ""
         limit = self._policy.settings.max_decision_age
         is_late = self._last_complete is None or now - self._last_complete > limit
         needed = [

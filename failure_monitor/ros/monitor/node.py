@@ -27,15 +27,18 @@ from failure_monitor.ros.common.parameters import (
     read_parameters,
 )
 from failure_monitor.ros.common.run import run_node
+from failure_monitor.ros.common.services import Answer, offer_switch, offer_trigger
+from failure_monitor.ros.common.stall_watch import StallWatch
 from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.displays.displays import Displays, first_image_topic
 from failure_monitor.ros.monitor.clock_watch import ClockWatch
 from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.diagnostics import scoring_message
+from failure_monitor.ros.monitor.halt_mark import HaltMark
+from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file
 from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
 from failure_monitor.ros.monitor.parameters import changed_parameters
-from failure_monitor.ros.monitor.services import Answer, offer_switch, offer_trigger
 from failure_monitor.ros.monitor.session import MonitorSession
 from failure_monitor.ros.response.response import Response
 
@@ -55,15 +58,22 @@ class MonitorNode(LeanLifecycleNode):
         # First: a node whose parameters are rejected is destroyed as it is.
         self._configuration: Configuration | None = None
         self._session: MonitorSession | None = None
-        self._idle_reason = NOT_CONFIGURED
         self._logged_state: AlarmState | None = None
         self._settings = declare_parameters(self, MonitorParameters)
         self._time_guard = TimeGuard(self)
         self._clock_watch = ClockWatch(is_simulated=self._time_guard.is_simulated)
-        self._response = Response(self)
+        self._stall_watch = StallWatch(self._settings.heartbeat_period)
+        self._response = Response(self, rejection=self._rejection)
+        self._alarm = self._response.alarm(self._settings.max_decision_age)
+        self._alarm.enable(self._settings.enable)
+        self._alarm.end_rollout(NOT_CONFIGURED)
+        self._mark_changed = self.create_guard_condition(self._publish_heartbeat)
+        self._halt_mark = HaltMark(
+            halt_mark_file(self._settings.halt_mark_folder, self.get_fully_qualified_name()),
+            wake=self._mark_changed.trigger,
+        )
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
         self._displays = Displays(self, self._status)
-        self._offer_services()
         self._scored = self.create_guard_condition(self._on_scored)
         self._create_timers()
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -72,12 +82,14 @@ class MonitorNode(LeanLifecycleNode):
             # If configuring failed, the heartbeat says why.
             if self._configuration is not None:
                 self.trigger_activate()
+        # Last: what was requested before has not waited for what came before.
+        self._offer_services()
         self._parameter_server = ParameterServer(self)
 
     def end(self) -> None:
         """End the session and withdraw the permit, for good."""
         self._end_session()
-        self._idle_reason = ENDED
+        self._alarm.end_rollout(ENDED)
         self._publish_heartbeat()
 
     def fail(self, error: Exception) -> None:
@@ -86,15 +98,15 @@ class MonitorNode(LeanLifecycleNode):
             self._session.fail(f"an internal error: {type(error).__name__}: {error}")
 
     def _offer_services(self) -> None:
-        offer_trigger(self, "~/reset", self._on_reset)
+        offer_trigger(self, "~/reset", self._on_reset, rejection=self._rejection)
         offer_switch(self, "~/enable", self._on_enable)
-        offer_trigger(self, "~/start_rollout", self._on_start_rollout)
+        offer_trigger(self, "~/start_rollout", self._on_start_rollout, rejection=self._rejection)
         offer_switch(self, "~/end_rollout", self._on_end_rollout)
 
     def _create_timers(self) -> None:
         # Steady: the heartbeat must not stop with a clock that is simulated or stepped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(self._settings.heartbeat_period, self._publish_heartbeat, clock=steady)
+        self.create_timer(self._settings.heartbeat_period, self._beat, clock=steady)
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
 
     # Lifecycle
@@ -107,7 +119,7 @@ class MonitorNode(LeanLifecycleNode):
             monitored = load_monitored_bundle(self._settings)
             self._response.open(monitored.bundle)
         except FailureMonitorError as error:
-            self._idle_reason = str(error)
+            self._alarm.end_rollout(str(error))
             self.get_logger().error(f"not configured: {error}")
             return TransitionCallbackReturn.FAILURE
         if monitored.models.warning:
@@ -116,13 +128,16 @@ class MonitorNode(LeanLifecycleNode):
         self._outputs.open_scores(score.name for score in monitored.bundle.scores)
         image_topic = first_image_topic(monitored.cameras, self._settings.image_topics)
         self._displays.open(monitored.bundle, image_topic, monitored.models.encoder)
-        self._idle_reason = NOT_ACTIVE
+        self._alarm.end_rollout(NOT_ACTIVE)
         _exclude_from_garbage_collection()
+        self._stall_watch.restart()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start a session."""
-        if self._configuration is None:
+        rejection = self._rejection()
+        if self._configuration is None or rejection:
+            self.get_logger().error(f"not activated: {rejection or NOT_CONFIGURED}")
             return TransitionCallbackReturn.FAILURE
         self._session = MonitorSession(
             self,
@@ -131,7 +146,9 @@ class MonitorNode(LeanLifecycleNode):
             response=self._response,
             outputs=self._outputs,
             displays=self._displays,
-            clock_problems=self._clock_problems,
+            alarm=self._alarm,
+            problems=self._problems,
+            rejection=self._rejection,
             publish_heartbeat=self._publish_heartbeat,
         )
         self._session.start()
@@ -155,7 +172,10 @@ class MonitorNode(LeanLifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to the unconfigured state; rclpy does not report what a transition raised."""
-        self.get_logger().error(f"the transition from '{state.label}' failed")
+        failure = f"the transition from '{state.label}' failed"
+        self.get_logger().error(failure)
+        # The rollout that is running has not ended in order.
+        self._alarm.fail(failure, time.monotonic())
         self._end_session()
         self._drop_configuration()
         return super().on_error(state)
@@ -165,13 +185,13 @@ class MonitorNode(LeanLifecycleNode):
         self._parameter_server.close()
         self._drop_configuration()
         self._displays.stop()
+        self._halt_mark.close(self._alarm.needs_mark)
         super().destroy_node()
 
     def _end_session(self) -> None:
         if self._session is not None:
-            self._session.close()
+            self._session.close(NOT_ACTIVE)
         self._session = None
-        self._idle_reason = NOT_ACTIVE
 
     def _drop_configuration(self) -> None:
         if self._configuration is None:
@@ -180,14 +200,36 @@ class MonitorNode(LeanLifecycleNode):
         self._configuration = None
         self._outputs.close_scores()
         self._displays.close()
-        self._idle_reason = NOT_CONFIGURED
+        self._alarm.end_rollout(NOT_CONFIGURED)
 
     # State
 
     def _status(self) -> AlarmStatus:
-        if self._session is None:
-            return AlarmStatus(AlarmState.STALE, self._idle_reason, permit=False)
-        return self._session.status()
+        found, now = self._halt_mark.found, time.monotonic()
+        if found is not None and not self._alarm.is_halted:
+            self._alarm.restore_halt(found.reason)
+            self._response.restore(found.stopped)
+        self._halt_mark.update(self._alarm.needs_mark, now, self._response.stopped)
+        if self._session is not None:
+            return self._session.status()
+        self._alarm.set_input_problems(self._problems())
+        return self._alarm.status(now)
+
+    def _problems(self) -> Sequence[str]:
+        """Return what is wrong beside the inputs."""
+        mark = self._halt_mark.problem(time.monotonic())
+        return [*self._clock_problems(), *filter(None, (mark,))]
+
+    def _rejection(self) -> str:
+        """Return why whatever could let the robot move is rejected at this moment."""
+        return self._stall_watch.rejection(time.monotonic())
+
+    def _beat(self) -> None:
+        """Publish the heartbeat, and notice a stall."""
+        if self._stall_watch.beat(time.monotonic()):
+            # First: what the stall has cost must not look like the end of a rollout.
+            self._status()
+        self._publish_heartbeat()
 
     def _publish_heartbeat(self) -> None:
         """Publish the present state, and act on it."""
@@ -244,6 +286,7 @@ class MonitorNode(LeanLifecycleNode):
             None if session is None else session.verdict,
             decision_age=None if session is None else session.decision_age(),
             more={
+                "halt_mark": self._halt_mark.text,
                 **self._response.values(),
                 **({} if session is None else session.alarm_values()),
             },
@@ -267,12 +310,21 @@ class MonitorNode(LeanLifecycleNode):
     # Services and parameters
 
     def _on_reset(self) -> Answer:
-        if self._session is None:
-            return Answer(False, self._idle_reason)
-        rejection = self._session.reset()
-        is_halted = self._status().halted
+        was_halted = self._status().halted
+        rejection = self._reset()
+        if was_halted and not rejection:
+            self._halt_mark.reset()
         self._publish_heartbeat()
-        return Answer(not is_halted, rejection or "the halt is reset")
+        return Answer(not rejection, rejection or "the halt is reset")
+
+    def _reset(self) -> str:
+        """Leave a latched halt; return why that is rejected, empty if it is not."""
+        now = time.monotonic()
+        if not self._halt_mark.is_known:
+            return self._halt_mark.problem(now)
+        if stopping := self._response.why_stopping():
+            return stopping
+        return self._alarm.reset(now) if self._session is None else self._session.reset()
 
     def _on_enable(self, enable: bool) -> Answer:
         result = self.set_parameters([Parameter("enable", value=enable)])[0]
@@ -282,7 +334,7 @@ class MonitorNode(LeanLifecycleNode):
 
     def _on_start_rollout(self) -> Answer:
         if self._session is None:
-            return Answer(False, self._idle_reason)
+            return Answer(False, self._status().reason)
         self._session.start_rollout("")
         is_halted = self._status().halted
         return Answer(
@@ -291,7 +343,7 @@ class MonitorNode(LeanLifecycleNode):
 
     def _on_end_rollout(self, success: bool) -> Answer:
         if self._session is None:
-            return Answer(False, self._idle_reason)
+            return Answer(False, self._status().reason)
         self.get_logger().info(f"the rollout {'succeeded' if success else 'failed'}")
         self._session.end_rollout("no rollout is running; call ~/start_rollout")
         return Answer(True, "ended")
@@ -303,10 +355,14 @@ class MonitorNode(LeanLifecycleNode):
             )
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        was_enabled, self._settings = self._settings.enable, settings
+        was_enabled = self._settings.enable
+        if settings.enable and not was_enabled and (rejection := self._rejection()):
+            return SetParametersResult(successful=False, reason=rejection)
+        self._settings = settings
         if self._session is not None:
             self._session.change_settings(settings)
         if settings.enable != was_enabled:
+            self._alarm.enable(settings.enable)
             self._publish_heartbeat()
         return SetParametersResult(successful=True)
 

@@ -86,6 +86,8 @@ class PolicyInput:
         self.settings = settings
         self.is_expected = False
         """Whether a rollout runs: between rollouts a policy may be silent."""
+        self.may_be_silent = False
+        """Whether the monitor itself has stopped the policy."""
         self._policy = policy
         self._guard = guard
         self._on_received = on_received
@@ -127,7 +129,7 @@ class PolicyInput:
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """Return what is wrong with one of the topics; empty if nothing is."""
         problem = topic.contradiction()
-        if problem or not self.is_expected:
+        if problem or self.may_be_silent or not self.is_expected:
             return problem
         return topic.silence(now, self.settings.max_decision_age)
 

@@ -13,9 +13,10 @@ from rclpy.node import Node
 
 from failure_monitor.bundle.bundle import UnknownTaskError
 from failure_monitor.decision import Decision, Verdict
-from failure_monitor.monitoring.alarm import AlarmStatus
+from failure_monitor.monitoring.alarm import Alarm, AlarmStatus
 from failure_monitor.monitoring.decision_tally import DecisionTally
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.ros.common.services import Rejection
 from failure_monitor.ros.displays.displays import Displays
 from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.inputs import MonitorInputs
@@ -51,7 +52,9 @@ class MonitorSession:
         response: Response,
         outputs: MonitorOutputs,
         displays: Displays,
-        clock_problems: Callable[[], Sequence[str]],
+        alarm: Alarm,
+        problems: Callable[[], Sequence[str]],
+        rejection: Rejection,
         publish_heartbeat: Callable[[], None],
     ) -> None:
         """Subscribe to the inputs; `start` comes next.
@@ -63,7 +66,9 @@ class MonitorSession:
             response: steers the policy by each decision.
             outputs: publishes the scores of each decision.
             displays: show each decision.
-            clock_problems: returns what is wrong with the ROS clock.
+            alarm: the state, which outlasts the session.
+            problems: returns what is wrong beside the inputs.
+            rejection: returns why no rollout can start at this moment, whatever starts it.
             publish_heartbeat: publishes the state at once, after a change.
         """
         self.verdict: Verdict | None = None
@@ -75,13 +80,14 @@ class MonitorSession:
         self._response = response
         self._outputs = outputs
         self._displays = displays
-        self._clock_problems = clock_problems
+        self._problems = problems
+        self._rejection = rejection
         self._publish_heartbeat = publish_heartbeat
         self._received = 0.0
         self._tally = DecisionTally(settings.max_unscored)
         self._had_too_many_unscored = False
-        self._alarm = response.alarm(settings.max_decision_age)
-        self._alarm.enable(settings.enable)
+        self._alarm = alarm
+        self._alarm.max_decision_age = settings.max_decision_age
         self._boundaries = open_boundaries(node, settings, self)
         self._inputs = MonitorInputs(
             node,
@@ -102,8 +108,15 @@ class MonitorSession:
         else:
             self.start_rollout("")
 
-    def close(self) -> None:
-        """Destroy the subscriptions."""
+    def close(self, reason: str) -> None:
+        """End the rollout and destroy the subscriptions.
+
+        Args:
+            reason: why no rollout is running.
+        """
+        # What would have halted in the next moment still does.
+        self.status()
+        self._alarm.end_rollout(reason)
         self._inputs.destroy()
 
     # State
@@ -115,7 +128,9 @@ class MonitorSession:
     def status(self) -> AlarmStatus:
         """Return the present state of the alarm."""
         now = time.monotonic()
-        problems = [*self._clock_problems(), *self._unscored_problems(now)]
+        self._response.inform(self._alarm)
+        self._inputs.expect_silence(self._alarm.expects_silence)
+        problems = [*self._problems(), *self._unscored_problems(now)]
         self._alarm.set_input_problems([*problems, *self._inputs.problems(now)])
         return self._alarm.status(now)
 
@@ -140,12 +155,10 @@ class MonitorSession:
     def change_settings(self, settings: MonitorParameters) -> None:
         """Use changed parameters from now on."""
         settings = self._bundle.in_force(settings)
-        was_enabled, self._settings = self._settings.enable, settings
+        self._settings = settings
         self._alarm.max_decision_age = settings.max_decision_age
         self._tally.max_unscored = settings.max_unscored
         self._inputs.change_settings(settings)
-        if settings.enable != was_enabled:
-            self._alarm.enable(settings.enable)
 
     def counts(self) -> Mapping[str, int]:
         """Return counts for the diagnostics, by name."""
@@ -176,6 +189,9 @@ class MonitorSession:
             task: its task; empty for that of the parameter.
             by_decision: whether the decision that is being received starts it.
         """
+        if rejection := self._rejection():
+            self.end_rollout(f"no rollout is running: its start was {rejection}")
+            return
         try:
             self._bundle.set_task(task or self._settings.task)
         except UnknownTaskError as error:

@@ -78,6 +78,11 @@ class Steering:
         self._bundle, self._chooser = bundle, able.get(self._choice)
         self._action_names, self._horizons = bundle.policy.action_names, {}
 
+    @property
+    def has_subscriber(self) -> bool:
+        """Whether anything receives the speed scale, as a gate does that slows commands."""
+        return bool(self._speed_publisher.get_subscription_count())
+
     def publish_speed_scale(self, status: AlarmStatus, verdict: Verdict | None) -> None:
         """Publish how fast to go; called at every heartbeat."""
         level = 0.0 if verdict is None else verdict.level

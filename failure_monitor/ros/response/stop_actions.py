@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from enum import Enum
 from importlib import import_module
 from typing import Any
 
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.client import Client
 from rclpy.node import Node
 from std_msgs.msg import Bool
@@ -22,10 +21,22 @@ from std_srvs.srv import SetBool, Trigger
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.response.escalation import StopResult
 
+
+class Resumption(Enum):
+    """The result of resuming what a stop action stopped."""
+
+    RESUMED = "resumed"
+    """The policy goes on."""
+    LEFT = "left as it is"
+    """The policy is not in the state in which the action left it, so it is not for it to resume."""
+    FAILED = "not resumed"
+    """The policy does not go on, and may be resumed once more."""
+
+
 ReportStop = Callable[[StopResult, str], None]
 """Called with the result of a stop, and text about it."""
-ReportResume = Callable[[bool, str], None]
-"""Called with whether the policy was resumed, and text about it."""
+ReportResume = Callable[[Resumption, str], None]
+"""Called with the result of resuming, and text about it."""
 
 LOCK_DEPTH = 1
 """Only the newest state of a lock is of use."""
@@ -47,8 +58,11 @@ class StopAction(ABC):
         """Request to resume; called only after `StopResult.STOPPED` was reported."""
         raise NotImplementedError
 
+    def release(self) -> None:  # noqa: B027
+        """Request nothing further for the last stop; called when the halt ends."""
+
     def update(self, permit: bool) -> None:  # noqa: B027
-        """Publish what has to be repeated; called at every heartbeat."""
+        """Publish or request what has to be repeated; called at every heartbeat."""
 
     @property
     def absence(self) -> str:
@@ -78,12 +92,12 @@ class SetBoolService(StopAction):
     def stop(self, report: ReportStop) -> None:
         """Call the service with the value that stops."""
         request = SetBool.Request(data=self._stopping_value)
-        _call(self._service, request, lambda answer: report(_result(answer), answer.message))
+        call(self._service, request, lambda answer: report(_result(answer), answer.message))
 
     def resume(self, report: ReportResume) -> None:
         """Call the service with the opposite value."""
         request = SetBool.Request(data=not self._stopping_value)
-        _call(self._service, request, lambda answer: report(answer.success, answer.message))
+        call(self._service, request, lambda answer: report(_resumption(answer), answer.message))
 
 
 class TriggerService(StopAction):
@@ -99,8 +113,8 @@ class TriggerService(StopAction):
 
     def stop(self, report: ReportStop) -> None:
         """Call the service that stops."""
-        stopped = StopResult.STOPPED if self._resume_service is not None else StopResult.AT_REST
-        _call(
+        stopped = StopResult.ENDED if self._resume_service is None else StopResult.STOPPED
+        call(
             self._service,
             Trigger.Request(),
             lambda answer: report(
@@ -113,83 +127,12 @@ class TriggerService(StopAction):
         if self._resume_service is None:
             return
         if absence := self._absence(self._resume_service):
-            report(False, absence)
-        _call(
+            report(Resumption.FAILED, absence)
+        call(
             self._resume_service,
             Trigger.Request(),
-            lambda answer: report(answer.success, answer.message),
+            lambda answer: report(_resumption(answer), answer.message),
         )
-
-
-class ManagedNode(StopAction):
-    """A lifecycle node, which is deactivated, and activated again."""
-
-    def __init__(self, node: Node, managed: str) -> None:
-        """Use the lifecycle services of the node of that name."""
-        super().__init__(node)
-        self._managed = managed
-        self._get_state = self._client(GetState, f"{managed}/get_state")
-        self._change_state = self._client(ChangeState, f"{managed}/change_state")
-        self._deactivated = False
-        self._is_resuming = False
-
-    def stop(self, report: ReportStop) -> None:
-        """Deactivate the node if it is active, and verify that it no longer is."""
-        if self._is_resuming:
-            # Its state may be answered before it is activated, and would then be no proof.
-            # Requests to one service are handled in order.
-            self._deactivate(report)
-        else:
-            self._request_state(lambda state: self._stop_from(state, report))
-
-    def resume(self, report: ReportResume) -> None:
-        """Activate the node, and verify that it is active."""
-        self._is_resuming = True
-        self._request_transition(
-            Transition.TRANSITION_ACTIVATE,
-            lambda: self._request_state(lambda state: self._report_resume(state, report)),
-        )
-
-    def _stop_from(self, state: State, report: ReportStop) -> None:
-        if state.id in (State.PRIMARY_STATE_ACTIVE, State.TRANSITION_STATE_ACTIVATING):
-            self._deactivate(report)
-        else:
-            self._report_stop(state, report)
-
-    def _deactivate(self, report: ReportStop) -> None:
-        self._deactivated = True
-        self._request_transition(
-            Transition.TRANSITION_DEACTIVATE,
-            lambda: self._request_state(lambda after: self._report_deactivation(after, report)),
-        )
-
-    def _report_deactivation(self, state: State, report: ReportStop) -> None:
-        # Again: an answer to `resume` may have cleared it meanwhile.
-        self._deactivated = True
-        self._report_stop(state, report)
-
-    def _report_stop(self, state: State, report: ReportStop) -> None:
-        text = f"'{self._managed}' is {state.label}"
-        if state.id == State.TRANSITION_STATE_DEACTIVATING:
-            return
-        if state.id == State.PRIMARY_STATE_ACTIVE:
-            report(StopResult.REFUSED, f"{text} although it was told to deactivate")
-        else:
-            report(StopResult.STOPPED if self._deactivated else StopResult.AT_REST, text)
-
-    def _report_resume(self, state: State, report: ReportResume) -> None:
-        active = state.id == State.PRIMARY_STATE_ACTIVE
-        self._deactivated = self._deactivated and not active
-        self._is_resuming = False
-        report(active, f"'{self._managed}' is {state.label}")
-
-    def _request_state(self, then: Callable[[State], None]) -> None:
-        _call(self._get_state, GetState.Request(), lambda answer: then(answer.current_state))
-
-    def _request_transition(self, transition: int, then: Callable[[], None]) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        # The state shows whether it worked: a transition that is requested twice fails once.
-        _call(self._change_state, request, lambda answer: then())
 
 
 class ActionGoals(StopAction):
@@ -213,13 +156,13 @@ class ActionGoals(StopAction):
 
     def stop(self, report: ReportStop) -> None:
         """Cancel every goal, whatever its number and age."""
-        _call(self._cancel, self._request.Request(), lambda answer: self._report(answer, report))
+        call(self._cancel, self._request.Request(), lambda answer: self._report(answer, report))
 
     def _report(self, answer: Any, report: ReportStop) -> None:
         if answer.return_code != self._request.Response.ERROR_NONE:
             report(StopResult.REFUSED, f"the goals are not cancelled (code {answer.return_code})")
         elif answer.goals_canceling:
-            report(StopResult.AT_REST, f"cancels {len(answer.goals_canceling)} goals")
+            report(StopResult.ENDED, f"cancels {len(answer.goals_canceling)} goals")
         else:
             # No proof: the policy may be about to send one.
             report(StopResult.SENT, "no goal to cancel")
@@ -258,10 +201,18 @@ def _result(answer: Any) -> StopResult:
     return StopResult.STOPPED if answer.success else StopResult.REFUSED
 
 
-def _call(client: Client, request: Any, then: Callable[[Any], None]) -> None:
-    """Send a request without waiting; `then` is called with the answer if one comes."""
+def _resumption(answer: Any) -> Resumption:
+    return Resumption.RESUMED if answer.success else Resumption.FAILED
+
+
+def call(client: Client, request: Any, then: Callable[[Any], None]) -> bool:
+    """Send a request without waiting; `then` is called with the answer if one comes.
+
+    Returns:
+        Whether it was sent: there must be somebody to send it to.
+    """
     if not client.service_is_ready():
-        return
+        return False
     future = client.call_async(request)
 
     def on_done(future: Any) -> None:
@@ -270,3 +221,4 @@ def _call(client: Client, request: Any, then: Callable[[Any], None]) -> None:
         then(future.result())
 
     future.add_done_callback(on_done)
+    return True

@@ -13,10 +13,10 @@ from failure_monitor.errors import UsageError
 from failure_monitor.parameters.parameter import named, names_of
 from failure_monitor.parameters.stop_menu import StopActionParameters, StopMenuParameters
 from failure_monitor.ros.common.parameters import load_parameters, reject_unknown_under
+from failure_monitor.ros.response.managed_node import ManagedNode
 from failure_monitor.ros.response.stop_actions import (
     ActionGoals,
     Lock,
-    ManagedNode,
     SetBoolService,
     StopAction,
     TriggerService,

@@ -3,8 +3,9 @@
 """The stop sequence: beyond the permit, the policy itself is stopped by the actions of a menu.
 
 The actions are requested in order until one is known to have stopped the policy. One that does not
-answer in time is given up, and the next one is requested. Nothing here waits, so that nothing that
-hangs can make the monitor hang.
+answer in time is given up, and the next one is requested. While the halt lasts, one that appears
+late is requested as soon as it is there, and none is given up for good. Nothing here waits, so that
+nothing that hangs can make the monitor hang.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from rclpy.node import Node
-from std_srvs.srv import Trigger
 
 from failure_monitor.monitoring.response.escalation import Escalation, Step, StopResult
-from failure_monitor.ros.response.stop_actions import StopAction
+from failure_monitor.ros.common.services import Answer, Rejection, accept, offer_trigger
+from failure_monitor.ros.response.stop_actions import Resumption, StopAction
+
+REPEAT_PERIOD = 2.0
+"""Seconds between two requests of what has not stopped the policy, while nothing has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,32 +43,82 @@ class StopMenuEntry:
 class StopSequence:
     """Stops the policy while the alarm is halted, and offers to resume it afterwards."""
 
-    def __init__(self, node: Node, menu: Sequence[StopMenuEntry]) -> None:
-        """Use a menu, in order; the service `~/resume` is offered unless the menu is empty."""
+    def __init__(
+        self, node: Node, menu: Sequence[StopMenuEntry], *, rejection: Rejection = accept
+    ) -> None:
+        """Use a menu, in order; the service `~/resume` is offered unless the menu is empty.
+
+        Args:
+            node: the node.
+            menu: the actions.
+            rejection: returns why `~/resume` is rejected at this moment, whatever it is asked.
+        """
         self._menu = {entry.name: entry for entry in menu}
         self._escalation = Escalation([Step(entry.name, entry.timeout) for entry in menu])
         self._logger = node.get_logger()
         self._logged: dict[str, str] = {}
         self._started_at = 0.0
         self._requests = 0
+        self._absent: set[str] = set()
+        self._repeated_at = 0.0
+        self._is_halted = False
         if menu:
-            node.create_service(Trigger, "~/resume", self._on_resume)
+            offer_trigger(node, "~/resume", self._on_resume, rejection=rejection)
 
-    def update(self, *, permit: bool, halted: bool) -> None:
-        """Start, continue or end a halt; called at every heartbeat."""
+    @property
+    def waiting_for(self) -> str:
+        """The name of the action that has yet to answer; empty for none."""
+        return self._escalation.waiting_for
+
+    @property
+    def stopped_by(self) -> str:
+        """The name of an action that keeps the policy from deciding; empty for none."""
+        return self._escalation.stopped_by
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """The names of the actions that stopped something, until it is resumed."""
+        return tuple(self._escalation.stopped)
+
+    def restore(self, stopped: Sequence[str]) -> None:
+        """Offer to resume what the monitor before this one has stopped.
+
+        Args:
+            stopped: the names of its actions; those of another menu are ignored.
+        """
+        known = [name for name in stopped if name in self._menu]
+        self._escalation.stopped[:] = known
+
+    def update(self, *, permit: bool, halted: bool, stops: bool) -> None:
+        """Start, continue or end a stop; called at every heartbeat.
+
+        Args:
+            permit: whether commands may pass.
+            halted: whether a halt lasts, in which nothing is resumed.
+            stops: whether it is one of which the policy is to be stopped.
+        """
         now = time.monotonic()
-        if not halted:
-            self._escalation.release()
-        elif not self._escalation.is_halted:
+        self._is_halted = halted
+        if stops and not self._escalation.is_halted:
+            self._absent.clear()
+            self._repeated_at = now
             self._start(self._escalation.halt(now))
+        elif not stops and self._escalation.is_halted:
+            self._escalation.release()
+            for entry in self._menu.values():
+                entry.action.release()
         for entry in self._menu.values():
             entry.action.update(permit)
         self._follow_up(now)
+        self._repeat(now)
         self._log_changes()
 
     def values(self) -> dict[str, str]:
         """Return what was requested and what came of it, as text by name, for the alarm."""
-        return self._escalation.report()
+        report = self._escalation.report()
+        if self._menu and self._is_halted and not self._escalation.is_halted:
+            report["halting"] = "halted before the monitor started; nothing is requested for it"
+        return report
 
     def _start(self, name: str) -> None:
         if name:
@@ -72,7 +126,9 @@ class StopSequence:
             self._request(self._menu[name])
 
     def _request(self, entry: StopMenuEntry) -> None:
-        self._requests += not entry.action.absence
+        if not entry.action.absence:
+            self._requests += 1
+            self._absent.discard(entry.name)
         entry.action.stop(partial(self._on_result, entry.name, self._escalation.halts))
 
     def _follow_up(self, now: float) -> None:
@@ -88,38 +144,53 @@ class StopSequence:
         elif not entry.action.absence and self._requests < 1 + (2 * passed >= entry.timeout):
             self._request(entry)
 
+    def _repeat(self, now: float) -> None:
+        """Request what has appeared since and, as long as nothing stands still, what did not obey.
+
+        A policy that was started again has appeared since, and is not stopped.
+        """
+        for name in self._escalation.tried:
+            entry = self._menu[name]
+            if entry.action.absence:
+                self._absent.add(name)
+            elif name in self._absent and self._escalation.retry(name, now):
+                self._start(name)
+        is_due = now - self._repeated_at >= REPEAT_PERIOD
+        if is_due and not self._escalation.has_proof and not self._escalation.waiting_for:
+            self._repeated_at = now
+            for name in self._escalation.tried:
+                self._request(self._menu[name])
+
     def _on_result(self, name: str, halt: int, result: StopResult, text: str) -> None:
         self._start(
             self._escalation.receive_answer(name, result, text, time.monotonic(), halt=halt)
         )
 
-    def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._escalation.is_halted:
-            response.message = "halted: call ~/reset first"
-            return response
+    def _on_resume(self) -> Answer:
+        if self._is_halted:
+            return Answer(False, "halted: call ~/reset first")
         # What was stopped last is resumed first.
         names = self._escalation.stopped[::-1]
         absent = {name: absence for name in names if (absence := self._menu[name].action.absence)}
         for name in names:
             report = partial(self._on_resume_result, name)
             if name in absent:
-                report(False, f"still stopped: {absent[name]}")
+                report(Resumption.FAILED, absent[name])
             else:
                 self._escalation.receive_resumption(
                     name, "resume requested; no answer yet", success=False
                 )
                 self._menu[name].action.resume(report)
-        response.success = not absent
-        response.message = "; ".join(absent.values()) or (
-            f"requested {', '.join(names)} to resume; ~/alarm reports the result"
-            if names
-            else "nothing was stopped"
+        message = f"requested {', '.join(names)} to resume; ~/alarm reports the result"
+        return Answer(
+            not absent,
+            "; ".join(absent.values()) or (message if names else "nothing was stopped"),
         )
-        return response
 
-    def _on_resume_result(self, name: str, success: bool, text: str) -> None:
-        result = "resumed" if success else "not resumed"
-        self._escalation.receive_resumption(name, f"{result}: {text}", success=success)
+    def _on_resume_result(self, name: str, result: Resumption, text: str) -> None:
+        self._escalation.receive_resumption(
+            name, f"{result.value}: {text}", success=result != Resumption.FAILED
+        )
 
     def _log_changes(self) -> None:
         report = self.values()

@@ -89,6 +89,45 @@ def test_resuming_takes_off_the_list_only_what_goes_on(escalation):
     assert escalation.report()["halting.pause"] == "goes on: running"
 
 
+def test_what_was_given_up_or_refused_and_stops_after_all_is_a_proof(escalation):
+    escalation.halt(0.0)
+    escalation.receive_answer("pause", StopResult.REFUSED, "busy", 0.1, halt=1)
+    escalation.receive_answer("policy", StopResult.REFUSED, "busy", 0.2, halt=1)
+    escalation.receive_answer("lock", StopResult.SENT, "locked", 0.3, halt=1)
+    assert not escalation.has_proof
+    assert escalation.receive_answer("pause", StopResult.STOPPED, "now", 2.0, halt=1) == ""
+    assert escalation.has_proof
+    assert escalation.report()["halting"] == "the policy stands: pause"
+
+
+@pytest.mark.law(9)
+def test_what_has_appeared_is_tried_again_once_nothing_else_is_waited_for(escalation):
+    assert escalation.retry("pause", 0.0) == "", "there is no halt"
+    escalation.halt(0.0)
+    assert escalation.retry("pause", 0.1) == "", "it is waited for"
+    escalation.tick(0.5)
+    assert escalation.retry("lock", 0.6) == "", "its turn has not come"
+    escalation.receive_answer("policy", StopResult.STOPPED, "inactive", 0.7, halt=1)
+    # The policy was started again: what stopped the one before is no proof.
+    assert escalation.retry("policy", 5.0) == "policy"
+    assert not escalation.has_proof
+    assert escalation.tick(7.0) == "lock"
+
+
+@pytest.mark.law(9)
+def test_only_an_action_of_this_halt_explains_that_the_policy_is_silent(escalation):
+    escalation.halt(0.0)
+    assert escalation.stopped_by == ""
+    escalation.receive_answer("pause", StopResult.STOPPED, "paused", 0.1, halt=1)
+    assert escalation.stopped_by == "pause"
+    escalation.release()
+    assert escalation.stopped_by == "pause", "until it is resumed"
+    escalation.halt(1.0)
+    assert escalation.stopped_by == ""
+    escalation.receive_answer("pause", StopResult.AT_REST, "stood already", 1.1, halt=2)
+    assert escalation.stopped_by == ""
+
+
 def test_an_empty_menu_has_nothing_to_ask_and_nothing_to_report():
     escalation = Escalation(())
     assert escalation.halt(0.0) == ""
@@ -140,6 +179,11 @@ class Halts(RuleBasedStateMachine):
     def pass_time(self, passed: float) -> None:
         self.now += passed
         self.take(self.escalation.tick(self.now))
+
+    @rule(name=st.sampled_from([step.name for step in MENU]))
+    def appear(self, name: str) -> None:
+        if self.escalation.retry(name, self.now):
+            assert name in self.asked
 
     @precondition(lambda self: self.escalation.halts)
     @rule(

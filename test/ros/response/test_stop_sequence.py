@@ -24,10 +24,10 @@ from testbed.ros_graph import DISCOVERY, LATCHED, node_process
 from testbed.stoppable_policy import DELAY
 
 from failure_monitor.errors import UsageError
+from failure_monitor.ros.response.managed_node import ManagedNode
 from failure_monitor.ros.response.stop_actions import (
     ActionGoals,
     Lock,
-    ManagedNode,
     SetBoolService,
     TriggerService,
 )
@@ -59,7 +59,7 @@ class Host:
 
     def _beat(self) -> None:
         begin = time.monotonic()
-        self.sequence.update(permit=not self.halted, halted=self.halted)
+        self.sequence.update(permit=not self.halted, halted=self.halted, stops=self.halted)
         self.longest_beat = max(self.longest_beat, time.monotonic() - begin)
 
     def _on_asked(self, message: String) -> None:

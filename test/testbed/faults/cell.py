@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import rclpy
@@ -193,6 +194,7 @@ class Cell:
         self.gate_states: list[StateReport] = []
         self.alarms: list[StateReport] = []
         self._bundle = bundle
+        self._marks = TemporaryDirectory()
         self._policy = policy
         self._watching = dict(watching or {})
         self._common = {"use_sim_time": True} if is_simulated else {}
@@ -205,7 +207,9 @@ class Cell:
         self._listen(Float64MultiArray, "command_out", EVENTS, self._on_passed)
         self._listen(DiagnosticStatus, "failure_monitor_gate/state", LATCHED, self._on_gate)
         self._listen(DiagnosticStatus, "failure_monitor/alarm", LATCHED, self._on_alarm)
-        self._reset = self.node.create_client(Trigger, "failure_monitor/reset")
+        self._clients = {
+            "failure_monitor/reset": self.node.create_client(Trigger, "failure_monitor/reset")
+        }
         self.node.create_timer(
             command_period, self._send_command, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -235,6 +239,7 @@ class Cell:
             "bundle": self._bundle,
             "rollout_boundaries": "none",
             "max_joint_state_age": 0.0,
+            "halt_mark_folder": self._marks.name,
             **self._watching,
             **parameters,
         }
@@ -307,6 +312,10 @@ class Cell:
     def follow(self, script: str) -> None:
         """Have the policy follow a script of scripted_policy.py, once it subscribes."""
         self.wait_for(self._script.get_subscription_count, "the policy to listen")
+        self.publish_script(script)
+
+    def publish_script(self, script: str) -> None:
+        """Have the policy follow a script if it subscribes; does not wait."""
         self._script.publish(String(data=script))
 
     def close(self) -> None:
@@ -320,6 +329,7 @@ class Cell:
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
+        self._marks.cleanup()
 
     # What is seen of it
 
@@ -351,9 +361,11 @@ class Cell:
 
     def wait_until_moving(self) -> None:
         """Wait until commands have passed for a while, and none that was sent is missing."""
-        self.wait_for(self._is_moving, "commands to pass")
+        self.wait_for(lambda: self.is_moving, "commands to pass")
 
-    def _is_moving(self) -> bool:
+    @property
+    def is_moving(self) -> bool:
+        """Whether commands pass at the rate at which they are sent."""
         now = time.time()
         recent = [command for command in self.passed[-100:] if command.time > now - 0.5]
         return self.gate_state.state == "open" and len(recent) > 0.25 / COMMAND_PERIOD
@@ -373,24 +385,38 @@ class Cell:
         """Count the commands that the gate let through later than that."""
         return sum(command.time > when for command in self.passed)
 
-    def reset(self) -> Trigger.Response | None:
-        """Ask the monitor to leave its halt; None if it does not answer."""
-        future = self._reset.call_async(Trigger.Request())
-        end = time.monotonic() + 2.0
+    def reset(self, monitor: str = "failure_monitor") -> Trigger.Response | None:
+        """Ask a monitor to leave its halt; None if it does not answer."""
+        return self.call(Trigger, f"{monitor}/reset", Trigger.Request())
+
+    def call(self, kind: type, service: str, request: Any, timeout: float = 2.0) -> Any:
+        """Return the answer of a service; None if it does not answer."""
+        client = self._client(kind, service)
+        future = client.call_async(request)
+        end = time.monotonic() + timeout
         while time.monotonic() < end and not future.done():
             time.sleep(0.002)
         if future.done():
             return future.result()
-        self._reset.remove_pending_request(future)
+        client.remove_pending_request(future)
         return None
 
-    def reset_until_moving(self) -> None:
+    def send(self, kind: type, service: str, request: Any) -> None:
+        """Send a request whose answer nobody waits for."""
+        self._client(kind, service).call_async(request)
+
+    def _client(self, kind: type, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        return self._clients[service]
+
+    def reset_until_moving(self, monitor: str = "failure_monitor") -> None:
         """Ask for a reset until it is granted and commands pass again."""
 
         def moving() -> bool:
-            if self._is_moving():
+            if self.is_moving:
                 return True
-            self.reset()
+            self.reset(monitor)
             time.sleep(0.3)
             return False
 

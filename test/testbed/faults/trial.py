@@ -122,10 +122,10 @@ class Fault:
         assert self.cell.closed_at(begin) == 0.0
         assert self.cell.passed_after(begin) > 0.5 * seconds / COMMAND_PERIOD
 
-    def recovers(self, *, by_reset: bool) -> None:
-        """Wait until commands pass again, after a reset of the latched halt or by themselves."""
+    def recovers(self, *, by_reset: bool, monitor: str = "failure_monitor") -> None:
+        """Wait until commands pass again, after a reset of a monitor's halt or by themselves."""
         if by_reset:
-            self.cell.reset_until_moving()
+            self.cell.reset_until_moving(monitor)
         else:
             self.cell.wait_until_moving()
         self.recovered += 1

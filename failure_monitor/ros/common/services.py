@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Services of standard types, answered by functions."""
+"""Services of standard types, answered by functions, which may be rejected whatever they ask."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import NamedTuple
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
+Rejection = Callable[[], str]
+"""Returns why requests are rejected at this moment; empty if they are not."""
+
 
 class Answer(NamedTuple):
     """The answer of a service."""
@@ -18,11 +21,19 @@ class Answer(NamedTuple):
     message: str
 
 
-def offer_trigger(node: Node, name: str, answer: Callable[[], Answer]) -> None:
+def accept() -> str:
+    """Reject no request."""
+    return ""
+
+
+def offer_trigger(
+    node: Node, name: str, answer: Callable[[], Answer], *, rejection: Rejection = accept
+) -> None:
     """Offer a service of std_srvs/Trigger."""
 
     def on_request(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = answer()
+        why = rejection()
+        response.success, response.message = Answer(False, why) if why else answer()
         return response
 
     node.create_service(Trigger, name, on_request)
