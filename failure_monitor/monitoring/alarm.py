@@ -101,6 +101,7 @@ class Alarm:
         self._problems: tuple[str, ...] = ()
         self._stopped_by = ""
         self._is_slowed = False
+        self._reset_at = float("-inf")
         self._forget()
 
     def _forget(self) -> None:
@@ -145,8 +146,11 @@ class Alarm:
         if self._is_watching:
             # A gap before this verdict halts, even if the status was not read during the gap.
             self._latch(self._live(now))
-            self._verdict, self._fault, self._received = verdict, "", received
             self._debounce.update(verdict.calls_for_alarm)
+            if received < self._reset_at and not verdict.calls_for_alarm:
+                # It was made before the reset, and scored late.
+                return
+            self._verdict, self._fault, self._received = verdict, "", received
             self._latch(self._live(now))
 
     def fail(self, reason: str, now: float) -> None:
@@ -234,6 +238,7 @@ class Alarm:
         if self._halt is not None:
             self._halt = None
             self._await_decision("the reset")
+            self._reset_at = now
         return ""
 
     @property

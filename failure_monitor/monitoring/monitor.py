@@ -79,6 +79,17 @@ class FailureMonitor:
         for score in self._scores:
             score.resume(self._index)
 
+    def resume(self) -> None:
+        """Continue after the policy was stopped: what it decided before that counts no more.
+
+        The windows start again with the next decision, and scores that compare it with the one
+        before are undefined for it. Its number in the rollout stays right.
+        """
+        for recent in self._recent:
+            recent.clear()
+        for score in self._scores:
+            score.resume(self._index)
+
     def update(self, decision: Decision) -> Verdict:
         """Score the next decision.
 

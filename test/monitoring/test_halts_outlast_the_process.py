@@ -139,6 +139,26 @@ def test_no_reset_permits_anything_that_the_next_decision_does_not(table, events
 
 
 @pytest.mark.law(8)
+def test_a_decision_from_before_the_reset_that_is_scored_late_permits_nothing():
+    alarm = halted_alarm()
+    alarm.update(verdict(0.5), received=0.2, now=0.2)
+    assert alarm.reset(0.4) == ""
+    alarm.update(verdict(0.5), received=0.3, now=0.5)
+    assert not alarm.status(0.5).permit
+    alarm.update(verdict(0.5), received=0.45, now=0.6)
+    assert alarm.status(0.6).permit
+
+
+@pytest.mark.law(8)
+def test_a_strange_decision_from_before_the_reset_that_is_scored_late_halts():
+    alarm = halted_alarm()
+    alarm.update(verdict(0.5), received=0.2, now=0.2)
+    assert alarm.reset(0.4) == ""
+    alarm.update(verdict(2.0), received=0.3, now=0.5)
+    assert alarm.status(0.5).halted
+
+
+@pytest.mark.law(8)
 @given(TABLES, EVENTS)
 def test_a_reset_is_rejected_while_what_has_halted_persists(table, events):
     cell = Cell(table)

@@ -121,6 +121,23 @@ def test_the_window_holds_nothing_from_before_a_gap_that_is_as_long(bundle, roll
     assert [score.windowed for score in verdict.scores] == [s.value for s in verdict.scores]
 
 
+@pytest.mark.law(9)
+def test_after_the_policy_was_stopped_the_window_holds_nothing_of_what_it_decided_before(
+    bundle, rollouts
+):
+    monitor, fresh = bundle.monitor(), bundle.monitor()
+    first, strange, *others = rollouts[0].decisions()
+    monitor.update(first)
+    far = dataclasses.replace(strange, embedding=strange.embedding + 5)
+    assert monitor.update(far).calls_for_alarm
+    monitor.resume()
+    verdict = monitor.update(others[0])
+    assert not verdict.calls_for_alarm
+    assert verdict.index == 2
+    fresh.skip(2)
+    assert verdict.level == fresh.update(others[0]).level
+
+
 def test_all_of_the_scores_cannot_say_nominal_while_one_of_them_is_undefined(moving):
     rollouts, policy = moving
     settings = CalibrationSettings(

@@ -315,7 +315,7 @@ class MonitorNode(LeanLifecycleNode):
         if was_halted and not rejection:
             self._halt_mark.reset()
         self._publish_heartbeat()
-        return Answer(not rejection, rejection or "the halt is reset")
+        return Answer(not rejection, rejection or f"reset; now {self._status().reason}")
 
     def _reset(self) -> str:
         """Leave a latched halt; return why that is rejected, empty if it is not."""

@@ -57,6 +57,7 @@ class _Job(Generic[Observation]):
     received: float
     rollout: int
     task: str
+    resumption: int
 
 
 class ScoringWorker(Generic[Observation]):
@@ -90,12 +91,14 @@ class ScoringWorker(Generic[Observation]):
         self._start_monitor = start_monitor
         self._wake = wake
         self._rollout, self._task = 0, ""
+        self._resumption = 0
         self._lock = threading.Lock()
         self._results: deque[tuple[int, ScoringResult[Observation]]] = deque()
         self._seconds: deque[float] = deque(maxlen=TIMED_DECISIONS)
         # Used only by the thread.
         self._monitor: FailureMonitor | None = None
         self._monitored_rollout = -1
+        self._monitored_resumption = 0
         self._worker = QueueWorker("scoring", self._work, capacity=capacity, on_drop=self._skip)
         self._worker.start()
 
@@ -107,7 +110,9 @@ class ScoringWorker(Generic[Observation]):
             observation: the argument of `decide`.
             received: when it was complete, in seconds of the monotonic clock.
         """
-        self._worker.submit(_Job(observation, number, received, self._rollout, self._task))
+        self._worker.submit(
+            _Job(observation, number, received, self._rollout, self._task, self._resumption)
+        )
 
     def start_rollout(self, task: str) -> None:
         """Start a rollout of a task with the next decision; earlier results are dropped."""
@@ -115,6 +120,10 @@ class ScoringWorker(Generic[Observation]):
         with self._lock:
             self._rollout += 1
             self._task = task
+
+    def resume(self) -> None:
+        """Continue after the policy was stopped: what it decided before that counts no more."""
+        self._resumption += 1
 
     def collect(self) -> list[ScoringResult[Observation]]:
         """Return the results of this rollout since the last call, oldest first."""
@@ -169,6 +178,9 @@ class ScoringWorker(Generic[Observation]):
         """Return the rollout's monitor, which knows that decisions before this were not scored."""
         if self._monitor is None:
             self._monitor = self._start_monitor(job.task)
+        if job.resumption != self._monitored_resumption:
+            self._monitored_resumption = job.resumption
+            self._monitor.resume()
         missing = job.number - self._monitor.number
         if missing:
             self._monitor.skip(missing)

@@ -150,7 +150,11 @@ class MonitorSession:
         # would come to make good for it.
         self._tally.start_again()
         self.status()
-        return self._alarm.reset(time.monotonic())
+        was_stopped = self._alarm.expects_silence
+        rejection = self._alarm.reset(time.monotonic())
+        if was_stopped and not rejection:
+            self._worker.resume()
+        return rejection
 
     def change_settings(self, settings: MonitorParameters) -> None:
         """Use changed parameters from now on."""

@@ -81,6 +81,7 @@ def test_ages_and_enable_take_effect_at_once(monitor, operator, decision):
     operator.decide(decision)
     operator.wait_for(lambda: "cause is gone" in operator.reason(), "a verdict")
     operator.trigger("/failure_monitor/reset")
+    operator.decide(decision)
     operator.wait_for(operator.permitted, "the permit")
     assert operator.set(enable=False)[0].successful
     operator.wait_for(lambda: "disabled" in operator.reason(), "the reason")
