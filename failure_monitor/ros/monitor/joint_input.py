@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's joint states: their absence, and positions that are not finite, are problems."""
+"""The robot's joint states: their absence is a problem, and so is what cannot be relied on."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,7 +11,9 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
+from failure_monitor.messages.joint_soundness import JointSoundness
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.ros.common.message_info import MessageInfo, sequence_number, with_info
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 
@@ -32,12 +33,12 @@ class JointInput:
         """
         self.settings = settings
         self._forward = on_message
-        self._without_position: tuple[str, ...] = ()
+        self._soundness = JointSoundness()
         self._topic = MonitoredTopic(
             node,
             JointState,
             settings.joint_states_topic,
-            self._on_joint_state,
+            with_info(self._on_joint_state),
             qos_profile_sensor_data,
         )
 
@@ -56,23 +57,16 @@ class JointInput:
                 f"{topic.silence(now, limit)}; set max_joint_state_age to 0.0 for a robot without "
                 "joints"
             )
-        if self._without_position:
-            return (
-                f"'{topic.name}': the position of {', '.join(self._without_position)} is NaN or "
-                "infinite: check the robot's driver"
-            )
-        return topic.silence(now, limit)
+        return topic.silence(now, limit) or self._soundness.problem(topic.name, now, limit)
 
-    def _on_joint_state(self, message: JointState) -> None:
-        self._topic.stream.add(time.monotonic(), stamp_nanoseconds(message.header.stamp))
-        self._forward(message)
-        # A sum is not finite if a part is not; to check each would take long at 500 Hz.
-        if math.isfinite(sum(message.position)):
-            self._without_position = ()
-            return
-        self._topic.stream.rejected += 1
-        self._without_position = tuple(
-            message.name[index] if index < len(message.name) else f"joint number {index}"
-            for index, position in enumerate(message.position)
-            if not math.isfinite(position)
+    def _on_joint_state(self, message: JointState, info: MessageInfo) -> None:
+        now, stamp = time.monotonic(), message.header.stamp
+        self._topic.stream.add(now, stamp_nanoseconds(stamp))
+        self._topic.stream.rejected += not self._soundness.update(
+            message.name,
+            message.position,
+            sequence_number(info),
+            (stamp.sec, stamp.nanosec),
+            now,
         )
+        self._forward(message)
