@@ -76,9 +76,7 @@ def test_two_sources_of_a_joint_are_a_contradiction(player):
     for number in (5, 10_000, 6, 10_001):
         player.soundness.update(["b"], [0.0], number, NO_STAMP, player.now)
     problem = player.soundness.problem("/joint_states", player.now, LIMIT)
-    assert (
-        problem == "several publishers on '/joint_states' state the position of b: stop all but one"
-    )
+    assert "several publishers on '/joint_states' state the position of b" in problem
 
 
 @given(
@@ -97,7 +95,10 @@ def test_no_problem_means_that_every_joint_was_stated_of_late(messages):
         now += passed
         soundness.update(names, positions, number, NO_STAMP, now)
         last |= {name: (at, now) for name, at in zip(names, positions, strict=False)}
-        is_sound = bool(last) and all(
-            math.isfinite(at) and now - when <= LIMIT for at, when in last.values()
+        is_unnamed_finite = all(map(math.isfinite, positions[len(names) :]))
+        is_sound = (
+            is_unnamed_finite
+            and bool(last)
+            and all(math.isfinite(at) and now - when <= LIMIT for at, when in last.values())
         )
         assert (soundness.problem("/joint_states", now, LIMIT) == "") == is_sound

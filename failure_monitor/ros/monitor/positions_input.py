@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
+from failure_monitor.messages.joint_sources import JointSources
 from failure_monitor.messages.measured_positions import (
     AXES,
     JOINT_STATE_TYPE,
@@ -24,6 +25,7 @@ from failure_monitor.messages.measured_positions import (
     read_measurement,
 )
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.ros.common.message_info import MessageInfo, sequence_number, with_info
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 
@@ -46,9 +48,10 @@ class PositionsInput:
             node,
             _message_class(source.message_type),
             source.name,
-            self._on_message,
+            with_info(self._on_message),
             qos_profile_sensor_data,
         )
+        self._sources = JointSources()
         self._measured: MeasuredPositions[Any] = MeasuredPositions(
             f"'{self._topic.name}'",
             stamp_of=lambda message: stamp_nanoseconds(message.header.stamp),
@@ -81,12 +84,22 @@ class PositionsInput:
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """Return what is wrong with the measurements; empty if nothing is."""
-        problem = ""
-        if self._source.message_type != JOINT_STATE_TYPE:
+        if self._source.message_type == JOINT_STATE_TYPE:
+            problem = self._contradiction(now)
+        else:
             problem = topic.contradiction()
         if not problem and (self._why_unknown or topic.stream.age(now) is None):
             problem = topic.silence(now, self.settings.max_decision_age) or self._why_unknown
         return problem and f"the measured positions are unknown: {problem}"
+
+    def _contradiction(self, now: float) -> str:
+        several = set(self._source.joints).intersection(self._sources.contradicted(now))
+        if not several:
+            return ""
+        return (
+            f"several publishers on '{self._topic.name}' state the position of "
+            f"{', '.join(sorted(several))}: stop all but one"
+        )
 
     def _check(self, positions: NDArray[np.float64]) -> None:
         names = self._source.joints or AXES
@@ -98,8 +111,12 @@ class PositionsInput:
                 "check the robot's driver"
             )
 
-    def _on_message(self, message: Any) -> None:
-        self._topic.stream.add(time.monotonic(), stamp_nanoseconds(message.header.stamp))
+    def _on_message(self, message: Any, info: MessageInfo) -> None:
+        now, stamp = time.monotonic(), message.header.stamp
+        self._topic.stream.add(now, stamp_nanoseconds(stamp))
+        if self._source.message_type == JOINT_STATE_TYPE:
+            names = message.name[: len(message.position)]
+            self._sources.update(names, sequence_number(info), (stamp.sec, stamp.nanosec), now)
         self._measured.add(message)
 
 

@@ -200,7 +200,7 @@ def test_joint_states_that_never_come_or_cease_withhold_the_permit(
         observer.wait_for(joints.get_subscription_count, "the monitor to subscribe to joints")
 
         def permitted_while_joints_come():
-            joints.publish(JointState())
+            joints.publish(JointState(name=["elbow"], position=[0.0]))
             return observer.permitted()
 
         observer.wait_for(permitted_while_joints_come, "the permit")
