@@ -153,9 +153,14 @@ class Observer:
 
     def decide(self, decision: Decision) -> None:
         """Publish a decision under the next stamp."""
+        seconds = self.next_stamp()
+        self.publish_embedding(decision, seconds)
+        self.publish_chunks(decision, seconds)
+
+    def next_stamp(self) -> int:
+        """Return the stamp of the next decision, in seconds."""
         self._seconds += 1
-        self.publish_embedding(decision, self._seconds)
-        self.publish_chunks(decision, self._seconds)
+        return self._seconds
 
     def publish_embedding(self, decision: Decision, seconds: int) -> None:
         header = Header(stamp=Time(sec=seconds))

@@ -167,6 +167,14 @@ class MonitorInputs:
         """Set whether the policy is silent because the monitor itself has stopped it."""
         self._policy.may_be_silent = expected
 
+    @property
+    def is_policy_there(self) -> bool:
+        """Whether decisions that are made would be received."""
+        deciding = self._policy.topics[-1:] or (
+            () if self._observations is None else self._observations.topics
+        )
+        return all(topic.has_publisher for topic in deciding)
+
     def change_settings(self, settings: MonitorParameters) -> None:
         """Bound ages by changed parameters from now on."""
         for part in self._inputs:
@@ -277,11 +285,11 @@ class MonitorInputs:
             message.part == EMBEDDING or self._pairing.is_old(message.stamp)
         ):
             return None
-        return self._receive_decision(message.received, message.lost)
+        return self._receive_decision(message.received, message.lost, is_first=message.is_first)
 
-    def _receive_decision(self, now: float, lost: int = 0) -> int | None:
+    def _receive_decision(self, now: float, lost: int = 0, *, is_first: bool = False) -> int | None:
         """Return the number of a decision; None if it belongs to no rollout."""
-        self._boundaries.receive_decision(now)
+        self._boundaries.receive_decision(now, is_first=is_first)
         if not self.is_rollout_running:
             return None
         if lost:

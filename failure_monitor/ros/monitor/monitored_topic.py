@@ -49,6 +49,11 @@ class MonitoredTopic:
         """The full name of the topic."""
         return self.stream.topic
 
+    @property
+    def has_publisher(self) -> bool:
+        """Whether there is a publisher."""
+        return bool(self._node.count_publishers(self.name))
+
     def destroy(self) -> None:
         """Destroy the subscription."""
         self._node.destroy_subscription(self._subscription)

@@ -18,6 +18,7 @@ from sensor_msgs.msg import PointCloud2
 
 from failure_monitor.decision import PolicyFormat
 from failure_monitor.messages.point_cloud import PointCloudError, read_action_chunks, read_embedding
+from failure_monitor.monitoring.rollout_reports import FIRST
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.message_info import MessageInfo, sequence_number, with_info
 from failure_monitor.ros.common.messages import stamp_nanoseconds
@@ -36,12 +37,14 @@ class ReceivedPart:
         stamp: its stamp in nanoseconds.
         received: when it came, in seconds of the monotonic clock.
         lost: number of messages that the middleware lost before it.
+        is_first: whether it is the first message of its publisher.
     """
 
     part: str
     stamp: int
     received: float
     lost: int
+    is_first: bool
 
 
 OnReceived = Callable[[ReceivedPart], int | None]
@@ -159,7 +162,8 @@ class PolicyInput:
         stream = self._topics[part].stream
         now, stamp = time.monotonic(), stamp_nanoseconds(message.header.stamp)
         stream.add(now, stamp)
-        received = ReceivedPart(part, stamp, now, stream.count_lost(sequence_number(info)))
+        order = sequence_number(info)
+        received = ReceivedPart(part, stamp, now, stream.count_lost(order), order == FIRST)
         number = self._on_received(received)
         rejection = self._guard.rejection(self._topics[part], stamp, self.settings)
         if rejection:

@@ -123,7 +123,7 @@ class MonitorSession:
 
     def update(self, now: float) -> None:
         """End the rollout if its time is over; called at every heartbeat."""
-        self._boundaries.update(now)
+        self._boundaries.update(now, is_policy_there=self._inputs.is_policy_there)
 
     def status(self) -> AlarmStatus:
         """Return the present state of the alarm."""
@@ -202,6 +202,7 @@ class MonitorSession:
             self.end_rollout(str(error))
             return
         self._inputs.start_rollout(by_decision=by_decision)
+        self._boundaries.set_running(True, time.monotonic())
         self._worker.start_rollout(self._bundle.task)
         self._tally.start_rollout()
         self.verdict = None
@@ -216,6 +217,7 @@ class MonitorSession:
             reason: why no rollout is running.
         """
         self._inputs.end_rollout()
+        self._boundaries.set_running(False, time.monotonic())
         self._alarm.end_rollout(reason)
         self._publish_heartbeat()
 

@@ -184,6 +184,121 @@ def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
             assert observer.alarm_values()["halted"] == "false"
 
 
+@pytest.mark.law(4)
+@pytest.mark.law(10)
+def test_an_orchestrator_that_is_restarted_in_the_middle_of_a_rollout_ends_it(
+    observer, decision, bundle_folder
+):
+    """What goes on may be the old rollout or a new one."""
+    parameters = {"rollout_boundaries": "topic", "max_joint_state_age": 0.0}
+    first = observer.node.create_publisher(Bool, "rollout/active", 10)
+    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+        observer.wait_for_monitor_alarm()
+        observer.wait_for(first.get_subscription_count, "the monitor to subscribe")
+        for running in (False, True):
+            first.publish(Bool(data=running))
+        wait_for_reason(observer, "no decision since")
+        observer.decide(decision)
+        wait_for_verdict(observer, 0)
+        observer.node.destroy_publisher(first)
+        second = observer.node.create_publisher(Bool, "rollout/active", 10)
+        observer.wait_for(second.get_subscription_count, "the monitor to subscribe again")
+        second.publish(Bool(data=True))
+        wait_for_reason(observer, "another rollout may be under way")
+        observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
+        for running in (True, False, True):
+            second.publish(Bool(data=running))
+        wait_for_reason(observer, "no decision since")
+
+
+@pytest.mark.law(4)
+def test_a_rollout_that_is_under_way_when_the_monitor_starts_is_not_watched(
+    observer, decision, bundle_folder
+):
+    active = observer.node.create_publisher(Bool, "rollout/active", 10)
+    for _ in range(2):
+        active.publish(Bool(data=True))
+    parameters = {"rollout_boundaries": "topic", "max_joint_state_age": 0.0}
+    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+        observer.wait_for_monitor_alarm()
+        observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
+        active.publish(Bool(data=True))
+        wait_for_reason(observer, "a rollout is reported whose start was not received")
+        observer.decide(decision)
+        observer.spin(0.3)
+        assert observer.state() == "STALE"
+
+
+@pytest.mark.law(4)
+def test_a_decision_that_is_half_there_at_the_start_of_a_rollout_is_not_its_first(
+    observer, decision, bundle_folder
+):
+    with node_process(MONITOR, bundle=bundle_folder, max_joint_state_age=0.0):
+        observer.wait_for_monitor_alarm()
+        observer.wait_for(observer.embeddings.get_subscription_count, "the monitor to subscribe")
+        old = observer.next_stamp()
+        observer.publish_embedding(decision, old)
+        observer.spin(0.3)
+        assert observer.trigger("/failure_monitor/start_rollout").success
+        observer.publish_chunks(decision, old)
+        observer.spin(0.2)
+        assert observer.alarm_values()["received_decisions"] == "0"
+        observer.decide(decision)
+        wait_for_verdict(observer, 0)
+
+
+@pytest.mark.law(4)
+def test_decisions_of_a_rollout_whose_start_was_not_received_start_none(
+    observer, decision, bundle_folder
+):
+    observer.decide(decision)
+    parameters = {"rollout_boundaries": "pause", "max_joint_state_age": 0.0}
+    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+        decide_until(
+            observer,
+            decision,
+            lambda: "whose rollout has started already" in observer.reason(),
+            "the reason",
+        )
+        since = time.monotonic()
+        decide_until(observer, decision, lambda: time.monotonic() - since > 2.0, "two seconds")
+        assert not observer.permitted()
+        observer.spin(1.5)
+        observer.decide(decision)
+        wait_for_verdict(observer, 0)
+
+
+@pytest.mark.law(6)
+def test_a_policy_slower_than_the_pause_is_not_watched_decision_by_decision(
+    observer, decision, bundle_folder
+):
+    parameters = {
+        "rollout_boundaries": "pause",
+        "rollout_pause": 0.5,
+        "max_joint_state_age": 0.0,
+    }
+    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+        observer.wait_for_monitor_alarm()
+        wait_for_reason(observer, "the next decision starts one")
+        observer.decide(decision)
+        wait_for_verdict(observer, 0)
+        wait_for_reason(observer, "0.5 s without a decision ended it")
+        for _ in range(2):
+            observer.decide(decision)
+            wait_for_reason(observer, "the policy decides more seldom than every 0.5 s")
+            assert observer.state() == "STALE"
+            assert not observer.permitted()
+            wait_for_reason(observer, "0.5 s without a decision ended it")
+
+
+def test_a_pause_that_is_shorter_than_the_time_between_decisions_is_rejected(
+    observer, bundle_folder
+):
+    parameters = {"rollout_boundaries": "pause", "rollout_pause": 0.09}
+    with node_process(MONITOR, bundle=bundle_folder, **parameters):
+        wait_for_reason(observer, "'rollout_pause' is 0.09 s, and in calibration up to 0.1 s pass")
+
+
 def test_a_pause_that_would_always_halt_is_refused(observer, bundle_folder):
     parameters = {"rollout_boundaries": "pause", "rollout_pause": 5.0, "max_decision_age": 1.0}
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
