@@ -17,13 +17,19 @@ MAX_SKIPPED_SHARE = 0.05
 
 
 def scoring_message(
-    configuration: Configuration, counts: Mapping[str, int], *, name: str, hardware_id: str
+    configuration: Configuration,
+    counts: Mapping[str, int],
+    *,
+    warning: str,
+    name: str,
+    hardware_id: str,
 ) -> DiagnosticStatus:
     """Return what is scored, with which promise and how fast, and what was left out.
 
     Args:
         configuration: the bundle and the worker that scores with it.
         counts: further counts, by name.
+        warning: what may be wrong with the decisions; empty if nothing.
         name: the node's name.
         hardware_id: the robot's or the policy's.
     """
@@ -47,11 +53,12 @@ def scoring_message(
         values["scoring_ms_median"] = f"{1e3 * median(seconds):.3f}"
         values["scoring_ms_max"] = f"{1e3 * seconds[-1]:.3f}"
     share = worker.skipped / max(worker.skipped + worker.scored, 1)
-    is_slow = share > MAX_SKIPPED_SHARE
+    if share > MAX_SKIPPED_SHARE:
+        warning = f"{share:.0%} of the decisions are skipped: too slow"
     return DiagnosticStatus(
-        level=DiagnosticStatus.WARN if is_slow else DiagnosticStatus.OK,
+        level=DiagnosticStatus.WARN if warning else DiagnosticStatus.OK,
         name=f"{name}: scoring",
-        message=f"{share:.0%} of the decisions are skipped: too slow" if is_slow else "in time",
+        message=warning or "in time",
         hardware_id=hardware_id,
         values=key_values(values),
     )

@@ -21,6 +21,7 @@ from sensor_msgs.msg import JointState
 
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.messages.measured_positions import MeasurementError
+from failure_monitor.monitoring.decision_pace import DecisionPace
 from failure_monitor.monitoring.decision_tally import NOT_YET_SCORED, DecisionTally
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.key_values import key_values
@@ -97,6 +98,7 @@ class MonitorInputs:
         """
         self._boundaries = boundaries
         self._tally = tally
+        self._pace = DecisionPace(monitored.bundle.description.longest_gap)
         self._on_decision = on_decision
         self._on_unscored = on_unscored
         self._last_complete: float | None = None
@@ -189,6 +191,7 @@ class MonitorInputs:
         """
         self._policy.is_expected = True
         self._last_complete = None
+        self._pace.start_rollout()
         if not by_decision:
             self._policy.start_rollout()
             if self._pairing is not None:
@@ -226,6 +229,10 @@ class MonitorInputs:
         problems = [part.problem(topic, now) for part, topic in self._topics()]
         problems = [*self._boundaries.problems(), *problems, self._why_incomplete(now)]
         return [problem for problem in problems if problem]
+
+    def warning(self, now: float) -> str:
+        """Return what may be wrong with the decisions, though nothing shows it; empty if nothing."""
+        return self._pace.warning(now) if self.is_rollout_running else ""
 
     def diagnose(self, now: float, *, name: str, hardware_id: str) -> list[DiagnosticStatus]:
         """Return a diagnostic status for every topic."""
@@ -292,6 +299,7 @@ class MonitorInputs:
         self._boundaries.receive_decision(now, is_first=is_first)
         if not self.is_rollout_running:
             return None
+        self._pace.add(now)
         if lost:
             self._tally.lose(lost, now, LOST)
             self._on_unscored()

@@ -301,7 +301,10 @@ class MonitorNode(LeanLifecycleNode):
                 "clock_jumps": self._clock_watch.jumps,
                 **({} if session is None else session.counts()),
             }
-            statuses.append(scoring_message(self._configuration, counts, **self._identity))
+            warning = "" if session is None else session.warning()
+            statuses.append(
+                scoring_message(self._configuration, counts, warning=warning, **self._identity)
+            )
         if session is not None:
             statuses += session.diagnose(**self._identity)
         statuses.append(self._displays.diagnose(**self._identity))

@@ -166,7 +166,14 @@ class MonitorSession:
 
     def counts(self) -> Mapping[str, int]:
         """Return counts for the diagnostics, by name."""
-        return {"unpaired_messages": self._inputs.unpaired}
+        return {
+            "unpaired_messages": self._inputs.unpaired,
+            "unscored_decisions": self._tally.unscored,
+        }
+
+    def warning(self) -> str:
+        """Return what may be wrong with the decisions; empty if nothing."""
+        return self._inputs.warning(time.monotonic())
 
     def alarm_values(self) -> Mapping[str, str]:
         """Return further values of the alarm: how many decisions were not scored, and their age."""
