@@ -231,7 +231,7 @@ class MonitorInputs:
         return [problem for problem in problems if problem]
 
     def warning(self, now: float) -> str:
-        """Return what may be wrong with the decisions, though nothing shows it; empty if nothing."""
+        """Return what may be wrong with the decisions; empty if nothing is known."""
         return self._pace.warning(now) if self.is_rollout_running else ""
 
     def diagnose(self, now: float, *, name: str, hardware_id: str) -> list[DiagnosticStatus]:
