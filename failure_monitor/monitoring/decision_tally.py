@@ -58,10 +58,23 @@ class DecisionTally:
         """Number of decisions, which is the number of the next one."""
         self.unscored = 0
         """Number of decisions that cannot be scored."""
-        self.start_again()
+        self._forget()
 
-    def start_again(self) -> None:
-        """Forgive what was missing so far; decisions keep their numbers."""
+    def reset(self, now: float, max_age: float) -> None:
+        """Forgive what was missing so far, unless decisions without a score still come.
+
+        Of a policy that was stopped no decision would come to make good for it.
+
+        Args:
+            now: the time.
+            max_age: seconds for which a decision is good.
+        """
+        newest = next(self._last_unscored(now), None)
+        goes_on = newest is not None and now - newest.received <= max_age
+        if not (goes_on and self._in_a_row(now) > self.max_unscored):
+            self._forget()
+
+    def _forget(self) -> None:
         self._recent: OrderedDict[int, _Decision] = OrderedDict()
 
     def receive(self, now: float, why: str = NOT_YET_SCORED) -> int:

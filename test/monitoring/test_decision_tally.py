@@ -110,6 +110,13 @@ def test_a_decision_that_waits_counts_once_it_has_waited_for_long():
     assert tally.unscored == 0
 
 
+def test_a_reset_forgives_what_was_rare():
+    tally = tally_of([True, False] * 10)
+    assert "10 of the last 20" in tally.problem(0.0)
+    tally.reset(0.0, 1.0)
+    assert tally.problem(0.0) == ""
+
+
 def test_many_lost_ones_are_counted_at_once():
     tally = DecisionTally(2)
     tally.lose(10**12, 0.0, "the network is down")
@@ -125,10 +132,12 @@ def test_what_a_newer_one_replaces_by_design_is_neither_scored_nor_missing():
     assert tally.receive(0.0) == 4
 
 
-def test_a_reset_forgives_and_a_rollout_starts_from_nothing():
+def test_a_reset_forgives_unless_more_come_and_a_rollout_starts_from_nothing():
     tally = tally_of([False] * 10)
     waiting = tally.receive(0.0)
-    tally.start_again()
+    tally.reset(0.9, 1.0)
+    assert "10 decisions in a row" in tally.problem(0.0)
+    tally.reset(LATER, 1.0)
     tally.set_unscored(waiting, "of before the reset")
     assert tally.problem(LATER) == ""
     assert (tally.received, tally.unscored) == (11, 11)

@@ -146,9 +146,7 @@ class MonitorSession:
 
     def reset(self) -> str:
         """Leave a latched halt; return why that is rejected, empty if it is not."""
-        # Whoever resets knows what was missing so far; of a policy that was stopped no decision
-        # would come to make good for it.
-        self._tally.start_again()
+        self._tally.reset(time.monotonic(), self._settings.max_decision_age)
         self.status()
         was_stopped = self._alarm.expects_silence
         rejection = self._alarm.reset(time.monotonic())
