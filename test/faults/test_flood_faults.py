@@ -15,6 +15,9 @@ from testbed.faults.trial import SCORED, SILENT, WITHHELD, Fault
 pytestmark = [pytest.mark.ros, pytest.mark.alone]
 
 FLOOD = [sys.executable, "-m", "testbed.faults.flood"]
+SECOND = 1.0
+"""Seconds until it is known that not all are scored."""
+
 MANY = 4000
 """Commands that have passed once the flood is there."""
 
@@ -39,12 +42,12 @@ def test_a_flood_of_commands_does_not_delay_the_closing(moving: Cell, table):
 
 
 @pytest.mark.law(6)
-def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving: Cell, table):
-    fault: Fault = table("flood of decisions, of which some are strange", promised=SCORED)
-    moving.follow("flood")
-    fault.stays_open(2.0)
+def test_the_gate_closes_on_strange_observations_among_many_decisions(moving: Cell, table):
+    fault: Fault = table("500 decisions a second, of which some are strange", promised=SCORED)
+    moving.follow("often")
+    fault.stays_open(1.0)
     fault.closes(
-        lambda: moving.follow("flood strange"),
+        lambda: moving.follow("often strange"),
         gate_reason=WITHHELD,
         state="ALARM",
         monitor_reason="rnd_oe",
@@ -55,10 +58,23 @@ def test_the_gate_closes_on_strange_observations_in_a_flood_of_decisions(moving:
 
 
 @pytest.mark.law(6)
-def test_a_flood_of_decisions_does_not_delay_the_closing(moving: Cell, table):
-    fault: Fault = table("flood of decisions while the monitor is killed")
-    moving.follow("flood")
-    fault.stays_open(2.0)
+def test_the_gate_closes_on_more_decisions_than_can_be_scored(moving: Cell, table):
+    fault: Fault = table("more decisions than can be scored", promised=SECOND)
+    fault.closes(
+        lambda: moving.follow("flood"),
+        gate_reason=WITHHELD,
+        state="STALE",
+        monitor_reason="not scored, the last because",
+    )
+    moving.follow("nominal")
+    fault.recovers(by_reset=True)
+
+
+@pytest.mark.law(2)
+def test_many_decisions_do_not_delay_the_closing(moving: Cell, table):
+    fault: Fault = table("500 decisions a second while the monitor is killed")
+    moving.follow("often")
+    fault.stays_open(1.0)
     fault.closes(lambda: moving.monitor.send(signal.SIGKILL), gate_reason=SILENT)
     moving.follow("nominal")
     moving.start_monitor()

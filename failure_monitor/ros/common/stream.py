@@ -35,6 +35,9 @@ MAX_LOST_IN_A_ROW = 12
 """Maximum number of messages lost in a row with which the period is still found; a longer gap is a
 pause, and no loss."""
 
+MAX_LOST = 1_000_000
+"""Maximum number of messages that count as lost before one: more are of another publisher."""
+
 MAX_PAUSES = 3
 """Maximum number of pauses while rates are measured: more gaps of that length are losses."""
 
@@ -122,8 +125,9 @@ class Stream:
         # A number that does not rise is of another publisher, of which nothing is known yet.
         if number is None or before is None or number <= before:
             return 0
-        self.lost += number - before - 1
-        return number - before - 1
+        lost = min(number - before - 1, MAX_LOST)
+        self.lost += lost
+        return lost
 
     def add(self, now: float, stamp: int = 0) -> None:
         """Count a message; a stamp of 0 means that it has none."""

@@ -288,11 +288,21 @@ class MonitorInputs:
             self._complete(number, matched.stamp, matched, None, now)
 
     def _on_received(self, message: ReceivedPart) -> int | None:
-        if self._pairing is not None and (
-            message.part == EMBEDDING or self._pairing.is_old(message.stamp)
-        ):
+        if self._pairing is not None and (message.part == EMBEDDING or self._is_old(message.stamp)):
             return None
         return self._receive_decision(message.received, message.lost, is_first=message.is_first)
+
+    def _is_old(self, stamp: int) -> bool:
+        """Return whether chunks are the rest of a decision from before the rollout.
+
+        Only before its first decision: later ones come in the order of their stamps, or count.
+        """
+        return (
+            self._pairing is not None
+            and self.is_rollout_running
+            and self._tally.received == 0
+            and self._pairing.is_old(stamp)
+        )
 
     def _receive_decision(self, now: float, lost: int = 0, *, is_first: bool = False) -> int | None:
         """Return the number of a decision; None if it belongs to no rollout."""

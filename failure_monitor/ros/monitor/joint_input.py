@@ -60,8 +60,14 @@ class JointInput:
         return topic.silence(now, limit) or self._soundness.problem(topic.name, now, limit)
 
     def _on_joint_state(self, message: JointState, info: MessageInfo) -> None:
-        now, stamp = time.monotonic(), message.header.stamp
-        self._topic.stream.add(now, stamp_nanoseconds(stamp))
+        now = time.monotonic()
+        self._topic.stream.add(now, stamp_nanoseconds(message.header.stamp))
+        if self.settings.max_joint_state_age:
+            self._check(message, info, now)
+        self._forward(message)
+
+    def _check(self, message: JointState, info: MessageInfo, now: float) -> None:
+        stamp = message.header.stamp
         self._topic.stream.rejected += not self._soundness.update(
             message.name,
             message.position,
@@ -69,4 +75,3 @@ class JointInput:
             (stamp.sec, stamp.nanosec),
             now,
         )
-        self._forward(message)

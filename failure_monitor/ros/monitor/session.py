@@ -146,8 +146,9 @@ class MonitorSession:
 
     def reset(self) -> str:
         """Leave a latched halt; return why that is rejected, empty if it is not."""
-        self._tally.reset(time.monotonic(), self._settings.max_decision_age)
-        self.status()
+        if self.status().halted:
+            self._tally.reset(time.monotonic(), self._settings.max_decision_age)
+            self.status()
         was_stopped = self._alarm.expects_silence
         rejection = self._alarm.reset(time.monotonic())
         if was_stopped and not rejection:

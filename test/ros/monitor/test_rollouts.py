@@ -245,6 +245,11 @@ def test_a_decision_that_is_half_there_at_the_start_of_a_rollout_is_not_its_firs
         assert observer.alarm_values()["received_decisions"] == "0"
         observer.decide(decision)
         wait_for_verdict(observer, 0)
+        observer.publish_chunks(decision, old)
+        observer.wait_for(
+            lambda: observer.alarm_values()["received_decisions"] == "2", "the count of decisions"
+        )
+        assert observer.alarm_values()["unscored_decisions"] == "1"
 
 
 @pytest.mark.law(4)

@@ -11,6 +11,11 @@ no_embedding   chunks alone
 no_chunks      embeddings alone
 ahead          stamps of a clock that is a minute ahead
 behind         stamps of a clock that is a minute behind
+set_back       stamps of a clock that is half a second behind
+repeated       every decision a second time with the same stamp, and strange then
+burst          three strange decisions at once after each other one
+rare_embedding the embedding of one decision in fifteen alone
+often          500 decisions a second
 flood          as many decisions as can be published
 silent         nothing
 """
@@ -34,7 +39,8 @@ from testbed.faults.scoring_model import FARTHEST
 from testbed.synthetic import POLICY, synthetic_rollout
 
 PERIOD = 0.05
-MINUTE = 60.0
+OFTEN = 0.002
+MINUTE, HALF_A_SECOND = 60.0, 0.5
 
 
 class ScriptedPolicy(Node):
@@ -48,6 +54,8 @@ class ScriptedPolicy(Node):
         self._chunks = own[self.resolve_topic_name(ACTION_CHUNKS_TOPIC)]
         self._decisions = cycle(list(synthetic_rollout(0).decisions()))
         self._script = {"nominal"}
+        self._last_stamp = Time()
+        self._count = 0
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.create_subscription(String, "policy/script", self._on_script, latched)
         self.create_timer(PERIOD, self._act, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -57,14 +65,21 @@ class ScriptedPolicy(Node):
 
     def _act(self) -> None:
         self._decide()
+        if "repeated" in self._script:
+            self._decide(is_strange=True, is_repeated=True)
+        for _ in range(3 if "burst" in self._script else 0):
+            self._decide(is_strange=True)
         end = time.monotonic() + PERIOD
+        while "often" in self._script and time.monotonic() < end - OFTEN:
+            time.sleep(OFTEN)
+            self._decide()
         while "flood" in self._script and time.monotonic() < end:
             self._decide()
 
-    def _decide(self) -> None:
+    def _decide(self, *, is_strange: bool = False, is_repeated: bool = False) -> None:
         decision = next(self._decisions)
         embedding, chunks = decision.embedding.copy(), decision.chunks
-        if "strange" in self._script:
+        if is_strange or "strange" in self._script:
             embedding += 10.0
         if "far" in self._script:
             embedding += 2 * FARTHEST
@@ -72,8 +87,12 @@ class ScriptedPolicy(Node):
             embedding[0] = np.nan
         if "wrong_shape" in self._script:
             chunks = chunks[1:]
-        header = Header(stamp=self._stamp())
-        if "no_embedding" in self._script:
+        if not is_repeated:
+            self._last_stamp = self._stamp()
+        header = Header(stamp=self._last_stamp)
+        self._count += 1
+        is_rare = "rare_embedding" in self._script and self._count % 15 != 0
+        if is_rare or "no_embedding" in self._script:
             self._chunks.publish(action_chunks_message(chunks, POLICY.action_names, header))
         elif "no_chunks" in self._script:
             self._embeddings.publish(embedding_message(embedding, header))
@@ -82,6 +101,7 @@ class ScriptedPolicy(Node):
 
     def _stamp(self) -> Time:
         lead = MINUTE * (("ahead" in self._script) - ("behind" in self._script))
+        lead -= HALF_A_SECOND * ("set_back" in self._script)
         return (self.get_clock().now() + Duration(seconds=lead)).to_msg()
 
 
