@@ -69,7 +69,7 @@ class ScriptedPolicy(Node):
             self._decide(is_strange=True, is_repeated=True)
         for _ in range(3 if "burst" in self._script else 0):
             self._decide(is_strange=True)
-        end = time.monotonic() + PERIOD
+        end = time.monotonic() + 0.8 * PERIOD
         while "often" in self._script and time.monotonic() < end - OFTEN:
             time.sleep(OFTEN)
             self._decide()
