@@ -30,6 +30,8 @@ class _Decision:
     received: float
     why: str
     """Why it is not scored, or not yet."""
+    is_at_work: bool = False
+    """Whether all its parts have come, so that it waits for its score alone."""
     is_scored: bool = False
     is_settled: bool = False
 
@@ -58,12 +60,13 @@ class DecisionTally:
         """Number of decisions, which is the number of the next one."""
         self.unscored = 0
         """Number of decisions that cannot be scored."""
-        self._forget()
+        self._recent: OrderedDict[int, _Decision] = OrderedDict()
 
     def reset(self, now: float, max_age: float) -> None:
         """Forgive what was missing so far, unless decisions without a score still come.
 
-        Of a policy that was stopped no decision would come to make good for it.
+        Of a policy that was stopped no decision would come to make good for it. Decisions that
+        wait for their scores alone are not forgiven: the scoring may hang.
 
         Args:
             now: the time.
@@ -72,10 +75,9 @@ class DecisionTally:
         newest = next(self._last_unscored(now), None)
         goes_on = newest is not None and now - newest.received <= max_age
         if not (goes_on and self._in_a_row(now) > self.max_unscored):
-            self._forget()
-
-    def _forget(self) -> None:
-        self._recent: OrderedDict[int, _Decision] = OrderedDict()
+            for number, decision in list(self._recent.items()):
+                if decision.is_settled or not decision.is_at_work:
+                    del self._recent[number]
 
     def receive(self, now: float, why: str = NOT_YET_SCORED) -> int:
         """Receive a decision that waits for its score; return its number.
@@ -99,10 +101,10 @@ class DecisionTally:
         for _ in range(decisions - unseen):
             self.set_unscored(self.receive(now), why)
 
-    def set_waiting(self, number: int, why: str) -> None:
-        """Record what a decision waits for."""
+    def set_at_work(self, number: int) -> None:
+        """Record that all parts of a decision have come, and it waits for its score alone."""
         if (decision := self._recent.get(number)) is not None:
-            decision.why = why
+            decision.is_at_work, decision.why = True, NOT_YET_SCORED
 
     def set_scored(self, number: int) -> None:
         """Record that a decision was scored."""

@@ -43,6 +43,7 @@ class Robot(Observer):
     def __init__(self, policy, rollout) -> None:
         super().__init__(policy.action_names)
         self._decisions = list(rollout.decisions())
+        self._stamp = 0
         self._commands = self.node.create_publisher(Float64MultiArray, "command_in", 10)
         self._joints = self.node.create_publisher(
             JointState, "joint_states", qos_profile_sensor_data
@@ -58,8 +59,8 @@ class Robot(Observer):
     def _decide(self) -> None:
         decision = self._decisions[0]
         # On a grid, so that a machine that is busy does not change the period.
-        periods = int(time.time() / PERIOD)
-        header = Header(stamp=stamp_message(round(periods * PERIOD * 1e9)))
+        self._stamp = max(self._stamp + 1, int(time.time() / PERIOD))
+        header = Header(stamp=stamp_message(round(self._stamp * PERIOD * 1e9)))
         self.embeddings.publish(embedding_message(decision.embedding, header))
         self.chunks.publish(action_chunks_message(decision.chunks, self._action_names, header))
         self._commands.publish(Float64MultiArray(data=[0.0]))

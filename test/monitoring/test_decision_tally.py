@@ -100,14 +100,24 @@ def test_more_than_a_tenth_of_the_last_fifty_are_too_many():
 
 def test_a_decision_that_waits_counts_once_it_has_waited_for_long():
     tally = DecisionTally(0)
-    number = tally.receive(5.0)
+    number = tally.receive(5.0, "the other part is missing")
     assert tally.problem(5.0 + MAX_WAIT) == ""
-    assert NOT_YET_SCORED in tally.problem(5.1 + MAX_WAIT)
-    tally.set_waiting(number, "the other part is missing")
     assert "the other part is missing" in tally.problem(5.1 + MAX_WAIT)
+    tally.set_at_work(number)
+    assert NOT_YET_SCORED in tally.problem(5.1 + MAX_WAIT)
     tally.set_scored(number)
     assert tally.problem(5.1 + MAX_WAIT) == ""
     assert tally.unscored == 0
+
+
+def test_a_reset_does_not_forgive_decisions_whose_scoring_hangs():
+    tally = tally_of([False])
+    for _ in range(3):
+        tally.set_at_work(tally.receive(0.0))
+    tally.receive(0.0, "its other part is missing")
+    tally.reset(LATER, 0.1)
+    assert "3 decisions in a row were not scored" in tally.problem(LATER)
+    assert NOT_YET_SCORED in tally.problem(LATER)
 
 
 def test_a_reset_forgives_what_was_rare():

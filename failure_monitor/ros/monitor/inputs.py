@@ -357,7 +357,7 @@ class MonitorInputs:
             if problem := self._external.problem(topic, now):
                 self._on_rejected(number, problem)
                 return
-        self._tally.set_waiting(number, NOT_YET_SCORED)
+        self._tally.set_at_work(number)
         external = self._external.values()
         self._on_decision(
             PendingDecision(number, stamp, observation, chunks, positions, external), now

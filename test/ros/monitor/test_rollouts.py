@@ -249,7 +249,9 @@ def test_a_decision_that_is_half_there_at_the_start_of_a_rollout_is_not_its_firs
         observer.wait_for(
             lambda: observer.alarm_values()["received_decisions"] == "2", "the count of decisions"
         )
-        assert observer.alarm_values()["unscored_decisions"] == "1"
+        observer.wait_for(
+            lambda: observer.alarm_values()["unscored_in_a_row"] == "1", "what is not scored"
+        )
 
 
 @pytest.mark.law(4)
