@@ -67,9 +67,10 @@ def _inspect_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
         yield attention(
             gate.node,
             f"needs {gate.longest_stop:.1f} s to stop the robot from the fastest command so far, "
-            f"but 'stop_timeout' is {granted:g} s: killed that long after Ctrl-C, it would leave "
-            "the robot in motion. Launch it with a longer sigterm_timeout and set 'stop_timeout' "
-            "to that, as monitor.launch.xml does, or raise '<command>.max_deceleration'",
+            f"but 'stop_timeout' is {granted:g} s: it may be killed that long after Ctrl-C, so "
+            "the ramp would be cut short. Launch it with a longer sigterm_timeout and set "
+            "'stop_timeout' to that, as monitor.launch.xml does, or raise "
+            "'<command>.max_deceleration'",
         )
     lease = gate.parameter("permit_lease")
     for monitor in seen.monitors:

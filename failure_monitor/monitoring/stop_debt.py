@@ -115,6 +115,12 @@ class StopDebts(Generic[Command]):
             if debt.due is None:
                 debt.due = now
 
+    def remake_stops(self) -> None:
+        """Make the stops of all that was not told to stand yet anew."""
+        for debt in self._debts:
+            if debt.told_to_stand is None:
+                debt.stop = None
+
     def pay(self, now: float, publish: Callable[[Command], bool]) -> None:
         """Send the safe commands of this moment, for all that is due.
 

@@ -185,10 +185,10 @@ class GateParameters:
     safe_command_rate: float = parameter(50.0, "Safe commands per second.", bounds=(1.0, 1000.0))
     stop_timeout: float = parameter(
         10.0,
-        "Seconds after which whatever started the gate kills it, once it has asked it to end; the "
-        "robot must stand by then. `ros2 launch` does that after 10 s, unless its sigterm_timeout "
-        "is longer, as in monitor.launch.xml. `failure-monitor check` compares it with the longest "
-        "ramp so far.",
+        "Seconds after which whatever started the gate kills it, once it has asked it to end. A "
+        "ramp that takes longer is cut short 2.5 s before: the robot is told to stand at once. "
+        "`ros2 launch` kills after 10 s, unless its sigterm_timeout is longer, as in "
+        "monitor.launch.xml. `failure-monitor check` compares it with the longest ramp so far.",
         bounds=(0.0, 1000.0),
     )
     inform_only: bool = parameter(

@@ -156,3 +156,20 @@ def test_a_terminal_does_not_freeze_the_gate(robot):
         gate.send(signal.SIGTERM)
         robot.wait_for(lambda: not gate.is_running, "the gate to end")
         assert gate.ending()[0] == 0
+
+
+def test_a_ramp_for_which_no_time_is_granted_is_cut_short_by_the_command_to_stand(robot):
+    """Whoever kills the gate would otherwise leave the robot in motion."""
+    granted = 4.0
+    slow = {**STOPPING, "command.max_deceleration": "[0.05, 1.0]", "stop_timeout": granted}
+    gate = Executable("gate_node", slow)
+    with executables(gate):
+        set_in_motion(robot)
+        begin = time.monotonic()
+        gate.send(TERM)
+        robot.wait_for(lambda: not gate.is_running, "the gate to end")
+        assert 1.0 < time.monotonic() - begin < granted
+        robot.spin(0.1)
+        assert_told_to_stand(robot)
+        assert min(filter(None, speeds(robot))) > 0.5 * SPEED
+        assert gate.ending()[0] == 0

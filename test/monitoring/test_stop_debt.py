@@ -196,3 +196,18 @@ def test_what_moved_before_the_start_is_stopped_without_being_reported():
     robot.close()
     assert robot.debts.is_due
     assert robot.debts.problem == ""
+
+
+def test_a_ramp_that_is_made_anew_ends_as_it_is_made_then():
+    robot = Robot(repeat=0.0, ramp=20.0)
+    robot.command(frozenset({"base"}), 1.0)
+    robot.debts.close(robot.now)
+    robot.debts.pay(robot.now + 1.0, robot.publish)
+    assert 0.0 < robot.told["base"] < 1.0
+    robot.ramp = 1.0
+    robot.debts.pay(robot.now + 1.5, robot.publish)
+    assert robot.told["base"] > 0.0
+    robot.debts.remake_stops()
+    robot.debts.pay(robot.now + 1.5, robot.publish)
+    assert robot.told["base"] == 0.0
+    assert not robot.debts.is_due

@@ -98,6 +98,7 @@ class GatedCommand:
         self._fault = ""
         self._fault_time = 0.0
         self._debt_problem = ""
+        self._has_time = True
         self._debts: StopDebts[Any] = StopDebts(self._make_stop, gate.safe_command_duration)
         self._safe_command_timer = node.create_timer(
             1.0 / gate.safe_command_rate,
@@ -142,6 +143,16 @@ class GatedCommand:
         """Stop all that a command has moved since it was last told to stand."""
         self._debts.close(time.monotonic())
         if self._debts.is_due:
+            self._send_safe_commands()
+
+    def stand_at_once(self) -> None:
+        """End a ramp of velocities now: there is no time left for it.
+
+        A trajectory that comes to rest needs no gate any more.
+        """
+        if self._has_time and not self.parameters.measures_joints:
+            self._has_time = False
+            self._debts.remake_stops()
             self._send_safe_commands()
 
     @property
@@ -228,7 +239,7 @@ class GatedCommand:
         """
         last = self._kind.only(moved.command, moved.axes)
         wanted, limits = self.parameters.safe_command, self.parameters.max_deceleration
-        if wanted == "zero":
+        if wanted == "zero" or not self._has_time:
             made = stop.zero(self._kind, last, now)
         elif self._joints is None or not self.parameters.measures_joints:
             made = stop.decelerate(self._kind, last, limits, due)

@@ -34,7 +34,11 @@ DIAGNOSTICS_PERIOD = 1.0
 
 MAX_END = 3.0
 """Seconds for which an ending gate repeats the command to stand, and for which it tries to send one
-that nothing receives or that cannot be made. A ramp always goes on to its end."""
+that nothing receives or that cannot be made."""
+
+END_MARGIN = 2.5
+"""Seconds before `stop_timeout` at which a ramp is cut short by the command to stand: whoever kills
+the gate would otherwise leave the robot in motion."""
 
 
 class GateNode(Node):
@@ -76,6 +80,9 @@ class GateNode(Node):
         if self._ending_since is None:
             self._ending_since = now
         self._update()
+        if now - self._ending_since > self._settings.stop_timeout - END_MARGIN:
+            for command in self._commands:
+                command.stand_at_once()
         unpaid = [command for command in self._commands if command.is_stopping]
         repeat = min(self._settings.safe_command_duration, MAX_END)
         stopping = [command for command in unpaid if command.standing_time() < repeat]
