@@ -71,7 +71,7 @@ class PermitLease:
         self._permitted = permitted and not self._is_contested
 
     def overflow(self, now: float) -> None:
-        """Record that messages were lost because more came than can be read."""
+        """Record that messages were lost: more came than can be read, or one cannot be read."""
         self._overflowed_at = self._steady_since = now
 
     def is_open(self, now: float) -> bool:
@@ -127,8 +127,8 @@ class PermitLease:
     def _unsteady(self, now: float) -> str:
         if now - self._overflowed_at < 2 * self._lease:
             return (
-                f"more messages come on '{self._topic}' than can be read, and some are lost: stop "
-                "what floods it"
+                f"messages on '{self._topic}' are lost: more come than can be read, or one cannot "
+                "be read; stop what else publishes there"
             )
         return (
             f"permits come on '{self._topic}' after a silence, and must do so for {self._lease:g} s"
@@ -177,7 +177,7 @@ class SpeedScaleLease:
         self._valid_until = now - max(age, 0.0) + self._lease
 
     def overflow(self, now: float) -> None:
-        """Record that messages were lost because more came than can be read."""
+        """Record that messages were lost: more came than can be read, or one cannot be read."""
         self.update(0.0, now, contested=True)
 
     def scale(self, now: float) -> float:

@@ -10,7 +10,7 @@ Nothing here reads a clock: callers pass times, in seconds of a monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -52,6 +52,8 @@ class Moved(Generic[Command]):
     axes: frozenset[str]
 
 
+NOT_RECEIVED = "nothing receives its commands"
+
 MakeStop = Callable[[Moved[Command], float, float], Stop[Command]]
 """Returns the commands that stop what was moved, given the time since when that is due, and the
 present time. Raises `CommandError` if they cannot be made now."""
@@ -81,6 +83,11 @@ class StopDebts(Generic[Command]):
         self._repeat = repeat
         self._debts: list[_Debt[Command]] = []
 
+    @property
+    def moved(self) -> Sequence[Moved[Command]]:
+        """What may still be moving, by the command that moves it."""
+        return [debt.moved for debt in self._debts]
+
     def check(self, axes: frozenset[str]) -> None:
         """Reject a command whose stop could not be kept account of.
 
@@ -104,8 +111,8 @@ class StopDebts(Generic[Command]):
         for debt in self._debts:
             if not debt.moved.axes.isdisjoint(axes):
                 debt.moved = Moved(debt.moved.command, debt.moved.axes - axes)
-                # The rest of an unfinished stop is made anew without the axes that move again.
-                debt.stop, debt.told_to_stand = None, None
+                # The stop of the rest is made anew without the axes that move again.
+                debt.stop = None
         self._debts = [debt for debt in self._debts if debt.moved.axes]
         self._debts.append(_Debt(Moved(command, axes), is_assumed))
 
@@ -130,7 +137,10 @@ class StopDebts(Generic[Command]):
                 leaves the debt.
         """
         for debt in list(self._debts):
-            if debt.due is not None:
+            if debt.told_to_stand is not None and now - debt.told_to_stand > 2 * self._repeat:
+                # After a freeze: it has stood since, or others command it.
+                self._debts.remove(debt)
+            elif debt.due is not None:
                 self._pay(debt, debt.due, now, publish)
 
     def _pay(
@@ -142,14 +152,15 @@ class StopDebts(Generic[Command]):
         except CommandError as error:
             debt.problem = str(error)
             return
-        debt.problem = ""
         is_received = publish(debt.stop.command(now))
-        if now < debt.stop.settled or not is_received:
-            return
-        if debt.told_to_stand is None:
-            debt.told_to_stand = now
-        if now - debt.told_to_stand >= self._repeat:
-            self._debts.remove(debt)
+        debt.problem = "" if is_received else NOT_RECEIVED
+        if not is_received:
+            # Made anew for what receives it later: the robot may be elsewhere by then.
+            debt.stop = None
+        elif now >= debt.stop.settled:
+            debt.told_to_stand = now if debt.told_to_stand is None else debt.told_to_stand
+            if now - debt.told_to_stand >= self._repeat:
+                self._debts.remove(debt)
 
     @property
     def is_due(self) -> bool:

@@ -207,7 +207,7 @@ def test_a_controller_that_is_away_is_told_to_stand_when_it_is_back(table):
         robot.node.destroy_subscription(subscription)
         robot.spin(0.3)
         withdraw(robot)
-        robot.spin(1.0)
+        robot.wait_until_said("still owes a stop to the robot: nothing receives its commands")
         trial.stands(robot, lambda: robot.listen("command_out", Twist), stands)
 
 
@@ -384,6 +384,52 @@ def test_a_command_that_is_rejected_on_one_topic_stops_the_others(table):
             return any(not stands(command) for command in robot.passed("base_out"))
 
         robot.wait_for(moves, "the base to move again")
+
+
+@pytest.mark.law(1)
+@pytest.mark.parametrize("kind", ["array", "joint state"])
+def test_a_command_of_another_length_is_rejected_and_the_robot_stopped(kind, table):
+    """A controller that accepts one length only would go on with the command before."""
+    trial = table(f"one value after seven ({kind} without names)", promised=0.1)
+    message = Float64MultiArray if kind == "array" else JointState
+
+    def command(values: int) -> Float64MultiArray | JointState:
+        if message is JointState:
+            return JointState(velocity=[1.0] * values)
+        return Float64MultiArray(data=[1.0] * values)
+
+    def rests(told: Float64MultiArray | JointState) -> bool:
+        return list(told.velocity if message is JointState else told.data) == [0.0] * 7
+
+    with moving(
+        lambda robot: robot.send_message(command(7)),
+        inputs={"command_in": message},
+        command__type=JOINTS if message is JointState else "std_msgs/msg/Float64MultiArray",
+        command__safe_command="zero",
+    ) as (robot, _):
+        trial.stands(robot, lambda: robot.send_message(command(1)), rests)
+        robot.wait_until_said("it has 1 values and the one before had 7")
+
+
+@pytest.mark.law(1)
+def test_a_driver_that_is_started_again_does_not_delay_the_stop(table):
+    trial = table("the robot's driver started again, then an alarm", promised=0.2)
+    command = Float64MultiArray(data=[1.0])
+    with moving(
+        lambda robot: robot.send_message(command),
+        inputs={"command_in": Float64MultiArray},
+        joints=joint_state(),
+        command__safe_command="hold",
+        command__joints=["l"],
+    ) as (robot, _):
+        robot.spin(0.5)
+        robot.restart_joints()
+        withdraw(robot)
+
+        def held(told: Float64MultiArray) -> bool:
+            return list(told.data) == [0.3]
+
+        trial.stands(robot, lambda: None, held)
 
 
 # What passes

@@ -105,7 +105,7 @@ def test_what_floods_a_permit_opens_nothing(lease):
     lease.overflow(now)
     lease.update(True, now)
     assert not lease.is_open(now)
-    assert "more messages come" in lease.reason(now)
+    assert "messages on 'monitor/permit' are lost" in lease.reason(now)
     now = steady(lease, True, now + BEAT)
     assert lease.is_open(now)
 

@@ -146,6 +146,18 @@ def test_a_command_for_other_axes_does_not_end_a_stop():
     assert robot.told == {"left": 0.7, "right": 0.0}
 
 
+def test_what_was_told_to_stand_does_not_move_because_other_axes_do():
+    robot = Robot(1.0)
+    robot.command(frozenset({"left", "right"}), 1.0)
+    robot.close()
+    robot.tick(RAMP)
+    assert not robot.debts.is_moving
+    robot.command(frozenset({"left"}), 0.7)
+    assert not robot.debts.is_moving
+    robot.tick(PERIOD)
+    assert robot.told == {"left": 0.7, "right": 0.0}
+
+
 def test_each_axis_is_stopped_from_its_own_last_command():
     robot = Robot(0.0)
     robot.command(frozenset({"left", "right"}), 1.0)
@@ -163,6 +175,18 @@ def test_what_nothing_receives_pays_no_debt():
         robot.tick(PERIOD)
     assert robot.debts.is_due
     assert robot.debts.standing_time(robot.now) == 0.0
+    assert "nothing receives its commands" in robot.debts.problem
+
+
+def test_after_a_long_freeze_nothing_old_is_repeated():
+    robot = Robot(1.0)
+    robot.command(frozenset({"base"}), 1.0)
+    robot.close()
+    robot.tick(RAMP)
+    robot.told = {}
+    robot.tick(60.0)
+    assert robot.told == {}
+    assert not robot.debts.is_due
 
 
 def test_what_publishing_raises_leaves_the_debt():

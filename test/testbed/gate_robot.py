@@ -95,6 +95,11 @@ class GateRobot(Observer):
             "the gate",
         )
 
+    def restart_joints(self) -> None:
+        """Publish the joint states from now on by another publisher, as a new process would."""
+        self.node.destroy_publisher(self._joints)
+        self._joints = self.node.create_publisher(JointState, "joint_states", 10)
+
     def wait_until_stopped(self) -> None:
         """Wait for the end of the stop that a gate owes at its start; forget what was sent."""
         self.wait_for(

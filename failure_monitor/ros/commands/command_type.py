@@ -33,7 +33,11 @@ class CommandType(ABC, Generic[Message]):
 
     @abstractmethod
     def numbers(self, command: Message) -> Iterable[float]:
-        """Return all numbers of a command that must be finite."""
+        """Return all numbers of a command that must be finite.
+
+        Raises:
+            CommandError: they do not fit each other.
+        """
 
     def scaled(self, command: Message, scale: float) -> Message:
         """Return the same motion at a part of its speed; at 0 a command to stand still.
@@ -54,6 +58,13 @@ class CommandType(ABC, Generic[Message]):
     def axes(self, command: Message) -> frozenset[str]:
         """Return the names of what a command moves; `ALL_AXES` where it names nothing."""
         return ALL_AXES
+
+    def length(self, command: Message) -> int:
+        """Return the number of values of a command that names no axes; 0 for one that names them.
+
+        A controller may go on with the command before if it accepts one length only.
+        """
+        return 0
 
     def only(self, command: Message, axes: frozenset[str]) -> Message:
         """Return the part of a command that moves some of its axes."""

@@ -36,9 +36,9 @@ class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
         """Return the speed of every joint."""
         return [abs(value) for value in command.data]
 
-    def axes(self, command: Float64MultiArray) -> frozenset[str]:
-        """Return one axis for each length: a controller may accept arrays of one length only."""
-        return frozenset({f"array of {len(command.data)}"})
+    def length(self, command: Float64MultiArray) -> int:
+        """Return the number of values."""
+        return len(command.data)
 
     def unknown(self, configured: Sequence[str]) -> Float64MultiArray | None:
         """Return as many zeros as there are configured joints; None without any."""

@@ -22,7 +22,16 @@ class JointStateCommands(CommandType[JointState]):
     message = JointState
 
     def numbers(self, command: JointState) -> Iterable[float]:
-        """Return positions, velocities and efforts, as far as the command has them."""
+        """Return positions, velocities and efforts, as far as the command has them.
+
+        Raises:
+            CommandError: they are not one for each name.
+        """
+        for values in (command.position, command.velocity, command.effort):
+            if command.name and values and len(values) != len(command.name):
+                raise CommandError(
+                    f"it has {len(values)} values for {len(command.name)} names of joints"
+                )
         return chain(command.position, command.velocity, command.effort)
 
     def scaled(self, command: JointState, scale: float) -> JointState:
@@ -54,6 +63,10 @@ class JointStateCommands(CommandType[JointState]):
     def axes(self, command: JointState) -> frozenset[str]:
         """Return the joints that the command names."""
         return frozenset(command.name) or ALL_AXES
+
+    def length(self, command: JointState) -> int:
+        """Return the number of values of a command without names."""
+        return 0 if command.name else max(len(command.position), len(command.velocity))
 
     def only(self, command: JointState, axes: frozenset[str]) -> JointState:
         """Return the command for some of its joints."""

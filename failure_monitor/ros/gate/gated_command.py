@@ -311,7 +311,18 @@ class GatedCommand:
             return
         axes, now = self._kind.axes(command), time.monotonic()
         self._debts.check(axes)
+        self._check_length(command)
         self._make_stop(Moved(command, axes), now, now)
+
+    def _check_length(self, command: Any) -> None:
+        length = self._kind.length(command)
+        for moved in self._debts.moved:
+            before = self._kind.length(moved.command)
+            if length and before and before != length:
+                raise CommandError(
+                    f"it has {length} values and the one before had {before}, which the robot may "
+                    "still follow: commands of a topic must have one length"
+                )
 
     def _check_wait(self, seconds: float) -> None:
         limit = self._gate.max_command_age

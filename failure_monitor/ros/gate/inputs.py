@@ -39,7 +39,7 @@ class Lease(Protocol):
         """Receive what was published."""
 
     def overflow(self, now: float) -> None:
-        """Record that messages were lost because more came than can be read."""
+        """Record that messages were lost: more came than can be read, or one cannot be read."""
 
 
 class LeasedInput:
@@ -84,7 +84,12 @@ class LeasedInput:
     def receive_pending(self) -> None:
         """Receive the messages that wait for the executor, so that none is newer than the lease."""
         limit = PERMIT_SUBSCRIPTION_QOS.depth
-        messages = pending_messages(self._subscription, limit)
+        try:
+            messages = pending_messages(self._subscription, limit)
+        except Exception:
+            # The middleware's error for a message that cannot be read has no public name.
+            self._lease.overflow(time.monotonic())
+            return
         for message, info in messages:
             self._receive(message, info)
         if len(messages) >= limit - 1:

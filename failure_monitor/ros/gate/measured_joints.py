@@ -23,6 +23,7 @@ from failure_monitor.monitoring.waiting_time import WaitingTime
 from failure_monitor.ros.commands.stop import JointMotion
 from failure_monitor.ros.common.message_info import (
     MessageInfo,
+    publisher_count,
     sequence_number,
     source_stamp,
     with_info,
@@ -37,12 +38,13 @@ class MeasuredJoints:
 
     def __init__(self, node: Node, topic: str, max_age: float) -> None:
         """Subscribe to a topic; messages older than `max_age` seconds are dropped."""
+        self._node = node
         self._topic = topic
         self._max_age = max_age
         self._messages: deque[tuple[float, JointState]] = deque(maxlen=MAX_MESSAGES)
         self._waiting_time = WaitingTime()
         self._sources = JointSources()
-        node.create_subscription(
+        self._subscription = node.create_subscription(
             JointState, topic, with_info(self._on_message), qos_profile_sensor_data, raw=True
         )
 
@@ -104,7 +106,10 @@ class MeasuredJoints:
         if message is None:
             return
         stamp = message.header.stamp.sec, message.header.stamp.nanosec
-        self._sources.update(message.name, sequence_number(info), stamp, now)
+        # A single publisher whose numbers go back was started again.
+        is_single = publisher_count(self._node, self._subscription) == 1
+        number = None if is_single else sequence_number(info)
+        self._sources.update(message.name, number, stamp, now)
         # What was published before a freeze of this process is no measurement of now.
         waited = self._waiting_time.update(source_stamp(info), now)
         if waited < self._max_age:

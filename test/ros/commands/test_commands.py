@@ -288,11 +288,10 @@ def test_a_part_of_a_command_is_for_some_of_its_joints():
 
 
 @pytest.mark.law(1)
-def test_arrays_of_another_length_are_stopped_beside_those_before():
-    """A controller that rejects the new length goes on with the command before."""
-    kind = COMMAND_TYPES[ARRAY]
-    lengths = [kind.axes(Float64MultiArray(data=[1.0] * length)) for length in (7, 1)]
-    assert lengths[0].isdisjoint(lengths[1])
+def test_a_joint_state_with_fewer_values_than_names_does_not_pass():
+    """Which joints it moves is unknown, so they could not be stopped one by one."""
+    with pytest.raises(CommandError, match="1 values for 2 names"):
+        check_numbers(COMMAND_TYPES[JOINTS], JointState(name=NAMES, velocity=[1.0]))
 
 
 @pytest.mark.parametrize("name", [TWIST, TWIST_STAMPED, ARRAY, JOINTS])
