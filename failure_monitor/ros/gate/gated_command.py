@@ -21,7 +21,7 @@ from failure_monitor.monitoring.stop_debt import CommandError, Moved, Stop, Stop
 from failure_monitor.monitoring.waiting_time import WaitingTime
 from failure_monitor.parameters.gate import CommandParameters, GateParameters
 from failure_monitor.ros.commands import COMMAND_TYPES, stop
-from failure_monitor.ros.commands.command_type import check_numbers
+from failure_monitor.ros.commands.command_type import ALL_AXES, check_numbers
 from failure_monitor.ros.common.incompatible_qos import publisher_events, subscription_events
 from failure_monitor.ros.common.message_info import MessageInfo, source_stamp, with_info
 from failure_monitor.ros.gate.measured_joints import MeasuredJoints
@@ -311,14 +311,20 @@ class GatedCommand:
             return
         axes, now = self._kind.axes(command), time.monotonic()
         self._debts.check(axes)
-        self._check_length(command)
+        self._check_form(command, axes)
         self._make_stop(Moved(command, axes), now, now)
 
-    def _check_length(self, command: Any) -> None:
+    def _check_form(self, command: Any, axes: frozenset[str]) -> None:
+        """Reject a command of which it is unknown whether it replaces the one before."""
         length = self._kind.length(command)
         for moved in self._debts.moved:
             before = self._kind.length(moved.command)
-            if length and before and before != length:
+            if (axes == ALL_AXES) != (moved.axes == ALL_AXES):
+                raise CommandError(
+                    "of it and the one before, which the robot may still follow, only one names "
+                    "joints: let all commands of a topic name their joints, or none"
+                )
+            if length != before and length and before:
                 raise CommandError(
                     f"it has {length} values and the one before had {before}, which the robot may "
                     "still follow: commands of a topic must have one length"
