@@ -38,3 +38,18 @@ def test_no_decision_goes_unscored_in_silence(
     )
     moving.follow("nominal")
     fault.recovers(by_reset=True)
+
+
+def test_the_gate_closes_on_strange_observations_among_many_decisions(moving: Cell, table):
+    fault: Fault = table("500 decisions a second, of which some are strange", promised=SCORED)
+    moving.follow("often")
+    fault.stays_open(1.0)
+    fault.closes(
+        lambda: moving.follow("often strange"),
+        gate_reason=WITHHELD,
+        state="ALARM",
+        monitor_reason="rnd_oe",
+    )
+    assert not moving.reset().success
+    moving.follow("nominal")
+    fault.recovers(by_reset=True)
