@@ -103,9 +103,16 @@ def start_rollout(cell: Cell, boundaries: str, active: Callable[[bool | None], N
         time.sleep(1.2)
         cell.follow("nominal")
     elif boundaries == "topic":
-        active(False)
-        time.sleep(0.5)
-        active(True)
+
+        def is_started() -> bool:
+            # Before the monitor has found the publisher, it receives neither.
+            active(False)
+            time.sleep(0.5)
+            active(True)
+            time.sleep(0.5)
+            return "start was" not in cell.alarm.reason
+
+        cell.wait_for(is_started, "the start to be received")
     elif boundaries == "service":
         answer = cell.wait_for(
             lambda: cell.call(Trigger, "failure_monitor/start_rollout", Trigger.Request()),
