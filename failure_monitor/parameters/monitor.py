@@ -223,7 +223,7 @@ class MonitorParameters:
         "",
         "Folder of the file by which a halt outlasts this process; empty for "
         "$ROS_HOME/failure_monitor, or ~/.ros/failure_monitor. In a container, name a volume. "
-        "'off' for none: then a monitor that is started again after a halt is not halted.",
+        "'none' for no file: then a monitor that is started again after a halt is not halted.",
     )
     hardware_id: str = parameter(
         "",

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -318,7 +317,3 @@ def test_a_policy_that_died_by_itself_is_no_reason_to_accept_a_reset(moving: Cel
     assert "the cause of the halt persists" in answer.message
     moving.start_policy()
     fault.recovers(by_reset=True)
-
-
-def test_the_tests_leave_nothing_in_the_home_of_who_runs_them():
-    assert os.environ["ROS_HOME"] != str(Path.home() / ".ros")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from failure_monitor.atomic_file import UnwritableError
 from failure_monitor.ros.common.queue_worker import QueueWorker
-from failure_monitor.ros.monitor.halt_mark_file import OFF, FoundMark, HaltMarkFile
+from failure_monitor.ros.monitor.halt_mark_file import NO_FOLDER, FoundMark, HaltMarkFile
 
 CHECK_PERIOD = 1.0
 """Seconds between two checks that the mark still stands, and between two tries to set it."""
@@ -89,7 +89,7 @@ class HaltMark:
     def text(self) -> str:
         """Where the mark is, and whether it stands, for the alarm's values."""
         if self._file is None:
-            return f"{OFF}: a halt ends with the process"
+            return f"{NO_FOLDER}: a halt ends with the process"
         with self._lock:
             stands = self._job.wanted and self._succeeded == self._job.number
         return f"{'stands' if stands else 'does not stand'}: {self._file.path}"

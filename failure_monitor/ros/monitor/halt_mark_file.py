@@ -21,7 +21,7 @@ from pathlib import Path
 from failure_monitor.atomic_file import write_json
 from failure_monitor.errors import UsageError
 
-OFF = "off"
+NO_FOLDER = "none"
 """In place of a folder: there is no mark, and a halt ends with the process."""
 
 MAX_BYTES = 4096
@@ -160,7 +160,7 @@ def halt_mark_file(folder: str, monitor: str) -> HaltMarkFile | None:
     Raises:
         UsageError: the folder would be another one for a monitor that is started elsewhere.
     """
-    if folder == OFF:
+    if folder == NO_FOLDER:
         return None
     home = os.environ.get("ROS_HOME") or "~/.ros"
     path = Path(os.path.expanduser(folder or f"{home}/failure_monitor"))

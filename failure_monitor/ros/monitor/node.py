@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Sequence
 
@@ -382,6 +383,10 @@ def _exclude_from_garbage_collection() -> None:
 
 def _withdraw_permit(monitor: Node) -> bool:
     assert isinstance(monitor, MonitorNode)
+    error = sys.exc_info()[1]
+    if isinstance(error, Exception):
+        # Not a signal: the rollout has not ended in order.
+        monitor.fail(error)
     monitor.end()
     return False
 

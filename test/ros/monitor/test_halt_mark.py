@@ -257,12 +257,12 @@ def test_a_disk_that_hangs_holds_up_neither_heartbeat_nor_end_for_long(path, mon
     never.set()
 
 
-def test_off_keeps_none_and_says_so():
-    assert halt_mark_file("off", "/failure_monitor") is None
+def test_none_keeps_none_and_says_so():
+    assert halt_mark_file("none", "/failure_monitor") is None
     mark = HaltMark(None, wake=lambda: None)
     mark.update(True, 0.0)
     assert (mark.found, mark.problem(0.0), mark.is_known) == (None, "", True)
-    assert mark.text == "off: a halt ends with the process"
+    assert mark.text == "none: a halt ends with the process"
     mark.close(wanted=True)
 
 

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a monitor ends decides whether the next one is halted, and how an operator sees it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import rclpy
+from testbed.ros_graph import Observer, node_process
+
+MONITOR = "failure_monitor.ros.monitor.node"
+
+pytestmark = [pytest.mark.ros, pytest.mark.law(4)]
+
+
+@pytest.fixture
+def observer(policy):
+    rclpy.init()
+    observer = Observer(policy.action_names)
+    observer.listen_to_monitor()
+    yield observer
+    observer.node.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def parameters(bundle_folder):
+    return {"bundle": bundle_folder, "rollout_boundaries": "none", "max_joint_state_age": 0.0}
+
+
+def mark() -> Path:
+    return Path(os.environ["ROS_HOME"]) / "failure_monitor" / "failure_monitor.json"
+
+
+def test_one_that_an_error_ends_leaves_its_mark(parameters):
+    with node_process("testbed.failing_monitor", **parameters) as process:
+        code, output = process.wait()
+    assert code != 0
+    assert "something that nothing handles" in output
+    assert mark().exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_that_a_signal_ends_without_a_halt_leaves_none(observer, parameters, number):
+    with node_process(MONITOR, **parameters) as process:
+        observer.wait_for(
+            lambda: observer.alarm_values().get("halt_mark") == f"stands: {mark()}", "the mark"
+        )
+        assert mark().exists()
+        process.end(number)
+    assert not mark().exists()
+
+
+def test_what_an_operator_sees_of_a_mark_and_how_he_ends_it(observer, parameters):
+    mark().parent.mkdir(parents=True)
+    mark().write_text('{"since": "2026-01-02T03:04:05+01:00"}')
+    with node_process(MONITOR, **parameters):
+        observer.wait_for_monitor_alarm()
+        observer.wait_for(lambda: str(mark()) in observer.reason(), "the reason")
+        assert observer.reason().startswith("the cause is gone: call ~/reset to go on; it was: ")
+        assert "2026-01-02T03:04:05+01:00" in observer.reason()
+        values = observer.alarm_values()
+        assert (values["state"], values["halted"], values["permit"]) == ("STALE", "true", "false")
+        assert observer.trigger("/failure_monitor/reset").success
+        observer.wait_for(lambda: observer.alarm_values()["halted"] == "false", "the end of it")
+        assert "no decision since the reset" in observer.reason()
+
+
+def test_that_there_is_none_is_said_at_all_times(observer, parameters):
+    mark().parent.mkdir(parents=True)
+    mark().write_text("")
+    with node_process(MONITOR, **parameters, halt_mark_folder="none"):
+        observer.wait_for_monitor_alarm()
+        values = observer.alarm_values()
+        assert values["halt_mark"] == "none: a halt ends with the process"
+        assert values["halted"] == "false"
+
+
+def test_a_folder_that_depends_on_where_it_is_started_is_rejected(parameters):
+    with node_process(MONITOR, **parameters, halt_mark_folder="marks") as process:
+        code, output = process.wait()
+    assert code != 0
+    assert "'halt_mark_folder' stands for 'marks'" in output
+    assert "Traceback" not in output
