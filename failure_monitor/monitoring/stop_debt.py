@@ -182,13 +182,24 @@ class StopDebts(Generic[Command]):
 
     @property
     def is_payable(self) -> bool:
-        """Whether nothing prevents the stops that are due."""
-        return not any(debt.problem for debt in self._debts)
+        """Whether a stop goes on that was not yet told to its end, whatever prevents others."""
+        return any(
+            debt.due is not None and debt.told_to_stand is None and not debt.problem
+            for debt in self._debts
+        )
 
     @property
     def problem(self) -> str:
         """What prevents a stop that is due, as a sentence; empty if nothing does."""
-        unpaid = [debt for debt in self._debts if debt.problem and not debt.is_assumed]
+        return self._problem(is_assumed=False)
+
+    @property
+    def assumed_problem(self) -> str:
+        """The same for what an earlier process may have let through."""
+        return self._problem(is_assumed=True)
+
+    def _problem(self, *, is_assumed: bool) -> str:
+        unpaid = [debt for debt in self._debts if debt.problem and debt.is_assumed == is_assumed]
         if not unpaid:
             return ""
         axes = sorted(set().union(*(debt.moved.axes for debt in unpaid)))

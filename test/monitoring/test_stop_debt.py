@@ -134,6 +134,20 @@ def test_a_stop_that_cannot_be_made_is_named_and_made_later():
     assert robot.debts.problem == ""
 
 
+def test_a_stop_that_cannot_be_made_does_not_end_the_ramp_of_another():
+    robot = Robot(0.0)
+    robot.command(frozenset({"left"}), 1.0)
+    robot.close()
+    robot.is_measured = False
+    robot.command(frozenset({"right"}), 1.0)
+    robot.close()
+    assert robot.debts.problem
+    assert robot.debts.is_payable
+    robot.tick(RAMP)
+    assert robot.told == {"left": 0.0, "right": 1.0}
+    assert not robot.debts.is_payable
+
+
 def test_a_command_for_other_axes_does_not_end_a_stop():
     robot = Robot(0.0)
     robot.command(frozenset({"left", "right"}), 1.0)

@@ -214,4 +214,10 @@ class _Spinning:
         trace = "".join(traceback.format_exception(error))
         self._node.get_logger().error(trace, throttle_duration_sec=TRACE_PERIOD)
         if self._on_error is not None:
-            self._on_error(self._node, error)
+            try:
+                self._on_error(self._node, error)
+            except BrokenPipeError:
+                raise
+            except Exception as further:
+                # It must not keep the node from its last act.
+                self._node.get_logger().error(f"{type(further).__name__}: {further}")

@@ -25,6 +25,9 @@ ENDING = (
     signal.SIGPROF,
     signal.SIGXCPU,
     signal.SIGPWR,
+    signal.SIGIO,
+    signal.SIGSTKFLT,
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 )
 """Every signal that would otherwise end the process at once and that can be caught, but for those
 of its own errors."""

@@ -171,7 +171,7 @@ class GatedCommand:
 
     @property
     def can_stop(self) -> bool:
-        """Whether the safe commands that are due can be made, and a controller receives them."""
+        """Whether safe commands that are due are being sent, and something receives them."""
         return self._debts.is_payable and self._publisher.get_subscription_count() > 0
 
     @property
@@ -185,6 +185,11 @@ class GatedCommand:
             return (
                 f"{self.parameters.safe_command}; not for what moved before the gate was started, "
                 f"as '{self.parameters.name}.joints' names no joints"
+            )
+        if self._debts.assumed_problem:
+            return (
+                f"{self.parameters.safe_command}; for what moved before the gate was started, it "
+                f"{self._debts.assumed_problem}"
             )
         return self.parameters.safe_command
 
@@ -205,13 +210,15 @@ class GatedCommand:
 
     def _send_safe_commands(self) -> None:
         was_moving = self.is_moving
-        self._debts.pay(time.monotonic(), self._publish_safe_command)
+        try:
+            self._debts.pay(time.monotonic(), self._publish_safe_command)
+        finally:
+            if not self._debts.is_due:
+                self._safe_command_timer.cancel()
+            elif self._safe_command_timer.is_canceled():
+                self._safe_command_timer.reset()
         if was_moving and not self.is_moving:
             self._update()
-        if not self._debts.is_due:
-            self._safe_command_timer.cancel()
-        elif self._safe_command_timer.is_canceled():
-            self._safe_command_timer.reset()
         self._report_debt()
 
     def _publish_safe_command(self, command: Any) -> bool:

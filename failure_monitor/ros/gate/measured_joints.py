@@ -109,7 +109,8 @@ class MeasuredJoints:
         # A single publisher whose numbers go back was started again.
         is_single = publisher_count(self._node, self._subscription) == 1
         number = None if is_single else sequence_number(info)
-        self._sources.update(message.name, number, stamp, now)
+        names = message.name[: len(message.position)]
+        self._sources.update(names, number, stamp, now)
         # What was published before a freeze of this process is no measurement of now.
         waited = self._waiting_time.update(source_stamp(info), now)
         if waited < self._max_age:

@@ -48,6 +48,7 @@ class GateNode(Node):
         super().__init__("failure_monitor_gate", start_parameter_services=False)
         self._settings = load_gate_parameters(self)
         self._published: GateStatus | None = None
+        self._published_open: bool | None = None
         self._ending_since: float | None = None
         self._failure = ""
         self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
@@ -101,7 +102,7 @@ class GateNode(Node):
 
     def _log_unpaid(self, command: GatedCommand) -> None:
         output = command.parameters.output
-        why = command.fault or f"nothing receives '{output}': the robot was not told to stand"
+        why = command.fault or f"the robot was not told to stand on '{output}': {command.owed_stop}"
         self.get_logger().error(f"ends although {why}")
 
     def _make_publisher(self, message: type, topic: str, qos: QoSProfile | int) -> Publisher:
@@ -174,16 +175,21 @@ class GateNode(Node):
 
     def _update(self) -> GateStatus:
         """Open or close if it is time to, and publish a change."""
-        before, self._published = self._published, self._status()
-        status = self._published
-        if before is None or status.text != before.text:
-            if not status.is_open:
-                for command in self._commands:
-                    command.stop_robot()
-            if before is None or status.passes != before.passes:
-                self._open_publisher.publish(Bool(data=status.passes))
-            self.get_logger().info(status.text)
-            self._publish_state()
+        status = self._status()
+        before, self._published = self._published, status
+        if before is not None and status.text == before.text:
+            return status
+        if not status.is_open:
+            for command in self._commands:
+                command.stop_robot()
+        if self._published.text != status.text:
+            # The stop has changed it again, and a call of its own has published that.
+            return self._published
+        if status.passes != self._published_open:
+            self._published_open = status.passes
+            self._open_publisher.publish(Bool(data=status.passes))
+        self.get_logger().info(status.text)
+        self._publish_state()
         return status
 
     def _tick(self) -> None:
