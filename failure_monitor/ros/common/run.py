@@ -129,7 +129,9 @@ def _run(
         _print(traceback.format_exc())
         return 1
     finally:
-        rclpy.try_shutdown()
+        # Newer versions of rclpy destroy the nodes that are left, one that was half made too.
+        with suppress(Exception):
+            rclpy.try_shutdown()
     return 0
 
 

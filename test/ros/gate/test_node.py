@@ -509,7 +509,7 @@ def test_a_command_for_other_joints_than_the_first_is_refused_and_the_robot_held
         robot.send(1.0, 2.0)
         robot.wait_for(robot.passed, "the command")
         robot.send(3.0)
-        robot.wait_until_said("it has 1 values, but the gate is configured for 2 joints")
+        robot.wait_until_said("it has 1 values and the one before had 2")
         robot.wait_for(lambda: [0.3, 0.1] in values(robot.passed()), "the safe command")
         assert [3.0] not in values(robot.passed())
 
