@@ -91,8 +91,9 @@ class PermitLease:
             )
         if self._is_contested:
             return (
-                f"one of several publishers on '{self._topic}' withholds its permit: give each "
-                "monitor a topic of its own and name all of them in 'permit_topics'"
+                f"the monitor withholds its permit on '{self._topic}', or one of several "
+                "publishers there does: give each monitor a topic of its own and name all of them "
+                "in 'permit_topics', or wait until one that died is forgotten"
             )
         if not self._permitted:
             return f"the monitor withholds its permit on '{self._topic}'"

@@ -93,6 +93,6 @@ def _start_second_monitor(moving: Cell, fault: Fault) -> None:
         )
         fault.closes(
             lambda: started.append(stack.enter_context(other)),
-            gate_reason="one of several publishers on 'failure_monitor/permit' withholds",
+            gate_reason="or one of several publishers there does",
             since=lambda: started[0].logged_at("start -> STALE"),
         )
