@@ -82,7 +82,7 @@ class PermitLease:
         """Return why the gate is open or closed."""
         if not self._has_received:
             return f"no permit has come yet on '{self._topic}': is the monitor running?"
-        if not self._is_timely:
+        if not self._is_timely and now - self._received_at < self._lease:
             return self._untimely()
         if self.is_silent(now):
             return (
