@@ -182,11 +182,8 @@ class StopDebts(Generic[Command]):
 
     @property
     def is_payable(self) -> bool:
-        """Whether a stop goes on that was not yet told to its end, whatever prevents others."""
-        return any(
-            debt.due is not None and debt.told_to_stand is None and not debt.problem
-            for debt in self._debts
-        )
+        """Whether a stop that is due goes on, whatever prevents others."""
+        return any(debt.due is not None and not debt.problem for debt in self._debts)
 
     @property
     def problem(self) -> str:

@@ -148,6 +148,16 @@ def test_a_stop_that_cannot_be_made_does_not_end_the_ramp_of_another():
     assert not robot.debts.is_payable
 
 
+def test_a_command_to_stand_is_repeated_as_long_as_it_is_owed():
+    robot = Robot(1.0)
+    robot.command(frozenset({"base"}), 1.0)
+    robot.close()
+    robot.tick(RAMP)
+    assert robot.debts.is_payable
+    robot.tick(1.0)
+    assert not robot.debts.is_payable
+
+
 def test_a_command_for_other_axes_does_not_end_a_stop():
     robot = Robot(0.0)
     robot.command(frozenset({"left", "right"}), 1.0)
