@@ -210,6 +210,9 @@ def test_a_monitor_in_a_namespace_is_found_and_others_are_left_out(robot, bundle
         running(MONITOR, "-r", "__ns:=/right"),
     ):
         robot.wait_for_nodes("/left/failure_monitor/alarm", "/right/failure_monitor/alarm")
+        robot.wait_for(
+            lambda: robot.node.count_subscribers("/left/policy/embedding"), "an active monitor"
+        )
         code, found, _ = check(robot, "--namespace", "left")
     assert code == 1
     assert lines_of(found, "/left/failure_monitor")
