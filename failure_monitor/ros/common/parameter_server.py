@@ -10,11 +10,11 @@ be set is handed over to the node's own thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rcl_interfaces.msg import ListParametersResult, SetParametersResult
 from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import (
     DescribeParameters,
     GetParameters,
@@ -120,7 +120,9 @@ class ParameterServer:
         return response
 
     def _list(self, request: Any, response: Any) -> Any:
-        response.result = self._node.list_parameters(request.prefixes, request.depth)
+        # Of a node's names Humble publishes no list of its own.
+        names = self._node.get_parameters_by_prefix("")
+        response.result = list_parameters(names, request.prefixes, request.depth)
         return response
 
     def _all_known(self, names: Sequence[str]) -> bool:
@@ -197,6 +199,30 @@ class _Change:
             with self._lock:
                 self._is_late = True
         return self._result
+
+
+def list_parameters(
+    names: Iterable[str], prefixes: Sequence[str], depth: int
+) -> ListParametersResult:
+    """Return parameters and their prefixes, as `ros2 param list` asks for them.
+
+    Args:
+        names: all parameters of the node.
+        prefixes: those to list, or what precedes the dot of those to list; none for all.
+        depth: the number of parts of a name, behind its prefix, up to which it is listed; 0 for
+            any number.
+    """
+    found = [name for name in names if _is_listed(name, prefixes, depth)]
+    before = dict.fromkeys(name.rpartition(".")[0] for name in found)
+    return ListParametersResult(names=found, prefixes=list(filter(None, before)))
+
+
+def _is_listed(name: str, prefixes: Sequence[str], depth: int) -> bool:
+    rests = [name.removeprefix(f"{one}.") for one in prefixes if name.startswith(f"{one}.")]
+    return name in prefixes or any(
+        depth == ListParameters.Request.DEPTH_RECURSIVE or rest.count(".") < depth
+        for rest in (rests if prefixes else [name])
+    )
 
 
 def _rejected(reason: str) -> SetParametersResult:

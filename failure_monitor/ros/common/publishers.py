@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+if TYPE_CHECKING:  # Lyrical has it in another module.
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """The middleware's name for a node of which it knows only an endpoint so far."""

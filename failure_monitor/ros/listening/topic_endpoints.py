@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSCompatibility, ReliabilityPolicy, qos_check_compatible
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from failure_monitor.graph_check.snapshot import Endpoint, Mismatch, TopicSnapshot
+
+if TYPE_CHECKING:  # Lyrical has it in another module.
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
 def topic_snapshot(node: Node, name: str) -> TopicSnapshot:

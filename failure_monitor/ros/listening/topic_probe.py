@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from geometry_msgs.msg import PointStamped, PoseStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2
 from std_msgs.msg import Float64
 
@@ -28,6 +27,9 @@ from failure_monitor.messages.point_cloud import (
 )
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.stream import Stream
+
+if TYPE_CHECKING:  # Lyrical has it in another module.
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 DEPTH = 10
 MIN_GAPS = 3

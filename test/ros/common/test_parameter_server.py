@@ -32,7 +32,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from failure_monitor.ros.common import parameter_server
-from failure_monitor.ros.common.parameter_server import ParameterServer
+from failure_monitor.ros.common.parameter_server import ParameterServer, list_parameters
 
 pytestmark = [pytest.mark.ros, pytest.mark.law(5), pytest.mark.law(7)]
 
@@ -118,6 +118,19 @@ def test_it_answers_as_rclpy_does(call):
     described = call(DescribeParameters, "describe_parameters", names=both).descriptors
     assert [one.read_only for one in described] == [False, True]
     assert call(DescribeParameters, "describe_parameters", names=["none"]).descriptors == []
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "prefixes", [[], [""], ["a"], ["a", "b"], ["a.b"], ["age"], ["a.b.c", "none", "ag"]]
+)
+def test_it_lists_what_rclpy_lists(node, prefixes, depth):
+    names = ["age", "a.b.c", "a.b.d", "a.e", "ab", "b.a"]
+    for name in names[1:]:
+        node.declare_parameter(name, 0)
+    known = node.get_parameters_by_prefix("")
+    assert set(names) < set(known)
+    assert list_parameters(known, prefixes, depth) == node.list_parameters(prefixes, depth)
 
 
 def test_the_nodes_own_thread_sets_what_can_be_set(call, node):

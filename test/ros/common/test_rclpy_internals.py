@@ -99,3 +99,54 @@ def test_private_names_of_rclpy_are_found(source):
 
 def test_the_file_uses_names_that_this_version_has():
     assert list(uses(INTERNALS.read_text()))
+
+
+SHARED_MODULES = {
+    "rclpy",
+    *(
+        f"rclpy.{module}"
+        for module in (
+            "client",
+            "clock",
+            "duration",
+            "exceptions",
+            "executors",
+            "lifecycle",
+            "node",
+            "parameter",
+            "publisher",
+            "qos",
+            "qos_overriding_options",
+            "serialization",
+            "signals",
+            "subscription",
+            "timer",
+            "utilities",
+        )
+    ),
+}
+"""Modules that rclpy has on every distribution from Humble (3.3) to Lyrical (10.0)."""
+
+BY_DISTRIBUTION = {"rclpy.event_handler", "rclpy.qos_event"}
+"""Modules of which there is one or the other."""
+
+
+def imported_when_run(tree: ast.AST) -> Iterator[str]:
+    """Modules that are imported, but for those that only the type checker sees."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from imported_when_run(node)
+
+
+def test_what_is_imported_of_rclpy_is_in_every_distribution():
+    found = {
+        (module, path.name)
+        for path in PACKAGE.rglob("*.py")
+        for module in imported_when_run(ast.parse(path.read_text()))
+        if module.split(".")[0] == "rclpy" and module not in SHARED_MODULES
+    }
+    assert found == {(module, "incompatible_qos.py") for module in BY_DISTRIBUTION}
