@@ -63,7 +63,6 @@ setup(
         "pydantic>=2",
         "PyYAML>=6",
         "rosbags>=0.11",
-        "typer>=0.12",
         "rich>=13",
     ],
     extras_require={"calibrate": CALIBRATE, "demo": DEMO, "test": TEST},

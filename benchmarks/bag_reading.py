@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import typer
 from benchmark_parts.decision_bags import (
     BEGIN,
     CHUNKS,
@@ -43,6 +42,8 @@ from rich.console import Console
 from rich.table import Table
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import Topics
 
@@ -105,10 +106,10 @@ class Peak:
 
 
 def main(
-    gigabytes: Annotated[float, typer.Option(help="of the largest folder")] = 5.0,
-    seconds: Annotated[int, typer.Option(help="that a bag for the rates lasts")] = 120,
-    folder: Annotated[Path | None, typer.Option(help="where the bags are written")] = None,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    gigabytes: Annotated[float, Option(help="of the largest folder")] = 5.0,
+    seconds: Annotated[int, Option(help="that a bag for the rates lasts")] = 120,
+    folder: Annotated[Path | None, Option(help="where the bags are written")] = None,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Measure rates, memory and processes."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -317,4 +318,4 @@ def peaks_table(peaks: Sequence[Peak]) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -22,7 +22,6 @@ from typing import Annotated
 from benchmark_parts import one_thread
 
 # isort: split
-import typer
 from benchmark_parts.decision_bags import (
     BEGIN,
     CHUNKS,
@@ -40,6 +39,8 @@ from rich.console import Console
 from rich.table import Table
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -79,10 +80,10 @@ class Scale:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="10 bags, up to 20 rollouts, default rule")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="processes that work at a time")] = 2,
-    folder: Annotated[Path | None, typer.Option(help="where bags and archives are made")] = None,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    quick: Annotated[bool, Option(help="10 bags, up to 20 rollouts, default rule")] = False,
+    jobs: Annotated[int, Option(min=1, help="processes that work at a time")] = 2,
+    folder: Annotated[Path | None, Option(help="where bags and archives are made")] = None,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Calibrate on more and more rollouts."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -204,4 +205,4 @@ def _sizes(policy: PolicyFormat) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -20,13 +20,14 @@ from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
-import typer
 from benchmark_parts.synthetic_task import SyntheticTask
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 
 assert one_thread
 TASK = SyntheticTask.of_size(embedding=64, samples=64, horizon=16, actions=7, decisions=40)
@@ -66,9 +67,9 @@ class Growth:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="10 and 50 rollouts only")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="processes that fit at a time")] = 2,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    quick: Annotated[bool, Option(help="10 and 50 rollouts only")] = False,
+    jobs: Annotated[int, Option(min=1, help="processes that fit at a time")] = 2,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Time the calibration of two rules."""
     rules = {
@@ -143,4 +144,4 @@ def _table(timings: dict[str, list[Timing]], growths: dict[str, Growth], jobs: i
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

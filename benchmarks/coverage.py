@@ -36,7 +36,6 @@ from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
-import typer
 from benchmark_parts.exchangeable_rollouts import Archived, Drawn, Source
 from benchmark_parts.false_alarm_rates import (
     ALPHAS,
@@ -55,6 +54,9 @@ from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.calibration.calibrate import USUAL_FOLDS
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Argument, Option
+from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.network_score import NetworkScore
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.registry import score_named
@@ -106,24 +108,24 @@ class Cell:
 
 def main(
     archives: Annotated[
-        list[Path] | None, typer.Argument(help="rollout archives; none: an imaginary task")
+        list[Path] | None, Argument(help="rollout archives; none: an imaginary task")
     ] = None,
-    splits: Annotated[int, typer.Option(min=2, help="for every number of rollouts")] = 500,
+    splits: Annotated[int, Option(min=2, help="for every number of rollouts")] = 500,
     trained_splits: Annotated[
-        int, typer.Option(min=0, help="cross-fitted splits for scores that are trained")
+        int, Option(min=0, help="cross-fitted splits for scores that are trained")
     ] = 50,
     fittings: Annotated[
-        int, typer.Option(min=0, help="times that scores are fitted apart from what calibrates")
+        int, Option(min=0, help="times that scores are fitted apart from what calibrates")
     ] = 20,
     folds: Annotated[
-        int, typer.Option(min=2, help="of the cross-fitting; as many as rollouts at most")
+        int, Option(min=2, help="of the cross-fitting; as many as rollouts at most")
     ] = USUAL_FOLDS,
     only: Annotated[
-        list[str] | None, typer.Option(help="a row to measure (may be given more than once)")
+        list[str] | None, Option(help="a row to measure (may be given more than once)")
     ] = None,
-    quick: Annotated[bool, typer.Option(help="20 splits, nothing trained but once")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="processes")] = 2,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    quick: Annotated[bool, Option(help="20 splits, nothing trained but once")] = False,
+    jobs: Annotated[int, Option(min=1, help="processes")] = 2,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Measure the false-alarm rates."""
     if quick:
@@ -132,7 +134,7 @@ def main(
     chosen = [rule for rule in measured_rules() if not only or rule.title in only]
     if not chosen:
         titles = ", ".join(rule.title for rule in measured_rules())
-        raise typer.BadParameter(f"there are no such rows: choose among {titles}")
+        raise UsageError(f"there are no such rows: choose among {titles}")
     figures: list[dict[str, object]] = []
     for source in sources:
         rules = _defined(source, chosen)
@@ -320,4 +322,4 @@ def _print_in_words(cells: Sequence[Cell]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -18,11 +18,12 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.demo.calibration_process import calibrate_arguments, calibration
 from failure_monitor.demo.director import DEFAULT_TASK, PERTURBATIONS
 from failure_monitor.demo.make_assets import BAGS
@@ -152,21 +153,21 @@ def _number(value: float | None, unit: str, factor: float = 1.0) -> str:
 
 
 def main(
-    task: Annotated[str, typer.Option(help="what the arm does")] = DEFAULT_TASK,
-    nominal: Annotated[int, typer.Option(help="undisturbed rollouts")] = 40,
-    perturbed: Annotated[int, typer.Option(help="rollouts of each perturbation")] = 10,
-    kinds: Annotated[str, typer.Option(help="comma-separated; default: every kind")] = "",
-    first_seed: Annotated[int, typer.Option(help="of every row")] = 0,
-    halt: Annotated[bool, typer.Option(help="whether the gate stops the robot")] = True,
-    bundle: Annotated[Path | None, typer.Option(help="default: calibrated as in the demo")] = None,
-    rule: Annotated[str, typer.Option(help="where no bundle is given")] = "mean",
+    task: Annotated[str, Option(help="what the arm does")] = DEFAULT_TASK,
+    nominal: Annotated[int, Option(help="undisturbed rollouts")] = 40,
+    perturbed: Annotated[int, Option(help="rollouts of each perturbation")] = 10,
+    kinds: Annotated[str, Option(help="comma-separated; default: every kind")] = "",
+    first_seed: Annotated[int, Option(help="of every row")] = 0,
+    halt: Annotated[bool, Option(help="whether the gate stops the robot")] = True,
+    bundle: Annotated[Path | None, Option(help="default: calibrated as in the demo")] = None,
+    rule: Annotated[str, Option(help="where no bundle is given")] = "mean",
     scores: Annotated[
-        str, typer.Option(help="where no bundle is given; default: those of `calibrate`")
+        str, Option(help="where no bundle is given; default: those of `calibrate`")
     ] = "",
-    window: Annotated[int, typer.Option(help="where no bundle is given")] = 3,
-    alpha: Annotated[float, typer.Option(help="where no bundle is given")] = 0.1,
-    log: Annotated[Path, typer.Option(help="for the output of the nodes")] = Path("nodes.log"),
-    output: Annotated[Path | None, typer.Option("--json", help="write the results here")] = None,
+    window: Annotated[int, Option(help="where no bundle is given")] = 3,
+    alpha: Annotated[float, Option(help="where no bundle is given")] = 0.1,
+    log: Annotated[Path, Option(help="for the output of the nodes")] = Path("nodes.log"),
+    output: Annotated[Path | None, Option("--json", help="write the results here")] = None,
 ) -> None:
     """Run the rollouts, print a row per kind, and write all of it as JSON."""
     summaries: list[list[RolloutSummary]] = []
@@ -219,4 +220,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -23,13 +23,14 @@ from statistics import mean
 from typing import Annotated
 
 import numpy as np
-import typer
 from benchmark_parts.scored_archives import RuleOf, ScoredArchive, score_archive
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.calibration.calibrate import USUAL_FOLDS
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.evaluation.metrics import Metrics
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES
 from failure_monitor.thresholds import conformal
@@ -66,16 +67,16 @@ class Row:
 
 
 def main(
-    archives: Annotated[list[Path], typer.Argument(help="rollout archives, one of each task")],
-    alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
-    dealings: Annotated[int, typer.Option(min=1, help="dealings into folds")] = 3,
-    folds: Annotated[int, typer.Option(min=2)] = USUAL_FOLDS,
-    jobs: Annotated[int, typer.Option(min=1, help="processes that fit at a time")] = 2,
+    archives: Annotated[list[Path], Argument(help="rollout archives, one of each task")],
+    alpha: Annotated[float, Option(help="the promised false-alarm rate")] = 0.1,
+    dealings: Annotated[int, Option(min=1, help="dealings into folds")] = 3,
+    folds: Annotated[int, Option(min=2)] = USUAL_FOLDS,
+    jobs: Annotated[int, Option(min=1, help="processes that fit at a time")] = 2,
     cache: Annotated[
         Path | None,
-        typer.Option(help="a folder to keep scores in; empty it when a score has changed"),
+        Option(help="a folder to keep scores in; empty it when a score has changed"),
     ] = None,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Measure every score and rule."""
     # Without a failure to learn from there is no probe: failure_probe.py measures it.
@@ -282,4 +283,4 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -26,7 +26,6 @@ from typing import Annotated
 import numpy as np
 import psutil
 import rclpy
-import typer
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -37,6 +36,8 @@ from visualization_msgs.msg import MarkerArray
 
 from failure_monitor.bundle.bundle import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 
@@ -235,7 +236,7 @@ def measure_recorder(robot: Robot, seconds_after: float = 1.0) -> None:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="of every measurement")] = 20.0,
+    seconds: Annotated[float, Option(help="of every measurement")] = 20.0,
 ) -> None:
     """Measure the monitor with every kind of viewer, then the incident recorder."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -252,4 +253,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -31,7 +31,6 @@ from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -45,6 +44,8 @@ from failure_monitor.calibration.calibrate import (
     default_scores,
 )
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.evaluation.evaluate import evaluate
 from failure_monitor.evaluation.metrics import IN_DISTRIBUTION_GROUPS, Metrics
@@ -144,16 +145,16 @@ def rules(default: tuple[str, ...], alpha: float) -> dict[str, CalibrationSettin
 
 
 def main(
-    archives: Annotated[list[Path], typer.Argument(help="rollout archives, one of each task")],
-    alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
+    archives: Annotated[list[Path], Argument(help="rollout archives, one of each task")],
+    alpha: Annotated[float, Option(help="the promised false-alarm rate")] = 0.1,
     splits: Annotated[
-        int, typer.Option(min=0, help="random splits of the failures; 0: no detection")
+        int, Option(min=0, help="random splits of the failures; 0: no detection")
     ] = 10,
     dealings: Annotated[
-        int, typer.Option(min=0, help="dealings of each archive's successes for the rate; 0: none")
+        int, Option(min=0, help="dealings of each archive's successes for the rate; 0: none")
     ] = 70,
-    jobs: Annotated[int, typer.Option(min=1, help="processes")] = 2,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    jobs: Annotated[int, Option(min=1, help="processes")] = 2,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Measure what failures teach."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
@@ -284,4 +285,4 @@ def _rate_table(rates: Sequence[dict[str, float]], alpha: float) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -28,7 +28,6 @@ from benchmark_parts import local_graph
 # isort: split
 import numpy as np
 import rclpy
-import typer
 from geometry_msgs.msg import Twist
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
@@ -44,6 +43,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from failure_monitor.bundle.bundle import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 
 assert local_graph
 RATE = 500.0
@@ -111,11 +112,11 @@ class Closing:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="for which commands of a type are timed")] = 20.0,
-    kills: Annotated[int, typer.Option(help="of the monitor, at 100 Hz")] = 100,
-    fast_kills: Annotated[int, typer.Option(help="of the monitor, at 1 kHz")] = 20,
-    alarms: Annotated[int, typer.Option(help="that are raised")] = 100,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    seconds: Annotated[float, Option(help="for which commands of a type are timed")] = 20.0,
+    kills: Annotated[int, Option(help="of the monitor, at 100 Hz")] = 100,
+    fast_kills: Annotated[int, Option(help="of the monitor, at 1 kHz")] = 20,
+    alarms: Annotated[int, Option(help="that are raised")] = 100,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Time commands through the gate, and its closing."""
     latencies = [row for name in COMMANDS for row in _time_commands(name, seconds)]
@@ -423,4 +424,4 @@ def _table(title: str, headings: Sequence[str]) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

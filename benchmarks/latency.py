@@ -26,7 +26,6 @@ from benchmark_parts import one_thread
 # isort: split
 import numpy as np
 import psutil
-import typer
 from benchmark_parts.synthetic_task import SyntheticTask
 from benchmark_parts.textbook_scores import FORMULAS, Past, textbook
 from numpy.typing import NDArray
@@ -37,6 +36,8 @@ from rich.table import Table
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import Decision, Rollout
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.thresholds.conformal import CEILING
@@ -116,11 +117,9 @@ class Stopwatch:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="smallest and largest sizes, 40 decisions")] = False,
-    endless: Annotated[
-        int, typer.Option(help="decisions of the rollout that never ends")
-    ] = 100_000,
-    results: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    quick: Annotated[bool, Option(help="smallest and largest sizes, 40 decisions")] = False,
+    endless: Annotated[int, Option(help="decisions of the rollout that never ends")] = 100_000,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Time every score and the default rule, and watch the memory of the latter."""
     rows = []
@@ -295,4 +294,4 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -31,7 +31,6 @@ from benchmark_parts import one_thread
 # isort: split
 import numpy as np
 import psutil
-import typer
 from benchmark_parts.robot_load import CAMERAS, JOINT_RATE, JOINTS, bare_answerer, robot_load
 from benchmark_parts.synthetic_task import SyntheticTask
 from rich.box import SIMPLE_HEAD
@@ -40,6 +39,8 @@ from rich.table import Table
 
 from failure_monitor.bundle.bundle import save, with_models
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import Rollout
 
 assert one_thread
@@ -438,9 +439,9 @@ def run_row(row: str, folder: Path, seconds: float) -> tuple[str, Figures]:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="how long each row runs")] = 60.0,
-    rows: Annotated[str, typer.Option(help=f"comma-separated: {', '.join(ROWS)}")] = ",".join(ROWS),
-    output: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
+    seconds: Annotated[float, Option(help="how long each row runs")] = 60.0,
+    rows: Annotated[str, Option(help=f"comma-separated: {', '.join(ROWS)}")] = ",".join(ROWS),
+    output: Annotated[Path | None, Option("--json", help="write all figures here")] = None,
 ) -> None:
     """Measure each row for so long, print a table, and write all of it as JSON."""
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -455,4 +456,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

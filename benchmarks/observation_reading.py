@@ -27,7 +27,6 @@ import cv2
 import numpy as np
 import onnxruntime
 import torch
-import typer
 from benchmark_parts.residual_encoder import SIDE, export_residual_policy
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
@@ -35,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from failure_monitor.cli.app import run_alone
 from failure_monitor.messages.camera_image import ENCODINGS, read_camera_image
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.policy_models.contract import JOINTS
@@ -156,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

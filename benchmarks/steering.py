@@ -24,7 +24,6 @@ from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -33,6 +32,8 @@ from rich.table import Table
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import Decision, PolicyFormat, Rollout, Verdict
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.calibration_process import POSITION_NAMES
@@ -389,10 +390,10 @@ def show(done: Mapping[tuple[str, str, bool, int], Result], tasks: Sequence[str]
 
 
 def main(
-    results: Annotated[Path, typer.Argument(help="JSON lines, one a rollout; made or added to")],
-    undisturbed: Annotated[int, typer.Option(help="undisturbed rollouts of every row")] = 70,
-    perturbed: Annotated[int, typer.Option(help="perturbed rollouts of every row")] = 105,
-    tasks: Annotated[str, typer.Option(help="comma-separated")] = ",".join(TASKS),
+    results: Annotated[Path, Argument(help="JSON lines, one a rollout; made or added to")],
+    undisturbed: Annotated[int, Option(help="undisturbed rollouts of every row")] = 70,
+    perturbed: Annotated[int, Option(help="perturbed rollouts of every row")] = 105,
+    tasks: Annotated[str, Option(help="comma-separated")] = ",".join(TASKS),
 ) -> None:
     """Run what the results file lacks, and print the tables."""
     done = {}
@@ -411,4 +412,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

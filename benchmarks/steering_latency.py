@@ -17,13 +17,13 @@ from benchmark_parts import one_thread
 
 # isort: split
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.cli.app import run_alone
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.monitoring.response.chosen_chunk import Medoid
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion
@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

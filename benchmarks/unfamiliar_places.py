@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import typer
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from failure_monitor.cli.app import run_alone
 from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.policy import MODELS
 from failure_monitor.messages.camera_image import read_camera_image
@@ -133,4 +133,4 @@ def is_found(share: np.ndarray, place: tuple[int, int, int], side: int) -> bool:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(main)

@@ -1,7 +1,18 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: results on standard output, progress and complaints on standard error."""
+"""The command line: results on standard output, progress and complaints on standard error.
 
+It needs no package beyond Python's own to read options: those of distributions are of too many
+versions. ros2cli reads options likewise, so both forms of the command line are one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from failure_monitor import __version__
 from failure_monitor.cli import (
     archive,
     audit,
@@ -13,22 +24,58 @@ from failure_monitor.cli import (
     label,
     watch,
 )
-from failure_monitor.cli.app import app
+from failure_monitor.cli.app import run
+from failure_monitor.cli.command_parser import CommandParser
 
-__all__ = [
-    "archive",
-    "audit",
-    "calibrate",
-    "check",
-    "demo",
-    "evaluate",
-    "inspect",
-    "label",
-    "main",
-    "watch",
-]
+DESCRIPTION = "Failure prediction for learned robot policies, with a promised false-alarm rate."
+
+COMMANDS = (
+    archive.archive,
+    audit.audit,
+    calibrate.calibrate,
+    check.check,
+    demo.demo,
+    evaluate.evaluate,
+    inspect.inspect,
+    label.label,
+    watch.watch,
+)
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Add all commands to a parser, as its subcommands."""
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=CommandParser
+    )
+    for command in COMMANDS:
+        sentence = (command.__doc__ or "").partition("\n")[0]
+        commands.add_parser(command.__name__, command=command, help=sentence)
+
+
+def run_parsed(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> int:
+    """Run the command that was parsed, or print the help where there is none; return the exit code.
+
+    Args:
+        parser: with the commands.
+        parsed: what it made of the command line.
+    """
+    if not hasattr(parsed, "run"):
+        parser.print_help()
+        return 2
+    return run(parsed.run, vars(parsed))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: those of the command line; default: those of this process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="failure-monitor", description=DESCRIPTION, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--version", action="version", version=__version__, help="print the version"
+    )
+    add_commands(parser)
+    sys.exit(run_parsed(parser, parser.parse_args(arguments)))

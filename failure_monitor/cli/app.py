@@ -1,61 +1,66 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The application that the commands belong to, and how all of them end."""
+"""How all commands are run, where they print, and how they end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, ParamSpec
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from failure_monitor import __version__
+from failure_monitor.cli.command_parser import CommandParser
+from failure_monitor.cli.declaration import keyword_arguments
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import missing_packages_named
 
-Arguments = ParamSpec("Arguments")
-
-app = typer.Typer(
-    help="Failure prediction for learned robot policies, with a promised false-alarm rate.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 output = Console()
 progress = Console(stderr=True)
 
 
-def plain_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """End a command with one sentence and its exit code instead of a traceback."""
+def run(command: Callable[..., None], values: Mapping[str, Any]) -> int:
+    """Run a command; return its exit code, after one sentence instead of a traceback.
 
-    @wraps(command)
-    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        try:
-            with missing_packages_named():
-                command(*args, **kwargs)
-        except FailureMonitorError as error:
-            progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            progress.print("interrupted; nothing was written", style="red")
-            raise typer.Exit(130) from None
-
-    return wrapped
-
-
-@app.callback(invoke_without_command=True)
-def start(
-    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
-) -> None:
-    """Failure prediction for learned robot policies, with a promised false-alarm rate."""
+    Args:
+        command: the function of the command.
+        values: the values of its options and arguments, and others.
+    """
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
         handlers=[RichHandler(console=progress, show_time=False, show_path=False)],
     )
-    if version:
-        output.print(__version__)
+    try:
+        with missing_packages_named():
+            command(**keyword_arguments(command, values))
+    except FailureMonitorError as error:
+        progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
+        return error.exit_code
+    except KeyboardInterrupt:
+        progress.print("interrupted; nothing was written", style="red")
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone. Python would fail again at exit, when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def run_alone(
+    command: Callable[..., None], arguments: Sequence[str] | None = None, **settings: Any
+) -> None:
+    """Run the one command of a program, and end the process.
+
+    Args:
+        command: the function of the command.
+        arguments: those of the command line; default: those of this process.
+        settings: those of `argparse.ArgumentParser`.
+    """
+    parsed = CommandParser(command, **settings).parse_args(
+        sys.argv[1:] if arguments is None else arguments
+    )
+    sys.exit(run(command, vars(parsed)))

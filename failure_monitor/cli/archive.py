@@ -7,23 +7,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from failure_monitor.cli.app import app, output, plain_errors
+from failure_monitor.cli.app import output
+from failure_monitor.cli.declaration import Option
 from failure_monitor.cli.inspected_source import contents_table
-from failure_monitor.cli.options import ActionOptions, Reading, Sources, with_options
+from failure_monitor.cli.options import ActionOptions, Reading, Sources
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
 
 
-@app.command()
-@plain_errors
-@with_options
 def archive(
     sources: Sources,
-    output_file: Annotated[
-        Path, typer.Option("--output", help="the archive to write, an .npz file")
-    ],
+    output_file: Annotated[Path, Option("--output", help="the archive to write, an .npz file")],
     reading: Reading,
     actions: ActionOptions,
 ) -> None:

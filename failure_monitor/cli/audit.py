@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor.atomic_file import write_json
-from failure_monitor.cli.app import app, output, plain_errors, progress
-from failure_monitor.cli.options import ActionOptions, Reading, Sources, with_options
+from failure_monitor.cli.app import output, progress
+from failure_monitor.cli.declaration import Option
+from failure_monitor.cli.options import ActionOptions, Reading, Sources
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.errors import FailureMonitorError
@@ -28,19 +28,16 @@ if TYPE_CHECKING:
 STYLES: dict[str, str] = {"keep": "green", "look": "yellow", "drop": "red"}
 
 
-@app.command()
-@plain_errors
-@with_options
 def audit(
     sources: Sources,
     reading: Reading,
     actions: ActionOptions,
     drop: Annotated[
         Path | None,
-        typer.Option(help="write here what to drop, for `failure-monitor calibrate --exclude`"),
+        Option(help="write here what to drop, for `failure-monitor calibrate --exclude`"),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="write all of it here as JSON")] = None,
-    seed: Annotated[int, typer.Option(help="of the folds in which rollouts are compared")] = 0,
+    json: Annotated[Path | None, Option(help="write all of it here as JSON")] = None,
+    seed: Annotated[int, Option(help="of the folds in which rollouts are compared")] = 0,
 ) -> None:
     """Find what is wrong with successful rollouts, before anything is calibrated on them."""
     from failure_monitor.calibration.audit import audit as audit_rollouts

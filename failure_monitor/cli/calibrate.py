@@ -7,10 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from failure_monitor.cli.app import app, output, plain_errors, progress
-from failure_monitor.cli.options import ActionOptions, Reading, Sources, names, with_options
+from failure_monitor.cli.app import output, progress
+from failure_monitor.cli.declaration import Option
+from failure_monitor.cli.options import ActionOptions, Reading, Sources, names
 from failure_monitor.cli.promise import promise_table
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
@@ -18,58 +17,51 @@ from failure_monitor.scores.registry import DEFAULT_SCORES, FIPER_SCORES
 from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS
 
 
-@app.command()
-@plain_errors
-@with_options
 def calibrate(
     sources: Sources,
     reading: Reading,
     actions: ActionOptions,
     output_folder: Annotated[
-        Path, typer.Option("--output", help="the bundle to write, a folder for the monitor node")
+        Path, Option("--output", help="the bundle to write, a folder for the monitor node")
     ],
     alpha: Annotated[
-        float, typer.Option(help="the chance that a successful rollout ever raises an alarm")
+        float, Option(help="the chance that a successful rollout ever raises an alarm")
     ] = 0.1,
     rule: Annotated[
         str,
-        typer.Option(
+        Option(
             help=f"how scores combine: {', '.join(RULES)}; fiper: all of {', '.join(FIPER_SCORES)}"
         ),
     ] = "mean",
     scores: Annotated[
         str,
-        typer.Option(
+        Option(
             help="comma-separated names of the rule's scores; default: those of "
             f"{', '.join(DEFAULT_SCORES)} that the policy allows"
         ),
     ] = "",
-    window: Annotated[
-        int, typer.Option(min=1, help="over how many decisions a score is averaged")
-    ] = 3,
+    window: Annotated[int, Option(min=1, help="over how many decisions a score is averaged")] = 3,
     threshold: Annotated[
         str,
-        typer.Option(
-            help=f"{', '.join(THRESHOLD_KINDS)} with the decision's number in its rollout"
-        ),
+        Option(help=f"{', '.join(THRESHOLD_KINDS)} with the decision's number in its rollout"),
     ] = "constant",
     folds: Annotated[
         int | None,
-        typer.Option(
+        Option(
             min=2,
             help="parts for cross-fitting by rollout; default: 10, or one for each of fewer",
         ),
     ] = None,
     fit: Annotated[
         list[Path] | None,
-        typer.Option(
+        Option(
             help="sources of other successful rollouts to fit the scores on (may be given more "
             "than once); without it the calibration rollouts are cross-fitted"
         ),
     ] = None,
     failures: Annotated[
         list[Path] | None,
-        typer.Option(
+        Option(
             help="sources of failed rollouts (may be given more than once); the score probe, which "
             "learns from them how to weigh the rule's scores, then joins these; with "
             "--scores probe it is the rule"
@@ -77,16 +69,16 @@ def calibrate(
     ] = None,
     exclude: Annotated[
         Path | None,
-        typer.Option(help="a list of what to leave out, as `failure-monitor audit --drop` writes"),
+        Option(help="a list of what to leave out, as `failure-monitor audit --drop` writes"),
     ] = None,
     choose_by: Annotated[
         str,
-        typer.Option(
+        Option(
             help="comma-separated names of scores that may choose among sampled chunks: "
             "pseudo_count, retrieval; the monitor's parameter 'chosen_chunk' names the one in use"
         ),
     ] = "",
-    seed: Annotated[int, typer.Option(help="of the folds and of the training")] = 0,
+    seed: Annotated[int, Option(help="of the folds and of the training")] = 0,
     report: ReportFolder = None,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.text import Text
 
 from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle as bundles
-from failure_monitor.cli.app import app, output, plain_errors, progress
+from failure_monitor.cli.app import output, progress
+from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.cli.require_ros import NoListenerError, require_ros
 from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour, hexadecimal
 from failure_monitor.errors import UsageError
@@ -63,23 +63,19 @@ SIGNS = {
 }
 
 
-def _topic(help: str) -> Any:
-    return typer.Option(help=help, rich_help_panel=NO_MONITOR)
+def _topic(help: str) -> Option:
+    return Option(help=help, panel=NO_MONITOR)
 
 
-@app.command()
-@plain_errors
 def check(
     bundle: Annotated[
         Path | None,
-        typer.Argument(metavar="[BUNDLE]", help="what the policy is compared with"),
+        Argument(metavar="[BUNDLE]", help="what the policy is compared with"),
     ] = None,
-    namespace: Annotated[
-        str, typer.Option(help="of the monitors and gates to check; default: all")
-    ] = "",
+    namespace: Annotated[str, Option(help="of the monitors and gates to check; default: all")] = "",
     seconds: Annotated[
         float,
-        typer.Option(min=MIN_SECONDS, max=600.0, help="seconds for which the graph is observed"),
+        Option(min=MIN_SECONDS, max=600.0, help="seconds for which the graph is observed"),
     ] = 5.0,
     embedding_topic: Annotated[
         str, _topic("the policy's embeddings")
@@ -97,7 +93,7 @@ def check(
             "default: those that the bundle was calibrated on"
         ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="write the findings here as JSON")] = None,
+    json: Annotated[Path | None, Option(help="write the findings here as JSON")] = None,
 ) -> None:
     """Check whether monitor, gate and policy of a live ROS graph fit together and fit a bundle."""
     require_ros()
@@ -122,7 +118,7 @@ def check(
     if json is not None:
         write_json(json, _content(findings, seen))
     if any(finding.level is Level.WRONG for finding in findings):
-        raise typer.Exit(1)
+        raise SystemExit(1)
 
 
 def _place(namespace: str) -> str:

@@ -6,22 +6,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Annotated
 
-import typer
-
-from failure_monitor.cli.app import app, plain_errors
+from failure_monitor.cli.declaration import Remainder
 from failure_monitor.missing_package import require_package
 
 
-@app.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-@plain_errors
-def demo(context: typer.Context) -> None:
+def demo(arguments: Annotated[list[str], Remainder()]) -> None:
     """Watch a simulated robot and its policy, undisturbed and perturbed (--help for options)."""
     for package in ("rclpy", "metaworld", "matplotlib", "rosbags", "torch"):
         require_package(package)
     # A process of its own: the command line stays free of ROS.
-    done = subprocess.run([sys.executable, "-m", "failure_monitor.demo", *context.args])
-    raise typer.Exit(done.returncode)
+    done = subprocess.run([sys.executable, "-m", "failure_monitor.demo", *arguments])
+    raise SystemExit(done.returncode)

@@ -7,34 +7,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from failure_monitor.atomic_file import write_json
-from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.options import Reading, Sources, with_options
+from failure_monitor.cli.app import output
+from failure_monitor.cli.declaration import Argument, Option
+from failure_monitor.cli.options import Reading, Sources
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_evaluation
 from failure_monitor.cli.terminal_table import terminal_table
 
 
-@app.command()
-@plain_errors
-@with_options
 def evaluate(
-    bundle_folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a calibrated bundle")],
+    bundle_folder: Annotated[Path, Argument(metavar="BUNDLE", help="a calibrated bundle")],
     sources: Sources,
     reading: Reading,
-    json: Annotated[Path | None, typer.Option(help="write the results here as JSON")] = None,
+    json: Annotated[Path | None, Option(help="write the results here as JSON")] = None,
     group_by: Annotated[
         str,
-        typer.Option(
+        Option(
             help="what figures are broken down by: group (such as the kind of perturbation) or task"
         ),
     ] = "group",
     report: ReportFolder = None,
     report_camera: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="TOPIC",
             help="the camera in bags whose frames the report shows; default: the first by name "
             "that can be shown",

@@ -8,32 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle
-from failure_monitor.cli.app import app, output, plain_errors
-from failure_monitor.cli.options import ActionOptions, Reading, with_options
+from failure_monitor.cli.app import output
+from failure_monitor.cli.declaration import Argument, Option
+from failure_monitor.cli.options import ActionOptions, Reading
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
 
 Inspected = Annotated[
     list[Path],
-    typer.Argument(
+    Argument(
         metavar="BUNDLE|SOURCE...",
         help="a bundle; two bundles, for their differences; or sources of rollouts",
     ),
 ]
 
 
-@app.command()
-@plain_errors
-@with_options
 def inspect(
     paths: Inspected,
     reading: Reading,
     actions: ActionOptions,
-    json: Annotated[Path | None, typer.Option(help="write all of it here as JSON")] = None,
+    json: Annotated[Path | None, Option(help="write all of it here as JSON")] = None,
 ) -> None:
     """Show what a bundle promises and rests on, how two bundles differ, or what bags hold."""
     bundles = [path for path in paths if (path / bundle.DESCRIPTION_FILE).is_file()]

@@ -7,24 +7,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from failure_monitor.cli.app import app, output, plain_errors
+from failure_monitor.cli.app import output
+from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.errors import UsageError
 
 OUTCOMES = {"success": True, "failure": False}
 
 
-@app.command()
-@plain_errors
 def label(
-    bag: Annotated[Path, typer.Argument(metavar="BAG", help="a rosbag2 folder of one rollout")],
-    outcome: Annotated[str, typer.Option(help="how it ended: success or failure")],
+    bag: Annotated[Path, Argument(metavar="BAG", help="a rosbag2 folder of one rollout")],
+    outcome: Annotated[str, Option(help="how it ended: success or failure")],
     success_topic: Annotated[
-        str, typer.Option(help="the topic that gets the outcome (Bool)")
+        str, Option(help="the topic that gets the outcome (Bool)")
     ] = "/rollout/success",
     active_topic: Annotated[
-        str, typer.Option(help="the topic that is true while a rollout runs (Bool)")
+        str, Option(help="the topic that is true while a rollout runs (Bool)")
     ] = "/rollout/active",
 ) -> None:
     """Label a recorded rollout with its outcome: a false alarm can then calibrate."""

@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import wraps
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import ACTION_KINDS
 from failure_monitor.errors import UsageError
 
@@ -22,7 +18,7 @@ if TYPE_CHECKING:
 
 Sources = Annotated[
     list[Path],
-    typer.Argument(
+    Argument(
         help="rosbag2 folders, .mcap, .db3 or ROS 1 .bag files, rollout archives (.npz), FIPER "
         "rollout folders, folders of these, or patterns of their names"
     ),
@@ -32,8 +28,8 @@ Sources = Annotated[
 BLACK_BOX = "Where the policy published nothing"
 
 
-def _option(help: str, *, panel: str | None = "How bags are read", **settings: Any) -> Any:
-    return typer.Option(help=help, rich_help_panel=panel, **settings)
+def _option(help: str, *, panel: str = "How bags are read", **settings: Any) -> Option:
+    return Option(help=help, panel=panel, **settings)
 
 
 @dataclass(frozen=True)
@@ -130,15 +126,15 @@ class Reading:
     labels: Annotated[
         Path | None,
         _option(
-            "a .csv or .yaml file with outcomes of rollouts, and their groups and tasks", panel=None
+            "a .csv or .yaml file with outcomes of rollouts, and their groups and tasks", panel=""
         ),
     ] = None
     task: Annotated[
-        str, _option("the task of all of these rollouts; default: that of the sources", panel=None)
+        str, _option("the task of all of these rollouts; default: that of the sources", panel="")
     ] = ""
     jobs: Annotated[
         int | None,
-        _option("processes that work at a time; default: as many as cores", panel=None, min=1),
+        _option("processes that work at a time; default: as many as cores", panel="", min=1),
     ] = None
 
     @property
@@ -226,44 +222,6 @@ class ActionOptions:
             names(self.position_names),
             self.executed_actions,
         )
-
-
-OPTION_GROUPS = (Reading, ActionOptions)
-
-
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the groups that annotate its parameters."""
-    signature = inspect.signature(command, eval_str=True)
-    groups = {
-        parameter.name: parameter.annotation
-        for parameter in signature.parameters.values()
-        if parameter.annotation in OPTION_GROUPS
-    }
-    own = [parameter for parameter in signature.parameters.values() if parameter.name not in groups]
-    added = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=get_type_hints(group, include_extras=True)[field.name],
-        )
-        for group in groups.values()
-        for field in fields(group)
-    ]
-
-    @wraps(command)
-    def taking_options(**values: Any) -> None:
-        chosen = {
-            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
-            for name, group in groups.items()
-        }
-        command(**values, **chosen)
-
-    parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *added]
-    described: Any = taking_options
-    described.__signature__ = signature.replace(parameters=parameters)
-    described.__annotations__ = {p.name: p.annotation for p in parameters}
-    return taking_options
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -13,10 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from failure_monitor.bundle.bundle import content_hash
 from failure_monitor.cli.app import output, progress
+from failure_monitor.cli.declaration import Option
 
 if TYPE_CHECKING:
     from failure_monitor.calibration.audit import Audit
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 ReportFolder = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--report",
         metavar="DIR",
         help="write a report into this folder: one page, DIR/index.html, that holds all it shows. "
@@ -124,7 +123,7 @@ def _interrupted_after_all_else() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         progress.print("interrupted; the report was not written", style="red")
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
 
 
 def _audit(rollout_set: RolloutSet, seed: int, jobs: int) -> Audit:

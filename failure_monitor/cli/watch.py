@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import IO, Annotated, Any
 
-import typer
 from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from failure_monitor.cli.app import app, output, plain_errors
+from failure_monitor.cli.app import output
+from failure_monitor.cli.declaration import Argument
 from failure_monitor.cli.require_ros import NoListenerError, require_ros
 from failure_monitor.cli.watch_view import draw, headline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
@@ -35,12 +35,10 @@ GRACE = 5.0
 """Seconds that the listener may take to end."""
 
 
-@app.command()
-@plain_errors
 def watch(
     monitors: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MONITOR]...", help="names of monitor nodes; default: all"),
+        Argument(metavar="[MONITOR]...", help="names of monitor nodes; default: all"),
     ] = None,
 ) -> None:
     """Follow the alarm in a terminal, until Ctrl-C; elsewhere, a line for every change."""

@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rclpy.utilities import remove_ros_args
 from rich.console import Console
 
 from failure_monitor.atomic_file import write_json
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.demo.calibration_process import calibrate_arguments, calibration
 from failure_monitor.demo.interrupts import unwind_on_signals
 from failure_monitor.demo.live_table import LineView, LiveState, TableView, View
@@ -48,7 +49,6 @@ PERTURBATIONS = (
 )
 """One that the camera suffers, one that it sees, and one that it cannot see."""
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 LOG_WIDTH = 110
 """Characters of a line where no terminal defines them."""
 
@@ -176,36 +176,31 @@ def write_summary(
     write_json(path, content)
 
 
-@app.command()
 def demo(
-    task: Annotated[str, typer.Option(help=f"what the arm does: {', '.join(TASKS)}")] = (
-        DEFAULT_TASK
-    ),
+    task: Annotated[str, Option(help=f"what the arm does: {', '.join(TASKS)}")] = (DEFAULT_TASK),
     output: Annotated[
-        Path, typer.Option(help="folder for the bundle, the figures, the summary and the logs")
+        Path, Option(help="folder for the bundle, the figures, the summary and the logs")
     ] = Path("demo_output"),
     spawn: Annotated[
-        bool, typer.Option(help="start the nodes; --no-spawn where `ros2 launch` has done so")
+        bool, Option(help="start the nodes; --no-spawn where `ros2 launch` has done so")
     ] = True,
     real_time_factor: Annotated[
-        float, typer.Option(min=0.05, max=20.0, help="simulated seconds per second")
+        float, Option(min=0.05, max=20.0, help="simulated seconds per second")
     ] = 1.0,
     seed: Annotated[
         int,
-        typer.Option(
+        Option(
             min=0,
             help="of the scene; the default shows the typical case, while a share alpha of "
             "undisturbed rollouts may raise a false alarm",
         ),
     ] = DEFAULT_SEED,
-    rule: Annotated[str, typer.Option(help="how the scores combine: fiper, all, any, mean")] = (
-        "mean"
-    ),
+    rule: Annotated[str, Option(help="how the scores combine: fiper, all, any, mean")] = ("mean"),
     scores: Annotated[
-        str, typer.Option(help="comma-separated names of scores; default: those of `calibrate`")
+        str, Option(help="comma-separated names of scores; default: those of `calibrate`")
     ] = "",
-    window: Annotated[int, typer.Option(min=1, help="decisions a score is averaged over")] = 3,
-    alpha: Annotated[float, typer.Option(help="the promised false-alarm rate")] = 0.1,
+    window: Annotated[int, Option(min=1, help="decisions a score is averaged over")] = 3,
+    alpha: Annotated[float, Option(help="the promised false-alarm rate")] = 0.1,
 ) -> None:
     """Watch a simulated robot and its policy, undisturbed and perturbed in three ways."""
     settings = DemoSettings(
@@ -216,14 +211,14 @@ def demo(
         missing = report_results(run_demo(settings), settings)
     except FailureMonitorError as error:
         _complain(f"failure-monitor demo: {error}")
-        raise typer.Exit(error.exit_code) from None
+        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         _complain("interrupted; the nodes are ended")
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
     if missing:
         for sentence in missing:
             _complain(sentence)
-        raise typer.Exit(1)
+        raise SystemExit(1)
     progress.print("all of it as it should be", style="green")
 
 
@@ -235,7 +230,7 @@ def main() -> None:
     """Run the demo."""
     unwind_on_signals()
     # `ros2 launch` appends ROS arguments, which are for rclpy.
-    app(args=remove_ros_args(sys.argv)[1:])
+    run_alone(demo, remove_ros_args(sys.argv)[1:], prog="failure-monitor demo")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,6 @@ MODULES = {
     "rosbags": Declared("rosbags", "python3-rosbags-pip"),
     "scipy": Declared("scipy", "python3-scipy"),
     "torch": Declared("torch"),
-    "typer": Declared("typer", "python3-typer"),
     "yaml": Declared("PyYAML", "python3-yaml"),
     **{name: Declared(rosdep=name) for name in ROS_PACKAGES},
 }

@@ -24,7 +24,6 @@ OFFLINE = {
     "pandas",
     "rich",
     "torch",
-    "typer",
 }
 
 LOADED = "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"

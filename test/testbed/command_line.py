@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line, in this process or in one of its own, and bags for it."""
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
-from typer.testing import CliRunner, Result
-
-from failure_monitor.cli import app
+from failure_monitor.cli import main
 from failure_monitor.decision import Rollout
 from testbed.bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder
 from testbed.synthetic import POLICY
@@ -30,9 +31,43 @@ def write_rollout_bag(path: Path, rollout: Rollout, *, success: bool | None = Tr
     return path
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a command printed, and its exit code; `output` is both streams in their order."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    output: str
+
+
+class _Stream(io.BytesIO):
+    """A stream that also writes into another."""
+
+    def __init__(self, other: io.BytesIO) -> None:
+        super().__init__()
+        self._other = other
+
+    def write(self, content) -> int:
+        self._other.write(content)
+        return super().write(content)
+
+
 def run_here(*arguments: object) -> Result:
     """Run the command in this process; what it raises is raised."""
-    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    both = io.BytesIO()
+    streams = [
+        io.TextIOWrapper(_Stream(both), encoding="utf-8", write_through=True) for _ in range(2)
+    ]
+    code: object = 0
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+        try:
+            main([*map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    out, err = (stream.buffer.getvalue().decode() for stream in streams)
+    return Result(code, out, err, both.getvalue().decode())
 
 
 def run_command(*arguments: object, **settings: object) -> subprocess.CompletedProcess:
