@@ -29,6 +29,7 @@ from failure_monitor.ros.common.parameters import declare_parameters, read_param
 from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.time_guard import TimeGuard
+from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 
 CAMERA_FRAME = "camera"
 ROBOT_FRAME = "base"
@@ -57,6 +58,7 @@ class RobotNode(Node):
     def __init__(self) -> None:
         super().__init__("robot")
         declare_parameters(self, RobotParameters)
+        reject_unknown_parameters(self)
         self._plan = self._plan_of({})
         self._simulation = Simulation(self._plan.task)
         self._hold = CommandHold()

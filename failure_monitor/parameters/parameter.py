@@ -222,24 +222,6 @@ def documented(
             )
 
 
-def groups(kind: type, parameters: Any) -> dict[str, tuple[str, ...]]:
-    """Return the names of the parameters under every prefix of a dataclass.
-
-    Args:
-        kind: the dataclass.
-        parameters: an instance, for the names of repeated groups.
-    """
-    found: dict[str, tuple[str, ...]] = {}
-    for one in fields(kind):
-        about = one.metadata.get(_ABOUT)
-        if isinstance(about, Group):
-            found[about.prefix] = names_of(about.kind)
-        elif isinstance(about, Repeated):
-            for each in getattr(parameters, one.name):
-                found[f"{about.prefix}{each.name}."] = names_of(about.kind)
-    return found
-
-
 def names_of(kind: type) -> tuple[str, ...]:
     """Return the names of the parameters of a dataclass, without groups."""
     return tuple(

@@ -18,6 +18,11 @@ Names of topics without a leading slash are relative to the namespace of the nod
 A parameter "at the start" is read-only: a launch file, a parameter file or the command line sets it.
 One "while not configured" can be set until the lifecycle node is configured, and again after it is cleaned up.
 One "at any time" takes effect at once when it is set.
+
+A name that a node does not have is never taken without a word.
+Given with `-p`, or in a file under the node's name, it ends the node at its start, which names the nearest parameter that there is; so does one that begins like a group of the node's, such as `command.`, wherever it stands.
+Others under `/**` are named in a warning, since another node may have them, and so is a file of which no key is this node's: the key of a node in a namespace is `/namespace/name`, or `/**/name` in any.
+A file with keys of several nodes is in order.
 """  # noqa: E501
 
 WHEN = {

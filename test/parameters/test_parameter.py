@@ -22,7 +22,6 @@ from failure_monitor.parameters.parameter import (
     check,
     documented,
     group,
-    groups,
     items,
     parameter,
     repeated,
@@ -79,10 +78,6 @@ def test_every_parameter_is_listed_by_its_full_name():
         "engine.cylinders",
         "engine.fuel",
     ]
-    assert groups(Car, car(wheels=("left",))) == {
-        "wheel.left.": ("topic",),
-        "engine.": ("cylinders", "fuel"),
-    }
 
 
 @pytest.mark.parametrize("names", [("left", "left"), ("left", ""), ()])

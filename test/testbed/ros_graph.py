@@ -51,6 +51,11 @@ class NodeProcess:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    def lines(self) -> Iterator[str]:
+        """Yield what it prints, line by line, as it prints it."""
+        assert self._process.stdout is not None
+        yield from self._process.stdout
+
     def wait(self, timeout: float = DISCOVERY) -> tuple[int, str]:
         """Wait until it ends by itself; return exit code and output."""
         output, _ = self._process.communicate(timeout=timeout)

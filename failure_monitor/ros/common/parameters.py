@@ -20,7 +20,6 @@ from failure_monitor.parameters.parameter import (
     Specification,
     build,
     check,
-    groups,
     items,
 )
 from failure_monitor.ros.common.rclpy_internals import given_parameters
@@ -76,22 +75,6 @@ def check_parameters(node: Node, parameters: Any, *, prefix: str = "") -> None:
         if about.is_topic:
             for topic in (value,) if isinstance(value, str) else value:
                 full_topic_name(node, name, topic, is_optional=about.is_optional)
-
-
-def reject_unknown(node: Node, parameters: Any) -> None:
-    """Reject parameters that are given under a prefix of a dataclass and that it does not have.
-
-    A mistyped one would otherwise have no effect.
-
-    Args:
-        node: the node, with its parameters declared.
-        parameters: their values.
-
-    Raises:
-        UsageError: names the first of them, and those that there are.
-    """
-    for prefix, known in groups(type(parameters), parameters).items():
-        reject_unknown_under(node, prefix, f"there are {', '.join(known)}")
 
 
 def reject_unknown_under(node: Node, prefix: str, known: str) -> None:

@@ -10,8 +10,9 @@ from rclpy.node import Node
 
 from failure_monitor.errors import UsageError
 from failure_monitor.parameters.gate import GateParameters
-from failure_monitor.ros.common.parameters import load_parameters, reject_unknown
+from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.topic_name import full_topic_name
+from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 
 
 def load_gate_parameters(node: Node) -> GateParameters:
@@ -24,7 +25,7 @@ def load_gate_parameters(node: Node) -> GateParameters:
     if any(command.measures_joints for command in parameters.command_groups):
         full_topic_name(node, "joint_states_topic", parameters.joint_states_topic)
     _check_outputs(node, parameters)
-    reject_unknown(node, parameters)
+    reject_unknown_parameters(node)
     return parameters
 
 

@@ -31,6 +31,7 @@ from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.services import Answer, offer_switch, offer_trigger
 from failure_monitor.ros.common.stall_watch import StallWatch
 from failure_monitor.ros.common.time_guard import TimeGuard
+from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.displays.displays import Displays, first_image_topic
 from failure_monitor.ros.monitor.clock_watch import ClockWatch
 from failure_monitor.ros.monitor.configuration import Configuration
@@ -39,7 +40,7 @@ from failure_monitor.ros.monitor.halt_mark import HaltMark
 from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file
 from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
-from failure_monitor.ros.monitor.parameters import changed_parameters
+from failure_monitor.ros.monitor.parameters import DISPLAYED, changed_parameters
 from failure_monitor.ros.monitor.session import MonitorSession
 from failure_monitor.ros.response.response import Response
 
@@ -65,6 +66,7 @@ class MonitorNode(LeanLifecycleNode):
         self._clock_watch = ClockWatch(is_simulated=self._time_guard.is_simulated)
         self._stall_watch = StallWatch(self._settings.heartbeat_period)
         self._response = Response(self, rejection=self._rejection)
+        reject_unknown_parameters(self, also_known=DISPLAYED)
         self._alarm = self._response.alarm(self._settings.max_decision_age)
         self._alarm.enable(self._settings.enable)
         self._alarm.end_rollout(NOT_CONFIGURED)

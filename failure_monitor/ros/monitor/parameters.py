@@ -9,8 +9,16 @@ from collections.abc import Sequence
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from failure_monitor.parameters.displays import MarkerParameters, OverlayParameters
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.parameters.parameter import names_of
 from failure_monitor.ros.common.parameters import check_parameters, from_ros
+
+DISPLAYED = (
+    *(f"markers.{name}" for name in names_of(MarkerParameters)),
+    *(f"overlay.{name}" for name in names_of(OverlayParameters)),
+)
+"""Parameters of what is displayed, which may be given to the monitor."""
 
 
 def changed_parameters(

@@ -13,7 +13,7 @@ from failure_monitor.decision import Decision, Verdict
 from failure_monitor.monitoring.alarm import Alarm, AlarmStatus
 from failure_monitor.monitoring.response.table import ALLOWED, Reaction, ResponseTable
 from failure_monitor.parameters.response import ReactionParameters, ResponseParameters
-from failure_monitor.ros.common.parameters import load_parameters, reject_unknown
+from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.services import Rejection, accept
 from failure_monitor.ros.response.steering import Advice, Steering
 from failure_monitor.ros.response.stop_menu import load_stop_menu
@@ -34,7 +34,6 @@ class Response:
             UsageError: they do not make sense; the message names the parameter.
         """
         self._settings = load_parameters(node, ResponseParameters)
-        reject_unknown(node, self._settings)
         self._stop_sequence = StopSequence(node, load_stop_menu(node), rejection=rejection)
         self._steering = Steering(node, self._settings)
 

@@ -240,8 +240,11 @@ def test_a_halt_stops_the_policy_and_after_a_reset_resume_activates_it(
     [
         ({"response__stale": "go"}, "'response.stale' is 'go', not one of hold, halt"),
         ({"response__trigger_count": 0}, "response.trigger_count out of range. Min: 1"),
-        ({"response__alrm": "hold"}, "no parameter 'response.alrm': there are nominal, caution"),
-        ({"speed__lowest": 0.5}, "no parameter 'speed.lowest': there are slow_from, slowest"),
+        (
+            {"response__alrm": "hold"},
+            "no parameter 'response.alrm': did you mean 'response.alarm'?",
+        ),
+        ({"speed__lowest": 0.5}, "no parameter 'speed.lowest': did you mean 'speed.slowest'?"),
         ({"chosen_chunk": "best"}, "'chosen_chunk' is 'best', not one of first, medoid"),
         ({"halt_menu": "[pause]"}, "'halt.pause.kind' is '', not one of set_bool"),
     ],

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who names which parameters on the command line of a node: `-p`, and the keys of files.
+
+rclpy merges them, so that it can no longer be told whether a parameter was meant for this node.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROS_PARAMETERS = "ros__parameters"
+"""Under which the parameters of a node stand in a file."""
+
+EVERY_NODE = "/**"
+
+
+@dataclass(frozen=True)
+class Given:
+    """Parameters that stand under one key.
+
+    Attributes:
+        file: what holds them; empty for `-p`.
+        key: which nodes they are for, such as `/**` or `robot/failure_monitor`.
+        names: of the parameters.
+    """
+
+    file: str
+    key: str
+    names: tuple[str, ...]
+
+    @property
+    def names_a_node(self) -> bool:
+        """Whether they are meant for a node of one name, rather than for all that there are."""
+        return not self.file or "*" not in self.key.rpartition("/")[2]
+
+    def is_for(self, node: str) -> bool:
+        """Return whether ROS gives them to a node.
+
+        Args:
+            node: its full name.
+        """
+        # `/*` is one name, `/**` any number of them, as in rcl.
+        pattern = f"/{self.key.lstrip('/')}".replace("/*", r"(/\w+)")
+        return re.fullmatch(pattern, node) is not None
+
+
+def given_by(arguments: Sequence[str]) -> list[Given]:
+    """Return what names parameters in the arguments of a process, in their order.
+
+    A file that cannot be read is left out: ROS has rejected it.
+    """
+    found: list[Given] = []
+    for option, value in _ros_options(arguments):
+        if option in ("-p", "--param"):
+            key, separator, name = value.partition(":=")[0].rpartition(":")
+            found.append(Given("", key if separator else EVERY_NODE, (name,)))
+        elif option == "--params-file":
+            found += _in_file(value)
+    return found
+
+
+def _ros_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    is_ros = False
+    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if one in ("--ros-args", "--"):
+            is_ros = one == "--ros-args"
+        elif is_ros:
+            yield one, following
+
+
+def _in_file(path: str) -> list[Given]:
+    try:
+        content = yaml.safe_load(Path(path).read_bytes())
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+    return [
+        Given(path, key, tuple(_flat(parameters, ""))) for key, parameters in _by_key(content, "")
+    ]
+
+
+def _by_key(content: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """Yield the parameters under each key; namespaces may be nested."""
+    if not isinstance(content, Mapping):
+        return
+    for name, inner in content.items():
+        if name == ROS_PARAMETERS:
+            yield key, inner if isinstance(inner, Mapping) else {}
+        else:
+            yield from _by_key(inner, f"{key}/{name}" if key else str(name))
+
+
+def _flat(parameters: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
