@@ -20,6 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.messages.jpeg import (
+    JPEG_BEGIN,
+    damage_is_told,
+    decode_jpeg,
+    decode_picture,
+    jpeg_extent,
+)
 
 MAX_PIXELS = 64_000_000
 """Largest number of pixels of a compressed image, checked before memory is allocated for it."""
@@ -70,12 +77,6 @@ ENCODINGS = tuple(_ENCODINGS)
 
 _BGR = _Encoding(3, cv2.COLOR_BGR2RGB)
 
-_JPEG_BEGIN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_JPEG_SEGMENT = struct.Struct(">BBHBHH")
-_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of the segments that state the size."""
-_PADDING = 4096
-"""Largest number of zero bytes that may follow a JPEG."""
 _PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">I4sIIB")
 _PNG_CHUNK = struct.Struct(">I4s")
@@ -110,8 +111,9 @@ def image_size(message: Any) -> tuple[int, int]:
     """
     if hasattr(message, "encoding"):
         return message.height, message.width
-    data = np.frombuffer(message.data, np.uint8)
-    return _size(data, f"the compressed image of {len(data)} bytes")
+    data = memoryview(message.data).tobytes()
+    height, width, _ = _extent(data, f"the compressed image of {len(data)} bytes")
+    return height, width
 
 
 def _view(message: Any) -> tuple[_Encoding, NDArray[np.uint8]]:
@@ -147,80 +149,72 @@ def _view(message: Any) -> tuple[_Encoding, NDArray[np.uint8]]:
 
 def _decompress(message: Any) -> NDArray[np.uint8]:
     """Return the pixels of a sensor_msgs/CompressedImage, BGR, (height, width, 3)."""
-    data = np.frombuffer(message.data, np.uint8)
+    data = memoryview(message.data).tobytes()
     what = f"the compressed image of {len(data)} bytes and format '{message.format}'"
     if message.format.startswith("bayer_"):
         raise CameraImageError(
             f"{what} is a mosaic, whose colours are lost by compression: compress the image after "
             "debayering"
         )
-    height, width = _size(data, what)
+    height, width, end = _extent(data, what)
     largest = min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * len(data))
     if not 0 < height * width <= largest:
         raise CameraImageError(
             f"{what} claims to be {width}×{height}, expected 1 to {largest} pixels: check the "
             "camera's driver"
         )
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise CameraImageError(f"{what} is damaged: check the camera's driver and network")
-    decoded: NDArray[np.uint8] = pixels
-    return decoded
+    if data.startswith(JPEG_BEGIN):
+        if not damage_is_told():
+            raise CameraImageError(
+                f"{what} cannot be checked: OpenCV {cv2.__version__} does not tell when a JPEG is "
+                "damaged; install another OpenCV, or have the driver publish PNG or raw images"
+            )
+        pixels, damage = decode_jpeg(data[:end])
+    else:
+        pixels, damage = decode_picture(data), ""
+    if pixels is None or pixels.shape[:2] != (height, width):
+        raise CameraImageError(
+            f"{what} is damaged{damage and f' ({damage})'}: check the camera's driver, its cable "
+            "and the network"
+        )
+    return pixels
 
 
-def _size(data: NDArray[np.uint8], what: str) -> tuple[int, int]:
-    """Return the height and width in the header of a JPEG or PNG whose end is there, too.
+def _extent(data: bytes, what: str) -> tuple[int, int, int]:
+    """Return the height and width that a JPEG or PNG states, and where it ends.
 
     A decoder would fill missing pixels with grey, and allocate memory for any stated size.
     """
-    head = bytes(data[: len(_PNG_BEGIN)])
-    if head == _PNG_BEGIN:
-        size = _png_size(data, what)
-    elif head.startswith(_JPEG_BEGIN):
-        size = _jpeg_size(data)
+    if data.startswith(_PNG_BEGIN):
+        found = _png_extent(data, what)
+    elif data.startswith(JPEG_BEGIN):
+        extent = jpeg_extent(data)
+        found = None if extent is None else (extent.height, extent.width, extent.end)
     else:
         raise CameraImageError(
             f"{what} is neither JPEG nor PNG: have the driver publish one of these"
         )
-    if size is None:
+    if found is None:
         raise CameraImageError(
-            f"{what} is truncated or damaged: check the camera's driver and network"
+            f"{what} is truncated or damaged: check the camera's driver, its cable and the network"
         )
-    return size
+    return found
 
 
-def _png_size(data: NDArray[np.uint8], what: str) -> tuple[int, int] | None:
+def _png_extent(data: bytes, what: str) -> tuple[int, int, int] | None:
     if len(data) < len(_PNG_BEGIN) + _PNG_HEADER.size:
         return None
-    _, _, width, height, depth = _PNG_HEADER.unpack_from(data.data, len(_PNG_BEGIN))
+    _, _, width, height, depth = _PNG_HEADER.unpack_from(data, len(_PNG_BEGIN))
     if depth > 8:
         raise CameraImageError(
             f"{what} has {depth} bits per channel, expected 8: have the driver publish 8 bits"
         )
     at = len(_PNG_BEGIN)
     while at + _PNG_CHUNK.size + _PNG_CHECKSUM <= len(data):
-        length, kind = _PNG_CHUNK.unpack_from(data.data, at)
+        length, kind = _PNG_CHUNK.unpack_from(data, at)
         at += _PNG_CHUNK.size + length + _PNG_CHECKSUM
         if kind == b"IEND" and at <= len(data):
-            return height, width
-    return None
-
-
-def _jpeg_size(data: NDArray[np.uint8]) -> tuple[int, int] | None:
-    if not bytes(data[-_PADDING:]).rstrip(b"\0").endswith(_JPEG_END):
-        return None
-    at = len(_JPEG_BEGIN) - 1
-    while at + _JPEG_SEGMENT.size <= len(data):
-        begin, marker, length, _, height, width = _JPEG_SEGMENT.unpack_from(data.data, at)
-        if begin != 0xFF:
-            return None
-        if marker in _JPEG_FRAMES:
-            return height, width
-        # Any number of 0xFF may stand before a marker.
-        at += 1 if marker == 0xFF else 2 + length
+            return height, width, at
     return None
 
 

@@ -193,10 +193,22 @@ def test_a_large_picture_of_one_grey_is_read(extension: str):
     assert (rgb == 77).all()
 
 
-def test_a_picture_may_be_followed_by_zeros_of_its_buffer():
+@pytest.mark.parametrize(
+    "behind",
+    [bytes(100_000), b"\0\0\xff\xff", b"END OF FRAME\n", JPEG],
+    ids=lambda behind: len(behind),
+)
+def test_a_picture_may_be_followed_by_the_rest_of_its_buffer(behind: bytes):
     for data in (JPEG, PNG):
-        rgb = read_camera_image(compressed(data + bytes(1000)), HEIGHT, WIDTH)
-        assert rgb.shape == SCENE.shape
+        rgb = read_camera_image(compressed(data + behind), HEIGHT, WIDTH)
+        np.testing.assert_array_equal(rgb, read_camera_image(compressed(data), HEIGHT, WIDTH))
+
+
+def test_a_jpeg_filled_up_before_its_end_is_read():
+    for filling in (b"\xff\xff", b"\0", bytes(4), b"\0\0\xff"):
+        data = JPEG[:-2] + filling + JPEG[-2:]
+        rgb = read_camera_image(compressed(data), HEIGHT, WIDTH)
+        np.testing.assert_array_equal(rgb, read_camera_image(compressed(JPEG), HEIGHT, WIDTH))
 
 
 def segment(marker: int) -> bytes:
@@ -282,6 +294,67 @@ def test_a_picture_whose_middle_is_cut_out_is_refused():
     for data in (JPEG, PNG):
         with pytest.raises(CameraImageError, match=r"is damaged|is truncated"):
             read_camera_image(compressed(data[:30] + data[-12:]), HEIGHT, WIDTH)
+
+
+SAMPLING = cv2.IMWRITE_JPEG_SAMPLING_FACTOR
+KINDS = {
+    "baseline": (),
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "optimised": (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+    "restart intervals": (cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
+    "4:4:4": (SAMPLING, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    "4:2:2": (SAMPLING, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+    "grey": (),
+}
+
+
+def camera_jpeg(kind: str) -> bytes:
+    """A picture of 160×120 as a camera takes it, with noise on smooth surfaces."""
+    rows, columns = np.mgrid[:120, :160]
+    smooth = np.stack([rows + columns, 2 * rows, 255 - columns], axis=2)
+    noise = np.random.default_rng(0).normal(0, 6, smooth.shape)
+    pixels = np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    return encode(".jpg", pixels[:, :, 0] if kind == "grey" else pixels, *KINDS[kind])
+
+
+def middle(data: bytes) -> int:
+    """A place in the first scan of a JPEG."""
+    begin = data.index(b"\xff\xda")
+    return begin + (len(data) - begin) // 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_jpeg_of_any_kind_is_read(kind: str):
+    for behind in (b"", b"\0\0", b"more"):
+        read_camera_image(compressed(camera_jpeg(kind) + behind), HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", ["bytes lost", "bytes added", "bytes changed"])
+def test_a_jpeg_that_is_damaged_in_its_middle_is_refused(kind: str, damage: str, capfd):
+    data = camera_jpeg(kind)
+    at = middle(data)
+    damaged = {
+        "bytes lost": data[:at] + data[at + 600 :],
+        "bytes added": data[:at] + b"\x55" * 300 + data[at:],
+        "bytes changed": data[:at] + b"\x5a\xc3" * 200 + data[at + 400 :],
+    }[damage]
+    with pytest.raises(CameraImageError, match=r"format 'jpeg' is damaged \(.+\): check"):
+        read_camera_image(compressed(damaged), HEIGHT, WIDTH)
+    assert capfd.readouterr().err == ""
+
+
+def test_many_bytes_that_a_jpeg_does_not_need_are_no_filling():
+    for unused in (bytes(200), b"\x55\xaa" * 20):
+        with pytest.raises(CameraImageError, match=r"damaged \(\d+ extraneous bytes"):
+            read_camera_image(compressed(JPEG[:-2] + unused + JPEG[-2:]), HEIGHT, WIDTH)
+
+
+def test_a_jpeg_is_refused_where_damage_could_not_be_told(monkeypatch):
+    monkeypatch.setattr("failure_monitor.messages.camera_image.damage_is_told", lambda: False)
+    with pytest.raises(CameraImageError, match=r"OpenCV .* does not tell when a JPEG is damaged"):
+        read_camera_image(compressed(JPEG), HEIGHT, WIDTH)
+    read_camera_image(compressed(PNG), HEIGHT, WIDTH)
 
 
 @settings(deadline=None)
