@@ -60,7 +60,6 @@ setup(
         "onnxruntime>=1.17",
         # The same `cv2` as python3-opencv, without its windows: a robot needs none.
         "opencv-python-headless",
-        "pydantic>=2",
         "PyYAML>=6",
         "rosbags>=0.11",
         "rich>=13",

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from failure_monitor import __version__
 from failure_monitor.atomic_file import write_folder_atomically
@@ -37,6 +36,7 @@ from failure_monitor.bundle.description import (
     PromiseSection,
     RolloutSection,
     ScoreSection,
+    checked,
 )
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
@@ -45,6 +45,7 @@ from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion, TrustedHorizon
 from failure_monitor.policy_models.onnx_file import OnnxFile
+from failure_monitor.schema import SchemaError, plain, read
 from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.external import EXTERNAL_PREFIX
@@ -92,7 +93,7 @@ class Bundle:
     @property
     def policy(self) -> PolicyFormat:
         """The format of the policy's decisions."""
-        return PolicyFormat(**self.description.policy.model_dump())
+        return PolicyFormat(**vars(self.description.policy))
 
     @property
     def rule(self) -> Rule:
@@ -230,7 +231,7 @@ def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
     """
     names = {score.name for score in bundle.scores}
     own = {name: topic for name, topic in topics.items() if EXTERNAL_PREFIX + name in names}
-    description = bundle.description.model_copy(update={"external_topics": own})
+    description = replace(bundle.description, external_topics=own)
     return replace(bundle, description=description)
 
 
@@ -244,7 +245,7 @@ def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle
     if topic is None or not bundle.needs_positions:
         return bundle
     section = PositionsSection(**vars(topic))
-    description = bundle.description.model_copy(update={"positions_topic": section})
+    description = replace(bundle.description, positions_topic=section)
     return replace(bundle, description=description)
 
 
@@ -280,7 +281,7 @@ def with_models(
         matching_tolerance=matching_tolerance,
         noise_seed=noise_seed,
     )
-    description = bundle.description.model_copy(update={"black_box": section})
+    description = replace(bundle.description, black_box=section)
     return replace(bundle, description=description, encoder=encoder, sampler=sampler)
 
 
@@ -295,12 +296,16 @@ def save(bundle: Bundle, folder: Path) -> None:
     """Write a bundle, or replace one as a whole.
 
     Raises:
-        BundleError: the folder holds something else.
+        BundleError: the folder holds something else, or what the bundle states is not possible.
         UnwritableError: the folder cannot be written.
     """
     if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
         raise BundleError(f"{folder} exists and is no bundle: name another folder")
-    write_folder_atomically(folder, _files(bundle))
+    try:
+        files = _files(bundle)
+    except SchemaError as error:
+        raise BundleError(f"the bundle cannot be described: {error}: report this") from None
+    write_folder_atomically(folder, files)
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
@@ -320,8 +325,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     files[ARRAYS_FILE] = buffer.getvalue()
     hashes = {name: _sha256(content) for name, content in sorted(files.items())}
-    description = bundle.description.model_copy(update={"files": hashes})
-    text = yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    description = checked(replace(bundle.description, files=hashes))
+    text = yaml.safe_dump(plain(description), sort_keys=False, allow_unicode=True)
     return {DESCRIPTION_FILE: text.encode(), **files}
 
 
@@ -370,7 +375,7 @@ def _read_description(folder: Path) -> BundleDescription:
     path = folder / DESCRIPTION_FILE
     try:
         content = yaml.safe_load(_read(folder, DESCRIPTION_FILE))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} is no YAML ({error}): calibrate again") from None
     if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
         raise BundleError(
@@ -384,11 +389,9 @@ def _read_description(folder: Path) -> BundleDescription:
             f"{SCHEMA_VERSION}: update failure_monitor on this machine, or calibrate with it"
         )
     try:
-        return BundleDescription.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}, {where}: {first['msg']}: calibrate again") from None
+        return read(BundleDescription, content)
+    except SchemaError as error:
+        raise BundleError(f"{path}, {error}: calibrate again") from None
 
 
 def _read_checked(folder: Path, name: str, sha256: str) -> bytes:
@@ -453,7 +456,7 @@ def _read_scale(
 def _read_limits(
     folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
 ) -> ValueLimits:
-    policy = PolicyFormat(**description.policy.model_dump())
+    policy = PolicyFormat(**vars(description.policy))
     stored = {
         name.removeprefix(LIMITS): array.astype(np.float64)
         for name, array in arrays.items()
@@ -477,7 +480,7 @@ def _read_score(
 ) -> Score:
     prefix = f"{section.name}."
     state = ScoreState(
-        parameters=section.parameters,
+        parameters=dict(section.parameters),
         arrays={
             name.removeprefix(prefix): array
             for name, array in arrays.items()

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from failure_monitor.decision import ActionKind
 from failure_monitor.messages.measured_positions import PositionType
+from failure_monitor.schema import above, at_least, below, like, not_empty, plain, read
 from failure_monitor.thresholds.conformal import Rule, ThresholdKind
 
 SCHEMA_VERSION = 1
@@ -21,37 +22,43 @@ may delay one."""
 LATE = 1.5
 """Factor of the longest time between two decisions in calibration: after that, one is late."""
 
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+FileName = Annotated[
+    str, like(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "the name of a file in the bundle's folder")
+]
 """A file name without a folder, so that nothing outside a bundle's folder is read."""
 
+# No level is above a limit that is NaN, so such a limit would never raise an alarm: `read` rejects
+# every number that is not finite.
+Count = Annotated[int, above(0)]
+Positive = Annotated[float, above(0)]
+NotNegative = Annotated[float, at_least(0)]
 
-class _Section(BaseModel):
-    # No level is above a limit that is NaN, so such a limit would never raise an alarm.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-
-class PolicySection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class PolicySection:
     """The format of the policy's decisions, as in `PolicyFormat`."""
 
-    embedding_size: int = Field(gt=0)
-    samples: int = Field(gt=0)
-    horizon: int = Field(gt=0)
+    embedding_size: Count
+    samples: Count
+    horizon: Count
     action_names: tuple[str, ...]
     action_kind: ActionKind
     position_names: tuple[str, ...]
-    executed_actions: int | None = Field(default=None, gt=0)
+    executed_actions: Count | None = None
 
 
-class ScoreSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class ScoreSection:
     """One score of the rule: its parameters, and its scale if that is constant."""
 
     name: str
     centre: float | None = None
-    spread: float | None = Field(default=None, gt=0)
-    parameters: dict[str, float]
+    spread: Positive | None = None
+    parameters: Mapping[str, float]
 
 
-class RolloutSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class RolloutSection:
     """A rollout of calibration or fitting, or a failure from which a score learned.
 
     For a rollout of calibration, `max_level` and `max_normalised_scores`, by the scores' names, are
@@ -59,14 +66,15 @@ class RolloutSection(_Section):
     """
 
     name: str
-    decisions: int = Field(gt=0)
+    decisions: Count
     sha256: str
     task: str = ""
     max_level: float | None = None
-    max_normalised_scores: dict[str, float] = {}
+    max_normalised_scores: Mapping[str, float] = field(default_factory=dict)
 
 
-class PromiseSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class PromiseSection:
     """The promise for future successful rollouts that are exchangeable with those of one task.
 
     `limit` is the limit of the combined scores on their scale. `thresholds` are the thresholds of
@@ -75,29 +83,32 @@ class PromiseSection(_Section):
 
     task: str = ""
     limit: float
-    thresholds: dict[str, Annotated[float, Field(gt=0)]] = {}
-    rollouts: int = Field(gt=0)
-    rank: int = Field(gt=0)
+    thresholds: Mapping[str, Positive] = field(default_factory=dict)
+    rollouts: Count
+    rank: Count
     smallest_alpha: float
     false_alarm_interval_90: tuple[float, float]
 
 
-class SteeringSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class SteeringSection:
     """The trusted horizon: `Dispersion`, and for each task the limit for `alpha`."""
 
-    leading: int = Field(gt=0)
-    usual: tuple[Annotated[float, Field(gt=0)], ...]
-    limits: dict[str, Annotated[float, Field(ge=0)]]
+    leading: Count
+    usual: tuple[Positive, ...]
+    limits: Mapping[str, NotNegative]
 
 
-class ModelSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class ModelSection:
     """An exported model: its file, and the files of its weights by their names in the model."""
 
     file: FileName
-    weights: dict[str, FileName] = {}
+    weights: Mapping[str, FileName] = field(default_factory=dict)
 
 
-class BlackBoxSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class BlackBoxSection:
     """How exported models computed the decisions of recordings; the monitor does the same.
 
     `cameras` are the topics of the encoder's cameras by the cameras' names. `observation_rate` is
@@ -107,13 +118,14 @@ class BlackBoxSection(_Section):
 
     encoder: ModelSection | None = None
     sampler: ModelSection | None = None
-    cameras: dict[str, str] = {}
-    observation_rate: float = Field(ge=0)
-    matching_tolerance: float = Field(ge=0)
-    noise_seed: int = Field(ge=0)
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    observation_rate: NotNegative
+    matching_tolerance: NotNegative
+    noise_seed: Annotated[int, at_least(0)]
 
 
-class PositionsSection(_Section):
+@dataclass(frozen=True, kw_only=True)
+class PositionsSection:
     """The topic of the measured positions that scores need, as in `PositionsTopic`."""
 
     name: str
@@ -121,7 +133,8 @@ class PositionsSection(_Section):
     joints: tuple[str, ...] = ()
 
 
-class BundleDescription(_Section):
+@dataclass(frozen=True, kw_only=True)
+class BundleDescription:
     """The content of bundle.yaml.
 
     `choosers` are scores that only choose among sampled chunks and are no part of the rule.
@@ -139,24 +152,38 @@ class BundleDescription(_Section):
     created: str
     policy: PolicySection
     rule: Rule
-    window: int = Field(gt=0)
+    window: Count
     threshold: ThresholdKind = "constant"
-    alpha: float = Field(gt=0, lt=1)
-    scores: tuple[ScoreSection, ...] = Field(min_length=1)
-    promises: tuple[PromiseSection, ...] = Field(min_length=1)
+    alpha: Annotated[float, above(0), below(1)]
+    scores: Annotated[tuple[ScoreSection, ...], not_empty]
+    promises: Annotated[tuple[PromiseSection, ...], not_empty]
     steering: SteeringSection | None = None
     choosers: tuple[ScoreSection, ...] = ()
-    external_topics: dict[str, str] = {}
+    external_topics: Mapping[str, str] = field(default_factory=dict)
     positions_topic: PositionsSection | None = None
     black_box: BlackBoxSection | None = None
     folds: int
     seed: int
-    decision_period: float | None = Field(default=None, gt=0)
-    longest_decision_gap: float | None = Field(default=None, gt=0)
+    decision_period: Positive | None = None
+    longest_decision_gap: Positive | None = None
     calibration: tuple[RolloutSection, ...]
     fit: tuple[RolloutSection, ...] = ()
     failures: tuple[RolloutSection, ...] = ()
-    files: dict[FileName, str] = {}
+    files: Mapping[FileName, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what concerns several fields.
+
+        Raises:
+            ValueError: they contradict each other.
+        """
+        if self.threshold == "constant" and any(
+            None in (score.centre, score.spread) for score in self.scores
+        ):
+            raise ValueError("a constant threshold needs every score's centre and spread")
+        tasks = {promise.task for promise in self.promises}
+        if self.steering is not None and set(self.steering.limits) != tasks:
+            raise ValueError("the trusted horizon needs a limit for every task that has a promise")
 
     @property
     def longest_gap(self) -> float:
@@ -168,17 +195,11 @@ class BundleDescription(_Section):
         """Seconds after which a decision is too old, since the next one is late."""
         return max(MIN_DECISION_AGE, LATE * self.longest_gap)
 
-    @model_validator(mode="after")
-    def _check_constant_scale(self) -> BundleDescription:
-        if self.threshold == "constant" and any(
-            None in (score.centre, score.spread) for score in self.scores
-        ):
-            raise ValueError("a constant threshold needs every score's centre and spread")
-        return self
 
-    @model_validator(mode="after")
-    def _check_trusted_horizons(self) -> BundleDescription:
-        tasks = {promise.task for promise in self.promises}
-        if self.steering is not None and set(self.steering.limits) != tasks:
-            raise ValueError("the trusted horizon needs a limit for every task that has a promise")
-        return self
+def checked(description: BundleDescription) -> BundleDescription:
+    """Return the description as it is after it was written and read.
+
+    Raises:
+        SchemaError: a value is not possible, so no one could read it.
+    """
+    return read(BundleDescription, plain(description))

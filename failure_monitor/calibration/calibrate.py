@@ -29,6 +29,7 @@ from failure_monitor.bundle.description import (
     PromiseSection,
     RolloutSection,
     ScoreSection,
+    checked,
 )
 from failure_monitor.calibration.cross_fitting import (
     HeldOutScores,
@@ -262,26 +263,25 @@ def calibrate(
             thresholds[task] = joint_threshold(settings.rule, scale, maxima[own], settings.alpha)
     description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
     of_calibration = tuple(
-        section.model_copy(
-            update=_largest(series, own_scale, thresholds[section.task], settings.scores)
-        )
+        replace(section, **_largest(series, own_scale, thresholds[section.task], settings.scores))
         for section, series, own_scale in zip(
             description.calibration, calibration, scales, strict=True
         )
     )
     further = tuple(name for name in settings.choosers if name not in settings.scores)
     choosers = replace(recipe, scores=further).fit(teachers)
-    update = {
-        "calibration": of_calibration,
-        "steering": calibrate_horizon(
+    description = replace(
+        description,
+        calibration=of_calibration,
+        steering=calibrate_horizon(
             rollouts, fit_rollouts, policy, folds=held_out.folds, alpha=settings.alpha
         ),
-        "choosers": tuple(
+        choosers=tuple(
             ScoreSection(name=score.name, parameters=score.state().parameters) for score in choosers
         ),
-    }
+    )
     limits = ValueLimits.of_rollouts((*rollouts, *fit_rollouts))
-    return Bundle(description.model_copy(update=update), scores, scale, limits, choosers)
+    return Bundle(checked(description), scores, scale, limits, choosers)
 
 
 def _check(

@@ -16,6 +16,7 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription, RolloutSection
 from failure_monitor.cli.inspected_bundle import SHORT_HASH, rollouts_by_purpose
 from failure_monitor.listed_names import list_names
+from failure_monitor.schema import plain
 
 APART = ("calibration", "fit", "failures", "files")
 """What is not compared number by number."""
@@ -54,7 +55,12 @@ def differences_table(found: Sequence[Difference], first: Path, second: Path) ->
 
 def _settings(one: BundleDescription, other: BundleDescription) -> Iterator[Difference]:
     firsts, seconds = (
-        dict(_leaves("", description.model_dump(mode="json", exclude=set(APART))))
+        {
+            what: value
+            for section, inner in plain(description).items()
+            if section not in APART
+            for what, value in _leaves(section, inner)
+        }
         for description in (one, other)
     )
     for what in (*firsts, *(what for what in seconds if what not in firsts)):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 import os
 import re
 import subprocess
@@ -27,6 +28,7 @@ from failure_monitor.graph_check.expectation import TopicNames
 from failure_monitor.graph_check.finding import Finding, Level
 from failure_monitor.graph_check.inspection import inspect_graph
 from failure_monitor.graph_check.snapshot import MONITOR_DEFAULTS, GraphSnapshot
+from failure_monitor.schema import plain, read
 
 LISTENER = "failure_monitor.ros.listening.graph_listener"
 START = 30.0
@@ -176,7 +178,12 @@ def _listen(seconds: float, namespace: str, topics: Sequence[str]) -> GraphSnaps
         ) from None
     if done.returncode or not done.stdout:
         raise NoListenerError.ended(done.returncode)
-    return GraphSnapshot.model_validate_json(done.stdout)
+    try:
+        return read(GraphSnapshot, json_format.loads(done.stdout))
+    except ValueError as error:
+        raise NoListenerError(
+            f"what listens to ROS gave an answer that cannot be read ({error}): report this"
+        ) from None
 
 
 def _line(finding: Finding) -> Text:
@@ -202,5 +209,5 @@ def _content(findings: Sequence[Finding], seen: GraphSnapshot) -> dict[str, Any]
             {"level": finding.level.value, "about": finding.about, "told": finding.message}
             for finding in findings
         ],
-        "graph": seen.model_dump(mode="json"),
+        "graph": plain(seen),
     }

@@ -15,6 +15,7 @@ from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.cli.options import ActionOptions, Reading
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
+from failure_monitor.schema import plain
 
 Inspected = Annotated[
     list[Path],
@@ -55,7 +56,7 @@ def _inspect_bundle(path: Path) -> dict[str, Any]:
     sha256 = bundle.content_hash(path)
     for table in bundle_tables(inspected, path, sha256):
         output.print(table)
-    return {"bundle_sha256": sha256, **inspected.description.model_dump(mode="json")}
+    return {"bundle_sha256": sha256, **plain(inspected.description)}
 
 
 def _compare_bundles(first: Path, second: Path) -> dict[str, Any]:

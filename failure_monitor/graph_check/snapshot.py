@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.parameters.gate import GateParameters
@@ -17,11 +16,8 @@ MONITOR_DEFAULTS, GATE_DEFAULTS = MonitorParameters(), GateParameters()
 """Parameters that are assumed of nodes that do not answer."""
 
 
-class _SnapshotModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Endpoint(_SnapshotModel):
+@dataclass(frozen=True)
+class Endpoint:
     """One end of a topic.
 
     Attributes:
@@ -35,7 +31,8 @@ class Endpoint(_SnapshotModel):
     reliable: bool = True
 
 
-class Mismatch(_SnapshotModel):
+@dataclass(frozen=True)
+class Mismatch:
     """A publisher and a subscription whose qualities of service are incompatible.
 
     Attributes:
@@ -49,7 +46,8 @@ class Mismatch(_SnapshotModel):
     reason: str
 
 
-class Messages(_SnapshotModel):
+@dataclass(frozen=True)
+class Messages:
     """What arrived on a topic while it was listened to.
 
     Attributes:
@@ -75,7 +73,8 @@ class Messages(_SnapshotModel):
     fault: str = ""
 
 
-class TopicSnapshot(_SnapshotModel):
+@dataclass(frozen=True)
+class TopicSnapshot:
     """A topic with its publishers and subscribers, without those of the listener.
 
     Attributes:
@@ -91,7 +90,8 @@ class TopicSnapshot(_SnapshotModel):
     messages: Messages | None = None
 
 
-class SubscribedTopic(_SnapshotModel):
+@dataclass(frozen=True)
+class SubscribedTopic:
     """A topic that a monitor subscribes to.
 
     Attributes:
@@ -103,7 +103,8 @@ class SubscribedTopic(_SnapshotModel):
     message_type: str
 
 
-class MonitorSnapshot(_SnapshotModel):
+@dataclass(frozen=True)
+class MonitorSnapshot:
     """A monitor node.
 
     Attributes:
@@ -122,8 +123,8 @@ class MonitorSnapshot(_SnapshotModel):
     reason: str = ""
     permits: bool = False
     diagnosed: bool = False
-    inputs: Mapping[str, SubscribedTopic] = {}
-    scoring: Mapping[str, str] = {}
+    inputs: Mapping[str, SubscribedTopic] = field(default_factory=dict)
+    scoring: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] | None = None
 
     @property
@@ -141,7 +142,8 @@ class MonitorSnapshot(_SnapshotModel):
         return (self.parameters or {}).get(name, getattr(MONITOR_DEFAULTS, name))
 
 
-class GateSnapshot(_SnapshotModel):
+@dataclass(frozen=True)
+class GateSnapshot:
     """A gate node.
 
     Attributes:
@@ -181,7 +183,8 @@ class GateSnapshot(_SnapshotModel):
         )
 
 
-class ActionSnapshot(_SnapshotModel):
+@dataclass(frozen=True)
+class ActionSnapshot:
     """An action, as its topics and services show it.
 
     Attributes:
@@ -197,7 +200,8 @@ class ActionSnapshot(_SnapshotModel):
     cancelling: tuple[str, ...] = ()
 
 
-class GraphSnapshot(_SnapshotModel):
+@dataclass(frozen=True)
+class GraphSnapshot:
     """A ROS graph as it was seen.
 
     Attributes:
@@ -212,11 +216,11 @@ class GraphSnapshot(_SnapshotModel):
 
     domain: str
     seconds: float
-    topics: Mapping[str, TopicSnapshot] = {}
-    published: Mapping[str, tuple[str, ...]] = {}
+    topics: Mapping[str, TopicSnapshot] = field(default_factory=dict)
+    published: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     monitors: tuple[MonitorSnapshot, ...] = ()
     gates: tuple[GateSnapshot, ...] = ()
-    actions: Mapping[str, ActionSnapshot] = {}
+    actions: Mapping[str, ActionSnapshot] = field(default_factory=dict)
 
     def topic(self, name: str) -> TopicSnapshot:
         """Return what was seen of a topic; nothing for a topic that has no ends."""

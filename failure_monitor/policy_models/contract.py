@@ -9,16 +9,16 @@ write such models.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar, get_args
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from failure_monitor.decision import ActionKind
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.joint_vector import JOINTS
+from failure_monitor.schema import SchemaError, above, not_empty, read
 
 CONTRACT_VERSION = 1
 METADATA_KEY = "failure_monitor"
@@ -34,23 +34,17 @@ class OnnxContractError(FailureMonitorError):
     """A model that does not follow the contract of docs/onnx_contract.md."""
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+def _distinct(names: tuple[str, ...]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice or "" in names:
         raise ValueError(f"names must be distinct and not empty, got {list(names)}")
-    return names
 
 
-Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+Names = Annotated[tuple[str, ...], _distinct]
 
 
-class _Contract(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    contract: Literal[1]
-
-
-class EncoderContract(_Contract):
+@dataclass(frozen=True, kw_only=True)
+class EncoderContract:
     """The contract of an observation encoder.
 
     Attributes:
@@ -60,20 +54,25 @@ class EncoderContract(_Contract):
         joint_names: the joints of the input `joints`, in its order; empty without this input.
     """
 
+    contract: Literal[1]
     kind: Literal["encoder"]
     cameras: Names = ()
     joint_names: Names = ()
 
-    @model_validator(mode="after")
-    def _check_inputs(self) -> EncoderContract:
+    def __post_init__(self) -> None:
+        """Check the inputs.
+
+        Raises:
+            ValueError: there is none, or a name has two meanings.
+        """
         if JOINTS in self.cameras:
             raise ValueError(f"a camera cannot be named '{JOINTS}', the name of the joints' input")
         if not self.cameras and not self.joint_names:
             raise ValueError("an encoder needs a camera or joints")
-        return self
 
 
-class SamplerContract(_Contract):
+@dataclass(frozen=True, kw_only=True)
+class SamplerContract:
     """The contract of a policy sampler.
 
     Attributes:
@@ -87,11 +86,12 @@ class SamplerContract(_Contract):
         noise: the distribution of the input `noise`: standard normal, or uniform over [0, 1).
     """
 
+    contract: Literal[1]
     kind: Literal["sampler"]
-    action_names: Annotated[Names, Field(min_length=1)]
+    action_names: Annotated[Names, not_empty]
     action_kind: ActionKind
     position_names: Names = ()
-    executed_actions: int | None = Field(default=None, gt=0)
+    executed_actions: Annotated[int, above(0)] | None = None
     noise: NoiseDistribution = "standard_normal"
 
 
@@ -110,7 +110,7 @@ def read_contract(properties: Mapping[str, str], kind: type[Contract], *, name: 
         OnnxContractError: the contract is missing, of another kind or version, or invalid.
     """
     text = properties.get(METADATA_KEY)
-    (expected,) = get_args(kind.model_fields["kind"].annotation)
+    (expected,) = get_args(get_type_hints(kind)["kind"])
     if text is None:
         raise OnnxContractError(
             f"{name} has no metadata '{METADATA_KEY}', so the meaning of its inputs is unknown: "
@@ -118,23 +118,30 @@ def read_contract(properties: Mapping[str, str], kind: type[Contract], *, name: 
             "metadata as described in docs/onnx_contract.md"
         )
     try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        fault = _describe(error.errors()[0], expected)
-        raise OnnxContractError(f"{name}, metadata '{METADATA_KEY}': {fault}") from None
+        content = json.loads(text)
+        _check_version_and_kind(content, expected, name)
+        return read(kind, content)
+    except SchemaError as error:
+        fault = f"field '{error.where}': {error.reason}" if error.where else error.reason
+    except (ValueError, RecursionError) as error:
+        fault = f"Invalid JSON: {error}"
+    raise OnnxContractError(
+        f"{name}, metadata '{METADATA_KEY}': {fault}: write it as described in "
+        "docs/onnx_contract.md, or export again"
+    )
 
 
-def _describe(fault: ErrorDetails, expected: str) -> str:
-    where = ".".join(map(str, fault["loc"]))
-    if (where, fault["type"]) == ("contract", "literal_error"):
-        return (
-            f"the contract is of version {fault['input']!r}, this failure_monitor knows "
-            f"{CONTRACT_VERSION}: update it, or export the model with it"
+def _check_version_and_kind(content: Any, expected: str, name: str) -> None:
+    if not isinstance(content, dict):
+        return
+    version, kind = content.get("contract"), content.get("kind")
+    if isinstance(version, int) and version != CONTRACT_VERSION:
+        raise OnnxContractError(
+            f"{name}, metadata '{METADATA_KEY}': the contract is of version {version}, this "
+            f"failure_monitor knows {CONTRACT_VERSION}: update it, or export the model with it"
         )
-    if (where, fault["type"]) == ("kind", "literal_error"):
-        return (
-            f"the model is of kind {fault['input']!r}, expected '{expected}': encoder and sampler "
-            "are mixed up"
+    if isinstance(kind, str) and kind != expected:
+        raise OnnxContractError(
+            f"{name}, metadata '{METADATA_KEY}': the model is of kind '{kind}', expected "
+            f"'{expected}': encoder and sampler are mixed up"
         )
-    field = f"field '{where}': " if where else ""
-    return f"{field}{fault['msg']}: write it as described in docs/onnx_contract.md, or export again"

@@ -8,6 +8,7 @@ same as the torch modules, for one observation and for several. The modules are 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from failure_monitor.atomic_file import write_atomically
@@ -40,6 +40,7 @@ from failure_monitor.policy_models.models import ObservationEncoder, PolicySampl
 from failure_monitor.policy_models.onnx_file import OnnxFile
 from failure_monitor.policy_models.torch_to_onnx import TOLERANCE, to_onnx
 from failure_monitor.policy_models.torch_to_onnx import ExportError as ExportError
+from failure_monitor.schema import SchemaError, plain, read
 
 OBSERVATIONS = (1, 2, 5)
 """Numbers N of observations for which an encoder is compared with torch."""
@@ -189,11 +190,10 @@ def export_sampler(
 
 def _contract(model: type[Contract], **content: object) -> Contract:
     try:
-        return model.model_validate({"contract": CONTRACT_VERSION, **content})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "names"
-        raise ExportError(f"the model cannot be described, {where}: {fault['msg']}") from None
+        return read(model, {"contract": CONTRACT_VERSION, **content})
+    except SchemaError as error:
+        where = error.where or "names"
+        raise ExportError(f"the model cannot be described, {where}: {error.reason}") from None
 
 
 def _with_examples(
@@ -290,7 +290,8 @@ def _exported(
     except Exception as error:
         raise ExportError(f"torch cannot export {type(module).__name__}: {error}") from error
     model = onnx.load_from_string(serialised)
-    properties = {**(metadata or {}), METADATA_KEY: contract.model_dump_json()}
+    text = json.dumps(plain(contract), separators=(",", ":"), ensure_ascii=False)
+    properties = {**(metadata or {}), METADATA_KEY: text}
     onnx.helper.set_model_props(model, properties)
     content: bytes = model.SerializeToString()
     return content

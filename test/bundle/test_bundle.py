@@ -93,7 +93,7 @@ def test_a_bundle_from_before_the_period_was_recorded_is_read(folder):
 )
 def test_a_decision_is_late_well_after_the_longest_time_between_two(bundle, period, longest, age):
     update = {"decision_period": period, "longest_decision_gap": longest}
-    description = bundle.description.model_copy(update=update)
+    description = replace(bundle.description, **update)
     assert description.max_decision_age == pytest.approx(age)
 
 
@@ -311,3 +311,47 @@ def test_a_models_weights_are_never_read_from_other_files(bundle, folder, tmp_pa
     edit(folder, lambda content: content["files"].update({name: digest}))
     with pytest.raises(OnnxFileError, match=r"keeps weights in secret\.bin, which are missing"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, f"seed: {'9' * 5000}", "created: 2026-13-45", "a: &a [*a, *a]\n? [b]\n: c"],
+    ids=["deep", "long number", "no date", "no name"],
+)
+def test_a_hostile_description_is_refused(folder, content):
+    (folder / "bundle.yaml").write_text(content)
+    with pytest.raises(BundleError, match=r"bundle\.yaml"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "sentence"),
+    [
+        (("alpha",), "a lot", r"alpha: expected a number, got 'a lot': calibrate again"),
+        (("alpha",), 1, "alpha: expected a number below 1"),
+        (("window",), True, "window: expected an integer, got True"),
+        (("seed",), 0.5, "seed: expected an integer, got 0.5"),
+        (("policy", "samples"), 0, r"policy\.samples: expected a number above 0"),
+        (("promises", 0, "rank"), None, r"promises\.0\.rank: expected an integer"),
+        (("wisdom",), 1, "wisdom: unknown, expected one of schema_version"),
+        (("rule",), "most", "rule: expected one of 'all', 'any', 'mean'"),
+    ],
+)
+def test_a_value_that_is_not_possible_is_refused_by_its_place(folder, place, value, sentence):
+    path = folder / "bundle.yaml"
+    content = yaml.safe_load(path.read_text())
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(BundleError, match=sentence):
+        load(folder)
+
+
+def test_a_bundle_that_none_could_read_is_not_written(bundle, tmp_path):
+    promise = replace(bundle.description.promises[0], limit=float("nan"))
+    description = replace(bundle.description, promises=(promise,))
+    with pytest.raises(BundleError, match=r"promises\.0\.limit: expected a number, got None"):
+        save(replace(bundle, description=description), tmp_path / "new")
+    assert not (tmp_path / "new").exists()

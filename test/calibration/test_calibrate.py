@@ -240,7 +240,7 @@ def test_the_same_seed_gives_the_same_bundle_but_for_its_date(rollouts, policy, 
     contents = []
     for name in ("one", "two"):
         made = calibrate(rollouts, policy, settings)
-        undated = made.description.model_copy(update={"created": ""})
+        undated = dataclasses.replace(made.description, created="")
         save(dataclasses.replace(made, description=undated), tmp_path / name)
         contents.append({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()})
     assert len(contents[0]) > 1

@@ -17,6 +17,7 @@ from testbed.synthetic import POLICY, synthetic_rollout
 from failure_monitor.bundle import bundle
 from failure_monitor.bundle.description import BundleDescription
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.schema import read
 
 
 def said(*arguments: object) -> str:
@@ -66,7 +67,7 @@ def test_a_bundle_in_json_is_its_description(made: Path, tmp_path: Path) -> None
     said(made, "--json", tmp_path / "bundle.json")
     content = json.loads((tmp_path / "bundle.json").read_text())
     assert content.pop("bundle_sha256") == bundle.content_hash(made)
-    assert BundleDescription.model_validate(content) == bundle.load(made).description
+    assert read(BundleDescription, content) == bundle.load(made).description
 
 
 def test_a_changed_bundle_is_refused(made: Path, tmp_path: Path) -> None:

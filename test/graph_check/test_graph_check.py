@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,7 @@ from failure_monitor.graph_check.snapshot import (
     TopicSnapshot,
 )
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.schema import plain, read
 
 EMBEDDING, CHUNKS, JOINT_STATES = "/policy/embedding", "/policy/action_chunks", "/joint_states"
 MONITOR, GATE = "/failure_monitor", "/failure_monitor_gate"
@@ -107,16 +109,16 @@ HEALTHY = GraphSnapshot(
 
 
 def with_topic(name: str, **changes) -> GraphSnapshot:
-    topic = HEALTHY.topic(name).model_copy(update=changes)
-    return HEALTHY.model_copy(update={"topics": {**TOPICS, name: topic}})
+    topic = replace(HEALTHY.topic(name), **changes)
+    return replace(HEALTHY, topics={**TOPICS, name: topic})
 
 
 def with_monitor(**changes) -> GraphSnapshot:
-    return HEALTHY.model_copy(update={"monitors": (MONITOR_NODE.model_copy(update=changes),)})
+    return replace(HEALTHY, monitors=(replace(MONITOR_NODE, **changes),))
 
 
 def with_gate(**changes) -> GraphSnapshot:
-    return HEALTHY.model_copy(update={"gates": (GATE_NODE.model_copy(update=changes),)})
+    return replace(HEALTHY, gates=(replace(GATE_NODE, **changes),))
 
 
 @pytest.fixture
@@ -159,7 +161,7 @@ def test_nobody_there_is_wrong(judged):
 
 
 def test_a_snapshot_survives_its_way_between_processes():
-    assert GraphSnapshot.model_validate_json(HEALTHY.model_dump_json()) == HEALTHY
+    assert read(GraphSnapshot, json.loads(json.dumps(plain(HEALTHY)))) == HEALTHY
 
 
 MESSAGES = [
@@ -185,7 +187,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("topic", "changes", "sentence"), MESSAGES)
 def test_what_comes_is_compared_with_the_bundle(judged, topic, changes, sentence):
-    messages = HEALTHY.topic(topic).messages.model_copy(update=changes)
+    messages = replace(HEALTHY.topic(topic).messages, **changes)
     [line] = judged(with_topic(topic, messages=messages))
     assert line.partition(" ")[2].startswith(f"{topic}: ")
     assert_matches(sentence, line)
@@ -196,7 +198,7 @@ def assert_matches(sentence: str, line: str) -> None:
 
 
 def test_a_pause_between_rollouts_is_no_loss(judged):
-    messages = HEALTHY.topic(EMBEDDING).messages.model_copy(update={"lost": 0.9})
+    messages = replace(HEALTHY.topic(EMBEDDING).messages, lost=0.9)
     assert judged(with_topic(EMBEDDING, messages=messages)) == []
 
 
@@ -206,14 +208,14 @@ def test_a_silent_policy_may_be_between_rollouts_and_silent_joints_may_not(judge
     [line] = judged(with_topic(JOINT_STATES, messages=None))
     assert line.startswith("wrong /joint_states: /robot published no joint states in 5 s")
     seen = with_topic(JOINT_STATES, messages=None)
-    robot_without = MONITOR_NODE.model_copy(update={"parameters": {"max_joint_state_age": 0.0}})
-    [line] = judged(seen.model_copy(update={"monitors": (robot_without,)}))
+    robot_without = replace(MONITOR_NODE, parameters={"max_joint_state_age": 0.0})
+    [line] = judged(replace(seen, monitors=(robot_without,)))
     assert line.startswith("look /joint_states")
 
 
 def test_a_missing_topic_names_those_of_its_type(judged):
     seen = with_topic(EMBEDDING, publishers=(), messages=None)
-    seen = seen.model_copy(update={"published": {**seen.published, "/vla/features": (CLOUD,)}})
+    seen = replace(seen, published={**seen.published, "/vla/features": (CLOUD,)})
     [line] = judged(seen)
     assert line.startswith("wrong /policy/embedding: no node publishes observation embeddings")
     assert "/vla/features" in line
@@ -242,8 +244,8 @@ def test_qualities_of_service_that_do_not_go_together_are_named_with_both_ends(j
 
 def test_a_slow_bundle_and_a_short_decision_age_do_not_go_together(judged, bundle):
     slow = {"decision_period": 2.0, "longest_decision_gap": 2.1}
-    description = bundle.description.model_copy(update=slow)
-    slow_bundle = dataclasses.replace(bundle, description=description)
+    description = replace(bundle.description, **slow)
+    slow_bundle = replace(bundle, description=description)
     seen = with_monitor(parameters={"max_decision_age": 1.0})
     lines = judged(seen, bundle=slow_bundle)
     assert any(line.startswith("wrong max_decision_age: is 1 s") for line in lines)
@@ -252,10 +254,10 @@ def test_a_slow_bundle_and_a_short_decision_age_do_not_go_together(judged, bundl
 
 
 def test_a_bundle_of_unknown_period_says_nothing_of_rates(judged, bundle):
-    description = bundle.description.model_copy(update={"decision_period": None})
-    messages = HEALTHY.topic(EMBEDDING).messages.model_copy(update={"period": 3.0})
+    description = replace(bundle.description, decision_period=None)
+    messages = replace(HEALTHY.topic(EMBEDDING).messages, period=3.0)
     seen = with_topic(EMBEDDING, messages=messages)
-    assert judged(seen, bundle=dataclasses.replace(bundle, description=description)) == []
+    assert judged(seen, bundle=replace(bundle, description=description)) == []
 
 
 # Monitors
@@ -306,35 +308,34 @@ def test_a_permit_that_stops_nothing_is_wrong(judged):
 
 def test_a_foreign_gate_is_named(judged):
     foreign = (end("/arm_gate", BOOL),)
-    seen = with_topic(PERMIT, subscribers=foreign).model_copy(update={"gates": ()})
+    seen = replace(with_topic(PERMIT, subscribers=foreign), gates=())
     lines = judged(seen)
     assert any("/arm_gate does: make sure that it stops the robot" in line for line in lines)
 
 
 def test_a_simulated_clock_that_the_monitor_does_not_use_is_worth_a_look(judged):
     published = {**HEALTHY.published, "/clock": ("rosgraph_msgs/msg/Clock",)}
-    [line] = judged(HEALTHY.model_copy(update={"published": published}))
+    [line] = judged(replace(HEALTHY, published=published))
     assert line.startswith("look /failure_monitor: has no use_sim_time")
 
 
 def test_a_monitor_that_is_not_active_is_checked_by_the_names_of_topics(judged):
     seen = with_topic(EMBEDDING, publishers=(), messages=None)
-    idle = MONITOR_NODE.model_copy(update={"inputs": {}})
-    lines = judged(seen.model_copy(update={"monitors": (idle,)}))
+    idle = replace(MONITOR_NODE, inputs={})
+    lines = judged(replace(seen, monitors=(idle,)))
     assert any(line.startswith("wrong /policy/embedding: no node") for line in lines)
 
 
 def test_a_monitor_that_is_not_active_tells_its_topics_by_its_parameters(judged):
     topics = {**TOPICS, "/arm/features": TOPICS[EMBEDDING], "/chunks": TOPICS[CHUNKS]}
     parameters = {"embedding_topic": "features", "action_chunks_topic": "/chunks"}
-    idle = MONITOR_NODE.model_copy(
-        update={
-            "node": "/arm/failure_monitor",
-            "inputs": {},
-            "parameters": {**parameters, "joint_states_topic": "/joint_states"},
-        }
+    idle = replace(
+        MONITOR_NODE,
+        node="/arm/failure_monitor",
+        inputs={},
+        parameters={**parameters, "joint_states_topic": "/joint_states"},
     )
-    seen = HEALTHY.model_copy(update={"topics": topics, "monitors": (idle,)})
+    seen = replace(HEALTHY, topics=topics, monitors=(idle,))
     lines = judged(seen, names=TopicNames(embedding="/nowhere"))
     assert not any(one in line for line in lines for one in ("/nowhere", "features", "/chunks"))
 
@@ -423,11 +424,11 @@ def test_cameras_are_expected_where_the_monitor_runs_the_encoder(judged):
         publishers=(end("/driver", IMAGE, reliable=False),),
         messages=came(period=1 / 30, rate=30.0, shape=(480, 640), names=("rgb8",)),
     )
-    seen = HEALTHY.model_copy(update={"topics": {**TOPICS, "/camera": camera}})
+    seen = replace(HEALTHY, topics={**TOPICS, "/camera": camera})
 
     def of(parameters: dict) -> list[str]:
-        monitor = MONITOR_NODE.model_copy(update={"inputs": inputs, "parameters": parameters})
-        return judged(seen.model_copy(update={"monitors": (monitor,)}))
+        monitor = replace(MONITOR_NODE, inputs=inputs, parameters=parameters)
+        return judged(replace(seen, monitors=(monitor,)))
 
     assert of({"observation_rate": 10.0}) == []
     [line] = of({})
@@ -438,20 +439,16 @@ def test_cameras_are_expected_where_the_monitor_runs_the_encoder(judged):
 
 def test_a_rate_that_is_left_to_the_bundle_is_the_bundles(judged, bundle):
     made = BlackBoxSection(observation_rate=10.0, matching_tolerance=0.05, noise_seed=0)
-    description = bundle.description.model_copy(update={"black_box": made})
-    black_box = dataclasses.replace(bundle, description=description)
+    description = replace(bundle.description, black_box=made)
+    black_box = replace(bundle, description=description)
     camera = TopicSnapshot(
         publishers=(end("/driver", IMAGE),), messages=came(period=1 / 30, rate=30.0)
     )
     inputs = {"/camera": SubscribedTopic(named="camera", message_type=IMAGE)}
-    monitor = MONITOR_NODE.model_copy(
-        update={"inputs": inputs, "parameters": {"observation_rate": -1.0}}
-    )
-    seen = HEALTHY.model_copy(
-        update={"topics": {**TOPICS, "/camera": camera}, "monitors": (monitor,)}
-    )
+    monitor = replace(MONITOR_NODE, inputs=inputs, parameters={"observation_rate": -1.0})
+    seen = replace(HEALTHY, topics={**TOPICS, "/camera": camera}, monitors=(monitor,))
     assert judged(seen, bundle=black_box) == []
-    idle = seen.model_copy(update={"monitors": (monitor.model_copy(update={"inputs": {}}),)})
+    idle = replace(seen, monitors=(replace(monitor, inputs={}),))
     names = TopicNames(embedding="", action_chunks="", cameras=("/camera",))
     assert judged(idle, bundle=black_box, names=names) == []
 
@@ -466,13 +463,12 @@ def test_measured_positions_are_expected_where_a_score_asks_for_them(judged):
 def test_external_scores_are_expected_on_their_topics(rollouts, policy):
     settings = CalibrationSettings(scores=("ace", "external:energy"), folds=3, jobs=1)
     energetic = [
-        dataclasses.replace(rollout, external={"energy": 0.1 * rollout.stamps})
-        for rollout in rollouts
+        replace(rollout, external={"energy": 0.1 * rollout.stamps}) for rollout in rollouts
     ]
     bundle = with_external_topics(calibrate(energetic, policy, settings), {"energy": "/energy"})
     assert bundle.external_topics == {"energy": "/energy"}
-    idle = MONITOR_NODE.model_copy(update={"inputs": {}})
-    seen = HEALTHY.model_copy(update={"monitors": (idle,)})
+    idle = replace(MONITOR_NODE, inputs={})
+    seen = replace(HEALTHY, monitors=(idle,))
     names = TopicNames(external=bundle.external_topics)
     found = inspect_graph(seen, names, bundle=bundle, sha256=HASH)
     [finding] = [finding for finding in found if finding.about == "/energy"]
@@ -487,7 +483,7 @@ FOLLOW, CLOSE = "control_msgs/action/FollowJointTrajectory", "control_msgs/actio
 
 def with_action(name: str, **changes) -> GraphSnapshot:
     action = ActionSnapshot(**{"servers": ("/arm_controller",), **changes})
-    return HEALTHY.model_copy(update={"actions": {name: action}})
+    return replace(HEALTHY, actions={name: action})
 
 
 @pytest.mark.parametrize(

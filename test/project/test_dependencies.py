@@ -63,9 +63,6 @@ MODULES = {
     "numpy": Declared("numpy", "python3-numpy"),
     "onnx": Declared("onnx"),
     "onnxruntime": Declared("onnxruntime", "python3-onnxruntime-pip"),
-    "pydantic": Declared("pydantic", "python3-pydantic"),
-    # It comes with pydantic, which needs it.
-    "pydantic_core": Declared("pydantic", "python3-pydantic"),
     "rich": Declared("rich", "python3-rich"),
     "rosbags": Declared("rosbags", "python3-rosbags-pip"),
     "scipy": Declared("scipy", "python3-scipy"),

@@ -51,17 +51,17 @@ def packages_loaded_by(module: str) -> set[str]:
         pytest.param("ros.tap", OFFLINE | {"rosbags", "onnxruntime", "scipy"}, id="tap"),
         pytest.param(
             "ros.gate.node",
-            OFFLINE | {"rosbags", "onnxruntime", "pydantic", "scipy"},
+            OFFLINE | {"rosbags", "onnxruntime", "scipy"},
             id="gate",
         ),
         pytest.param(
             "ros.recording.record_node",
-            OFFLINE | {"onnxruntime", "pydantic", "scipy"},
+            OFFLINE | {"onnxruntime", "scipy"},
             id="recorder",
         ),
         pytest.param(
             "ros.recording.incident_recorder_node",
-            OFFLINE | {"onnxruntime", "pydantic", "scipy"},
+            OFFLINE | {"onnxruntime", "scipy"},
             id="incidents",
         ),
     ],
@@ -126,7 +126,7 @@ def test_a_gate_that_has_passed_commands_and_stopped_the_robot_has_loaded_nothin
         robot.close_gate()
         robot.wait_for(lambda: len(robot.passed()) > 2, "safe commands")
     robot.node.destroy_node()
-    forbidden = OFFLINE | {"cv2", "onnxruntime", "pydantic", "rosbags", "scipy"}
+    forbidden = OFFLINE | {"cv2", "onnxruntime", "rosbags", "scipy"}
     assert not set(found["loaded"]) & forbidden
     assert set(found["numpy"]) <= MESSAGE_PACKAGES
     assert set(found["yaml"]) <= {"rclpy"}
@@ -165,4 +165,4 @@ def test_a_running_recorder_has_loaded_nothing_that_is_heavy(module, monkeypatch
         observer.wait_for(lambda: name in observer.node.get_node_names(), "the recorder")
         observer.spin(0.5)
     observer.node.destroy_node()
-    assert not set(found["loaded"]) & (OFFLINE | {"onnxruntime", "pydantic", "scipy"})
+    assert not set(found["loaded"]) & (OFFLINE | {"onnxruntime", "scipy"})

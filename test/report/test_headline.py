@@ -32,10 +32,8 @@ def evaluation(bundle) -> Evaluation:
 def with_likely_rates(bundle: Bundle, *upper_ends: float) -> Bundle:
     """A bundle with a task for each upper end of where its true rate lies."""
     (promise,) = bundle.description.promises
-    promises = [
-        promise.model_copy(update={"false_alarm_interval_90": (0.001, end)}) for end in upper_ends
-    ]
-    return replace(bundle, description=bundle.description.model_copy(update={"promises": promises}))
+    promises = [replace(promise, false_alarm_interval_90=(0.001, end)) for end in upper_ends]
+    return replace(bundle, description=replace(bundle.description, promises=promises))
 
 
 def with_alarms(evaluation: Evaluation, alarms: int, rollouts: int) -> Evaluation:

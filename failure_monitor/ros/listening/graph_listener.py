@@ -12,10 +12,12 @@ to those that monitors subscribe to.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import rclpy
@@ -46,6 +48,7 @@ from failure_monitor.ros.listening.topic_endpoints import (
     topic_snapshot,
 )
 from failure_monitor.ros.listening.topic_probe import PROBED_TYPES, TopicProbe
+from failure_monitor.schema import plain
 
 PERIOD = 0.2
 """Seconds between two inspections of the graph."""
@@ -103,7 +106,7 @@ class GraphListener(Node):
         for topic in self._topics_to_probe():
             self._probe_topic(topic)
         if time.monotonic() > self._end:
-            sys.stdout.write(self._snapshot().model_dump_json() + "\n")
+            sys.stdout.write(json.dumps(plain(self._snapshot())) + "\n")
             sys.stdout.flush()
             rclpy.try_shutdown()
 
@@ -214,7 +217,7 @@ class GraphListener(Node):
         probe = self._topic_probes.get(name)
         if probe is None:
             return snapshot
-        return snapshot.model_copy(update={"messages": probe.messages(time.monotonic())})
+        return replace(snapshot, messages=probe.messages(time.monotonic()))
 
 
 def _topics_of(monitors: Sequence[MonitorSnapshot], gates: Sequence[GateSnapshot]) -> Iterator[str]:

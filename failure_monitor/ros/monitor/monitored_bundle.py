@@ -48,7 +48,7 @@ class MonitoredBundle:
     def positions_topic(self) -> PositionsTopic | None:
         """What measures the robot's positions; None if no score needs them."""
         section = self.bundle.description.positions_topic
-        return None if section is None else PositionsTopic(**section.model_dump())
+        return None if section is None else PositionsTopic(**vars(section))
 
     @property
     def promise(self) -> PromiseSection | None:

@@ -252,7 +252,7 @@ def test_a_bundle_that_does_not_say_where_positions_are_measured_is_refused(
     tracking, robot, tmp_path
 ):
     bundle = load(tracking[0])
-    description = bundle.description.model_copy(update={"positions_topic": None})
+    description = replace(bundle.description, positions_topic=None)
     save(replace(bundle, description=description), tmp_path / "silent")
     declare_parameters(robot.node, MonitorParameters)
     settings = replace(read_parameters(robot.node, MonitorParameters), bundle=str(tracking[0]))
@@ -264,6 +264,6 @@ def test_a_bundle_that_does_not_say_where_positions_are_measured_is_refused(
 def test_the_bundle_keeps_what_measured_the_positions(tracking):
     section = load(tracking[0]).description.positions_topic
     assert section is not None
-    assert PositionsTopic(**section.model_dump()) == PositionsTopic(
+    assert PositionsTopic(**vars(section)) == PositionsTopic(
         JOINTS, "sensor_msgs/msg/JointState", NAMES
     )
