@@ -100,15 +100,26 @@ class IncidentMemory:
         return now - self._messages[0].received if self._messages else 0.0
 
     def snapshot(self) -> list[RecordedMessage]:
-        """Return all messages, oldest first; latched ones get the time of the oldest other one."""
-        latched = [message for kept in self._latched.values() for message in kept.values()]
+        """Return all messages, oldest first; latched ones precede the others."""
         if not self._messages:
-            return latched
-        begin = self._messages[0]
+            return self._latched_messages()
+        return [*self.latched_before(self._messages[0].nanoseconds), *self._messages]
+
+    def latched_before(self, nanoseconds: int) -> list[RecordedMessage]:
+        """Return the latched messages that were evicted, as if received just before a time.
+
+        They stay in their order: an outcome that was stated before a rollout started is not the
+        outcome of that rollout.
+        """
+        latched = self._latched_messages()
         return [
-            message._replace(received=begin.received, nanoseconds=begin.nanoseconds)
-            for message in latched
-        ] + list(self._messages)
+            message._replace(nanoseconds=nanoseconds - place)
+            for place, message in zip(range(len(latched), 0, -1), latched, strict=True)
+        ]
+
+    def _latched_messages(self) -> list[RecordedMessage]:
+        kept = (message for messages in self._latched.values() for message in messages.values())
+        return sorted(kept, key=lambda message: message.received)
 
     def _evict(self) -> None:
         message = self._messages.popleft()

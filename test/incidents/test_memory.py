@@ -79,13 +79,22 @@ def test_last_latched_message_of_every_publisher_outlives_the_window():
     assert memory.held_bytes == sum(one.cost for one in memory.snapshot())
 
 
-def test_latched_messages_come_as_of_the_begin_of_the_window():
+def test_latched_messages_come_just_before_the_window_in_their_order():
     memory = IncidentMemory(1.0, 10_000)
-    memory.latch("/active", 1)
+    for topic in ("/active", "/success"):
+        memory.latch(topic, 1)
+    # The outcome of one rollout, and the start of the next, which it is not the outcome of.
     memory.add(message("/active", 0.0))
+    memory.add(message("/success", 1.0))
+    memory.add(message("/active", 2.0, b"again"))
     memory.add(message("/joints", 50.0))
     memory.add(message("/joints", 50.5))
-    assert [one.nanoseconds for one in memory.snapshot()] == [50e9, 50e9, 50.5e9]
+    assert [(one.topic, one.nanoseconds - 50_000_000_000) for one in memory.snapshot()] == [
+        ("/success", -2),
+        ("/active", -1),
+        ("/joints", 0),
+        ("/joints", 500_000_000),
+    ]
 
 
 def test_nothing_but_latched_messages_survives_the_begin_of_a_rollout():

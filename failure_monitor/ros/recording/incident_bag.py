@@ -15,7 +15,7 @@ from failure_monitor.incidents.folder import IncidentFolder, NoRoomError
 from failure_monitor.incidents.memory import RecordedMessage
 from failure_monitor.incidents.trigger import Incident
 from failure_monitor.ros.common.key_values import read_key_values
-from failure_monitor.ros.recording.bag_writer import BagWriter
+from failure_monitor.ros.recording.bag_writer import BagWriter, OfferedProfiles
 from failure_monitor.ros.recording.incident_still import Still, StillError
 
 BYTES_BETWEEN_CHECKS = 4 << 20
@@ -39,6 +39,7 @@ class IncidentBag:
         *,
         whole_rollout: bool | None,
         still_topic: str,
+        offered: OfferedProfiles,
     ) -> None:
         """Open the bag.
 
@@ -47,6 +48,7 @@ class IncidentBag:
             incident: The reason for the recording.
             whole_rollout: True if it starts with its rollout; None if unknown.
             still_topic: The topic of the still's pictures; empty for none.
+            offered: Returns the quality of service with which a topic is to be played.
 
         Raises:
             NoRoomError: The disk has no room.
@@ -64,7 +66,7 @@ class IncidentBag:
         self._unchecked = 0
         self._is_full = False
         folder.make_room(BYTES_BETWEEN_CHECKS)
-        self._bag = BagWriter(folder.next_path(1e-9 * incident.nanoseconds))
+        self._bag = BagWriter(folder.next_path(1e-9 * incident.nanoseconds), offered)
 
     def write(self, message: RecordedMessage) -> bool:
         """Append a message if the disk has room, and return whether it was appended.

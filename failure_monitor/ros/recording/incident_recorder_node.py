@@ -69,9 +69,6 @@ class IncidentRecorderNode(Node):
             min_free=round(1e6 * settings.least_free_megabytes),
         )
         still_topic = full_topic_name(self, "still_topic", settings.still_topic, is_optional=True)
-        # Twice the memory: what was kept, and as much that is received while it is written.
-        self._writer = IncidentWriter(self._folder, budget=2 * budget, still_topic=still_topic)
-        self._logged = self._writer.state
         self._ends_at: float | None = None
         self._gives_up_at: float | None = None
         self._number = 0
@@ -98,6 +95,14 @@ class IncidentRecorderNode(Node):
             on_latched=self._memory.latch,
             on_problem=self._on_problem,
         )
+        # Twice the memory: what was kept, and as much that is received while it is written.
+        self._writer = IncidentWriter(
+            self._folder,
+            budget=2 * budget,
+            still_topic=still_topic,
+            offered=self._topics.offered,
+        )
+        self._logged = self._writer.state
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
         self.create_service(Trigger, "~/record", self._on_record)
         # Steady: an incident must end even if a simulated clock stands still.

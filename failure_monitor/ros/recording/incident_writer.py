@@ -17,6 +17,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.incidents.folder import IncidentFolder
 from failure_monitor.incidents.memory import RecordedMessage
 from failure_monitor.incidents.trigger import Incident
+from failure_monitor.ros.recording.bag_writer import OfferedProfiles
 from failure_monitor.ros.recording.incident_bag import BYTES_BETWEEN_CHECKS, IncidentBag
 
 CHECK_PERIOD = 1.0
@@ -72,17 +73,22 @@ class _End:
 class IncidentWriter:
     """Accepts incidents message by message without blocking the caller."""
 
-    def __init__(self, folder: IncidentFolder, *, budget: int, still_topic: str) -> None:
+    def __init__(
+        self, folder: IncidentFolder, *, budget: int, still_topic: str, offered: OfferedProfiles
+    ) -> None:
         """Start the thread.
 
         Args:
             folder: The folder of incidents.
             budget: The maximum of bytes that may wait to be written.
             still_topic: The topic of the still's pictures; empty for none.
+            offered: Returns the quality of service with which a topic is to be played; called on
+                the thread.
         """
         self._folder = folder
         self._budget = budget
         self._still_topic = still_topic
+        self._offered = offered
         self._changed = threading.Condition()
         self._jobs: deque[_Begin | RecordedMessage | _End] = deque()
         self._state = WriterState(answered=time.monotonic())
@@ -209,6 +215,7 @@ class IncidentWriter:
             job.incident,
             whole_rollout=job.whole_rollout,
             still_topic=self._still_topic,
+            offered=self._offered,
         )
         self._update(disk="")
 

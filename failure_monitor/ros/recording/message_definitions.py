@@ -26,9 +26,9 @@ def message_class(message_type: str) -> Any:
     """Return the class of a message type such as `std_msgs/msg/Bool`.
 
     Raises:
-        UsageError: Its package is not installed.
+        UsageError: Its package is not installed, or it is no type of ROS.
     """
-    package, kind, name = message_type.split("/")
+    package, kind, name = _parts(message_type)
     try:
         return getattr(import_module(f"{package}.{kind}"), name)
     except (ImportError, AttributeError):
@@ -49,16 +49,37 @@ class MessageDefinitions:
         """Add the definitions of a message type and of the types of its fields.
 
         Raises:
-            UsageError: A definition is not installed.
+            UsageError: A definition is not installed, or not understood.
         """
         if message_type in self.types.types:
             return
         text = _definition(message_type)
-        own_package = message_type.split("/")[0]
+        own_package, _, _ = _parts(message_type)
         for field_type in _FIELD_TYPE.findall(text):
             if field_type[0].isupper() or "/" in field_type:
                 self.register(_full_name(field_type, own_package))
-        self.types.register(get_types_from_msg(text, message_type))
+        try:
+            self.types.register(get_types_from_msg(text, message_type))
+        except Exception as error:  # rosbags' parser raises errors of several kinds
+            raise UsageError(
+                f"the definition of the message type {message_type} is not understood ({error}): "
+                "leave the topic out of 'topics'"
+            ) from error
+
+
+def _parts(message_type: str) -> tuple[str, str, str]:
+    """Return package, kind and name of a type; other programs on the network may use others.
+
+    Raises:
+        UsageError: It has other parts.
+    """
+    parts = message_type.split("/")
+    if len(parts) != 3:
+        raise UsageError(
+            f"the message type '{message_type}' is not one of ROS: leave the topic out of 'topics'"
+        )
+    package, kind, name = parts
+    return package, kind, name
 
 
 def _full_name(field_type: str, own_package: str) -> str:
@@ -70,10 +91,11 @@ def _full_name(field_type: str, own_package: str) -> str:
 
 
 def _definition(message_type: str) -> str:
-    package, kind, name = message_type.split("/")
+    package, kind, name = _parts(message_type)
     try:
-        return (Path(get_package_share_directory(package)) / kind / f"{name}.msg").read_text()
-    except (PackageNotFoundError, OSError):
+        folder = Path(get_package_share_directory(package)) / kind
+        return (folder / f"{name}.msg").read_text(encoding="utf-8")
+    except (PackageNotFoundError, OSError, ValueError):
         raise UsageError(
             f"the definition of the message type {message_type} is not installed on this machine: "
             "install its package, or leave the topic out of 'topics'"

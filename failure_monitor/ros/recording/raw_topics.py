@@ -13,10 +13,12 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rosbags.interfaces import Qos
 
 from failure_monitor.errors import UsageError
 from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.recording.message_definitions import message_class
+from failure_monitor.ros.recording.offered_qos import offered_qos
 
 DEPTH = 100
 """Messages per topic that are kept while the node is busy."""
@@ -95,6 +97,7 @@ class RawTopics:
         self._on_latched = on_latched
         self._on_problem = on_problem
         self._subscribed: dict[str, _Subscribed] = {}
+        self._offered: dict[tuple[str, str], tuple[Qos, ...]] = {}
         # Steady: a simulated clock that stands still must not keep topics from being found.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(period, self.discover, clock=steady)
@@ -108,6 +111,13 @@ class RawTopics:
     def absent(self) -> tuple[str, ...]:
         """The named topics without a publisher so far."""
         return tuple(topic for topic in self.names if topic not in self._subscribed)
+
+    def offered(self, topic: str, message_type: str) -> tuple[Qos, ...]:
+        """Return every quality of service that publishers of a topic and type have offered so far.
+
+        Those of publishers that have gone are included. It may be called on any thread.
+        """
+        return self._offered.get((topic, message_type), ())
 
     def discover(self) -> None:
         """Subscribe to the topics that exist now."""
@@ -125,6 +135,7 @@ class RawTopics:
         return sorted(matching.union(self.names))
 
     def _follow(self, topic: str, publishers: Sequence[Any]) -> None:
+        self._remember_offers(topic, publishers)
         before = self._subscribed.get(topic)
         offer = self._offer(topic, publishers, before.offer.message_type if before else "")
         if offer.is_latched:
@@ -141,6 +152,13 @@ class RawTopics:
                     f"{offer.message_type}: give one of them another name",
                 )
         self._subscribe(topic, offer)
+
+    def _remember_offers(self, topic: str, publishers: Sequence[Any]) -> None:
+        for info in publishers:
+            key = (topic, info.topic_type)
+            # A tuple is replaced as a whole: another thread may be reading it.
+            offers = (*self._offered.get(key, ()), offered_qos(info.qos_profile))
+            self._offered[key] = tuple(dict.fromkeys(offers))
 
     def _offer(self, topic: str, publishers: Sequence[Any], before: str) -> Offer:
         types = sorted({info.topic_type for info in publishers})

@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import State
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
+from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, String
@@ -123,6 +124,14 @@ def words(bag: Path) -> list[str]:
             deserialize_message(bytes(raw), String).data
             for _, _, raw in reader.messages(connections)
         ]
+
+
+def offered_durability(bag: Path) -> dict[str, list[QosDurability]]:
+    with Reader(bag) as reader:
+        return {
+            connection.topic: [one.durability for one in connection.ext.offered_qos_profiles]
+            for connection in reader.connections
+        }
 
 
 def recorded_topics(bag: Path) -> set[str]:
@@ -579,6 +588,9 @@ def test_patterns_match_and_every_type_is_recorded(robot, tmp_path):
         robot.say_alarm(DiagnosticStatus.ERROR)
         [bag] = robot.wait_for_incidents(tmp_path)
     assert {"/arm/joints", "/arm/state"} <= recorded_topics(bag)
+    offered = offered_durability(bag)
+    assert offered["/arm/state"] == [QosDurability.TRANSIENT_LOCAL]
+    assert offered["/arm/joints"] == [QosDurability.VOLATILE]
     assert "/words" not in recorded_topics(bag)
 
 

@@ -54,9 +54,22 @@ def test_message_without_a_definition_is_named():
         MessageDefinitions().register("odd_msgs/msg/Odd")
 
 
+def test_definition_that_cannot_be_parsed_is_named(installed, tmp_path):
+    (tmp_path / "share/gripper_msgs/msg/Finger.msg").write_text("float64 ===\n")
+    with pytest.raises(UsageError, match=r"definition of .* gripper_msgs/msg/Finger is not under"):
+        MessageDefinitions().register("gripper_msgs/msg/Gripper")
+
+
 def test_message_without_a_class_is_named():
     with pytest.raises(UsageError, match=r"message type odd_msgs/msg/Odd is not installed"):
         message_class("odd_msgs/msg/Odd")
+
+
+@pytest.mark.parametrize("name", ["HelloWorld", "", "a/b", "a/b/c/d"])
+@pytest.mark.parametrize("find", [message_class, MessageDefinitions().register])
+def test_type_that_is_not_of_ros_is_named(find, name):
+    with pytest.raises(UsageError, match=rf"message type '{name}' is not one of ROS"):
+        find(name)
 
 
 def test_abandoned_bag_leaves_nothing_behind(tmp_path):

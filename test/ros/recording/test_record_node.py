@@ -6,13 +6,18 @@ import signal
 
 import pytest
 import rclpy
+from geometry_msgs.msg import Point
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
+from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from std_msgs.msg import Bool, String
 from testbed.ros_graph import LATCHED, Observer, node_process
 
 RECORDER = "failure_monitor.ros.recording.record_node"
+
+VOLATILE = QoSProfile(depth=10, durability=DurabilityPolicy.VOLATILE)
 
 pytestmark = pytest.mark.ros
 
@@ -42,12 +47,13 @@ def run_rollout(robot, *words: str) -> None:
     robot.active.publish(Bool(data=False))
 
 
-def read(path) -> list[tuple[str, str | bool]]:
-    types = {"/rollout/active": Bool, "/words": String}
+def read(path, *topics) -> list[tuple[str, str | bool]]:
+    types = {"/rollout/active": Bool, "/rollout/success": Bool, "/words": String}
     with Reader(path) as reader:
+        chosen = [one for one in reader.connections if not topics or one.topic in topics]
         return [
             (connection.topic, deserialize_message(bytes(raw), types[connection.topic]).data)
-            for connection, _, raw in reader.messages()
+            for connection, _, raw in reader.messages(chosen)
         ]
 
 
@@ -76,6 +82,67 @@ def test_a_bag_in_the_making_is_finished_when_the_recorder_ends(robot, tmp_path)
         code, output = process.end(signal.SIGTERM)
     assert code == 0, output
     assert ("/words", "word") in read(tmp_path / "rollout_0000")
+
+
+def test_bags_carry_what_was_offered_and_what_was_published_once(robot, tmp_path):
+    placed = robot.node.create_publisher(String, "words", LATCHED)
+    robot.node.destroy_publisher(robot.words)
+    robot.words = placed
+    placed.publish(String(data="once"))
+    outcome = robot.node.create_publisher(Bool, "rollout/success", LATCHED)
+    with node_process(RECORDER, topics="[words, rollout/success]", output=tmp_path, tail=0.2):
+        robot.wait_for(outcome.get_subscription_count, "the recorder")
+        run_rollout(robot)
+        outcome.publish(Bool(data=True))
+        robot.wait_for(lambda: (tmp_path / "rollout_0000").exists(), "the first bag")
+        other = robot.node.create_publisher(String, "words", VOLATILE)
+        robot.wait_for(other.get_subscription_count, "the recorder")
+        run_rollout(robot, "more")
+        robot.wait_for(lambda: (tmp_path / "rollout_0001").exists(), "the second bag")
+    first = read(tmp_path / "rollout_0000")
+    assert first[:2] == [("/words", "once"), ("/rollout/active", True)]
+    assert set(first[2:]) == {("/rollout/active", False), ("/rollout/success", True)}
+    # The outcome was that of the rollout before.
+    assert read(tmp_path / "rollout_0001") == [
+        ("/words", "once"),
+        ("/rollout/active", True),
+        ("/words", "more"),
+        ("/rollout/active", False),
+    ]
+    assert offered_durability(tmp_path / "rollout_0000") == {
+        "/words": [QosDurability.TRANSIENT_LOCAL],
+        "/rollout/active": [QosDurability.TRANSIENT_LOCAL],
+        "/rollout/success": [QosDurability.TRANSIENT_LOCAL],
+    }
+    assert offered_durability(tmp_path / "rollout_0001")["/words"] == [
+        QosDurability.TRANSIENT_LOCAL,
+        QosDurability.VOLATILE,
+    ]
+
+
+def offered_durability(bag) -> dict[str, list[QosDurability]]:
+    with Reader(bag) as reader:
+        return {
+            connection.topic: [one.durability for one in connection.ext.offered_qos_profiles]
+            for connection in reader.connections
+        }
+
+
+def test_topic_that_cannot_be_recorded_is_left_out_and_named(robot, tmp_path):
+    recorder = "testbed.recorder_without_package"
+    with node_process(recorder, topics="['*o*']", output=tmp_path, tail=0.2) as process:
+        run_rollout(robot, "first")
+        robot.wait_for(lambda: (tmp_path / "rollout_0000").exists(), "the first bag")
+        robot.node.create_publisher(Point, "points", 10)
+        robot.spin(1.0)
+        run_rollout(robot, "second")
+        robot.wait_for(lambda: (tmp_path / "rollout_0001").exists(), "the second bag")
+        code, output = process.end()
+    assert code == 0, output
+    assert ("/words", "second") in read(tmp_path / "rollout_0001", "/words")
+    reason = "'/points': the message type geometry_msgs/msg/Point is not installed"
+    assert output.count(reason) == 2, output
+    assert f"rollout_0001 is not complete: {reason}" in output
 
 
 def test_without_a_folder_it_ends_with_one_sentence(robot: Node):
