@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 
 import rclpy
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from failure_monitor.demo.interrupts import uninterrupted
 from failure_monitor.demo.monitor_client import MonitorClient
@@ -24,6 +23,7 @@ from failure_monitor.demo.remote_node import RemoteNode
 from failure_monitor.demo.robot_client import RobotClient
 from failure_monitor.demo.timeline import RolloutPlan, Timeline, timeline
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.ros.common.start_ros import start_ros
 
 NODES = ("robot", "policy", "failure_monitor", "failure_monitor_gate")
 """What has to run."""
@@ -173,7 +173,7 @@ def open_rig(
             with uninterrupted():
                 _start_nodes(nodes, task, halt, parameters)
         # Python's own signal handlers: an interrupt must unwind to here and end the nodes.
-        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        start_ros(sys.argv)
         node = rclpy.create_node("demo_director")
         try:
             yield Rig(node, nodes, task=task, real_time_factor=real_time_factor)

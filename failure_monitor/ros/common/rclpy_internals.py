@@ -11,10 +11,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+
+RCLError: type[Exception] = getattr(
+    getattr(rclpy, "_rclpy_pybind11", None), "RCLError", RuntimeError
+)
+"""What ROS raises below rclpy, told in a sentence when a node is made. Without the name, more is
+taken for it."""
 
 
 def given_parameters(node: Node) -> Mapping[str, Parameter]:

@@ -20,12 +20,13 @@ from typing import NoReturn
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
-from failure_monitor.errors import FailureMonitorError
+from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.ros.common.log_pipe import flush, replace_standard_streams
-from failure_monitor.ros.common.rclpy_internals import TolerantExecutor
+from failure_monitor.ros.common.rclpy_internals import RCLError, TolerantExecutor
 from failure_monitor.ros.common.signals import watch_signals
+from failure_monitor.ros.common.start_ros import start_ros, without_places
 
 MAX_WAIT = 0.5
 """Seconds between two checks whether to end, while nothing happens. A signal does not wait."""
@@ -70,11 +71,16 @@ def run_node(
         on_error: called after a callback has raised an error, which was logged.
     """
     pipes = replace_standard_streams()
-    arguments = sys.argv
+    command, *arguments = sys.argv
     if f"--enable-{FILE_LOG}" not in arguments:
         # A disk that hangs would hang the node.
-        arguments = [*arguments, "--ros-args", f"--disable-{FILE_LOG}"]
-    code = _run(make_node, arguments, last_act=last_act, on_error=on_error)
+        arguments = ["--ros-args", f"--disable-{FILE_LOG}", "--", *arguments]
+
+    def make() -> Node:
+        _reject_other_arguments()
+        return make_node()
+
+    code = _run(make, [command, *arguments], last_act=last_act, on_error=on_error)
     flush(pipes)
     # What still runs, such as a score that hangs, would abort an end of the usual kind.
     os._exit(code)
@@ -96,6 +102,21 @@ def spin_node(make_node: Callable[[], Node]) -> None:
         sys.exit(code)
 
 
+def _reject_other_arguments() -> None:
+    """Reject arguments that are not for ROS: they would have no effect.
+
+    Raises:
+        UsageError: names them.
+    """
+    command, *others = remove_ros_args(sys.argv)
+    if others:
+        raise UsageError(
+            f"{os.path.basename(command)} takes no argument '{' '.join(others)}', only those of "
+            "ROS: write --ros-args, then -p NAME:=VALUE, --params-file FILE, -r OLD:=NEW; "
+            "docs/parameters.md lists the parameters"
+        )
+
+
 def _raise_broken_pipe(_: Node, error: Exception) -> None:
     if isinstance(error, BrokenPipeError):
         raise error
@@ -112,8 +133,8 @@ def _run(
     if watch_signals():
         return 0
     try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        spinning = _Spinning(make_node(), on_error)
+        start_ros(arguments)
+        spinning = _Spinning(_made(make_node), on_error)
         try:
             spinning.spin()
         finally:
@@ -133,6 +154,13 @@ def _run(
         with suppress(Exception):
             rclpy.try_shutdown()
     return 0
+
+
+def _made(make_node: Callable[[], Node]) -> Node:
+    try:
+        return make_node()
+    except RCLError as error:
+        raise FailureMonitorError(f"ROS does not make the node: {without_places(error)}") from None
 
 
 def _print(text: str) -> None:
