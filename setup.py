@@ -70,6 +70,7 @@ setup(
         "console_scripts": [
             "failure-monitor = failure_monitor.cli:main",
             "monitor_node = failure_monitor.executables:monitor_node",
+            "displays_node = failure_monitor.executables:displays_node",
             "gate_node = failure_monitor.executables:gate_node",
             "record_node = failure_monitor.executables:record_node",
             "incident_recorder_node = failure_monitor.executables:incident_recorder_node",

@@ -17,6 +17,11 @@ def monitor_node() -> None:
     _run("failure_monitor.ros.monitor.node")
 
 
+def displays_node() -> None:
+    """Run the displays."""
+    _run("failure_monitor.ros.displays.node")
+
+
 def gate_node() -> None:
     """Run the gate."""
     _run("failure_monitor.ros.gate.node")

@@ -15,6 +15,7 @@ from rich.text import Text
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
 from failure_monitor.display.appearance import hexadecimal
 from failure_monitor.display.score_bar import bar_colour, ratio_text
+from failure_monitor.display.state_text import paragraphs
 from failure_monitor.display.terminal import bar, state_label
 
 BLOCKS, LETTERS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
@@ -55,7 +56,7 @@ def headline(monitor: WatchedMonitor, now: float) -> str:
             f"{monitor.name} STALE: silent for {monitor.silence(now):.0f} s, it was "
             f"{monitor.alarm.state.value}: the monitor is gone, hangs or is cut off"
         )
-    return f"{monitor.name} {monitor.alarm.state.value}: {monitor.alarm.reason}"
+    return f"{monitor.name} {monitor.alarm.state.value}: {'; '.join(paragraphs(monitor.alarm))}"
 
 
 def sparkline(course: Iterable[float], *, unicode: bool, cells: int = SPARK_CELLS) -> Text:
@@ -83,8 +84,11 @@ def _states(monitors: Sequence[WatchedMonitor], now: float, unicode: bool) -> It
 
 def _monitor(monitor: WatchedMonitor, now: float, unicode: bool, width: int) -> Panel:
     word = state_label(monitor.state(now), unicode=unicode)
-    reason = headline(monitor, now).partition(": ")[2]
-    parts: list[RenderableType] = [Text.assemble(word, "  ", _permit(monitor, now)), Text(reason)]
+    parts: list[RenderableType] = [Text.assemble(word, "  ", _permit(monitor, now))]
+    if monitor.alarm is None or monitor.is_silent(now):
+        parts.append(Text(headline(monitor, now).partition(": ")[2]))
+    else:
+        parts += map(Text, paragraphs(monitor.alarm))
     if monitor.courses and monitor.ratios() and not monitor.is_silent(now):
         parts.append(_scores(monitor, unicode, width))
     parts.append(_rates(monitor, now))

@@ -103,12 +103,7 @@ class WatchedMonitor:
 
     def ratios(self) -> dict[str, float]:
         """Return the normalised scores of the last decision, the rule's last; NaN is undefined."""
-        if self.alarm is None:
-            return {}
-        ratios = {score.name: score.ratio for score in self.alarm.scores}
-        if self.alarm.level is not None:
-            ratios["rule"] = self.alarm.level
-        return ratios
+        return {} if self.alarm is None else self.alarm.levels
 
     def recent_statuses(self, now: float) -> list[NodeStatus]:
         """Return the diagnostics that still count, by name."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Decision, PolicyFormat
+from failure_monitor.decision import PolicyFormat
+from failure_monitor.display.view import SampledChunks
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.reached_positions import sums_over_steps
 
@@ -72,17 +73,17 @@ def check_axes(names: Sequence[str], action_names: Sequence[str]) -> None:
         )
 
 
-def paths(decision: Decision, policy: PolicyFormat, axes: CartesianAxes) -> NDArray[np.float64]:
-    """Return the paths of a decision's samples from their start, in metres, (B, 1 + H, 3).
+def paths(sampled: SampledChunks, policy: PolicyFormat, axes: CartesianAxes) -> NDArray[np.float64]:
+    """Return the paths of sampled chunks from their start, in metres, (B, 1 + H, 3).
 
     Paths that are not finite, or lead beyond `MAX_DISTANCE`, are NaN throughout. The path of
     absolute positions starts at the measured position, or if there is none at its first position.
     """
     indices = [policy.action_names.index(name) for name in axes.names]
-    moves = np.zeros((*decision.chunks.shape[:2], 3))
+    moves = np.zeros((*sampled.chunks.shape[:2], 3))
     with np.errstate(over="ignore", invalid="ignore"):
-        moves[:, :, : len(indices)] = axes.metres * decision.chunks[:, :, indices]
-        start = _start(decision, policy, axes)
+        moves[:, :, : len(indices)] = axes.metres * sampled.chunks[:, :, indices]
+        start = _start(sampled, policy, axes)
         if policy.action_kind != "position":
             moves = (np.zeros(3) if start is None else start) + sums_over_steps(moves)
         first = moves[:, :1] if start is None else np.broadcast_to(start, (len(moves), 1, 3))
@@ -107,13 +108,13 @@ def disagreement(found: NDArray[np.float64], apart: float) -> NDArray[np.float64
 
 
 def _start(
-    decision: Decision, policy: PolicyFormat, axes: CartesianAxes
+    sampled: SampledChunks, policy: PolicyFormat, axes: CartesianAxes
 ) -> NDArray[np.float64] | None:
     """Return where the tool is: as measured, otherwise as configured for deltas and velocities."""
     places = [policy.action_names[index] for index in policy.position_indices]
-    if decision.positions is not None and set(axes.names) <= set(places):
+    if sampled.positions is not None and set(axes.names) <= set(places):
         measured = np.zeros(3)
         for axis, name in enumerate(axes.names):
-            measured[axis] = axes.metres * decision.positions[places.index(name)]
+            measured[axis] = axes.metres * sampled.positions[places.index(name)]
         return measured
     return None if policy.action_kind == "position" else np.array(axes.start)

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The overlay: the alarm and the scores, drawn around a camera's picture.
 
-Above the picture is a banner in the state's colour, with its sign, its name and the reason; below
-it a bar for each score against its threshold. The picture itself is unchanged, except for the
-places that make it unfamiliar, if these are known.
+Above the picture is a banner in the state's colour, with its sign, its name, the time of day and
+the reason; below it a bar for each score against its threshold. The picture itself is unchanged,
+except for the places that make it unfamiliar, if these are known.
+
+The time of day is for viewers that keep the last picture of a publisher that has died.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from failure_monitor.display.appearance import (
     plain_letters,
 )
 from failure_monitor.display.score_bar import FULL_RATIO, bar_colour, bar_share, ratio_text
-from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.display.state_text import StateText
+from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
 
 Picture = NDArray[np.uint8]
@@ -36,15 +39,20 @@ WIDTH, MAX_HEIGHT = 640, 480
 BANNER, LINE, ROW, MARGIN = 64, 20, 24, 8
 """Heights in pixels of the banner, of a line of the reason and of a score's row; and the margin."""
 
-MAX_LINES, MAX_LETTERS = 3, 40
+MAX_LINES, MAX_LETTERS = 5, 40
 """Largest number of lines of the reason, and of letters before a word is broken."""
+MAX_LINES_EACH = 3
+"""Largest number of lines of a paragraph of it."""
 MAX_ROWS = 8
 """Largest number of scores that are drawn."""
 MIN_SHARE = 0.1
 """Smallest share of the unfamiliarity that is drawn."""
 
-SENTENCE, LABEL = 0.55, 0.48
-"""Sizes of the letters of sentences, and of labels beside a bar."""
+TITLE, SENTENCE, LABEL = 1.1, 0.55, 0.48
+"""Sizes of the letters of the state, of sentences, and of labels beside a bar."""
+
+ASIDE = 160
+"""Width in pixels of what stands at the right of the banner."""
 
 BACKGROUND: Colour = (24, 24, 24)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -52,9 +60,10 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 def draw_overlay(
     picture: Picture | None,
-    status: AlarmStatus,
+    text: StateText,
     levels: Mapping[str, float],
     *,
+    time_of_day: str = "",
     why_no_picture: str = "",
     unfamiliarity: Unfamiliarity | None = None,
 ) -> Picture:
@@ -62,15 +71,16 @@ def draw_overlay(
 
     Args:
         picture: the camera's picture; None if there is none.
-        status: the alarm's status.
+        text: the monitor's state.
         levels: the normalised scores by name; NaN where undefined.
+        time_of_day: when the overlay is drawn.
         why_no_picture: why there is no picture, which is written in its place.
         unfamiliarity: where the picture is unfamiliar; None if unknown.
     """
     shown = _no_picture(why_no_picture) if picture is None else _fitted(picture)
     if picture is not None and unfamiliarity is not None:
         _draw_unfamiliarity(shown, unfamiliarity)
-    return np.concatenate([_banner(status), shown, _scores(levels)])
+    return np.concatenate([_banner(text, time_of_day), shown, _scores(levels)])
 
 
 def _write(
@@ -91,12 +101,12 @@ def _wrapped(text: str) -> list[str]:
             lines.append(word)
         else:
             lines[-1:] = [longer]
-    if len(lines) <= MAX_LINES:
+    if len(lines) <= MAX_LINES_EACH:
         return lines
-    last = lines[MAX_LINES - 1]
+    last = lines[MAX_LINES_EACH - 1]
     while not _fits(f"{last} ..."):
         last = last[:-1]
-    return [*lines[: MAX_LINES - 1], f"{last} ..."]
+    return [*lines[: MAX_LINES_EACH - 1], f"{last} ..."]
 
 
 def _words(text: str) -> Iterator[str]:
@@ -162,19 +172,27 @@ def _draw_unfamiliarity(shown: Picture, unfamiliarity: Unfamiliarity) -> None:
 # The banner
 
 
-def _banner(status: AlarmStatus) -> Picture:
-    appearance = APPEARANCES[status.state]
+def _banner(text: StateText, time_of_day: str) -> Picture:
+    appearance = APPEARANCES[text.state]
     canvas = _blank(BANNER + MAX_LINES * LINE + MARGIN, BACKGROUND)
     canvas[:BANNER] = appearance.colour
     ink = appearance.ink
-    _SIGNS[status.state](canvas, (BANNER // 2 + MARGIN, BANNER // 2), BANNER // 2 - MARGIN, ink)
-    state = status.state.value + (" - halted" if status.halted else "")
-    _write(canvas, state, (BANNER + 2 * MARGIN, BANNER - 20), ink, 1.1, 2)
-    permit = "commands pass" if status.permit else "no command passes"
-    _write(canvas, permit, (WIDTH - 170, BANNER - 24), ink, 0.5)
-    for number, line in enumerate(_wrapped(status.reason)):
+    _SIGNS[text.state](canvas, (BANNER // 2 + MARGIN, BANNER // 2), BANNER // 2 - MARGIN, ink)
+    left, right = BANNER + 2 * MARGIN, WIDTH - ASIDE
+    size = _largest(text.title, right - left - MARGIN)
+    _write(canvas, text.title, (left, BANNER - 20), ink, size, 2)
+    _write(canvas, text.permit, (right, BANNER - 38), ink, 0.5)
+    _write(canvas, time_of_day, (right, BANNER - 14), ink, 0.5)
+    lines = [line for paragraph in text.paragraphs for line in _wrapped(paragraph)]
+    for number, line in enumerate(lines[:MAX_LINES]):
         _write(canvas, line, (MARGIN, BANNER + LINE * (number + 1) - 4), WHITE, SENTENCE)
     return canvas
+
+
+def _largest(title: str, room: int) -> float:
+    """Return the size of letters at which a title fits."""
+    (width, _), _ = cv2.getTextSize(title, FONT, TITLE, 2)
+    return float(min(TITLE, TITLE * room / width))
 
 
 def _tick(canvas: Picture, centre: tuple[int, int], size: int, ink: Colour) -> None:

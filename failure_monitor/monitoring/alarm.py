@@ -38,6 +38,8 @@ class AlarmStatus:
         permit: whether commands may pass.
         halted: whether a halt is latched until it is reset.
         reaction: how the robot has to react.
+        now: while a halt is latched, the state as if none were, with its reason.
+        halt_age: seconds since the halt; None without one, or if it was before this monitor.
     """
 
     state: AlarmState
@@ -45,6 +47,8 @@ class AlarmStatus:
     permit: bool
     halted: bool = False
     reaction: Reaction = Reaction.HOLD
+    now: str = ""
+    halt_age: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ class Halt:
         reason: its cause, for the operator.
         reaction: what is to be done about it. The stop menu is for what this monitor has seen: it
             does not stop a policy that was started anew with the monitor.
+        since: when it was latched; None if that was before this monitor.
     """
 
     state: AlarmState
     reason: str
     reaction: Reaction = Reaction.HALT
+    since: float | None = None
 
 
 class Alarm:
@@ -145,13 +151,13 @@ class Alarm:
         """
         if self._is_watching:
             # A gap before this verdict halts, even if the status was not read during the gap.
-            self._latch(self._live(now))
+            self._latch(self._live(now), now)
             self._debounce.update(verdict.calls_for_alarm)
             if received < self._reset_at and not verdict.calls_for_alarm:
                 # It was made before the reset, and scored late.
                 return
             self._verdict, self._fault, self._received = verdict, "", received
-            self._latch(self._live(now))
+            self._latch(self._live(now), now)
 
     def fail(self, reason: str, now: float) -> None:
         """Record that the newest decision could not be scored.
@@ -163,7 +169,7 @@ class Alarm:
         if self._is_watching:
             self._verdict, self._fault, self._received = None, reason, now
             self._debounce.update(True)
-            self._latch(self._live(now))
+            self._latch(self._live(now), now)
 
     def set_input_problems(self, problems: Sequence[str]) -> None:
         """Set the present problems of the inputs: no command is permitted while there is one.
@@ -215,15 +221,15 @@ class Alarm:
     def status(self, now: float) -> AlarmStatus:
         """Return the state at this moment, after latching a halt if an input no longer arrives."""
         live = self._live(now)
-        self._latch(live)
+        self._latch(live, now)
         if self._halt is None:
             return live
         if self._persists(live):
-            return self._halted(self._halt.reason)
+            return self._halted(self._halt.reason, live, now)
         # The remedy comes first, because a display may not have room for the whole reason.
         reason = f"the cause is gone: call ~/reset to go on; it was: {self._halt.reason}"
         awaited = f"; now {live.reason}" if live.state == AlarmState.STALE else ""
-        return self._halted(reason + awaited)
+        return self._halted(reason + awaited, live, now)
 
     def reset(self, now: float) -> str:
         """Leave a latched halt; nothing is permitted before the next decision.
@@ -232,7 +238,7 @@ class Alarm:
             Why the reset is rejected; empty if it is accepted.
         """
         live = self._live(now)
-        self._latch(live)
+        self._latch(live, now)
         if self._persists(live):
             return f"the cause of the halt persists: {live.reason}"
         if self._halt is not None:
@@ -245,17 +251,24 @@ class Alarm:
     def _is_watching(self) -> bool:
         return self._enabled and not self._why_no_rollout
 
-    def _halted(self, reason: str) -> AlarmStatus:
+    def _halted(self, reason: str, live: AlarmStatus, now: float) -> AlarmStatus:
         assert self._halt is not None
+        since = self._halt.since
         return AlarmStatus(
-            self._halt.state, reason, permit=False, halted=True, reaction=self._halt.reaction
+            self._halt.state,
+            reason,
+            permit=False,
+            halted=True,
+            reaction=self._halt.reaction,
+            now=f"{live.state.value}: {live.reason}",
+            halt_age=None if since is None else now - since,
         )
 
     def _persists(self, live: AlarmStatus) -> bool:
         """Return whether the present state halts: an alarm, or an input that no longer arrives."""
         return live.reaction == Reaction.HALT
 
-    def _latch(self, live: AlarmStatus) -> None:
+    def _latch(self, live: AlarmStatus, now: float) -> None:
         self._has_permitted |= live.permit
         if not self._persists(live):
             return
@@ -264,7 +277,7 @@ class Alarm:
             AlarmState.ALARM,
         )
         if self._halt is None or worse:
-            self._halt = Halt(live.state, live.reason)
+            self._halt = Halt(live.state, live.reason, since=now)
 
     def _live(self, now: float) -> AlarmStatus:
         """Return the present state, as if no halt were latched."""

@@ -17,7 +17,10 @@ from failure_monitor.decision import Verdict
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 
 UNDEFINED = "undefined"
-"""The value of a score that is not defined yet."""
+"""The value of a score or level that is not defined yet."""
+
+RULE = "rule"
+"""Name of the combined score, beside the names of the scores."""
 
 _THRESHOLD, _RATIO = ".threshold", ".ratio"
 
@@ -48,11 +51,13 @@ class AlarmReading:
         reason: text.
         permit: whether commands may pass.
         halted: whether a halt is latched until it is reset.
+        halt_age: seconds since the halt; None without one, or if it was before the monitor.
+        now: while a halt is latched, the state as if none were, with its reason.
         decision: number of the last decision in its rollout; None before the first.
         stamp: of that decision's observation, in seconds.
         decision_age: seconds since that decision was received.
         rule: how the scores combine.
-        level: the combined normalised score.
+        level: the combined normalised score; NaN where it is undefined.
         scores: of that decision.
         values: all that the message carries, by name.
     """
@@ -61,6 +66,8 @@ class AlarmReading:
     reason: str
     permit: bool
     halted: bool = False
+    halt_age: float | None = None
+    now: str = ""
     decision: int | None = None
     stamp: float | None = None
     decision_age: float | None = None
@@ -68,6 +75,12 @@ class AlarmReading:
     level: float | None = None
     scores: tuple[ScoreReading, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """The normalised scores by name, the rule's last; NaN where undefined."""
+        levels = {score.name: score.ratio for score in self.scores}
+        return levels if self.level is None else {**levels, RULE: self.level}
 
 
 def alarm_values(
@@ -92,6 +105,10 @@ def alarm_values(
         "response": status.reaction.value,
         **more,
     }
+    if status.halt_age is not None:
+        values["halt_age"] = f"{status.halt_age:.1f}"
+    if status.now:
+        values["now"] = status.now
     if decision_age is not None:
         values["decision_age"] = f"{decision_age:.3f}"
     if verdict is not None:
@@ -112,6 +129,8 @@ def read_alarm_values(state: AlarmState, reason: str, values: Mapping[str, str])
         reason=reason,
         permit=values.get("permit") == _flag(True),
         halted=values.get("halted") == _flag(True),
+        halt_age=_number(values.get("halt_age")),
+        now=values.get("now", ""),
         decision=_whole_number(values.get("decision")),
         stamp=_number(values.get("stamp")),
         decision_age=_number(values.get("decision_age")),
@@ -136,7 +155,7 @@ def _verdict_values(verdict: Verdict) -> dict[str, str]:
         "decision": str(verdict.index),
         "stamp": f"{verdict.stamp:.9f}",
         "rule": verdict.rule,
-        "level": f"{verdict.level:.4f}",
+        "level": UNDEFINED if verdict.is_undefined else f"{verdict.level:.4f}",
     }
     for score in verdict.scores:
         values[score.name] = f"{score.windowed:.6g}" if score.is_defined else UNDEFINED

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of what is shown in RViz and elsewhere. None can be set while the node runs."""
+"""The parameters of the displays node. None can be set while the node runs.
+
+Those that the monitor has, too, mean the same, so that one file serves both nodes.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,57 @@ from dataclasses import dataclass
 
 from failure_monitor.errors import UsageError
 from failure_monitor.parameters.parameter import NO_NAMES, parameter
+from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, JOINT_STATES_TOPIC
 
 NO_AXES = "none"
 """In place of the axes: chunks are not drawn."""
+
+
+MARKERS, OVERLAY = "markers.", "overlay."
+"""What the names of the parameters of markers and overlay begin with."""
+
+
+@dataclass(frozen=True)
+class DisplaysParameters:
+    """What the displays node receives."""
+
+    monitor: str = parameter(
+        "failure_monitor",
+        "Name of the monitor's node: its alarm is shown, and markers and overlay are published "
+        "below this name.",
+        is_topic=True,
+    )
+    max_silence: float = parameter(
+        0.6,
+        "Seconds without a message on the monitor's alarm after which nothing is known any more; "
+        "longer than its heartbeat_period.",
+        bounds=(0.1, 5.0),
+    )
+    bundle: str = parameter(
+        "",
+        "Folder that `failure-monitor calibrate` wrote, as the monitor's. Without one neither "
+        "chunks nor unfamiliar places are shown. monitor.launch.xml sets it.",
+    )
+    action_chunks_topic: str = parameter(
+        ACTION_CHUNKS_TOPIC, "Topic of the policy's sampled action chunks.", is_topic=True
+    )
+    joint_states_topic: str = parameter(
+        JOINT_STATES_TOPIC,
+        "Topic of the robot's joint states, for an encoder that takes them.",
+        is_topic=True,
+    )
+    image_topics: tuple[str, ...] = parameter(
+        NO_NAMES,
+        'Topics of the encoder\'s cameras, in its order. [""] for those of the recordings that the '
+        "bundle was calibrated on, or else for the names of the cameras.",
+        is_topic=True,
+        is_optional=True,
+    )
+    encoder: str = parameter(
+        "",
+        "Observation encoder as an ONNX file, for overlay.heat_map; empty for that of the bundle.",
+    )
+    hardware_id: str = parameter("", "Name of the robot or policy in /diagnostics.")
 
 
 @dataclass(frozen=True)
@@ -20,7 +71,7 @@ class MarkerParameters:
 
     frame: str = parameter(
         "base_link",
-        "Frame of ~/markers: that of Cartesian action chunks.",
+        "Frame of the markers: that of Cartesian action chunks.",
         heading="What there is to see in RViz and elsewhere; docs/visualization.md describes "
         "each element. It is drawn only while there is a subscriber.",
     )
@@ -30,9 +81,10 @@ class MarkerParameters:
         bounds=(0.2, 30.0),
     )
     panel: tuple[float, ...] = parameter(
-        (0.0, 0.0, 1.0),
-        "Position x, y, z of the panel of scores, in metres. The state and its reason stand above "
-        "it.",
+        (0.0, 0.0, 0.6),
+        "Position x, y, z of the panel of scores, in metres: the middle of its lower edge. The "
+        "state and its reason stand above it. The default is above a table-top arm; for a mobile "
+        "base see docs/visualization.md.",
     )
     yaw: float = parameter(
         0.0,
@@ -40,7 +92,7 @@ class MarkerParameters:
         bounds=(-7.0, 7.0),
     )
     size: float = parameter(
-        0.05,
+        0.025,
         "Height of a line of text, in metres; everything else is in proportion.",
         bounds=(0.001, 10.0),
     )
@@ -85,10 +137,14 @@ class OverlayParameters:
 
     image_topic: str = parameter(
         "",
-        "Topic of the camera on whose images ~/overlay and ~/overlay/compressed are drawn: of "
-        "CompressedImage if its name ends with /compressed, of Image otherwise. Empty for the "
-        "first of image_topics.",
+        "Topic of the camera on whose images the overlay is drawn: of CompressedImage if its name "
+        "ends with /compressed, of Image otherwise. Empty for the encoder's first camera.",
         is_topic=True,
         is_optional=True,
     )
     rate: float = parameter(5.0, "Overlays per second; 0 for none at all.", bounds=(0.0, 30.0))
+    heat_map: bool = parameter(
+        False,
+        "Whether to show where the picture is unfamiliar, for a bundle with an observation "
+        "encoder. The node then loads the encoder and runs it for a quarter of the time.",
+    )

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from failure_monitor.parameters.displays import MarkerParameters, OverlayParameters
+from failure_monitor.parameters.displays import (
+    MARKERS,
+    OVERLAY,
+    DisplaysParameters,
+    MarkerParameters,
+    OverlayParameters,
+)
 from failure_monitor.parameters.gate import GateParameters
 from failure_monitor.parameters.incident_recorder import IncidentParameters
 from failure_monitor.parameters.monitor import MonitorParameters
@@ -66,10 +72,20 @@ NODES = (
             (MonitorParameters, ""),
             (ResponseParameters, ""),
             (StopMenuParameters, ""),
-            (MarkerParameters, "markers."),
-            (OverlayParameters, "overlay."),
         ),
         "monitor.yaml",
+    ),
+    NodeParameters(
+        "Displays",
+        "displays_node",
+        "The displays node draws what a monitor publishes, for RViz and other viewers "
+        "(docs/visualization.md). What a file gives to the monitor under these names counts, too.",
+        (
+            (DisplaysParameters, ""),
+            (MarkerParameters, MARKERS),
+            (OverlayParameters, OVERLAY),
+        ),
+        "displays.yaml",
     ),
     NodeParameters(
         "Gate",

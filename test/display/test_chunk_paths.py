@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from failure_monitor.decision import Decision, PolicyFormat
+from failure_monitor.decision import PolicyFormat
 from failure_monitor.display.chunk_paths import (
     CartesianAxes,
     axes_among,
@@ -15,6 +15,7 @@ from failure_monitor.display.chunk_paths import (
     disagreement,
     paths,
 )
+from failure_monitor.display.view import SampledChunks
 from failure_monitor.errors import UsageError
 
 MOVES = PolicyFormat(4, 2, 3, ("grip", "dx", "dy", "dz"), "delta", ("dx", "dy", "dz"))
@@ -22,9 +23,9 @@ PLACES = replace(MOVES, action_kind="position")
 AXES = CartesianAxes(("dx", "dy", "dz"), metres=0.5, start=(1.0, 0.0, 0.0))
 
 
-def decision(values: object, positions: object = None) -> Decision:
+def sampled(values: object, positions: object = None) -> SampledChunks:
     measured = None if positions is None else np.array(positions, np.float32)
-    return Decision(0.0, np.zeros(4, np.float32), np.array(values, np.float32), measured)
+    return SampledChunks(MOVES.action_names, np.array(values, np.float32), measured)
 
 
 ONE_STEP_ALONG_X_THEN_Z = [[9, 2, 0, 0], [9, 0, 0, 4], [9, 0, 0, 0]]
@@ -49,22 +50,22 @@ def test_axes_are_found_by_their_names(names, expected):
 
 
 def test_deltas_add_up_from_the_start():
-    [path] = paths(decision([ONE_STEP_ALONG_X_THEN_Z]), MOVES, AXES)
+    [path] = paths(sampled([ONE_STEP_ALONG_X_THEN_Z]), MOVES, AXES)
     assert path.tolist() == [[1, 0, 0], [2, 0, 0], [2, 0, 2], [2, 0, 2]]
 
 
 def test_deltas_add_up_from_where_the_robot_was_measured():
-    [path] = paths(decision([ONE_STEP_ALONG_X_THEN_Z], [10, 20, 30]), MOVES, AXES)
+    [path] = paths(sampled([ONE_STEP_ALONG_X_THEN_Z], [10, 20, 30]), MOVES, AXES)
     assert path.tolist() == [[5, 10, 15], [6, 10, 15], [6, 10, 17], [6, 10, 17]]
 
 
 def test_positions_are_taken_as_they_are():
-    [path] = paths(decision([ONE_STEP_ALONG_X_THEN_Z]), PLACES, AXES)
+    [path] = paths(sampled([ONE_STEP_ALONG_X_THEN_Z]), PLACES, AXES)
     assert path.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 2], [0, 0, 0]]
 
 
 def test_two_axes_stay_on_the_ground():
-    [path] = paths(decision([ONE_STEP_ALONG_X_THEN_Z]), MOVES, replace(AXES, names=("dx", "dy")))
+    [path] = paths(sampled([ONE_STEP_ALONG_X_THEN_Z]), MOVES, replace(AXES, names=("dx", "dy")))
     assert (path[:, 2] == 0).all()
 
 
@@ -73,7 +74,7 @@ def test_path_that_leads_nowhere_is_nan_and_spoils_no_other(bad):
     good = np.zeros((3, 4))
     spoilt = good.copy()
     spoilt[1, 2] = bad
-    found = paths(decision([good, spoilt]), MOVES, AXES)
+    found = paths(sampled([good, spoilt]), MOVES, AXES)
     assert np.isnan(found[1]).all()
     assert np.isfinite(found[0]).all()
     apart = disagreement(found, 0.1)
@@ -84,13 +85,13 @@ def test_path_that_leads_nowhere_is_nan_and_spoils_no_other(bad):
 def test_disagreement_is_the_distance_from_the_middle():
     chunks = np.zeros((3, 2, 4))
     chunks[0, :, 1] = 1.0
-    found = paths(decision(chunks), MOVES, AXES)
+    found = paths(sampled(chunks), MOVES, AXES)
     apart = disagreement(found, 0.25)
     assert apart.tolist() == [[0, 2, 4], [0, 0, 0], [0, 0, 0]]
 
 
 def test_no_path_at_all_is_no_error():
-    found = paths(decision(np.full((2, 3, 4), np.nan)), MOVES, AXES)
+    found = paths(sampled(np.full((2, 3, 4), np.nan)), MOVES, AXES)
     assert np.isnan(disagreement(found, 0.1)).all()
 
 

@@ -9,24 +9,29 @@ from hypothesis import strategies as st
 
 from failure_monitor.display.appearance import APPEARANCES
 from failure_monitor.display.overlay import (
+    ASIDE,
     BACKGROUND,
     BANNER,
     LINE,
     MARGIN,
     MAX_LINES,
+    MAX_LINES_EACH,
     WIDTH,
     draw_overlay,
 )
 from failure_monitor.display.score_bar import ABOVE_THRESHOLD, BELOW_THRESHOLD
-from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.display.state_text import NO_WORD, StateText
+from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity
 
 TOP_OF_PICTURE = BANNER + MAX_LINES * LINE + MARGIN
 GREEN = (10, 200, 30)
 
 
-def status(state=AlarmState.ALARM, reason="why", **more) -> AlarmStatus:
-    return AlarmStatus(state, reason, permit=False, **more)
+def text(
+    state=AlarmState.ALARM, *reasons: str, title: str = "", permit: str = "no command passes"
+) -> StateText:
+    return StateText(state, title or state.value, permit, reasons or ("why",))
 
 
 def plain(height: int = 480, width: int = 640) -> np.ndarray:
@@ -49,7 +54,7 @@ def pixels_of(overlay: np.ndarray, colour) -> np.ndarray:
 def test_whatever_happens_is_drawn(state, reason, size, levels, share, why):
     overlay = draw_overlay(
         None if size is None else np.zeros((*size, 3), np.uint8),
-        status(state, reason),
+        text(state, reason),
         levels,
         why_no_picture=why,
         unfamiliarity=share and Unfamiliarity(np.reshape(share, (2, 2)), "rnd_oe"),
@@ -61,7 +66,7 @@ def test_whatever_happens_is_drawn(state, reason, size, levels, share, why):
 @pytest.mark.parametrize("state", AlarmState)
 def test_banner_has_the_colour_of_its_state_and_a_sign_of_its_own(state):
     banners = {
-        other: draw_overlay(plain(), status(other), {})[:BANNER, : BANNER + MARGIN]
+        other: draw_overlay(plain(), text(other), {})[:BANNER, : BANNER + MARGIN]
         for other in AlarmState
     }
     assert pixels_of(banners[state], APPEARANCES[state].colour).mean() > 0.5
@@ -72,19 +77,21 @@ def test_banner_has_the_colour_of_its_state_and_a_sign_of_its_own(state):
 
 def test_word_and_reason_are_written():
     words = {
-        state: draw_overlay(plain(), status(state), {})[:BANNER, BANNER + 16 :]
+        state: draw_overlay(plain(), text(state), {})[:BANNER, BANNER + 16 :]
         for state in AlarmState
     }
     inks = [pixels_of(words[state], APPEARANCES[state].ink) for state in AlarmState]
     assert len({ink.tobytes() for ink in inks}) == len(AlarmState)
-    one, other = (draw_overlay(plain(), status(reason=reason), {}) for reason in ("a", "b"))
+    one, other = (
+        draw_overlay(plain(), text(AlarmState.ALARM, reason), {}) for reason in ("a", "b")
+    )
     assert (one[BANNER:TOP_OF_PICTURE] != other[BANNER:TOP_OF_PICTURE]).any()
     assert (one[TOP_OF_PICTURE:] == other[TOP_OF_PICTURE:]).all()
 
 
 def reason_pixels(reason: str) -> np.ndarray:
     """Where letters of the reason are, (rows, columns)."""
-    banner = draw_overlay(plain(), status(reason=reason), {})[BANNER:TOP_OF_PICTURE]
+    banner = draw_overlay(plain(), text(AlarmState.ALARM, reason), {})[BANNER:TOP_OF_PICTURE]
     return (banner != np.array(BACKGROUND)).any(axis=-1)
 
 
@@ -93,7 +100,7 @@ def test_long_reason_fills_its_lines_and_leaves_their_margins_free(reason):
     letters = reason_pixels(reason)
     assert not letters[:, :MARGIN].any()
     assert not letters[:, WIDTH - MARGIN :].any()
-    for line in range(MAX_LINES):
+    for line in range(MAX_LINES_EACH):
         _, columns = np.nonzero(letters[LINE * line : LINE * (line + 1)])
         assert columns.max() > WIDTH / 2
 
@@ -106,29 +113,55 @@ def test_reason_that_is_cut_ends_with_dots_whatever_comes_behind():
 
 
 def test_halt_and_permit_are_written():
-    plainly = draw_overlay(plain(), status(), {})[:BANNER]
-    halted = draw_overlay(plain(), status(halted=True), {})[:BANNER]
-    permitted = draw_overlay(plain(), AlarmStatus(AlarmState.ALARM, "why", permit=True), {})[
-        :BANNER
-    ]
+    plainly = draw_overlay(plain(), text(), {})[:BANNER]
+    halted = draw_overlay(plain(), text(title="ALARM - halted"), {})[:BANNER]
+    permitted = draw_overlay(plain(), text(permit="commands pass"), {})[:BANNER]
     assert (plainly != halted).any()
     assert (plainly != permitted).any()
 
 
+@pytest.mark.law(11)
+def test_time_of_day_is_written_as_a_last_picture_stays():
+    one, other = (
+        draw_overlay(plain(), text(), {}, time_of_day=time) for time in ("17:03:11", "17:03:12")
+    )
+    assert (one[:BANNER] != other[:BANNER]).any()
+    assert (one[BANNER:] == other[BANNER:]).all()
+
+
+def test_longest_title_leaves_room_for_permit_and_time():
+    def inks(title: str) -> np.ndarray:
+        shown = text(AlarmState.STALE, title=title, permit="")
+        return pixels_of(draw_overlay(plain(), shown, {})[:BANNER], (0, 0, 0))
+
+    letters = inks(NO_WORD) & ~inks(" ")
+    assert letters.any()
+    assert not letters[:, WIDTH - ASIDE :].any()
+
+
+def test_what_halted_and_what_is_now_are_both_written():
+    halted, now = "halted 3 s ago: " + "word " * 200, "now NOMINAL: fine"
+    whole = draw_overlay(plain(), text(AlarmState.ALARM, halted, now), {})
+    other = draw_overlay(plain(), text(AlarmState.ALARM, halted, "now STALE: lost"), {})
+    top = BANNER + MAX_LINES_EACH * LINE
+    assert (whole[:top] == other[:top]).all()
+    assert (whole[top:TOP_OF_PICTURE] != other[top:TOP_OF_PICTURE]).any()
+
+
 def test_picture_is_shown_as_it_is():
-    overlay = draw_overlay(plain(), status(), {})
+    overlay = draw_overlay(plain(), text(), {})
     assert pixels_of(overlay[TOP_OF_PICTURE:][:480], GREEN).all()
 
 
 def test_picture_of_any_proportions_keeps_them():
-    wide = draw_overlay(plain(90, 320), status(), {})
+    wide = draw_overlay(plain(90, 320), text(), {})
     assert pixels_of(wide, GREEN).sum() == 640 * 180
-    tall = draw_overlay(plain(400, 100), status(), {})
+    tall = draw_overlay(plain(400, 100), text(), {})
     assert pixels_of(tall, GREEN).sum() == 480 * 120
 
 
 def test_bar_is_as_long_as_its_score_is_large():
-    overlay = draw_overlay(plain(), status(), {"a": 0.5, "b": 1.0, "c": 1.5, "d": np.inf})
+    overlay = draw_overlay(plain(), text(), {"a": 0.5, "b": 1.0, "c": 1.5, "d": np.inf})
     rows = overlay[TOP_OF_PICTURE + 480 + MARGIN :]
     lengths = [
         pixels_of(rows[24 * index + 12], BELOW_THRESHOLD if index < 2 else ABOVE_THRESHOLD).sum()
@@ -141,7 +174,7 @@ def test_bar_is_as_long_as_its_score_is_large():
 
 
 def test_undefined_score_has_no_bar_but_a_word():
-    overlay = draw_overlay(plain(), status(), {"a": float("nan")})
+    overlay = draw_overlay(plain(), text(), {"a": float("nan")})
     row = overlay[TOP_OF_PICTURE + 480 + MARGIN :][:24]
     assert not pixels_of(row, BELOW_THRESHOLD).any()
     assert not pixels_of(row, ABOVE_THRESHOLD).any()
@@ -151,7 +184,7 @@ def test_undefined_score_has_no_bar_but_a_word():
 def test_unfamiliar_place_is_shaded_and_outlined_there_and_named():
     share = np.zeros((8, 8))
     share[2, 6] = 0.6
-    shown = draw_overlay(plain(), status(), {}, unfamiliarity=Unfamiliarity(share, "rnd_oe"))[
+    shown = draw_overlay(plain(), text(), {}, unfamiliarity=Unfamiliarity(share, "rnd_oe"))[
         TOP_OF_PICTURE:
     ][:480]
     changed = ~pixels_of(shown, GREEN)
@@ -166,7 +199,7 @@ def test_caption_names_how_much_and_of_which_score():
     def caption(most: float, score: str) -> np.ndarray:
         share = np.zeros((8, 8))
         share[2, 6] = most
-        shown = draw_overlay(plain(), status(), {}, unfamiliarity=Unfamiliarity(share, score))
+        shown = draw_overlay(plain(), text(), {}, unfamiliarity=Unfamiliarity(share, score))
         return shown[TOP_OF_PICTURE + 480 - LINE : TOP_OF_PICTURE + 480]
 
     first, more, other = caption(0.6, "rnd_oe"), caption(0.9, "rnd_oe"), caption(0.6, "knn")
@@ -178,12 +211,12 @@ def test_caption_names_how_much_and_of_which_score():
 @pytest.mark.parametrize("most", [0.0, 0.05, float("nan")])
 def test_place_that_explains_nothing_is_not_drawn(most):
     shown = draw_overlay(
-        plain(), status(), {}, unfamiliarity=Unfamiliarity(np.full((8, 8), most), "rnd_oe")
+        plain(), text(), {}, unfamiliarity=Unfamiliarity(np.full((8, 8), most), "rnd_oe")
     )
     assert pixels_of(shown[TOP_OF_PICTURE:][:480], GREEN).all()
 
 
 def test_camera_s_picture_is_not_drawn_into():
     picture = plain()
-    draw_overlay(picture, status(), {}, unfamiliarity=Unfamiliarity(np.ones((2, 2)), "rnd_oe"))
+    draw_overlay(picture, text(), {}, unfamiliarity=Unfamiliarity(np.ones((2, 2)), "rnd_oe"))
     assert pixels_of(picture, GREEN).all()

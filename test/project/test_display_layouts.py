@@ -16,7 +16,7 @@ import yaml
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from testbed.repository import ROOT
 
-from failure_monitor.monitoring.score_history import RULE
+from failure_monitor.monitoring.alarm_values import RULE
 from failure_monitor.scores.registry import DEFAULT_SCORES
 
 CONFIG = ROOT / "config"
@@ -41,12 +41,13 @@ OTHERS = {"/robot_description": ("std_msgs/msg/String", True)}
 
 @pytest.fixture(scope="module")
 def published(bundle_folder) -> dict[str, tuple[str, bool, bool]]:
-    """What monitor and gate publish with a bundle: type, whether reliable, whether latched."""
+    """What the nodes publish with a bundle: type, whether reliable, whether latched."""
+    from failure_monitor.ros.displays.node import DisplaysNode
     from failure_monitor.ros.gate.node import GateNode
     from failure_monitor.ros.monitor.node import MonitorNode
 
     rclpy.init(args=["--ros-args", "-p", f"bundle:={bundle_folder}"])
-    nodes = [MonitorNode(), GateNode()]
+    nodes = [MonitorNode(), GateNode(), DisplaysNode()]
     found = {}
     for publisher in (publisher for node in nodes for publisher in node.publishers):
         kind = publisher.msg_type
@@ -126,14 +127,16 @@ def test_every_display_subscribes_to_what_is_published_as_it_is(published):
 
 @pytest.mark.ros
 def test_fixed_frame_is_that_of_the_markers():
-    parameters = yaml.safe_load((CONFIG / "monitor.yaml").read_text())["/**"]["ros__parameters"]
+    parameters = yaml.safe_load((CONFIG / "displays.yaml").read_text())["/**"]["ros__parameters"]
     fixed = rviz()["Visualization Manager"]["Global Options"]["Fixed Frame"]
     assert fixed == parameters["markers.frame"]
 
 
 def test_what_the_demo_shows_fits_in_the_picture():
     view = rviz()["Visualization Manager"]["Views"]["Current"]
-    demo = yaml.safe_load((CONFIG / "demo.yaml").read_text())["/failure_monitor"]["ros__parameters"]
+    demo = yaml.safe_load((CONFIG / "demo.yaml").read_text())["/failure_monitor_displays"][
+        "ros__parameters"
+    ]
     focus = [view["Focal Point"][axis] for axis in "XYZ"]
     distances = [abs(a - b) for a, b in zip(demo["markers.panel"], focus, strict=True)]
     assert max(distances) < view["Distance"] / 4
@@ -214,7 +217,7 @@ def analyzed_by(status: str) -> list[str]:
         ("failure_monitor: alarm", "alarm"),
         ("failure_monitor: scoring", "scoring"),
         ("failure_monitor: /policy/embedding", "inputs"),
-        ("failure_monitor: displays", "displays"),
+        ("failure_monitor_displays: displays", "displays"),
         ("failure_monitor_gate: state", "gate"),
         ("incident_recorder: incidents", "incidents"),
     ],
@@ -241,6 +244,7 @@ def test_launch_file_starts_rviz_and_the_recorder_only_if_asked_to():
     }
     assert conditions == {
         "rviz2": "$(var rviz)",
+        "displays_node": "$(var displays)",
         "incident_recorder_node": "$(var record_incidents)",
     }
     assert defaults["rviz"] == defaults["record_incidents"] == "false"

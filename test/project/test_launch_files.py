@@ -32,13 +32,18 @@ CONFIG_FILES = sorted((ROOT / "config").glob("*.yaml"))
 
 NODES = {
     "monitor_node": ("failure_monitor.ros.monitor.node", "MonitorNode"),
+    "displays_node": ("failure_monitor.ros.displays.node", "DisplaysNode"),
     "gate_node": ("failure_monitor.ros.gate.node", "GateNode"),
     "robot_node": ("failure_monitor.demo.robot_node", "RobotNode"),
     "policy_node": ("failure_monitor.demo.policy_node", "PolicyNode"),
 }
 """The nodes by their executables."""
 
-FILE_OF = {"monitor_node": "monitor.yaml", "gate_node": "gate.yaml"}
+FILE_OF = {
+    "monitor_node": "monitor.yaml",
+    "displays_node": "displays.yaml",
+    "gate_node": "gate.yaml",
+}
 """Parameter files that are whole, with every default."""
 
 FOREIGN_PARAMETERS = {"use_sim_time", "start_type_description_service"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Given:
         file: what holds them; empty for `-p`.
         key: which nodes they are for, such as `/**` or `robot/failure_monitor`.
         names: of the parameters.
+        values: of the parameters of a file.
     """
 
     file: str
     key: str
     names: tuple[str, ...]
+    values: tuple[Any, ...] = field(default=(), compare=False)
 
     @property
     def names_a_node(self) -> bool:
@@ -80,9 +82,8 @@ def _in_file(path: str) -> list[Given]:
         content = yaml.safe_load(Path(path).read_bytes())
     except (OSError, ValueError, yaml.YAMLError):
         return []
-    return [
-        Given(path, key, tuple(_flat(parameters, ""))) for key, parameters in _by_key(content, "")
-    ]
+    found = [(key, dict(_flat(parameters, ""))) for key, parameters in _by_key(content, "")]
+    return [Given(path, key, tuple(flat), tuple(flat.values())) for key, flat in found]
 
 
 def _by_key(content: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
@@ -96,9 +97,9 @@ def _by_key(content: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
             yield from _by_key(inner, f"{key}/{name}" if key else str(name))
 
 
-def _flat(parameters: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+def _flat(parameters: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in parameters.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", value

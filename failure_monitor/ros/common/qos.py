@@ -18,6 +18,9 @@ DECISION_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 DECISION_SUBSCRIPTION_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 """For who must receive every decision, also when it was held up for a moment."""
 
+DISPLAY_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""For who only looks: the newest message is enough, and no publisher waits for one that hangs."""
+
 LATCHED_QOS = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,

@@ -7,7 +7,7 @@ A version of rclpy without such a name must have no worse effect than the one de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,17 @@ def given_parameters(node: Node) -> Mapping[str, Parameter]:
     """
     given: Mapping[str, Parameter] = getattr(node, "_parameter_overrides", {})
     return given
+
+
+def add_given_parameters(node: Node, parameters: Iterable[Parameter]) -> None:
+    """Have a node start with further parameters, unless it was given them.
+
+    The argument of rclpy for such parameters overrides what a user has given. Without the attribute
+    they have no effect.
+    """
+    given: dict[str, Parameter] = getattr(node, "_parameter_overrides", {})
+    for parameter in parameters:
+        given.setdefault(parameter.name, parameter)
 
 
 class TolerantExecutor(SingleThreadedExecutor):

@@ -28,7 +28,11 @@ LIKENESS = 0.7
 
 
 def reject_unknown_parameters(
-    node: Node, *, also_known: Iterable[str] = (), arguments: Sequence[str] | None = None
+    node: Node,
+    *,
+    also_known: Iterable[str] = (),
+    also_read: str = "",
+    arguments: Sequence[str] | None = None,
 ) -> None:
     """Reject what was given to this node by `-p` or by its name, and that it does not have.
 
@@ -37,6 +41,7 @@ def reject_unknown_parameters(
     Args:
         node: the node, with its parameters declared.
         also_known: names of parameters that it does not declare.
+        also_read: full name of another node whose parameters it uses.
         arguments: of the process; default: those that it was started with.
 
     Raises:
@@ -46,7 +51,8 @@ def reject_unknown_parameters(
     own = [one for one in given if one.is_for(node.get_fully_qualified_name())]
     known = _Known(node, also_known)
     _reject(node, known, own)
-    for words in (*_without_effect(known, own), *_for_others(node, given, own)):
+    read = [one for one in given if one in own or one.is_for(also_read)]
+    for words in (*_without_effect(known, own), *_for_others(node, given, read)):
         node.get_logger().warning(words)
 
 

@@ -1,137 +1,93 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""All displays of the monitor: markers, and the camera's picture with an overlay.
+"""All displays of a monitor: markers, and the camera's picture with an overlay.
 
-They influence no verdict, and whatever goes wrong here shows only in the diagnostics.
+They show what the monitor has published, and nothing once it is silent.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.decision import Decision, Verdict
-from failure_monitor.messages.matching import MatchedMessages
-from failure_monitor.monitoring.alarm import AlarmStatus
+from failure_monitor.bundle.bundle import Bundle, load
+from failure_monitor.bundle.camera_topics import camera_topics, first_camera_topic
+from failure_monitor.display.view import MonitorView
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.messages.measured_positions import PositionsTopic
+from failure_monitor.monitoring.alarm_values import AlarmReading
 from failure_monitor.monitoring.score_history import ScoreHistory
 from failure_monitor.monitoring.unfamiliarity import NoNoveltyError, embedding_score
-from failure_monitor.monitoring.view import MonitorView
+from failure_monitor.parameters.displays import DisplaysParameters
+from failure_monitor.parameters.parameter import named
 from failure_monitor.ros.common.key_values import key_values
+from failure_monitor.ros.displays.chunks_input import ChunksInput
 from failure_monitor.ros.displays.heat_map import HeatMap
 from failure_monitor.ros.displays.marker_publisher import MarkerPublisher
+from failure_monitor.ros.displays.monitor_input import MonitorInput
+from failure_monitor.ros.displays.observations import Observations
 from failure_monitor.ros.displays.overlay import OverlayPublisher
-from failure_monitor.ros.response.steering import Advice
-
-if TYPE_CHECKING:
-    from failure_monitor.policy_models.models import ObservationEncoder
 
 HISTORY_SECONDS = 10.0
 """Seconds of scores that are drawn as curves."""
 
-
-def first_image_topic(cameras: Mapping[str, str], image_topics: Sequence[str]) -> str:
-    """Return the topic of the encoder's first camera, or else the first of `image_topics`."""
-    return next(filter(None, (*cameras.values(), *image_topics)), "")
+UPDATE_PERIOD = 0.05
+"""Seconds between two looks at what has come: no decision is left out of a curve."""
 
 
 class Displays:
-    """The publishers of `~/markers` and `~/overlay`, and what they show."""
+    """The publishers of a monitor's markers and overlay, and what they show."""
 
-    def __init__(self, node: Node, status: Callable[[], AlarmStatus]) -> None:
-        """Declare the parameters, and start to publish while there are subscribers.
+    def __init__(self, node: Node, settings: DisplaysParameters) -> None:
+        """Subscribe, and start to publish while there are subscribers.
 
         Args:
-            node: the node that publishes.
-            status: returns the alarm's status; called whenever something is drawn.
+            node: the node that subscribes and publishes.
+            settings: what to show.
 
         Raises:
-            UsageError: a parameter has another type or is out of bounds.
+            UsageError: a parameter of markers or overlay has another type or is out of bounds.
         """
-        self._status = status
-        self._bundle: Bundle | None = None
+        self._node = node
+        self._settings = settings
+        self._monitor = MonitorInput(node, settings.monitor, settings.max_silence)
+        self._chunks = ChunksInput(node, settings.monitor, settings.action_chunks_topic)
         self._history = ScoreHistory(HISTORY_SECONDS)
-        self._verdict: Verdict | None = None
-        self._decision: Decision | None = None
-        self._advice = Advice()
+        self._decision: tuple[int | None, float | None] = None, None
+        self._bundle = ""
+        self._why_no_bundle = self._why_no_heat_map = ""
         self._heat_map: HeatMap | None = None
-        self._why_no_heat_map = ""
-        self._markers = MarkerPublisher(node, self._view)
-        self._overlay = OverlayPublisher(node, self._view)
-
-    def open(
-        self, bundle: Bundle, image_topic: str = "", encoder: ObservationEncoder | None = None
-    ) -> None:
-        """Show a policy.
-
-        Args:
-            bundle: the bundle that watches it.
-            image_topic: the topic of the camera to draw on; empty for none.
-            encoder: embeds the camera's pictures; None if the policy embeds them itself.
-        """
-        self.close()
-        self._bundle = bundle
-        self._overlay.set_camera(image_topic)
-        if encoder is not None and encoder.cameras:
-            try:
-                self._heat_map = HeatMap(encoder, embedding_score(bundle.scores))
-            except NoNoveltyError as error:
-                self._why_no_heat_map = str(error)
-
-    def close(self) -> None:
-        """Show no policy, and end the heat map."""
-        self.start_rollout()
-        self._bundle = None
-        self._why_no_heat_map = ""
-        self._overlay.set_camera("")
-        if self._heat_map is not None:
-            self._heat_map.stop()
-        self._heat_map = None
+        self._observations: Observations | None = None
+        self._markers = MarkerPublisher(node, f"{settings.monitor}/markers", self._view)
+        self._overlay = OverlayPublisher(node, f"{settings.monitor}/overlay", self._view)
+        self._overlay.set_camera(first_camera_topic(settings.image_topics))
+        # Steady: nothing must freeze with a clock that is simulated or stepped.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(UPDATE_PERIOD, self._update, clock=steady)
 
     def stop(self) -> None:
         """End the threads with the node."""
-        self.close()
+        self._close_heat_map()
         self._overlay.stop()
 
-    def start_rollout(self) -> None:
-        """Forget the scores of the previous rollout."""
-        self._verdict = self._decision = None
-        self._advice = Advice()
-        self._history.clear()
-
-    def show(
-        self,
-        verdict: Verdict,
-        decision: Decision,
-        observation: object = None,
-        advice: Advice | None = None,
-    ) -> None:
-        """Receive a scored decision, to be drawn at the displays' own rate.
-
-        Args:
-            verdict: on the decision.
-            decision: the decision.
-            observation: the messages of cameras and joints that it was made from, if it was.
-            advice: what was published about it; None for nothing.
-        """
-        self._verdict, self._decision = verdict, decision
-        self._advice = Advice() if advice is None else advice
-        self._history.add(verdict, time.monotonic())
-        if self._heat_map is not None and isinstance(observation, MatchedMessages):
-            self._heat_map.update(observation, verdict, is_wanted=self._overlay.has_subscriber)
-
-    def diagnose(self, *, name: str, hardware_id: str) -> DiagnosticStatus:
+    def diagnose(self, *, name: str) -> DiagnosticStatus:
         """Return what is not displayed, and why.
 
         Args:
             name: the node's name.
-            hardware_id: the robot's or the policy's.
         """
-        problems = {"markers": self._markers.problem(), "overlay": self._overlay.problem()}
+        problems = {
+            "monitor": self._monitor.problem(),
+            "bundle": self._why_no_bundle,
+            "chunks": self._chunks.problem,
+            "markers": self._markers.problem(),
+            "overlay": self._overlay.problem(),
+            "unfamiliar_places": self._why_no_heat_map,
+        }
         if self._heat_map is not None:
             problems["unfamiliar_places"] = self._heat_map.problem
         found = [problem for problem in problems.values() if problem]
@@ -139,19 +95,114 @@ class Displays:
             level=DiagnosticStatus.WARN if found else DiagnosticStatus.OK,
             name=f"{name}: displays",
             message="; ".join(found) or "everything is displayed",
-            hardware_id=hardware_id,
-            values=key_values({"unfamiliar_places": self._why_no_heat_map} | problems),
+            hardware_id=self._settings.hardware_id,
+            values=key_values(problems),
         )
 
+    def _update(self) -> None:
+        """Take over what the monitor has published."""
+        bundle = self._settings.bundle or self._monitor.bundle
+        if bundle != self._bundle:
+            self._open(bundle)
+        reading = self._monitor.reading()
+        decision = (None, None) if reading is None else (reading.decision, reading.stamp)
+        if reading is None or decision == self._decision:
+            return
+        if self._starts_rollout(reading):
+            self._history.clear()
+            self._chunks.forget()
+        self._decision = decision
+        if reading.decision is not None and reading.stamp is not None:
+            self._history.add(reading.levels, time.monotonic())
+            self._compare(reading.decision, reading.stamp, reading)
+
+    def _starts_rollout(self, reading: AlarmReading) -> bool:
+        before, _ = self._decision
+        return reading.decision is None or (before is not None and reading.decision < before)
+
+    def _compare(self, decision: int, stamp: float, reading: AlarmReading) -> None:
+        if self._heat_map is None or self._observations is None:
+            return
+        observation = self._observations.at(stamp)
+        if observation is not None:
+            self._heat_map.update(
+                observation,
+                decision,
+                reading.levels,
+                is_wanted=self._overlay.has_subscriber,
+            )
+
     def _view(self) -> MonitorView:
-        heat_map = self._heat_map
+        reading, heat_map = self._monitor.reading(), self._heat_map
+        is_known = reading is not None and reading.decision is not None
         return MonitorView(
-            status=self._status(),
+            text=self._monitor.text(),
             history=self._history,
-            policy=None if self._bundle is None else self._bundle.policy,
-            verdict=self._verdict,
-            decision=self._decision,
-            chosen=self._advice.chosen,
-            trusted=self._advice.trusted,
-            unfamiliarity=None if heat_map is None else heat_map.latest(time.monotonic()),
+            levels={} if reading is None else reading.levels,
+            sampled=self._chunks.sampled() if is_known else None,
+            unfamiliarity=(
+                heat_map.latest(time.monotonic()) if is_known and heat_map is not None else None
+            ),
         )
+
+    # The bundle
+
+    def _open(self, folder: str) -> None:
+        """Show the policy of a bundle: without it, chunks have no meaning."""
+        self._bundle = folder
+        self._close_heat_map()
+        self._why_no_bundle = self._why_no_heat_map = ""
+        self._markers.policy = None
+        try:
+            bundle = load(Path(folder))
+        except FailureMonitorError as error:
+            self._why_no_bundle = (
+                f"chunks are not drawn: {error} (on another machine than the monitor's, set "
+                "'bundle' to a copy)"
+            )
+            return
+        self._markers.policy = bundle.policy
+        section = bundle.description.positions_topic
+        self._chunks.set_positions_topic(
+            None if section is None else PositionsTopic(**vars(section))
+        )
+        self._overlay.set_camera(
+            first_camera_topic(self._settings.image_topics, bundle.description)
+        )
+        if self._overlay.is_heat_map_wanted:
+            try:
+                self._open_heat_map(bundle)
+            except (FailureMonitorError, ImportError) as error:
+                self._why_no_heat_map = str(error)
+
+    def _open_heat_map(self, bundle: Bundle) -> None:
+        # Imported here: without a heat map there is neither OpenCV nor ONNX Runtime.
+        from failure_monitor.policy_models.models import ObservationEncoder
+        from failure_monitor.policy_models.onnx_file import read_onnx_file
+
+        named_file = self._settings.encoder
+        file = read_onnx_file(Path(named_file)) if named_file else bundle.encoder
+        if file is None:
+            raise NoNoveltyError(
+                "where the picture is unfamiliar cannot be shown: the bundle holds no encoder, as "
+                "it was calibrated on what the policy published; set 'encoder'"
+            )
+        encoder = ObservationEncoder(file)
+        topics = camera_topics(
+            list(encoder.cameras), named(self._settings.image_topics), bundle.description
+        )
+        self._heat_map = HeatMap(encoder, embedding_score(bundle.scores))
+        black_box = bundle.description.black_box
+        self._observations = Observations(
+            self._node,
+            topics,
+            self._settings.joint_states_topic if encoder.joint_names else "",
+            0.05 if black_box is None else black_box.matching_tolerance,
+        )
+
+    def _close_heat_map(self) -> None:
+        if self._heat_map is not None:
+            self._heat_map.stop()
+        if self._observations is not None:
+            self._observations.destroy()
+        self._heat_map = self._observations = None

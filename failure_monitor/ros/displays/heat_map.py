@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Verdict
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity, score_embedding, unfamiliarity
@@ -57,7 +56,7 @@ class HeatMap:
             encoder: embeds pictures; others may run it at the same time.
             score: scores embeddings (`failure_monitor.monitoring.unfamiliarity.embedding_score`).
         """
-        # Imported here: a monitor that runs no models does without OpenCV.
+        # Imported here: without a heat map there is neither OpenCV nor ONNX Runtime.
         from failure_monitor.policy_models.observation import ObservationReader
 
         self.problem = ""
@@ -71,18 +70,25 @@ class HeatMap:
         self._newest: tuple[float, Unfamiliarity] | None = None
         self._worker = QueueWorker("heat map", self._compare, on_error=self._on_error)
 
-    def update(self, messages: MatchedMessages, verdict: Verdict, *, is_wanted: bool) -> None:
+    def update(
+        self,
+        messages: MatchedMessages,
+        number: int,
+        levels: Mapping[str, float],
+        *,
+        is_wanted: bool,
+    ) -> None:
         """Receive the picture of a decision that was scored.
 
         Args:
             messages: of cameras and joints.
-            verdict: on the decision.
+            number: the decision's number in the rollout.
+            levels: its normalised scores by name.
             is_wanted: whether to find where the picture is unfamiliar. A familiar one is
                 remembered in any case.
         """
-        levels = {score.name: score.normalised for score in verdict.scores}
         level = levels.get(self._score.name, np.nan)
-        picture = _ScoredPicture(messages, verdict.index, level)
+        picture = _ScoredPicture(messages, number, level)
         if self._is_familiar(level):
             self._familiar = picture
             self._worker.clear()
@@ -135,7 +141,7 @@ class HeatMap:
         if isinstance(error, FailureMonitorError):
             self.problem = str(error)
         elif not isinstance(error, _StoppedError):
-            # The monitor goes on without a map.
+            # The overlay goes on without a map.
             self.problem = f"unfamiliar places: {type(error).__name__}: {error}"
 
 

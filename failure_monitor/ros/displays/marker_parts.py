@@ -33,6 +33,9 @@ STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST = (
 )
 """The namespaces, which RViz lists with a check box each."""
 
+SPACE = 0.5
+"""Width of a space in the height of the letters."""
+
 Values = TypeVar("Values", bound=np.generic)
 
 
@@ -83,6 +86,8 @@ def text_marker(
     marker = new_marker(layout, namespace, number, Marker.TEXT_VIEW_FACING)
     marker.pose.position = place
     marker.scale.z = size
+    # RViz 2 does not scale its spaces with the letters: this is their width.
+    marker.scale.x = SPACE * size
     marker.color = rgba(ink)
     # RViz reports an error for an empty text.
     marker.text = plain_letters(text) or " "

@@ -22,10 +22,9 @@ from failure_monitor.display.chunk_paths import (
     disagreement,
     paths,
 )
+from failure_monitor.display.view import MonitorView
 from failure_monitor.errors import UsageError
-from failure_monitor.monitoring.score_history import levels
-from failure_monitor.monitoring.view import MonitorView
-from failure_monitor.parameters.displays import NO_AXES, MarkerParameters
+from failure_monitor.parameters.displays import MARKERS, NO_AXES, MarkerParameters
 from failure_monitor.parameters.parameter import named
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.displays.chunk_fan import Fan
@@ -41,24 +40,25 @@ MARKERS_QOS = QoSProfile(
 )
 
 LIFETIME_PERIODS = 3
-"""Periods after which a marker vanishes unless it is published again, as when the monitor dies."""
+"""Periods after which a marker vanishes unless it is published again, as when this node dies."""
 
 
 class MarkerPublisher:
-    """The publisher of `~/markers`."""
+    """The publisher of a monitor's markers."""
 
-    def __init__(self, node: Node, view: Callable[[], MonitorView]) -> None:
+    def __init__(self, node: Node, topic: str, view: Callable[[], MonitorView]) -> None:
         """Declare the parameters, and start to publish.
 
         Args:
             node: the node that publishes.
+            topic: the topic's name.
             view: returns what to draw; called for every publication.
 
         Raises:
             UsageError: a parameter has another type or is out of bounds.
         """
         self._view = view
-        settings = load_parameters(node, MarkerParameters, prefix="markers.")
+        settings = load_parameters(node, MarkerParameters, prefix=MARKERS)
         self._given_axes, self._apart = named(settings.axes), settings.apart
         self._cartesian = CartesianAxes((), settings.metres, _position(settings.start))
         self._layout = Layout(
@@ -72,7 +72,9 @@ class MarkerPublisher:
         self._frames = FrameWatch(node, self._layout.frame)
         self._drawn: set[tuple[str, int]] | None = None
         self._fan_problem = ""
-        self._publisher = node.create_publisher(MarkerArray, "~/markers", MARKERS_QOS)
+        self.policy: PolicyFormat | None = None
+        """The format of the policy's decisions; None while it is unknown, then no fan is drawn."""
+        self._publisher = node.create_publisher(MarkerArray, topic, MARKERS_QOS)
         # Steady: the markers must not freeze with a clock that is simulated or stepped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(self._period, self._publish, clock=steady)
@@ -91,7 +93,7 @@ class MarkerPublisher:
         self._frames.start()
         view = self._view()
         drawn = markers(
-            view.status,
+            view.text,
             _bars(view),
             self._fan(view),
             self._layout,
@@ -111,15 +113,22 @@ class MarkerPublisher:
 
     def _fan(self, view: MonitorView) -> Fan | None:
         self._fan_problem = ""
-        if view.decision is None or view.policy is None:
+        sampled, policy = view.sampled, self.policy
+        if sampled is None or policy is None:
             return None
-        axes = self._axes(view.policy)
+        axes = self._axes(policy)
         if axes is None:
             return None
-        found = paths(view.decision, view.policy, axes)
+        if sampled.names != policy.action_names:
+            self._fan_problem = (
+                f"the chunks have the actions {', '.join(sampled.names)}, the bundle has "
+                f"{', '.join(policy.action_names)}: name the monitor's bundle"
+            )
+            return None
+        found = paths(sampled, policy, axes)
         if np.isnan(found[:, 0, 0]).all():
             self._fan_problem = "no sampled chunk leads to a position that can be drawn"
-        return Fan(found, disagreement(found, self._apart), view.chosen, view.trusted)
+        return Fan(found, disagreement(found, self._apart), sampled.chosen, sampled.trusted)
 
     def _axes(self, policy: PolicyFormat) -> CartesianAxes | None:
         if self._given_axes == (NO_AXES,):
@@ -135,12 +144,9 @@ class MarkerPublisher:
 
 
 def _bars(view: MonitorView) -> list[ScoreBar]:
-    if view.verdict is None:
-        return []
     now = time.monotonic()
     return [
-        ScoreBar(name, level, view.history.curve(name, now))
-        for name, level in levels(view.verdict).items()
+        ScoreBar(name, level, view.history.curve(name, now)) for name, level in view.levels.items()
     ]
 
 

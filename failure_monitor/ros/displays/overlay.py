@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes the camera's picture with the monitor's state and scores, while there are subscribers.
 
-Pictures are decoded and drawn on a thread of its own, so that they do not delay the heartbeat.
+Pictures are decoded and drawn on a thread of its own, so that they do not delay the markers.
 Without a subscriber there is no thread and no picture.
 """
 
@@ -12,6 +12,7 @@ import array
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,10 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from failure_monitor.display.view import MonitorView
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import MissingPackageError
-from failure_monitor.monitoring.score_history import levels
-from failure_monitor.monitoring.view import MonitorView
-from failure_monitor.parameters.displays import OverlayParameters
+from failure_monitor.parameters.displays import OVERLAY, OverlayParameters
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.queue_worker import QueueWorker
 from failure_monitor.ros.common.topic_name import COMPRESSED
@@ -61,13 +61,14 @@ class _Job:
 
 
 class OverlayPublisher:
-    """The publisher of `~/overlay` and `~/overlay/compressed`."""
+    """The publisher of a monitor's overlay, raw and compressed."""
 
-    def __init__(self, node: Node, view: Callable[[], MonitorView]) -> None:
+    def __init__(self, node: Node, topic: str, view: Callable[[], MonitorView]) -> None:
         """Declare the parameters, and start to publish.
 
         Args:
             node: the node that publishes.
+            topic: the topic's name, to which `/compressed` is added.
             view: returns what to draw; called for every overlay.
 
         Raises:
@@ -75,16 +76,18 @@ class OverlayPublisher:
         """
         self._node = node
         self._view = view
-        settings = load_parameters(node, OverlayParameters, prefix="overlay.")
+        settings = load_parameters(node, OverlayParameters, prefix=OVERLAY)
+        self.is_heat_map_wanted = settings.heat_map
+        """Whether to show where the picture is unfamiliar."""
         self._given_topic = settings.image_topic
         self._topic = self._given_topic
         self._subscription: Subscription | None = None
         self._frame: _Frame | None = None
         self._fault = self._missing = ""
         self._worker = QueueWorker("overlay", self._draw, on_error=self._on_error)
-        self._raw = node.create_publisher(Image, "~/overlay", OVERLAY_QOS)
+        self._raw = node.create_publisher(Image, topic, OVERLAY_QOS)
         self._compressed = node.create_publisher(
-            CompressedImage, f"~/overlay{COMPRESSED}", OVERLAY_QOS
+            CompressedImage, f"{topic}{COMPRESSED}", OVERLAY_QOS
         )
         if settings.rate > 0 and self._load():
             # Steady: the overlay must not freeze with a clock that is simulated or stepped.
@@ -92,15 +95,12 @@ class OverlayPublisher:
             node.create_timer(1 / settings.rate, self._on_tick, clock=steady)
 
     def _load(self) -> bool:
-        """Load OpenCV and return whether it is there.
-
-        Later, while commands are permitted, loading could delay a permit.
-        """
+        """Load OpenCV and return whether it is there."""
         try:
             import failure_monitor.display.overlay  # noqa: F401
         except ImportError as error:
             missing = MissingPackageError(error.name or str(error))
-            self._missing = f"there is no ~/overlay: {missing}"
+            self._missing = f"there is no overlay: {missing}"
             return False
         return True
 
@@ -175,18 +175,18 @@ class OverlayPublisher:
     # What follows runs on the thread.
 
     def _on_error(self, error: Exception) -> None:
-        # The monitor goes on without an overlay.
+        # The markers go on without an overlay.
         self._fault = f"the overlay cannot be drawn: {type(error).__name__}: {error}"
 
     def _draw(self, job: _Job) -> None:
         from failure_monitor.display.overlay import draw_overlay
 
         picture, why = self._picture(job)
-        verdict = job.view.verdict
         overlay = draw_overlay(
             picture,
-            job.view.status,
-            {} if verdict is None else levels(verdict),
+            job.view.text,
+            job.view.levels,
+            time_of_day=datetime.now().strftime("%H:%M:%S"),
             why_no_picture=why,
             unfamiliarity=job.view.unfamiliarity,
         )

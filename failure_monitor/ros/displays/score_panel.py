@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,17 @@ from failure_monitor.ros.displays.marker_parts import (
     thinned,
 )
 
+LABEL_SIZE, LETTER, LINE = 0.7, 0.6, 1.45
+"""Height of a label's letters in the layout's size; and their largest width, and the distance of
+RViz's lines, in that height."""
+
+MAX_LABEL_LETTERS, MAX_NAME_LINES = 12, 2
+"""Letters in a line of a score's name, unless a word of it is longer, and such lines."""
+
+FOOT = 3.3
+"""Height of the bars' lower ends above the panel's lower edge, in the layout's size; the labels
+stand between the two."""
+
 MAX_CURVE_POINTS = 32
 """Maximum number of points of a curve: some hundreds take a millisecond."""
 
@@ -50,17 +62,21 @@ class ScoreBar:
 class ScorePanel:
     """Bars side by side, each with its curve, on an upright plane."""
 
+    HEIGHT = FOOT + 6.5
+    """Height of the panel in the layout's size."""
+
     def __init__(self, layout: Layout, seconds: float) -> None:
         self._layout = layout
         self._seconds = seconds
         self._height = 6 * layout.size
-        self._slot = 5 * layout.size
+        self._slot = 0.0
         self._bar = 0.8 * layout.size
         self._across = (-math.sin(layout.yaw), math.cos(layout.yaw))
 
     def scores(self, bars: Sequence[ScoreBar]) -> list[Marker]:
         """Return bars, curves and their labels, and the threshold that is common to all."""
         drawn: list[Marker] = []
+        self._slot = _slot_width([bar.name for bar in bars]) * self._layout.size
         for number, bar in enumerate(bars):
             left = self._slot * (number - len(bars) / 2)
             drawn += self._score(number, bar, left)
@@ -70,13 +86,12 @@ class ScorePanel:
 
     def _score(self, number: int, bar: ScoreBar, left: float) -> list[Marker]:
         colour = bar_colour(bar.level)
-        text = f"{bar.name}\n{ratio_text(bar.level)}"
-        middle = left + self._slot / 2
-        label = self._place(middle, -1.0 * self._layout.size)
+        lines = [*_name_lines(bar.name), ratio_text(bar.level)]
+        size = LABEL_SIZE * self._layout.size
+        # RViz puts the middle of a text at its place; all labels hang from the same line.
+        label = self._place(left + self._slot / 2, -(LINE * len(lines) / 2 + 0.2) * size)
         drawn = [
-            text_marker(
-                self._layout, LABELS, number, text, point(label), 0.7 * self._layout.size, WHITE
-            )
+            text_marker(self._layout, LABELS, number, "\n".join(lines), point(label), size, WHITE)
         ]
         if not np.isnan(bar.level):
             drawn.append(self._bar_marker(number, bar_share(bar.level), left, colour))
@@ -125,4 +140,22 @@ class ScorePanel:
         """Return a point of the panel; the middle of its lower edge is the layout's `panel`."""
         x, y, z = self._layout.panel
         along_x, along_y = self._across
-        return x + across * along_x, y + across * along_y, z + up + 2.5 * self._layout.size
+        return x + across * along_x, y + across * along_y, z + up + FOOT * self._layout.size
+
+
+def _slot_width(names: Sequence[str]) -> float:
+    """Return the width of a bar with its curve, in the layout's size: no label is wider."""
+    letters = max((len(line) for name in names for line in _name_lines(name)), default=0)
+    # A ratio is no longer than "undefined", so bars do not move when it changes.
+    return LABEL_SIZE * LETTER * max(letters, len("undefined")) + 1.2
+
+
+def _name_lines(name: str) -> list[str]:
+    """Return the name of a score in lines, broken behind what joins its words."""
+    words = re.findall(r"[^_:/]*[_:/]?", name)
+    lines = [""]
+    for word in filter(None, words):
+        if lines[-1] and len(lines[-1] + word) > MAX_LABEL_LETTERS and len(lines) < MAX_NAME_LINES:
+            lines.append("")
+        lines[-1] += word
+    return lines

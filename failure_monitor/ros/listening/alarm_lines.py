@@ -26,7 +26,7 @@ from failure_monitor.ros.common.key_values import read_key_values
 from failure_monitor.ros.common.run import spin_node
 
 ALARM_SUFFIX = "/alarm"
-COMPANIONS = ("failure_monitor_gate", "incident_recorder")
+COMPANIONS = ("failure_monitor_gate", "failure_monitor_displays", "incident_recorder")
 """Nodes beside a monitor whose diagnostics belong to it."""
 
 DISCOVERY_PERIOD = 0.5

@@ -8,7 +8,6 @@ older or was calibrated on the policy's own messages, leaves it to the parameter
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from failure_monitor.bundle.bundle import Bundle
@@ -63,26 +62,3 @@ def black_box_settings(parameters: MonitorParameters, bundle: Bundle) -> BlackBo
         matching_tolerance=setting("matching_tolerance"),
         noise_seed=int(setting("noise_seed")),
     )
-
-
-def camera_topics(
-    cameras: Sequence[str], parameters: MonitorParameters, bundle: Bundle
-) -> Mapping[str, str]:
-    """Return the topic of every camera, by its name, in the encoder's order.
-
-    The topics are those of the parameters if they name some, else those of the recordings that the
-    bundle was calibrated on, else the cameras' names.
-
-    Raises:
-        UsageError: there are more or fewer topics than cameras.
-    """
-    topics = [topic for topic in parameters.image_topics if topic]
-    if topics and len(topics) != len(cameras):
-        raise UsageError(
-            f"image_topics names {len(topics)} topics, the encoder has {len(cameras)} cameras "
-            f"({', '.join(cameras)}): give a topic for each, in this order"
-        )
-    if topics:
-        return dict(zip(cameras, topics, strict=True))
-    recorded = (bundle.description.black_box or DEFAULTS).cameras
-    return {camera: recorded.get(camera, camera) for camera in cameras}

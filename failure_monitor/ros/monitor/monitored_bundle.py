@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from failure_monitor.bundle.bundle import Bundle, BundleError, content_hash, load
+from failure_monitor.bundle.camera_topics import camera_topics
 from failure_monitor.bundle.description import PromiseSection
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
@@ -17,7 +18,6 @@ from failure_monitor.parameters.monitor import AS_CALIBRATED, MonitorParameters
 from failure_monitor.ros.monitor.black_box_settings import (
     BlackBoxSettings,
     black_box_settings,
-    camera_topics,
 )
 from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 
@@ -106,7 +106,7 @@ def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
     _require_positions(bundle)
     black_box = black_box_settings(settings, bundle)
     models = MonitoredModels(settings, bundle, noise_seed=black_box.noise_seed)
-    cameras = camera_topics(models.cameras, settings, bundle)
+    cameras = camera_topics(models.cameras, settings.image_topics, bundle.description)
     monitored = MonitoredBundle(
         settings.bundle, bundle, content_hash(folder), models, cameras, black_box
     )

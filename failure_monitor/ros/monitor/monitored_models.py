@@ -60,11 +60,6 @@ class MonitoredModels:
         return [part for part, model in made.items() if model is None]
 
     @property
-    def encoder(self) -> ObservationEncoder | None:
-        """The model that makes embeddings; None if the policy publishes them."""
-        return self._encoder
-
-    @property
     def cameras(self) -> Sequence[str]:
         """The names of the encoder's cameras; empty without an encoder."""
         return [] if self._encoder is None else list(self._encoder.cameras)

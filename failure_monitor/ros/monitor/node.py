@@ -32,7 +32,6 @@ from failure_monitor.ros.common.services import Answer, offer_switch, offer_trig
 from failure_monitor.ros.common.stall_watch import StallWatch
 from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
-from failure_monitor.ros.displays.displays import Displays, first_image_topic
 from failure_monitor.ros.monitor.clock_watch import ClockWatch
 from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.diagnostics import scoring_message
@@ -40,7 +39,12 @@ from failure_monitor.ros.monitor.halt_mark import HaltMark
 from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file
 from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
-from failure_monitor.ros.monitor.parameters import DISPLAYED, changed_parameters
+from failure_monitor.ros.monitor.parameters import (
+    DISPLAYED,
+    changed_parameters,
+    report_displayed_parameters,
+)
+from failure_monitor.ros.monitor.pending_decision import CHUNKS
 from failure_monitor.ros.monitor.session import MonitorSession
 from failure_monitor.ros.response.response import Response
 
@@ -62,6 +66,7 @@ class MonitorNode(LeanLifecycleNode):
         self._session: MonitorSession | None = None
         self._logged_state: AlarmState | None = None
         self._settings = declare_parameters(self, MonitorParameters)
+        report_displayed_parameters(self)
         self._time_guard = TimeGuard(self)
         self._clock_watch = ClockWatch(is_simulated=self._time_guard.is_simulated)
         self._stall_watch = StallWatch(self._settings.heartbeat_period)
@@ -76,7 +81,6 @@ class MonitorNode(LeanLifecycleNode):
             wake=self._mark_changed.trigger,
         )
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
-        self._displays = Displays(self, self._status)
         self._scored = self.create_guard_condition(self._on_scored)
         self._create_timers()
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -128,9 +132,7 @@ class MonitorNode(LeanLifecycleNode):
         if monitored.models.warning:
             self.get_logger().warning(monitored.models.warning)
         self._configuration = Configuration.start(monitored, wake=self._scored.trigger)
-        self._outputs.open_scores(score.name for score in monitored.bundle.scores)
-        image_topic = first_image_topic(monitored.cameras, self._settings.image_topics)
-        self._displays.open(monitored.bundle, image_topic, monitored.models.encoder)
+        self._outputs.open(monitored.bundle, samples=CHUNKS not in monitored.models.published_parts)
         self._alarm.end_rollout(NOT_ACTIVE)
         _exclude_from_garbage_collection()
         self._stall_watch.restart()
@@ -148,7 +150,6 @@ class MonitorNode(LeanLifecycleNode):
             self._configuration,
             response=self._response,
             outputs=self._outputs,
-            displays=self._displays,
             alarm=self._alarm,
             problems=self._problems,
             rejection=self._rejection,
@@ -187,7 +188,6 @@ class MonitorNode(LeanLifecycleNode):
         """End the threads with the node."""
         self._parameter_server.close()
         self._drop_configuration()
-        self._displays.stop()
         self._halt_mark.close(self._alarm.needs_mark)
         super().destroy_node()
 
@@ -201,8 +201,7 @@ class MonitorNode(LeanLifecycleNode):
             return
         self._configuration.worker.stop()
         self._configuration = None
-        self._outputs.close_scores()
-        self._displays.close()
+        self._outputs.close()
         self._alarm.end_rollout(NOT_CONFIGURED)
 
     # State
@@ -310,7 +309,6 @@ class MonitorNode(LeanLifecycleNode):
             )
         if session is not None:
             statuses += session.diagnose(**self._identity)
-        statuses.append(self._displays.diagnose(**self._identity))
         self._outputs.publish_diagnostics(statuses)
 
     # Services and parameters

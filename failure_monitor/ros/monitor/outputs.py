@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from std_msgs.msg import Bool, Float64
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Bool, Float64, Header
 
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Verdict
+from failure_monitor.ros.common.messages import action_chunks_message, stamp_message
 from failure_monitor.ros.common.qos import DECISION_QOS, heartbeat_qos
 
 RULE_LEVEL = "rule"
@@ -40,19 +45,31 @@ class MonitorOutputs:
         )
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._normalised: dict[str, Publisher] = {}
+        self._chunks: Publisher | None = None
+        self._action_names: tuple[str, ...] = ()
 
-    def open_scores(self, names: Iterable[str]) -> None:
-        """Create a publisher for every score, and one for the rule."""
+    def open(self, bundle: Bundle, *, samples: bool) -> None:
+        """Create a publisher for every score of a bundle, and one for the rule.
+
+        Args:
+            bundle: the bundle.
+            samples: whether the monitor samples the action chunks itself and publishes them.
+        """
+        names = [score.name for score in bundle.scores]
         self._normalised = {
             name: self._node.create_publisher(Float64, normalised_topic(name), DECISION_QOS)
             for name in (*names, RULE_LEVEL)
         }
+        self._action_names = bundle.policy.action_names
+        if samples:
+            self._chunks = self._node.create_publisher(PointCloud2, "~/action_chunks", DECISION_QOS)
 
-    def close_scores(self) -> None:
-        """Destroy the publishers of the scores."""
-        for publisher in self._normalised.values():
-            self._node.destroy_publisher(publisher)
-        self._normalised = {}
+    def close(self) -> None:
+        """Destroy the publishers of a bundle."""
+        for publisher in (*self._normalised.values(), self._chunks):
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
+        self._normalised, self._chunks = {}, None
 
     def publish_permit(self, permit: bool) -> None:
         """Publish whether commands may pass; before the alarm, so that it is withdrawn by then."""
@@ -68,6 +85,17 @@ class MonitorOutputs:
             if score.is_defined:
                 self._normalised[score.name].publish(Float64(data=score.normalised))
         self._normalised[RULE_LEVEL].publish(Float64(data=verdict.level))
+
+    def publish_chunks(self, chunks: NDArray[np.float32], stamp: int) -> None:
+        """Publish chunks that the monitor has sampled, while somebody subscribes.
+
+        Args:
+            chunks: float32 (B, H, D).
+            stamp: of the observation, in nanoseconds.
+        """
+        if self._chunks is not None and self._chunks.get_subscription_count():
+            header = Header(stamp=stamp_message(stamp))
+            self._chunks.publish(action_chunks_message(chunks, self._action_names, header))
 
     def publish_diagnostics(self, statuses: Sequence[DiagnosticStatus]) -> None:
         """Publish statuses with the present stamp."""

@@ -17,7 +17,6 @@ from failure_monitor.monitoring.alarm import Alarm, AlarmStatus
 from failure_monitor.monitoring.decision_tally import DecisionTally
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.services import Rejection
-from failure_monitor.ros.displays.displays import Displays
 from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.inputs import MonitorInputs
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
@@ -25,7 +24,6 @@ from failure_monitor.ros.monitor.pending_decision import PendingDecision
 from failure_monitor.ros.monitor.rollout_boundaries import open_boundaries
 from failure_monitor.ros.monitor.scoring_worker import ScoringResult
 from failure_monitor.ros.response.response import Response
-from failure_monitor.ros.response.steering import Advice
 
 TRACE_PERIOD = 10.0
 """Seconds between two errors that are logged in full: one for each decision would fill a disk."""
@@ -51,7 +49,6 @@ class MonitorSession:
         *,
         response: Response,
         outputs: MonitorOutputs,
-        displays: Displays,
         alarm: Alarm,
         problems: Callable[[], Sequence[str]],
         rejection: Rejection,
@@ -65,7 +62,6 @@ class MonitorSession:
             configuration: the bundle and the worker that scores with it.
             response: steers the policy by each decision.
             outputs: publishes the scores of each decision.
-            displays: show each decision.
             alarm: the state, which outlasts the session.
             problems: returns what is wrong beside the inputs.
             rejection: returns why no rollout can start at this moment, whatever starts it.
@@ -79,7 +75,6 @@ class MonitorSession:
         self._settings = settings
         self._response = response
         self._outputs = outputs
-        self._displays = displays
         self._problems = problems
         self._rejection = rejection
         self._publish_heartbeat = publish_heartbeat
@@ -212,7 +207,6 @@ class MonitorSession:
         self._worker.start_rollout(self._bundle.task)
         self._tally.start_rollout()
         self.verdict = None
-        self._displays.start_rollout()
         self._alarm.start_rollout()
         self._publish_heartbeat()
 
@@ -273,26 +267,24 @@ class MonitorSession:
         self._alarm.update(result.verdict, result.received, now)
 
     def _follow(self, result: ScoringResult[PendingDecision], status: AlarmStatus) -> None:
-        """Publish and show the scores of a decision, or log why it has none."""
+        """Publish what follows from a decision's scores, or log why it has none."""
         if result.verdict is None or result.decision is None:
             self._log_trace(result.error)
             return
         self._outputs.publish_scores(result.verdict)
-        advice = self._advise(result.decision, result.observation.stamp, status)
-        if advice is not None:
-            self._displays.show(
-                result.verdict, result.decision, result.observation.observation, advice
-            )
+        stamp = result.observation.stamp
+        self._advise(result.decision, stamp, status)
+        if result.observation.chunks is None:
+            self._outputs.publish_chunks(result.decision.chunks, stamp)
 
-    def _advise(self, decision: Decision, stamp: int, status: AlarmStatus) -> Advice | None:
-        """Steer by a decision; return None if that fails."""
+    def _advise(self, decision: Decision, stamp: int, status: AlarmStatus) -> None:
+        """Steer by a decision."""
         try:
-            return self._response.advise(decision, stamp, self._bundle.task, status)
+            self._response.advise(decision, stamp, self._bundle.task, status)
         except Exception as error:
             # Whatever chooses a chunk raises is a fault: a policy that is steered has no advice.
             self._fail(f"the steering failed: {type(error).__name__}: {error}")
             self._log_trace(error)
-            return None
 
     def _fail(self, reason: str) -> None:
         """Report that the newest decision cannot be used."""

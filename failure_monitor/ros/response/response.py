@@ -15,7 +15,7 @@ from failure_monitor.monitoring.response.table import ALLOWED, Reaction, Respons
 from failure_monitor.parameters.response import ReactionParameters, ResponseParameters
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.services import Rejection, accept
-from failure_monitor.ros.response.steering import Advice, Steering
+from failure_monitor.ros.response.steering import Steering
 from failure_monitor.ros.response.stop_menu import load_stop_menu
 from failure_monitor.ros.response.stop_sequence import StopSequence
 
@@ -81,9 +81,9 @@ class Response:
         )
         self._steering.publish_speed_scale(status, verdict)
 
-    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> Advice:
+    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> None:
         """Steer by a decision that was scored: see `Steering.advise`."""
-        return self._steering.advise(decision, stamp, task, status)
+        self._steering.advise(decision, stamp, task, status)
 
     def values(self) -> dict[str, str]:
         """Return what was done to stop the policy and what came of it, for the alarm's values."""

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -28,19 +28,6 @@ from failure_monitor.monitoring.response.trusted_horizon import TrustedHorizon
 from failure_monitor.parameters.response import FIRST, ResponseParameters
 from failure_monitor.ros.common.messages import action_chunks_message, stamp_message
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What was published about a decision.
-
-    Attributes:
-        trusted: how many leading actions of its chunks to trust; None where this is unknown.
-        chosen: the index of the sample to execute.
-    """
-
-    trusted: int | None = None
-    chosen: int = 0
 
 
 class Steering:
@@ -89,7 +76,7 @@ class Steering:
         speed = self._speed_scale.update(status.reaction, level, time.monotonic())
         self._speed_publisher.publish(Float64(data=speed))
 
-    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> Advice:
+    def advise(self, decision: Decision, stamp: int, task: str, status: AlarmStatus) -> None:
         """Publish how far to trust a decision's chunks, and which of them to execute.
 
         Args:
@@ -99,7 +86,7 @@ class Steering:
             status: the alarm's after the decision.
         """
         if self._bundle is None:
-            return Advice()
+            return
         if task not in self._horizons:
             self._horizons[task] = self._bundle.trusted_horizon(task)
         horizon = self._horizons[task]
@@ -109,9 +96,8 @@ class Steering:
         if trusted is not None:
             self._horizon_publisher.publish(Int32(data=trusted))
         if self._chooser is None or self._chunk_publisher is None:
-            return Advice(trusted)
+            return
         chosen = chosen_chunk(self._chooser, decision)
         header = Header(stamp=stamp_message(stamp))
         message = action_chunks_message(decision.chunks[[chosen]], self._action_names, header)
         self._chunk_publisher.publish(message)
-        return Advice(trusted, chosen)

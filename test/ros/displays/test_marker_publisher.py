@@ -13,22 +13,22 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from testbed.synthetic import POLICY, synthetic_rollout
 from visualization_msgs.msg import Marker, MarkerArray
 
-from failure_monitor.decision import ScoreVerdict, Verdict
+from failure_monitor.display.state_text import StateText
+from failure_monitor.display.view import MonitorView, SampledChunks
 from failure_monitor.errors import UsageError
-from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.monitoring.score_history import ScoreHistory
-from failure_monitor.monitoring.view import MonitorView
 from failure_monitor.ros.displays.frame_watch import MAX_WAIT, FrameWatch
 from failure_monitor.ros.displays.marker_parts import BARS, CHOSEN, FAN, STATE, TRUST
 from failure_monitor.ros.displays.marker_publisher import MarkerPublisher
 
 RVIZ = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-DECISION = next(synthetic_rollout(0).decisions())
+CHUNKS = next(synthetic_rollout(0).decisions()).chunks
+SAMPLED = SampledChunks(POLICY.action_names, CHUNKS)
 
 
-def verdict(**scores: float) -> Verdict:
-    said = tuple(ScoreVerdict(name, value, value, 1.0) for name, value in scores.items())
-    return Verdict(0, 0.0, said, "any", max(scores.values()))
+def levels(**scores: float) -> dict[str, float]:
+    return {**scores, "rule": max(scores.values())}
 
 
 class Stage:
@@ -40,11 +40,11 @@ class Stage:
         ]
         rclpy.init(args=["--ros-args", "-p", "markers.rate:=20.0", *arguments])
         self.node, self.rviz = Node("monitor"), Node("rviz")
-        self.view = MonitorView(
-            AlarmStatus(AlarmState.NOMINAL, "fine", permit=True), ScoreHistory(10.0), POLICY
-        )
+        text = StateText(AlarmState.NOMINAL, "NOMINAL", "commands pass", ("fine",))
+        self.view = MonitorView(text, ScoreHistory(10.0))
         self.asked = 0
-        self.publisher = MarkerPublisher(self.node, self._look)
+        self.publisher = MarkerPublisher(self.node, "monitor/markers", self._look)
+        self.publisher.policy = POLICY
         self.seen: list[list[Marker]] = []
 
     def _look(self) -> MonitorView:
@@ -125,10 +125,10 @@ def test_markers_outlive_a_late_successor_and_vanish_with_the_monitor(rate):
 @pytest.mark.ros
 def test_marker_that_is_no_longer_drawn_is_deleted_by_its_name(stage):
     stage.open_rviz()
-    stage.view = replace(stage.view, verdict=verdict(ace=0.5, rnd_oe=0.7), decision=DECISION)
+    stage.view = replace(stage.view, levels=levels(ace=0.5, rnd_oe=0.7), sampled=SAMPLED)
     stage.wait_for(lambda: stage.seen and (FAN, 0) in keys(stage.seen[-1]))
     drawn = keys([m for m in stage.seen[-1] if m.action == Marker.ADD])
-    stage.view = replace(stage.view, verdict=verdict(ace=0.5), decision=None)
+    stage.view = replace(stage.view, levels=levels(ace=0.5), sampled=None)
     stage.seen.clear()
     stage.wait_for(lambda: any(m.action == Marker.DELETE for a in stage.seen for m in a))
     [array] = [array for array in stage.seen if any(m.action == Marker.DELETE for m in array)]
@@ -158,25 +158,35 @@ def test_who_looks_later_does_not_first_see_what_was(stage):
 def test_chunk_and_horizon_that_the_policy_was_told_are_those_that_are_marked(stage):
     stage.open_rviz()
     stage.view = replace(
-        stage.view, verdict=verdict(ace=0.5), decision=DECISION, chosen=2, trusted=1
+        stage.view, levels=levels(ace=0.5), sampled=replace(SAMPLED, chosen=2, trusted=1)
     )
     stage.wait_for(lambda: stage.seen and (TRUST, 1) in keys(stage.seen[-1]))
     by_key = {(marker.ns, marker.id): marker for marker in stage.seen[-1]}
-    horizon = DECISION.chunks.shape[1]
+    horizon = CHUNKS.shape[1]
     assert by_key[TRUST, 1].text == f"1 of {horizon} trusted"
     # Deltas: the first step of the chosen sample leads from where chunks begin.
     start, end = by_key[CHOSEN, 0].points
-    assert (end.x - start.x, end.y - start.y) == pytest.approx(DECISION.chunks[2, 0, :2].tolist())
+    assert (end.x - start.x, end.y - start.y) == pytest.approx(CHUNKS[2, 0, :2].tolist())
 
 
 @pytest.mark.ros
 def test_chunks_of_joints_are_left_out(stage):
     stage.open_rviz()
     joints = replace(POLICY, action_names=("shoulder", "elbow", "gripper"), position_names=())
-    stage.view = replace(stage.view, policy=joints, verdict=verdict(ace=0.5), decision=DECISION)
+    stage.publisher.policy = joints
+    sampled = replace(SAMPLED, names=joints.action_names)
+    stage.view = replace(stage.view, levels=levels(ace=0.5), sampled=sampled)
     stage.wait_for(lambda: stage.seen and (BARS, 0) in keys(stage.seen[-1]))
     assert FAN not in {marker.ns for marker in stage.seen[-1]}
     assert stage.publisher.problem() == ""
+
+
+@pytest.mark.ros
+def test_chunks_of_another_policy_than_the_bundle_s_are_told(stage):
+    stage.open_rviz()
+    sampled = replace(SAMPLED, names=("a", "b", "c"))
+    stage.view = replace(stage.view, levels=levels(ace=0.5), sampled=sampled)
+    stage.wait_for(lambda: "the chunks have the actions a, b, c" in stage.publisher.problem())
 
 
 @pytest.mark.ros
@@ -184,7 +194,7 @@ def test_axes_that_are_no_actions_are_told():
     stage = Stage(**{"markers.axes": "[dx, elbow]"})
     try:
         stage.open_rviz()
-        stage.view = replace(stage.view, verdict=verdict(ace=0.5), decision=DECISION)
+        stage.view = replace(stage.view, levels=levels(ace=0.5), sampled=SAMPLED)
         stage.wait_for(lambda: "the axes dx, elbow are not" in stage.publisher.problem())
         stage.wait_for(lambda: stage.seen and (BARS, 0) in keys(stage.seen[-1]))
     finally:
@@ -194,8 +204,8 @@ def test_axes_that_are_no_actions_are_told():
 @pytest.mark.ros
 def test_chunks_that_lead_nowhere_are_told(stage):
     stage.open_rviz()
-    decision = replace(DECISION, chunks=1e6 + DECISION.chunks)
-    stage.view = replace(stage.view, verdict=verdict(ace=float("inf")), decision=decision)
+    sampled = replace(SAMPLED, chunks=1e6 + CHUNKS)
+    stage.view = replace(stage.view, levels=levels(ace=float("inf")), sampled=sampled)
     stage.wait_for(lambda: "no sampled chunk leads to a position" in stage.publisher.problem())
     stage.wait_for(lambda: stage.seen and (BARS, 0) in keys(stage.seen[-1]))
 

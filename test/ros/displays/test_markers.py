@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from failure_monitor.display.appearance import APPEARANCES
 from failure_monitor.display.score_bar import ABOVE_THRESHOLD, BELOW_THRESHOLD
-from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.display.state_text import StateText
+from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.ros.displays.chunk_fan import MAX_SAMPLES, Fan
 from failure_monitor.ros.displays.marker_parts import (
     BARS,
@@ -34,7 +36,14 @@ from failure_monitor.ros.displays.score_panel import ScoreBar
 
 NAMESPACES = {STATE, REASON, BARS, CURVES, LABELS, THRESHOLD, FAN, CHOSEN, TRUST}
 LAYOUT = Layout(frame="base", panel=(0.0, 0.0, 1.0), yaw=0.3, size=0.05, seconds=0.6)
-ALARM = AlarmStatus(AlarmState.ALARM, "rnd_oe 1.25 of its threshold", permit=False, halted=True)
+
+
+def text(state: AlarmState, *paragraphs: str, halted: bool = False) -> StateText:
+    title = state.value + (" - halted" if halted else "")
+    return StateText(state, title, "no command passes", paragraphs)
+
+
+ALARM = text(AlarmState.ALARM, "rnd_oe 1.25 of its threshold", halted=True)
 
 levels = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -84,7 +93,7 @@ def test_whatever_happens_is_drawable(state, reason, scores, samples, steps, tru
     shown.paths[::2] = np.nan
     shown.disagreement[::2] = np.nan
     bars = [bar(name, level, *course) for name, level, course in scores]
-    drawn = draw(AlarmStatus(state, reason, permit=False), bars, shown)
+    drawn = draw(text(state, reason), bars, shown)
     serialize_message(MarkerArray(markers=drawn))
     assert len({(marker.ns, marker.id) for marker in drawn}) == len(drawn)
     assert {marker.ns for marker in drawn} <= NAMESPACES
@@ -107,7 +116,7 @@ def test_whatever_happens_is_drawable(state, reason, scores, samples, steps, tru
 
 @pytest.mark.parametrize("state", AlarmState)
 def test_state_is_told_by_word_and_sign_besides_its_colour(state):
-    [word] = of(draw(AlarmStatus(state, "why", permit=False)), STATE)
+    [word] = of(draw(text(state, "why")), STATE)
     assert state.value in word.text
     assert APPEARANCES[state].sign in word.text
     red, green, blue = APPEARANCES[state].colour
@@ -121,14 +130,14 @@ def test_state_is_told_by_word_and_sign_besides_its_colour(state):
 
 def test_reason_is_whole_if_it_is_short_and_cut_if_it_is_not():
     [reason] = of(draw(), REASON)
-    assert reason.text == ALARM.reason
-    [reason] = of(draw(AlarmStatus(AlarmState.STALE, "word " * 200, permit=False)), REASON)
-    assert len(reason.text.splitlines()) == 4
+    assert [reason.text] == list(ALARM.paragraphs)
+    [reason] = of(draw(text(AlarmState.STALE, "word " * 200)), REASON)
+    assert len(reason.text.splitlines()) == 3
     assert reason.text.endswith("...")
 
 
 def test_reason_is_readable_and_covers_neither_bars_nor_state():
-    long = AlarmStatus(AlarmState.ALARM, "word " * 200, permit=False)
+    long = text(AlarmState.ALARM, "word " * 200, "now " * 200)
     drawn = draw(long, bars=[bar("ace", math.inf)])
     [reason], [state], [full] = of(drawn, REASON), of(drawn, STATE), of(drawn, BARS)
     # RViz puts the middle of a text at its place, and its lines 1.4 letters apart.
@@ -140,8 +149,7 @@ def test_reason_is_readable_and_covers_neither_bars_nor_state():
 
 def test_halt_is_told():
     assert "halted" in of(draw(), STATE)[0].text
-    status = AlarmStatus(AlarmState.ALARM, "", permit=False)
-    assert "halted" not in of(draw(status), STATE)[0].text
+    assert "halted" not in of(draw(text(AlarmState.ALARM, "")), STATE)[0].text
 
 
 def test_bar_is_as_high_as_its_score_is_large():
@@ -164,6 +172,41 @@ def test_score_that_is_over_has_an_exclamation_mark_besides_its_colour():
     assert [label.text for label in of(drawn, LABELS)] == ["ace\n0.50", "rnd_oe\n1.25 !"]
     under, over = of(drawn, BARS)
     assert under.color != over.color
+
+
+def test_texts_have_the_spaces_of_rviz_2():
+    shown = fan(trusted=3)
+    for marker in draw(bars=[bar("ace", 0.5)], fan=shown):
+        if marker.type == Marker.TEXT_VIEW_FACING:
+            assert marker.scale.x == pytest.approx(0.5 * marker.scale.z)
+
+
+def width(label: Marker) -> float:
+    """The width of a text, as wide as RViz 2 draws letters at most."""
+    return 0.6 * label.scale.z * max(map(len, label.text.splitlines()))
+
+
+@pytest.mark.parametrize("level", [0.5, 123.4, math.nan])
+def test_labels_of_neighbours_do_not_touch_and_their_bars_stay_where_they_are(level):
+    names = ["dispersion_profile", "external:torque_residual", "ace", "command_effect", "rule"]
+    layout = Layout("base", (0.0, 0.0, 0.0), 0.0, 0.05, 0.6)
+    drawn = draw(bars=[bar(name, level) for name in names], layout=layout)
+    labels = of(drawn, LABELS)
+    for one, next_one in pairwise(labels):
+        gap = next_one.pose.position.y - one.pose.position.y
+        assert gap > (width(one) + width(next_one)) / 2
+    still = draw(bars=[bar(name, 0.7) for name in names], layout=layout)
+    assert [m.pose.position.y for m in of(still, LABELS)] == [m.pose.position.y for m in labels]
+
+
+def test_labels_stand_between_the_panel_s_edge_and_the_bars():
+    layout = Layout("base", (0.0, 0.0, 0.4), 0.0, 0.05, 0.6)
+    drawn = draw(bars=[bar("dispersion_profile", 1.5), bar("ace", 0.5)], layout=layout)
+    foot = min(b.pose.position.z - b.scale.z / 2 for b in of(drawn, BARS))
+    for label in of(drawn, LABELS):
+        half = 1.45 * label.scale.z * len(label.text.splitlines()) / 2
+        assert label.pose.position.z - half >= 0.4
+        assert label.pose.position.z + half < foot
 
 
 def test_undefined_score_has_a_word_and_no_bar():

@@ -78,7 +78,6 @@ def test_it_permits_after_a_nominal_decision_and_says_what_it_rests_on(
     assert names == {
         "failure_monitor: alarm",
         "failure_monitor: scoring",
-        "failure_monitor: displays",
         "failure_monitor: /policy/embedding",
         "failure_monitor: /policy/action_chunks",
         "failure_monitor: /joint_states",

@@ -15,6 +15,7 @@ from typing import Any
 
 NAMES = {
     "monitor_node": "failure_monitor",
+    "displays_node": "failure_monitor_displays",
     "gate_node": "failure_monitor_gate",
     "record_node": "record",
     "incident_recorder_node": "incident_recorder",
