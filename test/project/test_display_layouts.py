@@ -46,7 +46,7 @@ def published(bundle_folder) -> dict[str, tuple[str, bool, bool]]:
     from failure_monitor.ros.gate.node import GateNode
     from failure_monitor.ros.monitor.node import MonitorNode
 
-    rclpy.init(args=["--ros-args", "-p", f"bundle:={bundle_folder}"])
+    rclpy.init(args=["--ros-args", "-p", f"failure_monitor:bundle:={bundle_folder}"])
     nodes = [MonitorNode(), GateNode(), DisplaysNode()]
     found = {}
     for publisher in (publisher for node in nodes for publisher in node.publishers):

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.ros
 GATE, NAME = "failure_monitor.ros.gate.node", "/failure_monitor_gate"
 MODULES = {
     "monitor_node": "failure_monitor.ros.monitor.node",
+    "displays_node": "failure_monitor.ros.displays.node",
     "gate_node": GATE,
     "incident_recorder_node": "failure_monitor.ros.recording.incident_recorder_node",
     "record_node": "failure_monitor.ros.recording.record_node",
