@@ -137,6 +137,11 @@ class GatedCommand:
             raw=True,
         )
 
+    @property
+    def topics(self) -> tuple[str, str]:
+        """The full names of its topics, as they are called after remappings."""
+        return self._topic(self.parameters.input), self._topic(self.parameters.output)
+
     # Stopping
 
     def stop_robot(self) -> None:

@@ -21,6 +21,7 @@ from failure_monitor.parameters.gate import CommandParameters, GateParameters
 from failure_monitor.ros.common.incompatible_qos import no_publisher_events
 from failure_monitor.ros.common.parameter_server import ParameterServer
 from failure_monitor.ros.common.qos import LATCHED_QOS
+from failure_monitor.ros.common.qos_overrides import check_overrides
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.gate.gated_command import GatedCommand
@@ -63,6 +64,7 @@ class GateNode(Node):
         ]
         self._speed_scales = self._make_speed_scales(self._settings)
         self._commands = self._make_commands(self._settings)
+        check_overrides(self, {topic for command in self._commands for topic in command.topics})
         self._update()
         self.create_timer(
             DIAGNOSTICS_PERIOD, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)

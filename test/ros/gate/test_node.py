@@ -683,10 +683,24 @@ def test_commands_of_incompatible_quality_are_reported():
     robot.node.destroy_node()
 
 
-def test_commands_of_lower_quality_pass_when_it_is_told_to_take_them():
+REMAPPED = ("-p", "command.input:=policy/cmd_vel", "-r", "policy/cmd_vel:=command_in")
+OVERRIDES = """
+/**:
+  ros__parameters:
+    qos_overrides:
+      /command_in:
+        subscription:
+          reliability: best_effort
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), REMAPPED])
+def test_commands_of_lower_quality_pass_when_it_is_told_to_take_them(arguments, tmp_path):
+    """As docs/gate.md says: by the topic's name after remappings, as monitor.launch.xml has."""
+    (tmp_path / "gate.yaml").write_text(OVERRIDES)
     robot = GateRobot(qos=BEST_EFFORT)
-    override = {"qos_overrides./command_in.subscription.reliability": "best_effort"}
-    with node_process(GATE, permit_lease=LEASE, **override):
+    gate = NodeProcess(GATE, "--params-file", str(tmp_path / "gate.yaml"), *arguments)
+    try:
         robot.wait_until_connected()
         robot.open_gate()
 
@@ -696,7 +710,47 @@ def test_commands_of_lower_quality_pass_when_it_is_told_to_take_them():
             return robot.passed()
 
         robot.wait_for(send, "the command")
+    finally:
+        gate.end()
     robot.node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        (
+            "/policy/cmd_vel.subscription.reliability",
+            "has no effect, as the topic is called '/command_in' here: write "
+            "'qos_overrides./command_in.subscription.reliability'",
+        ),
+        (
+            "/command_in.subscription.reliabilty",
+            "has no effect: there are qos_overrides./command_in.subscription.depth, "
+            "qos_overrides./command_in.subscription.history, "
+            "qos_overrides./command_in.subscription.reliability",
+        ),
+        (
+            "/command_in.publisher.reliability",
+            "has no effect: there are qos_overrides./command_in.subscription.depth",
+        ),
+    ],
+)
+def test_an_override_without_effect_ends_it_with_one_sentence(override, words):
+    option = ("-p", f"qos_overrides.{override}:=best_effort")
+    code, output = NodeProcess(GATE, *REMAPPED, *option).wait()
+    assert code == 2
+    assert words in output
+    assert "Traceback" not in output
+
+
+def test_an_override_for_another_topic_is_logged():
+    gate = NodeProcess(GATE, "-p", "qos_overrides./elsewhere.subscription.reliability:=best_effort")
+    robot = GateRobot()
+    robot.wait_until_connected()
+    robot.node.destroy_node()
+    code, output = gate.end()
+    assert code == 0
+    assert "'qos_overrides./elsewhere.subscription.reliability' has no effect on this" in output
 
 
 # Time
