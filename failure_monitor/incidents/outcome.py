@@ -22,13 +22,14 @@ from rosbags.typesys import Stores, get_typestore
 
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.incidents.folder import OUTCOME_STEM
-from failure_monitor.sources.bag_files import Bag, DamagedBagError, bag_at, is_bag_folder
-from failure_monitor.sources.bag_messages import read_messages
+from failure_monitor.sources.bag_files import Bag, bag_at, is_bag_folder
+from failure_monitor.sources.bag_messages import open_bag
 from failure_monitor.sources.bag_metadata import METADATA_FILE
 from failure_monitor.sources.bag_recording import BOOL_TYPE
 from failure_monitor.sources.boundaries import spans_of_markers
 from failure_monitor.sources.message_decoder import MessageDecoder
 from failure_monitor.sources.source import SourceError
+from failure_monitor.sources.storage import DamagedBagError, UnsupportedBagError
 
 WORK_FOLDER = f".{OUTCOME_STEM}"
 """The folder inside of the bag in which the new file is made."""
@@ -80,6 +81,8 @@ def write_outcome(
         _reject_several_rollouts(bag, active_topic)
         _reject_another_type(bag, success_topic)
         return _add_outcome(path, success, success_topic)
+    except UnsupportedBagError as error:
+        raise SourceError(f"{path}: {error}") from None
     except (DamagedBagError, KeyError, TypeError) as error:
         raise SourceError(f"{path} is damaged ({error}): label another copy of it") from None
     except OSError as error:
@@ -101,10 +104,14 @@ def _reject_several_rollouts(bag: Bag, active_topic: str) -> None:
     markers: list[tuple[int, bool]] = []
     decoder = MessageDecoder(ros1=False)
 
-    def handle(received: int, serialised: bytes) -> None:
-        markers.append((received, decoder.decode(serialised, BOOL_TYPE).data))
+    with open_bag(bag) as messages:
+        types = {topic.name: topic.message_type for topic in messages.summary().topics}
 
-    read_messages(bag, {active_topic: handle})
+        def handle(received: int, serialised: bytes) -> None:
+            # A text names the task while a rollout runs, and is empty while none does.
+            markers.append((received, bool(decoder.decode(serialised, types[active_topic]).data)))
+
+        messages.read({active_topic: handle})
     rollouts = len(spans_of_markers(markers))
     if rollouts > 1:
         raise SourceError(

@@ -172,6 +172,13 @@ class ObservationMatcher:
             texts.append(f"stamps went back by more than 1 s {self.clock_jumps} times")
         return texts
 
+    def why_none(self) -> list[str]:
+        """Return why there was no observation, of the messages that still wait, too."""
+        for reference in self._waiting[self._reference]:
+            self._count_missing(reference)
+        self._waiting[self._reference].clear()
+        return self.problems()
+
     def _why_missing(self, name: str, counts: StreamCounts) -> str:
         loss = (
             f"{counts.missing} of {self.counts[self._reference].received} messages of "

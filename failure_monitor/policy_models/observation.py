@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +46,26 @@ class ObservationReader:
             CameraImageError: a camera's message has no readable image; names the camera.
             JointStateError: the joint state lacks a usable position of an encoder's joint.
         """
-        images: dict[str, NDArray[np.uint8]] = {}
-        for name, size in self._cameras.items():
-            try:
-                images[name] = read_camera_image(matched.messages[name], size.height, size.width)
-            except CameraImageError as error:
-                raise CameraImageError(f"camera '{name}': {error}") from None
-        joints = None if self._joints is None else self._joints.read(matched.messages[JOINTS])
+        images = {name: self.read_image(name, matched.messages[name]) for name in self._cameras}
+        joints = None if self._joints is None else self.read_joints(matched.messages[JOINTS])
         return Observation(matched.stamp, images, joints)
+
+    def read_image(self, camera: str, message: Any) -> NDArray[np.uint8]:
+        """Read the image of a camera.
+
+        Raises:
+            CameraImageError: the message has no readable image; names the camera.
+        """
+        size = self._cameras[camera]
+        try:
+            return read_camera_image(message, size.height, size.width)
+        except CameraImageError as error:
+            raise CameraImageError(f"camera '{camera}': {error}") from None
+
+    def read_joints(self, message: Any) -> NDArray[np.float32] | None:
+        """Read the joints of a joint state; None if the encoder takes none.
+
+        Raises:
+            JointStateError: it lacks a usable position of an encoder's joint.
+        """
+        return None if self._joints is None else self._joints.read(message)

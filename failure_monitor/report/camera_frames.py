@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from failure_monitor.decision import Rollout
 from failure_monitor.messages.camera_image import image_size, read_camera_image
 from failure_monitor.sources.bag_files import bag_at, is_bag_file, is_bag_folder
-from failure_monitor.sources.bag_messages import is_ros1, read_messages, summary
+from failure_monitor.sources.bag_messages import OpenBag, open_bag
 from failure_monitor.sources.bag_recording import IMAGE_TYPES
 from failure_monitor.sources.message_decoder import MessageDecoder
+from failure_monitor.sources.storage import ROS1
 
 logger = logging.getLogger(__name__)
 
@@ -134,22 +135,29 @@ class _Nearest:
 def _frames_in_bag(
     path: Path, rollouts: Sequence[Rollout], wanted: Wanted, topic: str
 ) -> dict[int, CameraFrames]:
-    bag = bag_at(path)
+    with open_bag(bag_at(path)) as bag:
+        return _frames_on(bag, rollouts, wanted, topic)
+
+
+def _frames_on(
+    bag: OpenBag, rollouts: Sequence[Rollout], wanted: Wanted, topic: str
+) -> dict[int, CameraFrames]:
     cameras = [
-        (recorded.name, recorded.message_type)
-        for recorded in summary(bag).topics
+        recorded
+        for recorded in bag.summary().topics
         if recorded.message_type in IMAGE_TYPES
         and recorded.messages
         and topic in ("", recorded.name)
     ]
-    decoder = MessageDecoder(ros1=is_ros1(bag))
     shown = [(place, decision) for place, decisions in wanted.items() for decision in decisions]
     stamps = np.array([rollouts[place].stamps[decision] for place, decision in shown])
     problem: Exception | None = None
-    for name, message_type in cameras:
+    for camera in cameras:
+        name, message_type = camera.name, camera.message_type
+        decoder = MessageDecoder(ros1=camera.encoding == ROS1)
         nearest = _Nearest(decoder, message_type, stamps)
         try:
-            read_messages(bag, {name: nearest.take})
+            bag.read({name: nearest.take})
             jpegs = [
                 None if message is None else _small_jpeg(decoder.decode(message, message_type))
                 for message in nearest.messages

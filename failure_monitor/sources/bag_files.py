@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +15,25 @@ from failure_monitor.sources.bag_metadata import (
     TopicCount,
     read_metadata,
 )
+from failure_monitor.sources.mcap_file import MAGIC
 from failure_monitor.sources.source import SourceError
-from failure_monitor.sources.truncated_mcap import MAGIC
+from failure_monitor.sources.storage import DamagedBagError, UnsupportedBagError
 
-STORAGE_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+COMPRESSIONS = {".zstd": "zstd", ".lz4": "lz4"}
+"""How a file is compressed, by what is behind its name."""
+STORAGE_SUFFIXES = tuple(
+    storage + behind for storage in (".mcap", ".db3") for behind in ("", *COMPRESSIONS)
+)
 FILE_SUFFIXES = (*STORAGE_SUFFIXES, ".bag")
 UNFINISHED_SUFFIXES = ("-wal", "-journal")
 """Suffixes of the files that SQLite keeps beside a database that was not closed."""
 SQLITE_HEADER_SIZE = 100
 
-
-class DamagedBagError(Exception):
-    """A bag that is incomplete or contradicts itself; the caller adds the name of the bag."""
+OLD_SPLIT_NAME = re.compile(r"(?P<prefix>.+)_(?P<counter>\d+)")
+NEW_SPLIT_NAME = re.compile(
+    r"(?P<counter>\d+)_(?P<prefix>.+)_\d{4}_\d{2}_\d{2}-\d{2}_\d{2}_\d{2}(_\d+)?"
+)
+"""How rosbag2 calls the files of a split bag, in this order of its versions."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,10 @@ class Bag:
 
     Attributes:
         path: The folder, or the only file.
-        files: The files with messages, in order.
-        compression: `file` if each file is compressed, `message` if each message is, else empty.
+        files: The files with messages, in the order in which they were recorded as far as their
+            names tell it.
+        packs_messages: True if each message is compressed; None for a bare file, which does not
+            state it.
         topics: The topics according to the metadata; None for a bare file, which has no metadata.
         seconds: The seconds from the first message to the last; None for a bare file.
         is_cut_at_start: True if, according to the metadata, its rollout had started before.
@@ -43,7 +53,7 @@ class Bag:
 
     path: Path
     files: tuple[Path, ...]
-    compression: str = ""
+    packs_messages: bool | None = None
     topics: tuple[TopicCount, ...] | None = None
     seconds: float | None = None
     is_cut_at_start: bool = False
@@ -51,9 +61,8 @@ class Bag:
     @property
     def name(self) -> str:
         """The name without the suffixes of bags."""
-        name = self.path.resolve().name
-        suffix = next((s for s in FILE_SUFFIXES if name.endswith(s)), "")
-        return name if self.path.is_dir() else name.removesuffix(suffix)
+        path = self.path.resolve()
+        return path.name if path.is_dir() else _stem(path)
 
     @property
     def size(self) -> int:
@@ -64,24 +73,41 @@ class Bag:
 def is_bag_folder(path: Path) -> bool:
     """Return whether a folder is a rosbag2 bag, with or without its metadata.
 
-    The files of a bag are named after their folder, other than a collection of bare files.
+    The files of a bag are named after their folder, or counted, other than a collection of bare
+    files.
     """
     if not path.is_dir():
         return False
-    own = re.compile(rf"{re.escape(path.resolve().name)}(_\d+)?")
-    return (path / METADATA_FILE).exists() or any(
-        own.fullmatch(file.name.split(".mcap")[0].split(".db3")[0]) for file in storage_files(path)
-    )
+    if (path / METADATA_FILE).exists():
+        return True
+    folder = path.resolve().name
+    stems = [_stem(file) for file in storage_files(path)]
+    own = re.compile(rf"{re.escape(folder)}(_\d+)?")
+    if any(own.fullmatch(stem) for stem in stems):
+        return True
+    parts = [part for stem in stems if (part := NEW_SPLIT_NAME.fullmatch(stem))]
+    named = any(f"{folder}_".startswith(f"{part['prefix']}_") for part in parts)
+    # The first file of each of several bags may lie together, but no further one.
+    return named or any(int(part["counter"]) > 0 for part in parts)
 
 
 def is_bag_file(path: Path) -> bool:
     """Return whether a file is a bare mcap or SQLite file or a ROS 1 bag, by its name."""
-    return path.is_file() and path.name.endswith(FILE_SUFFIXES)
+    return path.name.endswith(FILE_SUFFIXES) and not is_stray(path) and path.is_file()
+
+
+def is_stray(path: Path) -> bool:
+    """Return whether a file or folder is none of the user's, such as macOS's `._bag_0.mcap`."""
+    return path.name.startswith(".")
 
 
 def storage_files(folder: Path) -> list[Path]:
     """Return the mcap and SQLite files in a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.name.endswith(STORAGE_SUFFIXES))
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.endswith(STORAGE_SUFFIXES) and not is_stray(path)
+    )
 
 
 def bag_at(path: Path) -> Bag:
@@ -89,11 +115,12 @@ def bag_at(path: Path) -> Bag:
 
     Raises:
         DamagedBagError: Its metadata are missing or wrong, or name other files than there are.
-        SourceError: A file is a link to a file outside of the folder.
+        SourceError: A file is a link to a file outside of the folder, or it is stored in a way
+            that is not read.
         OSError: A file cannot be read.
     """
     if not path.is_dir():
-        return Bag(path, (path,), "file" if path.suffix == ".zstd" else "")
+        return Bag(path, (path,))
     there = storage_files(path)
     for file in (path / METADATA_FILE, *there):
         reject_link_out(file, path)
@@ -101,20 +128,49 @@ def bag_at(path: Path) -> Bag:
         metadata = read_metadata(path)
     except MetadataError as error:
         raise DamagedBagError(str(error)) from None
-    files = tuple(path / name for name in metadata.files)
-    if sorted(files) != there:
-        named, found = (", ".join(sorted(f.name for f in some)) for some in (files, there))
-        raise DamagedBagError(
-            f"{METADATA_FILE} names the files {named or 'none'}, the folder has {found or 'none'}"
+    named = [path / name for name in metadata.files]
+    strange = [file.name for file in named if not file.name.endswith(STORAGE_SUFFIXES)]
+    if strange:
+        raise UnsupportedBagError(
+            f"its messages are stored in {strange[0]}, expected mcap or SQLite, and zstd, lz4 "
+            "or no compression: convert it with 'ros2 bag convert'"
         )
+    # Some recorders compress a file after its name was written down, and some do not.
+    if sorted(map(_stem, named)) != sorted(map(_stem, there)):
+        listed, found = (", ".join(sorted(f.name for f in some)) for some in (named, there))
+        raise DamagedBagError(
+            f"{METADATA_FILE} names the files {listed or 'none'}, the folder has {found or 'none'}"
+        )
+    stems = [_stem(file) for file in named]
     return Bag(
         path,
-        files,
-        metadata.compression,
+        _in_order_of_counters(sorted(there, key=lambda file: stems.index(_stem(file)))),
+        metadata.packs_messages,
         metadata.topics,
         metadata.seconds,
         metadata.is_cut_at_start,
     )
+
+
+def _in_order_of_counters(files: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the files as rosbag2 counted them, and behind them those without a counter.
+
+    Metadata that were made again list `_10` before `_2`.
+    """
+    counted: dict[int, Path] = {}
+    for pattern in (NEW_SPLIT_NAME, OLD_SPLIT_NAME):
+        parts = [(file, part) for file in files if (part := pattern.fullmatch(_stem(file)))]
+        if len({part["prefix"] for _, part in parts}) == 1:
+            counted = {int(part["counter"]): file for file, part in parts}
+        if len(counted) == len(parts) > 0:
+            in_order = [counted[counter] for counter in sorted(counted)]
+            return (*in_order, *(file for file in files if file not in in_order))
+    return tuple(files)
+
+
+def _stem(file: Path) -> str:
+    suffix = next((s for s in FILE_SUFFIXES if file.name.endswith(s)), "")
+    return file.name.removesuffix(suffix)
 
 
 def reject_link_out(path: Path, folder: Path) -> None:

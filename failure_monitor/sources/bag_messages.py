@@ -7,40 +7,39 @@ A message is passed on as the bytes that were recorded. None is kept.
 
 from __future__ import annotations
 
+import heapq
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
-
-from rosbags.interfaces import Connection
-from rosbags.rosbag1 import Reader as Ros1Reader
-from rosbags.rosbag2 import Reader as Ros2Reader
+from typing import BinaryIO
 
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.sources import zstd
-from failure_monitor.sources.bag_files import Bag, DamagedBagError, reject_truncated
+from failure_monitor.sources import lz4_frames, zstd
+from failure_monitor.sources.bag_files import COMPRESSIONS, Bag, reject_truncated
 from failure_monitor.sources.bag_metadata import METADATA_FILE, TopicCount
-from failure_monitor.sources.message_decoder import MessageHandler, UndecodableError
+from failure_monitor.sources.mcap_file import McapFile
+from failure_monitor.sources.message_decoder import (
+    MessageFaultError,
+    MessageHandler,
+    UndecodableError,
+)
+from failure_monitor.sources.ros1_file import Ros1File
+from failure_monitor.sources.set_back_clock import Reception
 from failure_monitor.sources.source import Advance, SourceError
-from failure_monitor.sources.truncated_mcap import TruncatedMcap
-
-Reader: TypeAlias = "Ros1Reader | Ros2Reader"
+from failure_monitor.sources.sqlite_file import SqliteFile
+from failure_monitor.sources.storage import Channel, DamagedBagError, StorageFile, Stored
 
 MESSAGES_BETWEEN_ADVANCES = 256
 MAX_EXPANSION = 100
 """Maximum size of a decompressed file, in sizes of the compressed one beyond `SMALL_FILE` bytes."""
 SMALL_FILE = 1 << 30
 BLOCK = 1 << 20
-NOT_IN_SQLITE_PATHS = "?#%"
-"""Characters that rosbags does not escape in the URI of a database."""
-
-
-def is_ros1(bag: Bag) -> bool:
-    """Return whether the messages of a bag are serialised by ROS 1."""
-    return all(file.suffix == ".bag" for file in bag.files)
+PLACES_PER_FILE = 1 << 44
+"""More than a file has, by bytes or rows."""
+NO_CHANNEL = -1
 
 
 @dataclass(frozen=True)
@@ -56,196 +55,279 @@ class BagSummary:
     seconds: float
 
 
-def summary(bag: Bag) -> BagSummary:
-    """Return the topics and the duration of a bag, without reading its messages.
+@dataclass(frozen=True)
+class _File:
+    """A file of a bag, as it was found when it was opened first."""
+
+    path: Path
+    channels: Sequence[Channel]
+    begin: int
+    end: int
+
+
+class OpenBag:
+    """The messages of a bag."""
+
+    def __init__(self, bag: Bag, stack: ExitStack) -> None:
+        """Look into every file.
+
+        Args:
+            bag: The bag.
+            stack: Closes what stays open.
+
+        Raises:
+            DamagedBagError: A file is damaged or cut off.
+            SourceError: A file is stored in a way that is not read.
+            Exception: Any that the readers have for a damaged file.
+        """
+        self._bag = bag
+        self._only: StorageFile | None = None
+        if len(bag.files) == 1:
+            self._only = stack.enter_context(_opened(bag.files[0]))
+            self._files = [_looked_at(bag.files[0], self._only)]
+            return
+        self._files = []
+        for path in bag.files:
+            with _opened(path) as storage:
+                self._files.append(_looked_at(path, storage))
+
+    def summary(self) -> BagSummary:
+        """Return the topics and the duration of the bag."""
+        there = [
+            TopicCount(channel.topic, channel.message_type, channel.messages, channel.encoding)
+            for file in self._files
+            for channel in file.channels
+        ]
+        names = {topic.name for topic in there}
+        # A topic without messages may be in the metadata alone.
+        there += [topic for topic in self._bag.topics or () if topic.name not in names]
+        times = [(file.begin, file.end) for file in self._files if file.end]
+        seconds = self._bag.seconds
+        if seconds is None:
+            seconds = 1e-9 * (max(t for _, t in times) - min(t for t, _ in times)) if times else 0.0
+        return BagSummary(tuple(sorted(_merged(there), key=lambda topic: topic.name)), seconds)
+
+    def read(
+        self, handlers: Mapping[str, MessageHandler], advance: Advance = lambda share: None
+    ) -> None:
+        """Pass every message of some topics to its handler, by bag time.
+
+        Args:
+            handlers: The handler of each topic.
+            advance: Called with the share that has been read.
+
+        Raises:
+            DamagedBagError: Messages are missing.
+            SourceError: The recorder's clock was set back.
+            Exception: Any that the readers have for a damaged file, or that a handler raises.
+        """
+        reception: dict[str, Reception] = defaultdict(Reception)
+        topics = [
+            {c.number: c.topic for c in file.channels if c.topic in handlers}
+            for file in self._files
+        ]
+        begin = min((file.begin for file in self._files), default=0)
+        duration = max(1, max((file.end for file in self._files), default=0) - begin)
+        until_advance = MESSAGES_BETWEEN_ADVANCES
+        topic = ""
+        # Nothing is done here for the sake of error messages: this loop limits the speed.
+        try:
+            for number, (received, place, channel, data) in self._messages(topics):
+                topic = topics[number][channel]
+                handlers[topic](received, data)
+                seen = reception[topic]
+                seen.received.append(received)
+                seen.places.append(place)
+                until_advance -= 1
+                if not until_advance:
+                    until_advance = MESSAGES_BETWEEN_ADVANCES
+                    advance((received - begin) / duration)
+        except (FailureMonitorError, UndecodableError, MessageFaultError) as error:
+            raise self._located(error, topic, len(reception[topic].received)) from None
+        self._reject_missing(handlers, reception)
+        self._reject_set_back_clock(reception)
+        advance(1.0)
+
+    def _messages(self, topics: Sequence[Mapping[int, str]]) -> Iterator[tuple[int, Stored]]:
+        """Yield the number of its file and each message of some topics, by bag time.
+
+        Args:
+            topics: The topics of every file, by the numbers of their channels.
+        """
+        if self._only is not None:
+            for stored in unpacked(self._only.messages(topics[0]), self._bag.packs_messages):
+                yield 0, stored
+            return
+        parts = [self._part(number, wanted) for number, wanted in enumerate(topics) if wanted]
+        for number, stored in heapq.merge(*parts, key=_time_and_place):
+            if stored.channel != NO_CHANNEL:
+                yield number, stored
+
+    def _part(self, number: int, wanted: Mapping[int, str]) -> Iterator[tuple[int, Stored]]:
+        """Yield when a file begins, then its messages; it is opened when it begins."""
+        file = self._files[number]
+        yield number, Stored(file.begin, 0, NO_CHANNEL, b"")
+        with _opened(file.path) as storage:
+            for received, place, channel, data in unpacked(
+                storage.messages(wanted), self._bag.packs_messages
+            ):
+                yield number, Stored(received, number * PLACES_PER_FILE + place, channel, data)
+
+    def _located(self, error: Exception, topic: str, message: int) -> Exception:
+        """Return an error with the place of the message that is wrong."""
+        if isinstance(error, MessageFaultError):
+            topic, message, error = error.topic, error.message, error.error
+        where = f"{self._bag.path}, {topic}, message {message}"
+        if isinstance(error, FailureMonitorError):
+            return type(error)(f"{where}: {error}")
+        return SourceError(f"{where}: {error}: the bag is damaged; record it again or leave it out")
+
+    def _reject_missing(
+        self, handlers: Mapping[str, MessageHandler], reception: Mapping[str, Reception]
+    ) -> None:
+        found = Counter({topic: len(seen.received) for topic, seen in reception.items()})
+        indexed = [
+            TopicCount(channel.topic, "", channel.messages)
+            for file in self._files
+            for channel in file.channels
+        ]
+        for source, topics in ((METADATA_FILE, self._bag.topics or ()), ("its index", indexed)):
+            expected: Counter[str] = Counter()
+            for topic in topics:
+                expected[topic.name] += topic.messages
+            for name, messages in expected.items():
+                if name in handlers and found[name] != messages:
+                    raise DamagedBagError(
+                        f"{source} counts {messages} messages on {name}, the storage holds "
+                        f"{found[name]}"
+                    )
+
+    def _reject_set_back_clock(self, reception: Mapping[str, Reception]) -> None:
+        for topic, seen in reception.items():
+            set_back = seen.set_back()
+            if set_back is not None:
+                raise SourceError(
+                    f"{self._bag.path}, {topic}, message {set_back.message}: bag time goes back by "
+                    f"{set_back.seconds:.2f} s, so the recorder's clock was set back, or the file "
+                    "was not written in order: leave the bag out; if you know that no clock was "
+                    f"set back, put it in order first, {_how_to_order(self._bag)}"
+                )
+
+
+@contextmanager
+def open_bag(bag: Bag) -> Iterator[OpenBag]:
+    """Open a bag, as a context.
 
     Raises:
-        DamagedBagError: A file is truncated.
-        Exception: Any that rosbags has for a damaged file.
+        DamagedBagError: A file is damaged or cut off.
+        SourceError: A file is stored in a way that is not read.
+        Exception: Any that the readers have for a damaged file.
     """
-    topics, seconds = bag.topics, bag.seconds
-    if topics is None or seconds is None:
-        with _open_file(bag, bag.files[0]) as reader:
-            seconds = 1e-9 * reader.duration
-            topics = tuple(
-                TopicCount(connection.topic, connection.msgtype, connection.msgcount)
-                for connection in reader.connections
-            )
-    return BagSummary(tuple(sorted(_merged(topics), key=lambda topic: topic.name)), seconds)
+    with ExitStack() as stack:
+        yield OpenBag(bag, stack)
 
 
-def read_messages(
-    bag: Bag, handlers: Mapping[str, MessageHandler], advance: Advance = lambda share: None
-) -> None:
-    """Pass every message of some topics to its handler, file after file, by bag time.
+def unpacked(messages: Iterator[Stored], are_packed: bool | None) -> Iterator[Stored]:
+    """Yield messages that may be compressed, each by itself; unless stated, the first tells."""
+    unpack = None
+    for stored in messages:
+        if unpack is None:
+            magic = bytes(stored.data[:4]) if are_packed is not False else b""
+            unpack = UNPACKERS.get(magic, _unchanged)
+        yield stored if unpack is _unchanged else stored._replace(data=unpack(stored.data))
+
+
+def open_storage(path: Path, *, is_cut_off: bool = False) -> StorageFile:
+    """Open a file that is not compressed.
 
     Args:
-        bag: The bag to read.
-        handlers: The handler of each topic.
-        advance: Called with the share that has been read.
-
-    Raises:
-        DamagedBagError: A file is truncated, or messages are missing.
-        Exception: Any that rosbags has for a damaged file, or that a handler raises.
+        path: The file.
+        is_cut_off: True to take what is complete in an mcap file that was cut off.
     """
-    found: Counter[str] = Counter()
-    expected: Counter[str] = Counter()
-    sizes = [file.stat().st_size for file in bag.files]
-    for index, file in enumerate(bag.files):
-        begin, share = sum(sizes[:index]) / max(1, sum(sizes)), sizes[index] / max(1, sum(sizes))
-        with _open_file(bag, file) as reader:
-            connections = [c for c in reader.connections if c.topic in handlers]
-            for connection in connections:
-                expected[connection.topic] += connection.msgcount
-            if connections:
-                _read_file(bag, reader, connections, handlers, found, _part(advance, begin, share))
-    if bag.topics is not None:
-        _reject_missing(METADATA_FILE, bag.topics, handlers, found)
-    _reject_missing(
-        "its index", [TopicCount(t, "", n) for t, n in expected.items()], handlers, found
-    )
-    advance(1.0)
+    if path.suffix == ".bag":
+        return Ros1File(path)
+    if path.suffix == ".db3":
+        return SqliteFile(path)
+    return McapFile(path, is_cut_off=is_cut_off)
 
 
-def read_messages_from(reader: Reader, handlers: Mapping[str, MessageHandler]) -> None:
-    """Pass every message of some topics of an open file to its handler, without any check."""
-    connections = [c for c in reader.connections if c.topic in handlers]
-    if connections:
-        for connection, received, serialised in reader.messages(connections):
-            handlers[connection.topic](received, serialised)
+def _unchanged(data: bytes) -> bytes:
+    return data
 
 
-def _read_file(
-    bag: Bag,
-    reader: Reader,
-    connections: Sequence[Connection],
-    handlers: Mapping[str, MessageHandler],
-    found: Counter[str],
-    advance: Advance,
-) -> None:
-    """Pass messages to their handlers, and count those of each topic in `found`."""
-    unpack = _unpacking if _are_packed(bag, reader, connections) else _unchanged
-    handle = {connection.id: unpack(handlers[connection.topic]) for connection in connections}
-    counts = dict.fromkeys(handle, 0)
-    begin, duration = reader.start_time, max(1, reader.duration)
-    until_advance = MESSAGES_BETWEEN_ADVANCES
-    number = connections[0].id
-    # Nothing is done here for the sake of error messages: this loop limits the speed of reading.
-    try:
-        for connection, received, serialised in reader.messages(connections):
-            number = connection.id
-            handle[number](received, serialised)
-            counts[number] += 1
-            until_advance -= 1
-            if not until_advance:
-                until_advance = MESSAGES_BETWEEN_ADVANCES
-                advance((received - begin) / duration)
-    except (FailureMonitorError, UndecodableError) as error:
-        topic = next(connection.topic for connection in connections if connection.id == number)
-        where = f"{bag.path}, {topic}, message {found[topic] + counts[number]}"
-        if isinstance(error, FailureMonitorError):
-            raise type(error)(f"{where}: {error}") from None
-        raise SourceError(
-            f"{where}: {error}: the bag is damaged; record it again or leave it out"
-        ) from None
-    for connection in connections:
-        found[connection.topic] += counts[connection.id]
+UNPACKERS = {zstd.MAGIC: zstd.decompress, lz4_frames.MAGIC: lz4_frames.decompress}
+"""What decompresses a message, by its first bytes."""
 
 
-def _unchanged(handler: MessageHandler) -> MessageHandler:
-    return handler
+def _looked_at(path: Path, storage: StorageFile) -> _File:
+    return _File(path, storage.channels, storage.begin, storage.end)
 
 
-def _unpacking(handler: MessageHandler) -> MessageHandler:
-    return lambda received, packed: handler(received, zstd.decompress(packed))
+def _time_and_place(message: tuple[int, Stored]) -> tuple[int, int, int]:
+    number, stored = message
+    return stored.received, number, stored.place
 
 
-def _are_packed(bag: Bag, reader: Reader, connections: Sequence[Connection]) -> bool:
-    """Return whether every message is compressed, which a bare file does not state."""
-    if bag.topics is not None:
-        return bag.compression == "message"
-    first = next(iter(reader.messages(connections)), None)
-    return first is not None and first[2].startswith(zstd.MAGIC)
+def _how_to_order(bag: Bag) -> str:
+    if bag.files[0].suffix == ".mcap":
+        return "with 'mcap sort'"
+    return "by playing and recording it again" if is_ros1(bag) else "with 'ros2 bag convert'"
 
 
-def _part(advance: Advance, begin: float, share: float) -> Advance:
-    return lambda within: advance(begin + share * within)
+def is_ros1(bag: Bag) -> bool:
+    """Return whether a bag is a file of ROS 1."""
+    return all(file.suffix == ".bag" for file in bag.files)
 
 
 def _merged(topics: Sequence[TopicCount]) -> Iterator[TopicCount]:
     """Yield one count for each topic and type, on which several nodes may have published."""
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str, str]] = Counter()
     for topic in topics:
-        counts[topic.name, topic.message_type] += topic.messages
-    for (name, message_type), messages in counts.items():
-        yield TopicCount(name, message_type, messages)
-
-
-def _reject_missing(
-    source: str,
-    topics: Sequence[TopicCount],
-    handlers: Mapping[str, MessageHandler],
-    found: Counter[str],
-) -> None:
-    expected: Counter[str] = Counter()
-    for topic in topics:
-        expected[topic.name] += topic.messages
-    for name, messages in expected.items():
-        if name in handlers and found[name] != messages:
-            raise DamagedBagError(
-                f"{source} counts {messages} messages on {name}, the storage holds {found[name]}"
-            )
+        counts[topic.name, topic.message_type, topic.encoding] += topic.messages
+    for (name, message_type, encoding), messages in counts.items():
+        yield TopicCount(name, message_type, messages, encoding)
 
 
 @contextmanager
-def _open_file(bag: Bag, file: Path) -> Iterator[Reader]:
-    with _uncompressed(bag, file) as readable:
+def _opened(path: Path) -> Iterator[StorageFile]:
+    with _uncompressed(path) as readable:
         reject_truncated(readable)
-        with open_storage(readable) as reader:
-            yield reader
-
-
-def open_storage(file: Path | TruncatedMcap) -> Reader:
-    """Return the reader of a file, to be entered as a context.
-
-    Raises:
-        SourceError: Rosbags cannot open a file of such a path.
-    """
-    if file.suffix == ".bag":
-        return Ros1Reader(file)
-    if file.suffix == ".db3" and any(character in str(file) for character in NOT_IN_SQLITE_PATHS):
-        raise SourceError(
-            f"{file} has one of the characters {' '.join(NOT_IN_SQLITE_PATHS)} in its path, which "
-            "the reader of SQLite bags cannot open: rename it"
-        )
-    return Ros2Reader(file)
+        with open_storage(readable) as storage:
+            yield storage
 
 
 @contextmanager
-def _uncompressed(bag: Bag, file: Path) -> Iterator[Path]:
+def _uncompressed(path: Path) -> Iterator[Path]:
     """Yield the file, or a temporary decompressed copy of it."""
-    if bag.compression != "file":
-        yield file
+    if path.suffix not in COMPRESSIONS:
+        yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        unpacked = Path(folder) / file.with_suffix("").name
-        _unpack(file, unpacked)
-        yield unpacked
+        copy = Path(folder) / path.with_suffix("").name
+        _unpack(path, copy)
+        yield copy
 
 
 def _unpack(file: Path, to: Path) -> None:
     maximum = SMALL_FILE + MAX_EXPANSION * file.stat().st_size
-    with zstd.open_compressed(file) as packed, to.open("wb") as unpacked:
+    with _open_compressed(file) as packed, to.open("wb") as copy:
         while block := packed.read(BLOCK):
             try:
-                unpacked.write(block)
+                copy.write(block)
             except OSError as error:
                 raise SourceError(
                     f"{file} cannot be unpacked to {to.parent}: {error.strerror}: set TMPDIR to a "
                     "folder with more space"
                 ) from None
-            if unpacked.tell() > maximum:
+            if copy.tell() > maximum:
                 raise SourceError(
                     f"{file} unpacks to more than {maximum} bytes: if that is right, unpack it "
-                    "yourself with 'zstd -d', and remove the compression from its metadata.yaml"
+                    f"yourself with '{COMPRESSIONS[file.suffix]} -d', and remove the compression "
+                    "from its metadata.yaml"
                 )
+
+
+def _open_compressed(file: Path) -> BinaryIO:
+    if COMPRESSIONS[file.suffix] == "lz4":
+        return lz4_frames.open_compressed(file)
+    return zstd.open_compressed(file)

@@ -8,15 +8,18 @@ The YAML parser of rosbags would take longer than all messages of a small bag.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
+
+from failure_monitor.sources.storage import CDR
 
 METADATA_FILE = "metadata.yaml"
 MAX_METADATA_SIZE = 16 << 20
 """Maximum size in bytes; thousands of split files and topics stay far below it."""
 NEWEST_VERSION = 9
+"""The newest version that is known. Later ones are read, too, as far as they have the same keys."""
 BEGINS_WITH_ROLLOUT = "incident.begins_with_rollout"
 """Key under which an incident recorder states whether the bag holds the whole rollout."""
 COMPRESSION_MODES = ("", "none", "file", "message")
@@ -37,11 +40,13 @@ class TopicCount:
         name: The name of the topic.
         message_type: The type of its messages, such as `std_msgs/msg/Bool`.
         messages: The number of messages that the bag claims to hold.
+        encoding: How they are serialised, `cdr` by ROS 2.
     """
 
     name: str
     message_type: str
     messages: int
+    encoding: str = CDR
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,14 @@ class BagMetadata:
 
     Attributes:
         files: The names of the storage files, in order.
-        compression: `file`, `message`, or empty for none.
+        packs_messages: Whether each message is compressed.
         topics: The recorded topics.
         seconds: The seconds from the first message to the last.
         is_cut_at_start: True if an incident recorder states that the rollout had started before.
     """
 
     files: tuple[str, ...]
-    compression: str
+    packs_messages: bool
     topics: tuple[TopicCount, ...]
     seconds: float
     is_cut_at_start: bool
@@ -81,15 +86,22 @@ def read_metadata(folder: Path) -> BagMetadata:
         raise MetadataError(f"{METADATA_FILE} is not plain YAML ({_first_line(error)})") from None
     information = _field(content, "rosbag2_bagfile_information", dict)
     version = _field(information, "version", int)
-    if version > NEWEST_VERSION:
+    try:
+        return _metadata(information, version)
+    except MetadataError as error:
+        if version <= NEWEST_VERSION:
+            raise
         raise MetadataError(
-            f"{METADATA_FILE} is of version {version}, expected at most {NEWEST_VERSION}"
-        )
+            f"{error}; it is of version {version}, and {NEWEST_VERSION} is the newest that is known"
+        ) from None
+
+
+def _metadata(information: dict[str, Any], version: int) -> BagMetadata:
     files = _field(information, "relative_file_paths", list)
     topics = _field(information, "topics_with_message_count", list)
     return BagMetadata(
         files=tuple(_name_inside(file, version) for file in files),
-        compression=_compression(information),
+        packs_messages=_packs_messages(information),
         topics=tuple(_topic(item) for item in topics),
         is_cut_at_start=_custom(information).get(BEGINS_WITH_ROLLOUT) == "false",
         seconds=1e-9 * _field(_field(information, "duration", dict), "nanoseconds", int),
@@ -113,29 +125,24 @@ def _custom(information: dict[str, Any]) -> dict[Any, Any]:
 
 def _name_inside(file: Any, version: int) -> str:
     """Return the name of a file without its folder, which versions 1 to 3 put before it."""
-    path = PurePosixPath(file if isinstance(file, str) else "")
+    # Recorded under Windows, folders are parted by backslashes.
+    path = PureWindowsPath(file if isinstance(file, str) else "")
     if not path.name or (version > 3 and len(path.parts) > 1) or ".." in path.parts:
         stated = file[:80] if isinstance(file, str) else type(file).__name__
         raise MetadataError(f"{METADATA_FILE} names a file outside of the bag ('{stated}')")
     return path.name
 
 
-def _compression(information: dict[str, Any]) -> str:
+def _packs_messages(information: dict[str, Any]) -> bool:
+    """Return whether messages are compressed; files state by their names whether they are."""
     mode = information.get("compression_mode") or ""
-    compression_format = information.get("compression_format") or ""
     if not isinstance(mode, str) or mode.lower() not in COMPRESSION_MODES:
         raise MetadataError(f"{METADATA_FILE} has an unknown compression_mode")
-    mode = mode.lower().replace("none", "")
-    if mode and compression_format != "zstd":
-        raise MetadataError(f"{METADATA_FILE} has a compression_format other than zstd")
-    return mode
+    return mode.lower() == "message"
 
 
 def _topic(item: Any) -> TopicCount:
     topic = _field(item, "topic_metadata", dict)
-    serialised = topic.get("serialization_format", "cdr")
-    if serialised != "cdr":
-        raise MetadataError(f"{METADATA_FILE} has a topic that is not serialised as cdr")
     return TopicCount(
         name=_field(topic, "name", str),
         message_type=_field(topic, "type", str),

@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.errors import UsageError
+from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.messages.measured_positions import (
     JOINT_STATE_TYPE,
     POSITION_TYPES,
@@ -30,10 +31,13 @@ from failure_monitor.messages.point_cloud import read_action_chunks, read_embedd
 from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.message_decoder import (
     MessageDecoder,
+    MessageFaultError,
     MessageHandler,
     StampedFloatsDecoder,
+    UndecodableError,
 )
 from failure_monitor.sources.replay_models import ReplayModels
+from failure_monitor.sources.set_back_clock import CLOCK_JUMP, ReceivedStamps
 from failure_monitor.sources.source import BagOptions, SourceError
 from failure_monitor.sources.stamped_arrays import StampedArrays
 
@@ -47,6 +51,9 @@ BOOL_TYPE = "std_msgs/msg/Bool"
 STRING_TYPE = "std_msgs/msg/String"
 NUMBER_TYPES = ("std_msgs/msg/Float64", "std_msgs/msg/Float32")
 
+Numbered = tuple[int, bytes]
+"""The number of a message on its topic, and its bytes."""
+
 MAX_WAITING_OBSERVATIONS = 64
 """Maximum number of observations that wait for their action chunks."""
 
@@ -57,10 +64,12 @@ class WantedTopics(NamedTuple):
     Attributes:
         types: The possible message types of each topic.
         needed: The topics without which a bag cannot be read.
+        option: The option that names each topic.
     """
 
     types: dict[str, tuple[str, ...]]
     needed: tuple[str, ...]
+    option: dict[str, str]
 
 
 def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
@@ -86,7 +95,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
     statements = [
         (topics.success, (BOOL_TYPE,), options.boundaries == "outcomes"),
-        (topics.active, (BOOL_TYPE,), options.boundaries == "markers"),
+        (topics.active, (BOOL_TYPE, STRING_TYPE), options.boundaries == "markers"),
         (topics.group, (STRING_TYPE,), False),
         (topics.task, (STRING_TYPE,), False),
     ]
@@ -98,7 +107,19 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
             types[topic] = its_types
     names = [topic for topic, _ in needed]
     names += [topic for topic, _, is_needed in statements if is_needed]
-    return WantedTopics(types, tuple(filter(None, names)))
+    option = {
+        topics.positions: "--positions-topic",
+        **dict.fromkeys(topics.external.values(), "--external"),
+        **dict.fromkeys(black_box.cameras.values(), "--image-topic"),
+        black_box.joints: "--joint-states-topic",
+        topics.embedding: "--embedding-topic",
+        topics.action_chunks: "--action-chunks-topic",
+        topics.success: "--success-topic",
+        topics.active: "--active-topic",
+        topics.group: "--group-topic",
+        topics.task: "--task-topic",
+    }
+    return WantedTopics(types, tuple(filter(None, names)), option)
 
 
 class Completion(NamedTuple):
@@ -128,6 +149,7 @@ class BagRecording:
         groups: The bag times and values of groups.
         tasks: The bag times and values of tasks.
         repeated: The number of messages whose stamp their topic had already used.
+        stamps: The stamps of what makes decisions, by topic.
     """
 
     def __init__(
@@ -155,7 +177,12 @@ class BagRecording:
         self.outcomes: list[tuple[int, bool]] = []
         self.groups: list[tuple[int, str]] = []
         self.tasks: list[tuple[int, str]] = []
+        self._marked_task = ""
         self.repeated = 0
+        self.stamps = {
+            options.topics.embedding: ReceivedStamps(),
+            options.topics.action_chunks: ReceivedStamps(),
+        }
         self._options = options
         self._models = models
         self._types = types
@@ -173,6 +200,7 @@ class BagRecording:
 
             self._observed = ObservedEmbeddings(models.encoder, options.black_box, types, decoder)
             self.embeddings = self._observed.embeddings
+            self.stamps |= self._observed.stamps
         if models.sampler is not None:
             self.action_names = models.sampler.action_names
 
@@ -225,6 +253,10 @@ class BagRecording:
         """Return why observations were lost, and what to do about it."""
         return [] if self._observed is None else self._observed.problems()
 
+    def why_no_observation(self) -> list[str]:
+        """Return why there was no observation at all."""
+        return [] if self._observed is None else self._observed.why_none()
+
     def _statement_handler(
         self, topic: str, statements: list[tuple[int, Any]], kind: type
     ) -> MessageHandler:
@@ -235,18 +267,28 @@ class BagRecording:
         return handle
 
     def _positions_handler(
-        self, positions: MeasuredPositions[bytes], also: MessageHandler | None
+        self, positions: MeasuredPositions[Numbered], also: MessageHandler | None
     ) -> MessageHandler:
+        numbers = count()
+
         def handle(received: int, serialised: bytes) -> None:
-            positions.add(serialised)
+            positions.add((next(numbers), serialised))
             if also is not None:
                 also(received, serialised)
 
         return handle
 
     def _on_marker(self, received: int, serialised: bytes) -> None:
-        running = bool(self._decoder.decode(serialised, BOOL_TYPE).data)
+        stated = self._decoder.decode(serialised, self._types[self._options.topics.active]).data
+        running = bool(stated)
         was_running = bool(self.markers) and self.markers[-1][1]
+        if isinstance(stated, str) and stated:
+            if was_running and stated != self._marked_task:
+                self.markers.append((received - 1, False))
+                was_running = False
+            self._marked_task = stated
+            if self._options.topics.task not in self._types:
+                self.tasks.append((received, stated))
         if running and not was_running and self._observed is not None and self._follows_markers:
             self._observed.start_rollout()
         self.markers.append((received, running))
@@ -265,6 +307,7 @@ class BagRecording:
 
     def _on_embedding(self, received: int, serialised: bytes) -> None:
         stamp, embedding, _ = self._embedding_floats.decode(serialised)
+        self.stamps[self._options.topics.embedding].add(received, stamp)
         self._keep(self.embeddings, stamp, embedding)
         if stamp in self.chunks or self._models.sampler is not None:
             self._complete(stamp, received)
@@ -298,6 +341,7 @@ class BagRecording:
                     "record one policy per bag"
                 )
             self.action_names = names
+        self.stamps[self._options.topics.action_chunks].add(received, stamp)
         self._keep(self.chunks, stamp, chunks)
         if stamp in self.embeddings:
             self._complete(stamp, received)
@@ -310,12 +354,19 @@ class BagRecording:
                 f"the shape is {values.shape}, but was {arrays.shape} before: record one policy "
                 "per bag"
             )
+        if stamp == 0:
+            raise SourceError("the header has no stamp: publish with the stamp of the observation")
         if stamp not in arrays:
             arrays.add(stamp, values)
-        elif stamp == 0:
-            raise SourceError("the header has no stamp: publish with the stamp of the observation")
-        else:
-            self.repeated += 1
+            return
+        behind = arrays.newest - stamp
+        if behind > CLOCK_JUMP:
+            raise SourceError(
+                f"its stamp goes back by {1e-9 * behind:.2f} s to one that was used before: the "
+                "clock was set back, or started again; record each rollout into a bag of its own, "
+                "and leave this one out"
+            )
+        self.repeated += 1
 
     @property
     def positions_topic(self) -> PositionsTopic | None:
@@ -345,15 +396,19 @@ class BagRecording:
 
 def _positions_on(
     topic: str, message_type: str, decoder: MessageDecoder
-) -> MeasuredPositions[bytes]:
+) -> MeasuredPositions[Numbered]:
     floats = StampedFloatsDecoder(decoder, message_type, _extract_positions)
 
-    def read(serialised: bytes) -> Measurement:
-        _, positions, names = floats.decode(serialised)
+    def read(message: Numbered) -> Measurement:
+        number, serialised = message
+        try:
+            _, positions, names = floats.decode(serialised)
+        except (FailureMonitorError, UndecodableError) as error:
+            raise MessageFaultError(topic, number, error) from None
         return Measurement(names, positions)
 
-    def stamp_of(serialised: bytes) -> int:
-        return decoder.decode_stamp(serialised, message_type)
+    def stamp_of(message: Numbered) -> int:
+        return decoder.decode_stamp(message[1], message_type)
 
     return MeasuredPositions(topic, stamp_of=stamp_of, read=read)
 

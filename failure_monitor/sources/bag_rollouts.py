@@ -67,6 +67,8 @@ def rollouts_of(
     if not recording.completions:
         raise SourceError(_why_no_decision(bag, recording, options, models))
     runs = _runs(bag, recording, options)
+    for run in runs:
+        _reject_set_back_clock(bag, recording, run.span)
     _log_losses(bag, recording, runs, options)
     names = [bag.name]
     if len(runs) > 1:
@@ -193,12 +195,27 @@ def _runs(bag: Bag, recording: BagRecording, options: BagOptions) -> list[_Run]:
     return filled
 
 
+def _reject_set_back_clock(bag: Bag, recording: BagRecording, span: Span) -> None:
+    for topic, received in recording.stamps.items():
+        set_back = received.set_back(span.begin, span.end)
+        if set_back is not None:
+            raise SourceError(
+                f"{bag.path}, {topic}, message {set_back.message}: the stamps go back by "
+                f"{set_back.seconds:.2f} s in the middle of a rollout, while bag time goes on, so "
+                "the clock of their publisher was set back, which beside the robot is an alarm: "
+                "leave the bag out; if it holds several rollouts, say with '--boundaries' where "
+                "one ends"
+            )
+
+
 def _spans(bag: Bag, recording: BagRecording, options: BagOptions) -> list[Span]:
     kind = options.boundaries
     if kind == "markers" or (kind == "auto" and recording.markers):
         return _marked_spans(bag, recording, options)
     if kind == "outcomes":
         return _spans_until_outcomes(bag, recording, options)
+    if kind == "pauses":
+        _reject_set_back_clock(bag, recording, WHOLE_BAG)
     completions = sorted((stamp, c.received) for stamp, c in recording.completions.items())
     stamps, received = ([pair[place] for pair in completions] for place in (0, 1))
     if kind == "pauses":
@@ -310,7 +327,8 @@ def _why_no_decision(
 ) -> str:
     topics = options.topics
     if models.encoder is not None:
-        problems = "; ".join(recording.problems()) or "no frame has the stamp of action chunks"
+        problems = "; ".join(recording.why_no_observation())
+        problems = problems or "no frame has the stamp of action chunks"
         return f"{bag.path} has no observation that makes a decision: {problems}"
     needed = {topics.embedding: recording.embeddings, topics.action_chunks: recording.chunks}
     for topic, messages in needed.items():
@@ -353,5 +371,15 @@ def _log_losses(
             options.topics.embedding,
             options.topics.action_chunks,
         )
+    for topic, received in recording.stamps.items():
+        disordered = sum(received.out_of_order(run.span.begin, run.span.end) for run in runs)
+        if disordered:
+            logger.warning(
+                "%s: %d messages on %s came later than one of a later stamp, and are sorted: "
+                "beside the robot such decisions are passed over; publish them in order",
+                bag.path,
+                disordered,
+                topic,
+            )
     for problem in recording.problems():
         logger.warning("%s: %s", bag.path, problem)

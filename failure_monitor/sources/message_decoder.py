@@ -40,6 +40,20 @@ class UndecodableError(Exception):
     """Bytes that are no message of the expected type."""
 
 
+class MessageFaultError(Exception):
+    """A message that is wrong, found when another one was read.
+
+    Attributes:
+        topic: Its topic.
+        message: Its number on the topic.
+        error: What is wrong: a FailureMonitorError or an UndecodableError.
+    """
+
+    def __init__(self, topic: str, message: int, error: Exception) -> None:
+        super().__init__(f"{topic}, message {message}: {error}")
+        self.topic, self.message, self.error = topic, message, error
+
+
 class MessageDecoder:
     """Decodes messages of any type.
 

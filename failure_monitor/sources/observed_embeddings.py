@@ -9,15 +9,23 @@ of observations that make a decision are decoded. They are embedded in batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from itertools import count
+from typing import Any
 
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
 from failure_monitor.policy_models.models import ObservationEncoder
 from failure_monitor.policy_models.observation import Observation, ObservationReader
 from failure_monitor.policy_models.observation_rate import ObservationRate
 from failure_monitor.policy_models.replay import BATCH, embed_all
-from failure_monitor.sources.message_decoder import MessageDecoder, MessageHandler
+from failure_monitor.sources.message_decoder import (
+    MessageDecoder,
+    MessageFaultError,
+    MessageHandler,
+    UndecodableError,
+)
+from failure_monitor.sources.set_back_clock import ReceivedStamps
 from failure_monitor.sources.source import BlackBox
 from failure_monitor.sources.stamped_arrays import StampedArrays
 
@@ -30,6 +38,7 @@ class ObservedEmbeddings:
 
     Attributes:
         embeddings: The embeddings, float32 (E,); complete after `flush`.
+        stamps: The stamps of every camera, by its topic.
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class ObservedEmbeddings:
         self.embeddings = StampedArrays()
         has_joints = bool(encoder.joint_names)
         self._topics = dict(black_box.cameras) | ({JOINTS: black_box.joints} if has_joints else {})
+        self.stamps = {topic: ReceivedStamps() for topic in black_box.cameras.values()}
         self._encoder = encoder
         self._types = types
         self._decoder = decoder
@@ -78,14 +88,16 @@ class ObservedEmbeddings:
         """Decode an observation, and compute embeddings once a batch is full.
 
         Raises:
-            FailureMonitorError: A message holds no image, or other joints than the encoder needs.
-            UndecodableError: The bytes of a message are invalid.
+            MessageFaultError: A message holds no image, or other joints than the encoder needs.
+            OnnxModelError: The encoder failed.
         """
-        messages = {
-            name: self._decoder.decode(serialised, self._types[self._topics[name]])
-            for name, serialised in matched.messages.items()
-        }
-        self._batch.append(self._reader.read(replace(matched, messages=messages)))
+        self._batch.append(
+            Observation(
+                matched.stamp,
+                images={name: self._read(matched, name) for name in self._encoder.cameras},
+                joints=self._read(matched, JOINTS) if JOINTS in self._topics else None,
+            )
+        )
         if len(self._batch) == BATCH:
             self.flush()
 
@@ -100,16 +112,35 @@ class ObservedEmbeddings:
             self.embeddings.add(stamp, embedding)
         self._batch.clear()
 
+    def _read(self, matched: MatchedMessages, name: str) -> Any:
+        """Return what the encoder takes of one stream's message."""
+        number, serialised = matched.messages[name]
+        topic = self._topics[name]
+        try:
+            message = self._decoder.decode(serialised, self._types[topic])
+            if name == JOINTS:
+                return self._reader.read_joints(message)
+            return self._reader.read_image(name, message)
+        except (FailureMonitorError, UndecodableError) as error:
+            raise MessageFaultError(topic, number, error) from None
+
     def problems(self) -> list[str]:
         """Return why observations were lost, and what to do about it."""
         return self._matcher.problems()
 
+    def why_none(self) -> list[str]:
+        """Return why there was no observation at all, of those that still wait, too."""
+        return self._matcher.why_none()
+
     def _handler(self, name: str, topic: str, handle: ObservationHandler) -> MessageHandler:
-        message_type = self._types[topic]
+        message_type, numbers = self._types[topic], count()
 
         def handle_message(received: int, serialised: bytes) -> None:
+            number = next(numbers)
             stamp = self._decoder.decode_stamp(serialised, message_type)
-            matched = self._matcher.add(name, stamp, serialised)
+            if name != JOINTS:
+                self.stamps[topic].add(received, stamp)
+            matched = self._matcher.add(name, stamp, (number, serialised))
             if matched is not None:
                 handle(matched, received)
 

@@ -7,27 +7,19 @@ A bag is read whole or rejected, since a part of a rollout would look like a sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.bag_files import (
-    DamagedBagError,
     bag_at,
     is_bag_file,
     is_bag_folder,
     reject_truncated,
     storage_files,
 )
-from failure_monitor.sources.bag_messages import (
-    BagSummary,
-    is_ros1,
-    open_storage,
-    read_messages,
-    read_messages_from,
-    summary,
-)
+from failure_monitor.sources.bag_messages import BagSummary, open_bag, open_storage, unpacked
 from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.bag_recording import BagRecording, WantedTopics, wanted_topics
 from failure_monitor.sources.bag_rollouts import rollouts_of
@@ -35,7 +27,7 @@ from failure_monitor.sources.memory_bound import bounded_memory
 from failure_monitor.sources.message_decoder import MessageDecoder
 from failure_monitor.sources.replay_models import ReplayModels, load_models
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
-from failure_monitor.sources.truncated_mcap import TruncatedMcap
+from failure_monitor.sources.storage import CDR, ROS1, DamagedBagError, UnsupportedBagError
 
 MEMORY = 2 << 30
 """Bytes of memory that reading any bag may take, beside `MEMORY_PER_BYTE` for each on disk."""
@@ -79,8 +71,8 @@ def bag_summary(path: Path) -> BagSummary:
     Raises:
         SourceError: It is damaged or cannot be read.
     """
-    with _errors_named(path, BagOptions()):
-        return summary(bag_at(path))
+    with _errors_named(path, BagOptions()), open_bag(bag_at(path)) as bag:
+        return bag.summary()
 
 
 def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
@@ -88,17 +80,31 @@ def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
     wanted = wanted_topics(options, models)
     with _errors_named(path, options):
         bag = bag_at(path)
-        topics = summary(bag).topics
-        if not any(topic.messages for topic in topics):
-            raise SourceError(f"{path} holds no messages: record it again or leave it out")
-        recorded = _recorded(path, wanted, topics)
-        recording = BagRecording(options, models, recorded, MessageDecoder(ros1=is_ros1(bag)))
         # The memory that models need is unknown, and does not depend on what a bag claims.
         bound = MEMORY + MEMORY_PER_BYTE * bag.size + MEMORY_OF_MODELS * bool(models.encoder)
-        with bounded_memory(bound):
-            read_messages(bag, recording.handlers(), advance)
+        with bounded_memory(bound), open_bag(bag) as messages:
+            topics = messages.summary().topics
+            if not any(topic.messages for topic in topics):
+                raise SourceError(f"{path} holds no messages: record it again or leave it out")
+            recorded = _recorded(path, wanted, topics)
+            decoder = MessageDecoder(ros1=_are_ros1(recorded))
+            recording = BagRecording(options, models, recorded, decoder)
+            messages.read(recording.handlers(), advance)
             recording.finish()
         return rollouts_of(bag, recording, options, models)
+
+
+def _are_ros1(recorded: Mapping[str, TopicCount]) -> bool:
+    """Return whether the topics are serialised by ROS 1 instead of ROS 2."""
+    by_ros1 = [topic.encoding == ROS1 for topic in recorded.values()]
+    for topic in recorded.values():
+        if topic.encoding not in (CDR, ROS1) or (topic.encoding == CDR and any(by_ros1)):
+            raise UnsupportedBagError(
+                f"{topic.name} is serialised as '{topic.encoding}', expected {CDR}, or {ROS1} "
+                f"throughout: publish it as {topic.message_type or 'a ROS 2 message'} and record "
+                "it with ros2 bag, or name another topic"
+            )
+    return any(by_ros1)
 
 
 def _recorded(
@@ -116,9 +122,12 @@ def _recorded(
     recorded = [topic for topic in there if topic.name in wanted.types]
     for topic in recorded:
         if topic.message_type not in wanted.types[topic.name]:
+            option = wanted.option[topic.name]
+            unless = "" if topic.name in wanted.needed else f", or none with {option} ''"
             raise SourceError(
-                f"{path}: {topic.name} is a {topic.message_type}, expected a "
-                f"{' or '.join(wanted.types[topic.name])}: name the right topic"
+                f"{path}: {topic.name} is a {topic.message_type or 'message of unknown type'}, "
+                f"expected a {' or '.join(wanted.types[topic.name])}: name the right topic with "
+                f"{option}{unless}"
             )
     return {topic.name: topic for topic in recorded}
 
@@ -128,6 +137,8 @@ def _errors_named(path: Path, options: BagOptions) -> Iterator[None]:
     """Add the bag and a remedy to any error."""
     try:
         yield
+    except UnsupportedBagError as error:
+        raise SourceError(f"{path}: {error}") from None
     except FailureMonitorError:
         raise
     except OSError as error:
@@ -154,16 +165,22 @@ def _readable_part(path: Path, options: BagOptions) -> str:
     # Only what precedes the damage is counted, whatever the damage is.
     with suppress(Exception), bounded_memory(MEMORY):
         for file in _files(path):
-            readable = TruncatedMcap(file) if file.suffix == ".mcap" else file
-            with open_storage(readable) as reader:
+            with open_storage(file, is_cut_off=True) as storage:
                 recorded = {
-                    connection.topic: TopicCount(connection.topic, connection.msgtype, 0)
-                    for connection in reader.connections
+                    channel.topic: TopicCount(channel.topic, channel.message_type, 0)
+                    for channel in storage.channels
                 }
-                decoder = MessageDecoder(ros1=file.suffix == ".bag")
+                decoder = MessageDecoder(ros1=any(c.encoding == ROS1 for c in storage.channels))
                 recording = BagRecording(options, ReplayModels(), recorded, decoder)
+                handlers = recording.handlers()
+                handler_of = {
+                    channel.number: handlers[channel.topic]
+                    for channel in storage.channels
+                    if channel.topic in handlers
+                }
                 try:
-                    read_messages_from(reader, recording.handlers())
+                    for received, _, channel, data in unpacked(storage.messages(handler_of), None):
+                        handler_of[channel](received, data)
                 finally:
                     decisions += len(recording.completions)
                     seconds += recording.seconds

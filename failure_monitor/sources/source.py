@@ -35,7 +35,8 @@ class Topics:
         embedding: The observation embeddings, sensor_msgs/PointCloud2.
         action_chunks: The sampled action chunks, sensor_msgs/PointCloud2.
         success: The outcome, std_msgs/Bool; a bag may lack it.
-        active: True from the start of a rollout to its end, std_msgs/Bool; a bag may lack it.
+        active: True from the start of a rollout to its end, std_msgs/Bool, or the task's name and
+            then an empty text, std_msgs/String; a bag may lack it.
         group: The group for evaluation, std_msgs/String; a bag may lack it.
         task: The robot's task, std_msgs/String; a bag may lack it.
         positions: The robot's measured positions, sensor_msgs/JointState, geometry_msgs/PoseStamped

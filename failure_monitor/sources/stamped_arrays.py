@@ -17,6 +17,9 @@ class StampedArrays:
     """Float32 arrays of one shape, by their stamps in nanoseconds.
 
     An array is copied once, when it is added.
+
+    Attributes:
+        newest: The latest stamp; 0 before the first.
     """
 
     def __init__(self, expected: int = 0) -> None:
@@ -26,6 +29,7 @@ class StampedArrays:
             expected: How many arrays will probably be added.
         """
         self._expected = min(max(expected, 1), MAX_PREALLOCATED_ROWS)
+        self.newest = 0
         self._rows: dict[int, int] = {}
         self._values: NDArray[np.float32] = np.empty(0, np.float32)
 
@@ -53,6 +57,7 @@ class StampedArrays:
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
         self._values[row] = values
         self._rows[stamp] = row
+        self.newest = max(self.newest, stamp)
 
     def at(self, stamps: Sequence[int]) -> NDArray[np.float32]:
         """Return the arrays at some stamps, (T, …).

@@ -11,6 +11,7 @@ import pytest
 from testbed.bags import (
     ACTION_NAMES,
     BEGIN,
+    CHUNKS,
     PERIOD,
     SECOND,
     STORE,
@@ -117,15 +118,20 @@ def test_poses_and_points_have_three_axes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "positions", "offset", "sentence"),
+    ("names", "positions", "offset", "topic", "sentence"),
     [
-        (["a", "dy"], [1, 2], 0, "has no joint dx, gripper, only a, dy: name the joints that"),
-        (ACTION_NAMES, [1, 2, 3], -PERIOD - 1, "within 0.1 s of the observation's"),
-        (ACTION_NAMES, [1, 2], 0, "a joint state has 3 joints and 2 positions"),
+        (["a", "dy"], [1, 2], 0, CHUNKS, "has no joint dx, gripper, only a, dy: name the joints"),
+        (ACTION_NAMES, [1, 2, 3], -PERIOD - 1, CHUNKS, "within 0.1 s of the observation's"),
+        (ACTION_NAMES, [1, 2], 0, JOINTS, "a joint state has 3 joints and 2 positions"),
     ],
 )
 def test_positions_that_are_not_there_are_refused(
-    tmp_path: Path, names: list[str], positions: list[float], offset: int, sentence: str
+    tmp_path: Path,
+    names: list[str],
+    positions: list[float],
+    offset: int,
+    topic: str,
+    sentence: str,
 ) -> None:
     with BagBuilder(tmp_path / "bag") as bag:
         bag.joint_state(JOINTS, names, positions, BEGIN + offset)
@@ -133,7 +139,7 @@ def test_positions_that_are_not_there_are_refused(
     with pytest.raises(MeasurementError) as refused:
         read_rollouts([tmp_path / "bag"], Topics(positions=JOINTS))
     assert sentence in str(refused.value)
-    assert f"{tmp_path / 'bag'}, /policy/action_chunks, message 0: " in str(refused.value)
+    assert f"{tmp_path / 'bag'}, {topic}, message 0: " in str(refused.value)
 
 
 def test_a_topic_that_is_missing_or_of_another_type_is_named(tmp_path: Path) -> None:

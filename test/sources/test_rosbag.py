@@ -117,7 +117,7 @@ def test_decisions_are_paired_by_stamp_and_ordered_by_it(tmp_path: Path) -> None
     with BagBuilder(tmp_path / "bag") as bag:
         for place, index in enumerate([2, 0, 1, 4, 3]):
             bag.embedding(embeddings[index], BEGIN + index * PERIOD, received=BEGIN + place)
-        for place, index in enumerate([4, 3, 2, 1, 0]):
+        for place, index in enumerate([1, 0, 3, 2, 4]):
             bag.chunks(chunks[index], BEGIN + index * PERIOD, received=BEGIN + 10 + place)
     rollout = read_one(tmp_path / "bag")
     np.testing.assert_array_equal(rollout.embeddings, embeddings)
@@ -220,7 +220,7 @@ def test_messages_without_stamps_are_refused(tmp_path: Path) -> None:
         bag.topic(CHUNKS, "sensor_msgs/msg/PointCloud2")
         bag.embedding(embeddings[0], 0, received=BEGIN)
         bag.embedding(embeddings[1], 0, received=BEGIN + 1)
-    assert f"{EMBEDDING}, message 1: the header has no stamp" in refusal(tmp_path / "bag")
+    assert f"{EMBEDDING}, message 0: the header has no stamp" in refusal(tmp_path / "bag")
 
 
 def test_a_bag_that_was_never_active_is_refused(tmp_path: Path) -> None:
