@@ -55,6 +55,7 @@ setup(
     ],
     install_requires=[
         "backports.zstd; python_version < '3.14'",
+        "lz4",
         "numpy>=1.24",
         "scipy>=1.10",
         "onnxruntime>=1.17",

@@ -55,6 +55,8 @@ MODULES = {
     "backports": Declared("backports.zstd", "python3-rosbags-pip"),
     "cv2": Declared("opencv-python-headless", "python3-opencv"),
     "jinja2": Declared("jinja2"),
+    # It comes with rosbags, too.
+    "lz4": Declared("lz4", "python3-rosbags-pip"),
     # It comes with jinja2, which needs it.
     "markupsafe": Declared("jinja2"),
     "matplotlib": Declared("matplotlib"),
