@@ -229,7 +229,7 @@ class Rig:
             decided = execution.observe(image, simulation.joint_positions)
             if decided is not None:
                 decisions += 1
-                decision = Decision(simulation.time, decided.embedding, decided.chunks)
+                decision = Decision(round(1e9 * simulation.time), decided.embedding, decided.chunks)
                 keep(decision)
                 if monitor is not None:
                     verdict = monitor.update(decision)

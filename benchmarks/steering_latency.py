@@ -65,7 +65,7 @@ def textbook_medoid(decision: Decision) -> NDArray[np.floating]:
 
 def textbook_pseudo_count(score: PseudoCount, decision: Decision) -> NDArray[np.floating]:
     """Run the network, sample by sample."""
-    alone = (Decision(0.0, decision.embedding, chunk[np.newaxis]) for chunk in decision.chunks)
+    alone = (Decision(0, decision.embedding, chunk[np.newaxis]) for chunk in decision.chunks)
     return np.array([score.update(one) for one in alone])
 
 

@@ -140,7 +140,7 @@ class Decision:
     """One inference of the policy.
 
     Attributes:
-        stamp: when the observation was made, in seconds.
+        stamp: when the observation was made, in nanoseconds: seconds as a float would not be exact.
         embedding: the observation embedding, float32 (E,).
         chunks: the sampled action chunks, float32 (B, H, D); the first is executed.
         positions: the measured positions of the robot, float32 (P,), in the space and units of
@@ -148,7 +148,7 @@ class Decision:
         external: scores of this decision that others computed, by name; larger is worse.
     """
 
-    stamp: float
+    stamp: int
     embedding: NDArray[np.float32]
     chunks: NDArray[np.float32]
     positions: NDArray[np.float32] | None = None
@@ -237,7 +237,7 @@ class Rollout:
         """Yield the decisions, first to last."""
         for index, stamp in enumerate(self.stamps):
             yield Decision(
-                stamp=float(stamp),
+                stamp=round(1e9 * stamp),
                 embedding=self.embeddings[index],
                 chunks=self.chunks[index],
                 positions=None if self.positions is None else self.positions[index],
@@ -318,7 +318,7 @@ class Verdict:
 
     Attributes:
         index: the decision's number in its rollout, from 0.
-        stamp: when its observation was made, in seconds.
+        stamp: when its observation was made, in nanoseconds.
         scores: one verdict per score of the rule.
         rule: how the scores are combined.
         level: the combined normalised score; the rule holds above 1. It is 0 where the rule is
@@ -328,7 +328,7 @@ class Verdict:
     """
 
     index: int
-    stamp: float
+    stamp: int
     scores: tuple[ScoreVerdict, ...]
     rule: str
     level: float

@@ -166,12 +166,7 @@ class Timeline:
         alarm = self.alarm
         if alarm is None or alarm.stamp is None:
             return None
-        # Seconds in floating point are good to a microsecond; decisions are far further apart.
-        wanted = round(alarm.stamp * SECOND)
-        nearest = min(self.chunks, key=lambda stamp: abs(stamp - wanted), default=None)
-        if nearest is None or abs(nearest - wanted) > SECOND // 1000:
-            return None
-        return self.chunks[nearest]
+        return self.chunks.get(alarm.stamp)
 
     @property
     def passed_after_alarm(self) -> int:

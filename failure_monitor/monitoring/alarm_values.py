@@ -22,6 +22,8 @@ UNDEFINED = "undefined"
 RULE = "rule"
 """Name of the combined score, beside the names of the scores."""
 
+SECOND = 1_000_000_000
+
 _THRESHOLD, _RATIO = ".threshold", ".ratio"
 
 
@@ -54,7 +56,7 @@ class AlarmReading:
         halt_age: seconds since the halt; None without one, or if it was before the monitor.
         now: while a halt is latched, the state as if none were, with its reason.
         decision: number of the last decision in its rollout; None before the first.
-        stamp: of that decision's observation, in seconds.
+        stamp: of that decision's observation, in nanoseconds.
         decision_age: seconds since that decision was received.
         rule: how the scores combine.
         level: the combined normalised score; NaN where it is undefined.
@@ -69,7 +71,7 @@ class AlarmReading:
     halt_age: float | None = None
     now: str = ""
     decision: int | None = None
-    stamp: float | None = None
+    stamp: int | None = None
     decision_age: float | None = None
     rule: str = ""
     level: float | None = None
@@ -132,7 +134,7 @@ def read_alarm_values(state: AlarmState, reason: str, values: Mapping[str, str])
         halt_age=_number(values.get("halt_age")),
         now=values.get("now", ""),
         decision=_whole_number(values.get("decision")),
-        stamp=_number(values.get("stamp")),
+        stamp=_nanoseconds(values.get("stamp")),
         decision_age=_number(values.get("decision_age")),
         rule=values.get("rule", ""),
         level=_number(values.get("level")),
@@ -153,7 +155,7 @@ def read_alarm_values(state: AlarmState, reason: str, values: Mapping[str, str])
 def _verdict_values(verdict: Verdict) -> dict[str, str]:
     values = {
         "decision": str(verdict.index),
-        "stamp": f"{verdict.stamp:.9f}",
+        "stamp": _seconds(verdict.stamp),
         "rule": verdict.rule,
         "level": UNDEFINED if verdict.is_undefined else f"{verdict.level:.4f}",
     }
@@ -167,6 +169,18 @@ def _verdict_values(verdict: Verdict) -> dict[str, str]:
 
 def _flag(value: bool) -> str:
     return "true" if value else "false"
+
+
+def _seconds(nanoseconds: int) -> str:
+    """Return seconds, exactly as a header states them."""
+    seconds, rest = divmod(nanoseconds, SECOND)
+    return f"{seconds}.{rest:09d}"
+
+
+def _nanoseconds(text: str | None) -> int | None:
+    whole, _, rest = (text or "").partition(".")
+    seconds, nanoseconds = _whole_number(whole), _whole_number(rest[:9].ljust(9, "0"))
+    return None if seconds is None or nanoseconds is None else seconds * SECOND + nanoseconds
 
 
 def _whole_number(text: str | None) -> int | None:

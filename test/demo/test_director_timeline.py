@@ -31,12 +31,14 @@ def written_and_read(status: AlarmStatus, verdict: Verdict | None) -> TimedAlarm
 
 def test_an_alarm_message_is_read_as_the_monitor_writes_it() -> None:
     scores = (ScoreVerdict("rnd_oe", 3.0, 2.5, 2.0), ScoreVerdict("ace", 0.4, 0.5, 1.0))
-    verdict = Verdict(index=7, stamp=1_700_000_000.123456, scores=scores, rule="any", level=1.25)
+    verdict = Verdict(
+        index=7, stamp=1_700_000_000_123_456_789, scores=scores, rule="any", level=1.25
+    )
     status = AlarmStatus(AlarmState.ALARM, verdict.reason, permit=False, halted=True)
     read = written_and_read(status, verdict)
     assert (read.time, read.state, read.permit) == (5, AlarmState.ALARM, False)
     assert (read.decision, read.rule, read.level) == (7, "any", 1.25)
-    assert read.stamp == pytest.approx(verdict.stamp, abs=1e-6)
+    assert read.stamp == verdict.stamp
     assert [(s.name, s.value, s.threshold, s.ratio) for s in read.scores] == [
         ("rnd_oe", 2.5, 2.0, 1.25),
         ("ace", 0.5, 1.0, 0.5),

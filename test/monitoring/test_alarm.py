@@ -16,7 +16,7 @@ MAX_AGE = 1.0
 
 def verdict(ratio: float, *, rule: str = "all", level: float | None = None) -> Verdict:
     score = ScoreVerdict("rnd_oe", value=ratio, windowed=ratio, threshold=1.0)
-    return Verdict(0, 0.0, (score,), rule, ratio if level is None else level)
+    return Verdict(0, 0, (score,), rule, ratio if level is None else level)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_the_rule_holding_is_an_alarm(alarm):
 
 
 def test_a_verdict_without_a_defined_score_permits_nothing_and_does_not_latch(alarm):
-    undefined = Verdict(0, 0.0, (ScoreVerdict("stac", math.nan, math.nan, 1.0),), "all", 0.0)
+    undefined = Verdict(0, 0, (ScoreVerdict("stac", math.nan, math.nan, 1.0),), "all", 0.0)
     alarm.update(undefined, received=0.0, now=0.0)
     status = alarm.status(0.0)
     assert (status.state, status.permit) == (AlarmState.STALE, False)

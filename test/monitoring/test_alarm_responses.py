@@ -24,7 +24,7 @@ LEVELS = st.floats(0.0, 2.0) | st.just(math.nan)
 def verdict(level: float, *, score: float | None = None) -> Verdict:
     value = level if score is None else score
     scores = (ScoreVerdict("rnd_oe", value=value, windowed=value, threshold=1.0),)
-    return Verdict(0, 0.0, scores, "mean", level)
+    return Verdict(0, 0, scores, "mean", level)
 
 
 CAUTION = verdict(0.5, score=1.5)

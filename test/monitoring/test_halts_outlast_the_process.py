@@ -39,7 +39,7 @@ EVENTS = st.lists(
 
 def verdict(level: float) -> Verdict:
     scores = (ScoreVerdict("rnd_oe", value=level, windowed=level, threshold=1.0),)
-    return Verdict(0, 0.0, scores, "mean", level)
+    return Verdict(0, 0, scores, "mean", level)
 
 
 class Cell:

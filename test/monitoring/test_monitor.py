@@ -108,9 +108,9 @@ def test_sizes_other_than_the_calibrated_ones_are_refused(monitor, policy):
     embedding = np.zeros(policy.embedding_size, np.float32)
     chunks = np.zeros(policy.chunk_shape, np.float32)
     with pytest.raises(InvalidDecisionError, match=r"embedding has shape \(7,\), expected \(6,\)"):
-        monitor.update(Decision(0.0, np.zeros(7, np.float32), chunks))
+        monitor.update(Decision(0, np.zeros(7, np.float32), chunks))
     with pytest.raises(InvalidDecisionError, match=r"expected \(B, H, D\) = \(16, 5, 3\)"):
-        monitor.update(Decision(0.0, embedding, chunks[:, :-1]))
+        monitor.update(Decision(0, embedding, chunks[:, :-1]))
 
 
 def test_a_score_that_comes_out_as_nan_is_no_verdict(bundle, rollouts, monkeypatch):
@@ -144,7 +144,7 @@ def test_position_names_must_be_action_names():
 
 def said(*scores: tuple[str, float, str], level: float = 1.3) -> str:
     verdicts = tuple(ScoreVerdict(name, value, value, 1.0, words) for name, value, words in scores)
-    return Verdict(0, 0.0, verdicts, "mean", level).reason
+    return Verdict(0, 0, verdicts, "mean", level).reason
 
 
 def test_a_reason_begins_with_what_is_amiss_and_with_the_worst_of_it():

@@ -154,7 +154,7 @@ def test_all_of_the_scores_cannot_say_nominal_while_one_of_them_is_undefined(mov
 @pytest.mark.parametrize(("rule", "silent"), [("all", True), ("any", False), ("mean", False)])
 def test_a_rule_is_silent_where_it_could_not_alarm(rule, silent):
     scores = (ScoreVerdict("stac", math.nan, math.nan, 1.0), ScoreVerdict("knn", 0.1, 0.1, 1.0))
-    verdict = Verdict(0, 0.0, scores, rule, 0.0)
+    verdict = Verdict(0, 0, scores, rule, 0.0)
     assert verdict.is_undefined == silent
     alarm = Alarm(max_decision_age=1.0)
     alarm.start_rollout()

@@ -27,7 +27,7 @@ chunk_batches = arrays(
 
 
 def decision(chunks: np.ndarray) -> Decision:
-    return Decision(0.0, np.zeros(1, np.float32), chunks.astype(np.float32))
+    return Decision(0, np.zeros(1, np.float32), chunks.astype(np.float32))
 
 
 def grid(integrate: bool = False) -> ActionChunkEntropy:

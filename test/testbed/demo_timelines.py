@@ -41,7 +41,7 @@ def reading(
         reason=f"level {level}",
         permit=state in (AlarmState.NOMINAL, AlarmState.CAUTION),
         decision=decision,
-        stamp=(time - 10 * MILLISECOND) / SECOND,
+        stamp=time - 10 * MILLISECOND,
         rule="any",
         level=level,
         scores=(

@@ -112,9 +112,7 @@ class MonitoredModels:
         if chunks is None:
             assert self._sampler is not None
             chunks = self._sampler.sample(embedding, self._noise.draw(self._samples))
-        return Decision(
-            1e-9 * pending.stamp, embedding, chunks, pending.positions, pending.external
-        )
+        return Decision(pending.stamp, embedding, chunks, pending.positions, pending.external)
 
     def _load(
         self,

@@ -186,7 +186,7 @@ def _as_rollout(decision: Decision) -> Rollout:
     """Return a rollout of that decision, without a copy of it."""
     return Rollout(
         name="the decision",
-        stamps=np.array([decision.stamp]),
+        stamps=np.array([1e-9 * decision.stamp]),
         embeddings=decision.embedding[np.newaxis],
         chunks=decision.chunks[np.newaxis],
         positions=None if decision.positions is None else decision.positions[np.newaxis],

@@ -23,7 +23,7 @@ MEDOID = Medoid(ReachedPositions.of(POLICY))
 def random_decision(seed: int) -> Decision:
     rng = np.random.default_rng(seed)
     return Decision(
-        0.0,
+        0,
         rng.normal(size=POLICY.embedding_size).astype(np.float32),
         (10 * rng.normal() + rng.normal(size=POLICY.chunk_shape)).astype(np.float32),
     )
@@ -47,13 +47,13 @@ def test_the_medoid_belongs_to_the_majority_not_to_the_middle_between_two_ways()
     left = np.tile([1.0, 0.0, 0.0], (POLICY.horizon, 1))
     chunks = np.stack([-left] * 5 + [0.1 * left] + [left] * 10).astype(np.float32)
     chunks += 0.01 * np.random.default_rng(0).normal(size=chunks.shape).astype(np.float32)
-    decision = Decision(0.0, np.zeros(POLICY.embedding_size, np.float32), chunks)
+    decision = Decision(0, np.zeros(POLICY.embedding_size, np.float32), chunks)
     assert chosen_chunk(MEDOID, decision) >= 6
 
 
 def test_of_equal_samples_the_first_is_chosen():
     chunks = np.ones(POLICY.chunk_shape, np.float32)
-    assert chosen_chunk(MEDOID, Decision(0.0, np.zeros(6, np.float32), chunks)) == 0
+    assert chosen_chunk(MEDOID, Decision(0, np.zeros(6, np.float32), chunks)) == 0
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def worker(monitor, woken):
     worker.stop()
 
 
-def decision(stamp: float) -> Decision:
+def decision(stamp: int) -> Decision:
     return Decision(stamp, None, None)
 
 
