@@ -10,14 +10,17 @@ tap.publish(embedding, chunks, image.header.stamp)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.node import Node
+from rclpy.time import Time as ClockTime
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
+from failure_monitor.messages.policy_arrays import float_array
 from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.ros.common.qos import DECISION_QOS
@@ -45,26 +48,54 @@ class DecisionTap:
             PointCloud2, ACTION_CHUNKS_TOPIC, DECISION_QOS
         )
 
-    def publish(
-        self, embedding: NDArray[np.float32], chunks: NDArray[np.float32], stamp: Time
-    ) -> None:
+    def publish(self, embedding: Any, chunks: Any, stamp: Time | ClockTime) -> None:
         """Publish one decision.
 
         Args:
-            embedding: the input of the policy's action head, (E,).
-            chunks: the sampled action chunks, (B, H, D); the first one is executed.
+            embedding: the input of the policy's action head, (E,), as numpy array, or as torch
+                tensor on any device and of any real dtype.
+            chunks: the sampled action chunks, (B, H, D), likewise; the first one is executed.
             stamp: the stamp of the observation, which is that of the camera image.
 
         Raises:
-            ValueError: a shape is not as above.
+            ValueError: a shape is not as above; nothing was published.
+            TypeError: there are no real numbers, or no stamp; nothing was published.
         """
-        if embedding.ndim != 1:
-            raise ValueError(f"an embedding has shape (E,), got {embedding.shape}")
-        if chunks.ndim != 3 or chunks.shape[2] != len(self._action_names):
-            raise ValueError(
-                f"action chunks have shape (B, H, {len(self._action_names)}) for the actions "
-                f"{list(self._action_names)}, got {chunks.shape}"
-            )
-        header = Header(stamp=stamp, frame_id=self._frame_id)
-        self._embedding_publisher.publish(embedding_message(embedding, header))
-        self._chunks_publisher.publish(action_chunks_message(chunks, self._action_names, header))
+        numbers = self._checked_embedding(float_array(embedding, "embedding"))
+        samples = self._checked_chunks(float_array(chunks, "action chunks"))
+        header = Header(stamp=_checked_stamp(stamp), frame_id=self._frame_id)
+        self._embedding_publisher.publish(embedding_message(numbers, header))
+        self._chunks_publisher.publish(action_chunks_message(samples, self._action_names, header))
+
+    @staticmethod
+    def _checked_embedding(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        if embedding.ndim == 1 and embedding.size:
+            return embedding
+        remedy = "; of a batch of one pass embedding[0]" if embedding.shape[:-1] == (1,) else ""
+        raise ValueError(f"an embedding has shape (E,), got {embedding.shape}{remedy}")
+
+    def _checked_chunks(self, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
+        dimensions = len(self._action_names)
+        if chunks.ndim == 3 and chunks.shape[2] == dimensions and chunks.size:
+            return chunks
+        remedy = ""
+        if chunks.ndim == 2 and chunks.shape[1] == dimensions:
+            remedy = "; pass a single sample as chunks[None]"
+        elif chunks.ndim == 4 and chunks.shape[0] == 1:
+            remedy = "; of a batch of one observation pass chunks[0]"
+        elif chunks.ndim == 3 and not chunks.size:
+            remedy = ": there must be a sample (B) and an action (H) at least"
+        raise ValueError(
+            f"action chunks have shape (B, H, {dimensions}) for the actions "
+            f"{list(self._action_names)}, got {chunks.shape}{remedy}"
+        )
+
+
+def _checked_stamp(stamp: Time | ClockTime) -> Time:
+    message = stamp.to_msg() if isinstance(stamp, ClockTime) else stamp
+    if not isinstance(message, Time):
+        raise TypeError(
+            f"the stamp is a {type(stamp).__name__}, expected builtin_interfaces.msg.Time: pass "
+            "that of the observation's header"
+        )
+    return message

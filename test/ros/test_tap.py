@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 import rclpy
+import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import PointCloud2
 from testbed.ros_graph import Observer
@@ -30,10 +31,16 @@ def observer():
     rclpy.try_shutdown()
 
 
-def test_a_decision_arrives_with_its_stamp_its_names_and_its_values(observer):
+def of_a_policy(values: np.ndarray) -> torch.Tensor:
+    """Values as a policy in half precision has them while it is trained."""
+    return torch.tensor(values, dtype=torch.bfloat16, requires_grad=True)
+
+
+@pytest.mark.parametrize("given", [np.asarray, torch.from_numpy, of_a_policy])
+def test_a_decision_arrives_with_its_stamp_its_names_and_its_values(observer, given):
     tap = DecisionTap(observer.node, action_names=["x", "y"], frame_id="base")
     observer.spin(0.5)
-    tap.publish(EMBEDDING, CHUNKS, Time(sec=3, nanosec=4))
+    tap.publish(given(EMBEDDING), given(CHUNKS), Time(sec=3, nanosec=4))
     observer.wait_for(
         lambda: observer.received[EMBEDDING_TOPIC] and observer.received[ACTION_CHUNKS_TOPIC],
         "the decision",
@@ -50,9 +57,33 @@ def test_a_decision_arrives_with_its_stamp_its_names_and_its_values(observer):
     np.testing.assert_array_equal(values, CHUNKS)
 
 
-def test_wrong_shapes_are_refused_where_they_are_made(observer):
+@pytest.mark.parametrize(
+    ("embedding", "chunks", "why"),
+    [
+        (EMBEDDING[np.newaxis], CHUNKS, r"shape \(E,\), got \(1, 5\); .* pass embedding\[0\]$"),
+        (EMBEDDING[:0], CHUNKS, r"shape \(E,\), got \(0,\)$"),
+        (EMBEDDING, CHUNKS[..., :1], r"shape \(B, H, 2\) .* got \(3, 4, 1\)$"),
+        (EMBEDDING, CHUNKS[0], r"got \(4, 2\); pass a single sample as chunks\[None\]$"),
+        (EMBEDDING, CHUNKS[np.newaxis], r"got \(1, 3, 4, 2\); .* pass chunks\[0\]$"),
+        (EMBEDDING, CHUNKS[:0], r"got \(0, 4, 2\): there must be a sample"),
+        (EMBEDDING, CHUNKS[:, :0], r"got \(3, 0, 2\): there must be a sample"),
+    ],
+)
+def test_wrong_shapes_are_refused_before_anything_is_sent(observer, embedding, chunks, why):
     tap = DecisionTap(observer.node, action_names=["x", "y"])
-    with pytest.raises(ValueError, match=r"an embedding has shape \(E,\), got \(1, 5\)"):
-        tap.publish(EMBEDDING[np.newaxis], CHUNKS, Time())
-    with pytest.raises(ValueError, match=r"shape \(B, H, 2\) .* got \(3, 4, 1\)"):
-        tap.publish(EMBEDDING, CHUNKS[..., :1], Time())
+    observer.spin(0.3)
+    for given in (np.asarray, torch.from_numpy):
+        with pytest.raises(ValueError, match=why):
+            tap.publish(given(embedding), given(chunks), Time())
+    observer.spin(0.2)
+    assert not observer.received[EMBEDDING_TOPIC]
+
+
+def test_a_time_of_the_clock_is_a_stamp_and_anything_else_is_none(observer):
+    tap = DecisionTap(observer.node, action_names=["x", "y"])
+    observer.spin(0.3)
+    with pytest.raises(TypeError, match=r"the stamp is a float, expected builtin_interfaces"):
+        tap.publish(EMBEDDING, CHUNKS, 3.5)
+    tap.publish(EMBEDDING, CHUNKS, observer.node.get_clock().now())
+    observer.wait_for(lambda: observer.received[ACTION_CHUNKS_TOPIC], "the decision")
+    assert len(observer.received[EMBEDDING_TOPIC]) == 1
