@@ -13,7 +13,7 @@ from failure_monitor.monitoring.alarm_values import AlarmReading, alarm_values, 
 
 
 def verdict(level: float, index: int = 0) -> Verdict:
-    return Verdict(index, 0.0, (ScoreVerdict("chunk_lag", level, level, 1.0),), "any", level)
+    return Verdict(index, 0, (ScoreVerdict("chunk_lag", level, level, 1.0),), "any", level)
 
 
 def reading(alarm: Alarm, now: float) -> AlarmReading:

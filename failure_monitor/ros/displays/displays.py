@@ -120,7 +120,7 @@ class Displays:
         before, _ = self._decision
         return reading.decision is None or (before is not None and reading.decision < before)
 
-    def _compare(self, decision: int, stamp: float, reading: AlarmReading) -> None:
+    def _compare(self, decision: int, stamp: int, reading: AlarmReading) -> None:
         if self._heat_map is None or self._observations is None:
             return
         observation = self._observations.at(stamp)

@@ -22,9 +22,6 @@ from failure_monitor.ros.common.topic_name import COMPRESSED
 MAX_OBSERVATIONS = 8
 """Number of observations that wait for the alarm's word on them."""
 
-SAME_STAMP = 1e-5
-"""Seconds by which the stamps of one observation may differ, as the alarm's is a decimal number."""
-
 CAMERA_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -61,11 +58,9 @@ class Observations:
                 )
             )
 
-    def at(self, stamp: float) -> MatchedMessages | None:
-        """Return the observation of a stamp in seconds; None if it is not known."""
-        return next(
-            (one for one in self._recent if abs(1e-9 * one.stamp - stamp) < SAME_STAMP), None
-        )
+    def at(self, stamp: int) -> MatchedMessages | None:
+        """Return the observation of a stamp in nanoseconds; None if it is not known."""
+        return next((one for one in self._recent if one.stamp == stamp), None)
 
     def destroy(self) -> None:
         """End the subscriptions."""
