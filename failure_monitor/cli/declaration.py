@@ -137,9 +137,9 @@ def keyword_arguments(command: Callable[..., None], values: Mapping[str, Any]) -
 
 
 def _hints(command: Callable[..., None]) -> dict[str, Any]:
-    hints = get_type_hints(command, include_extras=True)
-    hints.pop("return", None)
-    return hints
+    # Not `get_type_hints`, which changes the hint of what is None by default on Python 3.10.
+    parameters = inspect.signature(command, eval_str=True).parameters
+    return {name: parameter.annotation for name, parameter in parameters.items()}
 
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:

@@ -13,6 +13,9 @@ import signal
 import threading
 from collections.abc import Callable
 
+STACK_FAULT = 16
+"""SIGSTKFLT, which Python names from 3.11 on."""
+
 ENDING = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -26,7 +29,7 @@ ENDING = (
     signal.SIGXCPU,
     signal.SIGPWR,
     signal.SIGIO,
-    signal.SIGSTKFLT,
+    STACK_FAULT,
     *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 )
 """Every signal that would otherwise end the process at once and that can be caught, but for those
