@@ -32,6 +32,7 @@ from std_srvs.srv import Trigger
 
 MONITOR = "failure_monitor.ros.monitor.node"
 GATE = "failure_monitor.ros.gate.node"
+DISPLAYS = "failure_monitor.ros.displays.node"
 RECORDER = "failure_monitor.ros.recording.incident_recorder_node"
 SCRIPTED_POLICY = "testbed.faults.scripted_policy"
 
@@ -252,6 +253,10 @@ class Cell:
         self.gate_states.append(StateReport(time.time(), "starting", ""))
         self.gate = self._start(["-m", GATE], parameters, output=output)
         return self.gate
+
+    def start_displays(self, **parameters: object) -> Process:
+        """Start displays of the monitor."""
+        return self._start(["-m", DISPLAYS], {"bundle": self._bundle, **parameters})
 
     def start_recorder(self, output: Path, **parameters: object) -> Process:
         """Start an incident recorder that writes to a folder."""
