@@ -143,11 +143,16 @@ def _origin(bundle_folder: Path) -> Origin:
     from failure_monitor.report.reproduction import Origin
 
     return Origin(
-        command=shlex.join(["failure-monitor", *sys.argv[1:]]),
+        command=shlex.join([_program(), *sys.argv[1:]]),
         bundle=str(bundle_folder),
         bundle_sha256=content_hash(bundle_folder),
         made=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _program() -> str:
+    """Return what starts the command line: itself, or `ros2 failure_monitor`."""
+    return "ros2" if Path(sys.argv[0]).name == "ros2" else "failure-monitor"
 
 
 def _write(page: Page, folder: Path) -> None:

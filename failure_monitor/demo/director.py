@@ -35,6 +35,7 @@ from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
 from failure_monitor.demo.summary_table import summary_table
 from failure_monitor.demo.tasks import TASKS, task_named
 from failure_monitor.demo.timeline import SECOND, RolloutPlan, Timeline
+from failure_monitor.demo_data import require_demo_data
 from failure_monitor.errors import FailureMonitorError
 
 DEFAULT_TASK = "button-press-topdown-v3"
@@ -208,6 +209,7 @@ def demo(
     )
     try:
         task_named(task)
+        require_demo_data()
         missing = report_results(run_demo(settings), settings)
     except FailureMonitorError as error:
         _complain(f"failure-monitor demo: {error}")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from failure_monitor.demo.policy import MODELS
 from failure_monitor.demo.tasks import TASKS
+from failure_monitor.demo_data import DEMO_DATA
 
-BAGS = Path(__file__).parent / "bags"
+BAGS = DEMO_DATA / "bags"
 """One folder per task with bags of successful rollouts."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from failure_monitor.demo_data import DEMO_DATA
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
@@ -15,7 +16,7 @@ from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
 SAMPLES = 64
 """B, action chunks sampled per decision."""
 
-MODELS = Path(__file__).parent / "models"
+MODELS = DEMO_DATA / "models"
 """One folder per task with the models that come with the package."""
 
 CAMERA = "camera"

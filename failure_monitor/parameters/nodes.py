@@ -66,7 +66,7 @@ class NodeParameters:
 NODES = (
     NodeParameters(
         "Monitor",
-        "monitor_node",
+        "failure_monitor_node",
         "The monitor scores the decisions of a policy and permits commands (docs/monitor_node.md).",
         (
             (MonitorParameters, ""),
@@ -77,7 +77,7 @@ NODES = (
     ),
     NodeParameters(
         "Displays",
-        "displays_node",
+        "failure_monitor_displays_node",
         "The displays node draws what a monitor publishes, for RViz and other viewers "
         "(docs/visualization.md). What a file gives to the monitor under these names counts, too.",
         (
@@ -89,7 +89,7 @@ NODES = (
     ),
     NodeParameters(
         "Gate",
-        "gate_node",
+        "failure_monitor_gate_node",
         "The gate passes commands while the monitor permits it. docs/gate.md explains "
         "what to choose for which robot.",
         ((GateParameters, ""),),
@@ -97,7 +97,7 @@ NODES = (
     ),
     NodeParameters(
         "Incident recorder",
-        "incident_recorder_node",
+        "failure_monitor_incident_recorder_node",
         "The incident recorder records what comes before and after alarms. docs/visualization.md "
         "describes what an incident holds, and what to do with one.",
         ((IncidentParameters, ""),),
@@ -105,7 +105,7 @@ NODES = (
     ),
     NodeParameters(
         "Recorder",
-        "record_node",
+        "failure_monitor_record_node",
         "The recorder records one bag per rollout (docs/bags.md).",
         ((RecordParameters, ""),),
     ),

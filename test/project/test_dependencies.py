@@ -43,6 +43,7 @@ ROS_PACKAGES = (
     "rcl_interfaces",
     "rosgraph_msgs",
     "rclpy",
+    "ros2cli",
     "sensor_msgs",
     "std_msgs",
     "std_srvs",
@@ -51,28 +52,28 @@ ROS_PACKAGES = (
 )
 
 MODULES = {
-    # It has no key of its own, and comes with rosbags.
-    "backports": Declared("backports.zstd", "python3-rosbags-pip"),
+    "backports": Declared("backports.zstd"),
     "cv2": Declared("opencv-python-headless", "python3-opencv"),
     "jinja2": Declared("jinja2"),
-    # It comes with rosbags, too.
-    "lz4": Declared("lz4", "python3-rosbags-pip"),
-    # It comes with jinja2, which needs it.
-    "markupsafe": Declared("jinja2"),
+    "lz4": Declared("lz4"),
+    "markupsafe": Declared("markupsafe"),
     "matplotlib": Declared("matplotlib"),
     "metaworld": Declared("metaworld"),
     "mujoco": Declared("mujoco"),
     "numpy": Declared("numpy", "python3-numpy"),
     "onnx": Declared("onnx"),
-    "onnxruntime": Declared("onnxruntime", "python3-onnxruntime-pip"),
+    "onnxruntime": Declared("onnxruntime"),
     "rich": Declared("rich", "python3-rich"),
-    "rosbags": Declared("rosbags", "python3-rosbags-pip"),
+    "rosbags": Declared("rosbags"),
     "scipy": Declared("scipy", "python3-scipy"),
     "torch": Declared("torch"),
     "yaml": Declared("PyYAML", "python3-yaml"),
     **{name: Declared(rosdep=name) for name in ROS_PACKAGES},
 }
 """What installs each module that the package imports."""
+
+BY_HAND = {"backports", "lz4", "onnxruntime", "rosbags"}
+"""Modules that no Debian package holds: a released package may not depend on what pip installs."""
 
 DO_WITHOUT = {
     # Python's own from 3.14 on.
@@ -175,6 +176,9 @@ def test_a_module_is_a_dependency_of_the_ros_package_unless_only_extras_need_it(
     declared = MODULES[module]
     if declared.rosdep:
         assert declared.rosdep in EXEC_DEPENDS
+    elif module in BY_HAND:
+        installation = (ROOT / "README.md").read_text().split("## Installation")[1]
+        assert declared.pip in installation
     else:
         assert declared.pip not in INSTALLED
 
@@ -185,6 +189,11 @@ def test_nothing_is_declared_that_is_not_imported():
     assert pips >= INSTALLED
     assert pips >= set.union(*EXTRAS.values())
     assert {declared.rosdep for declared in used} - {""} | STARTED == EXEC_DEPENDS
+
+
+def test_no_key_of_the_ros_package_is_for_pip():
+    """A package that is released for ROS may depend on Debian packages alone."""
+    assert not [depend for depend in MANIFEST.iter() if (depend.text or "").endswith("-pip")]
 
 
 @pytest.mark.parametrize(

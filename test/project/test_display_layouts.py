@@ -244,8 +244,8 @@ def test_launch_file_starts_rviz_and_the_recorder_only_if_asked_to():
     }
     assert conditions == {
         "rviz2": "$(var rviz)",
-        "displays_node": "$(var displays)",
-        "incident_recorder_node": "$(var record_incidents)",
+        "failure_monitor_displays_node": "$(var displays)",
+        "failure_monitor_incident_recorder_node": "$(var record_incidents)",
     }
     assert defaults["rviz"] == defaults["record_incidents"] == "false"
 
@@ -255,7 +255,9 @@ def test_launched_recorder_has_the_parameters_and_topics_that_are_set(tmp_path):
     from failure_monitor.ros.recording.incident_recorder_node import IncidentRecorderNode
 
     root = ElementTree.parse(ROOT / "launch" / "monitor.launch.xml").getroot()
-    [element] = [n for n in root.iter("node") if n.get("exec") == "incident_recorder_node"]
+    [element] = [
+        n for n in root.iter("node") if n.get("exec") == "failure_monitor_incident_recorder_node"
+    ]
     rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}"])
     try:
         node = IncidentRecorderNode()

@@ -31,18 +31,18 @@ LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.xml"))
 CONFIG_FILES = sorted((ROOT / "config").glob("*.yaml"))
 
 NODES = {
-    "monitor_node": ("failure_monitor.ros.monitor.node", "MonitorNode"),
-    "displays_node": ("failure_monitor.ros.displays.node", "DisplaysNode"),
-    "gate_node": ("failure_monitor.ros.gate.node", "GateNode"),
-    "robot_node": ("failure_monitor.demo.robot_node", "RobotNode"),
-    "policy_node": ("failure_monitor.demo.policy_node", "PolicyNode"),
+    "failure_monitor_node": ("failure_monitor.ros.monitor.node", "MonitorNode"),
+    "failure_monitor_displays_node": ("failure_monitor.ros.displays.node", "DisplaysNode"),
+    "failure_monitor_gate_node": ("failure_monitor.ros.gate.node", "GateNode"),
+    "failure_monitor_demo_robot_node": ("failure_monitor.demo.robot_node", "RobotNode"),
+    "failure_monitor_demo_policy_node": ("failure_monitor.demo.policy_node", "PolicyNode"),
 }
 """The nodes by their executables."""
 
 FILE_OF = {
-    "monitor_node": "monitor.yaml",
-    "displays_node": "displays.yaml",
-    "gate_node": "gate.yaml",
+    "failure_monitor_node": "monitor.yaml",
+    "failure_monitor_displays_node": "displays.yaml",
+    "failure_monitor_gate_node": "gate.yaml",
 }
 """Parameter files that are whole, with every default."""
 
@@ -108,7 +108,7 @@ def launched_nodes() -> list[Any]:
 
 def executables() -> set[str]:
     setup = (ROOT / "setup.py").read_text()
-    return set(re.findall(r'"(\S+) = failure_monitor\.', setup))
+    return set(re.findall(r'"(failure\S+) = ', setup))
 
 
 # Parameter files
@@ -124,7 +124,8 @@ def test_parameter_file_lists_every_parameter_at_its_default(executable):
 
 @pytest.mark.ros
 @pytest.mark.parametrize(
-    ("executable", "name"), [("monitor_node", "hardware_id"), ("gate_node", "joint_states_topic")]
+    ("executable", "name"),
+    [("failure_monitor_node", "hardware_id"), ("failure_monitor_gate_node", "joint_states_topic")],
 )
 def test_parameter_file_counts_in_a_namespace_and_under_another_name(executable, name, tmp_path):
     text = (ROOT / "config" / FILE_OF[executable]).read_text()
@@ -157,7 +158,7 @@ def test_parameters_of_a_special_case_are_declared_with_these_types_and_go_toget
         if node_name != "/**":
             _, namespace, own_name = node_name.split("/")
             arguments += ["-r", f"__ns:=/{namespace}", "-r", f"__node:={own_name}"]
-        with running("monitor_node", *arguments) as node:
+        with running("failure_monitor_node", *arguments) as node:
             assert parameters.items() <= own_parameters(node).items()
             check_parameters(node, read_parameters(node, MonitorParameters))
 
@@ -203,7 +204,9 @@ class TestLaunchFile:
         [let] = root.findall("let")
         assert let.attrib == {"name": "sigterm_timeout", "value": "$(var stop_timeout)"}
         assert float(granted.get("default")) > MAX_STOP_DURATION + MAX_END
-        [gate] = [one for one in root.iter("node") if one.get("exec") == "gate_node"]
+        [gate] = [
+            one for one in root.iter("node") if one.get("exec") == "failure_monitor_gate_node"
+        ]
         given = {one.get("name"): one.get("value") for one in gate.findall("param")}
         assert given["stop_timeout"] == "$(var stop_timeout)"
 

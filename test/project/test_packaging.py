@@ -32,9 +32,13 @@ def setup_arguments() -> dict[str, ast.expr]:
     return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
 
 
+def entry_points(group: str) -> dict[str, str]:
+    points = ast.literal_eval(setup_arguments()["entry_points"])[group]
+    return dict(re.split(r"\s*=\s*", point) for point in points)
+
+
 def console_scripts() -> dict[str, str]:
-    scripts = ast.literal_eval(setup_arguments()["entry_points"])["console_scripts"]
-    return dict(re.split(r"\s*=\s*", script) for script in scripts)
+    return entry_points("console_scripts")
 
 
 def manifest() -> ElementTree.Element:
@@ -92,16 +96,26 @@ def shared_files(names: list[str]) -> set[str]:
     return {name.split(".data/data/")[1] for name in names if ".data/data/" in name}
 
 
-def test_wheel_holds_code_types_models_and_bags(wheel):
+def test_names_on_the_path_begin_with_that_of_the_package():
+    """Others have nodes, too: `gate_node` could be anyone's."""
+    nodes = {name for name, target in console_scripts().items() if "executables:" in target}
+    assert len(nodes) == 7
+    assert all(re.fullmatch(r"failure_monitor(_[a-z]+)*_node", name) for name in nodes)
+    assert set(console_scripts()) - nodes == {"failure-monitor", "failure_monitor_demo_director"}
+
+
+def test_wheel_holds_code_and_types_and_leaves_out_the_demos_models_and_bags(wheel):
     names = set(wheel.namelist())
     expected = [
         path.relative_to(ROOT).as_posix()
-        for pattern in ("**/*.py", "py.typed", "demo/models/*/*", "demo/bags/*/*/*")
+        for pattern in ("**/*.py", "py.typed", "demo/demo.yaml")
         for path in PACKAGE.glob(pattern)
         if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
     ]
     assert set(expected) <= names
     assert not [name for name in names if name.startswith(("test/", "benchmarks/"))]
+    assert not [name for name in names if re.search("demo/(models|bags)", name)]
+    assert sum(file.compress_size for file in wheel.infolist()) < 2_000_000
 
 
 def test_wheel_shares_launch_and_parameter_files(wheel):
@@ -115,9 +129,10 @@ def test_wheel_shares_launch_and_parameter_files(wheel):
 
 
 def test_wheel_puts_executables_on_the_path(wheel):
-    [entry_points] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    [listed] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     config = configparser.ConfigParser()
-    config.read_string(wheel.read(entry_points).decode())
+    config.read_string(wheel.read(listed).decode())
     # pip makes an executable in `bin` of each; a script of the wheel itself would go elsewhere.
     assert dict(config["console_scripts"]) == console_scripts()
+    assert dict(config["ros2cli.command"]) == entry_points("ros2cli.command")
     assert not [name for name in wheel.namelist() if ".data/scripts/" in name]

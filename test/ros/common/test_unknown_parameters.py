@@ -16,11 +16,13 @@ pytestmark = pytest.mark.ros
 
 GATE, NAME = "failure_monitor.ros.gate.node", "/failure_monitor_gate"
 MODULES = {
-    "monitor_node": "failure_monitor.ros.monitor.node",
-    "displays_node": "failure_monitor.ros.displays.node",
-    "gate_node": GATE,
-    "incident_recorder_node": "failure_monitor.ros.recording.incident_recorder_node",
-    "record_node": "failure_monitor.ros.recording.record_node",
+    "failure_monitor_node": "failure_monitor.ros.monitor.node",
+    "failure_monitor_displays_node": "failure_monitor.ros.displays.node",
+    "failure_monitor_gate_node": GATE,
+    "failure_monitor_incident_recorder_node": (
+        "failure_monitor.ros.recording.incident_recorder_node"
+    ),
+    "failure_monitor_record_node": "failure_monitor.ros.recording.record_node",
 }
 
 
@@ -115,5 +117,7 @@ def test_a_file_for_several_nodes_and_what_belongs_to_ros_are_no_reason_for_a_wo
 
 
 def test_a_monitor_still_takes_the_parameters_of_its_displays(tmp_path):
-    output = rejected(MODULES["monitor_node"], "-p", "markers.rate:=2.0", "-p", "overlay.rat:=2.0")
+    output = rejected(
+        MODULES["failure_monitor_node"], "-p", "markers.rate:=2.0", "-p", "overlay.rat:=2.0"
+    )
     assert "no parameter 'overlay.rat': did you mean 'overlay.rate'?" in output
