@@ -3,7 +3,8 @@
 """The policy's exported observation encoder and sampler, run by ONNX Runtime.
 
 When a model is loaded, it is checked against the contract of docs/onnx_contract.md: its metadata,
-the names, shapes and dtypes of its inputs and its output, and the shape of what it computes.
+the names, shapes and dtypes of its inputs and its output, and the shape of what it computes. Then
+it is tried: what it computes must not depend on chance, nor on other observations.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from failure_monitor.policy_models.contract import (
 from failure_monitor.policy_models.noise import NoiseStream
 from failure_monitor.policy_models.onnx_file import OnnxFile
 from failure_monitor.policy_models.onnx_session import ON_THE_CPU, SessionSettings, open_session
+from failure_monitor.policy_models.trial import reject_random_operators, try_out
+
+TRIED = 2
+"""Number of observations on which a model is tried when it is loaded."""
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -93,6 +98,7 @@ class _ContractModel:
             OnnxContractError: the model does not follow the contract.
             OnnxModelError: the model fails when it is run.
         """
+        reject_random_operators(file)
         opened = open_session(file, settings)
         self.file = file
         """The model's file."""
@@ -199,6 +205,7 @@ class ObservationEncoder(_ContractModel):
         self._check_output(embedding, (1, "E"))
         self.embedding_size = embedding.shape[1]
         """E, the length of the embedding."""
+        try_out(file, self._run, self._random_observations(TRIED))
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -236,6 +243,17 @@ class ObservationEncoder(_ContractModel):
         """
         return self._run(images if joints is None else {**images, JOINTS: joints})
 
+    def _random_observations(self, count: int) -> dict[str, NDArray[Any]]:
+        random = np.random.default_rng(0)
+        return {
+            name: (
+                random.integers(256, size=(count, *fixed), dtype=np.uint8)
+                if dtype == np.uint8
+                else random.standard_normal((count, *fixed), dtype=np.float32)
+            )
+            for name, (dtype, _, fixed) in self._takes.items()
+        }
+
     def _blank_observation(self) -> dict[str, NDArray[Any]]:
         return {
             name: np.zeros((1, *fixed), dtype) for name, (dtype, _, fixed) in self._takes.items()
@@ -264,6 +282,10 @@ class PolicySampler(_ContractModel):
         self.horizon = chunks.shape[2]
         """H, the number of actions in a chunk."""
         self._check_policy_format()
+        random = np.random.default_rng(0)
+        embeddings = random.standard_normal((TRIED, self.embedding_size), dtype=np.float32)
+        noise = self.noise_stream(seed=0).draw(TRIED, 2)
+        try_out(file, self._run, {EMBEDDING: embeddings, NOISE: noise})
 
     @property
     def action_names(self) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ Large models keep weights in files beside them and name these files. Such a name
 and not every version of ONNX Runtime checks it. Here a model is read as a whole: the files that it
 names must be in its own folder, and ONNX Runtime gets everything from memory.
 
-The names stand deep in a protobuf message. Only the fields that lead to them are parsed, so a node
-beside a robot needs no `onnx` package.
+The names stand deep in a protobuf message. Only the fields that lead to them, and to the operators,
+are parsed, so a node beside a robot needs no `onnx` package.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _PATHS: Mapping[str, Mapping[int, str]] = {
     "Tensor": {13: "ExternalData"},
 }
 _KEY, _VALUE = 1, 2
+_OPERATOR, _DOMAIN = 4, 7
 _GRAPH = 7
 _MAX_DEPTH = 100
 """Largest depth of nested messages, the same as protobuf's."""
@@ -73,6 +74,22 @@ class OnnxFile:
                 f"{self.name} keeps weights in {list_names(missing)}, which are missing: load it "
                 "from its own folder, or save it again as one file"
             )
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The operators of the graph, its subgraphs and functions.
+
+        They have their names in ONNX, and those of another domain its name before theirs.
+        """
+        nodes = [
+            dict(_fields(content))
+            for kind, content in _messages(memoryview(self.model), "Model", 0)
+            if kind == "Node"
+        ]
+        named = [(_text(node.get(_DOMAIN)), _text(node.get(_OPERATOR))) for node in nodes]
+        return frozenset(
+            name if domain in ("", "ai.onnx") else f"{domain}.{name}" for domain, name in named
+        )
 
     @property
     def sha256(self) -> str:
@@ -118,7 +135,13 @@ def _external_names(name: str, model: bytes) -> set[str]:
         fields = list(_fields(memoryview(model)))
         if not any(number == _GRAPH for number, _ in fields):
             raise _MalformedError
-        return set(_locations(memoryview(model), "Model", 0))
+        return {
+            _text(entry[_VALUE])
+            for kind, content in _messages(memoryview(model), "Model", 0)
+            if kind == "ExternalData"
+            and _text((entry := dict(_fields(content))).get(_KEY)) == "location"
+            and _VALUE in entry
+        }
     except _MalformedError:
         raise OnnxFileError(
             f"{name} is no ONNX model ({len(model)} bytes): name the file that "
@@ -126,17 +149,20 @@ def _external_names(name: str, model: bytes) -> set[str]:
         ) from None
 
 
-def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+def _messages(message: memoryview, kind: str, depth: int) -> Iterator[tuple[str, memoryview]]:
+    """Yield the messages within a message, however deep, with their kinds."""
     if depth > _MAX_DEPTH:
         raise _MalformedError
     for number, content in _fields(message):
         inner = _PATHS[kind].get(number)
-        if inner == "ExternalData":
-            entry = dict(_fields(content))
-            if bytes(entry.get(_KEY, b"")) == b"location":
-                yield bytes(entry.get(_VALUE, b"")).decode("utf-8", "replace")
-        elif inner is not None:
-            yield from _locations(content, inner, depth + 1)
+        if inner is not None:
+            yield inner, content
+            if inner in _PATHS:
+                yield from _messages(content, inner, depth + 1)
+
+
+def _text(content: memoryview | None) -> str:
+    return "" if content is None else bytes(content).decode("utf-8", "replace")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -228,15 +228,6 @@ class BagRecording:
             handlers[topics.positions] = self._positions_handler(self._positions, first)
         return {topic: handler for topic, handler in handlers.items() if topic in self._types}
 
-    def finish(self) -> None:
-        """Compute the remaining embeddings after the last message.
-
-        Raises:
-            OnnxModelError: The encoder failed.
-        """
-        if self._observed is not None:
-            self._observed.flush()
-
     @property
     def seconds(self) -> float:
         """The seconds from the first decision, marker or outcome to the last."""

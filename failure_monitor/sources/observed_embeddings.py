@@ -3,7 +3,7 @@
 """Computes embeddings from the cameras and joint states of a bag with the exported encoder.
 
 Messages are matched to observations in the same way as by the monitor on the robot. Only messages
-of observations that make a decision are decoded. They are embedded in batches.
+of observations that make a decision are decoded. Each is embedded by itself, as on the robot.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
 from failure_monitor.policy_models.models import ObservationEncoder
-from failure_monitor.policy_models.observation import Observation, ObservationReader
+from failure_monitor.policy_models.observation import ObservationReader
 from failure_monitor.policy_models.observation_rate import ObservationRate
-from failure_monitor.policy_models.replay import BATCH, embed_all
 from failure_monitor.sources.message_decoder import (
     MessageDecoder,
     MessageFaultError,
@@ -37,7 +36,7 @@ class ObservedEmbeddings:
     """Matches messages to observations, and computes the embeddings of some of these.
 
     Attributes:
-        embeddings: The embeddings, float32 (E,); complete after `flush`.
+        embeddings: The embeddings, float32 (E,).
         stamps: The stamps of every camera, by its topic.
     """
 
@@ -69,7 +68,6 @@ class ObservedEmbeddings:
         self._reader = ObservationReader(encoder)
         self._black_box = black_box
         self._rate = ObservationRate(black_box.rate)
-        self._batch: list[Observation] = []
 
     def handlers(self, handle: ObservationHandler) -> dict[str, MessageHandler]:
         """Return the handler of each topic; complete observations are passed to `handle`."""
@@ -85,32 +83,15 @@ class ObservedEmbeddings:
         return self._rate.accepts(stamp)
 
     def embed(self, matched: MatchedMessages) -> None:
-        """Decode an observation, and compute embeddings once a batch is full.
+        """Decode an observation, and compute its embedding.
 
         Raises:
             MessageFaultError: A message holds no image, or other joints than the encoder needs.
             OnnxModelError: The encoder failed.
         """
-        self._batch.append(
-            Observation(
-                matched.stamp,
-                images={name: self._read(matched, name) for name in self._encoder.cameras},
-                joints=self._read(matched, JOINTS) if JOINTS in self._topics else None,
-            )
-        )
-        if len(self._batch) == BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Compute the embeddings of waiting observations.
-
-        Raises:
-            OnnxModelError: The encoder failed.
-        """
-        stamps, embeddings = embed_all(self._encoder, self._batch)
-        for stamp, embedding in zip(stamps.tolist(), embeddings, strict=True):
-            self.embeddings.add(stamp, embedding)
-        self._batch.clear()
+        images = {name: self._read(matched, name) for name in self._encoder.cameras}
+        joints = self._read(matched, JOINTS) if JOINTS in self._topics else None
+        self.embeddings.add(matched.stamp, self._encoder.embed(images, joints))
 
     def _read(self, matched: MatchedMessages, name: str) -> Any:
         """Return what the encoder takes of one stream's message."""

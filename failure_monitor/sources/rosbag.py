@@ -90,7 +90,6 @@ def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
             decoder = MessageDecoder(ros1=_are_ros1(recorded))
             recording = BagRecording(options, models, recorded, decoder)
             messages.read(recording.handlers(), advance)
-            recording.finish()
         return rollouts_of(bag, recording, options, models)
 
 

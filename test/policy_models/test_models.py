@@ -317,11 +317,11 @@ def test_a_sampler_that_breaks_the_contract_is_refused(
 def test_a_model_that_gives_one_result_for_all_observations_is_refused(
     exported: tuple[Path, Path],
 ):
-    encoder = ObservationEncoder(edited(exported[0], followed_by("ReduceMean", "0")))
+    model = edited(exported[0], followed_by("ReduceMean", "0"))
     with pytest.raises(
-        OnnxModelError, match=r"returns the shape \(1, 10\) for 3 observations, expected a"
+        OnnxModelError, match=r"returns the shape \(1, 10\) for 2 observations, expected a"
     ):
-        encoder.embed_batch(images(3), joints(3))
+        ObservationEncoder(model)
 
 
 def test_a_model_that_fails_when_it_runs_is_refused(exported: tuple[Path, Path]):
