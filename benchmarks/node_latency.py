@@ -360,7 +360,7 @@ def _watch(policy: Policy, process: psutil.Process, figures: Figures, seconds: f
 
 
 def _counts(policy: Policy) -> dict[str, int]:
-    scoring, joints = policy.diagnostics["scoring"], policy.diagnostics["/joint_states"]
+    scoring, joints = policy.diagnostics["scoring"], policy.diagnostics["input joint_states"]
     return {
         "judged": int(scoring["judged_decisions"]),
         "skipped": int(scoring["skipped_decisions"]),

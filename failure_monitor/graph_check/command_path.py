@@ -11,6 +11,7 @@ from failure_monitor.graph_check.snapshot import (
     Endpoint,
     GateSnapshot,
     GraphSnapshot,
+    is_recorder,
     node_names,
 )
 
@@ -19,9 +20,6 @@ HEARTBEATS_PER_LEASE = 3
 
 ERROR = 2
 """Value of DiagnosticStatus.ERROR."""
-
-RECORDERS = ("recorder", "rosbag2_recorder", "incident_recorder", "record_node")
-"""Names of nodes that subscribe to commands and move nothing."""
 
 
 def inspect_command_path(seen: GraphSnapshot) -> Iterator[Finding]:
@@ -122,7 +120,7 @@ def _inspect_input(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterat
                 "make sure that they take turns",
             )
         )
-    others = [end for end in topic.subscribers if end.node != gate.node and not _records(end)]
+    others = [end for end in topic.subscribers if end.node != gate.node and not is_recorder(end)]
     if others:
         found.append(
             attention(
@@ -159,7 +157,7 @@ def _inspect_output(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Itera
                 f"it: let it publish on {' or '.join(gate.inputs)}",
             )
         )
-    subscribers = [end for end in topic.subscribers if not _records(end)]
+    subscribers = [end for end in topic.subscribers if not is_recorder(end)]
     if not subscribers:
         found.append(
             attention(
@@ -184,7 +182,3 @@ def _inspect_types(
                 f"{end.node} uses {end.message_type}, {gate.node} {', '.join(sorted(expected))}, "
                 "so no message arrives: set the gate's '<command>.type' to the robot's",
             )
-
-
-def _records(end: Endpoint) -> bool:
-    return end.node.rpartition("/")[2] in RECORDERS

@@ -9,12 +9,18 @@ from dataclasses import dataclass, field, replace
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import MIN_DECISION_AGE
-from failure_monitor.graph_check.snapshot import MONITOR_DEFAULTS, MonitorSnapshot, absolute
+from failure_monitor.graph_check.snapshot import (
+    DECISION_TYPE,
+    IMAGE_TYPES,
+    MONITOR_DEFAULTS,
+    MonitorSnapshot,
+    absolute,
+)
 from failure_monitor.parameters.monitor import AS_CALIBRATED
 
-CLOUD = "sensor_msgs/msg/PointCloud2"
+CLOUD = DECISION_TYPE
 JOINTS = "sensor_msgs/msg/JointState"
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+IMAGE, COMPRESSED = IMAGE_TYPES
 NUMBER = "std_msgs/msg/Float64"
 POSITIONS = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PointStamped")
 
@@ -115,15 +121,24 @@ class Expectation:
     observation_rate: float | None = None
 
 
-def expect_by_names(names: TopicNames, bundle: Bundle | None) -> Expectation:
-    """Return what is expected where no active monitor names its subscriptions."""
+def expect_by_names(
+    names: TopicNames, bundle: Bundle | None, *, watches_joints: bool = True
+) -> Expectation:
+    """Return what is expected where no active monitor names its subscriptions.
+
+    Args:
+        names: the topics.
+        bundle: what the monitor is to run; None if it is unknown.
+        watches_joints: whether it will withdraw its permit without joint states.
+    """
     inputs = []
     if names.embedding:
         inputs.append(_embedding(names.embedding, bundle))
     if names.action_chunks:
         inputs.append(_chunks(names.action_chunks, bundle))
     inputs += [_external(topic, name) for name, topic in names.external.items()]
-    inputs.append(_joints(names.joint_states, is_needed=False))
+    if watches_joints or _takes_joints(bundle):
+        inputs.append(_joints(names.joint_states, is_needed=False, is_watched=watches_joints))
     topic, message_type = names.positions
     if topic and topic != names.joint_states:
         inputs.append(_positions(topic, message_type))
@@ -148,8 +163,9 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
         if subscribed.message_type == CLOUD and subscribed.named in named:
             inputs.append(named[subscribed.named](topic, bundle))
         elif subscribed.message_type == JOINTS:
-            age = monitor.parameter("max_joint_state_age")
-            inputs.append(_joints(topic, is_needed=age > 0))
+            watched = monitor.parameter("max_joint_state_age") > 0
+            if watched or _takes_joints(bundle):
+                inputs.append(_joints(topic, is_needed=watched, is_watched=watched))
         elif subscribed.message_type in (IMAGE, COMPRESSED):
             reliable = monitor.parameter("images_reliable")
             inputs.append(_camera(topic, subscribed.message_type, reliable=reliable))
@@ -208,13 +224,22 @@ def _chunks(topic: str, bundle: Bundle | None) -> ExpectedInput:
     )
 
 
-def _joints(topic: str, *, is_needed: bool) -> ExpectedInput:
+def _takes_joints(bundle: Bundle | None) -> bool:
+    """Return whether joint states may be part of a decision."""
+    if bundle is None:
+        return False
+    black_box, positions = bundle.description.black_box, bundle.description.positions_topic
+    runs_encoder = black_box is not None and black_box.encoder is not None
+    return runs_encoder or (positions is not None and positions.message_type == JOINTS)
+
+
+def _joints(topic: str, *, is_needed: bool, is_watched: bool) -> ExpectedInput:
+    advice = "; 'max_joint_state_age' 0.0 for a robot without joints" if is_watched else ""
     return ExpectedInput(
         topic,
         "joint states",
         JOINTS,
-        "--joint-states-topic here, 'joint_states_topic' or a remap for the monitor; "
-        "'max_joint_state_age' 0.0 for a robot without joints",
+        f"--joint-states-topic here, 'joint_states_topic' or a remap for the monitor{advice}",
         reliable=False,
         is_sole=False,
         is_steady=True,

@@ -17,6 +17,7 @@ from failure_monitor.graph_check.finding import Finding, wrong
 from failure_monitor.graph_check.goals import inspect_goals
 from failure_monitor.graph_check.inputs import inspect_inputs
 from failure_monitor.graph_check.monitors import inspect_monitors
+from failure_monitor.graph_check.response import inspect_response
 from failure_monitor.graph_check.snapshot import GraphSnapshot
 
 
@@ -42,6 +43,7 @@ def inspect_graph(
     found = [
         *_inspect_needs(seen, names, bundle),
         *inspect_monitors(seen, sha256),
+        *inspect_response(seen),
         *inspect_command_path(seen),
         *inspect_goals(seen),
         *_inspect_mismatches(seen),
@@ -57,7 +59,9 @@ def _inspect_needs(
             yield from inspect_inputs(seen, expect_of_monitor(monitor, bundle))
         elif bundle is not None:
             own_names = names.named_by(monitor)
-            yield from inspect_inputs(seen, expect_by_names(own_names, bundle))
+            watched = monitor.parameter("max_joint_state_age") > 0
+            expected = expect_by_names(own_names, bundle, watches_joints=watched)
+            yield from inspect_inputs(seen, expected)
     if not seen.monitors and bundle is not None:
         yield from inspect_inputs(seen, expect_by_names(names, bundle))
 

@@ -132,7 +132,16 @@ def _inspect_permit(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[F
 
 
 def _inspect_boundaries(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[Finding]:
-    if monitor.parameter("rollout_boundaries") != "topic":
+    boundaries = monitor.parameter("rollout_boundaries")
+    if boundaries == "service" and monitor.decides_by_itself:
+        yield attention(
+            monitor.node,
+            "runs the policy's models on every image from ~/start_rollout on, also before the "
+            "policy moves the robot, which calibration has not seen: if a person calls the "
+            "service, expect alarms at the start; let what starts the policy say so on a topic "
+            "('rollout_boundaries' topic), or call the service itself",
+        )
+    if boundaries != "topic":
         return
     name = absolute(monitor.parameter("rollout_topic"), monitor.node)
     expected = monitor.parameter("rollout_topic_type")

@@ -11,9 +11,20 @@ from typing import Any
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.parameters.gate import GateParameters
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.parameters.response import ReactionParameters
 
 MONITOR_DEFAULTS, GATE_DEFAULTS = MonitorParameters(), GateParameters()
 """Parameters that are assumed of nodes that do not answer."""
+
+DECISION_TYPE = "sensor_msgs/msg/PointCloud2"
+"""Type of what a policy publishes of a decision."""
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+REACTION_DEFAULTS = ReactionParameters()
+
+RECORDERS = ("recorder", "rosbag2_recorder", "incident_recorder", "record", "record_node")
+"""Names of nodes that subscribe to whatever there is and move nothing."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +148,25 @@ class MonitorSnapshot:
         """The topic of its permit."""
         return f"{self.node}/permit"
 
+    @property
+    def decides_by_itself(self) -> bool:
+        """Whether it makes the decisions of images, rather than receiving them from a policy."""
+        types = {one.message_type for one in self.inputs.values()}
+        return bool(types & set(IMAGE_TYPES)) and DECISION_TYPE not in types
+
+    @property
+    def speed_scale_topic(self) -> str:
+        """The topic of its speed scale."""
+        return f"{self.node}/speed_scale"
+
     def parameter(self, name: str) -> Any:
         """Return a parameter, or its default where the node did not answer."""
         return (self.parameters or {}).get(name, getattr(MONITOR_DEFAULTS, name))
+
+    def reaction(self, state: str) -> str:
+        """Return its reaction to a state, or the default where the node did not answer."""
+        default: str = getattr(REACTION_DEFAULTS, state)
+        return str((self.parameters or {}).get(f"response.{state}", default))
 
 
 @dataclass(frozen=True)
@@ -175,12 +202,17 @@ class GateSnapshot:
     @property
     def unstopped(self) -> tuple[str, ...]:
         """The names of the commands whose safe command is 'nothing', as far as it reported them."""
+        return self._commands_with("safe_command", "nothing")
+
+    @property
+    def unscaled(self) -> tuple[str, ...]:
+        """The names of the commands that are not slowed, as far as it reported them."""
+        return self._commands_with("scaled", False)
+
+    def _commands_with(self, name: str, value: object) -> tuple[str, ...]:
         reported = self.parameters or {}
-        return tuple(
-            name
-            for name in self.parameter("commands")
-            if reported.get(f"{name}.safe_command") == "nothing"
-        )
+        commands = self.parameter("commands")
+        return tuple(one for one in commands if reported.get(f"{one}.{name}") == value)
 
 
 @dataclass(frozen=True)
@@ -225,6 +257,11 @@ class GraphSnapshot:
     def topic(self, name: str) -> TopicSnapshot:
         """Return what was seen of a topic; nothing for a topic that has no ends."""
         return self.topics.get(name, TopicSnapshot())
+
+
+def is_recorder(end: Endpoint) -> bool:
+    """Return whether an end of a topic is that of a recorder, by its name."""
+    return end.node.rpartition("/")[2] in RECORDERS
 
 
 def node_names(ends: Sequence[Endpoint]) -> str:

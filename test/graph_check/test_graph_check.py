@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from failure_monitor.bundle.bundle import with_external_topics
-from failure_monitor.bundle.description import BlackBoxSection
+from failure_monitor.bundle.description import BlackBoxSection, PositionsSection
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.graph_check.expectation import CLOUD, IMAGE, JOINTS, NUMBER, TopicNames
 from failure_monitor.graph_check.finding import Level
@@ -207,10 +207,28 @@ def test_a_silent_policy_may_be_between_rollouts_and_silent_joints_may_not(judge
     assert line.startswith("look /policy/embedding: /policy published no observation embeddings")
     [line] = judged(with_topic(JOINT_STATES, messages=None))
     assert line.startswith("wrong /joint_states: /robot published no joint states in 5 s")
-    seen = with_topic(JOINT_STATES, messages=None)
-    robot_without = replace(MONITOR_NODE, parameters={"max_joint_state_age": 0.0})
-    [line] = judged(replace(seen, monitors=(robot_without,)))
-    assert line.startswith("look /joint_states")
+
+
+@pytest.mark.parametrize("inputs", [MONITOR_NODE.inputs, {}])
+def test_a_robot_without_joints_needs_no_joint_states(judged, inputs):
+    seen = with_topic(JOINT_STATES, messages=None, publishers=())
+    monitor = replace(MONITOR_NODE, inputs=inputs, parameters={})
+    [line] = judged(replace(seen, monitors=(monitor,)))
+    assert "'max_joint_state_age' 0.0 for a robot without joints" in line
+    without = replace(monitor, parameters={"max_joint_state_age": 0.0})
+    assert judged(replace(seen, monitors=(without,))) == []
+
+
+def test_joint_states_that_are_no_more_than_a_part_of_decisions_are_not_advised_against(
+    judged, bundle
+):
+    position = PositionsSection(name="joint_states", message_type=JOINTS)
+    description = replace(bundle.description, positions_topic=position)
+    monitor = replace(MONITOR_NODE, parameters={"max_joint_state_age": 0.0})
+    seen = replace(with_topic(JOINT_STATES, messages=None, publishers=()), monitors=(monitor,))
+    [line] = judged(seen, bundle=replace(bundle, description=description))
+    assert line.startswith("look /joint_states: no node publishes joint states")
+    assert "max_joint_state_age" not in line
 
 
 def test_a_missing_topic_names_those_of_its_type(judged):
@@ -427,6 +445,7 @@ def test_cameras_are_expected_where_the_monitor_runs_the_encoder(judged):
     seen = replace(HEALTHY, topics={**TOPICS, "/camera": camera})
 
     def of(parameters: dict) -> list[str]:
+        parameters = {"rollout_boundaries": "none", **parameters}
         monitor = replace(MONITOR_NODE, inputs=inputs, parameters=parameters)
         return judged(replace(seen, monitors=(monitor,)))
 
@@ -435,6 +454,9 @@ def test_cameras_are_expected_where_the_monitor_runs_the_encoder(judged):
     assert line.startswith("wrong /camera: a decision every 0.0333 s, the bundle's rollouts")
     [line] = of({"observation_rate": 10.0, "images_reliable": True})
     assert "/driver offers best effort" in line
+    [line] = of({"observation_rate": 10.0, "rollout_boundaries": "service"})
+    assert line.startswith(f"look {MONITOR}: runs the policy's models on every image from")
+    assert "('rollout_boundaries' topic)" in line
 
 
 def test_a_rate_that_is_left_to_the_bundle_is_the_bundles(judged, bundle):
@@ -445,7 +467,8 @@ def test_a_rate_that_is_left_to_the_bundle_is_the_bundles(judged, bundle):
         publishers=(end("/driver", IMAGE),), messages=came(period=1 / 30, rate=30.0)
     )
     inputs = {"/camera": SubscribedTopic(named="camera", message_type=IMAGE)}
-    monitor = replace(MONITOR_NODE, inputs=inputs, parameters={"observation_rate": -1.0})
+    parameters = {"observation_rate": -1.0, "rollout_boundaries": "none"}
+    monitor = replace(MONITOR_NODE, inputs=inputs, parameters=parameters)
     seen = replace(HEALTHY, topics={**TOPICS, "/camera": camera}, monitors=(monitor,))
     assert judged(seen, bundle=black_box) == []
     idle = replace(seen, monitors=(replace(monitor, inputs={}),))
@@ -547,3 +570,49 @@ def test_a_gate_that_needs_longer_to_stop_than_it_is_granted_is_named(judged):
     assert "'stop_timeout' is 10 s" in line
     assert judged(with_gate(longest_stop=9.9)) == []
     assert judged(with_gate(longest_stop=20.04, parameters={"stop_timeout": 70.0})) == []
+
+
+# What the response table asks for
+
+SPEED_SCALE = f"{MONITOR}/speed_scale"
+REPLAN = {"response.alarm": "replan"}
+SLOW = {"response.nominal": "slow", "response.caution": "slow"}
+
+
+def with_subscribers(parameters: dict, *nodes: str, **gate: object) -> GraphSnapshot:
+    number = "std_msgs/msg/Float64"
+    topic = TopicSnapshot(subscribers=tuple(end(node, number) for node in nodes))
+    return replace(
+        HEALTHY,
+        topics={**TOPICS, SPEED_SCALE: topic},
+        monitors=(replace(MONITOR_NODE, parameters=parameters),),
+        gates=(replace(GATE_NODE, parameters=gate),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "nodes", "sentence"),
+    [
+        (REPLAN, (), f"wrong {SPEED_SCALE}: 'response.alarm' is 'replan', but nothing slows the"),
+        (REPLAN, (), "so in ALARM /failure_monitor halts instead"),
+        (REPLAN, ("/record",), "takes /record for what does, and lets commands pass at full speed"),
+        (SLOW, (), f"look {SPEED_SCALE}: 'response.nominal' is 'slow' and 'response.caution' is"),
+        (SLOW, ("/incident_recorder",), "commands pass at full speed; let the gate slow"),
+    ],
+)
+def test_a_table_that_slows_where_nothing_does_is_named(judged, parameters, nodes, sentence):
+    [line] = judged(with_subscribers(parameters, *nodes))
+    assert sentence in line
+    assert judged(with_subscribers({}, *nodes)) == []
+
+
+@pytest.mark.parametrize("parameters", [REPLAN, SLOW])
+@pytest.mark.parametrize("node", [GATE, "/controller"])
+def test_a_table_that_slows_is_well_where_something_obeys(judged, parameters, node):
+    assert judged(with_subscribers(parameters, node)) == []
+
+
+def test_commands_that_are_not_slowed_beside_others_that_are_are_named(judged):
+    gate = {"commands": ["arm", "base"], "arm.scaled": False, "base.scaled": True}
+    [line] = judged(with_subscribers(REPLAN, GATE, **gate))
+    assert line.startswith(f"look {SPEED_SCALE}: {GATE} does not slow 'arm'")

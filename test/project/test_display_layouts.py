@@ -216,7 +216,7 @@ def analyzed_by(status: str) -> list[str]:
     [
         ("failure_monitor: alarm", "alarm"),
         ("failure_monitor: scoring", "scoring"),
-        ("failure_monitor: /policy/embedding", "inputs"),
+        ("failure_monitor: input policy/embedding", "inputs"),
         ("failure_monitor_displays: displays", "displays"),
         ("failure_monitor_gate: state", "gate"),
         ("incident_recorder: incidents", "incidents"),

@@ -63,6 +63,9 @@ MONITOR_PARAMETERS = (
     "max_decision_age",
     "max_joint_state_age",
     "max_stamp_lead",
+    "response.nominal",
+    "response.caution",
+    "response.alarm",
     "rollout_boundaries",
     "rollout_topic",
     "rollout_topic_type",
@@ -125,7 +128,7 @@ class GraphListener(Node):
             gate = self._gates[node] = GateProbe(node)
             self.create_subscription(DiagnosticStatus, status, gate.on_state, DECISION_QOS)
             self.create_subscription(Bool, f"{node}/open", gate.on_open, LATCHED_QOS)
-            self._remote_parameters.request(node, GATE_PARAMETERS, _safe_commands)
+            self._remote_parameters.request(node, GATE_PARAMETERS, _of_commands)
 
     def _adopt_clock(self) -> None:
         """Measure the age of stamps by the clock of the monitors."""
@@ -222,15 +225,19 @@ class GraphListener(Node):
 
 def _topics_of(monitors: Sequence[MonitorSnapshot], gates: Sequence[GateSnapshot]) -> Iterator[str]:
     for monitor in monitors:
-        yield from (monitor.alarm_topic, monitor.permit_topic)
+        yield from (monitor.alarm_topic, monitor.permit_topic, monitor.speed_scale_topic)
         yield absolute(monitor.parameter("rollout_topic"), monitor.node)
     for gate in gates:
         yield from (*gate.permits, *gate.inputs, *gate.outputs)
 
 
-def _safe_commands(parameters: Mapping[str, Any]) -> list[str]:
-    """Return the names of the parameters with the safe command of each topic of commands."""
-    return [f"{name}.safe_command" for name in parameters.get("commands", ())]
+def _of_commands(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the names of the parameters of each topic of commands."""
+    return [
+        f"{command}.{name}"
+        for command in parameters.get("commands", ())
+        for name in ("safe_command", "scaled")
+    ]
 
 
 def main() -> None:

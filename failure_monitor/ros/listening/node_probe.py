@@ -52,7 +52,7 @@ class MonitorProbe:
         if what == "scoring":
             self._scoring = values
         elif "named" in values:
-            self.inputs[what] = values["named"]
+            self.inputs[values["topic"]] = values["named"]
 
     def snapshot(
         self, subscribed: Mapping[str, str], parameters: Mapping[str, Any] | None

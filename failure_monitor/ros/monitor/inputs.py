@@ -242,7 +242,8 @@ class MonitorInputs:
             statuses.append(
                 DiagnosticStatus(
                     level=level,
-                    name=f"{name}: {topic.name}",
+                    # The aggregator makes a space of every slash.
+                    name=f"{name}: input {topic.name.removeprefix('/')}",
                     message=message,
                     hardware_id=hardware_id,
                     values=key_values(values),

@@ -79,6 +79,7 @@ class MonitoredTopic:
         """
         stream, publishers = self.stream, self._node.count_publishers(self.name)
         values = {
+            "topic": self.name,
             # As a parameter or the bundle names it: remappings show nowhere else.
             "named": self._named,
             "messages": str(stream.received),

@@ -14,6 +14,9 @@ from testbed.ros_graph import Observer, node_process
 
 from failure_monitor.bundle.bundle import content_hash
 
+JOINTS = "input joint_states"
+"""Name of their status."""
+
 pytestmark = pytest.mark.ros
 
 MONITOR = "failure_monitor.ros.monitor.node"
@@ -75,9 +78,10 @@ def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, 
 
         # Nothing is lost.
         robot.wait_for(
-            lambda: float(robot.status("/joint_states")[1].get("stamped_rate", 0)) > 0, "a rate"
+            lambda: float(robot.status(JOINTS)[1].get("stamped_rate", 0)) > 0,
+            "a rate",
         )
-        status, values = robot.status("/joint_states")
+        status, values = robot.status(JOINTS)
         assert (status.level, status.hardware_id) == (DiagnosticStatus.OK, "arm 1")
         assert float(values["stamped_rate"]) == pytest.approx(RATE, rel=0.02)
         assert (values["publishers"], values["refused"]) == ("1", "0")
@@ -85,8 +89,8 @@ def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, 
 
         # Much is lost.
         robot.loses = True
-        robot.wait_for(lambda: "FASTDDS_BUILTIN_TRANSPORTS" in robot.message("/joint_states"), "it")
-        status, values = robot.status("/joint_states")
+        robot.wait_for(lambda: "FASTDDS_BUILTIN_TRANSPORTS" in robot.message(JOINTS), "it")
+        status, values = robot.status(JOINTS)
         assert status.level == DiagnosticStatus.WARN
         assert "of the messages, by their stamps, do not arrive" in status.message
         assert float(values["received_rate"]) < 0.8 * float(values["stamped_rate"])
