@@ -63,7 +63,8 @@ class IncidentParameters:
     )
     boundary_topic: str = parameter(
         ROLLOUT_TOPIC,
-        "Topic of std_msgs/Bool that is true while a rollout runs: a bag holds nothing of the "
+        "Topic that states whether a rollout runs: std_msgs/Bool, true while one does, or "
+        "std_msgs/String, the name of its task, empty while none does. A bag holds nothing of the "
         "rollout before. Empty for none.",
         is_topic=True,
         is_optional=True,

@@ -27,19 +27,28 @@ class RecordParameters:
     )
     prefix: str = parameter("rollout", "First part of the names of the bags.")
     tail: float = parameter(
-        0.5, "Seconds for which recording continues after the end of a rollout."
+        0.5,
+        "Seconds for which recording continues after the end of a rollout.",
+        bounds=(0.0, 3600.0),
     )
     boundary_topic: str = parameter(
         ROLLOUT_TOPIC,
-        "Topic of std_msgs/Bool that is true while a rollout runs.",
+        "Topic that states whether a rollout runs: std_msgs/Bool, true while one does, or "
+        "std_msgs/String, the name of its task, empty while none does. What is repeated changes "
+        "nothing; another name is another rollout.",
         is_topic=True,
     )
 
     def check(self) -> None:
-        """Reject a recorder without a folder.
+        """Reject a recorder without a folder, and bags that cannot lie in it.
 
         Raises:
             UsageError: names the parameter.
         """
         if self.output in ("", "."):
             raise UsageError("the parameter 'output' is empty: name a folder")
+        if "/" in self.prefix or self.prefix.startswith("."):
+            raise UsageError(
+                f"the parameter 'prefix' is '{self.prefix}', with which no name of a bag begins: "
+                "leave out slashes, and a dot at the start"
+            )

@@ -45,6 +45,10 @@ def add_given_parameters(node: Node, parameters: Iterable[Parameter]) -> None:
         given.setdefault(parameter.name, parameter)
 
 
+class UnreadableError(Exception):
+    """A message or request is not of the type of its topic or service."""
+
+
 class TolerantExecutor(SingleThreadedExecutor):
     """An executor for which a message or request that cannot be read is as if it had not come.
 
@@ -75,7 +79,13 @@ class TolerantExecutor(SingleThreadedExecutor):
         try:
             return take(entity)
         except Exception as error:
-            self._on_read_error(error)
+            name = getattr(entity, "topic_name", "") or getattr(entity, "srv_name", "")
+            told = UnreadableError(
+                f"what was received on '{name}' cannot be read, and is ignored ({error}): look at "
+                "who sends it"
+            )
+            told.__cause__ = error
+            self._on_read_error(told)
             return None
 
 

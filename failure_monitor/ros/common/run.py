@@ -24,7 +24,7 @@ from rclpy.utilities import remove_ros_args
 
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.ros.common.log_pipe import flush, replace_standard_streams
-from failure_monitor.ros.common.rclpy_internals import RCLError, TolerantExecutor
+from failure_monitor.ros.common.rclpy_internals import RCLError, TolerantExecutor, UnreadableError
 from failure_monitor.ros.common.signals import watch_signals
 from failure_monitor.ros.common.start_ros import start_ros, without_places
 
@@ -241,7 +241,10 @@ class _Spinning:
         return now - self._failing_since > MAX_FAILING
 
     def _log(self, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error))
+        if isinstance(error, UnreadableError):
+            trace = str(error)
+        else:
+            trace = "".join(traceback.format_exception(error))
         self._node.get_logger().error(trace, throttle_duration_sec=TRACE_PERIOD)
         if self._on_error is not None:
             try:

@@ -14,14 +14,14 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
-from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from failure_monitor.errors import UsageError
 from failure_monitor.incidents.folder import IncidentFolder
 from failure_monitor.incidents.memory import IncidentMemory, RecordedMessage
 from failure_monitor.incidents.trigger import Incident, NewAlarms
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.monitoring.rollout_reports import RolloutReports, RolloutStart
 from failure_monitor.parameters.incident_recorder import IncidentParameters
 from failure_monitor.ros.common.alarm_message import ALARM_TYPE, has_known_level, read_alarm
 from failure_monitor.ros.common.key_values import key_values
@@ -31,6 +31,11 @@ from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.recording.incident_writer import IncidentWriter, WriterState
+from failure_monitor.ros.recording.raw_messages import (
+    UnreadableMessageError,
+    read_boundary,
+    read_raw,
+)
 from failure_monitor.ros.recording.raw_topics import RawTopics
 
 DISCOVERY_PERIOD = 0.5
@@ -48,7 +53,6 @@ DISK_TIMEOUT = 10.0
 SHUTDOWN_SECONDS = 8.0
 """Seconds within which a bag must be complete when the node ends."""
 
-BOOL_TYPE = "std_msgs/msg/Bool"
 DIAGNOSTICS_TOPIC = "/diagnostics"
 
 
@@ -72,7 +76,8 @@ class IncidentRecorderNode(Node):
         self._ends_at: float | None = None
         self._gives_up_at: float | None = None
         self._number = 0
-        self._rollout_active: bool | None = None
+        self._reports = RolloutReports()
+        self._has_report = False
         self._rollout_began = False
         self._problems: dict[str, str] = {}
         self._alarm_topics = {
@@ -127,18 +132,33 @@ class IncidentRecorderNode(Node):
             return
         now = self.get_clock().now().nanoseconds
         message = RecordedMessage(topic, message_type, time.monotonic(), now, data)
-        if topic == self._boundary_topic and message_type == BOOL_TYPE:
-            self._on_boundary(deserialize_message(data, Bool).data)
+        try:
+            if topic == self._boundary_topic:
+                self._on_boundary(topic, message_type, data)
+            alarm = None
+            if topic in self._alarm_topics and message_type == ALARM_TYPE:
+                alarm = read_raw(topic, message_type, data, DiagnosticStatus)
+        except UnreadableMessageError as error:
+            self._on_problem(topic, str(error))
+            return
+        self._keep(message)
+        if alarm is not None:
+            self._on_alarm(topic, alarm, now)
+
+    def _keep(self, message: RecordedMessage) -> None:
         self._memory.add(message)
         if self._ends_at is not None:
             self._writer.add(message)
-        if topic in self._alarm_topics and message_type == ALARM_TYPE:
-            self._on_alarm(topic, deserialize_message(data, DiagnosticStatus), now)
 
-    def _on_boundary(self, active: bool) -> None:
-        before, self._rollout_active = self._rollout_active, active
-        # If the first marker is true, the start of the rollout is unknown.
-        if active and before is False:
+    def _on_boundary(self, topic: str, message_type: str, data: bytes) -> None:
+        try:
+            report = read_boundary(topic, message_type, data)
+        except UsageError as error:
+            self._on_problem(topic, str(error))
+            return
+        is_first, self._has_report = not self._has_report, True
+        # If the first report is that a rollout runs, its start is unknown.
+        if isinstance(self._reports.update(report, None), RolloutStart) and not is_first:
             self._end("the next rollout began")
             self._memory.forget()
             self._rollout_began = True

@@ -187,6 +187,9 @@ class RawTopics:
         except UsageError as error:
             self._on_problem(topic, f"'{topic}': {error}")
             return
+        except Exception as error:  # rclpy raises whatever the support of a type does
+            self._on_problem(topic, f"'{topic}' cannot be subscribed to: {error}")
+            return
         self._subscribed[topic] = _Subscribed(offer, subscription)
         self._node.get_logger().info(f"subscribed to {topic} ({offer.message_type})")
 

@@ -9,24 +9,25 @@ that cannot be recorded is left out, which the log says when it is found and for
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
 from rclpy.timer import Timer
-from std_msgs.msg import Bool
 
 from failure_monitor.errors import UsageError
 from failure_monitor.incidents.folder import UNFINISHED
 from failure_monitor.incidents.memory import IncidentMemory, RecordedMessage
+from failure_monitor.monitoring.rollout_reports import RolloutEnd, RolloutReports, RolloutStart
 from failure_monitor.parameters.record import RecordParameters
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.recording.bag_writer import BagWriter
+from failure_monitor.ros.recording.raw_messages import UnreadableMessageError, read_boundary
 from failure_monitor.ros.recording.raw_topics import RawTopics
 
 DISCOVERY_PERIOD = 0.2
@@ -46,13 +47,13 @@ class RecordNode(Node):
         super().__init__("record")
         settings = load_parameters(self, RecordParameters)
         reject_unknown_parameters(self)
-        self._folder, self._prefix = Path(settings.output), settings.prefix
+        self._folder, self._prefix = _folder_for_bags(settings.output), settings.prefix
         self._tail = settings.tail
         self._boundary_topic = self.resolve_topic_name(settings.boundary_topic)
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._bag: BagWriter | None = None
         self._end: Timer | None = None
         self._is_ending = False
+        self._reports = RolloutReports()
         # Of no seconds but what is latched.
         self._latched = IncidentMemory(0.0, LATCHED_BYTES)
         self._problems: dict[str, str] = {}
@@ -82,7 +83,13 @@ class RecordNode(Node):
         now = self.get_clock().now().nanoseconds
         message = RecordedMessage(topic, message_type, time.monotonic(), now, data)
         if topic == self._boundary_topic:
-            self._on_boundary(deserialize_message(data, Bool).data, now)
+            try:
+                self._on_report(read_boundary(topic, message_type, data), now)
+            except UnreadableMessageError as error:
+                self.get_logger().error(str(error), throttle_duration_sec=1.0)
+                return
+            except UsageError as error:
+                self._on_problem(topic, str(error))
         self._write(message)
         if not self._is_of_a_rollout(message):
             self._latched.add(message)
@@ -95,20 +102,26 @@ class RecordNode(Node):
             self._bag.write(topic, kind, nanoseconds, data)
         except UsageError as error:
             self._on_problem(topic, f"'{topic}' is left out: {error}")
+        except OSError as error:
+            self._give_up(error)
 
-    def _on_boundary(self, active: bool, now: int) -> None:
-        if active:
+    def _on_report(self, report: bool | str, now: int) -> None:
+        change = self._reports.update(report, None)
+        if isinstance(change, RolloutStart):
             self._close_bag()
-            self._bag = BagWriter(self._next_path(), self._topics.offered)
-            self._write_latched(now)
-        elif self._bag is not None and self._end is None:
+            self._open_bag(now)
+        elif isinstance(change, RolloutEnd) and self._bag is not None:
             # Steady: a bag must end even if a simulated clock stands still.
             self._end = self.create_timer(
                 self._tail, self._close_bag, clock=Clock(clock_type=ClockType.STEADY_TIME)
             )
 
-    def _write_latched(self, now: int) -> None:
-        """Start the bag with what a new subscriber would receive."""
+    def _open_bag(self, now: int) -> None:
+        """Open a bag, and start it with what a new subscriber would receive."""
+        try:
+            self._bag = BagWriter(self._next_path(), self._topics.offered)
+        except OSError as error:
+            self._give_up(error)
         self._latched.forget()
         for message in self._latched.latched_before(now):
             self._write(message)
@@ -120,7 +133,9 @@ class RecordNode(Node):
         """
         namespace = self._boundary_topic.rpartition("/")[0]
         is_beside = bool(namespace) and message.topic.startswith(f"{namespace}/")
-        return is_beside or message.message_type == BOOL_TYPE
+        return (
+            is_beside or message.topic == self._boundary_topic or message.message_type == BOOL_TYPE
+        )
 
     def _next_path(self) -> Path:
         # Incomplete bags of a recorder that was killed are kept too.
@@ -134,21 +149,57 @@ class RecordNode(Node):
         )
 
     def _close_bag(self) -> None:
+        self._stop_timer()
+        if self._bag is None:
+            return
+        try:
+            self._bag.close()
+        except OSError as error:
+            self._give_up(error)
+            return
+        self.get_logger().info(f"wrote {self._bag.path}")
+        if self._problems:
+            lacks = "; ".join(self._problems.values())
+            self.get_logger().error(f"{self._bag.path.name} is not complete: {lacks}")
+        self._bag = None
+
+    def _give_up(self, error: OSError) -> None:
+        """Leave the bag of this rollout as far as it was written; the next may succeed."""
+        self._stop_timer()
+        self._bag = None
+        self.get_logger().error(
+            f"the bag of this rollout is lost: '{error.filename or self._folder}' cannot be "
+            f"written: {error.strerror or error}"
+        )
+
+    def _stop_timer(self) -> None:
         if self._end is not None:
             self.destroy_timer(self._end)
             self._end = None
-        if self._bag is not None:
-            self._bag.close()
-            self.get_logger().info(f"wrote {self._bag.path}")
-            if self._problems:
-                lacks = "; ".join(self._problems.values())
-                self.get_logger().error(f"{self._bag.path.name} is not complete: {lacks}")
-            self._bag = None
 
     def destroy_node(self) -> None:
         """Complete the open bag, then end."""
         self._close_bag()
         super().destroy_node()
+
+
+def _folder_for_bags(name: str) -> Path:
+    """Return a folder, which is created if it does not exist.
+
+    Raises:
+        UsageError: no bag can be written there.
+    """
+    folder = Path(name).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the parameter 'output' is '{name}', where no folder can be made: "
+            f"{error.strerror or error}"
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"the parameter 'output' is '{name}', a folder that cannot be written")
+    return folder
 
 
 def _complete_bag(recorder: Node) -> bool:

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -120,6 +121,7 @@ SHARED_MODULES = {
             "serialization",
             "signals",
             "subscription",
+            "time",
             "timer",
             "utilities",
         )
@@ -150,3 +152,24 @@ def test_what_is_imported_of_rclpy_is_in_every_distribution():
         if module.split(".")[0] == "rclpy" and module not in SHARED_MODULES
     }
     assert found == {(module, "incompatible_qos.py") for module in BY_DISTRIBUTION}
+
+
+@pytest.mark.ros
+def test_what_cannot_be_read_is_told_by_name_and_is_as_if_it_had_not_come(monkeypatch):
+    from rclpy.context import Context
+    from rclpy.executors import SingleThreadedExecutor
+
+    from failure_monitor.ros.common.rclpy_internals import TolerantExecutor
+
+    def fail(executor: object, entity: object) -> None:
+        raise RuntimeError("bad CDR")
+
+    monkeypatch.setattr(SingleThreadedExecutor, "_take_subscription", fail)
+    context, told = Context(), []
+    rclpy.init(context=context)
+    executor = TolerantExecutor(told.append, context=context)
+    assert executor._take_subscription(SimpleNamespace(topic_name="/words")) is None
+    executor.shutdown()
+    rclpy.shutdown(context=context)
+    (error,) = map(str, told)
+    assert "what was received on '/words' cannot be read, and is ignored (bad CDR)" in error

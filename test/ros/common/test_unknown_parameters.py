@@ -110,8 +110,7 @@ def test_a_file_for_several_nodes_and_what_belongs_to_ros_are_no_reason_for_a_wo
         tmp_path,
         "other: {ros__parameters: {a: 1}}\n"
         f"{NAME}: {{ros__parameters: {{permit_lease: 0.3}}}}\n"
-        "/**: {ros__parameters: {start_type_description_service: false, qos_overrides: {/parameter_"
-        "events: {publisher: {depth: 5}}}}}\n",
+        "/**: {ros__parameters: {start_type_description_service: false, use_sim_time: false}}\n",
     )
     assert not re.search("WARN|ERROR", log_of_gate("--params-file", file))
 
