@@ -163,8 +163,8 @@ def calibrate(
         sampler,
         cameras=reading.black_box.cameras,
         observation_rate=reading.black_box.rate or 0.0,
-        matching_tolerance=reading.black_box.tolerance,
-        noise_seed=reading.black_box.seed,
+        matching_tolerance=reading.black_box.matching_tolerance,
+        noise_seed=reading.black_box.noise_seed,
     )
     if output is not None:
         bundles.save(bundle, Path(output))

@@ -107,8 +107,9 @@ class Reading:
         str, _option("the joints that the encoder takes (JointState)", panel=BLACK_BOX)
     ] = "/joint_states"
     samples: Annotated[
-        int, _option("action chunks that are sampled per decision", panel=BLACK_BOX, min=1)
-    ] = 64
+        int | None,
+        _option("action chunks that are sampled per decision; default: 64", panel=BLACK_BOX, min=1),
+    ] = None
     decision_rate: Annotated[
         float | None,
         _option(
@@ -117,12 +118,16 @@ class Reading:
         ),
     ] = None
     stamp_tolerance: Annotated[
-        float,
-        _option("seconds that the stamps of one observation may lie apart", panel=BLACK_BOX),
-    ] = 0.05
+        float | None,
+        _option(
+            "seconds that the stamps of one observation may lie apart; default: 0.05",
+            panel=BLACK_BOX,
+        ),
+    ] = None
     noise_seed: Annotated[
-        int, _option("of the noise that chunks are sampled from", panel=BLACK_BOX, min=0)
-    ] = 0
+        int | None,
+        _option("of the noise that chunks are sampled from; default: 0", panel=BLACK_BOX, min=0),
+    ] = None
     labels: Annotated[
         Path | None,
         _option(

@@ -205,6 +205,12 @@ def _reject(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[
             f"{list(bundle.policy.action_names)}: these are another policy's rollouts; calibrate "
             "on its own"
         )
+    if rollout_set.policy.position_indices != bundle.policy.position_indices:
+        raise EvaluationError(
+            f"the rollouts' position names are {_position_names(rollout_set.policy)}, the "
+            f"bundle's {_position_names(bundle.policy)}: these are another policy's rollouts; "
+            "calibrate on its own"
+        )
     if not rollouts:
         raise EvaluationError(
             f"nothing to evaluate: all {len(rollout_set.rollouts)} rollouts are set apart for "
@@ -218,6 +224,10 @@ def _reject(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[
         )
     for rollout in rollouts:
         rollout.check(bundle.policy)
+
+
+def _position_names(policy: PolicyFormat) -> list[str]:
+    return list(policy.position_names or policy.action_names)
 
 
 def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rollout]) -> int:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from failure_monitor.bundle.bundle import Bundle, load
 from failure_monitor.errors import one_of
+from failure_monitor.evaluation.bundle_reading import reading_for
 from failure_monitor.evaluation.evaluate import GROUP_KEYS, Evaluation
 from failure_monitor.evaluation.evaluate import evaluate as evaluate_rollouts
 from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.sources.reading_options import (
     Progress,
     ReadingOptions,
-    StatedActions,
     no_progress,
     paths_of,
 )
@@ -52,7 +52,8 @@ def evaluate(
         bundle: a bundle, or its folder.
         sources: bags, archives, FIPER folders, folders of these, or patterns of their names.
         group_by: what figures are broken down by: 'group' or 'task'.
-        reading: how the sources are read.
+        reading: how the sources are read; the bundle's models, their settings and its topics need
+            not be repeated, and must not be contradicted.
         progress: shows how far reading is.
 
     Raises:
@@ -78,9 +79,8 @@ def evaluate_bundle(
     reading = reading or ReadingOptions()
     reading.check()
     loaded = bundle if isinstance(bundle, Bundle) else load(Path(bundle))
-    rollout_set = reading.read(
-        paths_of(sources), StatedActions.of(loaded.policy), progress=progress
-    )
+    with reading_for(loaded, reading) as completed:
+        rollout_set = completed.read(paths_of(sources), like=loaded.policy, progress=progress)
     return EvaluatedBundle(
         loaded, rollout_set, evaluate_rollouts(loaded, rollout_set, group_by=key)
     )

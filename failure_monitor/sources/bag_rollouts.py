@@ -147,7 +147,12 @@ def _chunks(
         return recording.chunks.at(run.stamps)
     from failure_monitor.policy_models.replay import sample_all
 
-    return sample_all(models.sampler, embeddings, samples=black_box.samples, seed=black_box.seed)
+    return sample_all(
+        models.sampler,
+        embeddings,
+        samples=black_box.sample_count,
+        seed=black_box.noise_seed,
+    )
 
 
 def _positions(measured: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float32] | None:

@@ -63,7 +63,7 @@ class ObservedEmbeddings:
         self._types = types
         self._decoder = decoder
         self._matcher = ObservationMatcher(
-            tuple(encoder.cameras), joints=has_joints, tolerance=black_box.tolerance
+            tuple(encoder.cameras), joints=has_joints, tolerance=black_box.matching_tolerance
         )
         self._reader = ObservationReader(encoder)
         self._black_box = black_box

@@ -75,11 +75,6 @@ class StatedActions:
                 f"{self.executed_actions} executed actions move nothing: give a number from 1 on"
             )
 
-    @classmethod
-    def of(cls, policy: PolicyFormat) -> StatedActions:
-        """Return what a policy's format states."""
-        return cls(policy.action_kind, policy.position_names, policy.executed_actions)
-
 
 @dataclass(frozen=True)
 class ReadingOptions:
@@ -115,6 +110,7 @@ class ReadingOptions:
         sources: Sequence[Path],
         actions: StatedActions | None = None,
         *,
+        like: PolicyFormat | None = None,
         progress: Progress = no_progress,
         logs_delays: bool = True,
     ) -> RolloutSet:
@@ -123,25 +119,30 @@ class ReadingOptions:
         Args:
             sources: Bags, archives, FIPER folders, folders of these, or patterns of their names.
             actions: What the user states of the policy's actions.
+            like: The policy of which the rollouts must be, if it is known.
             progress: Shows how far reading is.
             logs_delays: Whether a warning is logged for late messages in bags.
 
         Raises:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
         """
-        return self.read_groups([sources], actions, progress=progress, logs_delays=logs_delays)[0]
+        return self.read_groups(
+            [sources], actions, like=like, progress=progress, logs_delays=logs_delays
+        )[0]
 
     def read_groups(
         self,
         groups: Sequence[Sequence[Path]],
         actions: StatedActions | None = None,
         *,
+        like: PolicyFormat | None = None,
         progress: Progress = no_progress,
         logs_delays: bool = True,
     ) -> tuple[RolloutSet, ...]:
         """Read several groups of sources, whose rollouts share a policy and a file of labels.
 
-        All groups but the first may be empty. What the first states of actions holds for all.
+        All groups but the first may be empty. What the first states of actions completes what the
+        others leave open, and must not be contradicted by them.
 
         Raises:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
@@ -150,15 +151,18 @@ class ReadingOptions:
         labels = None if self.labels is None else read_labels(Path(self.labels))
         with progress() as report:
 
-            def read(sources: Sequence[Path], stated: StatedActions) -> RolloutSet:
+            def read(sources: Sequence[Path], like: PolicyFormat | None) -> RolloutSet:
                 return read_rollouts(
-                    sources, report=report, logs_delays=logs_delays, **self._settings(stated)
+                    sources,
+                    like=like,
+                    report=report,
+                    logs_delays=logs_delays,
+                    **self._settings(actions or StatedActions()),
                 )
 
-            first = read(groups[0], actions or StatedActions())
-            stated = StatedActions.of(first.policy)
+            first = read(groups[0], like)
             others = [
-                read(sources, stated) if sources else RolloutSet(first.policy, ())
+                read(sources, first.policy) if sources else RolloutSet(first.policy, ())
                 for sources in groups[1:]
             ]
         reject_different_policies([first, *others])

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ class ReplayModels:
 
 
 def load_models(black_box: BlackBox) -> ReplayModels:
-    """Load the models; they are cached for further bags.
+    """Load the models; the last ones are kept for further bags.
 
     Raises:
         FailureMonitorError: A file is no such model, the two are of different policies, or the
@@ -52,7 +52,7 @@ def load_models(black_box: BlackBox) -> ReplayModels:
     return models
 
 
-@cache
+@lru_cache(maxsize=1)
 def _load(encoder: Path | None, sampler: Path | None) -> ReplayModels:
     if encoder is None and sampler is None:
         return ReplayModels()

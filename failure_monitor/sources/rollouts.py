@@ -67,6 +67,7 @@ def read_rollouts(
     measured_names: Sequence[str] = (),
     black_box: BlackBox | None = None,
     executed_actions: int | None = None,
+    like: PolicyFormat | None = None,
     task: str | None = None,
     jobs: int = 1,
     report: Report = lambda so_far: None,
@@ -86,6 +87,8 @@ def read_rollouts(
         black_box: The exported models that compute what the policy did not publish.
         executed_actions: The number of actions of a chunk that are executed before the next
             decision; that of the sources if None.
+        like: The policy of which the rollouts are, where it is known: it completes what the sources
+            leave open, and must not be contradicted by them.
         task: The task of all these rollouts; that of the sources if None.
         jobs: The number of processes that read at a time.
         report: Called now and then with the progress.
@@ -118,7 +121,7 @@ def read_rollouts(
     if task is not None:
         rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
     receptions = _receptions(contents)
-    policy = _policy(contents, action_kind, position_names, executed_actions)
+    policy = _policy(contents, action_kind, position_names, executed_actions, like)
     measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
     rollout_set = RolloutSet(policy, rollouts, receptions, measured)
     if logs_delays:
@@ -282,18 +285,27 @@ def _policy(
     action_kind: ActionKind | None,
     position_names: Sequence[str] | None,
     executed_actions: int | None,
+    like: PolicyFormat | None,
 ) -> PolicyFormat:
     """Return the format that all rollouts share, completed by the user or else the sources."""
     shared = _shared_format(contents)
     if action_kind is None:
-        action_kind = _agreed("action kind", [(h.rollouts, h.action_kind) for h in contents])
+        action_kind = _agreed(
+            "action kind",
+            [(h.rollouts, h.action_kind) for h in contents],
+            None if like is None else like.action_kind,
+        )
     if position_names is None:
         position_names = _agreed(
-            "position names", [(h.rollouts, h.position_names) for h in contents]
+            "position names",
+            [(h.rollouts, h.position_names) for h in contents],
+            (like.position_names or None) if like is not None else None,
         )
     if executed_actions is None:
         executed_actions = _agreed(
-            "number of executed actions", [(h.rollouts, h.executed_actions) for h in contents]
+            "number of executed actions",
+            [(h.rollouts, h.executed_actions) for h in contents],
+            None if like is None else like.executed_actions,
         )
     return replace(
         shared,
@@ -337,8 +349,11 @@ def _format(rollout: Rollout, action_names: tuple[str, ...]) -> PolicyFormat:
 
 
 def _agreed(
-    what: str, statements: Sequence[tuple[tuple[Rollout, ...], Stated | None]]
+    what: str,
+    statements: Sequence[tuple[tuple[Rollout, ...], Stated | None]],
+    wanted: Stated | None = None,
 ) -> Stated | None:
+    """Return what all sources that state it agree on, or else what is wanted."""
     stated = [(held[0], value) for held, value in statements if held and value is not None]
     for other, value in stated[1:]:
         if value != stated[0][1]:
@@ -346,7 +361,15 @@ def _agreed(
                 f"{_title(stated[0][0])} and {_title(other)} differ in their {what} "
                 f"({stated[0][1]} against {value}): read the rollouts of one policy at a time"
             )
-    return stated[0][1] if stated else None
+    if not stated:
+        return wanted
+    first, value = stated[0]
+    if wanted is not None and value != wanted:
+        raise SourceError(
+            f"{_title(first)} states another {what} ({value}) than the bundle, or the rollouts "
+            f"that are calibrated on ({wanted}): give rollouts of the same policy"
+        )
+    return value
 
 
 def _title(rollout: Rollout) -> str:

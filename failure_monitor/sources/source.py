@@ -54,9 +54,17 @@ class Topics:
     external: Mapping[str, str] = field(default_factory=dict)
 
 
+SAMPLES = 64
+NOISE_SEED = 0
+MATCHING_TOLERANCE = 0.05
+"""Defaults of how exported models are run; the tolerance in seconds."""
+
+
 @dataclass(frozen=True)
 class BlackBox:
     """The exported models that compute what a policy did not publish, and their inputs.
+
+    What is None was not stated: it is the bundle's where there is one, else the default.
 
     Attributes:
         encoder: The file of the observation encoder; None if embeddings were recorded.
@@ -73,10 +81,25 @@ class BlackBox:
     sampler: Path | None = None
     cameras: Mapping[str, str] = field(default_factory=dict)
     joints: str = "/joint_states"
-    samples: int = 64
-    seed: int = 0
+    samples: int | None = None
+    seed: int | None = None
     rate: float | None = None
-    tolerance: float = 0.05
+    tolerance: float | None = None
+
+    @property
+    def sample_count(self) -> int:
+        """The number of action chunks that are sampled per decision."""
+        return SAMPLES if self.samples is None else self.samples
+
+    @property
+    def noise_seed(self) -> int:
+        """The seed of the noise."""
+        return NOISE_SEED if self.seed is None else self.seed
+
+    @property
+    def matching_tolerance(self) -> float:
+        """The largest difference between stamps of one observation, in seconds."""
+        return MATCHING_TOLERANCE if self.tolerance is None else self.tolerance
 
 
 @dataclass(frozen=True)
