@@ -29,13 +29,13 @@ def calibrate_arguments(
     alpha: float,
     scores: str,
 ) -> list[str]:
-    """Return the arguments of `failure-monitor`."""
+    """Return the arguments of `failure-monitor`; without scores, those that it takes by default."""
     return [
         "calibrate",
         str(bags),
         *("--output", str(bundle)),
         *("--rule", rule),
-        *("--scores", scores),
+        *(("--scores", scores) if scores else ()),
         *("--window", str(window)),
         *("--alpha", f"{alpha:g}"),
         *("--action-kind", "delta"),

@@ -9,6 +9,7 @@ exit code is 0 only if the demo showed what it promises.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ PERTURBATIONS = (
 )
 """One that the camera suffers, one that it sees, and one that it cannot see."""
 
-LOG_WIDTH = 110
+LOG_WIDTH = 80
 """Characters of a line where no terminal defines them."""
 
 results = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
@@ -112,7 +113,8 @@ def run_demo(settings: DemoSettings) -> list[Timeline]:
                 real_time_factor=settings.real_time_factor,
             )
         )
-        progress.print(f"failure-monitor {' '.join(arguments)}", style="bold", soft_wrap=True)
+        command = shlex.join(["failure-monitor", *arguments])
+        progress.print(command, style="bold", markup=False, highlight=False, soft_wrap=True)
         process = stack.enter_context(calibration(arguments, output / "calibrate.log"))
         progress.print(process.wait().rstrip(), markup=False, highlight=False, soft_wrap=True)
         progress.print("connecting robot, policy, monitor and gate")

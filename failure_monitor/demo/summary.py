@@ -104,6 +104,8 @@ def shortfalls(summaries: Sequence[RolloutSummary]) -> list[str]:
     for summary in summaries:
         if summary.perturbation == "none":
             found += _nominal_shortfalls(summary)
+        elif summary.alarmed and not summary.detected:
+            found.append(_early_alarm(summary))
         if summary.passed_after_alarm:
             found.append(
                 f"{summary.passed_after_alarm} commands passed the gate after the alarm in "
@@ -116,6 +118,17 @@ def shortfalls(summaries: Sequence[RolloutSummary]) -> list[str]:
             "or a larger --alpha"
         )
     return found
+
+
+def _early_alarm(summary: RolloutSummary) -> str:
+    when = "before the perturbation"
+    if summary.detection_delay is not None:
+        when = f"{-summary.detection_delay:.2f} s {when}"
+    return (
+        f"the alarm of '{summary.title}' came {when} ({summary.stop_reason}), which is not its "
+        "cause: a false alarm, which the promise allows in a share alpha of rollouts, so try "
+        "another --seed, or a smaller --alpha"
+    )
 
 
 def _nominal_shortfalls(summary: RolloutSummary) -> list[str]:

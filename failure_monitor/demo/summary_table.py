@@ -15,20 +15,23 @@ NOTHING = "–"
 
 
 def summary_table(summaries: Sequence[RolloutSummary]) -> Table:
-    """Return a table with one row per rollout."""
+    """Return a table with one row per rollout, for 80 columns."""
     table = Table(title="What came of the rollouts", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("rollout", no_wrap=True)
-    table.add_column("perturbation", no_wrap=True)
-    table.add_column("outcome")
-    table.add_column("alarm at", justify="right")
-    table.add_column("after the\nperturbation", justify="right")
-    table.add_column("before\nthe end", justify="right")
-    table.add_column("decision to\nclosed gate", justify="right")
-    table.add_column("passed after\nthe alarm", justify="right")
+    table.add_column("rollout,\nperturbation", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("alarm at", justify="right", no_wrap=True)
+    table.add_column("after\nonset", justify="right", no_wrap=True)
+    table.add_column("before\nend", justify="right", no_wrap=True)
+    table.add_column("gate\nclosed", justify="right", no_wrap=True)
+    table.add_column("passed\nafter", justify="right", no_wrap=True)
+    table.caption = (
+        "Seconds from the onset of the perturbation to the alarm, and from it to the end; time "
+        "from the decision to the closed gate; commands that passed after the alarm"
+    )
+    table.caption_justify = "left"
     for summary in summaries:
         table.add_row(
-            summary.title,
-            NOTHING if summary.perturbation == "none" else summary.perturbation,
+            _rollout(summary),
             summary.outcome,
             _alarm(summary),
             _seconds(summary.detection_delay),
@@ -37,6 +40,12 @@ def summary_table(summaries: Sequence[RolloutSummary]) -> Table:
             str(summary.passed_after_alarm) if summary.alarmed else NOTHING,
         )
     return table
+
+
+def _rollout(summary: RolloutSummary) -> str:
+    if summary.perturbation == "none":
+        return summary.title
+    return f"{summary.title}\n{summary.perturbation}"
 
 
 def _alarm(summary: RolloutSummary) -> str:
@@ -50,4 +59,6 @@ def _seconds(value: float | None) -> str:
 
 
 def _milliseconds(value: float | None) -> str:
-    return NOTHING if value is None else f"{1e3 * value:.1f} ms"
+    if value is None:
+        return NOTHING
+    return f"{1e3 * value:.{1 if value < 0.1 else 0}f} ms"

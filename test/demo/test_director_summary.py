@@ -57,6 +57,17 @@ def test_an_alarm_before_the_perturbation_is_no_detection() -> None:
     assert not summary.detected
 
 
+@pytest.mark.parametrize(
+    ("perturbed_at", "when"), [(1.5, "1.19 s before the perturbation"), (None, "came before the")]
+)
+def test_an_alarm_before_the_perturbation_does_not_hold(perturbed_at, when) -> None:
+    """Though two others are detected, which is all that is asked of the perturbed rollouts."""
+    early = recording(success=False, perturbed_at=perturbed_at, alarm_at_decision=3)
+    (sentence,) = shortfalls(demo(summarise(timeline(KNOCKED, early))))
+    assert sentence.startswith("the alarm of 'Camera knocked' came")
+    assert when in sentence
+
+
 def test_a_lost_input_stops_without_an_alarm() -> None:
     recorded = recording(duration=2.0, success=False)
     recorded.readings[10:] = [
@@ -103,10 +114,14 @@ def test_a_command_that_passes_after_an_alarm_does_not_hold() -> None:
 
 
 def test_the_table_tells_alarm_and_reaction() -> None:
-    console = Console(width=110, record=True, file=None, quiet=False)
+    console = Console(width=80)
+    slow = replace(summarise(detected()), title="Mechanism stuck", reaction_time=1.2345)
     with console.capture() as capture:
-        console.print(summary_table(demo()))
+        console.print(summary_table(demo(slow)))
     text = capture.get()
+    assert "…" not in text
+    for head in ("rollout,", "outcome", "alarm at", "after", "onset", "before", "passed"):
+        assert f" {head} " in text
     assert "Undisturbed" in text
     assert "decision 7" in text
     assert "5.0 ms" in text
