@@ -27,6 +27,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ from failure_monitor.sources.source import Advance, BagOptions, SourceContents, 
 
 FLOATS, WHOLE_NUMBERS, TRUTHS, TEXTS = "f", "iu", "b", "U"
 """Kinds of dtypes in numpy."""
+
+MAX_FIRST_STEP = 1e6
+"""Seconds from a first stamp of 0 beyond which it is none, but missing."""
 
 Array = NDArray[Any]
 Size = int | str
@@ -106,6 +110,11 @@ class _Arrays:
             )
         return array
 
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Return the dtype in which an array is written."""
+        dtype: np.dtype[Any] = self._npz[name].dtype
+        return dtype
+
     def read_or(self, default: Array, name: str, kinds: str) -> Array:
         """Return the array of that name, with the shape of the default; the default if missing."""
         return self.read(name, kinds, default.shape) if name in self else default
@@ -136,6 +145,7 @@ def _read(path: Path, arrays: _Arrays) -> SourceContents:
     meta = _Meta(path, arrays)
     stamps = _stamps(arrays, meta, decisions)
     slices = _slices(arrays, decisions)
+    _reject_stamps_that_do_not_rise(arrays, stamps, slices)
     outcomes = _flags(arrays, "success", "success_known", len(slices))
     calibration = _flags(arrays, "is_calibration", "calibration_known", len(slices))
     unknown = np.full(len(slices), "")
@@ -178,6 +188,51 @@ def _stamps(arrays: _Arrays, meta: _Meta, decisions: int) -> NDArray[np.float64]
     return np.asarray(steps * meta.control_step_seconds(), dtype=np.float64)
 
 
+def _reject_stamps_that_do_not_rise(
+    arrays: _Arrays, stamps: NDArray[np.float64], slices: Sequence[slice]
+) -> None:
+    name = "stamp" if "stamp" in arrays else "env_step"
+    for index, part in enumerate(slices):
+        own = stamps[part]
+        where = f"{arrays.path}: '{name}' of rollout {index}"
+        if not np.isfinite(own).all():
+            raise SourceError(
+                f"{where} is NaN or infinite at its decision {_first(~np.isfinite(own))}: write "
+                "the time of each observation"
+            )
+        falls = np.diff(own) <= 0
+        if falls.any():
+            at = _first(falls)
+            raise SourceError(
+                f"{where} does not rise: its decision {at} is of {own[at]:.9g} s and the next of "
+                f"{own[at + 1]:.9g} s: {_why_not_rising(arrays, name, own, at)}"
+            )
+        if len(own) > 1 and own[0] == 0 and own[1] > MAX_FIRST_STEP:
+            raise SourceError(
+                f"{where} is 0 at its first decision and {own[1]:.9g} s at the next, so the first "
+                "has no stamp: write the time of each observation, or leave the decision out"
+            )
+
+
+def _first(is_wrong: NDArray[np.bool_]) -> int:
+    return int(np.flatnonzero(is_wrong)[0])
+
+
+def _why_not_rising(arrays: _Arrays, name: str, own: NDArray[np.float64], at: int) -> str:
+    dtype = arrays.dtype(name)
+    if own[at + 1] == own[at] and dtype.kind == FLOATS and dtype.itemsize < 8:
+        return (
+            f"{dtype} cannot tell such times apart; write the stamps as float64, or in seconds "
+            "from the rollout's begin"
+        )
+    if own[at + 1] < own[at]:
+        return (
+            "a clock was set back, or two rollouts are written as one; write each as a rollout of "
+            "its own, or leave it out"
+        )
+    return "write the time of each observation, or leave out decisions on the same one"
+
+
 def _positions(
     arrays: _Arrays, meta: _Meta, decisions: int, action_names: tuple[str, ...]
 ) -> NDArray[np.float32] | None:
@@ -207,7 +262,19 @@ def _slices(arrays: _Arrays, decisions: int) -> list[slice]:
                 f"{decisions - 1}: write it again"
             )
         slices.append(slice(start, start + length))
+    _reject_shared_decisions(arrays, slices)
     return slices
+
+
+def _reject_shared_decisions(arrays: _Arrays, slices: Sequence[slice]) -> None:
+    in_order = sorted(range(len(slices)), key=lambda index: slices[index].start)
+    for one, other in pairwise(in_order):
+        if slices[other].start < slices[one].stop:
+            raise SourceError(
+                f"{arrays.path}: 'episode_start' and 'episode_length' give the decision "
+                f"{slices[other].start} to the rollouts {one} and {other}: write each decision of "
+                "each rollout once"
+            )
 
 
 def _flags(arrays: _Arrays, name: str, known_name: str, count: int) -> list[bool | None]:
