@@ -235,6 +235,19 @@ def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
     return replace(bundle, description=description)
 
 
+def with_message_types(bundle: Bundle, types: Mapping[str, str]) -> Bundle:
+    """Return the bundle with the types of the topics of its external scores and cameras.
+
+    Args:
+        bundle: the bundle, with these topics.
+        types: the types of recorded topics; others' are left out.
+    """
+    black_box = bundle.description.black_box
+    own = {*bundle.external_topics.values(), *(black_box.cameras.values() if black_box else ())}
+    kept = {topic: kind for topic, kind in types.items() if topic in own}
+    return replace(bundle, description=replace(bundle.description, message_types=kept))
+
+
 def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle:
     """Return the bundle with the topic of measured positions, if one of its scores needs them.
 

@@ -22,6 +22,14 @@ may delay one."""
 LATE = 1.5
 """Factor of the longest time between two decisions in calibration: after that, one is late."""
 
+InputType = Annotated[
+    str,
+    like(
+        r"std_msgs/msg/Float(32|64)|sensor_msgs/msg/(Compressed)?Image",
+        "the type of an external score's or a camera's messages",
+    ),
+]
+
 FileName = Annotated[
     str, like(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "the name of a file in the bundle's folder")
 ]
@@ -139,6 +147,8 @@ class BundleDescription:
 
     `choosers` are scores that only choose among sampled chunks and are no part of the rule.
     `external_topics` are the topics of external scores, by the scores' names without prefix.
+    `message_types` are the types of the topics of external scores and cameras, by the names of the
+    topics; empty in bundles of older versions.
     `folds` is the number of folds of the rollouts in `fit`, or if there are none of those in
     `calibration`.
     `black_box` is missing if the policy published its decisions, or if their models are unknown.
@@ -160,6 +170,7 @@ class BundleDescription:
     steering: SteeringSection | None = None
     choosers: tuple[ScoreSection, ...] = ()
     external_topics: Mapping[str, str] = field(default_factory=dict)
+    message_types: Mapping[str, InputType] = field(default_factory=dict)
     positions_topic: PositionsSection | None = None
     black_box: BlackBoxSection | None = None
     folds: int

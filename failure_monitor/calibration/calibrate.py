@@ -131,16 +131,23 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
     """Return the rollouts that may calibrate, and remarks on what was left out or assumed.
 
     Where a source sets rollouts apart for calibration, those of them that succeeded are taken.
-    Elsewhere all are: one without an outcome counts as successful, one that failed is kept, for
-    `calibrate` to reject, since its owner meant it to be a success.
+    Elsewhere all are that did not fail: one without an outcome counts as successful.
     """
     remarks = []
     apart = [rollout for rollout in rollouts if rollout.calibration is False]
-    failed = [rollout for rollout in rollouts if rollout.calibration and not rollout.success]
+    failed = [
+        rollout
+        for rollout in rollouts
+        if rollout.calibration is not False
+        and (rollout.success is False or (rollout.calibration and not rollout.success))
+    ]
     if apart:
         remarks.append(f"{len(apart)} rollouts that their source keeps for tests are left out")
     if failed:
-        remarks.append(f"{len(failed)} rollouts that failed are left out")
+        remarks.append(
+            f"{len(failed)} of {len(rollouts)} rollouts failed, by what is known of them, and are "
+            f"left out ({list_names([rollout.name for rollout in failed])})"
+        )
     left_out = {id(rollout) for rollout in (*apart, *failed)}
     chosen = [rollout for rollout in rollouts if id(rollout) not in left_out]
     unlabelled = [rollout for rollout in chosen if rollout.success is None]

@@ -166,6 +166,7 @@ def calibrate(
         matching_tolerance=reading.black_box.matching_tolerance,
         noise_seed=reading.black_box.noise_seed,
     )
+    bundle = bundles.with_message_types(bundle, rollout_set.message_types)
     if output is not None:
         bundles.save(bundle, Path(output))
     return Calibration(bundle, tuple(chosen.rollouts), rollout_set, remarks)

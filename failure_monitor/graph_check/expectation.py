@@ -9,9 +9,16 @@ from dataclasses import dataclass, field, replace
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import MIN_DECISION_AGE
+from failure_monitor.bundle.input_types import (
+    COMPRESSED_IMAGE,
+    FLOAT64,
+    IMAGE,
+    NUMBERS,
+    image_type,
+    number_type,
+)
 from failure_monitor.graph_check.snapshot import (
     DECISION_TYPE,
-    IMAGE_TYPES,
     MONITOR_DEFAULTS,
     MonitorSnapshot,
     absolute,
@@ -20,8 +27,6 @@ from failure_monitor.parameters.monitor import AS_CALIBRATED
 
 CLOUD = DECISION_TYPE
 JOINTS = "sensor_msgs/msg/JointState"
-IMAGE, COMPRESSED = IMAGE_TYPES
-NUMBER = "std_msgs/msg/Float64"
 POSITIONS = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PointStamped")
 
 
@@ -136,13 +141,20 @@ def expect_by_names(
         inputs.append(_embedding(names.embedding, bundle))
     if names.action_chunks:
         inputs.append(_chunks(names.action_chunks, bundle))
-    inputs += [_external(topic, name) for name, topic in names.external.items()]
+    description = None if bundle is None else bundle.description
+    recorded = {} if bundle is None else bundle.external_topics
+    inputs += [
+        _external(topic, name, number_type(recorded.get(name, topic), description))
+        for name, topic in names.external.items()
+    ]
     if watches_joints or _takes_joints(bundle):
         inputs.append(_joints(names.joint_states, is_needed=False, is_watched=watches_joints))
     topic, message_type = names.positions
     if topic and topic != names.joint_states:
         inputs.append(_positions(topic, message_type))
-    inputs += [_camera(topic, _image_type(topic), reliable=False) for topic in names.cameras]
+    inputs += [
+        _camera(topic, image_type(topic, description), reliable=False) for topic in names.cameras
+    ]
     return Expectation(
         tuple(inputs),
         period=_period(bundle),
@@ -166,11 +178,12 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
             watched = monitor.parameter("max_joint_state_age") > 0
             if watched or _takes_joints(bundle):
                 inputs.append(_joints(topic, is_needed=watched, is_watched=watched))
-        elif subscribed.message_type in (IMAGE, COMPRESSED):
+        elif subscribed.message_type in (IMAGE, COMPRESSED_IMAGE):
             reliable = monitor.parameter("images_reliable")
             inputs.append(_camera(topic, subscribed.message_type, reliable=reliable))
-        elif subscribed.message_type == NUMBER:
-            inputs.append(_external(topic, scores.get(subscribed.named, "")))
+        elif subscribed.message_type in NUMBERS:
+            name = scores.get(subscribed.named, "")
+            inputs.append(_external(topic, name, subscribed.message_type))
         elif subscribed.message_type in POSITIONS:
             inputs.append(_positions(topic, subscribed.message_type))
     runs_all = not any(one.is_of_decisions for one in inputs)
@@ -259,10 +272,6 @@ def _positions(topic: str, message_type: str) -> ExpectedInput:
     )
 
 
-def _image_type(topic: str) -> str:
-    return COMPRESSED if topic.endswith("/compressed") else IMAGE
-
-
 def _camera(topic: str, message_type: str, *, reliable: bool) -> ExpectedInput:
     return ExpectedInput(
         topic,
@@ -274,10 +283,10 @@ def _camera(topic: str, message_type: str, *, reliable: bool) -> ExpectedInput:
     )
 
 
-def _external(topic: str, name: str) -> ExpectedInput:
+def _external(topic: str, name: str, message_type: str = FLOAT64) -> ExpectedInput:
     return ExpectedInput(
         topic,
         f"the external score {name}".rstrip(),
-        NUMBER,
+        message_type,
         "a remap for the monitor, or calibrate with --external",
     )

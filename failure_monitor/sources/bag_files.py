@@ -47,7 +47,6 @@ class Bag:
         packs_messages: True if each message is compressed; None for a bare file, which does not
             state it.
         topics: The topics according to the metadata; None for a bare file, which has no metadata.
-        seconds: The seconds from the first message to the last; None for a bare file.
         is_cut_at_start: True if, according to the metadata, its rollout had started before.
     """
 
@@ -55,7 +54,6 @@ class Bag:
     files: tuple[Path, ...]
     packs_messages: bool | None = None
     topics: tuple[TopicCount, ...] | None = None
-    seconds: float | None = None
     is_cut_at_start: bool = False
 
     @property
@@ -147,7 +145,6 @@ def bag_at(path: Path) -> Bag:
         _in_order_of_counters(sorted(there, key=lambda file: stems.index(_stem(file)))),
         metadata.packs_messages,
         metadata.topics,
-        metadata.seconds,
         metadata.is_cut_at_start,
     )
 

@@ -102,9 +102,8 @@ class OpenBag:
         # A topic without messages may be in the metadata alone.
         there += [topic for topic in self._bag.topics or () if topic.name not in names]
         times = [(file.begin, file.end) for file in self._files if file.end]
-        seconds = self._bag.seconds
-        if seconds is None:
-            seconds = 1e-9 * (max(t for _, t in times) - min(t for t, _ in times)) if times else 0.0
+        # Some recorders write the duration of the last file into the metadata.
+        seconds = 1e-9 * (max(t for _, t in times) - min(t for t, _ in times)) if times else 0.0
         return BagSummary(tuple(sorted(_merged(there), key=lambda topic: topic.name)), seconds)
 
     def read(

@@ -57,14 +57,12 @@ class BagMetadata:
         files: The names of the storage files, in order.
         packs_messages: Whether each message is compressed.
         topics: The recorded topics.
-        seconds: The seconds from the first message to the last.
         is_cut_at_start: True if an incident recorder states that the rollout had started before.
     """
 
     files: tuple[str, ...]
     packs_messages: bool
     topics: tuple[TopicCount, ...]
-    seconds: float
     is_cut_at_start: bool
 
 
@@ -104,7 +102,6 @@ def _metadata(information: dict[str, Any], version: int) -> BagMetadata:
         packs_messages=_packs_messages(information),
         topics=tuple(_topic(item) for item in topics),
         is_cut_at_start=_custom(information).get(BEGINS_WITH_ROLLOUT) == "false",
-        seconds=1e-9 * _field(_field(information, "duration", dict), "nanoseconds", int),
     )
 
 

@@ -370,6 +370,13 @@ class BagRecording:
         return None
 
     @property
+    def message_types(self) -> dict[str, str]:
+        """The types of the topics of external scores and cameras."""
+        cameras = self._options.black_box.cameras
+        topics = (*self._options.topics.external.values(), *cameras.values())
+        return {topic: self._types[topic] for topic in topics if topic in self._types}
+
+    @property
     def _measured_names(self) -> tuple[str, ...]:
         """The joints that the position actions move."""
         options, sampler = self._options, self._models.sampler

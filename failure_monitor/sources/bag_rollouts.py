@@ -81,6 +81,7 @@ def rollouts_of(
         action_names=recording.action_names,
         receptions=tuple(_reception(recording, run, runs) for run in runs),
         positions_topic=recording.positions_topic,
+        message_types=recording.message_types,
     )
     if models.sampler is None:
         return contents

@@ -217,7 +217,9 @@ class McapFile:
             )
         )
         self._unpacked_size += size
-        self._first, self._last = min(self._first, begin), max(self._last, end)
+        # A chunk without a message, such as one of definitions alone, has no time.
+        if end:
+            self._first, self._last = min(self._first, begin), max(self._last, end)
 
     def _take_name(self, kind: int, content: bytes) -> None:
         """Take the name of a message type, or a channel."""

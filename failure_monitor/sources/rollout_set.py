@@ -21,9 +21,11 @@ class RolloutSet:
         rollouts: At least one rollout, in the order of the sources.
         receptions: How the messages of rollouts in bags were received, by a rollout's SHA-256.
         positions_topic: The topic with the measured positions; None if no source names it.
+        message_types: The types of the topics of external scores and cameras, where bags had them.
     """
 
     policy: PolicyFormat
     rollouts: tuple[Rollout, ...]
     receptions: Mapping[str, Reception] = field(default_factory=dict)
     positions_topic: PositionsTopic | None = None
+    message_types: Mapping[str, str] = field(default_factory=dict)

@@ -123,7 +123,14 @@ def read_rollouts(
     receptions = _receptions(contents)
     policy = _policy(contents, action_kind, position_names, executed_actions, like)
     measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
-    rollout_set = RolloutSet(policy, rollouts, receptions, measured)
+    types = {
+        topic: _agreed(
+            f"type of {topic}", [(h.rollouts, h.message_types.get(topic)) for h in contents]
+        )
+        for topic in sorted({topic for held in contents for topic in held.message_types})
+    }
+    known = {topic: kind for topic, kind in types.items() if kind is not None}
+    rollout_set = RolloutSet(policy, rollouts, receptions, measured, known)
     if logs_delays:
         log_delays([rollout_set])
     return rollout_set

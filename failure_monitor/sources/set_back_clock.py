@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 CLOCK_JUMP = 250_000_000
 """Nanoseconds by which stamps may go back, as beside the robot."""
 
+SURE_JUMP = 1_000_000_000
+"""Nanoseconds by which not even a single stamp may go back."""
+
 MIN_IN_A_ROW = 3
 """Number of messages in a row, on either side, that were not just written in another order."""
 
@@ -59,17 +62,7 @@ class Reception:
     def set_back(self) -> SetBack | None:
         """Return where bag time was set back, in the order in which messages were written."""
         order = np.argsort(np.array(self.places, np.int64), kind="stable")
-        times = np.array(self.received, np.int64)[order]
-        falls = np.flatnonzero(np.diff(times) < 0) + 1
-        if len(falls) > max(MAX_FALLS, len(times) // SHARE_OF_FALLS):
-            return None
-        bounds = [0, *falls.tolist(), len(times)]
-        for begin, fall, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
-            before, after = times[begin:fall], times[fall:end]
-            jump = int(before[-1] - after[0])
-            if jump > CLOCK_JUMP and _is_lived_twice(times, before, after):
-                return SetBack(fall, 1e-9 * jump)
-        return None
+        return _set_back(np.array(self.received, np.int64)[order])
 
 
 @dataclass
@@ -92,8 +85,11 @@ class ReceivedStamps:
     def set_back(self, begin: int, end: int) -> SetBack | None:
         """Return where stamps go back too far, of what was received in a span of bag time."""
         numbers, behind = self._behind(begin, end)
-        far = np.flatnonzero(behind > CLOCK_JUMP)
-        return SetBack(int(numbers[far[0]]), 1e-9 * float(behind[far[0]])) if len(far) else None
+        far = np.flatnonzero(behind > SURE_JUMP)
+        if len(far):
+            return SetBack(int(numbers[far[0]]), 1e-9 * float(behind[far[0]]))
+        found = _set_back(np.array(self.stamps, np.int64)[numbers])
+        return found and SetBack(int(numbers[found.message]), found.seconds)
 
     def out_of_order(self, begin: int, end: int) -> int:
         """Return how many stamps of a span came first when a later one had come already."""
@@ -109,6 +105,20 @@ class ReceivedStamps:
         numbers = np.flatnonzero((received >= begin) & (received <= end) & (stamps > 0))
         times = stamps[numbers]
         return numbers, np.maximum.accumulate(times) - times
+
+
+def _set_back(times: Times) -> SetBack | None:
+    """Return where times go back, other than those of single messages."""
+    falls = np.flatnonzero(np.diff(times) < 0) + 1
+    if len(falls) > max(MAX_FALLS, len(times) // SHARE_OF_FALLS):
+        return None
+    bounds = [0, *falls.tolist(), len(times)]
+    for begin, fall, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
+        before, after = times[begin:fall], times[fall:end]
+        jump = int(before[-1] - after[0])
+        if jump > CLOCK_JUMP and _is_lived_twice(times, before, after):
+            return SetBack(fall, 1e-9 * jump)
+    return None
 
 
 def _is_lived_twice(times: Times, before: Times, after: Times) -> bool:

@@ -157,6 +157,7 @@ class SourceContents:
             decision; None if unknown.
         receptions: The reception of every rollout; empty if the source is no bag.
         positions_topic: The topic with the measured positions; None if unknown.
+        message_types: The types of the topics of external scores and cameras.
     """
 
     rollouts: tuple[Rollout, ...]
@@ -166,6 +167,7 @@ class SourceContents:
     executed_actions: int | None = None
     receptions: tuple[Reception, ...] = ()
     positions_topic: PositionsTopic | None = None
+    message_types: Mapping[str, str] = field(default_factory=dict)
 
 
 class SourceKind(Protocol):

@@ -356,6 +356,15 @@ def test_what_a_source_keeps_for_tests_does_not_calibrate(rollouts):
     assert [remark[0] for remark in remarks] == ["1", "1", "1"]
 
 
+def test_what_is_known_to_have_failed_does_not_calibrate(rollouts):
+    failed = dataclasses.replace(rollouts[1], success=False)
+    chosen, remarks = choose([rollouts[0], failed, rollouts[2]])
+    assert chosen == [rollouts[0], rollouts[2]]
+    assert remarks == [
+        f"1 of 3 rollouts failed, by what is known of them, and are left out ({failed.name})"
+    ]
+
+
 def test_the_period_of_decisions_is_the_median_over_all_rollouts():
     slow = [
         dataclasses.replace(rollout, stamps=2.0 * rollout.stamps)

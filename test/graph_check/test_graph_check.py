@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from failure_monitor.bundle.bundle import with_external_topics
+from failure_monitor.bundle.bundle import with_external_topics, with_message_types
 from failure_monitor.bundle.description import BlackBoxSection, PositionsSection
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
-from failure_monitor.graph_check.expectation import CLOUD, IMAGE, JOINTS, NUMBER, TopicNames
+from failure_monitor.graph_check.expectation import CLOUD, FLOAT64, IMAGE, JOINTS, TopicNames
 from failure_monitor.graph_check.finding import Level
 from failure_monitor.graph_check.inspection import inspect_graph
 from failure_monitor.graph_check.snapshot import (
@@ -240,8 +240,8 @@ def test_a_missing_topic_names_those_of_its_type(judged):
 
 
 def test_another_type_and_best_effort_name_both_sides(judged):
-    [line] = judged(with_topic(EMBEDDING, publishers=(end("/policy", NUMBER),)))
-    assert f"/policy publishes {NUMBER}, expected observation embeddings as {CLOUD}" in line
+    [line] = judged(with_topic(EMBEDDING, publishers=(end("/policy", FLOAT64),)))
+    assert f"/policy publishes {FLOAT64}, expected observation embeddings as {CLOUD}" in line
     [line] = judged(with_topic(EMBEDDING, publishers=(end("/policy", CLOUD, reliable=False),)))
     assert "/policy offers best effort, the monitor asks for reliable" in line
 
@@ -497,6 +497,24 @@ def test_external_scores_are_expected_on_their_topics(rollouts, policy):
     [finding] = [finding for finding in found if finding.about == "/energy"]
     assert finding.level is Level.WRONG
     assert finding.message.startswith("no node publishes the external score energy")
+
+
+def test_an_external_score_is_expected_in_the_type_that_was_recorded(judged, rollouts, policy):
+    settings = CalibrationSettings(scores=("ace", "external:energy"), folds=3, jobs=1)
+    energetic = [
+        replace(rollout, external={"energy": 0.1 * rollout.stamps}) for rollout in rollouts
+    ]
+    bundle = with_external_topics(calibrate(energetic, policy, settings), {"energy": "/energy"})
+    bundle = with_message_types(bundle, {"/energy": "std_msgs/msg/Float32", "/x": "anything"})
+    assert bundle.description.message_types == {"/energy": "std_msgs/msg/Float32"}
+    idle = replace(MONITOR_NODE, inputs={})
+    topic = TopicSnapshot(publishers=(end("/policy", FLOAT64),))
+    seen = replace(HEALTHY, monitors=(idle,), topics={**HEALTHY.topics, "/energy": topic})
+    found = inspect_graph(
+        seen, TopicNames(external=bundle.external_topics), bundle=bundle, sha256=HASH
+    )
+    said = [finding.message for finding in found if finding.about == "/energy"]
+    assert any("as std_msgs/msg/Float32" in message for message in said), said
 
 
 TRAJECTORIES = "/arm_controller/follow_joint_trajectory"

@@ -9,9 +9,6 @@ from rclpy.node import Node
 
 from failure_monitor.errors import UsageError
 
-COMPRESSED = "/compressed"
-"""Ending of topics of sensor_msgs/CompressedImage, as image_transport names them."""
-
 
 def full_topic_name(node: Node, parameter: str, topic: str, *, is_optional: bool = False) -> str:
     """Return the full name of a topic as the node resolves it, with remappings.

@@ -16,6 +16,7 @@ from rclpy.node import Node
 
 from failure_monitor.bundle.bundle import Bundle, load
 from failure_monitor.bundle.camera_topics import camera_topics, first_camera_topic
+from failure_monitor.bundle.input_types import image_type
 from failure_monitor.display.view import MonitorView
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.measured_positions import PositionsTopic
@@ -64,7 +65,7 @@ class Displays:
         self._observations: Observations | None = None
         self._markers = MarkerPublisher(node, f"{settings.monitor}/markers", self._view)
         self._overlay = OverlayPublisher(node, f"{settings.monitor}/overlay", self._view)
-        self._overlay.set_camera(first_camera_topic(settings.image_topics))
+        self._overlay.set_camera(first_camera_topic(settings.image_topics), None)
         # Steady: nothing must freeze with a clock that is simulated or stepped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(UPDATE_PERIOD, self._update, clock=steady)
@@ -167,7 +168,8 @@ class Displays:
             None if section is None else PositionsTopic(**vars(section))
         )
         self._overlay.set_camera(
-            first_camera_topic(self._settings.image_topics, bundle.description)
+            first_camera_topic(self._settings.image_topics, bundle.description),
+            bundle.description,
         )
         if self._overlay.is_heat_map_wanted:
             try:
@@ -196,6 +198,7 @@ class Displays:
         self._observations = Observations(
             self._node,
             topics,
+            {camera: image_type(topic, bundle.description) for camera, topic in topics.items()},
             self._settings.joint_states_topic if encoder.joint_names else "",
             0.05 if black_box is None else black_box.matching_tolerance,
         )

@@ -14,10 +14,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from failure_monitor.bundle.input_types import COMPRESSED_IMAGE
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
 from failure_monitor.ros.common.messages import stamp_nanoseconds
-from failure_monitor.ros.common.topic_name import COMPRESSED
 
 MAX_OBSERVATIONS = 8
 """Number of observations that wait for the alarm's word on them."""
@@ -29,13 +29,19 @@ class Observations:
     """Matches images and joint states as the monitor does, and remembers the last ones."""
 
     def __init__(
-        self, node: Node, cameras: Mapping[str, str], joints: str, tolerance: float
+        self,
+        node: Node,
+        cameras: Mapping[str, str],
+        types: Mapping[str, str],
+        joints: str,
+        tolerance: float,
     ) -> None:
         """Subscribe.
 
         Args:
             node: the node that subscribes.
             cameras: the topics by the cameras' names, in the encoder's order.
+            types: the types of their messages, by the cameras' names.
             joints: the topic of joint states; empty if no joints belong to an observation.
             tolerance: seconds by which the stamps of an observation may lie apart.
         """
@@ -44,7 +50,7 @@ class Observations:
         self._recent: deque[MatchedMessages] = deque(maxlen=MAX_OBSERVATIONS)
         self._subscriptions: list[Subscription] = [
             node.create_subscription(
-                CompressedImage if topic.endswith(COMPRESSED) else Image,
+                CompressedImage if types[camera] == COMPRESSED_IMAGE else Image,
                 topic,
                 partial(self._add, camera),
                 CAMERA_QOS,

@@ -24,13 +24,14 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from failure_monitor.bundle.description import BundleDescription
+from failure_monitor.bundle.input_types import COMPRESSED, COMPRESSED_IMAGE, image_type
 from failure_monitor.display.view import MonitorView
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import MissingPackageError
 from failure_monitor.parameters.displays import OVERLAY, OverlayParameters
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.queue_worker import QueueWorker
-from failure_monitor.ros.common.topic_name import COMPRESSED
 
 OVERLAY_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable, as most large pictures are lost otherwise; subscribers may ask for less."""
@@ -80,10 +81,10 @@ class OverlayPublisher:
         self.is_heat_map_wanted = settings.heat_map
         """Whether to show where the picture is unfamiliar."""
         self._given_topic = settings.image_topic
-        self._topic = self._given_topic
         self._subscription: Subscription | None = None
         self._frame: _Frame | None = None
         self._fault = self._missing = ""
+        self.set_camera("", None)
         self._worker = QueueWorker("overlay", self._draw, on_error=self._on_error)
         self._raw = node.create_publisher(Image, topic, OVERLAY_QOS)
         self._compressed = node.create_publisher(
@@ -109,9 +110,11 @@ class OverlayPublisher:
         """Whether there is a subscriber."""
         return any(one.get_subscription_count() > 0 for one in (self._raw, self._compressed))
 
-    def set_camera(self, image_topic: str) -> None:
+    def set_camera(self, image_topic: str, description: BundleDescription | None) -> None:
         """Draw on this camera's pictures unless the parameter names another; empty for none."""
         self._topic = self._given_topic or image_topic
+        is_compressed = image_type(self._topic, description) == COMPRESSED_IMAGE
+        self._kind = CompressedImage if is_compressed else Image
         self._unsubscribe()
 
     def problem(self) -> str:
@@ -145,10 +148,9 @@ class OverlayPublisher:
         )
 
     def _subscribe(self) -> None:
-        kind = CompressedImage if self._topic.endswith(COMPRESSED) else Image
         # As bytes: only a few of thirty pictures a second are read.
         self._subscription = self._node.create_subscription(
-            kind, self._topic, self._on_picture, CAMERA_QOS, raw=True
+            self._kind, self._topic, self._on_picture, CAMERA_QOS, raw=True
         )
 
     def _unsubscribe(self) -> None:
@@ -201,9 +203,8 @@ class OverlayPublisher:
             return None, job.why_no_picture
         from failure_monitor.messages.camera_image import image_size, read_camera_image
 
-        kind = CompressedImage if self._topic.endswith(COMPRESSED) else Image
         try:
-            message = deserialize_message(job.frame.data, kind)
+            message = deserialize_message(job.frame.data, self._kind)
             picture = read_camera_image(message, *image_size(message))
         except FailureMonitorError as error:
             self._fault = f"'{self._topic}': {error}"

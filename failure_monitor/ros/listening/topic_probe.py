@@ -16,7 +16,7 @@ from geometry_msgs.msg import PointStamped, PoseStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2
-from std_msgs.msg import Float64
+from std_msgs.msg import Float32, Float64
 
 from failure_monitor.graph_check.snapshot import Messages
 from failure_monitor.messages.point_cloud import (
@@ -81,7 +81,7 @@ def _read_joints(message: JointState) -> Size:
     return (len(message.position),), tuple(message.name)
 
 
-def _read_number(message: Float64) -> Size:
+def _read_number(message: Float64 | Float32) -> Size:
     if not math.isfinite(message.data):
         raise UnusableMessageError(f"the value is {message.data}: check its publisher")
     return (), ()
@@ -101,6 +101,7 @@ PROBED_TYPES: Mapping[str, ProbedType] = {
         PointStamped, lambda point: ((), ()), reliable=False
     ),
     "std_msgs/msg/Float64": ProbedType(Float64, _read_number, reliable=True),
+    "std_msgs/msg/Float32": ProbedType(Float32, _read_number, reliable=True),
 }
 """The message types that can be measured, by their ROS 2 name."""
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from failure_monitor.bundle.input_types import image_type, number_type
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.messages.measured_positions import MeasurementError
 from failure_monitor.monitoring.decision_pace import DecisionPace
@@ -106,7 +107,9 @@ class MonitorInputs:
         guard = StampGuard(node, on_fault=on_fault, on_restart=self._on_clock_set_back)
         # First: of waiting messages the executor takes those of older subscriptions, and a score
         # or position that came before its decision must be known with it.
-        self._external = ExternalInput(node, settings, monitored.bundle.external_topics)
+        scores, description = monitored.bundle.external_topics, monitored.bundle.description
+        types = {name: number_type(topic, description) for name, topic in scores.items()}
+        self._external = ExternalInput(node, settings, scores, types)
         self._positions: PositionsInput | None = None
         if monitored.positions_topic is not None:
             self._positions = PositionsInput(node, settings, monitored.positions_topic)
@@ -148,6 +151,10 @@ class MonitorInputs:
             node,
             settings,
             monitored.cameras,
+            {
+                camera: image_type(topic, monitored.bundle.description)
+                for camera, topic in monitored.cameras.items()
+            },
             monitored.black_box,
             guard,
             joints=models.takes_joints,

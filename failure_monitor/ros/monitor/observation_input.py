@@ -12,12 +12,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from failure_monitor.bundle.input_types import COMPRESSED_IMAGE
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.policy_models.observation_rate import ObservationRate
 from failure_monitor.ros.common.messages import stamp_nanoseconds
-from failure_monitor.ros.common.topic_name import COMPRESSED
 from failure_monitor.ros.monitor.black_box_settings import BlackBoxSettings
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
@@ -34,6 +34,7 @@ class ObservationInput:
         node: Node,
         settings: MonitorParameters,
         cameras: Mapping[str, str],
+        types: Mapping[str, str],
         black_box: BlackBoxSettings,
         guard: StampGuard,
         *,
@@ -47,6 +48,7 @@ class ObservationInput:
             node: the node that subscribes.
             settings: bound the stamps.
             cameras: the topics by the cameras' names, in the encoder's order.
+            types: the types of their messages, by the cameras' names.
             black_box: how observations are made.
             guard: checks the stamps.
             joints: whether joint states belong to an observation.
@@ -71,7 +73,7 @@ class ObservationInput:
         self._topics = {
             name: MonitoredTopic(
                 node,
-                CompressedImage if topic.endswith(COMPRESSED) else Image,
+                CompressedImage if types[name] == COMPRESSED_IMAGE else Image,
                 topic,
                 partial(self._on_image, name),
                 qos,
