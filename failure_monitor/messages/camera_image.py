@@ -11,6 +11,7 @@ same, as channels do not mix. An RGB image of the right size is not copied.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,9 @@ ENCODINGS = tuple(_ENCODINGS)
 """Supported encodings of sensor_msgs/Image."""
 
 _BGR = _Encoding(3, cv2.COLOR_BGR2RGB)
+
+_DEPTH = re.compile(r"(16|32|64)[USF]C\d")
+"""How the format of a compressed image begins whose pixels were numbers, and no colours."""
 
 _PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">I4sIIB")
@@ -157,6 +161,11 @@ def _decompress(message: Any) -> NDArray[np.uint8]:
             "debayering"
         )
     height, width, end = _extent(data, what)
+    if _DEPTH.match(message.format):
+        raise CameraImageError(
+            f"{what} is made of a depth image, of whose numbers the compression kept 8 bits: name "
+            "the topic of a colour camera"
+        )
     largest = min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * len(data))
     if not 0 < height * width <= largest:
         raise CameraImageError(
@@ -185,6 +194,8 @@ def _extent(data: bytes, what: str) -> tuple[int, int, int]:
 
     A decoder would fill missing pixels with grey, and allocate memory for any stated size.
     """
+    if not data:
+        raise CameraImageError(f"{what} is empty: check the camera's driver")
     if data.startswith(_PNG_BEGIN):
         found = _png_extent(data, what)
     elif data.startswith(JPEG_BEGIN):

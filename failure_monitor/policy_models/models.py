@@ -18,7 +18,6 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat
-from failure_monitor.errors import FailureMonitorError
 from failure_monitor.listed_names import list_names
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.policy_models.contract import (
@@ -32,17 +31,19 @@ from failure_monitor.policy_models.contract import (
 )
 from failure_monitor.policy_models.noise import NoiseStream
 from failure_monitor.policy_models.onnx_file import OnnxFile
-from failure_monitor.policy_models.onnx_session import ON_THE_CPU, SessionSettings, open_session
+from failure_monitor.policy_models.onnx_session import (
+    ON_THE_CPU,
+    SessionSettings,
+    open_session,
+    reason_of,
+)
+from failure_monitor.policy_models.trial import OnnxModelError as OnnxModelError
 from failure_monitor.policy_models.trial import reject_random_operators, try_out
 
 TRIED = 2
 """Number of observations on which a model is tried when it is loaded."""
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-
-
-class OnnxModelError(FailureMonitorError):
-    """Inputs that do not fit a model, or a model that failed on them."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ class _ContractModel:
         try:
             output: NDArray[np.float32] = self._session.run(None, inputs)[0]
         except Exception as error:
-            raise OnnxModelError(f"{self.file.name} failed on {self.provider}: {error}") from None
+            raise OnnxModelError(
+                f"{self.file.name} failed on {self.provider}: {reason_of(error)}"
+            ) from None
         observations = len(next(iter(inputs.values())))
         if output.shape[:1] != (observations,):
             raise OnnxModelError(

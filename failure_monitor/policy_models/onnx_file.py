@@ -108,17 +108,31 @@ def read_onnx_file(path: Path) -> OnnxFile:
             folder.
     """
     model = _read(path)
-    folder = path.resolve().parent
-    weights: dict[str, bytes] = {}
-    for name in sorted(_external_names(str(path), model)):
-        beside = (folder / name).resolve()
-        if not beside.is_relative_to(folder):
-            raise OnnxFileError(
-                f"{path} keeps weights in '{name}', which is outside its folder and is not read: "
-                "save it again as one file"
-            )
-        weights[name] = _read(beside)
+    weights = {
+        name: _read(_beside(path, name)) for name in sorted(_external_names(str(path), model))
+    }
     return OnnxFile(str(path), model, weights)
+
+
+def _beside(path: Path, name: str) -> Path:
+    """Return the file of weights of that name beside a model.
+
+    Caches of downloads link a model and its weights from one folder to files in another.
+    """
+    folders = [path.parent.resolve(), path.resolve().parent]
+    found = next((file for folder in folders if (file := folder / name).exists()), None)
+    beside = (folders[0] / name if found is None else found).resolve()
+    if found is None and beside.is_relative_to(folders[0]):
+        raise OnnxFileError(
+            f"{path} keeps weights in '{name}', which is not there: put it beside the model, or "
+            "save the model again as one file"
+        )
+    if Path(name).is_absolute() or not any(beside.is_relative_to(folder) for folder in folders):
+        raise OnnxFileError(
+            f"{path} keeps weights in '{name}', which is outside its folder and is not read: "
+            "save it again as one file"
+        )
+    return beside
 
 
 def _read(path: Path) -> bytes:

@@ -10,6 +10,7 @@ order of preference, and one of them must be available: `("cuda",)` is rejected 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import onnxruntime
@@ -22,6 +23,9 @@ _PROVIDERS: dict[str, str] = {
     for provider in sorted(onnxruntime.get_all_providers())
 }
 """ONNX Runtime's names of execution providers, by the names that users type."""
+
+_PLACE = re.compile(r"\S*/\S+\.(?:cc|h):\d+ [^()]*\([^()]*\) |\d+ : [A-Z_]+ : ")
+"""A place in ONNX Runtime's source, or a code, as its messages hold them."""
 
 _PACKAGES = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu"}
 """The package of a provider, where it is not named onnxruntime-<provider>."""
@@ -123,7 +127,7 @@ def _load(file: OnnxFile, provider: str, threads: int) -> onnxruntime.InferenceS
     except Exception as error:
         raise OnnxSessionError(
             f"{file.name}: onnxruntime {onnxruntime.__version__} cannot load this model "
-            f"({_reason(error)}): export it again, or install another version of onnxruntime"
+            f"({reason_of(error)}): export it again, or install another version of onnxruntime"
         ) from None
 
 
@@ -136,7 +140,7 @@ def _not_installed(provider: str) -> str:
     )
 
 
-def _reason(error: Exception) -> str:
-    """Return the last sentences of ONNX Runtime's message, without places in its source code."""
-    text = " ".join(str(error).split())
-    return text.rpartition("&) ")[2].rstrip(".") or type(error).__name__
+def reason_of(error: Exception) -> str:
+    """Return ONNX Runtime's message without codes and places in its source."""
+    text = _PLACE.sub("", " ".join(str(error).split()))
+    return text.removeprefix("[ONNXRuntimeError] : ").rstrip(".") or type(error).__name__

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policy_models.contract import OnnxContractError
 from failure_monitor.policy_models.onnx_file import OnnxFile
 
@@ -54,6 +55,10 @@ _ROUNDING = 1e-5
 """Share of the largest result by which results differ for rounding alone."""
 
 
+class OnnxModelError(FailureMonitorError):
+    """Inputs that do not fit a model, or a model that failed on them."""
+
+
 def reject_random_operators(file: OnnxFile) -> None:
     """Reject a model with an operator that draws random numbers.
 
@@ -87,12 +92,25 @@ def try_out(file: OnnxFile, run: Run, inputs: Mapping[str, NDArray[Any]]) -> Non
         )
         for _ in range(2)
     )
-    if _differ(alone, again, MAX_REPEATED):
+    if not np.isfinite(alone).any():
+        raise OnnxContractError(
+            f"{file.name} gives nothing but NaN or infinite values for random inputs, as a model "
+            "in half precision does whose values overflow: export it in float32"
+        )
+    if not np.array_equal(np.isfinite(alone), np.isfinite(again)) or _differ(
+        alone, again, MAX_REPEATED
+    ):
         raise OnnxContractError(
             f"{file.name} gives different results for the same inputs, as it does if it draws "
             f"random numbers of its own, or was exported with dropout in training mode: {_REMEDY}"
         )
-    together = run(inputs)
+    try:
+        together = run(inputs)
+    except OnnxModelError as error:
+        raise OnnxModelError(
+            f"{error}: it computes one observation and not {count} together, so the number of "
+            "observations N is frozen in its graph; export it with N free"
+        ) from None
     if file.operators & DYNAMIC_QUANTISATION:
         return
     if _differ(alone, together, MAX_TOGETHER):

@@ -274,9 +274,7 @@ def test_an_odd_width_of_shared_colours_is_refused():
         read_camera_image(image("yuyv", np.zeros((2, 3, 2), np.uint8)), 2, 2)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\0", b"no picture", b"GIF89a" + bytes(99), b"RIFF\0\0\0\0WEBP"]
-)
+@pytest.mark.parametrize("data", [b"\0", b"no picture", b"GIF89a" + bytes(99), b"RIFF\0\0\0\0WEBP"])
 def test_a_picture_of_another_kind_is_refused(data: bytes):
     with pytest.raises(CameraImageError, match=f"of {len(data)} bytes .* neither JPEG nor PNG"):
         read_camera_image(compressed(data), HEIGHT, WIDTH)
@@ -286,7 +284,7 @@ def test_a_picture_of_another_kind_is_refused(data: bytes):
 @given(st.sampled_from([JPEG, PNG]), st.data())
 def test_a_picture_that_is_cut_off_is_refused(data, choose):
     cut = choose.draw(st.integers(0, len(data) - 1))
-    with pytest.raises(CameraImageError, match=r"truncated|neither JPEG nor PNG"):
+    with pytest.raises(CameraImageError, match=r"truncated|neither JPEG nor PNG|is empty"):
         read_camera_image(compressed(data[:cut]), HEIGHT, WIDTH)
 
 
@@ -441,6 +439,18 @@ def test_a_compressed_mosaic_is_refused():
     data = encode(".png", laid_out("bayer_rggb8"))
     with pytest.raises(CameraImageError, match="is a mosaic"):
         read_camera_image(compressed(data, "bayer_rggb8; png compressed "), HEIGHT, WIDTH)
+
+
+def test_a_jpeg_of_a_depth_image_is_refused():
+    with pytest.raises(CameraImageError, match=r"depth image, of whose numbers .* kept 8 bits"):
+        read_camera_image(compressed(JPEG, "16UC1; jpeg compressed "), HEIGHT, WIDTH)
+    for sound in ("mono16; jpeg compressed mono8", "yuv422_yuy2; jpeg compressed mono8", ""):
+        read_camera_image(compressed(JPEG, sound), HEIGHT, WIDTH)
+
+
+def test_a_message_without_a_picture_is_called_empty():
+    with pytest.raises(CameraImageError, match="of 0 bytes and format '' is empty"):
+        read_camera_image(compressed(b"", ""), HEIGHT, WIDTH)
 
 
 def test_compressed_depth_is_refused():

@@ -77,7 +77,7 @@ def test_a_float32_array_is_not_copied():
         torch.zeros(3, device="meta"),
         torch.zeros(3).to_sparse(),
     ],
-    ids=str,
+    ids=("nothing", "text", "ragged", "complex", "objects", "complex tensor", "meta", "sparse"),
 )
 def test_what_holds_no_real_numbers_is_refused_in_a_sentence(values: object):
     with pytest.raises(TypeError, match=r"^the embedding, a .*pass a numpy array or a torch tens"):

@@ -324,6 +324,21 @@ def test_a_model_that_gives_one_result_for_all_observations_is_refused(
         ObservationEncoder(model)
 
 
+def test_a_model_of_one_observation_at_a_time_is_refused(exported: tuple[Path, Path]):
+    def of_one(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(
+            onnx.numpy_helper.from_array(np.array([1, EMBEDDING_SIZE]), "one")
+        )
+        model.graph.node[-1].output[0] = "unshaped"
+        model.graph.node.append(helper.make_node("Reshape", ["unshaped", "one"], ["embedding"]))
+
+    with pytest.raises(
+        OnnxModelError,
+        match=r"failed on cpu: .*Reshape node\. (?!.*\.h:).*N is frozen in its",
+    ):
+        ObservationEncoder(edited(exported[0], of_one))
+
+
 def test_a_model_that_fails_when_it_runs_is_refused(exported: tuple[Path, Path]):
     with pytest.raises(OnnxModelError, match=r"^encoder\.onnx failed on cpu"):
         ObservationEncoder(edited(exported[0], followed_by("Gather", "99")))

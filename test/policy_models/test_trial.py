@@ -20,6 +20,7 @@ from failure_monitor.policy_models.contract import METADATA_KEY, OnnxContractErr
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.onnx_file import OnnxFile
 from failure_monitor.policy_models.torch_to_onnx import to_onnx
+from failure_monitor.policy_models.trial import try_out
 
 ENCODER = {"contract": 1, "kind": "encoder", "joint_names": ["a", "b", "c"]}
 SAMPLER = {
@@ -187,6 +188,18 @@ def test_dynamic_quantisation_is_taken_and_computed_alone(tmp_path: Path):
     together = quantised.embed_batch({}, joints)
     alone = quantised.embed({}, joints[0])
     assert np.abs(together[0] - alone).max() > 0.01
+
+
+def test_a_result_that_is_no_number_is_refused_at_once_or_the_second_time():
+    with pytest.raises(OnnxContractError, match="nothing but NaN or infinite values"):
+        encoder(
+            helper.make_node("Sub", ["e", "e"], ["zero"]),
+            helper.make_node("Div", ["zero", "zero"], ["embedding"]),
+        )
+    runs = iter([np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)), np.full((1, 2), np.nan)])
+    file = encoder(helper.make_node("Identity", ["e"], ["embedding"])).file
+    with pytest.raises(OnnxContractError, match="different results for the same inputs"):
+        try_out(file, lambda _: next(runs).astype(np.float32), {"joints": np.zeros((2, 3))})
 
 
 @pytest.mark.parametrize("half", [False, True])
