@@ -22,8 +22,8 @@ def _folder() -> Path:
         from ament_index_python.packages import get_package_share_directory
 
         return Path(get_package_share_directory("failure_monitor")) / "demo"
-    # Without ROS, and with ROS but outside of a workspace.
-    except (LookupError, ImportError):
+    # Without ROS, outside of a workspace, or without any.
+    except (ImportError, LookupError, OSError):
         return IN_REPOSITORY
 
 

@@ -31,26 +31,36 @@ DISTRIBUTIONS = {
 class MissingPackageError(FailureMonitorError):
     """A Python package that is needed is not installed."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *, purpose: str = "", instead: str = "") -> None:
         """Name the package and how to install it.
 
         Args:
             module: The name under which it is imported; a submodule stands for its package.
+            purpose: What it is needed for; empty where the command itself needs it.
+            instead: What can be done without it.
         """
         package = module.partition(".")[0]
+        start = f"for {purpose}, " if purpose else ""
+        end = f", or {instead}" if instead else ""
         super().__init__(
-            f"the Python package '{package}' is needed and not installed: {_remedy(package)}"
+            f"{start}the Python package '{package}' is needed and not installed: "
+            f"{_remedy(package)}{end}"
         )
 
 
-def require_package(package: str) -> None:
+def require_package(package: str, *, purpose: str = "", instead: str = "") -> None:
     """Reject a machine on which a package is not installed, without importing it.
+
+    Args:
+        package: The name under which it is imported.
+        purpose: What it is needed for.
+        instead: What can be done without it.
 
     Raises:
         MissingPackageError: It is not installed.
     """
     if find_spec(package) is None:
-        raise MissingPackageError(package)
+        raise MissingPackageError(package, purpose=purpose, instead=instead)
 
 
 @contextmanager

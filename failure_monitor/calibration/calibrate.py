@@ -38,6 +38,7 @@ from failure_monitor.calibration.cross_fitting import (
     Series,
     cross_fit,
 )
+from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.calibration.horizon import calibrate_horizon
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
@@ -300,6 +301,7 @@ def _check(
     for name in (*settings.scores, *settings.probed_scores):
         score_named(name)
     _check_choosers(settings.choosers)
+    require_training((*settings.scores, *settings.probed_scores, *settings.choosers))
     if not rollouts:
         raise CalibrationError(
             "no rollout is left to calibrate on: record successful ones, or check the outcomes "

@@ -17,6 +17,7 @@ from failure_monitor.calibration.calibrate import (
     default_scores,
 )
 from failure_monitor.calibration.calibrate import calibrate as calibrate_rollouts
+from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError, one_of
 from failure_monitor.listed_names import list_names
@@ -108,6 +109,7 @@ def calibrate(
     reading = reading or ReadingOptions()
     threshold_kind = one_of(threshold, THRESHOLD_KINDS, "threshold")
     rule_of_scores, named = _check_rule(rule, names_of(scores))
+    require_training((*named, *names_of(choose_by)))
     fit_paths, failure_paths = paths_of(fit), paths_of(failures)
     if failure_paths and rule == "fiper":
         raise UsageError(

@@ -15,7 +15,6 @@ def promise_table(calibrated: Bundle) -> Table:
     """Return the promise as text, and what it rests on."""
     table = Table(title="What this bundle promises", show_header=False, title_justify="left")
     for section in promise_rows(calibrated):
-        for what, words in section:
-            table.add_row(escape(what), escape(words))
-        table.add_section()
+        for at, (what, words) in enumerate(section, start=1):
+            table.add_row(escape(what), escape(words), end_section=at == len(section))
     return table

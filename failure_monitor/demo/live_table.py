@@ -126,15 +126,15 @@ def _scores(reading: TimedAlarm | None) -> Table:
     table.add_column("│ is the threshold", min_width=BAR_CELLS + 1)
     if reading is None or reading.level is None:
         return table
-    for score in reading.scores:
+    for at, score in enumerate(reading.scores, start=1):
         table.add_row(
             score.name,
             f"{score.value:.4g}",
             f"{score.threshold:.4g}",
             ratio_text(score.ratio),
             bar(score.ratio, unicode=True, cells=BAR_CELLS),
+            end_section=at == len(reading.scores),
         )
-    table.add_section()
     table.add_row(
         "rule", "", "", ratio_text(reading.level), bar(reading.level, unicode=True, cells=BAR_CELLS)
     )

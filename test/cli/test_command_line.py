@@ -343,6 +343,8 @@ main()
     sentence = " ".join(result.stderr.split())
     assert f"the Python package '{hidden}' is needed and not installed" in sentence
     assert remedy in sentence
+    trained = "for the score rnd_oe, which is trained" in sentence
+    assert trained == (command == "calibrate" and hidden in ("torch", "onnx"))
 
 
 @pytest.mark.slow

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 import numpy as np
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.missing_package import require_package
 from failure_monitor.policy_models.onnx_network import OnnxNetwork
 from failure_monitor.scores.base.network_score import NetworkScore
 from failure_monitor.scores.base.score import Score
@@ -28,6 +29,25 @@ def fit_score(name: str, rollouts: Sequence[Rollout], policy: PolicyFormat, seed
     if issubclass(score, NetworkScore):
         return _train(score, rollouts, seed)
     return score.fit(rollouts, policy, seed)
+
+
+def require_training(names: Iterable[str]) -> None:
+    """Reject scores that are trained where what trains them is not installed.
+
+    Args:
+        names: the names of scores, all known.
+
+    Raises:
+        MissingPackageError: torch or onnx is not installed.
+    """
+    for name in names:
+        if issubclass(score_named(name), NetworkScore):
+            for package in ("torch", "onnx"):
+                require_package(
+                    package,
+                    purpose=f"the score {name}, which is trained",
+                    instead="leave it out: the default rule needs nothing that is trained",
+                )
 
 
 def _train(score: type[NetworkScore], rollouts: Sequence[Rollout], seed: int) -> NetworkScore:
