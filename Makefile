@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-kilted faults lint parameters safety demo-assets \
+.PHONY: help venv demo test quick test-kilted test-distributions faults lint parameters safety demo-assets \
 	clean system-libraries browser
 
 VENV ?= .venv
@@ -43,7 +43,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -n)
 APT_GET = $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get -qq
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## set up .venv, with all that the other targets need
 
@@ -70,6 +70,11 @@ test-kilted: $(KILTED)/.set-up ## run the tests of the nodes on ROS 2 Kilted
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest \
 		--numprocesses $(PROCESSES) --dist worksteal -m ros $(NODE_TESTS) $(ARGS)
 
+# The versions that Ubuntu and Debian ship; the wheels of ROS run on all of their Pythons.
+test-distributions: $(STAMP) ## run what is installed with the packages of Ubuntu 22.04, 24.04, Debian 12, PyPI
+	@PYTHON=$(BIN)/python ROS_WHEELS='$(ROS_WHEELS)' ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
+		.ci/distributions/run $(ARGS)
+
 lint: $(STAMP) ## check format, style, types and the import walls
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
@@ -86,7 +91,7 @@ demo-assets: $(STAMP) system-libraries ## train the demo's policies and record i
 	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)
 
 clean: ## remove everything that was made here, .venv too
-	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED)
+	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) .venv-distributions
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

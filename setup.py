@@ -4,6 +4,7 @@
 
 import sys
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -42,6 +43,8 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     description="Runtime failure prediction for learned robot policies, as ROS 2 nodes",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     author="The failure_monitor authors",
     maintainer="The failure_monitor authors",

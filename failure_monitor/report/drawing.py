@@ -60,9 +60,10 @@ STYLE = {
     "lines.linewidth": 1.6,
     "legend.frameon": False,
     "legend.handlelength": 2.4,
-    # Names of tasks and scores are no formulas.
-    "text.parse_math": False,
 }
+# Names of tasks and scores are no formulas. Matplotlib 3.5 takes two dollar signs for one.
+if "text.parse_math" in matplotlib.rcParams:
+    STYLE["text.parse_math"] = False
 
 
 @dataclass(frozen=True)

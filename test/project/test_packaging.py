@@ -81,7 +81,7 @@ def test_colcon_puts_executables_where_ros2_run_looks_for_them():
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
     """The wheel, built from a copy: building leaves files beside setup.py."""
     copy = tmp_path_factory.mktemp("source")
-    for name in ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE"):
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in ("failure_monitor", "resource", "launch", "config"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
