@@ -4,12 +4,13 @@
 
     python docs/make_pictures.py
 
-The demo runs, the object is moved, and the incident recorder keeps what the
-monitor drew. RViz draws the markers of that bag (RViz 1, which Debian has; the messages are the
-same), on a screen that is in memory. On Debian 12 it needs
+The demo runs, the object is moved, and the incident recorder keeps what the displays drew. RViz 2
+shows a moment of that bag in the layout of this package, on a screen that is in memory. It needs a
+sourced ROS 2 with RViz, and on Debian and Ubuntu
 
-    apt-get install --no-install-recommends rviz python3-rosbag python3-rosmaster \
-        python3-roslaunch xvfb xauth imagemagick
+    apt-get install --no-install-recommends xvfb imagemagick
+
+To draw an incident again without the demo: python docs/make_pictures.py INCIDENT
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,51 +29,70 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
+from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Bool
+from visualization_msgs.msg import MarkerArray
 
 from failure_monitor.demo.calibration_process import calibrate_arguments, calibration
 from failure_monitor.demo.make_assets import BAGS
+from failure_monitor.demo.node_processes import private_domain
 from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
-from failure_monitor.demo.rig import open_rig
+from failure_monitor.demo.rig import PARAMETERS, open_rig
 from failure_monitor.demo.timeline import RolloutPlan
+from failure_monitor.ros.common.start_ros import start_ros
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
+LAYOUT = ROOT / "config" / "failure_monitor.rviz"
 TASK = "button-press-topdown-v3"
 SCENE = RolloutPlan("Object moved", Perturbation("displacement", strength=1.2, onset=1.0), seed=2)
 
 MARKERS, OVERLAY = "/failure_monitor/markers", "/failure_monitor/overlay/compressed"
 ALARM, ACTIVE = "/failure_monitor/alarm", "/rollout/active"
-TYPES = get_typestore(Stores.ROS2_JAZZY)
-SCREEN = (1280, 800)
-ROS_1 = {**os.environ, "PATH": "/usr/bin:/bin", "LIBGL_ALWAYS_SOFTWARE": "1"}
-ROS_1 = {key: value for key, value in ROS_1.items() if not key.startswith(("VIRTUAL", "PYTHON"))}
+TYPES = {
+    MARKERS: MarkerArray,
+    OVERLAY: CompressedImage,
+    ALARM: DiagnosticStatus,
+    ACTIVE: Bool,
+}
+NEEDED_PROGRAMS = ("ros2", "Xvfb", "import")
+
+WINDOW = (1500, 900)
+"""Size of RViz's window, as in the layout."""
+
+DISPLAY = ":77"
+"""The screen in memory."""
+
+DRAWN = 15.0
+"""Seconds after which RViz has drawn everything, also without a graphics card."""
 
 Moment = dict[str, Any]
 """The last message of each topic at a time in the bag, by topic."""
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        incident = record_incident(work)
+        incident = Path(arguments[0]) if arguments else record_incident(work)
         calm, alarm = moments(incident)
+        draw_in_rviz(alarm, work / "screen.png")
+        save(IMAGES / "rviz_alarm.jpg", cv2.imread(str(work / "screen.png")))
         for name, moment in (("nominal", calm), ("alarm", alarm)):
             save(IMAGES / f"overlay_{name}.jpg", picture(moment[OVERLAY]))
-            save(IMAGES / f"rviz_{name}.png", draw_in_rviz(moment[MARKERS], work / name))
-        for state in ("NOMINAL", "ALARM"):
-            print(f"{state}: overlay_{state.lower()}.jpg, rviz_{state.lower()}.png")
 
 
 # The demo, and its incident
 
 
 def record_incident(work: Path) -> Path:
-    """Run the demo beside the incident recorder; return the bag of the alarm."""
+    """Run the demo beside displays and incident recorder; return the bag of the alarm."""
     policy = MODELS / TASK
     arguments = calibrate_arguments(
         BAGS / TASK,
@@ -84,16 +105,29 @@ def record_incident(work: Path) -> Path:
     )
     with calibration(arguments, work / "calibrate.log") as process:
         print(process.wait())
-    # The monitor embeds the pictures itself, to know where they are unfamiliar.
-    parameters = {
+    # The monitor embeds the pictures itself, so that the displays know where they are unfamiliar.
+    encoder = {
         "encoder": str(policy / "encoder.onnx"),
-        "image_topics": ["camera/image_raw/compressed"],
+        "image_topics": "[camera/image_raw/compressed]",
+    }
+    displays = {
+        **encoder,
+        "bundle": work / "bundle",
         "markers.rate": 10.0,
         "overlay.rate": 10.0,
+        "overlay.heat_map": "true",
+    }
+    recorder = {
+        "output": work / "incidents",
+        "topics": f"[{MARKERS}, {ALARM}, {ACTIVE}]",
+        "still_topic": OVERLAY,
+        "seconds_after": 4.0,
+        "least_free_megabytes": 0.0,
     }
     with (
-        open_rig(TASK, work / "nodes.log", monitor_parameters=parameters) as rig,
-        recorder(work / "incidents"),
+        open_rig(TASK, work / "nodes.log", monitor_parameters=encoder) as rig,
+        node("ros.displays.node", displays, "--params-file", str(PARAMETERS)),
+        node("ros.recording.incident_recorder_node", recorder),
     ):
         rig.connect(work / "bundle")
         time.sleep(3.0)
@@ -102,17 +136,17 @@ def record_incident(work: Path) -> Path:
 
 
 @contextmanager
-def recorder(output: Path) -> Iterator[None]:
-    parameters = {
-        "output": output,
-        "topics": f"[{MARKERS}]",
-        "still_topic": OVERLAY,
-        "seconds_after": 4.0,
-        "least_free_megabytes": 0.0,
-    }
-    arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-    module = "failure_monitor.ros.recording.incident_recorder_node"
-    process = subprocess.Popen([sys.executable, "-m", module, "--ros-args", *arguments])
+def node(module: str, parameters: dict[str, Any], *arguments: str) -> Iterator[None]:
+    values = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
+    command = [sys.executable, "-m", f"failure_monitor.{module}", "--ros-args", *arguments]
+    with program(*command, *values):
+        yield
+
+
+@contextmanager
+def program(*command: str, **environment: str) -> Iterator[None]:
+    """Run a program until the context is left."""
+    process = subprocess.Popen(command, env={**os.environ, **environment})
     try:
         yield
     finally:
@@ -135,15 +169,16 @@ def moments(bag: Path) -> tuple[Moment, Moment]:
     calm: list[Moment] = []
     alarms: list[Moment] = []
     with Reader(bag) as reader:
-        for connection, _, data in reader.messages():
-            now[connection.topic] = TYPES.deserialize_cdr(data, connection.msgtype)
+        known = [each for each in reader.connections if each.topic in TYPES]
+        for connection, _, data in reader.messages(known):
+            now[connection.topic] = deserialize_message(data, TYPES[connection.topic])
             if connection.topic != OVERLAY or MARKERS not in now or ALARM not in now:
                 continue
             # Once the rollout has ended the picture is covered no more.
             runs = ACTIVE in now and now[ACTIVE].data
-            if now[ALARM].level == 0 and runs and not alarms:
+            if now[ALARM].level == DiagnosticStatus.OK and runs and not alarms:
                 calm.append(dict(now))
-            if now[ALARM].level == 2 and runs:
+            if now[ALARM].level == DiagnosticStatus.ERROR and runs:
                 alarms.append(dict(now))
     if not calm or not alarms:
         raise SystemExit("the incident lacks a nominal moment, or pictures of the alarm")
@@ -151,101 +186,65 @@ def moments(bag: Path) -> tuple[Moment, Moment]:
     return calm[len(calm) // 2], alarms[-1]
 
 
-def picture(message: Any) -> np.ndarray:
-    return cv2.imdecode(message.data, cv2.IMREAD_COLOR)
+def picture(message: CompressedImage) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
 
 
 def save(path: Path, drawn: np.ndarray) -> None:
-    cv2.imwrite(str(path), drawn, [cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cv2.imwrite(str(path), drawn, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    print(path)
 
 
 # RViz
 
 
-def draw_in_rviz(markers: Any, work: Path) -> np.ndarray:
-    """Return what RViz makes of the markers of one moment."""
-    work.mkdir()
-    write_bag(work / "moment", markers)
-    subprocess.run(
-        [
-            *(Path(sys.executable).with_name("rosbags-convert"), "--src", work / "moment"),
-            *("--dst", work / "moment.bag"),
-            *("--src-typestore", "ros2_jazzy", "--dst-typestore", "ros1_noetic"),
-        ],
-        check=True,
-    )
-    (work / "rviz1.rviz").write_text(rviz_1_layout())
-    script = work / "draw.sh"
-    script.write_text(DRAW.format(work=work))
-    size = f"-screen 0 {SCREEN[0]}x{SCREEN[1]}x24"
-    subprocess.run(["xvfb-run", "-a", "-s", size, "bash", script], check=True, env=ROS_1)
-    return trimmed(cv2.imread(str(work / "screen.png")))
+def draw_in_rviz(moment: Moment, path: Path) -> None:
+    """Save RViz's window while a moment is published as if nothing changed."""
+    # Without a window manager RViz would not be asked for its size; the layout holds the same.
+    screen = "x".join(map(str, (*WINDOW, 24)))
+    rviz = ("ros2", "run", "rviz2", "rviz2", "-d", str(LAYOUT))
+    with (
+        program("Xvfb", DISPLAY, "-screen", "0", screen, "-nolisten", "tcp"),
+        program(*rviz, DISPLAY=DISPLAY, LIBGL_ALWAYS_SOFTWARE="1"),
+        published(moment),
+    ):
+        time.sleep(DRAWN)
+        subprocess.run(["import", "-display", DISPLAY, "-window", "root", path], check=True)
 
 
-DRAW = """
-set -eu
-export ROS_MASTER_URI=http://localhost:11811 HOME={work} XDG_RUNTIME_DIR={work}
-rosmaster --core -p 11811 > {work}/master.log 2>&1 & master=$!
-sleep 3
-rviz -d {work}/rviz1.rviz --fullscreen > {work}/rviz.log 2>&1 & rviz=$!
-rosbag play --loop --quiet {work}/moment.bag > {work}/play.log 2>&1 & play=$!
-sleep 25
-import -window root {work}/screen.png
-kill $play $rviz $master
-"""
+@contextmanager
+def published(moment: Moment) -> Iterator[None]:
+    """Publish a moment again and again, until the context is left: markers live for short."""
+    start_ros(sys.argv[:1])
+    publisher = rclpy.create_node("moment")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    markers = publisher.create_publisher(MarkerArray, MARKERS, latched)
+    overlay = publisher.create_publisher(Image, OVERLAY.removesuffix("/compressed"), 1)
+    drawn = picture(moment[OVERLAY])
+    height, width, _ = drawn.shape
+    image = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+    image.data.frombytes(drawn.tobytes())
+    left = threading.Event()
 
+    def publish() -> None:
+        while not left.wait(0.1):
+            markers.publish(moment[MARKERS])
+            overlay.publish(image)
 
-def write_bag(path: Path, markers: Any) -> None:
-    """Write the moment repeatedly, as the monitor would if nothing changed."""
-    kind = markers.__msgtype__
-    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
-        connection = writer.add_connection(MARKERS, kind, typestore=TYPES)
-        for index in range(100):
-            data = bytes(TYPES.serialize_cdr(markers, kind))
-            writer.write(connection, 1_700_000_000_000_000_000 + index * 100_000_000, data)
-
-
-def rviz_1_layout() -> str:
-    """Return config/failure_monitor.rviz for RViz 1: other names, nothing but the scene."""
-    layout = yaml.safe_load((ROOT / "config" / "failure_monitor.rviz").read_text())
-    manager = layout["Visualization Manager"]
-    displays = {display["Class"].partition("/")[2]: display for display in manager["Displays"]}
-    chosen = [displays["Grid"], displays["MarkerArray"]]
-    chosen[1] |= {"Marker Topic": chosen[1].pop("Topic")["Value"], "Queue Size": 10}
-    view = manager["Views"]["Current"]
-    for part in (*chosen, view):
-        part["Class"] = "rviz/" + part["Class"].partition("/")[2]
-    return yaml.safe_dump(
-        {
-            "Panels": [],
-            "Visualization Manager": {
-                "Class": "",
-                "Displays": chosen,
-                "Enabled": True,
-                "Global Options": manager["Global Options"],
-                "Tools": [{"Class": "rviz/MoveCamera"}],
-                "Value": True,
-                "Views": {"Current": view, "Saved": None},
-            },
-            "Window Geometry": {
-                "Hide Left Dock": True,
-                "Hide Right Dock": True,
-                "Width": SCREEN[0],
-                "Height": SCREEN[1],
-                "X": 0,
-                "Y": 0,
-            },
-        }
-    )
-
-
-def trimmed(screen: np.ndarray) -> np.ndarray:
-    """Return a picture without RViz's own bars and the empty sides."""
-    return screen[90:-90, 100:-180]
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
+        publisher.destroy_node()
+        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
-    for tool in ("rviz", "rosmaster", "rosbag", "xvfb-run", "import"):
-        if shutil.which(tool, path="/usr/bin:/bin") is None:
-            raise SystemExit(f"there is no '{tool}': install what the head of this file names")
-    main()
+    for name in NEEDED_PROGRAMS:
+        if shutil.which(name) is None:
+            raise SystemExit(f"there is no '{name}': see the head of this file for what it needs")
+    os.environ.update(private_domain())
+    main(sys.argv[1:])

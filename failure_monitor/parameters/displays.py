@@ -81,7 +81,7 @@ class MarkerParameters:
         bounds=(0.2, 30.0),
     )
     panel: tuple[float, ...] = parameter(
-        (0.0, 0.0, 0.6),
+        (0.0, 0.0, 0.55),
         "Position x, y, z of the panel of scores, in metres: the middle of its lower edge. The "
         "state and its reason stand above it. The default is above a table-top arm; for a mobile "
         "base see docs/visualization.md.",
@@ -92,7 +92,7 @@ class MarkerParameters:
         bounds=(-7.0, 7.0),
     )
     size: float = parameter(
-        0.025,
+        0.04,
         "Height of a line of text, in metres; everything else is in proportion.",
         bounds=(0.001, 10.0),
     )
