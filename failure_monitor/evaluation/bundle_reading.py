@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BlackBoxSection
+from failure_monitor.bundle.input_types import COMPRESSED
 from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
 from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
@@ -63,12 +64,7 @@ def _completed(bundle: Bundle, made: BlackBoxSection, stated: BlackBox) -> Black
     """Return how the bundle's decisions were made, which what is stated must not contradict."""
     _reject_another_model("encoder", bundle.encoder, stated.encoder)
     _reject_another_model("sampler", bundle.sampler, stated.sampler)
-    if stated.cameras and set(stated.cameras) != set(made.cameras):
-        raise UsageError(
-            f"'--image-topic' names the cameras {list_names(sorted(stated.cameras))}, the bundle's "
-            f"encoder takes {list_names(sorted(made.cameras)) or 'none'}: name these, or leave the "
-            "option out"
-        )
+    _reject_other_cameras(made.cameras, stated.cameras)
     rate = made.observation_rate or None
     samples = bundle.policy.samples
     for option, value, calibrated in (
@@ -91,6 +87,23 @@ def _completed(bundle: Bundle, made: BlackBoxSection, stated: BlackBox) -> Black
         rate=rate,
         tolerance=made.matching_tolerance,
     )
+
+
+def _reject_other_cameras(held: Mapping[str, str], stated: Mapping[str, str]) -> None:
+    """Reject cameras that are not the bundle's; one may be recorded raw and compressed."""
+    if not stated:
+        return
+    if set(stated) != set(held):
+        raise UsageError(
+            f"'--image-topic' names the cameras {list_names(sorted(stated))}, the bundle's encoder "
+            f"takes {list_names(sorted(held)) or 'none'}: name these, or leave the option out"
+        )
+    for name, topic in stated.items():
+        if topic.removesuffix(COMPRESSED) != held[name].removesuffix(COMPRESSED):
+            raise UsageError(
+                f"'--image-topic {name}:={topic}' is another camera than the bundle was calibrated "
+                f"with ({held[name]}): leave the option out, or calibrate again"
+            )
 
 
 def _reject_another_model(kind: str, held: OnnxFile | None, stated: Path | None) -> None:

@@ -63,7 +63,7 @@ def test_weights_lie_beside_their_model_again(black_box: Bundle):
         assert (completed.black_box.encoder.parent / "deep/weights.bin").read_bytes() == b"weights"
 
 
-def test_what_is_repeated_is_taken_and_topics_may_have_other_names(black_box: Bundle):
+def test_what_is_repeated_is_taken_and_pictures_may_be_compressed(black_box: Bundle):
     cameras = {"camera": "/front/image_raw/compressed"}
     stated = BlackBox(ENCODER, SAMPLER, cameras, "/joints", POLICY.samples, 3, 10.0, 0.02)
     with reading_for(black_box, ReadingOptions(black_box=stated)) as completed:
@@ -80,6 +80,10 @@ def test_what_is_repeated_is_taken_and_topics_may_have_other_names(black_box: Bu
         (BlackBox(samples=999), r"'--samples 999' contradicts the bundle"),
         (BlackBox(tolerance=0.05), r"'--stamp-tolerance 0.05' contradicts .* with 0.02"),
         (BlackBox(cameras={"wrist": "/w"}), r"names the cameras wrist, .* encoder takes camera"),
+        (
+            BlackBox(cameras={"camera": "/w"}),
+            r"'--image-topic camera:=/w' is another camera .*front",
+        ),
     ],
 )
 def test_what_contradicts_the_bundle_is_refused_by_name(
