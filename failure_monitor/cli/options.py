@@ -43,9 +43,9 @@ class Reading:
         "/policy/action_chunks"
     )
     success_topic: Annotated[str, _option("a rollout's outcome (Bool)")] = "/rollout/success"
-    active_topic: Annotated[str, _option("true from a rollout's begin to its end (Bool)")] = (
-        "/rollout/active"
-    )
+    active_topic: Annotated[
+        str, _option("true, or a task's name, while a rollout runs (Bool or String)")
+    ] = "/rollout/active"
     group_topic: Annotated[
         str, _option("what evaluation groups by, such as the kind of perturbation (String)")
     ] = "/rollout/group"
@@ -67,7 +67,8 @@ class Reading:
     external: Annotated[
         list[str] | None,
         _option(
-            "an external score and its topic (Float64), as NAME:=TOPIC; may be given more than once"
+            "an external score and its topic (Float64 or Float32), as NAME:=TOPIC; may be given "
+            "more than once"
         ),
     ] = None
     boundaries: Annotated[

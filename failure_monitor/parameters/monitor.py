@@ -95,9 +95,10 @@ class MonitorParameters:
     )
     image_topics: tuple[str, ...] = parameter(
         NO_NAMES,
-        "Topics of the encoder's cameras, in its order: of CompressedImage if the name ends with "
-        '/compressed, of Image otherwise. [""] for those of the recordings that the bundle was '
-        "calibrated on, or else for the names of the cameras.",
+        "Topics of the encoder's cameras, in its order: of the type that was recorded there, else "
+        "of CompressedImage if the name ends with /compressed, of Image otherwise. "
+        '[""] for those of the recordings that the bundle was calibrated on, or else for the names '
+        "of the cameras.",
         settable=UNTIL_CONFIGURED,
         is_topic=True,
         is_optional=True,

@@ -334,7 +334,7 @@ def _why_no_decision(
     topics = options.topics
     if models.encoder is not None:
         problems = "; ".join(recording.why_no_observation())
-        problems = problems or "no frame has the stamp of action chunks"
+        problems = problems or _why_no_frame(recording, topics.action_chunks)
         return f"{bag.path} has no observation that makes a decision: {problems}"
     needed = {topics.embedding: recording.embeddings, topics.action_chunks: recording.chunks}
     for topic, messages in needed.items():
@@ -346,6 +346,24 @@ def _why_no_decision(
     return (
         f"{bag.path}: no message on {topics.embedding} has the header stamp of one on "
         f"{topics.action_chunks}: publish both with the stamp of the observation"
+    )
+
+
+def _why_no_frame(recording: BagRecording, action_chunks: str) -> str:
+    chunks = recording.stamps[action_chunks].stamps
+    for topic, frames in recording.stamps.items():
+        if topic == action_chunks or not frames.stamps or not chunks:
+            continue
+        apart = 1e-9 * abs(float(np.median(frames.stamps)) - float(np.median(chunks)))
+        if apart > max(1.0, 1e-9 * float(np.ptp(frames.stamps))):
+            return (
+                f"the frames on {topic} have stamps {apart:.0f} s from those on {action_chunks}, "
+                "so they are stamped by another clock: stamp action chunks with the stamp of the "
+                "frame that the policy saw"
+            )
+    return (
+        f"no frame has the stamp of one of the {len(chunks)} messages on {action_chunks}: stamp "
+        "action chunks with the stamp of the frame that the policy saw"
     )
 
 

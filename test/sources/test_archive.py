@@ -288,6 +288,56 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     assert "'success' cannot be read" in refusal(path)
 
 
+EPOCH = np.concatenate([1.7e9 + 0.1 * np.arange(n) for n in LENGTHS])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentences"),
+    [
+        (
+            {"stamp": EPOCH.astype(np.float32)},
+            [
+                "'stamp' of rollout 0 does not rise",
+                "float32 cannot tell such times apart",
+                "float64",
+            ],
+        ),
+        (
+            {"stamp": np.where(np.arange(DECISIONS) >= 6, EPOCH - 2, EPOCH)},
+            ["'stamp' of rollout 1 does not rise: its decision 2", "a clock was set back"],
+        ),
+        (
+            {"stamp": np.where(np.arange(DECISIONS) == 3, 0, EPOCH)},
+            ["'stamp' of rollout 1 is 0 at its first decision", "the first has no stamp"],
+        ),
+        (
+            {"stamp": np.where(np.arange(DECISIONS) == 4, np.nan, EPOCH)},
+            ["'stamp' of rollout 1 is NaN or infinite at its decision 1"],
+        ),
+        (
+            {"env_step": np.zeros(DECISIONS, np.int32)},
+            ["'env_step' of rollout 0 does not rise", "write the time of each observation"],
+        ),
+        (
+            {"episode_start": np.array([0, 2, 8])},
+            ["give the decision 2 to the rollouts 0 and 1"],
+        ),
+    ],
+)
+def test_times_and_rollouts_that_cannot_be_are_refused(
+    tmp_path: Path, changes: dict[str, np.ndarray], sentences: list[str]
+) -> None:
+    message = refusal(write_arrays(tmp_path / "task.npz", **changes))
+    for sentence in sentences:
+        assert sentence in message
+
+
+def test_times_may_begin_at_0(tmp_path: Path) -> None:
+    stamps = np.concatenate([0.1 * np.arange(n) for n in LENGTHS]).astype(np.float32)
+    path = write_arrays(tmp_path / "task.npz", stamp=stamps)
+    assert [len(rollout) for rollout in read_rollouts([path]).rollouts] == list(LENGTHS)
+
+
 def test_a_truncated_archive_is_refused_by_name(tmp_path: Path) -> None:
     path = write_arrays(tmp_path / "task.npz")
     whole = path.read_bytes()

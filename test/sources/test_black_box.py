@@ -8,6 +8,7 @@ models make of the one can be held against the other.
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -198,6 +199,58 @@ def test_frames_that_never_match_are_told(tmp_path: Path) -> None:
         read_one(BOTH, bag)
 
 
+def stamped_later(seconds: int, *topics: str, frames: int | None = None):
+    """Change stamps of some topics, and leave out all frames but the first ones."""
+    seen = 0
+
+    def change(topic: str, data: bytes) -> bytes | None:
+        nonlocal seen
+        seen += topic == CAMERA
+        if topic == CAMERA and frames is not None and seen > frames:
+            return None
+        if topic not in topics:
+            return data
+        (stamp,) = struct.unpack_from("<i", data, 4)
+        return data[:4] + struct.pack("<i", stamp + seconds) + data[8:]
+
+    return change
+
+
+@pytest.mark.parametrize("frames", [3, 10])
+def test_few_frames_of_another_clock_are_told_as_that(tmp_path: Path, frames: int) -> None:
+    bag = copied(tmp_path / "bag", stamped_later(1000, "/joint_states", frames=frames))
+    with pytest.raises(FailureMonitorError) as refused:
+        read_one(BOTH, bag)
+    assert f"{frames} of {frames} messages of 'camera' had none of 'joints'" in str(refused.value)
+    assert "stamped by another clock" in str(refused.value)
+
+
+def test_action_chunks_of_another_clock_are_told_as_that(tmp_path: Path) -> None:
+    bag = copied(tmp_path / "bag", stamped_later(1000, "/policy/action_chunks"))
+    with pytest.raises(FailureMonitorError) as refused:
+        read_one(SEEN, bag)
+    assert f"the frames on {CAMERA} have stamps 1000 s from those on" in str(refused.value)
+    assert "another clock" in str(refused.value)
+
+
+def test_a_joint_state_that_is_wrong_is_named_by_its_own_topic(tmp_path: Path) -> None:
+    number = 0
+
+    def break_one(topic: str, data: bytes) -> bytes:
+        nonlocal number
+        if topic != "/joint_states":
+            return data
+        number += 1
+        return b"\0\1\0\0" + data[4:12] + b"\xff" * 8 if number > 29 else data
+
+    bag = copied(tmp_path / "bag", break_one)
+    with pytest.raises(FailureMonitorError) as refused:
+        read_one(BOTH, bag)
+    place = re.match(re.escape(str(bag)) + r", /joint_states, message (\d+): ", str(refused.value))
+    assert place, refused.value
+    assert 29 <= int(place[1]) < 60
+
+
 def test_a_damaged_picture_is_named_with_its_message(tmp_path: Path) -> None:
     def blacken(topic: str, data: bytes) -> bytes:
         return data[:200] + bytes(len(data) - 200) if topic == CAMERA else data
@@ -205,5 +258,5 @@ def test_a_damaged_picture_is_named_with_its_message(tmp_path: Path) -> None:
     bag = copied(tmp_path / "bag", blacken)
     with pytest.raises(FailureMonitorError) as refused:
         read_one(BOTH, bag)
-    assert str(refused.value).startswith(f"{bag}, /")
+    assert str(refused.value).startswith(f"{bag}, {CAMERA}, message ")
     assert "camera 'camera': the compressed image" in str(refused.value)

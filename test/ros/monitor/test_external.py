@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 import rclpy
-from std_msgs.msg import Float64
+from std_msgs.msg import Float32, Float64
 from testbed.ros_graph import Observer, node_process
 
-from failure_monitor.bundle.bundle import load, save, with_external_topics
+from failure_monitor.bundle.bundle import load, save, with_external_topics, with_message_types
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 
 pytestmark = pytest.mark.ros
@@ -131,6 +131,21 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
         observer.node.destroy_publisher(second)
         observer.recover()
         assert process.is_running
+
+
+def test_an_external_score_is_received_in_the_type_that_was_recorded(
+    energy_folder, observer, tmp_path
+):
+    bundle = with_message_types(load(energy_folder), {ENERGY: "std_msgs/msg/Float32"})
+    save(bundle, tmp_path / "bundle")
+    observer.node.destroy_publisher(observer.energy)
+    observer.energy = observer.node.create_publisher(Float32, ENERGY, 10)
+    observer.feel = lambda value: observer.energy.publish(Float32(data=value))
+    parameters = {"max_joint_state_age": 0.0, "max_external_age": 0.6, "max_decision_age": 2.0}
+    with node_process(MONITOR, rollout_boundaries="none", bundle=tmp_path / "bundle", **parameters):
+        observer.wait_for_monitor_alarm()
+        observer.recover()
+        assert float(observer.alarm_values()["external:energy"]) == pytest.approx(USUAL)
 
 
 def test_decisions_without_a_known_external_score_count_as_missed(energy_folder, observer):
