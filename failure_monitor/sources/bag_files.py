@@ -30,9 +30,8 @@ UNFINISHED_SUFFIXES = ("-wal", "-journal")
 SQLITE_HEADER_SIZE = 100
 
 OLD_SPLIT_NAME = re.compile(r"(?P<prefix>.+)_(?P<counter>\d+)")
-NEW_SPLIT_NAME = re.compile(
-    r"(?P<counter>\d+)_(?P<prefix>.+)_\d{4}_\d{2}_\d{2}-\d{2}_\d{2}_\d{2}(_\d+)?"
-)
+TIME_IN_NAME = r"\d{4}_\d{2}_\d{2}-\d{2}_\d{2}_\d{2}(_\d+)?"
+NEW_SPLIT_NAME = re.compile(rf"(?P<counter>\d+)_(?P<prefix>.+)_{TIME_IN_NAME}")
 """How rosbag2 calls the files of a split bag, in this order of its versions."""
 
 
@@ -84,7 +83,9 @@ def is_bag_folder(path: Path) -> bool:
     if any(own.fullmatch(stem) for stem in stems):
         return True
     parts = [part for stem in stems if (part := NEW_SPLIT_NAME.fullmatch(stem))]
-    named = any(f"{folder}_".startswith(f"{part['prefix']}_") for part in parts)
+    named = any(
+        re.fullmatch(rf"{re.escape(part['prefix'])}(_{TIME_IN_NAME})?", folder) for part in parts
+    )
     # The first file of each of several bags may lie together, but no further one.
     return named or any(int(part["counter"]) > 0 for part in parts)
 

@@ -134,9 +134,7 @@ class OpenBag:
             for number, (received, place, channel, data) in self._messages(topics):
                 topic = topics[number][channel]
                 handlers[topic](received, data)
-                seen = reception[topic]
-                seen.received.append(received)
-                seen.places.append(place)
+                reception[topic].add(received, place)
                 until_advance -= 1
                 if not until_advance:
                     until_advance = MESSAGES_BETWEEN_ADVANCES

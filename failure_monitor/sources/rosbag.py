@@ -13,6 +13,7 @@ from pathlib import Path
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.bag_files import (
+    COMPRESSIONS,
     bag_at,
     is_bag_file,
     is_bag_folder,
@@ -20,7 +21,7 @@ from failure_monitor.sources.bag_files import (
     storage_files,
 )
 from failure_monitor.sources.bag_messages import BagSummary, open_bag, open_storage, unpacked
-from failure_monitor.sources.bag_metadata import TopicCount
+from failure_monitor.sources.bag_metadata import METADATA_FILE, TopicCount
 from failure_monitor.sources.bag_recording import BagRecording, WantedTopics, wanted_topics
 from failure_monitor.sources.bag_rollouts import rollouts_of
 from failure_monitor.sources.memory_bound import bounded_memory
@@ -71,8 +72,10 @@ def bag_summary(path: Path) -> BagSummary:
     Raises:
         SourceError: It is damaged or cannot be read.
     """
-    with _errors_named(path, BagOptions()), open_bag(bag_at(path)) as bag:
-        return bag.summary()
+    with _errors_named(path, BagOptions()):
+        bag = bag_at(path)
+        with bounded_memory(MEMORY + MEMORY_PER_BYTE * bag.size), open_bag(bag) as messages:
+            return messages.summary()
 
 
 def _read(path: Path, options: BagOptions, advance: Advance) -> SourceContents:
@@ -151,7 +154,7 @@ def _errors_named(path: Path, options: BagOptions) -> Iterator[None]:
         raise SourceError(
             f"{path}: the bag is damaged, or its recording was cut off ({_reason(error)}): "
             f"{_readable_part(path, options)}; record it again, leave it out, or repair it with "
-            f"{_remedy(path)}"
+            f"{_remedy(path, error)}"
         ) from None
 
 
@@ -188,17 +191,24 @@ def _readable_part(path: Path, options: BagOptions) -> str:
     return f"it is readable until {seconds:.1f} s, {decisions} decisions"
 
 
-def _remedy(path: Path) -> str:
+def _remedy(path: Path, error: Exception) -> str:
     if path.suffix == ".bag" and path.is_file():
         return "'rosbag reindex'"
-    for file in _files(path):
-        try:
-            reject_truncated(file)
-        except DamagedBagError:
-            return "'mcap recover'" if file.suffix == ".mcap" else "the '.recover' of sqlite3"
-        except OSError:
-            break
-    return "'ros2 bag reindex'" if path.is_dir() else "'mcap recover'"
+    if path.is_dir() and str(error).startswith(METADATA_FILE):
+        return "'ros2 bag reindex'"
+    file = next((file for file in _files(path) if _is_truncated(file)), _files(path)[0])
+    unpack = f"'{COMPRESSIONS[file.suffix]} -d', then " if file.suffix in COMPRESSIONS else ""
+    return unpack + ("the '.recover' of sqlite3" if ".db3" in file.name else "'mcap recover'")
+
+
+def _is_truncated(file: Path) -> bool:
+    try:
+        reject_truncated(file)
+    except DamagedBagError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,9 @@ Messages that only come or are written out of order are few, or by less than `CL
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,12 @@ MAX_FALLS = 3
 """Falls that are found in a short file, too."""
 
 Times = NDArray[np.int64]
+Numbers: TypeAlias = "array[int]"
+
+
+def _no_numbers() -> Numbers:
+    """Return an empty row of numbers of eight bytes each: a bag may have millions of messages."""
+    return array("q")
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,13 @@ class Reception:
         places: The place of each among the messages as they were written.
     """
 
-    received: list[int] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
+    received: Numbers = field(default_factory=_no_numbers)
+    places: Numbers = field(default_factory=_no_numbers)
+
+    def add(self, received: int, place: int) -> None:
+        """Add a message."""
+        self.received.append(received)
+        self.places.append(place)
 
     def set_back(self) -> SetBack | None:
         """Return where bag time was set back, in the order in which messages were written."""
@@ -74,8 +87,8 @@ class ReceivedStamps:
         stamps: The stamp of each, in nanoseconds.
     """
 
-    received: list[int] = field(default_factory=list)
-    stamps: list[int] = field(default_factory=list)
+    received: Numbers = field(default_factory=_no_numbers)
+    stamps: Numbers = field(default_factory=_no_numbers)
 
     def add(self, received: int, stamp: int) -> None:
         """Add a message."""
@@ -99,7 +112,7 @@ class ReceivedStamps:
 
     def _behind(self, begin: int, end: int) -> tuple[Times, Times]:
         """Return the numbers of a span's messages, and how far each is behind the latest stamp."""
-        received = np.array(self.received)
+        received = np.array(self.received, np.int64)
         stamps = np.array(self.stamps, np.int64)
         # What has no stamp has no time.
         numbers = np.flatnonzero((received >= begin) & (received <= end) & (stamps > 0))

@@ -226,6 +226,27 @@ def test_a_record_that_reaches_beyond_the_file_is_damage(tmp_path: Path) -> None
     assert "the bag is damaged" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("storage", "remedy"),
+    [
+        ("mcap", "'mcap recover'"),
+        ("sqlite3", "the '.recover' of sqlite3"),
+        ("mcap file", "'zstd -d', then 'mcap recover'"),
+    ],
+)
+def test_damage_inside_of_a_file_is_told_with_what_repairs_such_files(
+    tmp_path: Path, storage: str, remedy: str
+) -> None:
+    bag = write_bag(tmp_path / "bag", 40, storage=storage)
+    [file] = (file for file in bag.iterdir() if file.name != "metadata.yaml")
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle - 600 : middle + 600] = b"\xa5" * 1200
+    file.write_bytes(content)
+    message = refusal(bag)
+    assert message.endswith(f"or repair it with {remedy}"), message
+
+
 def test_a_database_of_another_program_is_not_called_damage(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "contacts.db3") as database:
         database.execute("CREATE TABLE people(name TEXT)")
@@ -396,9 +417,10 @@ def test_a_split_bag_without_metadata_is_no_collection_of_bags(
     assert "'ros2 bag reindex'" in message
 
 
-def test_first_files_of_several_bags_are_bags_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["collected", "rosbag2_collected"])
+def test_first_files_of_several_bags_are_bags_of_their_own(tmp_path: Path, folder: str) -> None:
     names = ["0_rosbag2_2026_01_07-10_00_00", "0_rosbag2_2026_01_08-10_00_00", "pick_1", "pick_2"]
-    rollouts = read_rollouts([bare_parts(tmp_path / "collected", names)]).rollouts
+    rollouts = read_rollouts([bare_parts(tmp_path / folder, names)]).rollouts
     assert [rollout.name for rollout in rollouts] == names
 
 
