@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What displays cost: the monitor with and without a viewer, and the incident recorder.
+"""What displays cost: the displays node with and without a viewer, and the incident recorder.
 
     python benchmarks/display_cost.py [--seconds 20]
 
 A policy of B 64, H 16, D 7, E 512 decides ten times a second; a camera gives 640×480 at 30 Hz.
-Prints, for every kind of viewer: the monitor's CPU, its resident memory, and the time from its
-action chunks to an alarm. Then, of the incident recorder: the time from the alarm until the bag is
-complete, less the time that it is set to record after the alarm, and the bytes it holds.
+Prints, for every kind of viewer: CPU and resident memory of the displays node and of the monitor,
+and the time from action chunks to the monitor's alarm; in the first row there is no displays node.
+Then, of the incident recorder: the time from the alarm until the bag is complete, less the time
+that it is set to record after the alarm, and the bytes it holds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,8 @@ POLICY = PolicyFormat(512, 64, 16, NAMES, "position", ("x", "y", "z"))
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 WARM_UP = 6.0
 
-VIEWERS: dict[str, tuple[tuple[str, type], ...]] = {
+VIEWERS: dict[str, tuple[tuple[str, type], ...] | None] = {
+    "no displays node": None,
     "none": (),
     "markers": (("markers", MarkerArray),),
     "overlay": (("overlay", Image),),
@@ -166,34 +168,44 @@ def node(module: str, **parameters: object) -> Iterator[psutil.Process]:
 
 
 def measure_viewers(robot: Robot, bundle: Path, seconds: float) -> None:
-    print("| viewer | CPU of a core | resident | chunks → alarm p50 | p99 | seen a second |")
-    print("|---|---|---|---|---|---|")
-    settings = {
-        "bundle": bundle,
-        "rollout_boundaries": "none",
-        "overlay.image_topic": "camera",
-        "response.alarm": "hold",
-    }
+    print("| viewer | displays: CPU of a core | resident | monitor: CPU | resident ", end="")
+    print("| chunks → alarm p50 | p99 | seen a second |")
+    print("|---|---|---|---|---|---|---|---|")
+    monitor = {"bundle": bundle, "rollout_boundaries": "none", "response.alarm": "hold"}
+    displays = {"bundle": bundle, "overlay.image_topic": "camera"}
     for name, topics in VIEWERS.items():
-        with node("monitor.node", **settings) as process:
-            viewing = robot.view(topics)
+        with ExitStack() as stack:
+            processes = [stack.enter_context(node("monitor.node", **monitor))]
+            if topics is not None:
+                processes.append(stack.enter_context(node("displays.node", **displays)))
+            viewing = robot.view(topics or ())
             robot.wait_for(lambda: robot.delays)
             robot.spin(WARM_UP)
             robot.delays.clear()
-            robot.seen, before, begin = 0, process.cpu_times(), time.monotonic()
+            robot.seen, begin = 0, time.monotonic()
+            before = [cpu_seconds(process) for process in processes]
             robot.spin(seconds)
-            after, passed = process.cpu_times(), time.monotonic() - begin
-            cpu = (after.user + after.system - before.user - before.system) / passed
-            memory = process.memory_info().rss / 1e6
+            passed = time.monotonic() - begin
+            costs = [
+                f"{(cpu_seconds(process) - then) / passed:.1%} | "
+                f"{process.memory_info().rss / 1e6:.0f} MB"
+                for process, then in zip(processes, before, strict=True)
+            ]
             p50, p99 = np.percentile(robot.delays, [50, 99])
+            displayed = costs[1] if len(costs) > 1 else " | "
             print(
-                f"| {name} | {cpu:.1%} | {memory:.0f} MB | {p50:.2f} ms | {p99:.2f} ms | "
+                f"| {name} | {displayed} | {costs[0]} | {p50:.2f} ms | {p99:.2f} ms | "
                 f"{robot.seen / passed:.1f} |",
                 flush=True,
             )
             for one in viewing:
                 robot.node.destroy_subscription(one)
         robot.delays.clear()
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def measure_recorder(robot: Robot, seconds_after: float = 1.0) -> None:

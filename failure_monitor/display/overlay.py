@@ -39,7 +39,7 @@ WIDTH, MAX_HEIGHT = 640, 480
 BANNER, LINE, ROW, MARGIN = 64, 20, 24, 8
 """Heights in pixels of the banner, of a line of the reason and of a score's row; and the margin."""
 
-MAX_LINES, MAX_LETTERS = 5, 40
+MAX_LINES, MAX_LETTERS = 6, 40
 """Largest number of lines of the reason, and of letters before a word is broken."""
 MAX_LINES_EACH = 3
 """Largest number of lines of a paragraph of it."""

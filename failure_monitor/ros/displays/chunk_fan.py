@@ -96,14 +96,16 @@ def _chosen(fan: Fan, layout: Layout) -> list[Marker]:
             line.points = points
             drawn.append(line)
     if fan.trusted is not None:
-        drawn += _trust(path[trusted], f"{trusted} of {actions} trusted", layout)
+        top = float(np.nanmax(fan.paths[:, :, 2]))
+        drawn += _trust(path[trusted], top, f"{trusted} of {actions} trusted", layout)
     return drawn
 
 
-def _trust(end: Point, text: str, layout: Layout) -> list[Marker]:
+def _trust(end: Point, top: float, text: str, layout: Layout) -> list[Marker]:
+    """Return a ball at the last action that is trusted, and a text above the fan."""
     ball = new_marker(layout, TRUST, 0, Marker.SPHERE)
     ball.pose.position = end
     ball.scale = Vector3(**dict.fromkeys("xyz", 0.5 * layout.size))
     ball.color = rgba(WHITE)
-    above = Point(x=end.x, y=end.y, z=end.z + 2.0 * layout.size)
+    above = Point(x=end.x, y=end.y, z=top + 1.0 * layout.size)
     return [ball, text_marker(layout, TRUST, 1, text, above, 0.6 * layout.size, WHITE)]

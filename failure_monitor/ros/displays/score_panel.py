@@ -29,7 +29,7 @@ from failure_monitor.ros.displays.marker_parts import (
     thinned,
 )
 
-LABEL_SIZE, LETTER, LINE = 0.7, 0.6, 1.45
+LABEL_SIZE, LETTER, LINE = 0.7, 0.5, 1.45
 """Height of a label's letters in the layout's size; and their largest width, and the distance of
 RViz's lines, in that height."""
 
@@ -89,7 +89,7 @@ class ScorePanel:
         lines = [*_name_lines(bar.name), ratio_text(bar.level)]
         size = LABEL_SIZE * self._layout.size
         # RViz puts the middle of a text at its place; all labels hang from the same line.
-        label = self._place(left + self._slot / 2, -(LINE * len(lines) / 2 + 0.2) * size)
+        label = self._place(left + self._bar, -(LINE * len(lines) / 2 + 0.2) * size)
         drawn = [
             text_marker(self._layout, LABELS, number, "\n".join(lines), point(label), size, WHITE)
         ]
@@ -129,7 +129,8 @@ class ScorePanel:
         line.scale.x = 0.06 * self._layout.size
         line.color = rgba(WHITE)
         line.points = [point(self._place(side, height)) for side in (-edge, edge)]
-        place = self._place(edge + 2 * self._layout.size, height)
+        # Above the end of its line, so that it neither hides a curve nor leaves the view.
+        place = self._place(edge + 0.5 * self._layout.size, height + 0.6 * self._layout.size)
         size = 0.6 * self._layout.size
         return [
             line,

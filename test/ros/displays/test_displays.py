@@ -103,7 +103,7 @@ class Stage:
         """Have the policy decide, and the monitor score that."""
         self._chunks.publish(action_chunks_message(chunks, POLICY.action_names, Header()))
         scores = (ScoreVerdict("rnd_oe", level, level, 1.0),)
-        self.verdict = Verdict(index, 1.0 + index, scores, "any", level)
+        self.verdict = Verdict(index, 1 + index, scores, "any", level)
 
     def report_bundle(self, folder: object) -> None:
         """Publish which bundle the monitor has loaded."""
@@ -419,7 +419,7 @@ class Seen:
     def __init__(self) -> None:
         self.newest: MatchedMessages | None = None
 
-    def at(self, stamp: float) -> MatchedMessages | None:
+    def at(self, stamp: int) -> MatchedMessages | None:
         return self.newest
 
     def destroy(self) -> None:

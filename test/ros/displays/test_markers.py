@@ -164,7 +164,8 @@ def test_threshold_is_where_a_bar_of_1_ends():
     top = of(drawn, BARS)[0]
     ends = {round(point.z, 9) for point in line.points}
     assert ends == {round(top.pose.position.z + top.scale.z / 2, 9)}
-    assert (word.text, word.pose.position.z) == ("threshold", line.points[0].z)
+    assert word.text == "threshold"
+    assert 0 < word.pose.position.z - word.scale.z / 2 - line.points[0].z < word.scale.z
 
 
 def test_score_that_is_over_has_an_exclamation_mark_besides_its_colour():
@@ -183,7 +184,7 @@ def test_texts_have_the_spaces_of_rviz_2():
 
 def width(label: Marker) -> float:
     """The width of a text, as wide as RViz 2 draws letters at most."""
-    return 0.6 * label.scale.z * max(map(len, label.text.splitlines()))
+    return 0.5 * label.scale.z * max(map(len, label.text.splitlines()))
 
 
 @pytest.mark.parametrize("level", [0.5, 123.4, math.nan])
@@ -234,6 +235,12 @@ def test_curve_goes_from_the_oldest_to_the_newest():
 
 
 # The fan
+
+
+def test_text_of_the_trusted_horizon_stands_above_the_fan():
+    shown = fan(trusted=2)
+    _, text = of(draw(fan=shown), TRUST)
+    assert text.pose.position.z - text.scale.z / 2 > np.nanmax(shown.paths[:, :, 2])
 
 
 def test_of_thousands_of_samples_some_are_drawn():
