@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG = ROOT / "config"
 LAYOUT = yaml.safe_load((CONFIG / "failure_monitor.rviz").read_text())
-VIEW = LAYOUT["Visualization Manager"]["Views"]["Current"]
+VIEWS = LAYOUT["Visualization Manager"]["Views"]
+VIEW, MOBILE_BASE = VIEWS["Current"], VIEWS["Saved"][1]
 WINDOW = LAYOUT["Window Geometry"]
 
 OVERLAY_WIDTH = 560
@@ -94,11 +96,26 @@ def named_docks(part: bytes) -> Iterator[tuple[str, bool]]:
 
 @pytest.mark.ros
 def test_all_that_default_parameters_draw_lies_in_the_picture():
-    drawn = drawn_with_defaults()
-    assert len(drawn) > 3 * len(DEFAULT_SCORES)
-    for marker in drawn:
-        for place in extent(marker):
-            assert max(map(abs, in_picture(place))) < 1, (marker.ns, marker.text, place)
+    assert_in_picture(drawn(MarkerParameters()), VIEW)
+
+
+@pytest.mark.ros
+def test_the_saved_view_shows_all_that_the_parameters_for_a_mobile_base_draw():
+    page = (ROOT / "docs" / "visualization.md").read_text()
+    panel = re.search(r"`?markers\.panel: \[(.*), (.*), (.*)\]", page)
+    size = re.search(r"`?markers\.size: ([\d.]+)", page)
+    assert panel is not None
+    assert size is not None
+    x, y, z = map(float, panel.groups())
+    parameters = replace(MarkerParameters(), panel=(x, y, z), size=float(size[1]))
+    assert parameters.size > 2 * MarkerParameters().size
+    assert MOBILE_BASE["Name"] == "Mobile base"
+    assert_in_picture(drawn(parameters), MOBILE_BASE)
+
+
+def test_the_first_saved_view_is_the_one_at_the_start():
+    saved = VIEWS["Saved"][0]
+    assert {**saved, "Name": VIEW["Name"]} == VIEW
 
 
 def test_a_tool_above_a_table_lies_in_the_picture_below_the_panel():
@@ -124,33 +141,40 @@ def test_texts_of_the_panel_are_large_enough_to_be_read():
     assert (high - low) / 2 * (WINDOW["Height"] - BARS[1]) > 10
 
 
-def in_picture(place: Sequence[float]) -> tuple[float, float]:
+def assert_in_picture(markers: Sequence[Marker], view: dict[str, Any]) -> None:
+    assert len(markers) > 3 * len(DEFAULT_SCORES)
+    for marker in markers:
+        for place in extent(marker, view):
+            assert max(map(abs, in_picture(place, view))) < 1, (marker.ns, marker.text, place)
+
+
+def in_picture(place: Sequence[float], view: dict[str, Any] = VIEW) -> tuple[float, float]:
     """Return where the view shows a place, from -1 to 1 across and upwards."""
     width = WINDOW["Width"] - OVERLAY_WIDTH - BARS[0]
     aspect = width / (WINDOW["Height"] - BARS[1])
-    eye, back, right, above = camera()
+    eye, back, right, above = camera(view)
     seen = np.asarray(place) - eye
     half = math.tan(FIELD_OF_VIEW / 2) * -(seen @ back)
     return float(seen @ right / (half * aspect)), float(seen @ above / half)
 
 
-def camera() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def camera(view: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return where the camera is, and what is behind it, to its right and above it."""
-    yaw, pitch = VIEW["Yaw"], VIEW["Pitch"]
+    yaw, pitch = view["Yaw"], view["Pitch"]
     back = np.array(
         [math.cos(pitch) * math.cos(yaw), math.cos(pitch) * math.sin(yaw), math.sin(pitch)]
     )
     right = np.array([-math.sin(yaw), math.cos(yaw), 0.0])
-    focus = np.array([VIEW["Focal Point"][axis] for axis in "XYZ"])
-    return focus + VIEW["Distance"] * back, back, right, np.cross(back, right)
+    focus = np.array([view["Focal Point"][axis] for axis in "XYZ"])
+    return focus + view["Distance"] * back, back, right, np.cross(back, right)
 
 
-def extent(marker: Marker) -> Iterator[np.ndarray]:
+def extent(marker: Marker, view: dict[str, Any]) -> Iterator[np.ndarray]:
     """Yield the places that a marker reaches to."""
     centre = vector(marker.pose.position)
     if marker.text:
         # Texts face the viewer.
-        _, _, right, above = camera()
+        _, _, right, above = camera(view)
         lines = marker.text.split("\n")
         width = LETTER_WIDTH * marker.scale.z * max(map(len, lines))
         height = LINE_HEIGHT * marker.scale.z * len(lines)
@@ -168,7 +192,7 @@ def vector(point: Any) -> np.ndarray:
     return np.array([point.x, point.y, point.z])
 
 
-def drawn_with_defaults() -> list[Marker]:
+def drawn(parameters: MarkerParameters) -> list[Marker]:
     """Return the markers of a long reason, and of the scores of the default rule."""
     from failure_monitor.display.state_text import StateText
     from failure_monitor.monitoring.alarm import AlarmState
@@ -176,7 +200,6 @@ def drawn_with_defaults() -> list[Marker]:
     from failure_monitor.ros.displays.markers import markers
     from failure_monitor.ros.displays.score_panel import ScoreBar
 
-    parameters = MarkerParameters()
     x, y, z = parameters.panel
     layout = Layout(parameters.frame, (x, y, z), parameters.yaw, parameters.size, seconds=1.0)
     curve = np.array([[0.0, 2.0], [10.0, 0.0]])
