@@ -10,6 +10,8 @@ import math
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
@@ -109,12 +111,21 @@ def test_what_is_seen_is_judged_as_it_was_calibrated(robot, exported, parameters
         robot.wait_for(lambda: robot.state() == "NOMINAL" and robot.permitted(), "the permit")
 
 
+NOISE = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
+JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
+
 BAD = {
     "zero-size image": ("front", {"height": 0, "data": array.array("B")}, "ALARM", "'front'"),
     "truncated image": ("front", {"data": array.array("B", bytes(5))}, "ALARM", "'front'"),
     "unknown encoding": ("front", {"encoding": "yuv9"}, "ALARM", "yuv9"),
     "another type under the name": ("front", {"encoding": "32FC1"}, "ALARM", "32FC1"),
     "corrupt PNG": ("wrist", {"data": b"\x89PNG and no more"}, "ALARM", "'wrist'"),
+    "damaged JPEG": (
+        "wrist",
+        {"format": "jpeg", "data": JPEG[:2000] + JPEG[2600:]},
+        "ALARM",
+        "'jpeg' is damaged",
+    ),
     "no PNG at all": ("wrist", {"data": b""}, "ALARM", "'wrist'"),
     "a joint is missing": (
         "joint_states",
