@@ -101,9 +101,6 @@ def bundle(tmp_path_factory) -> Path:
         ("obs_embedding", -INFINITE, "6 of 6 of the embedding's values are NaN or infinite"),
         ("action_chunks", INFINITE, "60 of 60 of the action chunks' values are NaN or infinite"),
         ("ee_pos", NAN, "2 of 2 of the measured positions are NaN or infinite"),
-        ("stamp", NAN, "the stamp is nan, expected seconds"),
-        ("stamp", INFINITE, "the stamp is inf, expected seconds"),
-        ("stamp", -9, "the stamp -9.000 s is before 0.200 s, that of the decision before"),
     ],
 )
 def test_values_that_are_not_finite_are_named_by_file_rollout_and_decision(
@@ -117,6 +114,29 @@ def test_values_that_are_not_finite_are_named_by_file_rollout_and_decision(
     assert not output.exists()
     archive = write(tmp_path / "bad.npz", with_value(array, value, rollout=13))
     assert refusal("evaluate", bundle, archive).startswith(f"bad/013, decision 3: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (NAN, "is NaN or infinite at its decision 3"),
+        (INFINITE, "is NaN or infinite at its decision 3"),
+        (-9, "does not rise: its decision 2 is of 0.2 s and the next of -9 s"),
+    ],
+)
+def test_stamps_that_are_none_are_named_by_file_rollout_and_decision(
+    tmp_path, bundle, value, sentence
+):
+    archive = write(tmp_path / "bad.npz", with_value("stamp", value))
+    output = tmp_path / "bundle"
+    assert refusal("calibrate", archive, "--output", output).startswith(
+        f"{archive}: 'stamp' of rollout 2 {sentence}"
+    )
+    assert not output.exists()
+    archive = write(tmp_path / "bad.npz", with_value("stamp", value, rollout=13))
+    assert refusal("evaluate", bundle, archive).startswith(
+        f"{archive}: 'stamp' of rollout 13 {sentence}"
+    )
 
 
 @pytest.mark.parametrize(
