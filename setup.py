@@ -81,7 +81,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "failure-monitor = failure_monitor.cli:main",
+            "failure-monitor = failure_monitor.executables:command_line",
             "failure_monitor_node = failure_monitor.executables:monitor_node",
             "failure_monitor_displays_node = failure_monitor.executables:displays_node",
             "failure_monitor_gate_node = failure_monitor.executables:gate_node",
@@ -90,7 +90,7 @@ setup(
             "failure_monitor.executables:incident_recorder_node",
             "failure_monitor_demo_robot_node = failure_monitor.executables:robot_node",
             "failure_monitor_demo_policy_node = failure_monitor.executables:policy_node",
-            "failure_monitor_demo_director = failure_monitor.demo.director:main",
+            "failure_monitor_demo_director = failure_monitor.executables:demo_director",
         ],
         # `ros2 failure_monitor`, where ros2cli is.
         "ros2cli.command": ["failure_monitor = failure_monitor.ros2_command:Ros2Command"],

@@ -27,6 +27,53 @@ class UnwritableError(FailureMonitorError):
         super().__init__(f"cannot write {path}: {error.strerror or error}")
 
 
+def reject_unwritable_file(path: Path) -> None:
+    """Reject a path that `write_atomically` cannot write, before there is anything to write.
+
+    Raises:
+        UnwritableError: states why not.
+    """
+    try:
+        mode = _mode(path)
+        if _open_descriptor(path) is not None:
+            return
+        if mode is None or stat.S_ISREG(mode):
+            _try_in(Path(os.path.realpath(path)).parent)
+        elif stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, expected a file")
+        elif not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UnwritableError(path, error) from None
+
+
+def reject_unwritable_folder(folder: Path) -> None:
+    """Reject a path that `write_folder_atomically` cannot write, before there is any content.
+
+    Raises:
+        UnwritableError: states why not.
+    """
+    try:
+        mode = _mode(folder)
+        if mode is not None and not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, expected a folder")
+        above = Path(os.path.realpath(folder)).parent
+        while not above.exists():
+            above = above.parent
+        _try_in(above)
+    except OSError as error:
+        raise UnwritableError(folder, error) from None
+
+
+def _try_in(folder: Path) -> None:
+    """Make a file in a folder, and remove it: only this tells whether that is possible."""
+    if not folder.exists():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}")
+    partial = _beside(folder / "trial")
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    partial.unlink()
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON as `write_atomically` does.
 
@@ -130,7 +177,8 @@ def _replace_file(path: Path, mode: int | None, content: str | bytes | Writer) -
 def _write(descriptor: int, content: str | bytes | Writer) -> None:
     with open(descriptor, "wb") as stream:
         if isinstance(content, str):
-            stream.write(content.encode())
+            # In JSON this escapes what is no text, in names of files.
+            stream.write(content.encode(errors="backslashreplace"))
         elif isinstance(content, bytes):
             stream.write(content)
         else:

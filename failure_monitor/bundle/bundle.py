@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ from failure_monitor.bundle.description import (
 )
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.listed_names import list_names
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
@@ -56,6 +58,10 @@ from failure_monitor.thresholds.value_limits import ValueLimits
 
 DESCRIPTION_FILE = "bundle.yaml"
 ARRAYS_FILE = "arrays.npz"
+BUNDLE_FILE = re.compile(
+    r"bundle\.yaml|arrays\.npz|.*\.onnx|(encoder|sampler)\.weights_\d+|\.DS_Store"
+)
+"""The name of what may lie in a bundle that is replaced."""
 CENTRE_ARRAY, SPREAD_ARRAY = "time_varying_scale.centre", "time_varying_scale.spread"
 LIMITS = "value_limits."
 
@@ -312,13 +318,29 @@ def save(bundle: Bundle, folder: Path) -> None:
         BundleError: the folder holds something else, or what the bundle states is not possible.
         UnwritableError: the folder cannot be written.
     """
-    if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
-        raise BundleError(f"{folder} exists and is no bundle: name another folder")
+    reject_other_content(folder)
     try:
         files = _files(bundle)
     except SchemaError as error:
         raise BundleError(f"the bundle cannot be described: {error}: report this") from None
     write_folder_atomically(folder, files)
+
+
+def reject_other_content(folder: Path) -> None:
+    """Reject a folder that a bundle would replace, with what is no part of one.
+
+    Raises:
+        BundleError: names what the folder holds.
+    """
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if held and not (folder / DESCRIPTION_FILE).is_file():
+        raise BundleError(f"{folder} exists and is no bundle: name another folder")
+    others = [name for name in held if not BUNDLE_FILE.fullmatch(name)]
+    if others:
+        raise BundleError(
+            f"{folder} would be replaced, and holds {list_names(others)}, no part of a bundle: "
+            "move that away, or name another folder"
+        )
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:

@@ -300,7 +300,7 @@ def _check(
 ) -> None:
     for name in (*settings.scores, *settings.probed_scores):
         score_named(name)
-    _check_choosers(settings.choosers)
+    check_choosers(settings.choosers)
     require_training((*settings.scores, *settings.probed_scores, *settings.choosers))
     if not rollouts:
         raise CalibrationError(
@@ -339,7 +339,12 @@ def _check(
         rollout.check(policy)
 
 
-def _check_choosers(names: Sequence[str]) -> None:
+def check_choosers(names: Sequence[str]) -> None:
+    """Reject names of scores by which no chunk can be chosen.
+
+    Raises:
+        UsageError: names the first of them.
+    """
     able = sorted(name for name, score in SCORES.items() if hasattr(score, "score_samples"))
     for name in names:
         if name not in able:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from failure_monitor.atomic_file import reject_unwritable_folder
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import (
     CalibrationSettings,
+    check_choosers,
     choose,
     choose_failures,
     default_scores,
@@ -116,6 +118,16 @@ def calibrate(
             "the rule 'fiper' learns nothing from failures: choose the rule "
             f"{', '.join(RULES)}, or give no --failures"
         )
+    if not 0 < alpha < 1:
+        raise UsageError(f"an alpha of {alpha:g} is no chance: give a number between 0 and 1")
+    if seed < 0:
+        raise UsageError(f"the seed is {seed}: give a number from 0 on")
+    if folds is not None and folds < 2:
+        raise UsageError(f"{folds} folds hold no rollout apart: give a number from 2 on")
+    check_choosers(names_of(choose_by))
+    if output is not None:
+        reject_unwritable_folder(Path(output))
+        bundles.reject_other_content(Path(output))
     if window < 1:
         raise UsageError(f"a window of {window} decisions holds no score: give a number from 1 on")
     actions = StatedActions(action_kind, names_of(position_names), executed_actions)

@@ -26,6 +26,7 @@ from failure_monitor.cli import (
 )
 from failure_monitor.cli.app import run
 from failure_monitor.cli.command_parser import CommandParser
+from failure_monitor.cli.standard_streams import drop_output, prepare_streams
 
 DESCRIPTION = "Failure prediction for learned robot policies, with a promised false-alarm rate."
 
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: those of the command line; default: those of this process.
     """
+    prepare_streams()
     parser = argparse.ArgumentParser(
         prog="failure-monitor", description=DESCRIPTION, allow_abbrev=False
     )
@@ -78,4 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--version", action="version", version=__version__, help="print the version"
     )
     add_commands(parser)
-    sys.exit(run_parsed(parser, parser.parse_args(arguments)))
+    try:
+        sys.exit(run_parsed(parser, parser.parse_args(arguments)))
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            drop_output()

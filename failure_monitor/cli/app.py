@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,8 @@ from rich.logging import RichHandler
 
 from failure_monitor.cli.command_parser import CommandParser
 from failure_monitor.cli.declaration import keyword_arguments
+from failure_monitor.cli.output_paths import check_outputs
+from failure_monitor.cli.standard_streams import drop_output, prepare_streams
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import missing_packages_named
 
@@ -29,14 +30,17 @@ def run(command: Callable[..., None], values: Mapping[str, Any]) -> int:
         command: the function of the command.
         values: the values of its options and arguments, and others.
     """
+    prepare_streams()
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
         handlers=[RichHandler(console=progress, show_time=False, show_path=False)],
     )
     try:
+        check_outputs(command, values)
         with missing_packages_named():
             command(**keyword_arguments(command, values))
+            sys.stdout.flush()
     except FailureMonitorError as error:
         progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
         return error.exit_code
@@ -44,8 +48,7 @@ def run(command: Callable[..., None], values: Mapping[str, Any]) -> int:
         progress.print("interrupted; nothing was written", style="red")
         return 130
     except BrokenPipeError:
-        # Whoever read the output has gone. Python would fail again at exit, when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 1
     return 0
 

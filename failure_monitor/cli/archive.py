@@ -17,18 +17,17 @@ from failure_monitor.errors import UsageError
 
 def archive(
     sources: Sources,
-    output_file: Annotated[Path, Option("--output", help="the archive to write, an .npz file")],
+    output_file: Annotated[
+        Path, Option("--output", help="the archive to write, an .npz file", writes="file")
+    ],
     reading: Reading,
     actions: ActionOptions,
 ) -> None:
     """Put the rollouts of bags or FIPER folders into one file, a rollout archive."""
     from failure_monitor.sources.archive import write_archive
 
-    if output_file.suffix != ".npz" or not output_file.parent.is_dir():
-        raise UsageError(
-            f"{output_file} cannot become an archive: name a file that ends in .npz, in a folder "
-            "that exists"
-        )
+    if output_file.suffix != ".npz":
+        raise UsageError(f"{output_file} cannot become an archive: name a file that ends in .npz")
     rollout_set = reading.options.read(sources, actions.stated, progress=shown_progress)
     write_archive(output_file, rollout_set)
     output.print(contents_table(rollout_set, "What this archive holds"))

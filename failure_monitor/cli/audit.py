@@ -34,10 +34,12 @@ def audit(
     actions: ActionOptions,
     drop: Annotated[
         Path | None,
-        Option(help="write here what to drop, for `failure-monitor calibrate --exclude`"),
+        Option(
+            help="write here what to drop, for `failure-monitor calibrate --exclude`", writes="file"
+        ),
     ] = None,
-    json: Annotated[Path | None, Option(help="write all of it here as JSON")] = None,
-    seed: Annotated[int, Option(help="of the folds in which rollouts are compared")] = 0,
+    json: Annotated[Path | None, Option(help="write all of it here as JSON", writes="file")] = None,
+    seed: Annotated[int, Option(min=0, help="of the folds in which rollouts are compared")] = 0,
 ) -> None:
     """Find what is wrong with successful rollouts, before anything is calibrated on them."""
     from failure_monitor.calibration.audit import audit as audit_rollouts

@@ -22,15 +22,22 @@ def calibrate(
     reading: Reading,
     actions: ActionOptions,
     output_folder: Annotated[
-        Path, Option("--output", help="the bundle to write, a folder for the monitor node")
+        Path,
+        Option(
+            "--output",
+            help="the bundle to write, a folder for the monitor node",
+            writes="folder",
+        ),
     ],
     alpha: Annotated[
-        float, Option(help="the chance that a successful rollout ever raises an alarm")
+        float,
+        Option(above=0, below=1, help="the chance that a successful rollout ever raises an alarm"),
     ] = 0.1,
     rule: Annotated[
         str,
         Option(
-            help=f"how scores combine: {', '.join(RULES)}; fiper: all of {', '.join(FIPER_SCORES)}"
+            help=f"how scores combine: {', '.join(RULES)}; fiper: all of {', '.join(FIPER_SCORES)}",
+            choices=("fiper", *RULES),
         ),
     ] = "mean",
     scores: Annotated[
@@ -43,7 +50,10 @@ def calibrate(
     window: Annotated[int, Option(min=1, help="over how many decisions a score is averaged")] = 3,
     threshold: Annotated[
         str,
-        Option(help=f"{', '.join(THRESHOLD_KINDS)} with the decision's number in its rollout"),
+        Option(
+            help=f"{', '.join(THRESHOLD_KINDS)} with the decision's number in its rollout",
+            choices=THRESHOLD_KINDS,
+        ),
     ] = "constant",
     folds: Annotated[
         int | None,
@@ -78,7 +88,7 @@ def calibrate(
             "pseudo_count, retrieval; the monitor's parameter 'chosen_chunk' names the one in use"
         ),
     ] = "",
-    seed: Annotated[int, Option(help="of the folds and of the training")] = 0,
+    seed: Annotated[int, Option(min=0, help="of the folds and of the training")] = 0,
     report: ReportFolder = None,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""

@@ -95,7 +95,9 @@ def check(
             "default: those that the bundle was calibrated on"
         ),
     ] = None,
-    json: Annotated[Path | None, Option(help="write the findings here as JSON")] = None,
+    json: Annotated[
+        Path | None, Option(help="write the findings here as JSON", writes="file")
+    ] = None,
 ) -> None:
     """Check whether monitor, gate and policy of a live ROS graph fit together and fit a bundle."""
     require_ros()

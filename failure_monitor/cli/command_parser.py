@@ -169,14 +169,24 @@ def _converted(parameter: Parameter, text: str) -> str | int | float | Path:
         raise InvalidValueError(
             f"Invalid value for '{parameter.label}': {text!r} is not {VALID[parameter.type]}."
         ) from None
-    declaration = parameter.declaration
-    if (
-        isinstance(declaration, Option)
-        and declaration.range
-        and not declaration.min <= value <= declaration.max
-    ):
-        raise InvalidValueError(
-            f"Invalid value for '{parameter.label}': {text} is not in the range "
-            f"{declaration.range}."
-        )
+    if parameter.type is Path and not text:
+        raise InvalidValueError(f"Invalid value for '{parameter.label}': it is empty, name a path.")
+    if isinstance(parameter.declaration, Option):
+        _check(parameter.label, parameter.declaration, text, value)
     return value  # type: ignore[no-any-return]
+
+
+def _check(label: str, declaration: Option, text: str, value: Any) -> None:
+    if isinstance(value, (int, float)) and not declaration.takes(value):
+        raise InvalidValueError(
+            f"Invalid value for '{label}': {text} is "
+            + (f"not in the range {declaration.range}." if declaration.range else "not finite.")
+        )
+    if not declaration.is_optional and not text.strip():
+        raise InvalidValueError(f"Invalid value for '{label}': it is empty.")
+    if declaration.choices and text not in declaration.choices:
+        what = label.strip("-").replace("-", " ")
+        raise InvalidValueError(
+            f"Invalid value for '{label}': there is no {what} '{text}': choose "
+            f"{', '.join(filter(None, declaration.choices))}"
+        )

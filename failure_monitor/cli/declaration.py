@@ -20,7 +20,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of a parameter that has none."""
@@ -40,6 +40,11 @@ class Option:
         panel: the heading under which the help lists it; empty: with all others.
         min: the smallest number.
         max: the largest number.
+        above: what a number must exceed.
+        below: what a number must not reach.
+        choices: all values that it takes; empty: any.
+        is_optional: whether a text may be empty.
+        writes: whether what it names is written, as a file or as a folder, rather than read.
     """
 
     name: str = ""
@@ -49,13 +54,31 @@ class Option:
     panel: str = ""
     min: float = -math.inf
     max: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+    is_optional: bool = True
+    writes: Literal["", "file", "folder"] = ""
 
     @property
     def range(self) -> str:
         """The numbers that it takes; empty if it takes all."""
-        if self.max == math.inf:
-            return "" if self.min == -math.inf else f"x>={self.min:g}"
-        return f"{'' if self.min == -math.inf else f'{self.min:g}<='}x<={self.max:g}"
+        low = f"{self.above:g}<" if self.above > -math.inf else ""
+        low = f"{self.min:g}<=" if self.min > -math.inf else low
+        high = f"<{self.below:g}" if self.below < math.inf else ""
+        high = f"<={self.max:g}" if self.max < math.inf else high
+        if low and not high:
+            bound, sign = low.rstrip("<="), ">=" if low.endswith("=") else ">"
+            return f"x{sign}{bound}"
+        return f"{low}x{high}" if low or high else ""
+
+    def takes(self, number: float) -> bool:
+        """Return whether a number is in the range; NaN and the infinite are in none."""
+        return (
+            math.isfinite(number)
+            and self.min <= number <= self.max
+            and self.above < number < self.below
+        )
 
 
 @dataclass(frozen=True)

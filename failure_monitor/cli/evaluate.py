@@ -20,11 +20,15 @@ def evaluate(
     bundle_folder: Annotated[Path, Argument(metavar="BUNDLE", help="a calibrated bundle")],
     sources: Sources,
     reading: Reading,
-    json: Annotated[Path | None, Option(help="write the results here as JSON")] = None,
+    json: Annotated[
+        Path | None, Option(help="write the results here as JSON", writes="file")
+    ] = None,
     group_by: Annotated[
         str,
         Option(
-            help="what figures are broken down by: group (such as the kind of perturbation) or task"
+            help="what figures are broken down by: group (such as the kind of perturbation) or "
+            "task",
+            choices=("group", "task"),
         ),
     ] = "group",
     report: ReportFolder = None,

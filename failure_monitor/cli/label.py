@@ -9,16 +9,17 @@ from typing import Annotated
 
 from failure_monitor.cli.app import output
 from failure_monitor.cli.declaration import Argument, Option
-from failure_monitor.errors import UsageError
 
 OUTCOMES = {"success": True, "failure": False}
 
 
 def label(
     bag: Annotated[Path, Argument(metavar="BAG", help="a rosbag2 folder of one rollout")],
-    outcome: Annotated[str, Option(help="how it ended: success or failure")],
+    outcome: Annotated[
+        str, Option(help="how it ended: success or failure", choices=tuple(OUTCOMES))
+    ],
     success_topic: Annotated[
-        str, Option(help="the topic that gets the outcome (Bool)")
+        str, Option(help="the topic that gets the outcome (Bool)", is_optional=False)
     ] = "/rollout/success",
     active_topic: Annotated[
         str, Option(help="the topic that is true while a rollout runs (Bool)")
@@ -27,8 +28,6 @@ def label(
     """Label a recorded rollout with its outcome: a false alarm can then calibrate."""
     from failure_monitor.incidents.outcome import write_outcome
 
-    if outcome not in OUTCOMES:
-        raise UsageError(f"there is no outcome '{outcome}': choose success or failure")
     labelled = write_outcome(
         bag, OUTCOMES[outcome], success_topic=success_topic, active_topic=active_topic
     )

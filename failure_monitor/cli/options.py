@@ -36,12 +36,12 @@ def _option(help: str, *, panel: str = "How bags are read", **settings: Any) -> 
 class Reading:
     """How bags are read: an option for each attribute."""
 
-    embedding_topic: Annotated[str, _option("the policy's embeddings (PointCloud2)")] = (
-        "/policy/embedding"
-    )
-    action_chunks_topic: Annotated[str, _option("its sampled action chunks (PointCloud2)")] = (
-        "/policy/action_chunks"
-    )
+    embedding_topic: Annotated[
+        str, _option("the policy's embeddings (PointCloud2)", is_optional=False)
+    ] = "/policy/embedding"
+    action_chunks_topic: Annotated[
+        str, _option("its sampled action chunks (PointCloud2)", is_optional=False)
+    ] = "/policy/action_chunks"
     success_topic: Annotated[str, _option("a rollout's outcome (Bool)")] = "/rollout/success"
     active_topic: Annotated[
         str, _option("true, or a task's name, while a rollout runs (Bool or String)")
@@ -76,11 +76,12 @@ class Reading:
         _option(
             "what separates the rollouts in a bag: bag (nothing, a bag is a rollout), markers "
             "(the topic for active), outcomes (each ends a rollout), pauses; auto: markers where "
-            "there are some, else bag"
+            "there are some, else bag",
+            choices=("auto", "bag", "markers", "outcomes", "pauses"),
         ),
     ] = "auto"
     pause: Annotated[
-        float | None, _option("seconds without a decision that end a rollout, for pauses")
+        float | None, _option("seconds without a decision that end a rollout, for pauses", above=0)
     ] = None
     encoder: Annotated[
         Path | None,
@@ -105,7 +106,10 @@ class Reading:
         ),
     ] = None
     joint_states_topic: Annotated[
-        str, _option("the joints that the encoder takes (JointState)", panel=BLACK_BOX)
+        str,
+        _option(
+            "the joints that the encoder takes (JointState)", panel=BLACK_BOX, is_optional=False
+        ),
     ] = "/joint_states"
     samples: Annotated[
         int | None,
@@ -116,6 +120,7 @@ class Reading:
         _option(
             "decisions a second at most; default: one at every frame of the first camera",
             panel=BLACK_BOX,
+            above=0,
         ),
     ] = None
     stamp_tolerance: Annotated[
@@ -123,6 +128,7 @@ class Reading:
         _option(
             "seconds that the stamps of one observation may lie apart; default: 0.05",
             panel=BLACK_BOX,
+            min=0,
         ),
     ] = None
     noise_seed: Annotated[
@@ -209,7 +215,11 @@ class ActionOptions:
     """What the user states of the policy's actions: an option for each attribute."""
 
     action_kind: Annotated[
-        str, _option(f"what an action means: {', '.join(ACTION_KINDS)}; default: position")
+        str,
+        _option(
+            f"what an action means: {', '.join(ACTION_KINDS)}; default: position",
+            choices=("", *ACTION_KINDS),
+        ),
     ] = ""
     position_names: Annotated[
         str, _option("comma-separated actions that span positions; default: all")

@@ -30,6 +30,7 @@ ReportFolder = Annotated[
     Option(
         "--report",
         metavar="DIR",
+        writes="folder",
         help="write a report into this folder: one page, DIR/index.html, that holds all it shows. "
         "A report there is replaced, another page rejected, other files are left alone",
     ),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -195,9 +196,9 @@ class ReadingOptions:
             raise UsageError(
                 "'--boundaries pauses' and '--pause SECONDS' go together: give both or none"
             )
-        if self.pause is not None and not self.pause > 0:
+        if self.pause is not None and not 0 < self.pause < math.inf:
             raise UsageError(f"a pause of {self.pause:g} s ends nothing: give a positive number")
-        if self.black_box.rate is not None and not self.black_box.rate > 0:
+        if self.black_box.rate is not None and not 0 < self.black_box.rate < math.inf:
             raise UsageError(
                 f"'--decision-rate {self.black_box.rate:g}' leaves no decision: give a positive "
                 "number"

@@ -293,7 +293,7 @@ def test_archives_carry_their_tasks_into_a_bundle_with_a_limit_for_each(successe
     ("output", "code", "sentence"),
     [
         ("set.zip", 2, "name a file that ends in .npz"),
-        ("nowhere/set.npz", 2, "in a folder that exists"),
+        ("nowhere/set.npz", 2, "there is no folder"),
         ("set.npz", 1, "nowhere does not exist"),
     ],
 )

@@ -173,5 +173,5 @@ def test_an_archive_is_inspected_like_a_bag(tmp_path: Path) -> None:
 
 def test_results_that_cannot_be_written_are_told(made: Path, tmp_path: Path) -> None:
     result = run_here("inspect", made, "--json", tmp_path / "nowhere" / "file.json")
-    assert result.exit_code == 1
-    assert "cannot write" in result.stderr
+    assert result.exit_code == 2
+    assert "--json: cannot write" in result.stderr

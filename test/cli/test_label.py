@@ -173,4 +173,4 @@ def test_command_says_for_what_an_incident_was_recorded_and_whether_all_of_it_is
 def test_command_refuses_another_outcome(tmp_path):
     done = run_command("label", tmp_path, "--outcome", "perhaps")
     assert done.returncode == 2
-    assert "there is no outcome 'perhaps': choose success or failure" in done.stderr
+    assert "there is no outcome 'perhaps': choose success, failure" in done.stderr

@@ -99,11 +99,11 @@ def test_positions_and_external_scores_are_read_on_demand(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--boundaries", "naps"], 2, "there is no kind of boundary 'naps': choose auto, bag"),
+        (["--boundaries", "naps"], 2, "there is no boundaries 'naps': choose auto, bag"),
         (["--boundaries", "pauses"], 2, "'--boundaries pauses' and '--pause SECONDS' go together"),
         (["--pause", "3"], 2, "go together"),
-        (["--boundaries", "pauses", "--pause", "-1"], 2, "a pause of -1 s ends nothing"),
-        (["--boundaries", "pauses", "--pause", "nan"], 2, "a pause of nan s ends nothing"),
+        (["--boundaries", "pauses", "--pause", "-1"], 2, "'--pause': -1 is not in the range x>0"),
+        (["--boundaries", "pauses", "--pause", "nan"], 2, "'--pause': nan is not in the range x>0"),
         (["--external", "energy"], 2, "'--external energy' is no name with its topic"),
         (["--external", "a:=/x", "--external", "b:=/x"], 2, "the topic /x has two meanings"),
         (["--external", "energy:=/nothing"], 1, "has no topic /nothing, only /policy/action_ch"),

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a command is to write is looked at before it begins to work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from failure_monitor.atomic_file import (
+    UnwritableError,
+    reject_unwritable_file,
+    reject_unwritable_folder,
+)
+from failure_monitor.cli.declaration import Option, Parameter, parameters_of
+from failure_monitor.errors import UsageError
+
+
+def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> None:
+    """Reject what a command cannot write, and what it would write over what it reads.
+
+    Args:
+        command: the function of the command.
+        values: the values of its options and arguments, by the names of its parameters.
+
+    Raises:
+        UsageError: names the option.
+    """
+    parameters = parameters_of(command)
+    written = [each for each in parameters if _writes(each) and values[each.name] is not None]
+    taken = {
+        path.resolve(): parameter.label
+        for parameter in parameters
+        if not _writes(parameter)
+        for path in _paths(values[parameter.name])
+    }
+    for parameter in written:
+        path: Path = values[parameter.name]
+        other = taken.get(path.resolve())
+        # Two results may go to one device.
+        if other is not None and (path.is_file() or path.is_dir() or not path.exists()):
+            raise UsageError(
+                f"{parameter.label} {path} is what {other} names, too: name another place"
+            )
+        taken[path.resolve()] = parameter.label
+        try:
+            if _writes(parameter) == "folder":
+                reject_unwritable_folder(path)
+            else:
+                reject_unwritable_file(path)
+        except UnwritableError as error:
+            raise UsageError(f"{parameter.label}: {error}") from None
+
+
+def _writes(parameter: Parameter) -> str:
+    declaration = parameter.declaration
+    return declaration.writes if isinstance(declaration, Option) else ""
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    for path in value if isinstance(value, list) else [value]:
+        if isinstance(path, Path):
+            yield path
