@@ -65,7 +65,7 @@ class WatchedMonitor:
     _received: float = -math.inf
     _alarms: deque[float] = field(default_factory=deque)
     _decisions: deque[float] = field(default_factory=deque)
-    _last_decision: tuple[int | None, float | None] | None = None
+    _last_decision: tuple[int | None, int | None] | None = None
 
     def hear_alarm(
         self, state: AlarmState, reason: str, values: Mapping[str, str], now: float

@@ -58,7 +58,7 @@ class Displays:
         self._monitor = MonitorInput(node, settings.monitor, settings.max_silence)
         self._chunks = ChunksInput(node, settings.monitor, settings.action_chunks_topic)
         self._history = ScoreHistory(HISTORY_SECONDS)
-        self._decision: tuple[int | None, float | None] = None, None
+        self._decision: tuple[int | None, int | None] = None, None
         self._bundle = ""
         self._why_no_bundle = self._why_no_heat_map = ""
         self._heat_map: HeatMap | None = None
