@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two numbers of a set of rollouts: do like situations get like actions, and lead to like ones?
+"""Whether like situations get like actions in a set of rollouts, and lead to like ones.
 
 After action divergence and transition diversity in Belkhale, Cui and Sadigh, "Data Quality in
 Imitation Learning", NeurIPS 2023, by nearest neighbours: how far apart things are that follow

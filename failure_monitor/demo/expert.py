@@ -25,7 +25,7 @@ class Expert:
         self._offset = rng.uniform(-self.blur, self.blur, size=3)
 
     def action(self, observation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Choose the action (4,) for Meta-World's state vector (39,)."""
+        """Choose an action, shape (4,), for Meta-World's state vector (39,)."""
         seen = observation.copy()
         seen[4:7] += self._offset
         with warnings.catch_warnings():

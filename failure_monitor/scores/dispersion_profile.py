@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dispersion profile: is the policy as sure of each action as it usually is at such a time?
+"""Dispersion profile: whether the policy is as sure of each action as usual at such a time.
 
 Of the B sampled chunks A of a decision, for each of H time steps and D actions,
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Distance to the fitting embeddings of the same phase: is this what is seen at such a time?
+"""Distance to the fitting embeddings of the same phase: what is usually seen at such a time.
 
     score(e, t) = mean of ‖e − e_i‖₂ over the 8 nearest of the embeddings e_i that were taken at
                   decisions t − 3 … t + 3 of the fitting rollouts
