@@ -250,7 +250,9 @@ def write_bag(
             embedding(embedding_message(stamp, random), stamp + LATENCY)
             chunks(chunks_message(stamp, random), stamp + LATENCY)
 
-        streams: list[tuple[float, int, Callable[[int], None]]] = [(decision_rate, LATENCY, decide)]
+        streams: list[tuple[float, int, Callable[[int], None]]] = [
+            (decision_rate, LATENCY, decide)
+        ]
         if joints:
             state = publisher(JOINTS, "sensor_msgs/msg/JointState")
             streams.append((JOINT_RATE, 0, lambda s: state(joint_message(s, random), s)))

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the promised false-alarm rate holds, of every score and rule.
 
-python benchmarks/coverage.py: successful rollouts of an imaginary task, drawn again for each split.
-python benchmarks/coverage.py ARCHIVE...: the successful undisturbed rollouts of each archive, of
-calibration and test together, dealt at random again and again.
+python benchmarks/coverage.py: successful rollouts of an imaginary task, drawn again for each
+split. python benchmarks/coverage.py ARCHIVE...: the successful undisturbed rollouts of each
+archive, of calibration and test together, dealt at random again and again.
 
-Of each split some rollouts calibrate and the others show how often the alarm is false, in two ways:
+Of each split some rollouts calibrate and the others show how often the alarm is false, in two
+ways:
 
 - cross-fitted, as `failure-monitor calibrate` does it: all scores are fitted again for each split;
 - fitted apart, as with `--fit`: scores are fitted on other rollouts, a few times, and many splits
@@ -65,7 +66,9 @@ from failure_monitor.thresholds.conformal import CalibrationError, rank
 assert one_thread
 NUMBERS = (10, 20, 40)
 FITTED_APART = "scores fitted on other rollouts"
-IMAGINARY_TASK = SyntheticTask.of_size(embedding=12, samples=16, horizon=8, actions=3, decisions=20)
+IMAGINARY_TASK = SyntheticTask.of_size(
+    embedding=12, samples=16, horizon=8, actions=3, decisions=20
+)
 
 console = Console(width=140)
 progress = Console(stderr=True)
@@ -181,7 +184,9 @@ def _cross_fitted(
     run = partial(_cross_fitted_split, source=source, rules=rules, folds=folds)
     if not (rules and places):
         return []
-    found = dict(zip(places, _run(run, places, jobs, f"{source.title}, cross-fitted"), strict=True))
+    found = dict(
+        zip(places, _run(run, places, jobs, f"{source.title}, cross-fitted"), strict=True)
+    )
     return _cells(rules, {n: [found[n, index] for index in range(splits)] for n in NUMBERS})
 
 

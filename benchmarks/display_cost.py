@@ -70,7 +70,9 @@ def rollout(seed: int, decisions: int = 20) -> Rollout:
 
 
 def make_bundle(folder: Path) -> Path:
-    settings = CalibrationSettings(scores=("rnd_oe", "ace"), rule="any", folds=2, jobs=1, alpha=0.2)
+    settings = CalibrationSettings(
+        scores=("rnd_oe", "ace"), rule="any", folds=2, jobs=1, alpha=0.2
+    )
     save(calibrate([rollout(seed) for seed in range(8)], POLICY, settings), folder)
     return folder
 

@@ -302,7 +302,9 @@ def _latency(
     came = [(when, *kind.read(deserialize_message(data, kind.message))) for when, data in received]
     numbers = {number for _, number, _ in came}
     took = 1e3 * np.array([when - then for when, _, then in came])
-    return Latency(name, kind.rate, through, *_quantiles(took), sent=sent, lost=sent - len(numbers))
+    return Latency(
+        name, kind.rate, through, *_quantiles(took), sent=sent, lost=sent - len(numbers)
+    )
 
 
 def _quantiles(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -278,7 +278,14 @@ def _table(rows: Sequence[Row]) -> Table:
         box=SIMPLE_HEAD,
     )
     table.add_column("")
-    for heading in ("median", "p99", "by the clock", "textbook", "textbook / median", "difference"):
+    for heading in (
+        "median",
+        "p99",
+        "by the clock",
+        "textbook",
+        "textbook / median",
+        "difference",
+    ):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(

@@ -7,8 +7,8 @@ python benchmarks/node_latency.py: two 640×480 cameras at 30 Hz, joints at 500 
 publication of action chunks to the receipt of the alarm by the process that published them, beside
 a node in the monitor's place that answers at once; processor time and resident memory of the
 monitor; its start; messages lost. Then the black box: the monitor runs an encoder as large as
-ResNet-18 on both cameras and a sampler, five times a second; from the publication of a frame to the
-receipt of the alarm, beside the time that the models alone take. --seconds 600 is a soak: the
+ResNet-18 on both cameras and a sampler, five times a second; from the publication of a frame to
+the receipt of the alarm, beside the time that the models alone take. --seconds 600 is a soak: the
 memory of every second goes into the JSON file.
 """
 
@@ -204,7 +204,9 @@ class Policy:
         self._tap = DecisionTap(self.node, action_names=names)
         self._active = self.node.create_publisher(Bool, "rollout/active", 10)
         self._flag = Bool
-        self.node.create_subscription(DiagnosticStatus, "failure_monitor/alarm", self._on_alarm, 10)
+        self.node.create_subscription(
+            DiagnosticStatus, "failure_monitor/alarm", self._on_alarm, 10
+        )
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._decisions = [list(rollout.decisions()) for rollout in rollouts]
         self._rollout, self._number = 0, 0
@@ -356,7 +358,9 @@ def _watch(policy: Policy, process: psutil.Process, figures: Figures, seconds: f
     figures.scored, figures.skipped = (after[key] - before[key] for key in ("judged", "skipped"))
     figures.decisions = policy.published - published or figures.scored + figures.skipped
     received = after["joint_states"] - before["joint_states"]
-    figures.joint_states_lost = max(0.0, 1 - received / (JOINT_RATE * elapsed)) if received else 0.0
+    figures.joint_states_lost = (
+        max(0.0, 1 - received / (JOINT_RATE * elapsed)) if received else 0.0
+    )
 
 
 def _counts(policy: Policy) -> dict[str, int]:

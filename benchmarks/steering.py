@@ -229,7 +229,9 @@ class Rig:
             decided = execution.observe(image, simulation.joint_positions)
             if decided is not None:
                 decisions += 1
-                decision = Decision(round(1e9 * simulation.time), decided.embedding, decided.chunks)
+                decision = Decision(
+                    round(1e9 * simulation.time), decided.embedding, decided.chunks
+                )
                 keep(decision)
                 if monitor is not None:
                     verdict = monitor.update(decision)
@@ -314,7 +316,9 @@ def run_missing(
             rig.simulation.close()
 
 
-def table(title: str, rows: Sequence[tuple[Steering, Sequence[Result], Sequence[Result]]]) -> Table:
+def table(
+    title: str, rows: Sequence[tuple[Steering, Sequence[Result], Sequence[Result]]]
+) -> Table:
     """Return rows of a steering, its results, and those of the same seeds without."""
     drawn = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     for column in (

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the unfamiliar place in a picture is found: foreign objects put into the demo's pictures.
+"""Whether the unfamiliar place in a picture is found: foreign objects put into the demo's
+pictures.
 
     python benchmarks/unfamiliar_places.py
 

@@ -140,7 +140,8 @@ class Decision:
     """One inference of the policy.
 
     Attributes:
-        stamp: when the observation was made, in nanoseconds: seconds as a float would not be exact.
+        stamp: when the observation was made, in nanoseconds: seconds as a float would not be
+            exact.
         embedding: the observation embedding, float32 (E,).
         chunks: the sampled action chunks, float32 (B, H, D); the first is executed.
         positions: the measured positions of the robot, float32 (P,), in the space and units of
@@ -161,7 +162,8 @@ class RolloutTiming:
 
     Attributes:
         seconds: from the first decision to the last.
-        period: the median time from a decision to the next, in seconds; None for a single decision.
+        period: the median time from a decision to the next, in seconds; None for a single
+            decision.
         longest_gap: the longest time from a decision to the next, in seconds; None for one.
     """
 
@@ -245,7 +247,8 @@ class Rollout:
             )
 
     def check(self, policy: PolicyFormat) -> None:
-        """Reject a rollout that has no decision, or one out of order or not of the policy's format.
+        """Reject a rollout that has no decision, or one out of order or not of the policy's
+        format.
 
         Raises:
             InvalidDecisionError: the rollout is rejected; names the rollout and the decision.

@@ -9,8 +9,8 @@
 
     read(Section, {"name": "a", "window": 0})    # SchemaError: window: expected a number above 0
 
-Nothing is converted but an integer where a number is expected. Fields may be str, int, float, bool,
-Any, literals, enumerations, tuples, mappings, other dataclasses, and each of these or None.
+Nothing is converted but an integer where a number is expected. Fields may be str, int, float,
+bool, Any, literals, enumerations, tuples, mappings, other dataclasses, and each of these or None.
 A dataclass checks what concerns several fields in `__post_init__`, by a ValueError.
 """
 

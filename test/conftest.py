@@ -75,7 +75,8 @@ def policy() -> PolicyFormat:
     return POLICY
 
 
-# A shell without job control starts what runs in the background with SIGINT ignored, which children
+# A shell without job control starts what runs in the background with SIGINT ignored, which
+# children
 # inherit: those under test could not be interrupted.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

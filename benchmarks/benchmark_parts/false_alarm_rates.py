@@ -113,7 +113,7 @@ class ScoredSplit:
         rules: Sequence[MeasuredRule],
         folds: int = USUAL_FOLDS,
     ) -> ScoredSplit:
-        """Fit every score of the rules on `rollouts`, and cross-fit it in at most so many folds."""
+        """Fit every score of the rules on `rollouts`, and cross-fit it in at most so many."""
         folds = min(folds, len(rollouts))
         split = cls(np.empty(len(rollouts), np.int64), {}, {}, {})
         for name in dict.fromkeys(name for rule in rules for name in rule.scores):

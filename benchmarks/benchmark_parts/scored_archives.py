@@ -85,7 +85,9 @@ class ScoredArchive:
         limit = finite_sample_quantile(lengths, alpha)
         return self._figures([np.arange(1, len(test) + 1) / limit for test in self.tests])
 
-    def _figures(self, levels: Sequence[NDArray[np.float64]]) -> tuple[Metrics, dict[str, Metrics]]:
+    def _figures(
+        self, levels: Sequence[NDArray[np.float64]]
+    ) -> tuple[Metrics, dict[str, Metrics]]:
         early = float(np.median(self._calibration_lengths()))
         results = [
             RolloutResult(test.name, bool(test.success), test.group, level, test.stamps, early)

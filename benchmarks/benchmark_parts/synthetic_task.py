@@ -27,7 +27,8 @@ class SyntheticTask:
     """A robot follows a path to a goal that differs from rollout to rollout.
 
     Rollouts also differ in length, in their light (a constant offset of the embeddings), in how
-    well the robot follows, and in how sure the policy is; halfway the policy has two ways to go on.
+    well the robot follows, and in how sure the policy is; halfway the policy has two ways to go
+    on.
 
     Attributes:
         policy: sizes; its actions are taken as deltas of positions, and all as positions.

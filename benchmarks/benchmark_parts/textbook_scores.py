@@ -48,7 +48,9 @@ def unpacked(state: ScoreState) -> ScoreState:
         if node.op_type == "Identity" and node.input[0] in values:
             values[node.output[0]] = values[node.input[0]]
     arrays = {f"input_{part}": values[f"0.{part}"] for part in ("varying", "mean", "deviation")}
-    arrays |= {part: values[f"1.{part}"] for part in ("mean", "deviation") if f"1.{part}" in values}
+    arrays |= {
+        part: values[f"1.{part}"] for part in ("mean", "deviation") if f"1.{part}" in values
+    }
     layers = [node.input for node in graph.node if node.op_type == "Gemm"]
     for index, (_, weight, bias) in enumerate(layers):
         arrays[f"weight_{index}"] = values[weight].astype(np.float64)

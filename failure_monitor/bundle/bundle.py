@@ -202,7 +202,9 @@ class Bundle:
     @property
     def sample_scores(self) -> dict[str, SampleScore]:
         """The scores that can choose among the sampled chunks of a decision, by name."""
-        able = [score for score in (*self.scores, *self.choosers) if isinstance(score, SampleScore)]
+        able = [
+            score for score in (*self.scores, *self.choosers) if isinstance(score, SampleScore)
+        ]
         medoid = Medoid(ReachedPositions.of(self.policy))
         return {Medoid.name: medoid, **{score.name: score for score in able}}
 

@@ -17,8 +17,9 @@ def camera_topics(
 
     Args:
         cameras: the names of the encoder's cameras.
-        given: what the parameter image_topics names, which may be nothing. Otherwise the topics are
-            those of the recordings that the bundle was calibrated on, or else the cameras' names.
+        given: what the parameter image_topics names, which may be nothing. Otherwise the topics
+            are those of the recordings that the bundle was calibrated on, or else the cameras'
+            names.
         description: of the bundle.
 
     Raises:

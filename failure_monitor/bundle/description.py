@@ -69,8 +69,8 @@ class ScoreSection:
 class RolloutSection:
     """A rollout of calibration or fitting, or a failure from which a score learned.
 
-    For a rollout of calibration, `max_level` and `max_normalised_scores`, by the scores' names, are
-    the largest values that the monitor would have shown, by scores fitted without the rollout.
+    For a rollout of calibration, `max_level` and `max_normalised_scores`, by the scores' names,
+    are the largest values that the monitor would have shown, by scores fitted without the rollout.
     """
 
     name: str

@@ -59,8 +59,8 @@ def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
         yield "task", promise.task
     yield (
         "calibrated on",
-        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is number "
-        f"{promise.rank} of their maxima, smallest first",
+        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is "
+        f"number {promise.rank} of their maxima, smallest first",
     )
     yield (
         "small print",

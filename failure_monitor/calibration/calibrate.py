@@ -160,8 +160,8 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
 def choose_failures(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
     """Return the rollouts that the score `probe` may learn from as failures, and remarks.
 
-    Those that succeeded are left out; one without an outcome counts as a failure, as its owner gave
-    it as one.
+    Those that succeeded are left out; one without an outcome counts as a failure, as its owner
+    gave it as one.
 
     Raises:
         CalibrationError: all of them succeeded.
@@ -285,7 +285,8 @@ def calibrate(
             rollouts, fit_rollouts, policy, folds=held_out.folds, alpha=settings.alpha
         ),
         choosers=tuple(
-            ScoreSection(name=score.name, parameters=score.state().parameters) for score in choosers
+            ScoreSection(name=score.name, parameters=score.state().parameters)
+            for score in choosers
         ),
     )
     limits = ValueLimits.of_rollouts((*rollouts, *fit_rollouts))
@@ -398,7 +399,8 @@ def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> 
     succeeded = [rollout.name for rollout in failures if rollout.success]
     if succeeded:
         raise CalibrationError(
-            f"{len(succeeded)} of the failures succeeded ({list_names(succeeded)}): leave these out"
+            f"{len(succeeded)} of the failures succeeded ({list_names(succeeded)}): leave these "
+            "out"
         )
     known = {rollout.sha256 for rollout in successes} - {""}
     shared = [rollout.name for rollout in failures if rollout.sha256 in known]

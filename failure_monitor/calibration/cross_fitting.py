@@ -217,8 +217,8 @@ def _workers(jobs: int, dealing: _Dealing) -> Iterator[ProcessPoolExecutor | Non
         except BrokenProcessPool:
             raise CalibrationError(
                 "a process that fits scores ended by itself: a script must call this below "
-                "`if __name__ == '__main__':`, since processes import it; else memory may have run "
-                "out; with one job ('--jobs 1') no process is started"
+                "`if __name__ == '__main__':`, since processes import it; else memory may have "
+                "run out; with one job ('--jobs 1') no process is started"
             ) from None
 
 

@@ -90,7 +90,8 @@ def calibrate(
         scores: the names of the rule's scores; none means the default ones that the policy allows.
         window: the number of decisions over which a score is averaged.
         threshold: 'constant', or 'time-varying' with the decision's number in its rollout.
-        folds: parts for cross-fitting by rollout; None means 10, or one for each of fewer rollouts.
+        folds: parts for cross-fitting by rollout; None means 10, or one for each of fewer
+            rollouts.
         fit: sources of other successful rollouts to fit the scores on.
         failures: sources of failed rollouts, from which the score 'probe' learns.
         exclude: a list of what to leave out, as `failure-monitor audit --drop` writes it.

@@ -54,7 +54,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def run_parsed(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> int:
-    """Run the command that was parsed, or print the help where there is none; return the exit code.
+    """Run the command that was parsed, or print the help where there is none; return the exit
+    code.
 
     Args:
         parser: with the commands.

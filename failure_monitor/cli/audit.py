@@ -35,10 +35,13 @@ def audit(
     drop: Annotated[
         Path | None,
         Option(
-            help="write here what to drop, for `failure-monitor calibrate --exclude`", writes="file"
+            help="write here what to drop, for `failure-monitor calibrate --exclude`",
+            writes="file",
         ),
     ] = None,
-    json: Annotated[Path | None, Option(help="write all of it here as JSON", writes="file")] = None,
+    json: Annotated[
+        Path | None, Option(help="write all of it here as JSON", writes="file")
+    ] = None,
     seed: Annotated[int, Option(min=0, help="of the folds in which rollouts are compared")] = 0,
 ) -> None:
     """Find what is wrong with successful rollouts, before anything is calibrated on them."""

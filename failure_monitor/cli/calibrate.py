@@ -36,7 +36,8 @@ def calibrate(
     rule: Annotated[
         str,
         Option(
-            help=f"how scores combine: {', '.join(RULES)}; fiper: all of {', '.join(FIPER_SCORES)}",
+            help=f"how scores combine: {', '.join(RULES)}; fiper: all of "
+            f"{', '.join(FIPER_SCORES)}",
             choices=("fiper", *RULES),
         ),
     ] = "mean",
@@ -72,8 +73,8 @@ def calibrate(
     failures: Annotated[
         list[Path] | None,
         Option(
-            help="sources of failed rollouts (may be given more than once); the score probe, which "
-            "learns from them how to weigh the rule's scores, then joins these; with "
+            help="sources of failed rollouts (may be given more than once); the score probe, "
+            "which learns from them how to weigh the rule's scores, then joins these; with "
             "--scores probe it is the rule"
         ),
     ] = None,

@@ -22,7 +22,13 @@ from failure_monitor.bundle import bundle as bundles
 from failure_monitor.cli.app import output, progress
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.cli.require_ros import NoListenerError, require_ros
-from failure_monitor.display.appearance import BLUISH_GREEN, VERMILLION, YELLOW, Colour, hexadecimal
+from failure_monitor.display.appearance import (
+    BLUISH_GREEN,
+    VERMILLION,
+    YELLOW,
+    Colour,
+    hexadecimal,
+)
 from failure_monitor.errors import UsageError
 from failure_monitor.graph_check.expectation import TopicNames
 from failure_monitor.graph_check.finding import Finding, Level
@@ -74,7 +80,9 @@ def check(
         Path | None,
         Argument(metavar="[BUNDLE]", help="what the policy is compared with"),
     ] = None,
-    namespace: Annotated[str, Option(help="of the monitors and gates to check; default: all")] = "",
+    namespace: Annotated[
+        str, Option(help="of the monitors and gates to check; default: all")
+    ] = "",
     seconds: Annotated[
         float,
         Option(min=MIN_SECONDS, max=600.0, help="seconds for which the graph is observed"),

@@ -170,7 +170,9 @@ def _converted(parameter: Parameter, text: str) -> str | int | float | Path:
             f"Invalid value for '{parameter.label}': {text!r} is not {VALID[parameter.type]}."
         ) from None
     if parameter.type is Path and not text:
-        raise InvalidValueError(f"Invalid value for '{parameter.label}': it is empty, name a path.")
+        raise InvalidValueError(
+            f"Invalid value for '{parameter.label}': it is empty, name a path."
+        )
     if isinstance(parameter.declaration, Option):
         _check(parameter.label, parameter.declaration, text, value)
     return value  # type: ignore[no-any-return]

@@ -30,7 +30,9 @@ def inspect(
     paths: Inspected,
     reading: Reading,
     actions: ActionOptions,
-    json: Annotated[Path | None, Option(help="write all of it here as JSON", writes="file")] = None,
+    json: Annotated[
+        Path | None, Option(help="write all of it here as JSON", writes="file")
+    ] = None,
 ) -> None:
     """Show what a bundle promises and rests on, how two bundles differ, or what bags hold."""
     bundles = [path for path in paths if (path / bundle.DESCRIPTION_FILE).is_file()]

@@ -96,7 +96,8 @@ def _making_table(description: BundleDescription, sha256: str) -> Table:
     if description.decision_period is not None:
         table.add_row(
             "a decision every",
-            f"{description.decision_period:.3g} s, late after {description.max_decision_age:.3g} s",
+            f"{description.decision_period:.3g} s, late after {description.max_decision_age:.3g} "
+            "s",
         )
     table.add_row("folds, seed", f"{description.folds}, {description.seed}")
     if description.steering is not None:

@@ -113,7 +113,9 @@ class Reading:
     ] = "/joint_states"
     samples: Annotated[
         int | None,
-        _option("action chunks that are sampled per decision; default: 64", panel=BLACK_BOX, min=1),
+        _option(
+            "action chunks that are sampled per decision; default: 64", panel=BLACK_BOX, min=1
+        ),
     ] = None
     decision_rate: Annotated[
         float | None,

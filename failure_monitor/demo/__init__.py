@@ -5,7 +5,8 @@
 import ctypes.util
 import os
 
-# MuJoCo reads its OpenGL backend from the environment when it is first imported, so it is set here.
+# MuJoCo reads its OpenGL backend from the environment when it is first imported, so it is set
+# here.
 # OSMesa before EGL: it never touches a graphics card, so frames are equal on every machine.
 if "MUJOCO_GL" not in os.environ:
     for _backend, _library in (("osmesa", "OSMesa"), ("egl", "EGL")):

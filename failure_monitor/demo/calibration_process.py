@@ -29,7 +29,7 @@ def calibrate_arguments(
     alpha: float,
     scores: str,
 ) -> list[str]:
-    """Return the arguments of `failure-monitor`; without scores, those that it takes by default."""
+    """Return the arguments of `failure-monitor`, without `--scores` if none are named."""
     return [
         "calibrate",
         str(bags),

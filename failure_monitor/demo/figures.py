@@ -120,7 +120,7 @@ def marks(timeline: Timeline, summary: RolloutSummary) -> list[Mark]:
 
 
 def chosen_frames(timeline: Timeline, count: int) -> list[tuple[float, Frame]]:
-    """Return the frames at the middle of `count` equal parts of the rollout, with their seconds."""
+    """Return the frames at the middle of `count` equal parts of the rollout, with their times."""
     if not timeline.frames:
         return []
     middles = [timeline.duration * (index + 0.5) / count for index in range(count)]

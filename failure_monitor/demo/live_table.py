@@ -136,7 +136,11 @@ def _scores(reading: TimedAlarm | None) -> Table:
             end_section=at == len(reading.scores),
         )
     table.add_row(
-        "rule", "", "", ratio_text(reading.level), bar(reading.level, unicode=True, cells=BAR_CELLS)
+        "rule",
+        "",
+        "",
+        ratio_text(reading.level),
+        bar(reading.level, unicode=True, cells=BAR_CELLS),
     )
     return table
 

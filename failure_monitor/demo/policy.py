@@ -56,7 +56,7 @@ class FlowPolicy:
 def _read(path: Path) -> OnnxFile:
     if not path.is_file():
         raise FailureMonitorError(
-            f"there is no policy model '{path}': name a folder with encoder.onnx and sampler.onnx, "
-            "or train one with 'python -m failure_monitor.demo.train_policy'"
+            f"there is no policy model '{path}': name a folder with encoder.onnx and "
+            "sampler.onnx, or train one with 'python -m failure_monitor.demo.train_policy'"
         )
     return read_onnx_file(path)

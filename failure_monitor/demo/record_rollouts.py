@@ -121,7 +121,8 @@ def _missing_listeners(node: Node, expected: Mapping[str, set[str]]) -> list[str
     return [
         f"node '{name}' does not listen to {topic}"
         for topic, names in expected.items()
-        for name in names - {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
+        for name in names
+        - {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
     ]
 
 

@@ -73,7 +73,9 @@ def check_axes(names: Sequence[str], action_names: Sequence[str]) -> None:
         )
 
 
-def paths(sampled: SampledChunks, policy: PolicyFormat, axes: CartesianAxes) -> NDArray[np.float64]:
+def paths(
+    sampled: SampledChunks, policy: PolicyFormat, axes: CartesianAxes
+) -> NDArray[np.float64]:
     """Return the paths of sampled chunks from their start, in metres, (B, 1 + H, 3).
 
     Paths that are not finite, or lead beyond `MAX_DISTANCE`, are NaN throughout. The path of

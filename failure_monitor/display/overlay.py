@@ -37,7 +37,7 @@ WIDTH, MAX_HEIGHT = 640, 480
 """Width of the overlay, and largest height of the camera's picture in it, in pixels."""
 
 BANNER, LINE, ROW, MARGIN = 64, 20, 24, 8
-"""Heights in pixels of the banner, of a line of the reason and of a score's row; and the margin."""
+"""Heights in pixels of the banner, a line of the reason and a score's row; and the margin."""
 
 MAX_LINES, MAX_LETTERS = 6, 40
 """Largest number of lines of the reason, and of letters before a word is broken."""

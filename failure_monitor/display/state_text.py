@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What displays write about a monitor's state: what it reports, what halted it, or its silence.
 
-While a halt is latched, the reason is that of the halt, and the scores are those of the present. So
+While a halt is latched, the reason is that of the halt, and the scores are those of the present.
+So
 both are written: what halted and how long ago, and the state as it would be without the halt.
 """
 

@@ -95,14 +95,15 @@ def _reject_other_cameras(held: Mapping[str, str], stated: Mapping[str, str]) ->
         return
     if set(stated) != set(held):
         raise UsageError(
-            f"'--image-topic' names the cameras {list_names(sorted(stated))}, the bundle's encoder "
-            f"takes {list_names(sorted(held)) or 'none'}: name these, or leave the option out"
+            f"'--image-topic' names the cameras {list_names(sorted(stated))}, the bundle's "
+            f"encoder takes {list_names(sorted(held)) or 'none'}: name these, or leave the option "
+            "out"
         )
     for name, topic in stated.items():
         if topic.removesuffix(COMPRESSED) != held[name].removesuffix(COMPRESSED):
             raise UsageError(
-                f"'--image-topic {name}:={topic}' is another camera than the bundle was calibrated "
-                f"with ({held[name]}): leave the option out, or calibrate again"
+                f"'--image-topic {name}:={topic}' is another camera than the bundle was "
+                f"calibrated with ({held[name]}): leave the option out, or calibrate again"
             )
 
 

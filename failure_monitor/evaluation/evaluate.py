@@ -219,8 +219,8 @@ def _reject(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[
     unlabelled = [rollout.name for rollout in rollouts if rollout.success is None]
     if unlabelled:
         raise EvaluationError(
-            f"{len(unlabelled)} of the rollouts have no outcome ({list_names(unlabelled)}): record "
-            "whether they succeeded, or leave them out"
+            f"{len(unlabelled)} of the rollouts have no outcome ({list_names(unlabelled)}): "
+            "record whether they succeeded, or leave them out"
         )
     for rollout in rollouts:
         rollout.check(bundle.policy)
@@ -300,8 +300,8 @@ def _early_title(early_decisions: Mapping[str, float]) -> str:
     decisions = sorted(set(early_decisions.values()))
     if len(decisions) == 1:
         return (
-            f"Early: alarms before decision {decisions[0]:g}, the median length of the calibration "
-            "rollouts"
+            f"Early: alarms before decision {decisions[0]:g}, the median length of the "
+            "calibration rollouts"
         )
     each = ", ".join(f"{task} {early:g}" for task, early in sorted(early_decisions.items()))
     return f"Early: alarms before the median length of the task's calibration rollouts ({each})"
@@ -378,7 +378,9 @@ def _caption(evaluation: Evaluation) -> str:
         f"{evaluation.n_calibration} calibration rollouts"
     ]
     if evaluation.left_out:
-        parts.append(f"left out: {evaluation.left_out} rollouts that are set apart for calibration")
+        parts.append(
+            f"left out: {evaluation.left_out} rollouts that are set apart for calibration"
+        )
     if evaluation.seen:
         parts.append(f"{evaluation.seen} of the rollouts made this bundle")
     return "; ".join(parts)

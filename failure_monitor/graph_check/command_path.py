@@ -44,8 +44,8 @@ def _inspect_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
     if not gate.said:
         yield wrong(
             gate.node,
-            "does not publish its state: it hangs, died a moment ago or cannot be reached; see its "
-            "output",
+            "does not publish its state: it hangs, died a moment ago or cannot be reached; see "
+            "its output",
         )
     elif gate.level == ERROR:
         yield wrong(gate.node, gate.said)
@@ -116,7 +116,8 @@ def _inspect_input(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterat
         found.append(
             attention(
                 name,
-                f"{len(topic.publishers)} publishers of commands ({node_names(topic.publishers)}): "
+                f"{len(topic.publishers)} publishers of commands "
+                f"({node_names(topic.publishers)}): "
                 "make sure that they take turns",
             )
         )
@@ -125,8 +126,8 @@ def _inspect_input(seen: GraphSnapshot, gate: GateSnapshot, name: str) -> Iterat
         found.append(
             attention(
                 name,
-                f"{node_names(others)} subscribes to commands in front of {gate.node}: if it moves "
-                f"the robot, let it subscribe to {' or '.join(gate.outputs)}",
+                f"{node_names(others)} subscribes to commands in front of {gate.node}: if it "
+                f"moves the robot, let it subscribe to {' or '.join(gate.outputs)}",
             )
         )
     if not found:

@@ -61,7 +61,7 @@ def _inspect_action(name: str, action: ActionSnapshot, policies: set[str]) -> Fi
     finding = wrong if policies & set(action.senders) else attention
     return finding(
         name,
-        f"{', '.join(action.servers)} moves the robot by goals of {kind}, which pass no gate (sent "
-        f"by {senders}): send commands on the gate's input instead, or {cancelled}; see "
+        f"{', '.join(action.servers)} moves the robot by goals of {kind}, which pass no gate "
+        f"(sent by {senders}): send commands on the gate's input instead, or {cancelled}; see "
         "docs/safety.md",
     )

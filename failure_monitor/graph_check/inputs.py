@@ -152,9 +152,9 @@ def _inspect_stamps(
     elif -lag > expected.max_lead:
         yield wrong(
             one.topic,
-            f"the stamps are {-lag:.3g} s ahead of this machine's clock, and {expected.max_lead:g} "
-            "s are allowed: synchronise the clocks, set use_sim_time alike for all nodes, or raise "
-            "the monitor's 'max_stamp_lead'",
+            f"the stamps are {-lag:.3g} s ahead of this machine's clock, and "
+            f"{expected.max_lead:g} s are allowed: synchronise the clocks, set use_sim_time alike "
+            "for all nodes, or raise the monitor's 'max_stamp_lead'",
         )
     elif lag > STALE_STAMP:
         yield wrong(
@@ -188,8 +188,8 @@ def _inspect_period(
         finding = wrong if factor > TOLERABLE_FACTOR else attention
         yield finding(
             one.topic,
-            f"a decision every {period:.3g} s, {usual}: the promise holds at the latter rate only; "
-            "set the policy to it, or calibrate again",
+            f"a decision every {period:.3g} s, {usual}: the promise holds at the latter rate "
+            "only; set the policy to it, or calibrate again",
         )
 
 

@@ -31,8 +31,8 @@ def inspect_monitors(seen: GraphSnapshot, sha256: str | None) -> Iterator[Findin
     if not seen.monitors:
         yield wrong(
             "monitor",
-            f"no monitor is found in ROS domain {seen.domain}: launch it (monitor.launch.xml), end "
-            "one that hangs, or set ROS_DOMAIN_ID and --namespace to where it is",
+            f"no monitor is found in ROS domain {seen.domain}: launch it (monitor.launch.xml), "
+            "end one that hangs, or set ROS_DOMAIN_ID and --namespace to where it is",
         )
     for monitor in seen.monitors:
         found = [*_inspect_liveness(seen, monitor), *_inspect_bundle(monitor, sha256)]
@@ -108,8 +108,8 @@ def _inspect_clock(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[Fi
     elif has_clock and not is_simulated and monitor.parameters is not None:
         yield attention(
             monitor.node,
-            f"has no use_sim_time, though {CLOCK_TOPIC} is published: set it to the same value for "
-            "all nodes",
+            f"has no use_sim_time, though {CLOCK_TOPIC} is published: set it to the same value "
+            "for all nodes",
         )
 
 

@@ -22,8 +22,8 @@ SLOWING = ("slow", "replan")
 """Reactions that slow the robot."""
 
 REMEDY = (
-    "let the gate slow the commands ('<command>.scaled: true'), or a controller that subscribes to "
-    "the speed scale"
+    "let the gate slow the commands ('<command>.scaled: true'), or a controller that subscribes "
+    "to the speed scale"
 )
 
 

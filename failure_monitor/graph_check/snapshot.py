@@ -201,7 +201,7 @@ class GateSnapshot:
 
     @property
     def unstopped(self) -> tuple[str, ...]:
-        """The names of the commands whose safe command is 'nothing', as far as it reported them."""
+        """The names of the commands whose safe command is 'nothing', as far as it reports them."""
         return self._commands_with("safe_command", "nothing")
 
     @property

@@ -136,7 +136,9 @@ class IncidentFolder:
         removable = sum(one.size for one in kept if not one.is_labelled)
         try:
             self._reject_unwritable(self._existing)
-            self._reject_without_room(sum(one.size for one in kept), self.free(), removable, needed)
+            self._reject_without_room(
+                sum(one.size for one in kept), self.free(), removable, needed
+            )
         except NoRoomError as error:
             return str(error)
         return ""

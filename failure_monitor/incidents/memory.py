@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remembers the messages of the last seconds, within a budget of bytes.
 
-The times are arguments; there is no clock. Messages of all topics are kept serialised in one queue,
-oldest first, so that a flood on one topic shortens the remembered time but never exceeds the
-budget.
+The times are arguments; there is no clock. Messages of all topics are kept serialised in one
+queue, oldest first, so that a flood on one topic shortens the remembered time but never exceeds
+the budget.
 
 The last messages of a latched topic, whose publishers publish once, are kept for longer. Without
 them a bag would lack static transforms, or the marker of a running rollout.

@@ -86,9 +86,9 @@ class JointSoundness:
         late = [name for name, at in self._measured_at.items() if now - at > limit]
         if late:
             return (
-                f"no message on '{topic}' has stated the position of {_listed(late)} for more than "
-                f"{limit:g} s: check the robot's driver; if the robot has no such joint any more, "
-                "deactivate and activate the monitor"
+                f"no message on '{topic}' has stated the position of {_listed(late)} for more "
+                f"than {limit:g} s: check the robot's driver; if the robot has no such joint any "
+                "more, deactivate and activate the monitor"
             )
         return ""
 

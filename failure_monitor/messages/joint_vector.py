@@ -74,7 +74,8 @@ class JointVector:
         missing = [name for name in self._wanted if name not in counts]
         if missing:
             raise JointStateError(
-                f"the joint state lacks {', '.join(missing)}, it has {', '.join(names) or 'none'}: "
+                f"the joint state lacks {', '.join(missing)}, it has "
+                f"{', '.join(names) or 'none'}: "
                 "name the topic that has all of them in one message (joint_state_publisher merges "
                 "several), or export the model with the robot's names"
             )

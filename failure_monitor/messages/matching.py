@@ -4,9 +4,9 @@
 
 The first camera is the reference; without a camera, the joint states are. An observation is made
 for each message of the reference and has its stamp. Every other stream adds the message with the
-nearest stamp, if that is within a tolerance. An observation is complete as soon as every stream has
-such a message; a message that may be nearer still is not awaited. So the messages of a bag, in the
-order in which they were received, give the observations that the robot's monitor had.
+nearest stamp, if that is within a tolerance. An observation is complete as soon as every stream
+has such a message; a message that may be nearer still is not awaited. So the messages of a bag, in
+the order in which they were received, give the observations that the robot's monitor had.
 
 The newest observation wins: none is returned after a later one. The fate of every message of the
 reference is counted. Stamps are in whole nanoseconds.
@@ -59,7 +59,8 @@ class StreamCounts:
         received: the number of messages.
         unstamped: the number of messages without a stamp, which are ignored.
         late: the number of messages that arrived after an observation that they were too old for.
-        missing: the number of messages of the reference for which this stream had none near enough.
+        missing: the number of messages of the reference for which this stream had none near
+            enough.
         distance: the last time one was missing, the distance of the nearest one in nanoseconds;
             None if there was no message at all.
     """

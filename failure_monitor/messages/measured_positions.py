@@ -3,8 +3,8 @@
 """The measured positions of the robot at an observation.
 
 Of the measurements received before a decision was complete, the one with the header stamp nearest
-to the observation's counts. So a bag gives the positions that the robot's monitor had. Messages are
-from rclpy or from a bag reader. Stamps are in whole nanoseconds.
+to the observation's counts. So a bag gives the positions that the robot's monitor had. Messages
+are from rclpy or from a bag reader. Stamps are in whole nanoseconds.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class MeasuredPositions(Generic[Message]):
                 f"{', '.join(sorted(joints))}: name the joints that the position actions move"
             )
         return (
-            f"no position on {self._topic} was received with a stamp within {1e-9 * TOLERANCE:g} s "
-            f"of the observation's ({1e-9 * stamp:.3f} s): publish and record positions from the "
-            "start on, stamped by the same clock"
+            f"no position on {self._topic} was received with a stamp within {1e-9 * TOLERANCE:g} "
+            f"s of the observation's ({1e-9 * stamp:.3f} s): publish and record positions from "
+            "the start on, stamped by the same clock"
         )

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alarm's state machine: from verdicts and the time to a state and a permit.
 
-It reads no clock: callers pass times, in seconds of a monotonic clock. It fails closed: whatever is
-missing, late or broken is `STALE` or `ALARM`, and only a recent verdict below its thresholds is
+It reads no clock: callers pass times, in seconds of a monotonic clock. It fails closed: whatever
+is missing, late or broken is `STALE` or `ALARM`, and only a recent verdict below its thresholds is
 `NOMINAL`.
 """
 
@@ -72,10 +72,10 @@ class Halt:
 class Alarm:
     """The alarm's state, between one verdict and the next.
 
-    The response table states how the robot reacts in each state. A halt latches: once commands were
-    permitted and no longer are, they stay stopped until `reset`, which is rejected while the cause
-    persists. Commands stop without latching at the end of a rollout, while the monitor is disabled,
-    and where the table states `hold`. A decision that could not be scored always halts.
+    The response table states how the robot reacts in each state. A halt latches: once commands
+    were permitted and no longer are, they stay stopped until `reset`, which is rejected while the
+    cause persists. Commands stop without latching at the end of a rollout, while the monitor is
+    disabled, and where the table states `hold`. A decision that could not be scored always halts.
 
     A halt outlasts the process by a mark, which is set aside before commands are permitted: see
     `needs_mark` and `restore_halt`.
@@ -137,7 +137,7 @@ class Alarm:
         self._forget()
 
     def enable(self, enabled: bool) -> None:
-        """Enable the monitor, or disable it: then verdicts are ignored and nothing is permitted."""
+        """Enable the monitor, or disable it: verdicts are ignored then, nothing is permitted."""
         self._enabled = enabled
         self._forget()
 
@@ -180,7 +180,8 @@ class Alarm:
         self._problems = tuple(problems)
 
     def set_stopped(self, action: str) -> None:
-        """Set which stop action keeps the policy silent, so that its silence is no cause of a halt.
+        """Set which stop action keeps the policy silent, so that its silence is no cause of a
+        halt.
 
         Args:
             action: its name; empty for none.
@@ -337,7 +338,8 @@ class Alarm:
     def _reaction_to_alarm(self, verdict: Verdict) -> Reaction | None:
         """Return the table's reaction to an alarm; None while there is no alarm."""
         if math.isnan(verdict.level):
-            # The rule is broken: further decisions would show nothing, so the count is not awaited.
+            # The rule is broken: further decisions would show nothing, so the count is not
+            # awaited.
             return Reaction.HALT
         if not self._debounce.holds:
             return None

@@ -20,8 +20,8 @@ MAX_UNSCORED_SHARE = 0.1
 """Share of the recent decisions without a score above which too many are missing."""
 
 MAX_WAIT = 0.5
-"""Seconds for which a decision may wait before it counts as not scored: scoring takes milliseconds,
-and a busy machine may take longer to get to it."""
+"""Seconds for which a decision may wait before it counts as not scored: scoring takes
+milliseconds, and a busy machine may take longer to get to it."""
 
 NOT_YET_SCORED = "the scoring is late: this machine is busy, or the scores take long"
 

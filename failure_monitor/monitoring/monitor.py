@@ -67,11 +67,12 @@ class FailureMonitor:
             score.start_rollout()
 
     def skip(self, decisions: int) -> None:
-        """Skip decisions that could not be scored: they are counted and leave a gap in the windows.
+        """Skip decisions that could not be scored: they are counted and leave a gap in the
+        windows.
 
-        Time-varying thresholds and some scores depend on a decision's number in its rollout, so the
-        number stays right. Scores that compare with the decision before are undefined after the
-        gap, as they are at a rollout's first decision.
+        Time-varying thresholds and some scores depend on a decision's number in its rollout, so
+        the number stays right. Scores that compare with the decision before are undefined after
+        the gap, as they are at a rollout's first decision.
         """
         self._index += decisions
         for recent in self._recent:

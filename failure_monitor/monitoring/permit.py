@@ -132,7 +132,8 @@ class PermitLease:
                 "be read; stop what else publishes there"
             )
         return (
-            f"permits come on '{self._topic}' after a silence, and must do so for {self._lease:g} s"
+            f"permits come on '{self._topic}' after a silence, and must do so for "
+            f"{self._lease:g} s"
         )
 
 
@@ -200,5 +201,5 @@ class SpeedScaleLease:
 
 
 def _at_most(scale: float) -> float:
-    """Return the speed to which a speed scale limits the robot; below 0 for one that is invalid."""
+    """Return the speed to which a speed scale limits the robot; below 0 if it is invalid."""
     return scale if 0.0 <= scale <= 1.0 else -1.0

@@ -8,8 +8,9 @@ covered,
 
     share_p = max(0, 1 − s_p / s)
 
-is the share of the score that vanishes with the content of the patch. The encoder need only be run,
-once for every patch; its inner features, which an exported model does not put out, are not needed.
+is the share of the score that vanishes with the content of the patch. The encoder need only be
+run, once for every patch; its inner features, which an exported model does not put out, are not
+needed.
 
 Zeiler and Fergus ("Visualizing and Understanding Convolutional Networks", ECCV 2014) cover patches
 with grey. A grey patch is as unfamiliar as what it hides: of foreign objects put into pictures of
@@ -33,7 +34,7 @@ CELLS = 8
 """Number of patches along each side. A patch is twice as wide as a cell, so patches overlap."""
 
 EMBEDDING_SCORES = ("rnd_oe", "mahalanobis", "knn", "logpzo", "pca_kmeans", "phase_knn")
-"""Scores that depend only on an embedding and its number in the rollout, in order of preference."""
+"""Scores that depend on an embedding and its number in the rollout alone, the preferred first."""
 
 Novelty = Callable[[NDArray[np.uint8]], float]
 """Function that scores a picture, uint8 (height, width, 3)."""

@@ -53,8 +53,8 @@ class DisplaysParameters:
     )
     image_topics: tuple[str, ...] = parameter(
         NO_NAMES,
-        'Topics of the encoder\'s cameras, in its order. [""] for those of the recordings that the '
-        "bundle was calibrated on, or else for the names of the cameras.",
+        'Topics of the encoder\'s cameras, in its order. [""] for those of the recordings that '
+        "the bundle was calibrated on, or else for the names of the cameras.",
         is_topic=True,
         is_optional=True,
     )

@@ -61,7 +61,8 @@ class CommandParameters:
     joints: tuple[str, ...] = parameter(
         NO_NAMES,
         "For the safe command 'hold' with std_msgs/msg/Float64MultiArray: the joints that the "
-        "numbers are for, in order. For other types of joint commands: the joints to stop when the "
+        "numbers are for, in order. For other types of joint commands: the joints to stop when "
+        "the "
         'gate starts, as a gate that was killed may have left them in motion. [""] stands for '
         "none.",
     )
@@ -149,8 +150,8 @@ class GateParameters:
     )
     speed_scale_topics: tuple[str, ...] = parameter(
         (SPEED_SCALE_TOPIC,),
-        "Topics of the speed scales of all monitors; the smallest counts. Used only if 'scaled' is "
-        "true for a command.",
+        "Topics of the speed scales of all monitors; the smallest counts. Used only if 'scaled' "
+        "is true for a command.",
         is_topic=True,
     )
     speed_scale_lease: float = parameter(
@@ -178,8 +179,8 @@ class GateParameters:
     )
     safe_command_duration: float = parameter(
         1.0,
-        "Seconds for which the safe command is repeated once it asks for standstill. Then the gate "
-        "is silent, so that others may command the robot. 0 sends that last one once.",
+        "Seconds for which the safe command is repeated once it asks for standstill. Then the "
+        "gate is silent, so that others may command the robot. 0 sends that last one once.",
         bounds=(0.0, 60.0),
     )
     safe_command_rate: float = parameter(50.0, "Safe commands per second.", bounds=(1.0, 1000.0))

@@ -57,7 +57,8 @@ class IncidentParameters:
     )
     alarm_topics: tuple[str, ...] = parameter(
         ("failure_monitor/alarm",),
-        "Topics of the alarms of all monitors. Any of them that turns to ALARM starts an incident.",
+        "Topics of the alarms of all monitors. Any of them that turns to ALARM starts an "
+        "incident.",
         is_topic=True,
         is_optional=True,
     )

@@ -84,8 +84,8 @@ class MonitorParameters:
         settable=UNTIL_CONFIGURED,
         heading="A bundle that was calibrated on what exported models made of cameras and joints "
         "(black box) holds these models, and how they were run. The following parameters are for "
-        "other topics, for other hardware, and for a bundle that holds no models. What contradicts "
-        "the bundle is rejected.",
+        "other topics, for other hardware, and for a bundle that holds no models. What "
+        "contradicts the bundle is rejected.",
     )
     sampler: str = parameter(
         "",
@@ -97,8 +97,8 @@ class MonitorParameters:
         NO_NAMES,
         "Topics of the encoder's cameras, in its order: of the type that was recorded there, else "
         "of CompressedImage if the name ends with /compressed, of Image otherwise. "
-        '[""] for those of the recordings that the bundle was calibrated on, or else for the names '
-        "of the cameras.",
+        '[""] for those of the recordings that the bundle was calibrated on, or else for the '
+        "names of the cameras.",
         settable=UNTIL_CONFIGURED,
         is_topic=True,
         is_optional=True,
@@ -111,16 +111,16 @@ class MonitorParameters:
     )
     matching_tolerance: float = parameter(
         float(AS_CALIBRATED),
-        "Seconds by which the images and joint states of one observation may lie apart. -1 for the "
-        "value that the bundle was calibrated with, or 0.05 if it has none.",
+        "Seconds by which the images and joint states of one observation may lie apart. -1 for "
+        "the value that the bundle was calibrated with, or 0.05 if it has none.",
         bounds=(float(AS_CALIBRATED), 1.0),
         settable=UNTIL_CONFIGURED,
     )
     observation_rate: float = parameter(
         float(AS_CALIBRATED),
         "Observations per second that are embedded, if encoder and sampler are both run; 0 for "
-        "every image of the first camera. -1 for the value that the bundle was calibrated with, or "
-        "0 if it has none.",
+        "every image of the first camera. -1 for the value that the bundle was calibrated with, "
+        "or 0 if it has none.",
         bounds=(float(AS_CALIBRATED), 1000.0),
         settable=UNTIL_CONFIGURED,
     )
@@ -143,8 +143,8 @@ class MonitorParameters:
     rollout_boundaries: str = parameter(
         "service",
         "What starts and ends rollouts. Nothing is permitted while no rollout runs. The services "
-        "exist in any case. Thresholds that vary over time, and scores that follow the course of a "
-        "rollout, are rejected with none.",
+        "exist in any case. Thresholds that vary over time, and scores that follow the course of "
+        "a rollout, are rejected with none.",
         choices={
             "service": "calls of ~/start_rollout and ~/end_rollout",
             "topic": "messages on rollout_topic",
@@ -176,16 +176,17 @@ class MonitorParameters:
     max_decision_age: float = parameter(
         float(AS_CALIBRATED),
         "Seconds after which the last verdict no longer permits anything: a little more than the "
-        "longest time between two decisions of the policy. -1 for one and a half times the longest "
-        "time between two decisions of calibration, but at least 1 s; the alarm's values state it.",
+        "longest time between two decisions of the policy. -1 for one and a half times the "
+        "longest time between two decisions of calibration, but at least 1 s; the alarm's values "
+        "state it.",
         bounds=(float(AS_CALIBRATED), 60.0),
         settable=ANY_TIME,
     )
     max_unscored: int = parameter(
         2,
         "Number of decisions in a row that may remain without a score, because a part of them was "
-        "missing, late, out of order or malformed. More are STALE, and so are more than a tenth of "
-        "the last 50.",
+        "missing, late, out of order or malformed. More are STALE, and so are more than a tenth "
+        "of the last 50.",
         bounds=(0, 50),
         settable=ANY_TIME,
     )
@@ -216,7 +217,8 @@ class MonitorParameters:
     )
     heartbeat_period: float = parameter(
         0.05,
-        "Seconds between two messages on ~/permit and ~/alarm; well below the gate's permit_lease.",
+        "Seconds between two messages on ~/permit and ~/alarm; well below the gate's "
+        "permit_lease.",
         bounds=(0.005, 1.0),
         heading="How the node runs.",
     )

@@ -67,7 +67,8 @@ NODES = (
     NodeParameters(
         "Monitor",
         "failure_monitor_node",
-        "The monitor scores the decisions of a policy and permits commands (docs/monitor_node.md).",
+        "The monitor scores the decisions of a policy and permits commands "
+        "(docs/monitor_node.md).",
         (
             (MonitorParameters, ""),
             (ResponseParameters, ""),

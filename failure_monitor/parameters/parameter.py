@@ -203,13 +203,15 @@ def items(
             yield from items(value, prefix=f"{prefix}{about.prefix}")
         elif isinstance(about, Repeated):
             for each in value:
-                yield from items(each, prefix=f"{prefix}{about.prefix}{each.name}.", name=each.name)
+                yield from items(
+                    each, prefix=f"{prefix}{about.prefix}{each.name}.", name=each.name
+                )
 
 
 def documented(
     kind: type, *, prefix: str = "", name: str = ""
 ) -> Iterator[tuple[str, Specification]]:
-    """Yield every parameter of a dataclass for a page, with <name> for those of repeated groups."""
+    """Yield every parameter of a dataclass for a page, with <name> for repeated groups."""
     for one in fields(kind):
         about = one.metadata.get(_ABOUT)
         if isinstance(about, Specification):

@@ -47,8 +47,8 @@ class ReactionParameters:
     )
     trigger_count: int = parameter(
         1,
-        "Number of decisions in a row for which the rule must hold for an ALARM. More than 1 makes "
-        "alarms rarer and later, true ones too.",
+        "Number of decisions in a row for which the rule must hold for an ALARM. More than 1 "
+        "makes alarms rarer and later, true ones too.",
         bounds=(1, UNLIMITED),
     )
     release_count: int = parameter(

@@ -30,7 +30,9 @@ class StopActionParameters:
         "Seconds to wait for an answer before the next entry is tried.",
         bounds=(0.01, 60.0),
     )
-    value: bool = parameter(True, "For set_bool: the value that stops. The opposite value resumes.")
+    value: bool = parameter(
+        True, "For set_bool: the value that stops. The opposite value resumes."
+    )
     resume: str = parameter("", "For trigger: name of the Trigger service that resumes, if any.")
 
     def check(self) -> None:

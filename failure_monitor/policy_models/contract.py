@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of an exported encoder or sampler: its metadata beside its graph.
 
-An ONNX graph holds the names, shapes and dtypes of inputs and outputs. What the numbers mean stands
-in the model's metadata, as JSON under one key. The page docs/onnx_contract.md is for those who
-write such models.
+An ONNX graph holds the names, shapes and dtypes of inputs and outputs. What the numbers mean
+stands in the model's metadata, as JSON under one key. The page docs/onnx_contract.md is for those
+who write such models.
 """
 
 from __future__ import annotations

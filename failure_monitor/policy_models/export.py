@@ -129,9 +129,9 @@ def export_sampler(
     """Export a sampler of action chunks to an ONNX file.
 
     Args:
-        module: takes embeddings, float32 (N, E), and noise, float32 (N, B, …), and returns B action
-            chunks for each embedding, float32 (N, B, H, D). Its only source of randomness is the
-            noise.
+        module: takes embeddings, float32 (N, E), and noise, float32 (N, B, …), and returns B
+            action chunks for each embedding, float32 (N, B, H, D). Its only source of randomness
+            is the noise.
         path: the file to write.
         embedding_size: E, the length of an embedding.
         noise_shape: the shape of the noise for one chunk, often (H, D).
@@ -204,7 +204,9 @@ def _with_examples(
     for name, rows in (examples or {}).items():
         replaced = random_inputs.get(name)
         if replaced is None or not len(rows) or rows.shape[1:] != replaced.shape[1:]:
-            expected = ", ".join(f"'{name}' {_row(value)}" for name, value in random_inputs.items())
+            expected = ", ".join(
+                f"'{name}' {_row(value)}" for name, value in random_inputs.items()
+            )
             raise ExportError(
                 f"the examples '{name}' have the shape {tuple(rows.shape)}, expected some of "
                 f"{expected}: correct them, or leave them out"

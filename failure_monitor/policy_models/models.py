@@ -195,7 +195,8 @@ class ObservationEncoder(_ContractModel):
         self.contract = read_contract(self.properties, EncoderContract, name=file.name)
         """The model's contract."""
         inputs = {
-            name: _Tensor("uint8", ("N",), ("height", "width", 3)) for name in self.contract.cameras
+            name: _Tensor("uint8", ("N",), ("height", "width", 3))
+            for name in self.contract.cameras
         }
         if self.joint_names:
             inputs[JOINTS] = _Tensor("float32", ("N",), (len(self.joint_names),))
@@ -319,7 +320,9 @@ class PolicySampler(_ContractModel):
         Raises:
             OnnxModelError: the inputs do not fit the model, or it failed on them.
         """
-        chunks: NDArray[np.float32] = self.sample_batch(embedding[np.newaxis], noise[np.newaxis])[0]
+        chunks: NDArray[np.float32] = self.sample_batch(embedding[np.newaxis], noise[np.newaxis])[
+            0
+        ]
         return chunks
 
     def sample_batch(
@@ -348,8 +351,8 @@ def check_same_policy(encoder: ObservationEncoder, sampler: PolicySampler) -> No
     if encoder.embedding_size != sampler.embedding_size:
         raise OnnxContractError(
             f"{encoder.file.name} returns embeddings of length {encoder.embedding_size}, "
-            f"{sampler.file.name} takes {sampler.embedding_size}: these are of different policies; "
-            "name the models of one"
+            f"{sampler.file.name} takes {sampler.embedding_size}: these are of different "
+            "policies; name the models of one"
         )
 
 

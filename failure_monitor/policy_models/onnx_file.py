@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """An ONNX file as bytes, with the weights that it keeps in other files.
 
-Large models keep weights in files beside them and name these files. Such a name may point anywhere,
-and not every version of ONNX Runtime checks it. Here a model is read as a whole: the files that it
-names must be in its own folder, and ONNX Runtime gets everything from memory.
+Large models keep weights in files beside them and name these files. Such a name may point
+anywhere, and not every version of ONNX Runtime checks it. Here a model is read as a whole: the
+files that it names must be in its own folder, and ONNX Runtime gets everything from memory.
 
-The names stand deep in a protobuf message. Only the fields that lead to them, and to the operators,
-are parsed, so a node beside a robot needs no `onnx` package.
+The names stand deep in a protobuf message. Only the fields that lead to them, and to the
+operators, are parsed, so a node beside a robot needs no `onnx` package.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 """Recorded observations to the decisions of the exported policy, one after the other.
 
 The monitor node computes one decision at a time (`ObservationEncoder.embed`, then
-`PolicySampler.sample`); this does exactly the same for a rollout in a bag. Batches would be a fifth
-faster on a CPU, but with dynamic quantisation, for one, observations of a batch change each other's
-results. Observations may come from a generator: only one of them is in memory.
+`PolicySampler.sample`); this does exactly the same for a rollout in a bag. Batches would be a
+fifth faster on a CPU, but with dynamic quantisation, for one, observations of a batch change each
+other's results. Observations may come from a generator: only one of them is in memory.
 """
 
 from __future__ import annotations

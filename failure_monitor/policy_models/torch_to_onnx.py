@@ -42,7 +42,8 @@ def export_network(network: nn.Module, example: Tensor) -> bytes:
         raise ExportError(
             f"the exported {type(network).__name__} differs from torch by "
             f"{float(difference.abs().max()):.2g}, expected at most {allowed:.2g}: the installed "
-            "versions of torch and onnxruntime do not agree on one of its operators; install others"
+            "versions of torch and onnxruntime do not agree on one of its operators; install "
+            "others"
         )
     return model
 

@@ -52,8 +52,8 @@ def roc_figures(
         lambda result: result.max_level,
         name="roc",
         title="ROC over whole rollouts",
-        reading="The same over whole rollouts. Failed rollouts run to their time limit, so elapsed "
-        "time alone does well: what lies beneath its dashed curve is no merit.",
+        reading="The same over whole rollouts. Failed rollouts run to their time limit, so "
+        "elapsed time alone does well: what lies beneath its dashed curve is no merit.",
     )
     return tuple(found for found in (early, whole) if found is not None)
 

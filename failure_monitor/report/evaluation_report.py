@@ -142,7 +142,8 @@ def _tables_section(evaluation: Evaluation) -> PageSection:
         "tables",
         "Tables",
         paragraphs=(
-            "What these rollouts cannot show is a dash. The last row of each table is the control.",
+            "What these rollouts cannot show is a dash. The last row of each table is the "
+            "control.",
         ),
         tables=(*text_tables(evaluation), *((control,) if control is not None else ())),
     )

@@ -24,7 +24,9 @@ class KeyFigure:
 def percent(share: float) -> str:
     """Return a share as a percentage that people can read."""
     number = 100 * share
-    return f"{number:.1f} %" if 0 < number < 9.95 and number != round(number) else f"{number:.0f} %"
+    return (
+        f"{number:.1f} %" if 0 < number < 9.95 and number != round(number) else f"{number:.0f} %"
+    )
 
 
 def calibrated(bundle: Bundle) -> str:
@@ -78,7 +80,8 @@ def _promise_kept(bundle: Bundle, rate: MeasuredRate | None) -> str:
     promised = f"At most {percent(bundle.alpha)} of successful rollouts were to raise an alarm"
     if rate is None:
         return (
-            f"{promised}; whether that holds is unknown, for no undisturbed rollout here succeeded."
+            f"{promised}; whether that holds is unknown, for no undisturbed rollout here "
+            "succeeded."
         )
     measured = (
         f"{promised}; {rate.alarms} of {rate.rollouts} undisturbed ones did ({percent(rate.rate)})"
@@ -104,7 +107,8 @@ def _disturbed(results: Sequence[RolloutResult]) -> list[str]:
     alarms = sum(r.alarms for r in successes) - (undisturbed.alarms if undisturbed else 0)
     return [
         f"Of {_count(others, 'rollout')} that succeeded although something disturbed "
-        f"{'them' if others > 1 else 'it'}, of which nothing is promised, {alarms} raised an alarm."
+        f"{'them' if others > 1 else 'it'}, of which nothing is promised, {alarms} raised an "
+        "alarm."
     ]
 
 

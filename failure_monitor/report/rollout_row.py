@@ -88,8 +88,8 @@ def fate(result: RolloutResult) -> str:
         return f"{result.decisions} decisions, no alarm; at most {result.max_level:.2f}"
     lead = result.lead_time_s or 0.0
     return (
-        f"alarm at decision {result.alarm_decision} of {result.decisions}, {lead:.1f} s before its "
-        "end"
+        f"alarm at decision {result.alarm_decision} of {result.decisions}, {lead:.1f} s before "
+        "its end"
     )
 
 

@@ -26,7 +26,7 @@ from failure_monitor.scores.base.score import InstantScore, ScoreState
 CELL_FACTOR = 0.03
 """The side of a grid cell as a share of a dimension's range over the fitting rollouts."""
 FARTHEST_CELL = 2.0**23
-"""From the grid's corner; further off, neighbouring numbers of single precision are cells apart."""
+"""From the grid's corner; further off, neighbours of single precision are cells apart."""
 
 
 class ActionChunkEntropy(InstantScore):
@@ -125,7 +125,7 @@ def _with_cells_of_their_own(cells: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mean_entropy(cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the entropy over B samples' cells, averaged over steps: (T, B, H) to (T,), in bits."""
+    """Return the entropy of B samples' cells, averaged over steps: (T, B, H) to (T,), in bits."""
     decisions, samples, steps = cells.shape
     cells = np.sort(cells.transpose(0, 2, 1).reshape(-1, samples), axis=1)
     is_first = np.empty(cells.shape, dtype=bool)

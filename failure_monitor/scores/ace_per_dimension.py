@@ -6,9 +6,9 @@ Every position dimension d is counted in cells of its own, and the entropies are
 
     E_h = −Σ_d Σ_c p_dc log2 p_dc,    p_dc = (samples in cell c of dimension d) / B
 
-with the score the mean of E_h over the chunk's steps, in [0, P·log2 B]. It distinguishes degrees of
-disagreement where jointly binned samples never share a cell, and overlooks how dimensions depend
-on one another.
+with the score the mean of E_h over the chunk's steps, in [0, P·log2 B]. It distinguishes degrees
+of disagreement where jointly binned samples never share a cell, and overlooks how dimensions
+depend on one another.
 Römer et al. (FIPER), NeurIPS 2025, equation of the entropy; its published code bins jointly,
 which is `action_chunk_entropy`.
 """

@@ -81,7 +81,9 @@ class CommandEffect(Score):
         self.start_rollout()
 
     @classmethod
-    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> CommandEffect:
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> CommandEffect:
         """Fit the model to the rollouts.
 
         Raises:
@@ -118,7 +120,7 @@ class CommandEffect(Score):
         self._knows_all_commands = True
 
     def resume(self, number: int) -> None:
-        """Leave the score undefined until the next rollout: the commands in between are unknown."""
+        """Leave the score undefined until the next rollout: commands in between are unknown."""
         self._knows_all_commands = False
 
     @property

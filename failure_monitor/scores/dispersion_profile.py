@@ -80,7 +80,9 @@ class DispersionProfile(PhaseNeighbourDistance):
     @classmethod
     def from_state(cls, state: ScoreState) -> DispersionProfile:
         """Restore the score with stored profiles."""
-        return cls(NearestNeighbours.from_state(state), state.arrays["smallest"].astype(np.float64))
+        return cls(
+            NearestNeighbours.from_state(state), state.arrays["smallest"].astype(np.float64)
+        )
 
 
 def _ranges(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:

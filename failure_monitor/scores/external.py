@@ -52,7 +52,9 @@ class ExternalScore(InstantScore):
         self._lowest = lowest
 
     @classmethod
-    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> ExternalScore:
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> ExternalScore:
         """Take the lowest value from the rollouts.
 
         Raises:

@@ -71,7 +71,9 @@ class KernelSupport(InstantScore):
         self._whitening = whitening
 
     @classmethod
-    def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> KernelSupport:
+    def fit(
+        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    ) -> KernelSupport:
         """Observe the process at the rollouts' decisions.
 
         Raises:
@@ -167,7 +169,9 @@ def _mean_embeddings(
 def _kernel(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return k between (N, F) and (M, F), (N, M)."""
     squared = (
-        np.sum(points**2, axis=1)[:, np.newaxis] + np.sum(others**2, axis=1) - 2 * points @ others.T
+        np.sum(points**2, axis=1)[:, np.newaxis]
+        + np.sum(others**2, axis=1)
+        - 2 * points @ others.T
     )
     return np.asarray(np.exp(-np.maximum(squared, 0) / 2))
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Distance to the nearest cluster of fitting embeddings in their principal components (PCA-kmeans).
+"""Distance to the nearest cluster of fitting embeddings in their principal components
+(PCA-kmeans).
 
     score(e) = min_c ‖Pᵀ (e − μ) − m_c‖₂
 

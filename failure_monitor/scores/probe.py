@@ -51,7 +51,7 @@ class ProbeFeatures:
     def __call__(
         self, values: NDArray[np.float64], embeddings: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Map scores (T, K) and embeddings (T, E) to (T, F). An undefined score, NaN, becomes 0."""
+        """Map scores (T, K) and embeddings (T, E) to (T, F). An undefined score becomes 0."""
         scores = np.nan_to_num(self.scores(np.arcsinh(values / self.typical)))
         components = self.embedding(embeddings) @ self.axes
         return np.concatenate([scores, components.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)], axis=1)

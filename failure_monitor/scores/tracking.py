@@ -92,7 +92,9 @@ class Tracking(TransitionScore):
                 f"{cls.name}: the measured positions never change from one decision to the next: "
                 "check what was recorded, or leave this score out of the rule"
             )
-        line = np.stack([_line(c, m) for c, m in zip(commanded.T, measured.T, strict=True)], axis=1)
+        line = np.stack(
+            [_line(c, m) for c, m in zip(commanded.T, measured.T, strict=True)], axis=1
+        )
         left = measured - line[0] * commanded - line[1]
         moved = np.sqrt(np.mean(measured**2, axis=0))
         residual = np.maximum(np.sqrt(np.mean(left**2, axis=0)), MIN_RESIDUAL * moved)

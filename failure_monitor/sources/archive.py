@@ -18,8 +18,8 @@ exec_horizon is how many actions of a chunk were executed before the next decisi
 Optional arrays are is_calibration (M,) bool; subtype (M,) str, the group; success_known and
 calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
 sha256 (M,) str; task (M,) str, by default the task of meta_json; and ee_pos (N, P) float, the
-measured positions of position_dims. ee_pos is divided by position_scale of meta_json, by default 1.
-Other arrays are not read.
+measured positions of position_dims. ee_pos is divided by position_scale of meta_json, by default
+1. Other arrays are not read.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class _Arrays:
             array: Array = self._npz[name]
         except Exception as error:  # zip, zlib and numpy each have errors of their own
             raise SourceError(
-                f"{self.path}: the array '{name}' cannot be read ({error}): the file is damaged or "
-                "holds a pickle; write it again"
+                f"{self.path}: the array '{name}' cannot be read ({error}): the file is damaged "
+                "or holds a pickle; write it again"
             ) from None
         fits = len(array.shape) == len(sizes) and all(
             isinstance(wanted, str) or wanted == size

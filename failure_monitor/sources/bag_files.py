@@ -179,8 +179,8 @@ def reject_link_out(path: Path, folder: Path) -> None:
     """
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise SourceError(
-            f"{path} is a link to {path.resolve()}, outside of its folder: links are not followed; "
-            "name the bag by the path where it lies"
+            f"{path} is a link to {path.resolve()}, outside of its folder: links are not "
+            "followed; name the bag by the path where it lies"
         )
 
 

@@ -34,7 +34,7 @@ from failure_monitor.sources.storage import Channel, DamagedBagError, StorageFil
 
 MESSAGES_BETWEEN_ADVANCES = 256
 MAX_EXPANSION = 100
-"""Maximum size of a decompressed file, in sizes of the compressed one beyond `SMALL_FILE` bytes."""
+"""Largest size of a decompressed file, in sizes of the compressed one, beyond `SMALL_FILE`."""
 SMALL_FILE = 1 << 30
 BLOCK = 1 << 20
 PLACES_PER_FILE = 1 << 44
@@ -177,7 +177,9 @@ class OpenBag:
         where = f"{self._bag.path}, {topic}, message {message}"
         if isinstance(error, FailureMonitorError):
             return type(error)(f"{where}: {error}")
-        return SourceError(f"{where}: {error}: the bag is damaged; record it again or leave it out")
+        return SourceError(
+            f"{where}: {error}: the bag is damaged; record it again or leave it out"
+        )
 
     def _reject_missing(
         self, handlers: Mapping[str, MessageHandler], reception: Mapping[str, Reception]
@@ -204,10 +206,10 @@ class OpenBag:
             set_back = seen.set_back()
             if set_back is not None:
                 raise SourceError(
-                    f"{self._bag.path}, {topic}, message {set_back.message}: bag time goes back by "
-                    f"{set_back.seconds:.2f} s, so the recorder's clock was set back, or the file "
-                    "was not written in order: leave the bag out; if you know that no clock was "
-                    f"set back, put it in order first, {_how_to_order(self._bag)}"
+                    f"{self._bag.path}, {topic}, message {set_back.message}: bag time goes back "
+                    f"by {set_back.seconds:.2f} s, so the recorder's clock was set back, or the "
+                    "file was not written in order: leave the bag out; if you know that no clock "
+                    f"was set back, put it in order first, {_how_to_order(self._bag)}"
                 )
 
 

@@ -19,7 +19,7 @@ METADATA_FILE = "metadata.yaml"
 MAX_METADATA_SIZE = 16 << 20
 """Maximum size in bytes; thousands of split files and topics stay far below it."""
 NEWEST_VERSION = 9
-"""The newest version that is known. Later ones are read, too, as far as they have the same keys."""
+"""The newest version that is known. Later ones are read as far as they have the same keys."""
 BEGINS_WITH_ROLLOUT = "incident.begins_with_rollout"
 """Key under which an incident recorder states whether the bag holds the whole rollout."""
 COMPRESSION_MODES = ("", "none", "file", "message")
@@ -90,7 +90,8 @@ def read_metadata(folder: Path) -> BagMetadata:
         if version <= NEWEST_VERSION:
             raise
         raise MetadataError(
-            f"{error}; it is of version {version}, and {NEWEST_VERSION} is the newest that is known"
+            f"{error}; it is of version {version}, and {NEWEST_VERSION} is the newest that is "
+            "known"
         ) from None
 
 

@@ -187,7 +187,9 @@ class BagRecording:
         self._models = models
         self._types = types
         self._decoder = decoder
-        self._embedding_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _extract_embedding)
+        self._embedding_floats = StampedFloatsDecoder(
+            decoder, POINT_CLOUD_TYPE, _extract_embedding
+        )
         self._chunk_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _extract_chunks)
         self._external = dict.fromkeys(options.topics.external, math.nan)
         topic = options.topics.positions
@@ -313,7 +315,7 @@ class BagRecording:
             self._embed(matched, received)
 
     def _is_decision(self, stamp: int) -> bool:
-        """Return whether the sampler is run on an observation, which it is not between rollouts."""
+        """Return whether the sampler is run on an observation: between rollouts it is not."""
         if self._follows_markers and self.markers and not self.markers[-1][1]:
             return False
         return self._observed is not None and self._observed.is_due(stamp)

@@ -41,8 +41,8 @@ OUTCOME_MARK = re.compile(r"_([sf])_")
 """Marks in the name of a bag that its only rollout succeeded or failed."""
 
 LONG_PAUSE = 5.0
-"""Seconds without a decision that may be the end of a rollout, if they are also `LONG_PAUSES` times
-the usual pause."""
+"""Seconds without a decision that may be the end of a rollout, if they are also `LONG_PAUSES`
+times the usual pause."""
 LONG_PAUSES = 20
 
 Value = TypeVar("Value")
@@ -286,8 +286,8 @@ def _warn_of_long_pause(bag: Bag, stamps: Sequence[int]) -> None:
     pauses = 1e-9 * np.diff(np.array(stamps))
     if len(pauses) and pauses.max() > max(LONG_PAUSE, LONG_PAUSES * float(np.median(pauses))):
         logger.warning(
-            "%s: read as one rollout although it pauses for %.1f s; if there are several rollouts, "
-            "use '--boundaries pauses'",
+            "%s: read as one rollout although it pauses for %.1f s; if there are several "
+            "rollouts, use '--boundaries pauses'",
             bag.path,
             pauses.max(),
         )

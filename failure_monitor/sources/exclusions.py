@@ -63,7 +63,9 @@ def write_exclusions(path: Path, exclusions: Exclusions) -> None:
     Raises:
         UnwritableError: It cannot be written.
     """
-    lines = ["# what `failure-monitor audit` would drop; for `failure-monitor calibrate --exclude`"]
+    lines = [
+        "# what `failure-monitor audit` would drop; for `failure-monitor calibrate --exclude`"
+    ]
     lines += [f"{sha256}  {name}" for sha256, name in exclusions.rollouts.items()]
     lines += [f"{SOURCE}  {source}" for source in exclusions.sources]
     write_atomically(path, "\n".join(lines) + "\n")

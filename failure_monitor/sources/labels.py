@@ -88,7 +88,8 @@ class Labels:
                 )
             label_of[place] = name
         return tuple(
-            self._with_label(rollout, label_of.get(place)) for place, rollout in enumerate(rollouts)
+            self._with_label(rollout, label_of.get(place))
+            for place, rollout in enumerate(rollouts)
         )
 
     def reject_unlabelled(self, rollouts: Sequence[Rollout]) -> None:
@@ -109,13 +110,14 @@ class Labels:
         if not places:
             raise SourceError(
                 f"{self.path} labels '{name}', and there is no such rollout, only "
-                f"{list_names([rollout.name for rollout in rollouts])}: correct the name, or leave "
-                "the label out"
+                f"{list_names([rollout.name for rollout in rollouts])}: correct the name, or "
+                "leave the label out"
             )
         if len(places) > 1:
             raise SourceError(
                 f"{self.path} labels '{name}', and there are {len(places)} such rollouts "
-                f"({list_names(rollouts[place].source for place in places)}): name more of its path"
+                f"({list_names(rollouts[place].source for place in places)}): name more of its "
+                "path"
             )
         return places[0]
 

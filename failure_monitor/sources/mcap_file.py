@@ -148,7 +148,9 @@ class McapFile:
                 self._take_name(kind, self._read(at, length))
             elif kind == STATISTICS:
                 self._take_statistics(self._read(at, length))
-        if self._chunks and (self._stated is None or not self._stated.keys() <= self._named.keys()):
+        if self._chunks and (
+            self._stated is None or not self._stated.keys() <= self._named.keys()
+        ):
             self._scan_chunks()
         counts = self._found if self._stated is None else self._stated
         self.channels = [
@@ -232,7 +234,9 @@ class McapFile:
             topic, at = _text(content, _TWO.size)
             encoding, _ = _text(content, at)
         except struct.error:
-            raise DamagedBagError(f"{self._name}: the name of a topic or type is cut off") from None
+            raise DamagedBagError(
+                f"{self._name}: the name of a topic or type is cut off"
+            ) from None
         if self._named.setdefault(number, (schema, topic, encoding))[1] != topic:
             raise DamagedBagError(f"{self._name}: two topics have the channel number {number}")
 

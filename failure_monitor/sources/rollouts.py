@@ -87,8 +87,8 @@ def read_rollouts(
         black_box: The exported models that compute what the policy did not publish.
         executed_actions: The number of actions of a chunk that are executed before the next
             decision; that of the sources if None.
-        like: The policy of which the rollouts are, where it is known: it completes what the sources
-            leave open, and must not be contradicted by them.
+        like: The policy of which the rollouts are, where it is known: it completes what the
+            sources leave open, and must not be contradicted by them.
         task: The task of all these rollouts; that of the sources if None.
         jobs: The number of processes that read at a time.
         report: Called now and then with the progress.
@@ -264,7 +264,9 @@ def _with_unique_names(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
             f"{parts[-depth]}/{name}" if counts[name] > 1 and depth < len(parts) else name
             for name, parts in zip(names, parents, strict=True)
         ]
-    return tuple(replace(rollout, name=name) for rollout, name in zip(rollouts, names, strict=True))
+    return tuple(
+        replace(rollout, name=name) for rollout, name in zip(rollouts, names, strict=True)
+    )
 
 
 def _reject_repeated(rollouts: Sequence[Rollout]) -> None:

@@ -39,8 +39,8 @@ class Topics:
             then an empty text, std_msgs/String; a bag may lack it.
         group: The group for evaluation, std_msgs/String; a bag may lack it.
         task: The robot's task, std_msgs/String; a bag may lack it.
-        positions: The robot's measured positions, sensor_msgs/JointState, geometry_msgs/PoseStamped
-            or PointStamped; empty if none are read.
+        positions: The robot's measured positions, sensor_msgs/JointState,
+            geometry_msgs/PoseStamped or PointStamped; empty if none are read.
         external: The external scores, std_msgs/Float64 or Float32, by their names.
     """
 

@@ -69,7 +69,8 @@ class SqliteFile:
         # A view has no row numbers.
         number = "rowid" if self._has("messages", "rowid") else "0"
         rows = self._database.execute(
-            f"SELECT timestamp, {number}, topic_id, data FROM messages WHERE topic_id IN ({marks}) "
+            f"SELECT timestamp, {number}, topic_id, data FROM messages "
+            f"WHERE topic_id IN ({marks}) "
             f"ORDER BY timestamp, {number}",
             list(channels),
         )
@@ -109,7 +110,9 @@ class SqliteFile:
         number, topic, message_type, encoding = row
         if not isinstance(number, int) or not all(isinstance(text, str) for text in row[1:]):
             raise DamagedBagError(f"{self._name}: a row of the table 'topics' is no topic")
-        return Channel(number, topic, full_type_name(message_type), encoding or CDR, counts[number])
+        return Channel(
+            number, topic, full_type_name(message_type), encoding or CDR, counts[number]
+        )
 
     def _has(self, table: str, column: str) -> bool:
         try:

@@ -230,7 +230,7 @@ def joint_threshold(
     if not (threshold.thresholds > 0).all():
         raise CalibrationError(
             "a threshold would be 0 or less: in the calibration rollouts the scores hardly ever "
-            "leave 0, or are never raised together; use other scores, the rule 'any' or 'mean', or "
-            "a constant threshold"
+            "leave 0, or are never raised together; use other scores, the rule 'any' or 'mean', "
+            "or a constant threshold"
         )
     return threshold

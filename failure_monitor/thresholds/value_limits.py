@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat, Rollout
 
 EMBEDDING_FACTOR = 100.0
-"""Features of a network may be near 0 in all rollouts of calibration. The promised false-alarm rate
-stays what it is only where no successful rollout reaches the limit."""
+"""Features of a network may be near 0 in all rollouts of calibration. The promised false-alarm
+rate stays what it is only where no successful rollout reaches the limit."""
 MOTION_FACTOR = 10.0
 """Of actions and measured positions."""
 

@@ -77,7 +77,11 @@ def aimless() -> Rollout:
     [
         (replace(synthetic_rollout(50), success=False), "drop", "it failed"),
         (with_nan(), "drop", "1 decisions have NaN or infinite values, the first is 7"),
-        (frozen(), "look", "2 decisions have the very embedding of the one before, the first is 6"),
+        (
+            frozen(),
+            "look",
+            "2 decisions have the very embedding of the one before, the first is 6",
+        ),
         (gap(), "look", "1.00 s without a decision after decision 4, usually 0.10 s"),
         (wrong_scene(), "look", "by its state trajectory it is unlike all others"),
         (aimless(), "look", "by its scores it is unlike all others"),

@@ -103,7 +103,9 @@ def test_choosers_change_nothing_of_the_rule(steering_bundle, rollouts):
 
 def test_a_score_that_cannot_choose_is_refused_with_those_that_can(rollouts):
     settings = dataclasses.replace(SETTINGS, choosers=("ace",))
-    with pytest.raises(UsageError, match=r"'ace'.*choose by pseudo_count, retrieval; medoid needs"):
+    with pytest.raises(
+        UsageError, match=r"'ace'.*choose by pseudo_count, retrieval; medoid needs"
+    ):
         calibrate(rollouts, POLICY, settings)
 
 

@@ -27,7 +27,7 @@ Arrays = dict[str, Any]
 
 
 def good_arrays() -> Arrays:
-    """An archive of successes to calibrate on, and of two successes and two failures to test on."""
+    """An archive of successes to calibrate on, and of two of either outcome to test on."""
     meta = {"action_names": ["dx", "dy"], "action_kind": "delta", "exec_horizon": 3}
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in ROLLOUTS]),
@@ -173,7 +173,9 @@ def test_archives_of_several_policies_are_named(tmp_path, changes, sentence):
     assert sentence in refused
 
 
-@pytest.mark.parametrize("score", ["stac", "stac_single", "one_step", "command_effect", "tracking"])
+@pytest.mark.parametrize(
+    "score", ["stac", "stac_single", "one_step", "command_effect", "tracking"]
+)
 def test_rollouts_of_one_decision_are_refused_by_scores_of_two(tmp_path, score):
     archive = write(tmp_path / "short.npz", with_lengths(CALIBRATION, 1))
     refused = refusal("calibrate", archive, "--scores", score, "--output", tmp_path / "bundle")
@@ -227,7 +229,11 @@ def test_what_never_changes_leaves_the_default_rule_with_remarks(tmp_path):
             ["--alpha", 0.3, "--folds", 5],
             "4 rollouts cannot be dealt into 5 folds",
         ),
-        (with_lengths(8, 5), [], "8 calibration rollouts cannot promise a false-alarm rate of 0.1"),
+        (
+            with_lengths(8, 5),
+            [],
+            "8 calibration rollouts cannot promise a false-alarm rate of 0.1",
+        ),
         (with_changes(success=np.zeros_like), [], "no rollout is left to calibrate on"),
     ],
 )

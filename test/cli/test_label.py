@@ -166,7 +166,9 @@ def test_command_says_for_what_an_incident_was_recorded_and_whether_all_of_it_is
     }
     path.write_text(yaml.safe_dump(content))
     first, second = run_command("label", bag, "--outcome", "success").stdout.splitlines()
-    assert first == (f"{bag} is a success; it was recorded for ALARM: rnd_oe 1.25 of its threshold")
+    assert first == (
+        f"{bag} is a success; it was recorded for ALARM: rnd_oe 1.25 of its threshold"
+    )
     assert second.startswith("it begins later than its rollout did: evaluate it, but calibrate on")
 
 

@@ -83,7 +83,9 @@ def test_boundaries_can_be_told(tmp_path: Path, arguments: tuple[str, ...]) -> N
 
 def test_labels_are_read_from_a_file(tmp_path: Path) -> None:
     write_session(tmp_path / "day")
-    (tmp_path / "labels.yaml").write_text("day/000: {outcome: failure, group: light, task: pick}\n")
+    (tmp_path / "labels.yaml").write_text(
+        "day/000: {outcome: failure, group: light, task: pick}\n"
+    )
     rollouts = archived(tmp_path, tmp_path / "day", "--labels", tmp_path / "labels.yaml")
     assert [rollout.success for rollout in rollouts] == [False, False, True]
     assert (rollouts[0].group, rollouts[0].task) == ("light", "pick")
@@ -103,7 +105,11 @@ def test_positions_and_external_scores_are_read_on_demand(tmp_path: Path) -> Non
         (["--boundaries", "pauses"], 2, "'--boundaries pauses' and '--pause SECONDS' go together"),
         (["--pause", "3"], 2, "go together"),
         (["--boundaries", "pauses", "--pause", "-1"], 2, "'--pause': -1 is not in the range x>0"),
-        (["--boundaries", "pauses", "--pause", "nan"], 2, "'--pause': nan is not in the range x>0"),
+        (
+            ["--boundaries", "pauses", "--pause", "nan"],
+            2,
+            "'--pause': nan is not in the range x>0",
+        ),
         (["--external", "energy"], 2, "'--external energy' is no name with its topic"),
         (["--external", "a:=/x", "--external", "b:=/x"], 2, "the topic /x has two meanings"),
         (["--external", "energy:=/nothing"], 1, "has no topic /nothing, only /policy/action_ch"),

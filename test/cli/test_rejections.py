@@ -55,7 +55,9 @@ def tests(bags: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(bags: Path) -> Path:
-    done = run_command("calibrate", bags, "--scores", "ace,knn", "--output", bags.parent / "bundle")
+    done = run_command(
+        "calibrate", bags, "--scores", "ace,knn", "--output", bags.parent / "bundle"
+    )
     assert done.returncode == 0, done.stderr
     return bags.parent / "bundle"
 
@@ -217,7 +219,9 @@ def test_an_interrupt_leaves_nothing_half_written(command, bags, bundle, tests, 
 # The same again
 
 
-@pytest.fixture(scope="module", params=[("--scores", "ace,knn"), ("--rule", "fiper", "--folds", 2)])
+@pytest.fixture(
+    scope="module", params=[("--scores", "ace,knn"), ("--rule", "fiper", "--folds", 2)]
+)
 def twice(request, bags, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     """The same rollouts and seed, once with one process and once with two."""
     folder = tmp_path_factory.mktemp("twice")

@@ -97,7 +97,9 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     results, told = demo.communicate(timeout=280)
     assert demo.returncode == 0, told
     assert "Mechanism stuck" in results
-    [command] = [line for line in told.splitlines() if line.startswith("failure-monitor calibrate")]
+    [command] = [
+        line for line in told.splitlines() if line.startswith("failure-monitor calibrate")
+    ]
     assert shlex.split(command)[3:5] == ["--output", str(tmp_path / "bundle")]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["passed"]

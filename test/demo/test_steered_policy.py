@@ -48,7 +48,9 @@ class Monitor:
         self._chunks = node.create_publisher(
             PointCloud2, "failure_monitor/chosen_chunk", DECISION_QOS
         )
-        node.create_subscription(PointCloud2, "policy/action_chunks", self._on_chunks, DECISION_QOS)
+        node.create_subscription(
+            PointCloud2, "policy/action_chunks", self._on_chunks, DECISION_QOS
+        )
         node.create_subscription(Float64MultiArray, "policy/command", self._on_command, 10)
 
     def _on_chunks(self, message: PointCloud2) -> None:

@@ -97,7 +97,9 @@ def test_no_path_at_all_is_no_error():
 
 def test_axes_that_are_no_actions_are_named():
     check_axes(("dx", "dy"), MOVES.action_names)
-    with pytest.raises(UsageError, match="the axes dx, elbow are not two or three of the policy's"):
+    with pytest.raises(
+        UsageError, match="the axes dx, elbow are not two or three of the policy's"
+    ):
         check_axes(("dx", "elbow"), MOVES.action_names)
     with pytest.raises(UsageError, match="not two or three"):
         check_axes(("dx",), MOVES.action_names)

@@ -57,7 +57,9 @@ def test_halt_whose_cause_is_gone_says_how_to_go_on_and_what_is_now_once(alarm):
     alarm.update(verdict(1.26, 1), received=0.2, now=0.2)
     alarm.end_rollout("no rollout is running")
     halted, now = state_text(reading(alarm, 200.2)).paragraphs
-    assert halted.startswith("halted 3 min ago: the cause is gone: call ~/reset to go on; it was: ")
+    assert halted.startswith(
+        "halted 3 min ago: the cause is gone: call ~/reset to go on; it was: "
+    )
     assert now == "now STALE: no rollout is running"
     assert "no rollout" not in halted
 

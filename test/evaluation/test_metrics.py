@@ -44,7 +44,9 @@ def figures(results: Sequence[RolloutResult], early_decisions: float, longest: i
 
 def results_of(outcomes: Sequence[bool], levels: Sequence[list[float]]) -> list[RolloutResult]:
     return [
-        RolloutResult("rollout", success, "id", np.array(level), np.arange(len(level), dtype=float))
+        RolloutResult(
+            "rollout", success, "id", np.array(level), np.arange(len(level), dtype=float)
+        )
         for success, level in zip(outcomes, levels, strict=True)
     ]
 

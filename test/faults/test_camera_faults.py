@@ -105,7 +105,9 @@ def test_the_gate_closes_when_the_robot_s_driver_ends(moving: Cell, table):
         monitor_reason="no message on '/joint_states'",
     )
     moving.start_policy()
-    fault.stays_closed(1.0, gate_reason=WITHHELD, state="STALE", monitor_reason="the cause is gone")
+    fault.stays_closed(
+        1.0, gate_reason=WITHHELD, state="STALE", monitor_reason="the cause is gone"
+    )
     fault.recovers(by_reset=True)
 
 

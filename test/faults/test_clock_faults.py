@@ -122,5 +122,7 @@ def test_the_gate_closes_when_the_clock_stops(running: Cell, clock, table):
 
     fault.closes(stop, gate_reason=WITHHELD, state="STALE", monitor_reason="has the stamp of")
     clock.runs = True
-    fault.stays_closed(0.5, gate_reason=WITHHELD, state="STALE", monitor_reason="the cause is gone")
+    fault.stays_closed(
+        0.5, gate_reason=WITHHELD, state="STALE", monitor_reason="the cause is gone"
+    )
     fault.recovers(by_reset=True)

@@ -73,7 +73,9 @@ def test_the_gate_closes_when_the_scoring_raises(moving: Cell, table):
     )
     assert not moving.reset().success
     moving.follow("nominal")
-    fault.stays_closed(0.5, gate_reason=WITHHELD, state="ALARM", monitor_reason="the cause is gone")
+    fault.stays_closed(
+        0.5, gate_reason=WITHHELD, state="ALARM", monitor_reason="the cause is gone"
+    )
     fault.recovers(by_reset=True)
     traces = [line for line in moving.monitor.output if "Traceback" in line]
     assert len(traces) == 1, "one for all decisions of that second"

@@ -102,7 +102,9 @@ HEALTHY = GraphSnapshot(
     domain="7",
     seconds=5.0,
     topics=TOPICS,
-    published={name: tuple(one.message_type for one in t.publishers) for name, t in TOPICS.items()},
+    published={
+        name: tuple(one.message_type for one in t.publishers) for name, t in TOPICS.items()
+    },
     monitors=(MONITOR_NODE,),
     gates=(GATE_NODE,),
 )
@@ -174,7 +176,11 @@ MESSAGES = [
     ),
     (EMBEDDING, {"fault": "3 of 6 values are NaN"}, "wrong .*3 of 6 values are NaN"),
     (EMBEDDING, {"period": 0.13}, "look .*every 0.13 s, the bundle's rollouts have one every 0.1"),
-    (EMBEDDING, {"period": 0.05}, "wrong .*every 0.05 s, the bundle's rollouts have one every 0.1"),
+    (
+        EMBEDDING,
+        {"period": 0.05},
+        "wrong .*every 0.05 s, the bundle's rollouts have one every 0.1",
+    ),
     (EMBEDDING, {"period": 1.0}, "wrong .*a decision every 1 s"),
     (EMBEDDING, {"period": None}, "look .*too few decisions came"),
     (EMBEDDING, {"lag": -2.0}, "wrong .*2 s ahead of this machine's clock, and 0.5 s are allowed"),
@@ -302,7 +308,8 @@ MONITORS = [
     ),
     (
         {"parameters": {"heartbeat_period": 0.25}},
-        "wrong /failure_monitor_gate: 'permit_lease' is 0.2 s, and /failure_monitor sends a permit",
+        "wrong /failure_monitor_gate: 'permit_lease' is 0.2 s, and /failure_monitor sends a "
+        "permit",
     ),
     ({"parameters": {"heartbeat_period": 0.1}}, "look /failure_monitor_gate: 'permit_lease' is 0"),
 ]
@@ -613,7 +620,11 @@ def with_subscribers(parameters: dict, *nodes: str, **gate: object) -> GraphSnap
     [
         (REPLAN, (), f"wrong {SPEED_SCALE}: 'response.alarm' is 'replan', but nothing slows the"),
         (REPLAN, (), "so in ALARM /failure_monitor halts instead"),
-        (REPLAN, ("/record",), "takes /record for what does, and lets commands pass at full speed"),
+        (
+            REPLAN,
+            ("/record",),
+            "takes /record for what does, and lets commands pass at full speed",
+        ),
         (SLOW, (), f"look {SPEED_SCALE}: 'response.nominal' is 'slow' and 'response.caution' is"),
         (SLOW, ("/incident_recorder",), "commands pass at full speed; let the gate slow"),
     ],

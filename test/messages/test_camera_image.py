@@ -247,7 +247,9 @@ def test_a_pictures_note_on_how_to_turn_it_is_ignored():
 
 @pytest.mark.parametrize("encoding", ["", "16UC1", "mono16", "32FC1", "8UC3", "rgb16", "nv21"])
 def test_an_encoding_that_is_not_read_is_named_with_those_that_are(encoding: str):
-    with pytest.raises(CameraImageError, match=f"encoding is '{encoding}', expected one of rgb8, "):
+    with pytest.raises(
+        CameraImageError, match=f"encoding is '{encoding}', expected one of rgb8, "
+    ):
         read_camera_image(image(encoding, SCENE), HEIGHT, WIDTH)
 
 
@@ -274,7 +276,9 @@ def test_an_odd_width_of_shared_colours_is_refused():
         read_camera_image(image("yuyv", np.zeros((2, 3, 2), np.uint8)), 2, 2)
 
 
-@pytest.mark.parametrize("data", [b"\0", b"no picture", b"GIF89a" + bytes(99), b"RIFF\0\0\0\0WEBP"])
+@pytest.mark.parametrize(
+    "data", [b"\0", b"no picture", b"GIF89a" + bytes(99), b"RIFF\0\0\0\0WEBP"]
+)
 def test_a_picture_of_another_kind_is_refused(data: bytes):
     with pytest.raises(CameraImageError, match=f"of {len(data)} bytes .* neither JPEG nor PNG"):
         read_camera_image(compressed(data), HEIGHT, WIDTH)

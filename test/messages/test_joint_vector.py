@@ -87,5 +87,7 @@ def test_what_other_joints_do_is_of_no_interest():
 @pytest.mark.parametrize("positions", [[], [1.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
 def test_a_message_with_another_number_of_positions_is_refused(positions: list[float]):
     message = SimpleNamespace(name=list(NAMES), position=positions)
-    with pytest.raises(JointStateError, match=f"names 3 joints and has {len(positions)} positions"):
+    with pytest.raises(
+        JointStateError, match=f"names 3 joints and has {len(positions)} positions"
+    ):
         JointVector(NAMES).read(message)

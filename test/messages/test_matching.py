@@ -61,8 +61,12 @@ def test_an_observation_has_the_stamp_of_the_first_camera():
 
 
 def test_whichever_comes_last_completes_it():
-    assert feed(matcher("front", "wrist"), ("front", 0), ("wrist", 3)) == [{"front": 0, "wrist": 3}]
-    assert feed(matcher("front", "wrist"), ("wrist", 3), ("front", 0)) == [{"front": 0, "wrist": 3}]
+    assert feed(matcher("front", "wrist"), ("front", 0), ("wrist", 3)) == [
+        {"front": 0, "wrist": 3}
+    ]
+    assert feed(matcher("front", "wrist"), ("wrist", 3), ("front", 0)) == [
+        {"front": 0, "wrist": 3}
+    ]
 
 
 def test_the_nearest_message_is_taken():
@@ -291,7 +295,9 @@ def test_the_same_messages_give_the_same_observations(messages, tolerance):
     assert [o.messages for o in first] == [o.messages for o in second]
 
 
-@given(st.lists(st.tuples(st.sampled_from(STREAMS), st.integers(-5, 4 * CLOCK_JUMP)), max_size=200))
+@given(
+    st.lists(st.tuples(st.sampled_from(STREAMS), st.integers(-5, 4 * CLOCK_JUMP)), max_size=200)
+)
 def test_any_stamps_at_all_leave_no_more_waiting_than_is_allowed(messages):
     matching, _ = match([Message(*message) for message in messages], 0.01)
     waiting = {name: len(left) for name, left in matching._waiting.items()}

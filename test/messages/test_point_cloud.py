@@ -11,7 +11,11 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from failure_monitor.messages.point_cloud import PointCloudError, read_action_chunks, read_embedding
+from failure_monitor.messages.point_cloud import (
+    PointCloudError,
+    read_action_chunks,
+    read_embedding,
+)
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 
 floats = st.floats(width=32, allow_nan=True)

@@ -92,7 +92,9 @@ def test_a_new_rollout_forgets_the_window(monitor, rollouts):
 
 @pytest.mark.parametrize("field", ["embedding", "chunks"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_is_refused_and_leaves_no_trace(monitor, rollouts, field, value):
+def test_a_value_that_is_not_finite_is_refused_and_leaves_no_trace(
+    monitor, rollouts, field, value
+):
     first, second, *_ = rollouts[0].decisions()
     expected = [monitor.update(first).level, monitor.update(second).level]
     monitor.start_rollout()

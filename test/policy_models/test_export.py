@@ -136,7 +136,9 @@ def test_a_module_that_draws_its_own_random_numbers_is_refused(tmp_path: Path):
         def forward(self, embedding: Tensor, noise: Tensor) -> Tensor:
             return embedding[:, None, None, :3] + torch.randn_like(noise)
 
-    with pytest.raises(ExportError, match="Careless returns different outputs for the same inputs"):
+    with pytest.raises(
+        ExportError, match="Careless returns different outputs for the same inputs"
+    ):
         export_chunks(Careless(), tmp_path / "sampler.onnx")
 
 

@@ -126,7 +126,10 @@ def test_the_number_of_threads_changes_no_result(exported: tuple[Path, Path], th
             r"'front' as uint8 \(1, 16, 12, 3\), expected",
         ),
         ({"front": np.zeros((12, 16), np.uint8)}, r"'front' as uint8 \(1, 12, 16\), expected"),
-        ({"side": np.zeros((12, 16, 3), np.uint8)}, "'front', 'joints', 'side', 'wrist', expected"),
+        (
+            {"side": np.zeros((12, 16, 3), np.uint8)},
+            "'front', 'joints', 'side', 'wrist', expected",
+        ),
     ],
     ids=["dtype", "size", "grey", "camera"],
 )

@@ -18,7 +18,9 @@ SEEDS = st.integers(0, 2**32 - 1)
 DISTRIBUTIONS = st.sampled_from(get_args(NoiseDistribution))
 
 
-@given(SEEDS, DISTRIBUTIONS, st.integers(1, 5), st.lists(st.integers(1, 4), min_size=1, max_size=5))
+@given(
+    SEEDS, DISTRIBUTIONS, st.integers(1, 5), st.lists(st.integers(1, 4), min_size=1, max_size=5)
+)
 def test_one_decision_at_a_time_or_many_at_once_gives_the_same_noise(
     seed, distribution, samples, batches
 ):

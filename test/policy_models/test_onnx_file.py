@@ -141,7 +141,9 @@ def test_a_model_in_memory_without_its_weights_is_refused(tmp_path: Path):
 
 
 def test_weights_that_are_missing_are_named(tmp_path: Path):
-    with pytest.raises(OnnxFileError, match=r"keeps weights in 'weights\.bin', which is not there"):
+    with pytest.raises(
+        OnnxFileError, match=r"keeps weights in 'weights\.bin', which is not there"
+    ):
         read_onnx_file(write(tmp_path, "weights.bin"))
 
 

@@ -86,7 +86,9 @@ def test_matched_messages_become_what_the_encoder_takes(encoder: ObservationEnco
 
 def test_a_camera_whose_image_cannot_be_read_is_named(encoder: ObservationEncoder):
     broken = SimpleNamespace(format="jpeg", data=b"\xff\xd8\xff")
-    with pytest.raises(CameraImageError, match=r"^camera 'wrist': the compressed image of 3 bytes"):
+    with pytest.raises(
+        CameraImageError, match=r"^camera 'wrist': the compressed image of 3 bytes"
+    ):
         ObservationReader(encoder).read(messages(wrist=broken))
 
 

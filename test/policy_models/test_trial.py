@@ -153,7 +153,9 @@ def test_statistics_over_the_batch_are_refused():
             helper.make_node("Sub", ["e", "mean"], ["embedding"]),
         )
     with pytest.raises(OnnxContractError, match=r"sampler.*alone than beside others in a batch"):
-        sampler(constant("axis", 0, np.int64), helper.make_node("CumSum", ["noise", "axis"], ["n"]))
+        sampler(
+            constant("axis", 0, np.int64), helper.make_node("CumSum", ["noise", "axis"], ["n"])
+        )
 
 
 def test_batch_normalisation_is_refused_in_training_mode_alone():

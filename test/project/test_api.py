@@ -243,7 +243,9 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
     monkeypatch.delitem(
         sys.modules, "failure_monitor.calibration.fitting.random_network_distillation", False
     )
-    sentence = sentence_of(lambda: calibrate(bags, scores="rnd_oe", reading=ReadingOptions(jobs=1)))
+    sentence = sentence_of(
+        lambda: calibrate(bags, scores="rnd_oe", reading=ReadingOptions(jobs=1))
+    )
     assert "'torch' is needed and not installed" in sentence
     assert "failure_monitor[calibrate]" in sentence
 

@@ -55,7 +55,10 @@ def test_no_benchmark_takes_its_parts_from_another(script: str):
 @pytest.mark.parametrize("script", sorted({*SCRIPTS} - {*RUN}))
 def test_every_other_benchmark_starts(script: str):
     done = subprocess.run(
-        [sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, timeout=120
+        [sys.executable, BENCHMARKS / script, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "usage: " in done.stdout

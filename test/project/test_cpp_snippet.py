@@ -33,7 +33,8 @@ void print(const sensor_msgs::msg::PointCloud2 & message)
 {
   std::cout << "{\\"fields\\": [";
   for (const auto & field : message.fields) {
-    std::cout << (&field == &message.fields.front() ? "" : ", ") << "{\\"name\\": \\"" << field.name
+    std::cout << (&field == &message.fields.front() ? "" : ", ")
+              << "{\\"name\\": \\"" << field.name
               << "\\", \\"offset\\": " << field.offset << ", \\"count\\": " << field.count
               << ", \\"datatype\\": " << +field.datatype << "}";
   }

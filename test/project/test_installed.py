@@ -47,7 +47,10 @@ def modules() -> Iterator[str]:
 
 def run(*arguments: object) -> str:
     done = subprocess.run(
-        [BIN / "failure-monitor", *map(str, arguments)], capture_output=True, text=True, timeout=240
+        [BIN / "failure-monitor", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -52,7 +52,9 @@ def test_version_is_the_same_everywhere():
 
 
 def test_changelog_is_one_that_ros_can_read():
-    headings = re.findall(r"^(\S.*)\n-+$", (ROOT / "CHANGELOG.rst").read_text(), flags=re.MULTILINE)
+    headings = re.findall(
+        r"^(\S.*)\n-+$", (ROOT / "CHANGELOG.rst").read_text(), flags=re.MULTILINE
+    )
     assert headings
     assert all(
         re.fullmatch(r"Forthcoming|\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", heading)

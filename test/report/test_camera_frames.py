@@ -57,7 +57,13 @@ def depth(stamp: int) -> Any:
 
 
 def bag_with_camera(
-    path: Path, make: Any, *, topic: str = CAMERA, seed: int = 0, storage: str = "mcap", **more: Any
+    path: Path,
+    make: Any,
+    *,
+    topic: str = CAMERA,
+    seed: int = 0,
+    storage: str = "mcap",
+    **more: Any,
 ) -> Path:
     """Two frames for every decision, 4 ms late; `more` are further topics and their messages."""
     embeddings, chunks = decision_arrays(DECISIONS, seed=seed)
@@ -115,7 +121,9 @@ def test_a_camera_that_cannot_be_shown_makes_room_for_the_next(tmp_path: Path) -
 
 
 def test_the_camera_can_be_named(tmp_path: Path) -> None:
-    bag = bag_with_camera(tmp_path / "rollout", image, another=lambda stamp: compressed(200, stamp))
+    bag = bag_with_camera(
+        tmp_path / "rollout", image, another=lambda stamp: compressed(200, stamp)
+    )
     rollouts = read_rollouts([bag], boundaries="bag").rollouts
     assert greys(read_camera_frames(rollouts, {0: (1,)}, topic="/another")[0])[1] == 200
     assert read_camera_frames(rollouts, {0: (1,)}, topic=CAMERA)[0].camera == CAMERA

@@ -166,7 +166,9 @@ def test_every_task_has_a_row_of_the_promise_and_a_threshold(two_task_bundle) ->
     assert "pull <b>" in page.words()
 
 
-def test_rollouts_are_compared_with_calibration_rollouts_of_their_own_task(two_task_bundle) -> None:
+def test_rollouts_are_compared_with_calibration_rollouts_of_their_own_task(
+    two_task_bundle,
+) -> None:
     rollouts = [replace(rollout, task="pull <b>") for rollout in successes(2)]
     assert "calibration, held out (12)" in parsed(two_task_bundle, rollouts).words()
     assert len(two_task_bundle.calibration) == 24

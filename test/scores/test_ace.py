@@ -63,7 +63,9 @@ def test_identical_samples_have_none(chunks):
 def test_it_is_that_of_the_cells_in_any_number_of_dimensions(dimensions, seed, integrate):
     # Few cells a dimension, some of them far away: samples share all, some or none of them.
     random = np.random.default_rng(seed)
-    chunks = random.choice([-3e4, 0.5, 1.5, 7e5], p=[0.05, 0.6, 0.3, 0.05], size=(8, 3, dimensions))
+    chunks = random.choice(
+        [-3e4, 0.5, 1.5, 7e5], p=[0.05, 0.6, 0.3, 0.05], size=(8, 3, dimensions)
+    )
     chunks *= random.random(dimensions) < 0.5
     score = ActionChunkEntropy(
         anchor=np.zeros(dimensions),

@@ -44,7 +44,9 @@ def score():
 
 
 def with_embeddings(rollout: Rollout, change: np.ndarray) -> Rollout:
-    return dataclasses.replace(rollout, embeddings=(rollout.embeddings + change).astype(np.float32))
+    return dataclasses.replace(
+        rollout, embeddings=(rollout.embeddings + change).astype(np.float32)
+    )
 
 
 def test_an_arm_that_does_as_told_has_residuals_of_about_1(score):

@@ -247,7 +247,9 @@ def test_it_must_know_how_much_of_a_chunk_is_executed(rollouts, name):
 @pytest.mark.parametrize("name", ["stac", "stac_single"])
 def test_chunks_that_do_not_overlap_are_refused(rollouts, name):
     whole = dataclasses.replace(POLICY, executed_actions=POLICY.horizon)
-    with pytest.raises(ScoreUndefinedError, match=f"{name}: all 5 actions of a chunk are executed"):
+    with pytest.raises(
+        ScoreUndefinedError, match=f"{name}: all 5 actions of a chunk are executed"
+    ):
         fit_score(name, rollouts, whole, seed=0)
 
 
@@ -317,7 +319,9 @@ class Broken(InstantScore):
         return cls()
 
 
-def test_a_score_that_is_not_finite_where_it_is_defined_is_refused_in_both_forms(bundles, rollouts):
+def test_a_score_that_is_not_finite_where_it_is_defined_is_refused_in_both_forms(
+    bundles, rollouts
+):
     with pytest.raises(InvalidDecisionError, match="rollout 0, decision 2: the score broken"):
         windowed_scores([Broken()], rollouts[0], window=2)
     monitor = FailureMonitor(

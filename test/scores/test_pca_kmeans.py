@@ -66,7 +66,9 @@ def test_only_the_first_ten_components_count():
         )
         for seed in range(20)
     ]
-    score = PrincipalComponentClusters.fit(rollouts, dataclasses.replace(POLICY, embedding_size=15))
+    score = PrincipalComponentClusters.fit(
+        rollouts, dataclasses.replace(POLICY, embedding_size=15)
+    )
     beyond = rollouts[0].embeddings + np.float32([0] * 10 + [5] * 5)
     np.testing.assert_allclose(
         score.score_rollout(dataclasses.replace(rollouts[0], embeddings=beyond)),

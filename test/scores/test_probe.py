@@ -263,7 +263,9 @@ def test_failures_that_look_like_successes_to_every_score_are_refused(rollouts, 
         for failure in failures
     ]
     settings_ = dataclasses.replace(QUICK, probed_scores=("ace",))
-    with pytest.raises(ScoreUndefinedError, match="probe: none of the scores ace is higher in the"):
+    with pytest.raises(
+        ScoreUndefinedError, match="probe: none of the scores ace is higher in the"
+    ):
         calibrate(rollouts, POLICY, settings_, failures=calm)
 
 
@@ -517,7 +519,11 @@ def test_the_probe_weighs_the_scores_that_are_named_or_else_the_default_ones(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--scores", "probe"], 2, "'probe' learns from failed rollouts: give some as failures (-"),
+        (
+            ["--scores", "probe"],
+            2,
+            "'probe' learns from failed rollouts: give some as failures (-",
+        ),
         (["--failures", "incidents.npz", "--rule", "fiper"], 2, "'fiper' learns nothing from"),
         (["--failures", "successes.npz"], 1, "all 3 rollouts given as failures succeeded"),
         (["--failures", "few.npz"], 1, "4 failures are too few to learn from: give 5 or more"),

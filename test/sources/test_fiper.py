@@ -102,8 +102,18 @@ def test_the_policy_is_what_the_metadata_say(tmp_path: Path) -> None:
     ("mappings", "names", "kind", "positions"),
     [
         ({"pos": [0, 1], "vel": [2]}, ("pos_0", "pos_1", "vel_0"), "position", ("pos_0", "pos_1")),
-        ({"joint_pos": (0, 1, 2)}, ("joint_pos_0", "joint_pos_1", "joint_pos_2"), "position", None),
-        ({"joint_vel": [1]}, ("action_0", "joint_vel_0", "action_2"), "velocity", ("joint_vel_0",)),
+        (
+            {"joint_pos": (0, 1, 2)},
+            ("joint_pos_0", "joint_pos_1", "joint_pos_2"),
+            "position",
+            None,
+        ),
+        (
+            {"joint_vel": [1]},
+            ("action_0", "joint_vel_0", "action_2"),
+            "velocity",
+            ("joint_vel_0",),
+        ),
         ({"pos": [2], "gripper": [2]}, ("action_0", "action_1", "pos_0"), "position", ("pos_0",)),
     ],
 )
@@ -304,7 +314,10 @@ def test_torch_tensors_are_refused_with_how_to_convert_them(tmp_path: Path) -> N
         (episode(rollout=[]), "'rollout' is of type list, expected a list of dicts"),
         (episode(rollout=[1]), "'rollout' is of type list, expected a list of dicts"),
         (episode(metadata=metadata(num_robots=2)), "'num_robots' in 'metadata' is 2"),
-        (episode(metadata=metadata(num_robots=np.ones(2))), "an array of float64 (2,), expected 1"),
+        (
+            episode(metadata=metadata(num_robots=np.ones(2))),
+            "an array of float64 (2,), expected 1",
+        ),
         (episode(metadata=metadata(successful="yes")), "'successful' in 'metadata' is 'yes'"),
         (episode(metadata=metadata(successful=10**5000)), "of type int, expected True or False"),
         (

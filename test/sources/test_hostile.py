@@ -243,7 +243,9 @@ def test_whatever_bytes_are_wrong_a_bag_is_read_or_refused(tmp_path: Path, stora
                 damaged = bytearray(whole)
                 begin = chance.randrange(len(whole))
                 size = chance.choice((1, 1, 4, 40))
-                damaged[begin : begin + size] = chance.randbytes(len(damaged[begin : begin + size]))
+                damaged[begin : begin + size] = chance.randbytes(
+                    len(damaged[begin : begin + size])
+                )
                 file.write_bytes(damaged)
                 assert said_of(path) in ("", str(path))
             file.write_bytes(whole)

@@ -96,7 +96,9 @@ def test_a_group_alone_leaves_the_recorded_outcome(folder: Path) -> None:
 def test_names_that_look_like_numbers_stay_as_they_are(tmp_path: Path) -> None:
     write_bag(tmp_path / "bags" / "0010", success=None)
     assert labelled(tmp_path, "0010: failure\n", "labels.yaml")[0].success is False
-    assert "'10', and there is no such rollout" in refusal(tmp_path, "10: failure\n", "labels.yaml")
+    assert "'10', and there is no such rollout" in refusal(
+        tmp_path, "10: failure\n", "labels.yaml"
+    )
 
 
 def test_a_rollout_may_be_named_by_the_end_of_its_path(tmp_path: Path) -> None:

@@ -55,7 +55,10 @@ def test_positions_are_those_of_the_nearest_stamp_that_had_come(
             for offset in range(-20, 30, 4):  # milliseconds around the observation
                 value = index + offset / 1000
                 bag.joint_state(
-                    JOINTS, ACTION_NAMES, [value, 2 * value, -1], stamp + (offset + 1) * MILLISECOND
+                    JOINTS,
+                    ACTION_NAMES,
+                    [value, 2 * value, -1],
+                    stamp + (offset + 1) * MILLISECOND,
                 )
             write_decision(bag, index)
             # Nearer, but not there yet when the decision was complete.

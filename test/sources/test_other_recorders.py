@@ -284,7 +284,12 @@ def test_a_topic_in_the_metadata_that_is_not_cdr_does_not_matter(tmp_path: Path)
     bag = write_bag(tmp_path / "bag", 20)
     path = bag / "metadata.yaml"
     content = yaml.safe_load(path.read_text())
-    topic = {"name": "/x", "type": "X", "serialization_format": "json", "offered_qos_profiles": "["}
+    topic = {
+        "name": "/x",
+        "type": "X",
+        "serialization_format": "json",
+        "offered_qos_profiles": "[",
+    }
     content["rosbag2_bagfile_information"]["topics_with_message_count"].append(
         {"topic_metadata": topic, "message_count": 3}
     )

@@ -259,7 +259,9 @@ def test_the_hostile_pickles_would_run_if_they_were_loaded(
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_call_is_refused_by_its_name(tmp_path: Path, protocol: int) -> None:
     content = pickle.dumps({"a": touch(tmp_path / "marker")}, protocol)
-    with pytest.raises(PickleError, match=rf"at byte \d+ of \d+ .*'{os.system.__module__}.system'"):
+    with pytest.raises(
+        PickleError, match=rf"at byte \d+ of \d+ .*'{os.system.__module__}.system'"
+    ):
         read_plain_pickle(content)
 
 

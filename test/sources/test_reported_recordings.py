@@ -59,7 +59,9 @@ def test_messages_on_both_sides_of_a_split_are_read_by_time(tmp_path: Path) -> N
             for index in indices:
                 if index != 2:
                     bag.number("/score", index, BEGIN + index * PERIOD)
-                bag.embedding(embeddings[index], BEGIN + index * PERIOD, BEGIN + index * PERIOD + 1)
+                bag.embedding(
+                    embeddings[index], BEGIN + index * PERIOD, BEGIN + index * PERIOD + 1
+                )
                 bag.chunks(chunks[index], BEGIN + index * PERIOD, BEGIN + index * PERIOD + 2)
     bag = join_bags(tmp_path / "bag", [tmp_path / "part_0", tmp_path / "part_1"])
     rollout = read_one(bag, Topics(external={"score": "/score"}))

@@ -58,7 +58,9 @@ class StoppablePolicy(LifecycleNode):
             await later
             self.destroy_timer(timer)
         response.success = self._pausing != "refuse"
-        response.message = "in the middle of something" if self._pausing == "refuse" else "as asked"
+        response.message = (
+            "in the middle of something" if self._pausing == "refuse" else "as asked"
+        )
         return response
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

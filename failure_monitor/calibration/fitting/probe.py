@@ -146,7 +146,9 @@ def _later_half(features: NDArray[np.float64], longest: int) -> NDArray[np.float
 
 def _fit_features(names: Sequence[str], successes: Sequence[ProbeExample]) -> ProbeFeatures:
     values = np.concatenate([rollout.values for rollout in successes])
-    nowhere = [name for name, column in zip(names, values.T, strict=True) if np.isnan(column).all()]
+    nowhere = [
+        name for name, column in zip(names, values.T, strict=True) if np.isnan(column).all()
+    ]
     if nowhere:
         raise ScoreUndefinedError(
             f"probe: the score {', '.join(nowhere)} is undefined at every decision of the "

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Escalation: the actions of a stop menu are tried in order until one is known to have stopped.
 
-It calls nobody and reads no clock: it names the action to try next and records the results. Callers
-pass times, in seconds of a monotonic clock.
+It calls nobody and reads no clock: it names the action to try next and records the results.
+Callers pass times, in seconds of a monotonic clock.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class SpeedSettings:
             )
         if not 0 <= self.slowest <= 1:
             raise UsageError(
-                f"the slowest speed scale is {self.slowest:g}, expected 0 to 1: choose one of these"
+                f"the slowest speed scale is {self.slowest:g}, expected 0 to 1: choose one of "
+                "these"
             )
         if not self.rise > 0:
             raise UsageError(

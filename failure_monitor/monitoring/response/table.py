@@ -64,8 +64,8 @@ class ResponseTable:
     def __post_init__(self) -> None:
         if self.max_replans < 1:
             raise UsageError(
-                f"the policy cannot re-plan for {self.max_replans} decisions: choose 1 or more, or "
-                "another response to ALARM"
+                f"the policy cannot re-plan for {self.max_replans} decisions: choose 1 or more, "
+                "or another response to ALARM"
             )
         for state, allowed in ALLOWED.items():
             if getattr(self, state) not in allowed:

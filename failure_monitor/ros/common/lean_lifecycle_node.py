@@ -3,9 +3,9 @@
 """A lifecycle node without the middleware's events, and without requests that end it.
 
 By default rclpy creates two events for every publisher and subscription, and its executor checks
-each of them whenever a message comes. With twenty topics and joint states at 500 Hz that takes more
-time than everything else the node does. `failure_monitor.ros.common.publishers` finds in the graph
-why no message comes, and a subscriber with incompatible QoS is warned by its own middleware.
+each of them whenever a message comes. With twenty topics and joint states at 500 Hz that takes
+more time than everything else the node does. `failure_monitor.ros.common.publishers` finds in the
+graph why no message comes, and a subscriber with incompatible QoS is warned by its own middleware.
 
 For a transition that the state does not have, rclpy raises an error where it should answer.
 """
@@ -49,8 +49,8 @@ class LeanLifecycleNode(LifecycleNode):
         if not response.success:
             asked = request.transition
             self.get_logger().warning(
-                f"the transition {asked.id} '{asked.label[:MAX_LABEL]}' is unknown, has failed, or "
-                "is not possible in this state",
+                f"the transition {asked.id} '{asked.label[:MAX_LABEL]}' is unknown, has failed, "
+                "or is not possible in this state",
                 throttle_duration_sec=1.0,
             )
         return response

@@ -3,8 +3,8 @@
 """Answers requests about a node's parameters on a thread of its own.
 
 rclpy answers them between two messages: one request of fifty thousand parameters would keep the
-gate from stopping the robot for a second, and one of an unknown type raises an error. Only what can
-be set is handed over to the node's own thread.
+gate from stopping the robot for a second, and one of an unknown type raises an error. Only what
+can be set is handed over to the node's own thread.
 """
 
 from __future__ import annotations

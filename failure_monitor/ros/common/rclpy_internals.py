@@ -37,8 +37,8 @@ def given_parameters(node: Node) -> Mapping[str, Parameter]:
 def add_given_parameters(node: Node, parameters: Iterable[Parameter]) -> None:
     """Have a node start with further parameters, unless it was given them.
 
-    The argument of rclpy for such parameters overrides what a user has given. Without the attribute
-    they have no effect.
+    The argument of rclpy for such parameters overrides what a user has given. Without the
+    attribute they have no effect.
     """
     given: dict[str, Parameter] = getattr(node, "_parameter_overrides", {})
     for parameter in parameters:

@@ -27,7 +27,8 @@ _REMEDIES = {
     "services, or __node:= or __ns:= and a name",
     "parameter override rule": "'{flag} {value}' gives no parameter a value ({reason}): write "
     "NAME:=VALUE, the value as in YAML",
-    "log level": "there is no log level '{value}': choose debug, info, warn, error, fatal or unset",
+    "log level": "there is no log level '{value}': choose debug, info, warn, error, fatal or "
+    "unset",
 }
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The messages of one topic: their rate, their stamps, and how many were lost.
 
-The time of reception, in seconds of a monotonic clock, is an argument. Stamps are whole nanoseconds
-of the publisher's clock.
+The time of reception, in seconds of a monotonic clock, is an argument. Stamps are whole
+nanoseconds of the publisher's clock.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ OUT_OF_ORDER = (
     "observations, and see that no clock is set back"
 )
 REPEATED = (
-    "it has the stamp of the decision before: stamp each with an observation of its own, or decide "
-    "no more often than observations come"
+    "it has the stamp of the decision before: stamp each with an observation of its own, or "
+    "decide no more often than observations come"
 )
 
 MAX_LOST_SHARE = 0.2

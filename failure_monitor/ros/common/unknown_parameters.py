@@ -132,8 +132,8 @@ def _for_others(node: Node, given: Sequence[Given], own: Sequence[Given]) -> Ite
     for one in given:
         if not one.file and one not in own:
             yield (
-                f"the parameter '{one.key}:{one.names[0]}' is for the node '{one.key}', and has no "
-                f"effect on this one, '{here}'"
+                f"the parameter '{one.key}:{one.names[0]}' is for the node '{one.key}', and has "
+                f"no effect on this one, '{here}'"
             )
     files = dict.fromkeys(one.file for one in given if one.file)
     for file in files.keys() - {one.file for one in own}:

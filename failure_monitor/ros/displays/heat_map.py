@@ -27,7 +27,7 @@ FAMILIAR_LEVEL = 0.7
 """Normalised score up to which a picture counts as familiar."""
 
 WORKING_SHARE = 0.25
-"""Share of the time in which the thread works. It sleeps otherwise, for models that cannot wait."""
+"""Share of the time in which the thread works, at most: models that cannot wait need the rest."""
 
 MAX_AGE = 5.0
 """Seconds after which a map no longer describes the present picture."""
@@ -116,7 +116,9 @@ class HeatMap:
     # What follows runs on the thread.
 
     def _compare(self, job: _Comparison) -> None:
-        picture, familiar = (self._reader.read(one.messages) for one in (job.picture, job.familiar))
+        picture, familiar = (
+            self._reader.read(one.messages) for one in (job.picture, job.familiar)
+        )
         found = unfamiliarity(
             picture.images[self._camera],
             familiar.images[self._camera],

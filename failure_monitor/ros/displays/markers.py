@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """All markers for RViz: state and reason, scores, and the fan of chunks.
 
-Every marker has a fixed namespace and id, so that the next one replaces it, and a lifetime, so that
-all of them vanish with the node that publishes them. No number in them is NaN or infinite.
+Every marker has a fixed namespace and id, so that the next one replaces it, and a lifetime, so
+that all of them vanish with the node that publishes them. No number in them is NaN or infinite.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 """The parameters that files give to the monitor, for the displays node.
 
 The displays were once a part of the monitor's node, so that files name its parameters `markers.*`
-and `overlay.*` below the monitor's name. What a file gives to the displays node itself counts more.
+and `overlay.*` below the monitor's name. What a file gives to the displays node itself counts
+more.
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ class Observations:
             tolerance: seconds by which the stamps of an observation may lie apart.
         """
         self._node = node
-        self._matcher = ObservationMatcher(tuple(cameras), joints=bool(joints), tolerance=tolerance)
+        self._matcher = ObservationMatcher(
+            tuple(cameras), joints=bool(joints), tolerance=tolerance
+        )
         self._recent: deque[MatchedMessages] = deque(maxlen=MAX_OBSERVATIONS)
         self._subscriptions: list[Subscription] = [
             node.create_subscription(

@@ -233,5 +233,7 @@ def _compressed(picture: NDArray[np.uint8], header: Header) -> CompressedImage:
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _, encoded = cv2.imencode(".jpg", picture[..., ::-1], quality)
     return CompressedImage(
-        header=header, format="rgb8; jpeg compressed bgr8", data=array.array("B", encoded.tobytes())
+        header=header,
+        format="rgb8; jpeg compressed bgr8",
+        data=array.array("B", encoded.tobytes()),
     )

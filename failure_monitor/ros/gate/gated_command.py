@@ -171,7 +171,7 @@ class GatedCommand:
         return self._debts.is_moving
 
     def standing_time(self) -> float:
-        """Return the seconds since all that is to be stopped was told to stand; 0 if it was not."""
+        """Return the seconds since all that has to stop was told to stand; 0 if it was not."""
         return self._debts.standing_time(time.monotonic())
 
     @property

@@ -82,7 +82,7 @@ class LeasedInput:
         )
 
     def receive_pending(self) -> None:
-        """Receive the messages that wait for the executor, so that none is newer than the lease."""
+        """Receive the messages that wait for the executor: none is newer than the lease then."""
         limit = PERMIT_SUBSCRIPTION_QOS.depth
         try:
             messages = pending_messages(self._subscription, limit)

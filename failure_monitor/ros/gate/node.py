@@ -34,12 +34,12 @@ DIAGNOSTICS_PERIOD = 1.0
 """Seconds, as diagnostic tools expect."""
 
 MAX_END = 3.0
-"""Seconds for which an ending gate repeats the command to stand, and for which it tries to send one
-that nothing receives or that cannot be made."""
+"""Seconds for which an ending gate repeats the command to stand, and for which it tries to send
+one that nothing receives or that cannot be made."""
 
 END_MARGIN = 2.5
-"""Seconds before `stop_timeout` at which a ramp is cut short by the command to stand: whoever kills
-the gate would otherwise leave the robot in motion."""
+"""Seconds before `stop_timeout` at which a ramp is cut short by the command to stand: whoever
+kills the gate would otherwise leave the robot in motion."""
 
 
 class GateNode(Node):
@@ -104,7 +104,9 @@ class GateNode(Node):
 
     def _log_unpaid(self, command: GatedCommand) -> None:
         output = command.parameters.output
-        why = command.fault or f"the robot was not told to stand on '{output}': {command.owed_stop}"
+        why = (
+            command.fault or f"the robot was not told to stand on '{output}': {command.owed_stop}"
+        )
         self.get_logger().error(f"ends although {why}")
 
     def _make_publisher(self, message: type, topic: str, qos: QoSProfile | int) -> Publisher:
@@ -121,7 +123,9 @@ class GateNode(Node):
     def _make_commands(self, settings: GateParameters) -> list[GatedCommand]:
         joints = None
         if any(command.measures_joints for command in settings.command_groups):
-            joints = MeasuredJoints(self, settings.joint_states_topic, settings.max_joint_state_age)
+            joints = MeasuredJoints(
+                self, settings.joint_states_topic, settings.max_joint_state_age
+            )
         return [
             GatedCommand(
                 self,

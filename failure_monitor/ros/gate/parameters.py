@@ -38,6 +38,6 @@ def _check_outputs(node: Node, parameters: GateParameters) -> None:
     for topic, count in Counter([*inputs, *outputs]).items():
         if count > 1:
             raise UsageError(
-                f"{node.get_name()}: commands come in or go out more than once on '{topic}': every "
-                "command needs an output of its own, which is no input"
+                f"{node.get_name()}: commands come in or go out more than once on '{topic}': "
+                "every command needs an output of its own, which is no input"
             )

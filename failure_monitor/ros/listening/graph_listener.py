@@ -223,7 +223,9 @@ class GraphListener(Node):
         return replace(snapshot, messages=probe.messages(time.monotonic()))
 
 
-def _topics_of(monitors: Sequence[MonitorSnapshot], gates: Sequence[GateSnapshot]) -> Iterator[str]:
+def _topics_of(
+    monitors: Sequence[MonitorSnapshot], gates: Sequence[GateSnapshot]
+) -> Iterator[str]:
     for monitor in monitors:
         yield from (monitor.alarm_topic, monitor.permit_topic, monitor.speed_scale_topic)
         yield absolute(monitor.parameter("rollout_topic"), monitor.node)

@@ -17,8 +17,8 @@ from failure_monitor.ros.common.alarm_message import read_alarm
 from failure_monitor.ros.common.key_values import read_key_values
 
 MONITOR_SILENCE, GATE_SILENCE = 1.0, 2.5
-"""Seconds after which the last message no longer counts. A monitor publishes many times a second, a
-gate every second."""
+"""Seconds after which the last message no longer counts. A monitor publishes many times a second,
+a gate every second."""
 
 
 class MonitorProbe:

@@ -55,7 +55,9 @@ class RemoteParameters:
         def store(future: Any) -> None:
             values = map(parameter_value_to_python, future.result().values)
             answer = {
-                name: value for name, value in zip(names, values, strict=False) if value is not None
+                name: value
+                for name, value in zip(names, values, strict=False)
+                if value is not None
             }
             self._answers.setdefault(node, {}).update(answer)
             if further is not None:

@@ -96,7 +96,9 @@ PROBED_TYPES: Mapping[str, ProbedType] = {
     "sensor_msgs/msg/CompressedImage": ProbedType(
         CompressedImage, lambda image: ((), (image.format,)), reliable=False
     ),
-    "geometry_msgs/msg/PoseStamped": ProbedType(PoseStamped, lambda pose: ((), ()), reliable=False),
+    "geometry_msgs/msg/PoseStamped": ProbedType(
+        PoseStamped, lambda pose: ((), ()), reliable=False
+    ),
     "geometry_msgs/msg/PointStamped": ProbedType(
         PointStamped, lambda point: ((), ()), reliable=False
     ),

@@ -46,8 +46,8 @@ def black_box_settings(parameters: MonitorParameters, bundle: Bundle) -> BlackBo
         value: float = getattr(parameters, name)
         if value != AS_CALIBRATED and value < 0:
             raise UsageError(
-                f"the parameter '{name}' is {value:g}: give 0 or more, or {AS_CALIBRATED} for what "
-                "the bundle was calibrated with"
+                f"the parameter '{name}' is {value:g}: give 0 or more, or {AS_CALIBRATED} for "
+                "what the bundle was calibrated with"
             )
         calibrated: float = getattr(calibrated_with or DEFAULTS, name)
         if calibrated_with is not None and value not in (AS_CALIBRATED, calibrated):

@@ -46,7 +46,7 @@ class Configuration:
 
 
 def _capacity(models: MonitoredModels) -> int:
-    """Return how many decisions may wait: where the monitor samples the chunks, the newest wins."""
+    """Return how many decisions may wait: one where the monitor samples chunks itself."""
     if CHUNKS not in models.published_parts:
         return 1
     return MAX_WAITING_OBSERVATIONS if models.cameras else MAX_WAITING_DECISIONS

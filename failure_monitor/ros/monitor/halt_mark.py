@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps the halt mark as the alarm needs it, on a thread of its own.
 
-A disk that is slow, full or gone delays neither heartbeat nor stop: nothing is permitted before the
-mark stands, and what stops the robot writes nothing.
+A disk that is slow, full or gone delays neither heartbeat nor stop: nothing is permitted before
+the mark stands, and what stops the robot writes nothing.
 """
 
 from __future__ import annotations

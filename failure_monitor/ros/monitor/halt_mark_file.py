@@ -111,7 +111,7 @@ class HaltMarkFile:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {
-            "what": "halt mark of failure_monitor: who starts and finds it is halted until ~/reset",
+            "what": "halt mark of failure_monitor: who starts and finds it halts until ~/reset",
             "monitor": self._monitor,
             "since": datetime.now().astimezone().isoformat(timespec="seconds"),
             "process": os.getpid(),

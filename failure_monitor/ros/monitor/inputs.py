@@ -3,8 +3,8 @@
 """All inputs of the monitor while it is active, combined into decisions.
 
 Action chunks make a decision, as soon as they are received; where a sampler makes the chunks, the
-embedding does, and where the monitor runs both models, the observation. Every decision of a rollout
-gets a number then, and is handed on or counted as one that cannot be scored.
+embedding does, and where the monitor runs both models, the observation. Every decision of a
+rollout gets a number then, and is handed on or counted as one that cannot be scored.
 """
 
 from __future__ import annotations
@@ -296,7 +296,9 @@ class MonitorInputs:
             self._complete(number, matched.stamp, matched, None, now)
 
     def _on_received(self, message: ReceivedPart) -> int | None:
-        if self._pairing is not None and (message.part == EMBEDDING or self._is_old(message.stamp)):
+        if self._pairing is not None and (
+            message.part == EMBEDDING or self._is_old(message.stamp)
+        ):
             return None
         return self._receive_decision(message.received, message.lost, is_first=message.is_first)
 
@@ -312,7 +314,9 @@ class MonitorInputs:
             and self._pairing.is_old(stamp)
         )
 
-    def _receive_decision(self, now: float, lost: int = 0, *, is_first: bool = False) -> int | None:
+    def _receive_decision(
+        self, now: float, lost: int = 0, *, is_first: bool = False
+    ) -> int | None:
         """Return the number of a decision; None if it belongs to no rollout."""
         self._boundaries.receive_decision(now, is_first=is_first)
         if not self.is_rollout_running:

@@ -129,9 +129,9 @@ def _require_long_pause(bundle: Bundle, pause: float) -> None:
     longest = bundle.description.longest_gap
     if pause <= longest:
         raise UsageError(
-            f"the parameter 'rollout_pause' is {pause:g} s, and in calibration up to {longest:.3g} "
-            "s pass between two decisions of a rollout, so that decisions would start rollouts: "
-            "make the pause longer, or set rollout_boundaries to service or topic"
+            f"the parameter 'rollout_pause' is {pause:g} s, and in calibration up to "
+            f"{longest:.3g} s pass between two decisions of a rollout, so that decisions would "
+            "start rollouts: make the pause longer, or set rollout_boundaries to service or topic"
         )
 
 

@@ -36,8 +36,8 @@ class MonitoredModels:
             OnnxSessionError: a model cannot be loaded, or not with a requested provider.
             OnnxContractError: a model does not keep the contract.
             OnnxModelError: a model fails when it is run.
-            UsageError: a model does not belong to the bundle's policy, or differs from the one that
-                the bundle holds.
+            UsageError: a model does not belong to the bundle's policy, or differs from the one
+                that the bundle holds.
         """
         self._encoder: ObservationEncoder | None = None
         self._sampler: PolicySampler | None = None

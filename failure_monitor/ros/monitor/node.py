@@ -132,7 +132,9 @@ class MonitorNode(LeanLifecycleNode):
         if monitored.models.warning:
             self.get_logger().warning(monitored.models.warning)
         self._configuration = Configuration.start(monitored, wake=self._scored.trigger)
-        self._outputs.open(monitored.bundle, samples=CHUNKS not in monitored.models.published_parts)
+        self._outputs.open(
+            monitored.bundle, samples=CHUNKS not in monitored.models.published_parts
+        )
         self._alarm.end_rollout(NOT_ACTIVE)
         _exclude_from_garbage_collection()
         self._stall_watch.restart()

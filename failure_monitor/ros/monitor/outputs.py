@@ -62,7 +62,9 @@ class MonitorOutputs:
         }
         self._action_names = bundle.policy.action_names
         if samples:
-            self._chunks = self._node.create_publisher(PointCloud2, "~/action_chunks", DECISION_QOS)
+            self._chunks = self._node.create_publisher(
+                PointCloud2, "~/action_chunks", DECISION_QOS
+            )
 
     def close(self) -> None:
         """Destroy the publishers of a bundle."""

@@ -19,8 +19,8 @@ MAX_WAITING_CHUNKS = 64
 """Number of action chunks that may wait for their embedding."""
 
 OTHER_STAMPS = (
-    "no embedding came with the stamp of its action chunks, as if they come with different stamps: "
-    "publish embedding and action chunks of a decision with the stamp of its observation"
+    "no embedding came with the stamp of its action chunks, as if they come with different "
+    "stamps: publish embedding and action chunks of a decision with the stamp of its observation"
 )
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy's messages: embeddings, action chunks, or both.
 
-Every message is reported twice: when it is received, as what makes a decision gets its number then;
-and with its contents, or with why it cannot be used.
+Every message is reported twice: when it is received, as what makes a decision gets its number
+then; and with its contents, or with why it cannot be used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from failure_monitor.decision import PolicyFormat
-from failure_monitor.messages.point_cloud import PointCloudError, read_action_chunks, read_embedding
+from failure_monitor.messages.point_cloud import (
+    PointCloudError,
+    read_action_chunks,
+    read_embedding,
+)
 from failure_monitor.monitoring.rollout_reports import FIRST
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.message_info import MessageInfo, sequence_number, with_info

@@ -90,8 +90,8 @@ class PauseBoundaries(RolloutBoundaries):
             pause: the time without decisions, in seconds.
         """
         super().__init__(
-            f"no rollout is running: after {pause:g} s without a decision the next decision starts "
-            "one"
+            f"no rollout is running: after {pause:g} s without a decision the next decision "
+            "starts one"
         )
         self._rollouts = rollouts
         self._pause = pause

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes decisions from observations and scores them, on a thread of its own.
 
-Slow models and scores therefore never delay the heartbeat. Decisions that wait are scored in order,
-in a bounded queue. Where the monitor itself decides on observations, the queue holds one, so that
-the newest wins. Decisions come with their numbers in the rollout, so that a gap is known.
+Slow models and scores therefore never delay the heartbeat. Decisions that wait are scored in
+order, in a bounded queue. Where the monitor itself decides on observations, the queue holds one,
+so that the newest wins. Decisions come with their numbers in the rollout, so that a gap is known.
 """
 
 from __future__ import annotations

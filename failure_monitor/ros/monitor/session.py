@@ -38,7 +38,8 @@ QUEUE_FULL = (
 class MonitorSession:
     """The monitor between activation and deactivation.
 
-    It hands observations to the scoring worker, and what comes back to alarm, response and outputs.
+    It hands observations to the scoring worker, and what comes back to alarm, response and
+    outputs.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class MonitorSession:
         return (problem,) if problem else ()
 
     def decision_age(self) -> float | None:
-        """Return the seconds since the last scored decision was received; None before the first."""
+        """Return the seconds since the last scored decision was received; None without one."""
         return None if self.verdict is None else time.monotonic() - self._received
 
     def reset(self) -> str:
@@ -170,7 +171,7 @@ class MonitorSession:
         return self._inputs.warning(time.monotonic())
 
     def alarm_values(self) -> Mapping[str, str]:
-        """Return further values of the alarm: how many decisions were not scored, and their age."""
+        """Return further values of the alarm: how many decisions were not scored, and the age."""
         return {
             "max_decision_age": f"{self._settings.max_decision_age:g}",
             **self._tally.values(time.monotonic()),

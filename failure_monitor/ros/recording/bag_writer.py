@@ -38,7 +38,8 @@ class BagWriter:
         """
         self.path = path
         """The path of the complete bag."""
-        # The files are named after the folder of the bag, so that only the folder above may differ.
+        # The files are named after the folder of the bag, so that only the folder above may
+        # differ.
         self.partial = path.parent / UNFINISHED / path.name
         """The path of the incomplete bag."""
         self._offered = offered

@@ -114,7 +114,9 @@ class IncidentBag:
 
     def _check_room(self) -> None:
         try:
-            self._folder.make_room(max(self._unchecked, BYTES_BETWEEN_CHECKS), spare=self._bag.path)
+            self._folder.make_room(
+                max(self._unchecked, BYTES_BETWEEN_CHECKS), spare=self._bag.path
+            )
         except NoRoomError as error:
             self._is_full = True
             self.problem = f"'{self._bag.path.name}' is cut short: {error}"

@@ -81,7 +81,9 @@ class IncidentRecorderNode(Node):
         self._rollout_began = False
         self._problems: dict[str, str] = {}
         self._alarm_topics = {
-            full_topic_name(self, "alarm_topics", topic) for topic in settings.alarm_topics if topic
+            full_topic_name(self, "alarm_topics", topic)
+            for topic in settings.alarm_topics
+            if topic
         }
         self._boundary_topic = full_topic_name(
             self, "boundary_topic", settings.boundary_topic, is_optional=True

@@ -19,7 +19,9 @@ from rosbags.typesys.store import Typestore
 
 from failure_monitor.errors import UsageError
 
-_FIELD_TYPE = re.compile(r"^\s*([A-Za-z]\w*(?:/[A-Za-z]\w*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+", re.M)
+_FIELD_TYPE = re.compile(
+    r"^\s*([A-Za-z]\w*(?:/[A-Za-z]\w*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+", re.M
+)
 
 
 def message_class(message_type: str) -> Any:

@@ -131,7 +131,9 @@ class RawTopics:
         if not self._patterns:
             return list(self.names)
         known = (name for name, _ in self._node.get_topic_names_and_types())
-        matching = {name for name in known if any(fnmatchcase(name, one) for one in self._patterns)}
+        matching = {
+            name for name in known if any(fnmatchcase(name, one) for one in self._patterns)
+        }
         return sorted(matching.union(self.names))
 
     def _follow(self, topic: str, publishers: Sequence[Any]) -> None:

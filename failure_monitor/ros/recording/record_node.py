@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records one rosbag2 bag (mcap, zstd) per rollout, without the recorder of ROS.
 
-Messages are written as the bytes that were received. A bag begins with the last messages of latched
-topics, such as static transforms, which are published once; but for those about rollouts. A topic
-that cannot be recorded is left out, which the log says when it is found and for every bag.
+Messages are written as the bytes that were received. A bag begins with the last messages of
+latched topics, such as static transforms, which are published once; but for those about rollouts.
+A topic that cannot be recorded is left out, which the log says when it is found and for every bag.
 """
 
 from __future__ import annotations

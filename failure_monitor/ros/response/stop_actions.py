@@ -28,7 +28,7 @@ class Resumption(Enum):
     RESUMED = "resumed"
     """The policy goes on."""
     LEFT = "left as it is"
-    """The policy is not in the state in which the action left it, so it is not for it to resume."""
+    """The policy is not in the state in which the action left it, so it is not resumed."""
     FAILED = "not resumed"
     """The policy does not go on, and may be resumed once more."""
 

@@ -43,8 +43,8 @@ def load_stop_menu(node: Node) -> list[StopMenuEntry]:
     reject_unknown_under(
         node,
         "halt.",
-        f"'halt_menu' names {', '.join(named(menu.halt_menu)) or 'nothing'}, and the parameters of "
-        f"an entry are {', '.join(names_of(StopActionParameters))}",
+        f"'halt_menu' names {', '.join(named(menu.halt_menu)) or 'nothing'}, and the parameters "
+        f"of an entry are {', '.join(names_of(StopActionParameters))}",
     )
     return entries
 

@@ -4,8 +4,8 @@
 
 The actions are requested in order until one is known to have stopped the policy. One that does not
 answer in time is given up, and the next one is requested. While the halt lasts, one that appears
-late is requested as soon as it is there, and none is given up for good. Nothing here waits, so that
-nothing that hangs can make the monitor hang.
+late is requested as soon as it is there, and none is given up for good. Nothing here waits, so
+that nothing that hangs can make the monitor hang.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def require_differing_samples(
     """
     if policy.samples < 2:
         raise ScoreUndefinedError(
-            f"{score}: the policy publishes one action chunk per decision, but this score compares "
-            "several samples: sample more chunks, or leave it out of the rule"
+            f"{score}: the policy publishes one action chunk per decision, but this score "
+            "compares several samples: sample more chunks, or leave it out of the rule"
         )
     if all(np.ptp(rollout.chunks, axis=1).max() == 0 for rollout in rollouts):
         raise ScoreUndefinedError(

@@ -59,7 +59,8 @@ class Standardisation:
     def of_embeddings(cls, rollouts: Sequence[Rollout], score: str) -> Standardisation:
         """Return the standardisation of the observation embeddings, for the score of that name."""
         return cls.fit(
-            np.concatenate([rollout.embeddings for rollout in rollouts]), f"{score}: the embeddings"
+            np.concatenate([rollout.embeddings for rollout in rollouts]),
+            f"{score}: the embeddings",
         )
 
     @classmethod

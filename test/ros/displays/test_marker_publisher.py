@@ -273,7 +273,9 @@ def test_frame_that_is_found_is_listened_for_no_more(monkeypatch):
 
 
 def test_without_transforms_installed_nothing_is_missed(monkeypatch):
-    monkeypatch.setattr("failure_monitor.ros.displays.frame_watch._transform_message", lambda: None)
+    monkeypatch.setattr(
+        "failure_monitor.ros.displays.frame_watch._transform_message", lambda: None
+    )
     watch = FrameWatch(None, "tool0")
     watch.start(0.0)
     assert watch.problem(100.0) == ""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The gate passes commands only while every monitor's permit is fresh, and else stops the robot."""
+"""The gate passes commands only while every permit is fresh, and else stops the robot."""
 
 from __future__ import annotations
 
@@ -744,7 +744,9 @@ def test_an_override_without_effect_ends_it_with_one_sentence(override, words):
 
 
 def test_an_override_for_another_topic_is_logged():
-    gate = NodeProcess(GATE, "-p", "qos_overrides./elsewhere.subscription.reliability:=best_effort")
+    gate = NodeProcess(
+        GATE, "-p", "qos_overrides./elsewhere.subscription.reliability:=best_effort"
+    )
     robot = GateRobot()
     robot.wait_until_connected()
     robot.node.destroy_node()

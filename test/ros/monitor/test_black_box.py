@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The monitor runs the exported policy: all of it, or the half that the policy does not publish."""
+"""The monitor runs the exported policy: all of it, or what the policy does not publish."""
 
 from __future__ import annotations
 

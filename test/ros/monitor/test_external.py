@@ -142,7 +142,9 @@ def test_an_external_score_is_received_in_the_type_that_was_recorded(
     observer.energy = observer.node.create_publisher(Float32, ENERGY, 10)
     observer.feel = lambda value: observer.energy.publish(Float32(data=value))
     parameters = {"max_joint_state_age": 0.0, "max_external_age": 0.6, "max_decision_age": 2.0}
-    with node_process(MONITOR, rollout_boundaries="none", bundle=tmp_path / "bundle", **parameters):
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=tmp_path / "bundle", **parameters
+    ):
         observer.wait_for_monitor_alarm()
         observer.recover()
         assert float(observer.alarm_values()["external:energy"]) == pytest.approx(USUAL)

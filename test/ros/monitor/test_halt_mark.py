@@ -225,7 +225,9 @@ def test_where_it_cannot_be_written_nothing_is_permitted_until_it_can(path, fail
     mark.close(wanted=False)
 
 
-def test_a_reset_that_could_not_be_carried_out_is_still_owed_in_the_next_rollout(path, monkeypatch):
+def test_a_reset_that_could_not_be_carried_out_is_still_owed_in_the_next_rollout(
+    path, monkeypatch
+):
     path.parent.mkdir()
     path.write_text("damaged")
     mark = mark_at(path)

@@ -240,7 +240,9 @@ def bundle_of_two_tasks(rollouts, policy, tmp_path_factory):
 def test_a_bundle_of_several_tasks_needs_one_of_them(
     bundle_of_two_tasks, observer, parameters, reason
 ):
-    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_of_two_tasks, **parameters):
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=bundle_of_two_tasks, **parameters
+    ):
         observer.wait_for(lambda: reason in observer.reason(), "the reason")
         assert observer.state() == "STALE"
         assert not observer.permitted()
@@ -248,7 +250,9 @@ def test_a_bundle_of_several_tasks_needs_one_of_them(
 
 def test_the_task_chooses_the_thresholds(bundle_of_two_tasks, observer, decision):
     parameters = {"task": "place", "max_joint_state_age": 0.0}
-    with node_process(MONITOR, rollout_boundaries="none", bundle=bundle_of_two_tasks, **parameters):
+    with node_process(
+        MONITOR, rollout_boundaries="none", bundle=bundle_of_two_tasks, **parameters
+    ):
         observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for_state("NOMINAL")

@@ -39,7 +39,11 @@ MONITOR = "failure_monitor.ros.monitor.node"
 JOINTS = "/arm/joint_states"
 NAMES = ("dx", "dy")
 MILLISECOND = SECOND // 1000
-TYPES = {JOINTS: JointState, "/policy/embedding": PointCloud2, "/policy/action_chunks": PointCloud2}
+TYPES = {
+    JOINTS: JointState,
+    "/policy/embedding": PointCloud2,
+    "/policy/action_chunks": PointCloud2,
+}
 READING = {
     "topics": Topics(positions=JOINTS),
     "position_names": NAMES,
@@ -240,7 +244,9 @@ def test_another_type_on_the_topic_is_named(tracking):
     robot = Robot(PoseStamped)
     try:
         with node_process(MONITOR, bundle=tracking[0], **PARAMETERS):
-            reason = "publishes geometry_msgs/msg/PoseStamped there, expected sensor_msgs/msg/Joint"
+            reason = (
+                "publishes geometry_msgs/msg/PoseStamped there, expected sensor_msgs/msg/Joint"
+            )
             robot.wait_for(lambda: reason in robot.reason(), "the reason")
             assert robot.state() == "STALE"
     finally:

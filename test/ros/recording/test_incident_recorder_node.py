@@ -42,7 +42,9 @@ class Robot(Observer):
 
     def __init__(self) -> None:
         super().__init__(POLICY.action_names)
-        self.alarms = self.node.create_publisher(DiagnosticStatus, "failure_monitor/alarm", LATCHED)
+        self.alarms = self.node.create_publisher(
+            DiagnosticStatus, "failure_monitor/alarm", LATCHED
+        )
         self.active = self.node.create_publisher(Bool, "rollout/active", LATCHED)
         self.words = self.node.create_publisher(String, "words", 10)
         self.diagnostics = self.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -423,7 +425,9 @@ def test_message_that_exceeds_the_memory_is_dropped_and_counted(robot, tmp_path)
     with recorder(tmp_path, memory_megabytes=0.1):
         robot.wait_until_recorded(robot.words)
         robot.words.publish(String(data="x" * 200_000))
-        robot.wait_for_words("1 messages were dropped for lack of memory: raise 'memory_megabytes'")
+        robot.wait_for_words(
+            "1 messages were dropped for lack of memory: raise 'memory_megabytes'"
+        )
 
 
 # Disk

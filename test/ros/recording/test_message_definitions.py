@@ -50,7 +50,9 @@ def test_definition_of_a_package_of_ones_own_is_in_the_bag(installed, tmp_path):
 
 
 def test_message_without_a_definition_is_named():
-    with pytest.raises(UsageError, match=r"definition of the message type odd_msgs/msg/Odd is not"):
+    with pytest.raises(
+        UsageError, match=r"definition of the message type odd_msgs/msg/Odd is not"
+    ):
         MessageDefinitions().register("odd_msgs/msg/Odd")
 
 

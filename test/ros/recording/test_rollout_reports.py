@@ -43,7 +43,9 @@ def reporter(robot, kind: type, topic: str = "rollout/active", qos=10):
 def reports(bag, kind: type) -> list[bool | str]:
     with Reader(bag) as reader:
         chosen = [one for one in reader.connections if one.topic == "/rollout/active"]
-        return [deserialize_message(bytes(raw), kind).data for _, _, raw in reader.messages(chosen)]
+        return [
+            deserialize_message(bytes(raw), kind).data for _, _, raw in reader.messages(chosen)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,9 @@ def test_parameters_with_which_no_bag_can_be_written_end_it_with_a_sentence(give
     assert "Traceback" not in output
 
 
-def test_incidents_are_recorded_after_messages_that_are_none_and_end_with_the_task(robot, tmp_path):
+def test_incidents_are_recorded_after_messages_that_are_none_and_end_with_the_task(
+    robot, tmp_path
+):
     given = {"output": tmp_path, "topics": "[data]", "least_free_megabytes": 0.0}
     alarms = robot.node.create_publisher(DiagnosticStatus, "failure_monitor/alarm", LATCHED)
     data = robot.node.create_publisher(Float64, "data", 10)

@@ -113,7 +113,9 @@ class Host:
 def host_node(**menu: dict[str, Any]) -> Node:
     parameters = [Parameter("halt_menu", value=list(menu))] if menu else []
     for name, entry in menu.items():
-        parameters += [Parameter(f"halt.{name}.{key}", value=value) for key, value in entry.items()]
+        parameters += [
+            Parameter(f"halt.{name}.{key}", value=value) for key, value in entry.items()
+        ]
     return Node("host", parameter_overrides=parameters)
 
 
@@ -247,7 +249,9 @@ def test_what_has_nobody_to_resume_it_any_more_stays_stopped_and_says_so():
 
 def test_a_policy_that_was_inactive_already_is_not_activated_by_resume():
     with node_process("testbed.stoppable_policy"), hosting(node=NODE) as host:
-        deactivate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+        deactivate = ChangeState.Request(
+            transition=Transition(id=Transition.TRANSITION_DEACTIVATE)
+        )
         assert host.call(ChangeState, "policy/change_state", deactivate).success
         host.halt()
         host.wait_for_words("halting.node", "at rest")
@@ -323,7 +327,10 @@ def test_without_a_menu_nothing_is_offered_and_nothing_told():
 
 
 REFUSALS = {
-    "kind": ({"x": {"kind": "prayer", "target": "policy"}}, r"halt\.x\.kind.*'prayer', not one of"),
+    "kind": (
+        {"x": {"kind": "prayer", "target": "policy"}},
+        r"halt\.x\.kind.*'prayer', not one of",
+    ),
     "no kind": ({"x": {"target": "policy"}}, r"halt\.x\.kind.*not one of set_bool, trigger"),
     "no target": ({"x": {"kind": "lock"}}, r"halt\.x\.target' is empty: name a std_msgs/Bool"),
     "bad name": ({"x": {**PAUSE, "target": "a b"}}, r"halt\.x\.target' is 'a b'"),
@@ -377,6 +384,8 @@ def test_a_name_twice_on_the_menu_is_refused():
 def test_cancelling_goals_without_action_msgs_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "action_msgs.srv", None)
     node = host_node(goals=GOALS)
-    with pytest.raises(UsageError, match=r"halt\.goals\.kind.*action_msgs, which is not installed"):
+    with pytest.raises(
+        UsageError, match=r"halt\.goals\.kind.*action_msgs, which is not installed"
+    ):
         load_stop_menu(node)
     node.destroy_node()

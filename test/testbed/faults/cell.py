@@ -61,8 +61,9 @@ PATIENCE = 30.0
 """Seconds for discovery, and for a machine that does other things."""
 
 DISCOVERY = 3.5
-"""Seconds until two nodes of one machine have found each other. A node that the first announcements
-of Fast DDS miss receives the next one after 3 s; then they exchange what they publish."""
+"""Seconds until two nodes of one machine have found each other. A node that the first
+announcements of Fast DDS miss receives the next after 3 s; then they exchange what they
+publish."""
 
 LOG_STAMP = re.compile(r"\[\w+\] \[([\d.]+)\]")
 
@@ -235,7 +236,7 @@ class Cell:
         output: int = subprocess.PIPE,
         **parameters: Any,
     ) -> Process:
-        """Start a monitor on the policy's topics, with its permit on a topic of its own or this."""
+        """Start a monitor on the policy's topics, with its permit on its own topic or this one."""
         settings = {
             "bundle": self._bundle,
             "rollout_boundaries": "none",

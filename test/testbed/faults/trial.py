@@ -80,7 +80,8 @@ class Fault:
         begin = time.time()
         cause()
         closed = cell.wait_for(
-            lambda: cell.closed_at(begin, gate_reason), f"the gate to close and say '{gate_reason}'"
+            lambda: cell.closed_at(begin, gate_reason),
+            f"the gate to close and say '{gate_reason}'",
         )
         if since is not None:
             begin = cell.wait_for(since, "the fault's begin")
