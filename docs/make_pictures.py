@@ -30,6 +30,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
@@ -214,7 +215,9 @@ def draw_in_rviz(moment: Moment, path: Path) -> None:
 
 @contextmanager
 def published(moment: Moment) -> Iterator[None]:
-    """Publish a moment again and again, until the context is left: markers live for short."""
+    """Publish a moment again and again, until the context is left."""
+    for marker in moment[MARKERS].markers:
+        marker.lifetime = Duration()  # a picture must not catch markers that expire
     start_ros(sys.argv[:1])
     publisher = rclpy.create_node("moment")
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
