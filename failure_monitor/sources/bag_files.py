@@ -41,8 +41,9 @@ class Bag:
 
     Attributes:
         path: The folder, or the only file.
-        files: The files with messages, in the order in which they were recorded as far as their
-            names tell it.
+        files: The files with messages.
+        are_counted: True if the files are in the order in which they were recorded, by the
+            counters in their names.
         packs_messages: True if each message is compressed; None for a bare file, which does not
             state it.
         topics: The topics according to the metadata; None for a bare file, which has no metadata.
@@ -51,6 +52,7 @@ class Bag:
 
     path: Path
     files: tuple[Path, ...]
+    are_counted: bool = False
     packs_messages: bool | None = None
     topics: tuple[TopicCount, ...] | None = None
     is_cut_at_start: bool = False
@@ -140,10 +142,11 @@ def bag_at(path: Path) -> Bag:
         raise DamagedBagError(
             f"{METADATA_FILE} names the files {listed or 'none'}, the folder has {found or 'none'}"
         )
-    stems = [_stem(file) for file in named]
+    counted = _in_order_of_counters(there)
     return Bag(
         path,
-        _in_order_of_counters(sorted(there, key=lambda file: stems.index(_stem(file)))),
+        counted or tuple(there),
+        bool(counted),
         metadata.packs_messages,
         metadata.topics,
         metadata.is_cut_at_start,
@@ -153,7 +156,7 @@ def bag_at(path: Path) -> Bag:
 def _in_order_of_counters(files: Sequence[Path]) -> tuple[Path, ...]:
     """Return the files as rosbag2 counted them, and behind them those without a counter.
 
-    Metadata that were made again list `_10` before `_2`.
+    There is no file if none has a counter. Metadata may list `_10` before `_2`.
     """
     counted: dict[int, Path] = {}
     for pattern in (NEW_SPLIT_NAME, OLD_SPLIT_NAME):
@@ -163,7 +166,7 @@ def _in_order_of_counters(files: Sequence[Path]) -> tuple[Path, ...]:
         if len(counted) == len(parts) > 0:
             in_order = [counted[counter] for counter in sorted(counted)]
             return (*in_order, *(file for file in files if file not in in_order))
-    return tuple(files)
+    return ()
 
 
 def _stem(file: Path) -> str:

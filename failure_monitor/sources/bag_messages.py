@@ -90,6 +90,8 @@ class OpenBag:
         for path in bag.files:
             with _opened(path) as storage:
                 self._files.append(_looked_at(path, storage))
+        if not bag.are_counted:
+            self._files.sort(key=lambda file: file.begin)
 
     def summary(self) -> BagSummary:
         """Return the topics and the duration of the bag."""

@@ -395,7 +395,8 @@ def _log_losses(
             options.topics.embedding,
             options.topics.action_chunks,
         )
-    for topic, received in recording.stamps.items():
+    for topic in (options.topics.embedding, options.topics.action_chunks):
+        received = recording.stamps[topic]
         disordered = sum(received.out_of_order(run.span.begin, run.span.end) for run in runs)
         if disordered:
             logger.warning(

@@ -37,7 +37,7 @@ class ObservedEmbeddings:
 
     Attributes:
         embeddings: The embeddings, float32 (E,).
-        stamps: The stamps of every camera, by its topic.
+        stamps: The stamps of cameras and joints, by topic.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ObservedEmbeddings:
         self.embeddings = StampedArrays()
         has_joints = bool(encoder.joint_names)
         self._topics = dict(black_box.cameras) | ({JOINTS: black_box.joints} if has_joints else {})
-        self.stamps = {topic: ReceivedStamps() for topic in black_box.cameras.values()}
+        self.stamps = {topic: ReceivedStamps() for topic in self._topics.values()}
         self._encoder = encoder
         self._types = types
         self._decoder = decoder
@@ -119,8 +119,7 @@ class ObservedEmbeddings:
         def handle_message(received: int, serialised: bytes) -> None:
             number = next(numbers)
             stamp = self._decoder.decode_stamp(serialised, message_type)
-            if name != JOINTS:
-                self.stamps[topic].add(received, stamp)
+            self.stamps[topic].add(received, stamp)
             matched = self._matcher.add(name, stamp, (number, serialised))
             if matched is not None:
                 handle(matched, received)

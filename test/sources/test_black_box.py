@@ -233,6 +233,28 @@ def test_action_chunks_of_another_clock_are_told_as_that(tmp_path: Path) -> None
     assert "another clock" in str(refused.value)
 
 
+@pytest.mark.parametrize("topics", [(CAMERA,), ("/joint_states",), (CAMERA, "/joint_states")])
+def test_a_clock_of_cameras_or_joints_that_was_set_back_is_refused(
+    tmp_path: Path, topics: tuple[str, ...]
+) -> None:
+    frames = 0
+
+    def set_back(topic: str, data: bytes) -> bytes:
+        nonlocal frames
+        frames += topic == CAMERA
+        if topic not in topics or frames < 17:
+            return data
+        (stamp,) = struct.unpack_from("<i", data, 4)
+        return data[:4] + struct.pack("<i", stamp - 2) + data[8:]
+
+    bag = copied(tmp_path / "bag", set_back)
+    with pytest.raises(FailureMonitorError) as refused:
+        read_one(BOTH, bag)
+    assert re.search(r", message \d+: the stamps go back by \d\.\d+ s", str(refused.value))
+    assert "was set back" in str(refused.value)
+    assert len(read_one(BlackBox(), bag)) == 17  # which needs neither
+
+
 def test_a_joint_state_that_is_wrong_is_named_by_its_own_topic(tmp_path: Path) -> None:
     number = 0
 

@@ -384,6 +384,17 @@ def test_a_split_bag_is_read_by_time_however_its_files_are_listed(
     assert rollout.external["score"].tolist() == list(range(24))
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+def test_files_without_counters_are_read_by_time(tmp_path: Path, order: list[int]) -> None:
+    bag = split(tmp_path / "bag", [0, 1, 2], parts=3)
+    names = ["morning.db3", "at_noon.db3", "evening.db3"]
+    for part, name in enumerate(names):
+        (bag / f"bag_{part}.db3").rename(bag / name)
+    change_metadata(bag, relative_file_paths=[names[part] for part in order])
+    rollout = read_one(bag, Topics(external={"score": "/score"}))
+    assert rollout.external["score"].tolist() == list(range(6))
+
+
 def test_files_that_were_recorded_at_the_same_time_are_read_by_time(tmp_path: Path) -> None:
     embeddings, chunks = decision_arrays(6)
     with BagBuilder(tmp_path / "policy") as policy, BagBuilder(tmp_path / "scores") as scores:
