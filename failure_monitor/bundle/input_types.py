@@ -20,17 +20,16 @@ COMPRESSED = "/compressed"
 def image_type(topic: str, description: BundleDescription | None) -> str:
     """Return the type of a camera's topic.
 
-    A topic that was not recorded is of CompressedImage, too, where cameras of that type were
-    recorded whose names do not end with /compressed.
+    A topic that was not recorded is of CompressedImage, too, where all cameras that were recorded
+    are, and not all of their names end with /compressed.
     """
     types = {} if description is None else description.message_types
     if topic in types:
         return types[topic]
-    unusual = any(
-        kind == COMPRESSED_IMAGE and not recorded.endswith(COMPRESSED)
-        for recorded, kind in types.items()
-    )
-    return COMPRESSED_IMAGE if unusual or topic.endswith(COMPRESSED) else IMAGE
+    cameras = {name: kind for name, kind in types.items() if kind not in NUMBERS}
+    are_compressed = set(cameras.values()) == {COMPRESSED_IMAGE}
+    is_name_unusual = are_compressed and not all(name.endswith(COMPRESSED) for name in cameras)
+    return COMPRESSED_IMAGE if is_name_unusual or topic.endswith(COMPRESSED) else IMAGE
 
 
 def number_type(topic: str, description: BundleDescription | None) -> str:

@@ -34,7 +34,14 @@ def test_what_was_recorded_counts(description: BundleDescription) -> None:
     assert image_type("/jpeg", known) == COMPRESSED_IMAGE
     assert image_type("/raw/compressed", known) == IMAGE
     assert number_type("/energy", known) == FLOAT32
-    # A camera by another name is as unusual as the recorded one.
+    assert image_type("/front", known) == IMAGE
+
+
+def test_a_camera_by_another_name_is_as_unusual_as_all_that_were_recorded(
+    description: BundleDescription,
+) -> None:
+    types = {"/jpeg": COMPRESSED_IMAGE, "/energy": FLOAT32}
+    known = replace(description, message_types=types)
     assert image_type("/front/jpeg", known) == COMPRESSED_IMAGE
 
 
