@@ -81,13 +81,12 @@ def exported(tmp_path_factory):
 class Robot(Observer):
     """Has cameras, of which one compresses its images, and joints; can play the policy as well."""
 
-    def __init__(self, exported: Exported, *, is_compressed: bool = False) -> None:
+    def __init__(self, exported: Exported, *, is_compressed: bool = False, wrist: str = "") -> None:
         super().__init__(ACTIONS)
         self.exported = exported
         self._message = CompressedImage if is_compressed else Image
-        self._wrist = self.node.create_publisher(
-            self._message, "wrist/compressed" if is_compressed else "wrist", 10
-        )
+        wrist = wrist or ("wrist/compressed" if is_compressed else "wrist")
+        self._wrist = self.node.create_publisher(self._message, wrist, 10)
         self._front = self.node.create_publisher(Image, "front", 10)
         self._joints = self.node.create_publisher(JointState, "joint_states", 10)
         self.listen_to_monitor()

@@ -30,7 +30,8 @@ from testbed.exported_policy import ACTIONS, export_policy
 from testbed.ros_graph import node_process
 from testbed.scenes import JOINTS
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.input_types import COMPRESSED_IMAGE, IMAGE
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.messages import (
@@ -159,6 +160,26 @@ SILENT = {
     "wrist": "no message on '/wrist/compressed' for more than 2 s",
     "joint_states": "no message on '/joint_states' for more than 1 s",
 }
+
+
+def test_a_compressed_camera_may_have_any_topic(exported, tmp_path):
+    bundle = load(Path(exported.whole_bundle))
+    section = bundle.description.black_box
+    description = dataclasses.replace(
+        bundle.description,
+        black_box=dataclasses.replace(section, cameras={**section.cameras, "wrist": "wrist_jpeg"}),
+        message_types={"wrist_jpeg": COMPRESSED_IMAGE, section.cameras["front"]: IMAGE},
+    )
+    save(dataclasses.replace(bundle, description=description), tmp_path / "bundle")
+    rclpy.init()
+    robot = Robot(exported, is_compressed=True, wrist="wrist_jpeg")
+    parameters = models_of_bundle(exported) | {"bundle": tmp_path / "bundle"}
+    try:
+        with node_process(MONITOR, **parameters):
+            robot.wait_until_seen()
+    finally:
+        robot.node.destroy_node()
+        rclpy.try_shutdown()
 
 
 def delayed(header, seconds):
