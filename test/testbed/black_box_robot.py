@@ -81,7 +81,9 @@ def exported(tmp_path_factory):
 class Robot(Observer):
     """Has cameras, of which one compresses its images, and joints; can play the policy as well."""
 
-    def __init__(self, exported: Exported, *, is_compressed: bool = False, wrist: str = "") -> None:
+    def __init__(
+        self, exported: Exported, *, is_compressed: bool = False, wrist: str = ""
+    ) -> None:
         super().__init__(ACTIONS)
         self.exported = exported
         self._message = CompressedImage if is_compressed else Image
