@@ -44,7 +44,8 @@ class TimeGuard:
             if parameter.name == "use_sim_time" and parameter.value is not self.is_simulated:
                 return SetParametersResult(
                     successful=False,
-                    reason="use_sim_time cannot be set while the node runs: start it anew with it",
+                    reason="use_sim_time cannot be set while the node runs: start it again "
+                    "with it",
                 )
         return SetParametersResult(successful=True)
 
