@@ -11,8 +11,10 @@ import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
+from failure_monitor.missing_package import MissingPackageError, missing_packages_named
 from failure_monitor.ros.common.signals import watch_signals
 
 INTERRUPTED = 130
@@ -84,4 +86,9 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 def _run(module: str) -> None:
     watch_signals()
-    import_module(module).main()
+    try:
+        with missing_packages_named():
+            node = import_module(module)
+    except MissingPackageError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+    node.main()
