@@ -83,7 +83,7 @@ def draw(timeline: Timeline) -> Figure:
         *scores.get_legend_handles_labels(),
         loc="upper right",
         bbox_to_anchor=(0.985, 0.995),
-        ncols=3,
+        ncol=3,
         fontsize=8.5,
         frameon=False,
     )

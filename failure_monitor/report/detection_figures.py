@@ -145,7 +145,7 @@ def detection_times(
         drawn.set(xlim=(0, longest), ylim=(0, 1.02))
         drawn.set(xlabel="decision; dotted: early until here", ylabel="with an alarm by then")
         drawn.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        drawn.legend(loc="upper left", bbox_to_anchor=(0, 1.28), ncols=2, columnspacing=1.0)
+        drawn.legend(loc="upper left", bbox_to_anchor=(0, 1.28), ncol=2, columnspacing=1.0)
     return drawing(
         drawn,
         name="detection_times",

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -99,6 +100,14 @@ class Drawing:
     svg: Markup
 
 
+# Above the axes: Matplotlib before 3.7 has no place of its own for that.
+LEGEND_ABOVE: dict[str, Any] = {
+    "loc": "lower left",
+    "bbox_to_anchor": (0.0, 1.0),
+    "borderaxespad": 0.0,
+}
+
+
 @contextmanager
 def axes(height: float = HEIGHT) -> Iterator[Axes]:
     """Return the axes of a new figure, in the report's style."""
@@ -111,8 +120,8 @@ def drawing(drawn: Axes, *, name: str, title: str, reading: str) -> Drawing:
     """Return the figure of some axes, ready for the page."""
     buffer = io.StringIO()
     style = {**STYLE, "svg.hashsalt": name}
-    figure = drawn.get_figure(root=True)
-    assert figure is not None
+    figure = drawn.get_figure()
+    assert isinstance(figure, Figure)
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # Letters that matplotlib's font lacks are the browser's to draw.
         warnings.filterwarnings("ignore", message=".*[Gg]lyph")

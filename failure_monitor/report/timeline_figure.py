@@ -14,6 +14,7 @@ from failure_monitor.report.drawing import (
     ALARM_COLOUR,
     CONTROL_COLOUR,
     INK,
+    LEGEND_ABOVE,
     Drawing,
     axes,
     drawing,
@@ -64,9 +65,7 @@ def timeline_figure(
         drawn.xaxis.set_major_locator(MaxNLocator(7, integer=True))
         drawn.yaxis.set_major_locator(MaxNLocator(5))
         drawn.set(xlabel="decision", ylabel="score / threshold")
-        drawn.figure.legend(
-            loc="outside upper left", ncols=LEGEND_COLUMNS, columnspacing=1.0, handletextpad=0.5
-        )
+        drawn.legend(**LEGEND_ABOVE, ncol=LEGEND_COLUMNS, columnspacing=1.0, handletextpad=0.5)
     return drawing(drawn, name=name, title=f"Scores of {result.name}", reading="")
 
 
