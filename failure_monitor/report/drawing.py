@@ -100,20 +100,23 @@ class Drawing:
     svg: Markup
 
 
-# Above the axes: Matplotlib before 3.7 has no place of its own for that.
-LEGEND_ABOVE: dict[str, Any] = {
-    "loc": "lower left",
-    "bbox_to_anchor": (0.0, 1.0),
-    "borderaxespad": 0.0,
-}
-
-
 @contextmanager
 def axes(height: float = HEIGHT) -> Iterator[Axes]:
     """Return the axes of a new figure, in the report's style."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure.add_subplot()
+
+
+def legend_above(drawn: Axes, **settings: Any) -> None:
+    """Draw the legend above the axes, from the left edge of the figure on."""
+    try:
+        drawn.figure.legend(loc="outside upper left", **settings)
+    except ValueError:
+        # Matplotlib before 3.7 has no such place. There, the legend clears what is marked above
+        # the axes, and two columns fit beside one another.
+        settings = {**settings, "ncol": 2, "bbox_to_anchor": (-0.1, 1.1), "borderaxespad": 0.0}
+        drawn.legend(loc="lower left", **settings)
 
 
 def drawing(drawn: Axes, *, name: str, title: str, reading: str) -> Drawing:

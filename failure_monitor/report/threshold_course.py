@@ -10,10 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.report.drawing import (
     CONTROL_COLOUR,
-    LEGEND_ABOVE,
     Drawing,
     axes,
     drawing,
+    legend_above,
     shortened,
 )
 from failure_monitor.report.score_style import SCORE_STYLES, score_title
@@ -43,7 +43,7 @@ def _course(bundle: Bundle, index: int) -> Drawing:
         drawn.plot(decisions, centre, color=CONTROL_COLOUR, linestyle=":", label="usual course")
         drawn.set(xlabel="decision", ylabel="windowed score")
         drawn.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        drawn.legend(**LEGEND_ABOVE)
+        legend_above(drawn)
     name = bundle.scores[index].name
     return drawing(
         drawn,

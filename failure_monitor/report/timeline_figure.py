@@ -14,10 +14,10 @@ from failure_monitor.report.drawing import (
     ALARM_COLOUR,
     CONTROL_COLOUR,
     INK,
-    LEGEND_ABOVE,
     Drawing,
     axes,
     drawing,
+    legend_above,
 )
 from failure_monitor.report.score_style import score_style, score_title
 from failure_monitor.report.scored_rollout import ScoredRollout
@@ -65,7 +65,7 @@ def timeline_figure(
         drawn.xaxis.set_major_locator(MaxNLocator(7, integer=True))
         drawn.yaxis.set_major_locator(MaxNLocator(5))
         drawn.set(xlabel="decision", ylabel="score / threshold")
-        drawn.legend(**LEGEND_ABOVE, ncol=LEGEND_COLUMNS, columnspacing=1.0, handletextpad=0.5)
+        legend_above(drawn, ncol=LEGEND_COLUMNS, columnspacing=1.0, handletextpad=0.5)
     return drawing(drawn, name=name, title=f"Scores of {result.name}", reading="")
 
 
