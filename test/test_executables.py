@@ -23,7 +23,6 @@ def test_a_missing_package_is_a_sentence_with_its_remedy(executable: str, missin
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        f"a_node: the Python package '{missing}' is needed and not installed: pip install {missing}"
-    )
+    sentence = f"the Python package '{missing}' is needed and not installed: pip install {missing}"
+    assert done.stderr.splitlines()[-1] == f"a_node: {sentence}"
     assert "Traceback" not in done.stderr
