@@ -99,7 +99,7 @@ class Bundle:
     @property
     def policy(self) -> PolicyFormat:
         """The format of the policy's decisions."""
-        return PolicyFormat(**vars(self.description.policy))
+        return policy_format(self.description)
 
     @property
     def rule(self) -> Rule:
@@ -403,6 +403,20 @@ def load(folder: str | Path) -> Bundle:
     return Bundle(description, scores, scale, limits, choosers, encoder, sampler)
 
 
+def load_description(folder: str | Path) -> BundleDescription:
+    """Read and check what a bundle states of itself, and none of its other files.
+
+    Raises:
+        BundleError: it is missing, malformed or of a newer schema.
+    """
+    return _read_description(Path(folder))
+
+
+def policy_format(description: BundleDescription) -> PolicyFormat:
+    """Return the format of the decisions of a bundle's policy."""
+    return PolicyFormat(**vars(description.policy))
+
+
 def content_hash(folder: Path) -> str:
     """Return the SHA-256 of bundle.yaml, which identifies the bundle with all its files."""
     return _sha256(_read(folder, DESCRIPTION_FILE))
@@ -493,7 +507,7 @@ def _read_scale(
 def _read_limits(
     folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
 ) -> ValueLimits:
-    policy = PolicyFormat(**vars(description.policy))
+    policy = policy_format(description)
     stored = {
         name.removeprefix(LIMITS): array.astype(np.float64)
         for name, array in arrays.items()

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from failure_monitor.bundle.bundle import Bundle, load
+from failure_monitor.bundle.bundle import load, load_description, policy_format
 from failure_monitor.bundle.camera_topics import camera_topics, first_camera_topic
 from failure_monitor.bundle.input_types import image_type
 from failure_monitor.display.view import MonitorView
@@ -155,34 +155,34 @@ class Displays:
         self._why_no_bundle = self._why_no_heat_map = ""
         self._markers.policy = None
         try:
-            bundle = load(Path(folder))
+            description = load_description(folder)
         except FailureMonitorError as error:
             self._why_no_bundle = (
                 f"chunks are not drawn: {error} (on another machine than the monitor's, set "
                 "'bundle' to a copy)"
             )
             return
-        self._markers.policy = bundle.policy
-        section = bundle.description.positions_topic
+        self._markers.policy = policy_format(description)
+        section = description.positions_topic
         self._chunks.set_positions_topic(
             None if section is None else PositionsTopic(**vars(section))
         )
         self._overlay.set_camera(
-            first_camera_topic(self._settings.image_topics, bundle.description),
-            bundle.description,
+            first_camera_topic(self._settings.image_topics, description),
+            description,
         )
         if self._overlay.is_heat_map_wanted:
             try:
-                self._open_heat_map(bundle)
+                self._open_heat_map(folder)
             except (FailureMonitorError, ImportError) as error:
                 self._why_no_heat_map = str(error)
 
-    def _open_heat_map(self, bundle: Bundle) -> None:
+    def _open_heat_map(self, folder: str) -> None:
         # Imported here: without a heat map there is neither OpenCV nor ONNX Runtime.
         from failure_monitor.policy_models.models import ObservationEncoder
         from failure_monitor.policy_models.onnx_file import read_onnx_file
 
-        named_file = self._settings.encoder
+        bundle, named_file = load(folder), self._settings.encoder
         file = read_onnx_file(Path(named_file)) if named_file else bundle.encoder
         if file is None:
             raise NoNoveltyError(
