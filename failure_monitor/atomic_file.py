@@ -41,7 +41,7 @@ def reject_unwritable_file(path: Path) -> None:
             _try_in(Path(os.path.realpath(path)).parent)
         elif stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "it is a folder, expected a file")
-        elif not os.access(path, os.W_OK):
+        elif stat.S_ISSOCK(mode) or not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise UnwritableError(path, error) from None

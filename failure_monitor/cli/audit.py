@@ -15,7 +15,7 @@ from rich.table import Table
 from failure_monitor.atomic_file import write_json
 from failure_monitor.cli.app import output, progress
 from failure_monitor.cli.declaration import Option
-from failure_monitor.cli.options import ActionOptions, Reading, Sources
+from failure_monitor.cli.options import MAX_SEED, ActionOptions, Reading, Sources
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.errors import FailureMonitorError
@@ -42,7 +42,9 @@ def audit(
     json: Annotated[
         Path | None, Option(help="write all of it here as JSON", writes="file")
     ] = None,
-    seed: Annotated[int, Option(min=0, help="of the folds in which rollouts are compared")] = 0,
+    seed: Annotated[
+        int, Option(min=0, max=MAX_SEED, help="of the folds in which rollouts are compared")
+    ] = 0,
 ) -> None:
     """Find what is wrong with successful rollouts, before anything is calibrated on them."""
     from failure_monitor.calibration.audit import audit as audit_rollouts

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from failure_monitor.cli.app import output, progress
 from failure_monitor.cli.declaration import Option
-from failure_monitor.cli.options import ActionOptions, Reading, Sources, names
+from failure_monitor.cli.options import MAX_SEED, ActionOptions, Reading, Sources, names
 from failure_monitor.cli.promise import promise_table
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
@@ -48,7 +48,9 @@ def calibrate(
             f"{', '.join(DEFAULT_SCORES)} that the policy allows"
         ),
     ] = "",
-    window: Annotated[int, Option(min=1, help="over how many decisions a score is averaged")] = 3,
+    window: Annotated[
+        int, Option(min=1, max=1_000_000, help="over how many decisions a score is averaged")
+    ] = 3,
     threshold: Annotated[
         str,
         Option(
@@ -89,7 +91,7 @@ def calibrate(
             "pseudo_count, retrieval; the monitor's parameter 'chosen_chunk' names the one in use"
         ),
     ] = "",
-    seed: Annotated[int, Option(min=0, help="of the folds and of the training")] = 0,
+    seed: Annotated[int, Option(min=0, max=MAX_SEED, help="of the folds and of the training")] = 0,
     report: ReportFolder = None,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""

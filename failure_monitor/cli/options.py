@@ -25,6 +25,8 @@ Sources = Annotated[
 ]
 
 
+MAX_SEED = 2**32 - 1
+
 BLACK_BOX = "Where the policy published nothing"
 
 
@@ -135,7 +137,12 @@ class Reading:
     ] = None
     noise_seed: Annotated[
         int | None,
-        _option("of the noise that chunks are sampled from; default: 0", panel=BLACK_BOX, min=0),
+        _option(
+            "of the noise that chunks are sampled from; default: 0",
+            panel=BLACK_BOX,
+            min=0,
+            max=MAX_SEED,
+        ),
     ] = None
     labels: Annotated[
         Path | None,
@@ -148,7 +155,9 @@ class Reading:
     ] = ""
     jobs: Annotated[
         int | None,
-        _option("processes that work at a time; default: as many as cores", panel="", min=1),
+        _option(
+            "processes that work at a time; default: as many as cores", panel="", min=1, max=4096
+        ),
     ] = None
 
     @property

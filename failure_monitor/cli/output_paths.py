@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,20 +31,20 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
     parameters = parameters_of(command)
     written = [each for each in parameters if _writes(each) and values[each.name] is not None]
     taken = {
-        path.resolve(): parameter.label
+        os.path.realpath(path): parameter.label
         for parameter in parameters
         if not _writes(parameter)
         for path in _paths(values[parameter.name])
     }
     for parameter in written:
         path: Path = values[parameter.name]
-        other = taken.get(path.resolve())
+        other = taken.get(os.path.realpath(path))
         # Two results may go to one device.
-        if other is not None and (path.is_file() or path.is_dir() or not path.exists()):
+        if other is not None and not _is_stream(path):
             raise UsageError(
                 f"{parameter.label} {path} is what {other} names, too: name another place"
             )
-        taken[path.resolve()] = parameter.label
+        taken[os.path.realpath(path)] = parameter.label
         try:
             if _writes(parameter) == "folder":
                 reject_unwritable_folder(path)
@@ -51,6 +52,10 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
                 reject_unwritable_file(path)
         except UnwritableError as error:
             raise UsageError(f"{parameter.label}: {error}") from None
+
+
+def _is_stream(path: Path) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _writes(parameter: Parameter) -> str:

@@ -47,6 +47,9 @@ CALIBRATE = "calibrate SOURCE --output new"
         ("evaluate SOURCE SOURCE --group-by colour", "--group-by"),
         ("label SOURCE --outcome success --success-topic ''", "--success-topic"),
         ("check --seconds inf", "--seconds"),
+        (f"{CALIBRATE} --seed 99999999999999999999", "--seed"),
+        (f"{CALIBRATE} --window 99999999999999999999", "--window"),
+        ("inspect SOURCE --jobs 99999999999999999999", "--jobs"),
         ("check --embedding-topic 'a b'", "a b"),
     ],
 )
@@ -75,6 +78,7 @@ def test_a_value_without_a_meaning_is_told_by_its_option(tmp_path, monkeypatch, 
         ("audit SOURCE --json link", "--json: cannot write link: it is a folder"),
         ("audit SOURCE --json a --drop a", "what --drop names, too"),
         ("inspect SOURCE --json none/a", "there is no folder"),
+        ("inspect SOURCE --json loop", "--json: cannot write loop: Too many levels"),
         ("evaluate SOURCE SOURCE --report file", "--report: cannot write file: it is a file"),
         ("check --json none/a", "--json: cannot write none/a"),
     ],
@@ -87,6 +91,7 @@ def test_what_cannot_be_written_is_told_first_and_nothing_is_touched(
     Path("held/notes").write_text("mine")
     Path("file").write_text("mine")
     Path("link").symlink_to("held")
+    Path("loop").symlink_to("loop")
     before = sorted(path.name for path in tmp_path.rglob("*"))
     result = run_here(*command.split())
     assert result.exit_code == 2 or (result.exit_code == 1 and "is no bundle" in words)

@@ -8,7 +8,7 @@ rclpy merges them, so that it can no longer be told whether a parameter was mean
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,27 +79,42 @@ def _ros_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _in_file(path: str) -> list[Given]:
     try:
-        content = yaml.safe_load(Path(path).read_bytes())
+        loader = yaml.SafeLoader(Path(path).read_bytes())
+        # Nodes rather than values: ROS takes a key that stands there twice both times.
+        return [
+            Given(path, key, *_names_and_values(loader, below))
+            for key, below in _by_key(loader.get_single_node(), "")
+        ]
     except (OSError, ValueError, yaml.YAMLError):
         return []
-    found = [(key, dict(_flat(parameters, ""))) for key, parameters in _by_key(content, "")]
-    return [Given(path, key, tuple(flat), tuple(flat.values())) for key, flat in found]
 
 
-def _by_key(content: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Yield the parameters under each key; namespaces may be nested."""
-    if not isinstance(content, Mapping):
-        return
-    for name, inner in content.items():
+def _names_and_values(
+    loader: yaml.SafeLoader, parameters: yaml.Node
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    flat = dict(_flat(parameters, ""))
+    # `deep`: a list is complete only then.
+    return tuple(flat), tuple(loader.construct_object(one, deep=True) for one in flat.values())
+
+
+def _by_key(node: yaml.Node | None, key: str) -> Iterator[tuple[str, yaml.Node]]:
+    """Yield what stands under each key; namespaces may be nested."""
+    for name, below in _pairs(node):
         if name == ROS_PARAMETERS:
-            yield key, inner if isinstance(inner, Mapping) else {}
+            yield key, below
         else:
-            yield from _by_key(inner, f"{key}/{name}" if key else str(name))
+            yield from _by_key(below, f"{key}/{name}" if key else name)
 
 
-def _flat(parameters: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in parameters.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+def _flat(parameters: yaml.Node, prefix: str) -> Iterator[tuple[str, yaml.Node]]:
+    for name, below in _pairs(parameters):
+        if isinstance(below, yaml.MappingNode):
+            yield from _flat(below, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value
+            yield f"{prefix}{name}", below
+
+
+def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield str(key.value), value

@@ -37,7 +37,16 @@ def declare_parameters(node: Node, kind: type[P], *, prefix: str = "") -> P:
     try:
         return build(kind, lambda name, about: _declare(node, name, about), prefix=prefix)
     except (ParameterException, UsageError) as error:
-        raise UsageError(f"{node.get_name()}: {error}") from error
+        raise UsageError(f"{node.get_name()}: {error}{_remedy(str(error))}") from error
+
+
+def _remedy(error: str) -> str:
+    """Return what to do about a value that YAML takes for one of another type."""
+    if "expecting type 'STRING'" in error:
+        return ": write it in quotes of YAML, such as -p \"name:='0483'\""
+    if "'INTEGER', expecting type 'DOUBLE'" in error:
+        return ": write it with a decimal point"
+    return ""
 
 
 def load_parameters(node: Node, kind: type[P], *, prefix: str = "") -> P:
@@ -102,7 +111,8 @@ def _declare(node: Node, name: str, about: Specification) -> Any:
     default = list(about.default) if isinstance(about.default, tuple) else about.default
     value = node.declare_parameter(name, default, _descriptor(about)).value
     if value is None:
-        raise UsageError(f"the parameter '{name}' is given without a value")
+        empty = "; for an empty list write ['']" if isinstance(default, list) else ""
+        raise UsageError(f"the parameter '{name}' is given without a value{empty}")
     return from_ros(value)
 
 

@@ -22,6 +22,7 @@ def test_what_names_parameters_is_found_among_the_arguments(tmp_path: Path):
         "robot:\n"
         "  gate: {ros__parameters: {b: {c: 1, d: 2}, e.f: 3}}\n"
         "robot/monitor: {ros__parameters: {}}\n"
+        "robot: {arm: {ros__parameters: {g: 1}}}\n"
     )
     arguments = "node -p no:=1 --ros-args -p x:=1 -r a:=b --param gate:y:=2 -- -p no:=1"
     assert given_by([*arguments.split(), "--ros-args", "--params-file", str(file)]) == [
@@ -30,6 +31,7 @@ def test_what_names_parameters_is_found_among_the_arguments(tmp_path: Path):
         Given(str(file), "/**", ("a",)),
         Given(str(file), "robot/gate", ("b.c", "b.d", "e.f")),
         Given(str(file), "robot/monitor", ()),
+        Given(str(file), "robot/arm", ("g",)),
     ]
 
 
