@@ -22,7 +22,9 @@ from testbed.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.ros, pytest.mark.alone]
 
-FOUND = "a monitor of this name was halted, or ended in the middle of a rollout: halt mark"
+FOUND = (
+    "a monitor of this name and bundle was halted, or ended in the middle of a rollout: halt mark"
+)
 WITHHELD = "withholds its permit"
 """The gate's reason, whether or not it still knows of the monitor that was killed."""
 

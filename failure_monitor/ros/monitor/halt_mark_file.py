@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file that outlasts a monitor which is halted, or which is killed while commands may pass.
 
-It knows no ROS. Whatever stands in its place is a mark: a file that is empty, damaged, of another
-user, boot or bundle, a folder, a broken link.
+It knows no ROS. A mark is of a monitor by its name, and of the bundle that it ran. Whatever stands
+in its place is a mark: a file that is empty, damaged, of another user or boot, a folder, a broken
+link.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from failure_monitor.errors import UsageError
 
 NO_FOLDER = "none"
 """In place of a folder: there is no mark, and a halt ends with the process."""
+
+SHORT_HASH = 12
+"""Number of digits of a bundle's hash in a mark's name."""
 
 MAX_BYTES = 4096
 """A file that is larger was not written here."""
@@ -47,7 +51,8 @@ class FoundMark:
         """Why a monitor that finds it is halted."""
         since = f" of {self.since}" if self.since else ", damaged or not readable"
         return (
-            f"a monitor of this name was halted, or ended in the middle of a rollout: halt mark "
+            f"a monitor of this name and bundle was halted, or ended in the middle of a rollout: "
+            f"halt mark "
             f"'{self.path}'{since}"
         )
 
@@ -150,15 +155,33 @@ class HaltMarkFile:
         return content if isinstance(content, dict) else {}
 
 
-def halt_mark_file(folder: str, monitor: str) -> HaltMarkFile | None:
-    """Return the mark of a monitor; None where there is to be none.
+def halt_mark_file(folder: str, monitor: str, bundle: str) -> HaltMarkFile | None:
+    """Return the mark of a monitor that runs a bundle; None where there is to be none.
 
     Args:
         folder: where; empty for $ROS_HOME/failure_monitor, or ~/.ros/failure_monitor.
         monitor: the node's full name.
+        bundle: the hash of the bundle's contents.
 
     Raises:
         UsageError: the folder would be another one for a monitor that is started elsewhere.
+    """
+    path = halt_mark_folder(folder)
+    if path is None:
+        return None
+    # Names have no dots, so that this name is one monitor's only.
+    name = monitor.strip("/").replace("/", ".")
+    return HaltMarkFile(path / f"{name}.{bundle[:SHORT_HASH]}.json", monitor)
+
+
+def halt_mark_folder(folder: str) -> Path | None:
+    """Return the folder of the marks; None where there are to be none.
+
+    Args:
+        folder: as for `halt_mark_file`.
+
+    Raises:
+        UsageError: it would be another one for a monitor that is started elsewhere.
     """
     if folder == NO_FOLDER:
         return None
@@ -169,8 +192,7 @@ def halt_mark_file(folder: str, monitor: str) -> HaltMarkFile | None:
             f"the parameter 'halt_mark_folder' stands for '{path}', which depends on where the "
             "monitor is started: name a folder that begins with '/'"
         )
-    # Names have no dots, so that this name is one monitor's only.
-    return HaltMarkFile(path / f"{monitor.strip('/').replace('/', '.')}.json", monitor)
+    return path
 
 
 def _synchronise(path: Path) -> None:

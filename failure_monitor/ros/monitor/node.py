@@ -36,7 +36,7 @@ from failure_monitor.ros.monitor.clock_watch import ClockWatch
 from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.diagnostics import scoring_message
 from failure_monitor.ros.monitor.halt_mark import HaltMark
-from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file
+from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file, halt_mark_folder
 from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
 from failure_monitor.ros.monitor.parameters import (
@@ -53,6 +53,7 @@ DIAGNOSTICS_PERIOD = 1.0
 
 NOT_CONFIGURED = "the monitor is not configured"
 NOT_ACTIVE = "the monitor is not active"
+NO_MARK_YET = "not known: it is of the bundle, and none is loaded"
 ENDED = "the monitor has ended"
 
 
@@ -76,10 +77,9 @@ class MonitorNode(LeanLifecycleNode):
         self._alarm.enable(self._settings.enable)
         self._alarm.end_rollout(NOT_CONFIGURED)
         self._mark_changed = self.create_guard_condition(self._publish_heartbeat)
-        self._halt_mark = HaltMark(
-            halt_mark_file(self._settings.halt_mark_folder, self.get_fully_qualified_name()),
-            wake=self._mark_changed.trigger,
-        )
+        halt_mark_folder(self._settings.halt_mark_folder)
+        self._halt_mark: HaltMark | None = None
+        self._marked_bundle = ""
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
         self._scored = self.create_guard_condition(self._on_scored)
         self._create_timers()
@@ -131,6 +131,7 @@ class MonitorNode(LeanLifecycleNode):
             return TransitionCallbackReturn.FAILURE
         if monitored.models.warning:
             self.get_logger().warning(monitored.models.warning)
+        self._open_halt_mark(monitored.sha256)
         self._configuration = Configuration.start(monitored, wake=self._scored.trigger)
         self._outputs.open(
             monitored.bundle, samples=CHUNKS not in monitored.models.published_parts
@@ -190,8 +191,24 @@ class MonitorNode(LeanLifecycleNode):
         """End the threads with the node."""
         self._parameter_server.close()
         self._drop_configuration()
-        self._halt_mark.close(self._alarm.needs_mark)
+        self._close_halt_mark()
         super().destroy_node()
+
+    def _open_halt_mark(self, bundle: str) -> None:
+        """Use the mark of a bundle by its hash, from now until another bundle is configured."""
+        if bundle == self._marked_bundle:
+            return
+        self._close_halt_mark()
+        self._marked_bundle = bundle
+        name = self.get_fully_qualified_name()
+        self._halt_mark = HaltMark(
+            halt_mark_file(self._settings.halt_mark_folder, name, bundle),
+            wake=self._mark_changed.trigger,
+        )
+
+    def _close_halt_mark(self) -> None:
+        if self._halt_mark is not None:
+            self._halt_mark.close(self._alarm.needs_mark)
 
     def _end_session(self) -> None:
         if self._session is not None:
@@ -209,11 +226,13 @@ class MonitorNode(LeanLifecycleNode):
     # State
 
     def _status(self) -> AlarmStatus:
-        found, now = self._halt_mark.found, time.monotonic()
-        if found is not None and not self._alarm.is_halted:
-            self._alarm.restore_halt(found.reason)
-            self._response.restore(found.stopped)
-        self._halt_mark.update(self._alarm.needs_mark, now, self._response.stopped)
+        now = time.monotonic()
+        if self._halt_mark is not None:
+            found = self._halt_mark.found
+            if found is not None and not self._alarm.is_halted:
+                self._alarm.restore_halt(found.reason)
+                self._response.restore(found.stopped)
+            self._halt_mark.update(self._alarm.needs_mark, now, self._response.stopped)
         if self._session is not None:
             return self._session.status()
         self._alarm.set_input_problems(self._problems())
@@ -221,7 +240,7 @@ class MonitorNode(LeanLifecycleNode):
 
     def _problems(self) -> Sequence[str]:
         """Return what is wrong beside the inputs."""
-        mark = self._halt_mark.problem(time.monotonic())
+        mark = "" if self._halt_mark is None else self._halt_mark.problem(time.monotonic())
         return [*self._clock_problems(), *filter(None, (mark,))]
 
     def _rejection(self) -> str:
@@ -290,7 +309,7 @@ class MonitorNode(LeanLifecycleNode):
             None if session is None else session.verdict,
             decision_age=None if session is None else session.decision_age(),
             more={
-                "halt_mark": self._halt_mark.text,
+                "halt_mark": NO_MARK_YET if self._halt_mark is None else self._halt_mark.text,
                 **self._response.values(),
                 **({} if session is None else session.alarm_values()),
             },
@@ -318,7 +337,7 @@ class MonitorNode(LeanLifecycleNode):
     def _on_reset(self) -> Answer:
         was_halted = self._status().halted
         rejection = self._reset()
-        if was_halted and not rejection:
+        if was_halted and not rejection and self._halt_mark is not None:
             self._halt_mark.reset()
         self._publish_heartbeat()
         return Answer(not rejection, rejection or f"reset; now {self._status().reason}")
@@ -326,7 +345,7 @@ class MonitorNode(LeanLifecycleNode):
     def _reset(self) -> str:
         """Leave a latched halt; return why that is rejected, empty if it is not."""
         now = time.monotonic()
-        if not self._halt_mark.is_known:
+        if self._halt_mark is not None and not self._halt_mark.is_known:
             return self._halt_mark.problem(now)
         if stopping := self._response.why_stopping():
             return stopping

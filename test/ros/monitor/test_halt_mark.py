@@ -259,8 +259,11 @@ def test_a_disk_that_hangs_holds_up_neither_heartbeat_nor_end_for_long(path, mon
     never.set()
 
 
+HASH = 32 * "ab"
+
+
 def test_none_keeps_none_and_says_so():
-    assert halt_mark_file("none", "/failure_monitor") is None
+    assert halt_mark_file("none", "/failure_monitor", HASH) is None
     mark = HaltMark(None, wake=lambda: None)
     mark.update(True, 0.0)
     assert (mark.found, mark.problem(0.0), mark.is_known) == (None, "", True)
@@ -268,15 +271,17 @@ def test_none_keeps_none_and_says_so():
     mark.close(wanted=True)
 
 
-def test_its_place_follows_from_the_node_and_not_from_where_it_is_started(monkeypatch):
+def test_its_place_follows_from_node_and_bundle_and_not_from_where_it_is_started(monkeypatch):
     monkeypatch.setenv("ROS_HOME", "/ros_home")
-    file = halt_mark_file("", "/left/failure_monitor")
+    file = halt_mark_file("", "/left/failure_monitor", HASH)
     assert file is not None
-    assert file.path == Path("/ros_home/failure_monitor/left.failure_monitor.json")
+    assert file.path == Path("/ros_home/failure_monitor/left.failure_monitor.abababababab.json")
     monkeypatch.delenv("ROS_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    file = halt_mark_file("", "/failure_monitor")
+    file = halt_mark_file("", "/failure_monitor", HASH)
     assert file is not None
-    assert file.path == Path("/home/somebody/.ros/failure_monitor/failure_monitor.json")
+    assert file.path == Path(
+        "/home/somebody/.ros/failure_monitor/failure_monitor.abababababab.json"
+    )
     with pytest.raises(UsageError, match="begins with '/'"):
-        halt_mark_file("marks", "/failure_monitor")
+        halt_mark_file("marks", "/failure_monitor", HASH)
