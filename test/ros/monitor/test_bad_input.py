@@ -227,7 +227,7 @@ def diagnostics(robot, topic):
         {value.key: value.value for value in status.values}
         for array in robot.received["/diagnostics"]
         for status in array.status
-        if status.name.endswith(f": {topic}")
+        if status.name.endswith(f": input {topic.removeprefix('/')}")
     ]
 
 
