@@ -132,22 +132,44 @@ class ParameterServer:
 
     def _set(self, request: Any, response: Any) -> Any:
         changes = request.parameters
-        reasons = [self._rejection(change) for change in changes]
+        reasons = [None if self._is_as_it_is(one) else self._rejection(one) for one in changes]
         if reasons.count("") > MAX_CHANGES:
             reasons = [f"more than {MAX_CHANGES} parameters in one request"] * len(changes)
         response.results = [
-            _rejected(reason) if reason else self._hand_over([change])
+            self._result_of(change, reason)
             for change, reason in zip(changes, reasons, strict=True)
         ]
         return response
 
+    def _result_of(self, change: ParameterMessage, reason: str | None) -> SetParametersResult:
+        """Set a parameter, unless it needs no change (None) or is rejected for a reason."""
+        if reason is None:
+            return SetParametersResult(successful=True)
+        return _rejected(reason) if reason else self._hand_over([change])
+
     def _set_together(self, request: Any, response: Any) -> Any:
-        changes = request.parameters
+        changes = [change for change in request.parameters if not self._is_as_it_is(change)]
         reason = next(filter(None, map(self._rejection, changes)), "")
         if len(changes) > MAX_CHANGES:
             reason = f"more than {MAX_CHANGES} parameters in one request"
-        response.result = _rejected(reason) if reason else self._hand_over(changes)
+        if reason:
+            response.result = _rejected(reason)
+        elif changes:
+            response.result = self._hand_over(changes)
+        else:
+            response.result = SetParametersResult(successful=True)
         return response
+
+    def _is_as_it_is(self, change: ParameterMessage) -> bool:
+        """Whether a parameter that is fixed is to be set to the value that it has.
+
+        `ros2 param load` does that with what `ros2 param dump` has written.
+        """
+        return (
+            self._node.has_parameter(change.name)
+            and self._node.describe_parameter(change.name).read_only
+            and self._node.get_parameter(change.name).get_parameter_value() == change.value
+        )
 
     def _rejection(self, change: ParameterMessage) -> str:
         """Return why a parameter cannot be set, whatever the value; empty if it can."""

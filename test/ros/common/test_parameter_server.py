@@ -133,6 +133,31 @@ def test_it_lists_what_rclpy_lists(node, prefixes, depth):
     assert list_parameters(known, prefixes, depth) == node.list_parameters(prefixes, depth)
 
 
+def test_what_is_fixed_may_be_set_to_what_it_is(call, node):
+    fixed = {
+        text: ParameterMessage(
+            name="fixed",
+            value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text),
+        )
+        for text in "ab"
+    }
+    results = call(SetParameters, "set_parameters", parameters=[fixed["a"], fixed["b"]]).results
+    assert [one.successful for one in results] == [True, False]
+    together = [fixed["a"], change()]
+    assert call(
+        SetParametersAtomically, "set_parameters_atomically", parameters=together
+    ).result.successful
+    assert node.get_parameter("age").value == 0.7
+    assert call(
+        SetParametersAtomically, "set_parameters_atomically", parameters=[fixed["a"]]
+    ).result.successful
+    together = [fixed["b"], change(value=0.1)]
+    assert not call(
+        SetParametersAtomically, "set_parameters_atomically", parameters=together
+    ).result.successful
+    assert node.get_parameter("age").value == 0.7
+
+
 def test_the_nodes_own_thread_sets_what_can_be_set(call, node):
     [result] = call(SetParameters, "set_parameters", parameters=[change()]).results
     assert result.successful
