@@ -28,7 +28,6 @@ from benchmark_parts.decision_bags import (
     CLOUD,
     EMBEDDINGS,
     LATENCY,
-    SECOND,
     TYPES,
     cloud_message,
 )
@@ -146,7 +145,7 @@ def write_bag(path: Path, rollout: Rollout, policy: PolicyFormat) -> None:
             writer.add_connection(topic, CLOUD, typestore=TYPES) for topic in (EMBEDDINGS, CHUNKS)
         )
         for decision in rollout.decisions():
-            stamp = BEGIN + round(decision.stamp * SECOND)
+            stamp = BEGIN + decision.stamp
             e, A = decision.embedding, decision.chunks
             for connection, message in (
                 (embeddings, cloud_message(stamp, e, 1, 1, [("embedding", e.size)])),

@@ -190,7 +190,7 @@ class Rig:
                 rollouts.append(
                     Rollout(
                         name=f"seed {seed}",
-                        stamps=np.array([decision.stamp for decision in decisions]),
+                        stamps=np.array([1e-9 * decision.stamp for decision in decisions]),
                         embeddings=np.stack([decision.embedding for decision in decisions]),
                         chunks=np.stack([decision.chunks for decision in decisions]),
                         success=True,

@@ -337,7 +337,7 @@ class _Meta:
             for index in indices
         ):
             raise self._wrong("position_dims", indices, f"a list of numbers in {list(allowed)}")
-        return tuple(action_names[index] for index in indices)
+        return tuple(action_names[index] for index in indices) or None
 
     def control_step_seconds(self) -> float:
         reason = "since there is no array 'stamp'"
@@ -395,12 +395,12 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
     lengths = np.array([len(rollout) for rollout in rollouts])
     meta = {
         "action_names": policy.action_names,
-        "action_kind": policy.action_kind,
+        # What nobody stated would contradict a bundle for which it was.
+        **({"action_kind": policy.action_kind} if rollout_set.action_kind_is_known else {}),
         "position_dims": [policy.action_names.index(name) for name in policy.position_names],
         "exec_horizon": policy.executed_actions,
     }
-    positions = [rollout.positions for rollout in rollouts if rollout.positions is not None]
-    measured = {"ee_pos": np.concatenate(positions)} if len(positions) == len(rollouts) else {}
+    measured = [rollout.positions for rollout in rollouts if rollout.positions is not None]
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
         "obs_embedding": np.concatenate([rollout.embeddings for rollout in rollouts]),
@@ -417,5 +417,5 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         "source": np.array([rollout.source for rollout in rollouts]),
         "sha256": np.array([rollout.sha256 for rollout in rollouts]),
         "meta_json": np.array(json.dumps(meta)),
-        **measured,
+        **({"ee_pos": np.concatenate(measured)} if len(measured) == len(rollouts) else {}),
     }

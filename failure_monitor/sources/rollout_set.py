@@ -22,6 +22,7 @@ class RolloutSet:
         receptions: How the messages of rollouts in bags were received, by a rollout's SHA-256.
         positions_topic: The topic with the measured positions; None if no source names it.
         message_types: The types of the topics of external scores and cameras, where bags had them.
+        action_kind_is_known: Whether the kind of the actions was stated, and is not the default.
     """
 
     policy: PolicyFormat
@@ -29,3 +30,4 @@ class RolloutSet:
     receptions: Mapping[str, Reception] = field(default_factory=dict)
     positions_topic: PositionsTopic | None = None
     message_types: Mapping[str, str] = field(default_factory=dict)
+    action_kind_is_known: bool = True

@@ -130,7 +130,15 @@ def read_rollouts(
         for topic in sorted({topic for held in contents for topic in held.message_types})
     }
     known = {topic: kind for topic, kind in types.items() if kind is not None}
-    rollout_set = RolloutSet(policy, rollouts, receptions, measured, known)
+    kinds = [action_kind, like, *(held.action_kind for held in contents)]
+    rollout_set = RolloutSet(
+        policy,
+        rollouts,
+        receptions,
+        measured,
+        known,
+        action_kind_is_known=any(kind is not None for kind in kinds),
+    )
     if logs_delays:
         log_delays([rollout_set])
     return rollout_set

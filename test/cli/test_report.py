@@ -129,4 +129,4 @@ def test_a_folder_with_another_page_is_refused_before_anything_is_read(calibrate
 def test_an_unknown_key_to_group_by_is_refused_with_those_there_are(calibrated, folder):
     result = run_command("evaluate", folder / "bundle", folder / "tests", "--group-by", "weather")
     assert result.returncode == 2
-    assert "there is no key to group by 'weather': choose group, task" in result.stderr
+    assert "there is no group by 'weather': choose group, task" in result.stderr
