@@ -132,7 +132,7 @@ class ParameterServer:
 
     def _set(self, request: Any, response: Any) -> Any:
         changes = request.parameters
-        reasons = [None if self._is_as_it_is(one) else self._rejection(one) for one in changes]
+        reasons = [None if self._keeps_its_value(one) else self._rejection(one) for one in changes]
         if reasons.count("") > MAX_CHANGES:
             reasons = [f"more than {MAX_CHANGES} parameters in one request"] * len(changes)
         response.results = [
@@ -148,7 +148,7 @@ class ParameterServer:
         return _rejected(reason) if reason else self._hand_over([change])
 
     def _set_together(self, request: Any, response: Any) -> Any:
-        changes = [change for change in request.parameters if not self._is_as_it_is(change)]
+        changes = [change for change in request.parameters if not self._keeps_its_value(change)]
         reason = next(filter(None, map(self._rejection, changes)), "")
         if len(changes) > MAX_CHANGES:
             reason = f"more than {MAX_CHANGES} parameters in one request"
@@ -160,7 +160,7 @@ class ParameterServer:
             response.result = SetParametersResult(successful=True)
         return response
 
-    def _is_as_it_is(self, change: ParameterMessage) -> bool:
+    def _keeps_its_value(self, change: ParameterMessage) -> bool:
         """Whether a parameter that is fixed is to be set to the value that it has.
 
         `ros2 param load` does that with what `ros2 param dump` has written.

@@ -36,6 +36,9 @@ from failure_monitor.ros.displays.overlay import OverlayPublisher
 HISTORY_SECONDS = 10.0
 """Seconds of scores that are drawn as curves."""
 
+MATCHING_TOLERANCE = 0.05
+"""Seconds by which frames and joints may lie apart, where the bundle does not say."""
+
 UPDATE_PERIOD = 0.05
 """Seconds between two looks at what has come: no decision is left out of a curve."""
 
@@ -200,7 +203,7 @@ class Displays:
             topics,
             {camera: image_type(topic, bundle.description) for camera, topic in topics.items()},
             self._settings.joint_states_topic if encoder.joint_names else "",
-            0.05 if black_box is None else black_box.matching_tolerance,
+            MATCHING_TOLERANCE if black_box is None else black_box.matching_tolerance,
         )
 
     def _close_heat_map(self) -> None:
