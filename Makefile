@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-kilted test-distributions faults lint parameters safety demo-assets \
+.PHONY: help venv demo test quick test-kilted test-lerobot test-distributions faults lint parameters safety demo-assets \
 	clean system-libraries browser
 
 VENV ?= .venv
@@ -70,6 +70,19 @@ test-kilted: $(KILTED)/.set-up ## run the tests of the nodes on ROS 2 Kilted
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(KILTED)/bin/python -m pytest \
 		--numprocesses $(PROCESSES) --dist worksteal -m ros $(NODE_TESTS) $(ARGS)
 
+# The usual environment, and LeRobot beside it with what it imports: without its own bounds, which
+# ask for older versions of torch and numpy. The wheels of ROS find their libraries in their own
+# environment alone.
+LEROBOT := .venv-lerobot
+LEROBOT_PACKAGES := lerobot==0.4.4 torchvision==0.28.0 openpi-client==0.1.2
+LEROBOT_NEEDS := 'diffusers<0.36' 'huggingface-hub<0.36' 'einops<0.9' 'draccus==0.10.0' \
+	'gymnasium<2' 'datasets<5' 'av<16' 'deepdiff<9' 'packaging<26' 'transformers<5' 'numpy>=2' \
+	accelerate dm-tree grpcio imageio jsonlines msgpack num2words protobuf pyarrow pyserial \
+	safetensors termcolor websockets
+test-lerobot: $(LEROBOT)/.set-up ## run the tests that need LeRobot and openpi's client
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(LEROBOT)/bin/python -m pytest \
+		$(IN_PROCESSES) -m lerobot test/policies test/ros/test_lerobot_tap.py test/sources $(ARGS)
+
 # The versions that Ubuntu and Debian ship; the wheels of ROS run on all of their Pythons.
 test-distributions: $(STAMP) ## run what is installed with the packages of Ubuntu 22.04, 24.04, Debian 12, PyPI
 	@PYTHON=$(BIN)/python ROS_WHEELS='$(ROS_WHEELS)' ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
@@ -91,7 +104,7 @@ demo-assets: $(STAMP) system-libraries ## train the demo's policies and record i
 	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)
 
 clean: ## remove everything that was made here, .venv too
-	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) .venv-distributions
+	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) $(LEROBOT) .venv-distributions
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -120,6 +133,15 @@ $(KILTED)/.set-up: $(STAMP)
 	@$(KILTED)/bin/pip install --quiet $(subst jazzy,kilted,$(ROS_WHEELS))
 	@{ $(BIN)/python -c '$(PURELIB)'; echo '$(CURDIR)'; } \
 		> "$$($(KILTED)/bin/python -c '$(PURELIB)')/shared.pth"
+	@touch $@
+
+$(LEROBOT)/.set-up: $(STAMP)
+	@echo "setting up $(LEROBOT)"
+	@$(BIN)/python -m venv --clear $(LEROBOT)
+	@$(LEROBOT)/bin/pip install --quiet $(if $(SOURCED),,$(ROS_WHEELS)) $(LEROBOT_NEEDS)
+	@$(LEROBOT)/bin/pip install --quiet --no-deps $(LEROBOT_PACKAGES)
+	@{ $(BIN)/python -c '$(PURELIB)'; echo '$(CURDIR)'; } \
+		> "$$($(LEROBOT)/bin/python -c '$(PURELIB)')/shared.pth"
 	@touch $@
 
 # What MuJoCo needs to render without a screen.

@@ -12,8 +12,10 @@ PACKAGE = "failure_monitor"
 
 CALIBRATE = ["torch>=2.4", "onnx>=1.16", "matplotlib>=3.5", "jinja2>=3.0", "markupsafe"]
 DEMO = [*CALIBRATE, "metaworld==3.1.1", "mujoco>=3.0"]
+LEROBOT = ["av>=11", "pyarrow>=12"]
 TEST = [
     *DEMO,
+    *LEROBOT,
     "colcon-common-extensions",
     "crepes",
     "hypothesis",
@@ -77,7 +79,7 @@ setup(
         "rich>=11.2",
         "rosbags>=0.11",
     ],
-    extras_require={"calibrate": CALIBRATE, "demo": DEMO, "test": TEST},
+    extras_require={"calibrate": CALIBRATE, "demo": DEMO, "lerobot": LEROBOT, "test": TEST},
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -38,6 +38,9 @@ class PolicyFormat:
             are compared (leave out a gripper's effort); empty means all.
         executed_actions: k, the number of actions of a chunk that are executed before the next
             decision; None if unknown.
+        control_period: the seconds from one executed action to the next; None if unknown.
+        guided_actions: the number of leading actions of a chunk that are led to what is already
+            being executed, so that they do not scatter.
     """
 
     embedding_size: int
@@ -47,6 +50,8 @@ class PolicyFormat:
     action_kind: ActionKind = "position"
     position_names: tuple[str, ...] = ()
     executed_actions: int | None = None
+    control_period: float | None = None
+    guided_actions: int = 0
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.position_names if name not in self.action_names]
@@ -59,6 +64,12 @@ class PolicyFormat:
             raise InvalidDecisionError(
                 f"{self.executed_actions} actions of a chunk cannot be executed, a chunk has "
                 f"{self.horizon}: give a number from 1 to {self.horizon}"
+            )
+        if not 0 <= self.guided_actions < self.horizon:
+            raise InvalidDecisionError(
+                f"{self.guided_actions} leading actions of a chunk cannot be led to what is being "
+                f"executed, a chunk has {self.horizon}: state a number from 0 to "
+                f"{self.horizon - 1}"
             )
 
     @property

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 
@@ -41,6 +42,16 @@ from failure_monitor.decision import PolicyFormat, Rollout
 # The machine may be busy: the time that an example takes means nothing.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
+
+
+HAS_LEROBOT = find_spec("lerobot") is not None
+if HAS_LEROBOT:
+    import testbed.torchvision_operators  # noqa: F401
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not HAS_LEROBOT and item.get_closest_marker("lerobot") is not None:
+        pytest.skip("needs LeRobot: make test-lerobot")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from failure_monitor.decision import ActionKind
 from failure_monitor.messages.measured_positions import PositionType
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.schema import above, at_least, below, like, not_empty, plain, read
 from failure_monitor.thresholds.conformal import Rule, ThresholdKind
 
@@ -53,6 +54,8 @@ class PolicySection:
     action_kind: ActionKind
     position_names: tuple[str, ...]
     executed_actions: Count | None = None
+    control_period: Positive | None = None
+    guided_actions: Annotated[int, at_least(0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,7 @@ class PositionsSection:
 class BundleDescription:
     """The content of bundle.yaml.
 
+    `stated_policy` is what the policy stated about itself on `policy/format`.
     `choosers` are scores that only choose among sampled chunks and are no part of the rule.
     `external_topics` are the topics of external scores, by the scores' names without prefix.
     `message_types` are the types of the topics of external scores and cameras, by the names of the
@@ -161,6 +165,7 @@ class BundleDescription:
     tool_version: str
     created: str
     policy: PolicySection
+    stated_policy: PolicyDescription | None = None
     rule: Rule
     window: Count
     threshold: ThresholdKind = "constant"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 EMBEDDING_TOPIC = "policy/embedding"
 ACTION_CHUNKS_TOPIC = "policy/action_chunks"
+POLICY_FORMAT_TOPIC = "policy/format"
 JOINT_STATES_TOPIC = "joint_states"
 ROLLOUT_TOPIC = "rollout/active"
 PERMIT_TOPIC = "failure_monitor/permit"
