@@ -135,13 +135,15 @@ $(KILTED)/.set-up: $(STAMP)
 		> "$$($(KILTED)/bin/python -c '$(PURELIB)')/shared.pth"
 	@touch $@
 
+# What the usual environment has is not installed again, such as torch.
 $(LEROBOT)/.set-up: $(STAMP)
 	@echo "setting up $(LEROBOT)"
 	@$(BIN)/python -m venv --clear $(LEROBOT)
-	@$(LEROBOT)/bin/pip install --quiet $(if $(SOURCED),,$(ROS_WHEELS)) $(LEROBOT_NEEDS)
-	@$(LEROBOT)/bin/pip install --quiet --no-deps $(LEROBOT_PACKAGES)
+	@$(if $(SOURCED),,$(LEROBOT)/bin/pip install --quiet $(ROS_WHEELS))
 	@{ $(BIN)/python -c '$(PURELIB)'; echo '$(CURDIR)'; } \
 		> "$$($(LEROBOT)/bin/python -c '$(PURELIB)')/shared.pth"
+	@$(LEROBOT)/bin/pip install --quiet $(LEROBOT_NEEDS)
+	@$(LEROBOT)/bin/pip install --quiet --no-deps $(LEROBOT_PACKAGES)
 	@touch $@
 
 # What MuJoCo needs to render without a screen.
