@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A connection to openpi's policy server in which everything ends in time.
+
+openpi's own client does the talking. Its `recv()` has no time-out, and neither has sending to a
+server that no longer reads, so requests are made in a thread that may stay behind: then the whole
+connection is given up, and an answer that comes late finds nobody.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
+
+from failure_monitor.missing_package import missing_packages_named
+from failure_monitor.policies.openpi.messages import InvalidAnswerError, PolicyServerError
+
+Result = TypeVar("Result")
+
+CLOSING = 1.0
+"""Seconds that the farewell to a server may take."""
+
+
+class ServerSilentError(PolicyServerError):
+    """The policy server did not answer in time."""
+
+
+class ServerUnreachableError(PolicyServerError):
+    """There is no policy server, or the connection to it broke."""
+
+
+class Connection:
+    """One connection, from its first message to its end; it is never mended."""
+
+    def __init__(self, host: str, port: int | None, api_key: str | None, timeout: float) -> None:
+        """Connect, and receive the server's metadata.
+
+        Args:
+            host: the server's host or its `ws://` address, as openpi's client takes it.
+            port: the server's port.
+            api_key: for servers that ask for one.
+            timeout: seconds for connecting and again for the metadata.
+
+        Raises:
+            PolicyServerError: there is no server, or it is no policy server.
+        """
+        self._stack = ExitStack()
+        self.address = f"{host}:{port}" if port is not None else host
+        try:
+            self._client = _client_class()(host, port, api_key, self._stack, timeout)
+        except TimeoutError as error:
+            self._stack.close()
+            raise ServerSilentError(
+                f"the policy server at {self.address} did not answer within {timeout:g} s: check "
+                "that it runs and what lies between"
+            ) from error
+        except OSError as error:
+            self._stack.close()
+            raise ServerUnreachableError(
+                f"there is no policy server at {self.address} ({error}): start it, or correct the "
+                "address"
+            ) from error
+        except Exception as error:
+            self._stack.close()
+            raise InvalidAnswerError(
+                f"what answers at {self.address} is no policy server of openpi "
+                f"({_short(error)}): correct the address"
+            ) from error
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the server stated when the connection began."""
+        metadata = self._client.get_server_metadata()
+        return metadata if isinstance(metadata, dict) else {"metadata": metadata}
+
+    def ask(self, observation: dict[str, Any], timeout: float) -> Any:
+        """Send an observation and return the answer.
+
+        Raises:
+            PolicyServerError: there is none in time, or it is unreadable; give the connection up.
+        """
+        self._reject_waiting_answer()
+        answer = _in_thread(lambda: self._client.infer(observation))
+        if concurrent.futures.wait([answer], timeout).not_done:
+            raise ServerSilentError(
+                f"the policy server at {self.address} did not answer within {timeout:g} s"
+            )
+        try:
+            return answer.result()
+        except Exception as error:
+            raise _sentence(error, self.address) from error
+
+    def _reject_waiting_answer(self) -> None:
+        try:
+            self._client.socket.recv(timeout=0)
+        except TimeoutError:
+            return
+        except Exception as error:
+            raise _sentence(error, self.address) from error
+        raise InvalidAnswerError(
+            f"the policy server at {self.address} sent an answer that nobody asked for: answers "
+            "and observations no longer belong together"
+        )
+
+    def close(self) -> None:
+        """Take leave of the server, and end whatever still waits for it."""
+        concurrent.futures.wait([_in_thread(self._stack.close)], CLOSING)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """End the connection at once, whatever sends, waits or arrives."""
+        with suppress(OSError, AttributeError):
+            self._client.socket.socket.shutdown(socket.SHUT_RDWR)
+        _in_thread(self._stack.close)
+
+
+def _client_class() -> type[Any]:
+    """Return openpi's client with time-outs on what it does when it connects."""
+    with missing_packages_named():
+        import websockets.sync.client
+        from openpi_client import msgpack_numpy, websocket_client_policy
+
+    class Client(websocket_client_policy.WebsocketClientPolicy):  # type: ignore[misc]
+        """openpi's client, whose one connection is closed by somebody else."""
+
+        def __init__(
+            self,
+            host: str,
+            port: int | None,
+            api_key: str | None,
+            stack: ExitStack,
+            timeout: float,
+        ) -> None:
+            """Connect."""
+            self._stack = stack
+            self._timeout = timeout
+            self.socket: Any = None
+            super().__init__(host, port, api_key)
+
+        def _wait_for_server(self) -> tuple[Any, dict[str, Any]]:
+            headers = {"Authorization": f"Api-Key {self._api_key}"} if self._api_key else None
+            self.socket = self._stack.enter_context(
+                websockets.sync.client.connect(
+                    self._uri,
+                    compression=None,
+                    max_size=None,
+                    additional_headers=headers,
+                    open_timeout=self._timeout,
+                    close_timeout=CLOSING,
+                )
+            )
+            return self.socket, msgpack_numpy.unpackb(self.socket.recv(timeout=self._timeout))
+
+    return Client
+
+
+def _in_thread(call: Callable[[], Result]) -> concurrent.futures.Future[Result]:
+    """Start a call in a thread of its own, which the process does not wait for at its end."""
+    future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="policy server", daemon=True).start()
+    return future
+
+
+def _sentence(error: Exception, address: str) -> PolicyServerError:
+    """Return what went wrong in a request as an error for the user."""
+    if isinstance(error, RuntimeError):
+        last = str(error).strip().splitlines()[-1:] or ["no reason given"]
+        return InvalidAnswerError(
+            f"the policy at {address} failed: {last[0]}: the server's log has the traceback"
+        )
+    if isinstance(error, OSError) or type(error).__module__.startswith("websockets"):
+        return ServerUnreachableError(
+            f"the connection to the policy server at {address} broke ({_short(error)})"
+        )
+    return InvalidAnswerError(
+        f"the policy server at {address} sent what is no answer of openpi ({_short(error)})"
+    )
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
