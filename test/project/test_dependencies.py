@@ -82,6 +82,9 @@ DO_WITHOUT = {
     "zstandard",
     # Named in a message about frames where ROS has it.
     "tf2_msgs",
+    # Who is driven by a policy server of openpi has its client, and that has websockets.
+    "openpi_client",
+    "websockets",
 }
 """Modules that are used where they are installed, and declared nowhere."""
 
