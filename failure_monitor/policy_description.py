@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
-from failure_monitor.decision import ActionKind
+from failure_monitor.decision import ActionKind, PolicyFormat
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.schema import SchemaError, above, at_least, like, plain, read
 
@@ -27,6 +27,12 @@ new one; or nothing, where there is one chunk."""
 
 NOT_COMPARED = ("version", "checkpoint_name")
 """Fields in which the policy may differ from that of calibration."""
+
+PERIOD_TOLERANCE = 0.05
+"""Share by which control periods may differ: 30 Hz is written as 0.033 s, and measured."""
+
+SHORT_HASH = 12
+"""Digits of a checkpoint's SHA-256 that sentences show."""
 
 
 class PolicyDescriptionError(FailureMonitorError):
@@ -51,7 +57,7 @@ class PolicyDescription:
         executed_actions: the usual number of actions of a chunk that are executed before the next
             decision.
         guided_actions: the number of leading actions of a chunk that are led to what is already
-            being executed, so that they do not scatter; 0 for none.
+            being executed, so that they do not scatter; 0 for none, None if unknown.
         dispersion_of: what makes the sampled chunks differ.
     """
 
@@ -66,8 +72,21 @@ class PolicyDescription:
     control_period: Annotated[float, above(0)] | None = None
     execution: Execution = ""
     executed_actions: Annotated[int, above(0)] | None = None
-    guided_actions: Annotated[int, at_least(0)] = 0
+    guided_actions: Annotated[int, at_least(0)] | None = None
     dispersion_of: DispersionOf = ""
+
+    def __post_init__(self) -> None:
+        """Check what concerns several fields.
+
+        Raises:
+            ValueError: a position is no action.
+        """
+        unknown = [name for name in self.position_names if name not in self.action_names]
+        if unknown and self.action_names:
+            raise ValueError(
+                f"the position_names {unknown} are not among the action_names "
+                f"{list(self.action_names)}"
+            )
 
     def to_json(self) -> str:
         """Return the content of a message on `policy/format`."""
@@ -93,18 +112,89 @@ class PolicyDescription:
             "failure_monitor"
         )
 
+    def why_not_of(self, action_names: tuple[str, ...]) -> str:
+        """Return why the policy's decisions cannot be of these actions; empty if they can."""
+        if self.action_names not in ((), action_names):
+            return (
+                f"it names the actions {list(self.action_names)}, the action chunks carry "
+                f"{list(action_names)}"
+            )
+        unknown = [name for name in self.position_names if name not in action_names]
+        if unknown:
+            return (
+                f"its position_names {unknown} are not among the actions {list(action_names)} "
+                "that the action chunks carry"
+            )
+        return ""
+
     def differences(self, other: PolicyDescription) -> Iterator[tuple[str, Any, Any]]:
         """Yield the fields that both state and in which they differ: name, own and other value."""
-        for field in fields(self):
-            own, others = getattr(self, field.name), getattr(other, field.name)
-            if field.name in NOT_COMPARED or own == others:
-                continue
-            if _is_stated(field.name, own) and _is_stated(field.name, others):
-                yield field.name, own, others
+        for name in COMPARED:
+            own, others = getattr(self, name), getattr(other, name)
+            if _is_stated(own) and _is_stated(others) and not _are_alike(name, own, others):
+                yield name, own, others
+
+    def differences_text(self, other: PolicyDescription) -> str:
+        """Return the fields in which they differ, each with both values; empty if in none."""
+        return "; ".join(
+            f"{name.replace('_', ' ')} {self._shown(name)} against {other._shown(name)}"
+            for name, _, _ in self.differences(other)
+        )
+
+    def unstated(self, other: PolicyDescription) -> Iterator[str]:
+        """Yield the fields that the other states and this one does not."""
+        for name in COMPARED:
+            if _is_stated(getattr(other, name)) and not _is_stated(getattr(self, name)):
+                yield name
+
+    def completed_by(self, other: PolicyDescription) -> PolicyDescription:
+        """Return this description, with what the other states of fields that are unknown here.
+
+        Raises:
+            ValueError: together they are not possible.
+        """
+        return replace(self, **{name: getattr(other, name) for name in self._unknown(other)})
+
+    def _unknown(self, other: PolicyDescription) -> Iterator[str]:
+        yield from self.unstated(other)
+        # A name is of the checkpoint that it is stated with.
+        if self.checkpoint in ("", other.checkpoint) and not self.checkpoint_name:
+            yield "checkpoint_name"
+
+    def _shown(self, name: str) -> str:
+        value = getattr(self, name)
+        if name == "checkpoint":
+            named = f" ({self.checkpoint_name})" if self.checkpoint_name else ""
+            return f"{value[:SHORT_HASH]}{named}"
+        if isinstance(value, tuple):
+            return ", ".join(value)
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _is_stated(name: str, value: Any) -> bool:
-    return name == "guided_actions" or value not in ("", (), None)
+def describe_format(policy: PolicyFormat) -> PolicyDescription:
+    """Return what a format says of a policy."""
+    return PolicyDescription(
+        action_names=policy.action_names,
+        action_kind=policy.action_kind,
+        position_names=policy.position_names,
+        control_period=policy.control_period,
+        executed_actions=policy.executed_actions,
+        guided_actions=policy.guided_actions or None,
+    )
+
+
+COMPARED = tuple(one.name for one in fields(PolicyDescription) if one.name not in NOT_COMPARED)
+"""Fields that are compared."""
+
+
+def _is_stated(value: Any) -> bool:
+    return value not in ("", (), None)
+
+
+def _are_alike(name: str, one: Any, other: Any) -> bool:
+    if name == "control_period":
+        return bool(abs(one - other) <= PERIOD_TOLERANCE * max(one, other))
+    return bool(one == other)
 
 
 def _reject_newer(content: Any) -> None:

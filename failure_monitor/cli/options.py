@@ -44,6 +44,12 @@ class Reading:
     action_chunks_topic: Annotated[
         str, _option("its sampled action chunks (PointCloud2)", is_optional=False)
     ] = "/policy/action_chunks"
+    format_topic: Annotated[
+        str,
+        _option(
+            "what the policy states about itself (String); '' to read bags and archives without it"
+        ),
+    ] = "/policy/format"
     success_topic: Annotated[str, _option("a rollout's outcome (Bool)")] = "/rollout/success"
     active_topic: Annotated[
         str, _option("true, or a task's name, while a rollout runs (Bool or String)")
@@ -192,6 +198,7 @@ class Reading:
         return Topics(
             embedding=_absolute(self.embedding_topic),
             action_chunks=_absolute(self.action_chunks_topic),
+            format=_absolute(self.format_topic),
             success=_absolute(self.success_topic),
             active=_absolute(self.active_topic),
             group=_absolute(self.group_topic),

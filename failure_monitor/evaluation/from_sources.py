@@ -80,7 +80,12 @@ def evaluate_bundle(
     reading.check()
     loaded = bundle if isinstance(bundle, Bundle) else load(Path(bundle))
     with reading_for(loaded, reading) as completed:
-        rollout_set = completed.read(paths_of(sources), like=loaded.policy, progress=progress)
+        rollout_set = completed.read(
+            paths_of(sources),
+            like=loaded.policy,
+            described=loaded.description.stated_policy,
+            progress=progress,
+        )
     return EvaluatedBundle(
         loaded, rollout_set, evaluate_rollouts(loaded, rollout_set, group_by=key)
     )

@@ -5,40 +5,72 @@
 tap = DecisionTap(self, action_names=["dx", "dy", "dz", "gripper"])
 ...
 tap.publish(embedding, chunks, image.header.stamp)
+
+With a description, what the policy states about itself need not be repeated to any command, and
+the monitor rejects another policy than it was calibrated for:
+
+description = PolicyDescription(action_kind="delta", executed_actions=8)
+tap = DecisionTap(self, action_names=["dx", "dy", "dz", "gripper"], description=description)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.time import Time as ClockTime
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 
 from failure_monitor.messages.policy_arrays import float_array
-from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
+from failure_monitor.parameters.topics import (
+    ACTION_CHUNKS_TOPIC,
+    EMBEDDING_TOPIC,
+    POLICY_FORMAT_TOPIC,
+)
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
-from failure_monitor.ros.common.qos import DECISION_QOS
+from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 
-__all__ = ["ACTION_CHUNKS_TOPIC", "EMBEDDING_TOPIC", "DecisionTap"]
+__all__ = [
+    "ACTION_CHUNKS_TOPIC",
+    "EMBEDDING_TOPIC",
+    "POLICY_FORMAT_TOPIC",
+    "DecisionTap",
+    "PolicyDescription",
+]
 
 
 class DecisionTap:
     """Publishes a policy's observation embedding and sampled action chunks from its own node."""
 
-    def __init__(self, node: Node, *, action_names: Sequence[str], frame_id: str = "") -> None:
+    def __init__(
+        self,
+        node: Node,
+        *,
+        action_names: Sequence[str],
+        frame_id: str = "",
+        description: PolicyDescription | None = None,
+    ) -> None:
         """Create the publishers `policy/embedding` and `policy/action_chunks` on the node.
 
         Args:
             node: the policy's node.
             action_names: the names of the D action dimensions, in order.
             frame_id: the frame of Cartesian actions; empty for others.
+            description: what the policy states about itself, published as by `describe`; None to
+                state nothing.
+
+        Raises:
+            ValueError: the description names other actions.
         """
+        self._node = node
         self._action_names = tuple(action_names)
         self._frame_id = frame_id
         self._embedding_publisher = node.create_publisher(
@@ -47,6 +79,33 @@ class DecisionTap:
         self._chunks_publisher = node.create_publisher(
             PointCloud2, ACTION_CHUNKS_TOPIC, DECISION_QOS
         )
+        self._format_publisher: Publisher | None = None
+        if description is not None:
+            self.describe(description)
+
+    def describe(self, description: PolicyDescription) -> None:
+        """Publish on `policy/format` what the policy states about itself; it is latched.
+
+        Call it again when the policy is swapped, before the new one's first decision.
+
+        Args:
+            description: the statement, which the names of the actions complete.
+
+        Raises:
+            ValueError: it names other actions; nothing was published.
+        """
+        names = description.action_names or self._action_names
+        if names != self._action_names:
+            raise ValueError(
+                f"the description names the actions {list(names)}, the tap "
+                f"{list(self._action_names)}: name the same ones, in the order of the chunks"
+            )
+        completed = replace(description, action_names=names)
+        if self._format_publisher is None:
+            self._format_publisher = self._node.create_publisher(
+                String, POLICY_FORMAT_TOPIC, LATCHED_QOS
+            )
+        self._format_publisher.publish(String(data=completed.to_json()))
 
     def publish(self, embedding: Any, chunks: Any, stamp: Time | ClockTime) -> None:
         """Publish one decision.

@@ -10,9 +10,10 @@ N is the number of decisions, M of rollouts; B, H, D and E are as everywhere.
     episode_start    (M,)          whole, a rollout's first decision
     episode_length   (M,)          whole, its number of decisions
     success          (M,)          bool
-    meta_json        ()            str: action_names, action_kind, position_dims, and, for
-                                   env_step, decision_dt_s and exec_horizon
+    meta_json        ()            str: action_names, action_kind, position_dims, stated_policy,
+                                   and, for env_step, decision_dt_s and exec_horizon
 
+stated_policy is what the policy stated about itself on policy/format, and may be missing.
 exec_horizon is how many actions of a chunk were executed before the next decision.
 
 Optional arrays are is_calibration (M,) bool; subtype (M,) str, the group; success_known and
@@ -36,6 +37,8 @@ from numpy.typing import NDArray
 
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
+from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
+from failure_monitor.schema import plain
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 
@@ -58,14 +61,14 @@ class Archive:
         return path.is_file() and path.suffix == ".npz"
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
-        """Return all its rollouts; `options` have no effect.
+        """Return all its rollouts; of `options` only an empty topic of the format has an effect.
 
         Raises:
             SourceError: An array is missing, damaged, or of another kind or size; a rollout
                 lies outside of the arrays.
         """
         with _open(path) as arrays:
-            return _read(path, arrays)
+            return _read(path, arrays, reads_stated_policy=bool(options.topics.format))
 
 
 class _Arrays:
@@ -138,7 +141,7 @@ def _open(path: Path) -> _Arrays:
     return _Arrays(path, npz)
 
 
-def _read(path: Path, arrays: _Arrays) -> SourceContents:
+def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceContents:
     chunks = arrays.read("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
     decisions = len(chunks)
     embeddings = arrays.read("obs_embedding", FLOATS, (decisions, "E")).astype(np.float32)
@@ -178,6 +181,7 @@ def _read(path: Path, arrays: _Arrays) -> SourceContents:
         meta.action_kind(),
         meta.position_names(action_names),
         meta.executed_actions(),
+        meta.stated_policy(action_names) if reads_stated_policy else None,
     )
 
 
@@ -349,6 +353,23 @@ class _Meta:
             raise self._wrong("exec_horizon", actions, "a positive whole number")
         return actions
 
+    def stated_policy(self, action_names: tuple[str, ...]) -> PolicyDescription | None:
+        content = self._content.get("stated_policy")
+        if content is None:
+            return None
+        try:
+            stated = PolicyDescription.from_json(json.dumps(content))
+        except PolicyDescriptionError as error:
+            why_not = str(error)
+        else:
+            why_not = stated.why_not_of(action_names)
+        if why_not:
+            raise SourceError(
+                f"{self._path}: 'stated_policy' in 'meta_json': {why_not}; or read the archive "
+                "without it, --format-topic ''"
+            )
+        return stated
+
     def task(self) -> str:
         task = self._content.get("task")
         if task is not None and not isinstance(task, str):
@@ -393,13 +414,15 @@ def write_archive(path: Path, rollout_set: RolloutSet) -> None:
 def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
     policy, rollouts = rollout_set.policy, rollout_set.rollouts
     lengths = np.array([len(rollout) for rollout in rollouts])
-    meta = {
+    meta: dict[str, Any] = {
         "action_names": policy.action_names,
         # What nobody stated would contradict a bundle for which it was.
         **({"action_kind": policy.action_kind} if rollout_set.action_kind_is_known else {}),
         "position_dims": [policy.action_names.index(name) for name in policy.position_names],
         "exec_horizon": policy.executed_actions,
     }
+    if rollout_set.stated_policy is not None:
+        meta["stated_policy"] = plain(rollout_set.stated_policy)
     measured = [rollout.positions for rollout in rollouts if rollout.positions is not None]
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),

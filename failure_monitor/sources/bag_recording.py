@@ -28,6 +28,7 @@ from failure_monitor.messages.measured_positions import (
     read_measurement,
 )
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.message_decoder import (
     MessageDecoder,
@@ -96,6 +97,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
     statements = [
         (topics.success, (BOOL_TYPE,), options.boundaries == "outcomes"),
         (topics.active, (BOOL_TYPE, STRING_TYPE), options.boundaries == "markers"),
+        (topics.format, (STRING_TYPE,), False),
         (topics.group, (STRING_TYPE,), False),
         (topics.task, (STRING_TYPE,), False),
     ]
@@ -114,6 +116,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         black_box.joints: "--joint-states-topic",
         topics.embedding: "--embedding-topic",
         topics.action_chunks: "--action-chunks-topic",
+        topics.format: "--format-topic",
         topics.success: "--success-topic",
         topics.active: "--active-topic",
         topics.group: "--group-topic",
@@ -144,6 +147,7 @@ class BagRecording:
         chunks: The action chunks, float32 (B, H, D) each.
         completions: The completions of decisions, by stamp in nanoseconds.
         action_names: The names of the D action dimensions; empty before the first action chunks.
+        descriptions: The bag times and values of what the policy stated about itself.
         markers: The bag times and values of markers, which are true while a rollout runs.
         outcomes: The bag times and values of outcomes.
         groups: The bag times and values of groups.
@@ -173,6 +177,7 @@ class BagRecording:
         self.chunks = StampedArrays(counts.get(options.topics.action_chunks, 0))
         self.completions: dict[int, Completion] = {}
         self.action_names: tuple[str, ...] = ()
+        self.descriptions: list[tuple[int, PolicyDescription]] = []
         self.markers: list[tuple[int, bool]] = []
         self.outcomes: list[tuple[int, bool]] = []
         self.groups: list[tuple[int, str]] = []
@@ -215,6 +220,7 @@ class BagRecording:
         handlers: dict[str, MessageHandler] = {
             topics.success: self._statement_handler(topics.success, self.outcomes, bool),
             topics.active: self._on_marker,
+            topics.format: self._on_description,
             topics.group: self._statement_handler(topics.group, self.groups, str),
             topics.task: self._statement_handler(topics.task, self.tasks, str),
             **{topic: self._external_handler(name) for name, topic in topics.external.items()},
@@ -285,6 +291,14 @@ class BagRecording:
         if running and not was_running and self._observed is not None and self._follows_markers:
             self._observed.start_rollout()
         self.markers.append((received, running))
+
+    def _on_description(self, received: int, serialised: bytes) -> None:
+        message = self._decoder.decode(serialised, self._types[self._options.topics.format])
+        try:
+            description = PolicyDescription.from_json(message.data)
+        except PolicyDescriptionError as error:
+            raise SourceError(f"{error}, or read the bag without it, --format-topic ''") from None
+        self.descriptions.append((received, description))
 
     @property
     def _follows_markers(self) -> bool:

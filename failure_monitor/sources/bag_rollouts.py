@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.bag_files import Bag
 from failure_monitor.sources.bag_recording import BagRecording
 from failure_monitor.sources.boundaries import (
@@ -79,6 +80,7 @@ def rollouts_of(
             for name, run in zip(names, runs, strict=True)
         ),
         action_names=recording.action_names,
+        stated_policy=_stated_policy(bag, recording, dict(zip(names, runs, strict=True)), options),
         receptions=tuple(_reception(recording, run, runs) for run in runs),
         positions_topic=recording.positions_topic,
         message_types=recording.message_types,
@@ -120,6 +122,53 @@ def _rollout(
         task=_stated_by(recording.tasks, end, run.until) or "",
         external=dict(zip(options.topics.external, external.T, strict=True)),
     )
+
+
+def _stated_policy(
+    bag: Bag, recording: BagRecording, runs: Mapping[str, _Run], options: BagOptions
+) -> PolicyDescription | None:
+    """Return what the policy of all rollouts stated about itself; None if nothing.
+
+    Raises:
+        SourceError: It was another one in another rollout, or in the middle of one; or the action
+            chunks carry other actions.
+    """
+    topic, known, known_of = options.topics.format, None, ""
+    for name, run in runs.items():
+        for description in _descriptions(recording, run):
+            if why_not := description.why_not_of(recording.action_names):
+                raise SourceError(
+                    f"{bag.path}: on {topic}, {why_not}: let the policy's tap state both, or read "
+                    "the bag without the former, --format-topic ''"
+                )
+            stated = known or description
+            difference = stated.differences_text(description)
+            if difference:
+                where = (
+                    f"changed in the middle of {name}"
+                    if name == known_of
+                    else f"of {known_of} is not that of {name}"
+                )
+                raise SourceError(
+                    f"{bag.path}: by {topic} the policy {where} ({difference}): leave the bag "
+                    "out, and record the rollouts of each policy into bags of their own"
+                )
+            known, known_of = stated.completed_by(description), name
+    return known
+
+
+def _descriptions(recording: BagRecording, run: _Run) -> list[PolicyDescription]:
+    """Return what was stated of the policy from a rollout's first decision to its last.
+
+    A statement may be received late, when the recorder has found its topic after the others.
+    """
+    received = [recording.completions[stamp].received for stamp in run.stamps]
+    first, last = min(received), max(received)
+    stated = recording.descriptions
+    before = [description for time, description in stated if time <= first][-1:]
+    during = [description for time, description in stated if first < time <= last]
+    after = [description for time, description in stated if last < time <= run.until][:1]
+    return before + during or after
 
 
 def _reception(recording: BagRecording, run: _Run, runs: Sequence[_Run]) -> Reception:

@@ -8,12 +8,13 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat
 from failure_monitor.errors import UsageError, one_of
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.reading import Report
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -112,6 +113,7 @@ class ReadingOptions:
         actions: StatedActions | None = None,
         *,
         like: PolicyFormat | None = None,
+        described: PolicyDescription | None = None,
         progress: Progress = no_progress,
         logs_delays: bool = True,
     ) -> RolloutSet:
@@ -121,6 +123,7 @@ class ReadingOptions:
             sources: Bags, archives, FIPER folders, folders of these, or patterns of their names.
             actions: What the user states of the policy's actions.
             like: The policy of which the rollouts must be, if it is known.
+            described: What that policy stated about itself, if it is known.
             progress: Shows how far reading is.
             logs_delays: Whether a warning is logged for late messages in bags.
 
@@ -128,7 +131,12 @@ class ReadingOptions:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
         """
         return self.read_groups(
-            [sources], actions, like=like, progress=progress, logs_delays=logs_delays
+            [sources],
+            actions,
+            like=like,
+            described=described,
+            progress=progress,
+            logs_delays=logs_delays,
         )[0]
 
     def read_groups(
@@ -137,13 +145,15 @@ class ReadingOptions:
         actions: StatedActions | None = None,
         *,
         like: PolicyFormat | None = None,
+        described: PolicyDescription | None = None,
         progress: Progress = no_progress,
         logs_delays: bool = True,
     ) -> tuple[RolloutSet, ...]:
         """Read several groups of sources, whose rollouts share a policy and a file of labels.
 
         All groups but the first may be empty. What the first states of actions completes what the
-        others leave open, and must not be contradicted by them.
+        others leave open, and must not be contradicted by them. What the policy stated about
+        itself in any of them is known of the first.
 
         Raises:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
@@ -152,20 +162,28 @@ class ReadingOptions:
         labels = None if self.labels is None else read_labels(Path(self.labels))
         with progress() as report:
 
-            def read(sources: Sequence[Path], like: PolicyFormat | None) -> RolloutSet:
+            def read(
+                sources: Sequence[Path],
+                like: PolicyFormat | None,
+                described: PolicyDescription | None,
+            ) -> RolloutSet:
                 return read_rollouts(
                     sources,
                     like=like,
+                    described=described,
                     report=report,
                     logs_delays=logs_delays,
                     **self._settings(actions or StatedActions()),
                 )
 
-            first = read(groups[0], like)
-            others = [
-                read(sources, first.policy) if sources else RolloutSet(first.policy, ())
-                for sources in groups[1:]
-            ]
+            first = read(groups[0], like, described)
+            others = []
+            for sources in groups[1:]:
+                other = RolloutSet(first.policy, ())
+                if sources:
+                    other = read(sources, first.policy, first.stated_policy or described)
+                others.append(other)
+                first = replace(first, stated_policy=_together(first, other))
         reject_different_policies([first, *others])
         return label([first, *others], labels)
 
@@ -203,3 +221,9 @@ class ReadingOptions:
                 f"'--decision-rate {self.black_box.rate:g}' leaves no decision: give a positive "
                 "number"
             )
+
+
+def _together(one: RolloutSet, other: RolloutSet) -> PolicyDescription | None:
+    if one.stated_policy is None or other.stated_policy is None:
+        return one.stated_policy or other.stated_policy
+    return one.stated_policy.completed_by(other.stated_policy)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.messages.measured_positions import PositionsTopic
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.source import Reception
 
 
@@ -23,6 +24,7 @@ class RolloutSet:
         positions_topic: The topic with the measured positions; None if no source names it.
         message_types: The types of the topics of external scores and cameras, where bags had them.
         action_kind_is_known: Whether the kind of the actions was stated, and is not the default.
+        stated_policy: What the policy stated about itself in any source; None if nothing.
     """
 
     policy: PolicyFormat
@@ -31,3 +33,4 @@ class RolloutSet:
     positions_topic: PositionsTopic | None = None
     message_types: Mapping[str, str] = field(default_factory=dict)
     action_kind_is_known: bool = True
+    stated_policy: PolicyDescription | None = None

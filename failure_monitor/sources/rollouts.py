@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
+from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
+from failure_monitor.policy_description import PolicyDescription, describe_format
 from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import reject_link_out
 from failure_monitor.sources.fiper import FiperFolder
@@ -68,6 +70,7 @@ def read_rollouts(
     black_box: BlackBox | None = None,
     executed_actions: int | None = None,
     like: PolicyFormat | None = None,
+    described: PolicyDescription | None = None,
     task: str | None = None,
     jobs: int = 1,
     report: Report = lambda so_far: None,
@@ -80,7 +83,8 @@ def read_rollouts(
         topics: The topics of bags; the defaults of `Topics` if None.
         boundaries: How a bag is divided into rollouts, as in `BagOptions`.
         pause: The seconds without decisions that end a rollout.
-        action_kind: The kind of the actions; that of the sources if None, else `position`.
+        action_kind: The kind of the actions; that of the sources if None, else `position`. What
+            the policy itself stated must not be contradicted, by this nor the next two.
         position_names: The actions that span positions; those of the sources if None, else all.
         measured_names: The joints that these move, in their order; empty if they have the same
             names.
@@ -89,6 +93,7 @@ def read_rollouts(
             decision; that of the sources if None.
         like: The policy of which the rollouts are, where it is known: it completes what the
             sources leave open, and must not be contradicted by them.
+        described: What that policy stated about itself, which they must not contradict either.
         task: The task of all these rollouts; that of the sources if None.
         jobs: The number of processes that read at a time.
         report: Called now and then with the progress.
@@ -100,7 +105,7 @@ def read_rollouts(
         PointCloudError: A message of a bag holds no embedding or no action chunks.
         InvalidDecisionError: A position name is not among the action names, or more actions are
             executed than a chunk has.
-        UsageError: A topic has two meanings.
+        UsageError: A topic has two meanings, or what the policy stated is contradicted.
     """
     options = BagOptions(
         topics=topics or Topics(),
@@ -121,7 +126,9 @@ def read_rollouts(
     if task is not None:
         rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
     receptions = _receptions(contents)
-    policy = _policy(contents, action_kind, position_names, executed_actions, like)
+    shared = _shared_format(contents)
+    stated = _stated_policy(contents, like, described)
+    policy = _policy(shared, contents, stated, action_kind, position_names, executed_actions, like)
     measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
     types = {
         topic: _agreed(
@@ -130,7 +137,7 @@ def read_rollouts(
         for topic in sorted({topic for held in contents for topic in held.message_types})
     }
     known = {topic: kind for topic, kind in types.items() if kind is not None}
-    kinds = [action_kind, like, *(held.action_kind for held in contents)]
+    kinds = [action_kind, like, *(value for _, value in _statements(contents, "action_kind"))]
     rollout_set = RolloutSet(
         policy,
         rollouts,
@@ -138,7 +145,9 @@ def read_rollouts(
         measured,
         known,
         action_kind_is_known=any(kind is not None for kind in kinds),
+        stated_policy=stated,
     )
+    _warn_of_unstated(contents, stated or described)
     if logs_delays:
         log_delays([rollout_set])
     return rollout_set
@@ -298,38 +307,120 @@ def _receptions(contents: Sequence[SourceContents]) -> dict[str, Reception]:
 
 
 def _policy(
+    shared: PolicyFormat,
     contents: Sequence[SourceContents],
+    stated: PolicyDescription | None,
     action_kind: ActionKind | None,
     position_names: Sequence[str] | None,
     executed_actions: int | None,
     like: PolicyFormat | None,
 ) -> PolicyFormat:
     """Return the format that all rollouts share, completed by the user or else the sources."""
-    shared = _shared_format(contents)
+    given = PolicyDescription(
+        action_kind=action_kind,
+        position_names=tuple(position_names or ()),
+        executed_actions=executed_actions,
+    )
+    _reject_contradiction(given, contents)
     if action_kind is None:
         action_kind = _agreed(
             "action kind",
-            [(h.rollouts, h.action_kind) for h in contents],
+            _statements(contents, "action_kind"),
             None if like is None else like.action_kind,
         )
     if position_names is None:
         position_names = _agreed(
             "position names",
-            [(h.rollouts, h.position_names) for h in contents],
+            _statements(contents, "position_names"),
             (like.position_names or None) if like is not None else None,
         )
     if executed_actions is None:
         executed_actions = _agreed(
             "number of executed actions",
-            [(h.rollouts, h.executed_actions) for h in contents],
+            _statements(contents, "executed_actions"),
             None if like is None else like.executed_actions,
         )
+    known = describe_format(like) if like is not None else PolicyDescription()
+    known = known.completed_by(stated or PolicyDescription())
     return replace(
         shared,
         action_kind=action_kind or "position",
         position_names=tuple(position_names or ()),
         executed_actions=executed_actions,
+        control_period=known.control_period,
+        guided_actions=known.guided_actions or 0,
     )
+
+
+def _statements(
+    contents: Sequence[SourceContents], name: str
+) -> list[tuple[tuple[Rollout, ...], Any]]:
+    """Return what each source states of its actions, and its policy: None where it does not."""
+    stated = [(h.rollouts, getattr(h.stated_policy, name, None) or None) for h in contents]
+    return [*((h.rollouts, getattr(h, name)) for h in contents), *stated]
+
+
+def _stated_policy(
+    contents: Sequence[SourceContents],
+    like: PolicyFormat | None,
+    described: PolicyDescription | None,
+) -> PolicyDescription | None:
+    """Return what the policy stated about itself in all sources together; None if nothing.
+
+    Raises:
+        SourceError: It stated something else in another source, or than what is known of it.
+    """
+    known, first = None, None
+    for held in contents:
+        if held.stated_policy is None or not held.rollouts:
+            continue
+        if known is None or first is None:
+            known, first = held.stated_policy, held.rollouts[0]
+        difference = known.differences_text(held.stated_policy)
+        if difference:
+            raise SourceError(
+                f"{_title(first)} and {_title(held.rollouts[0])} are not of the same policy, by "
+                f"what it stated ({difference}): read the rollouts of one policy at a time"
+            )
+        known = known.completed_by(held.stated_policy)
+    if known is None or first is None:
+        return None
+    for other in (described, None if like is None else describe_format(like)):
+        if other is not None and (difference := known.differences_text(other)):
+            raise SourceError(
+                f"{_title(first)} is of another policy, by what it stated, than the bundle, or "
+                f"the rollouts that are calibrated on ({difference}): give rollouts of the same "
+                "policy, or calibrate on these"
+            )
+    return known
+
+
+def _reject_contradiction(given: PolicyDescription, contents: Sequence[SourceContents]) -> None:
+    """Reject what the user gives of the actions, where the policy itself stated something else."""
+    for held in contents:
+        stated = held.stated_policy or PolicyDescription()
+        for name, own, others in given.differences(stated):
+            option = f"--{name.replace('_', '-')}"
+            own, others = (
+                ",".join(value) if isinstance(value, tuple) else value for value in (own, others)
+            )
+            raise UsageError(
+                f"'{option} {own}' contradicts the policy of {_title(held.rollouts[0])}, which "
+                f"stated {others}: leave the option out, or, if the policy is wrong, read its "
+                "rollouts without what it stated (--format-topic '')"
+            )
+
+
+def _warn_of_unstated(contents: Sequence[SourceContents], known: PolicyDescription | None) -> None:
+    """Log which rollouts may be of another policy, since theirs did not state which it is."""
+    silent = [r.name for held in contents if held.stated_policy is None for r in held.rollouts]
+    if silent and known is not None:
+        logger.warning(
+            "the policy of %d rollouts stated nothing about itself (%s): that it is the one of "
+            "the others, or of the bundle, is taken for granted",
+            len(silent),
+            list_names(silent),
+        )
 
 
 def _shared_format(contents: Sequence[SourceContents]) -> PolicyFormat:

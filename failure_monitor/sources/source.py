@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from failure_monitor.decision import ActionKind, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.measured_positions import PositionsTopic
+from failure_monitor.policy_description import PolicyDescription
 
 BoundaryKind = Literal["auto", "bag", "markers", "outcomes", "pauses"]
 BOUNDARY_KINDS: tuple[BoundaryKind, ...] = get_args(BoundaryKind)
@@ -34,6 +35,8 @@ class Topics:
     Attributes:
         embedding: The observation embeddings, sensor_msgs/PointCloud2.
         action_chunks: The sampled action chunks, sensor_msgs/PointCloud2.
+        format: What the policy states about itself, std_msgs/String; a bag may lack it. Empty to
+            read neither bags' nor archives' statement.
         success: The outcome, std_msgs/Bool; a bag may lack it.
         active: True from the start of a rollout to its end, std_msgs/Bool, or the task's name and
             then an empty text, std_msgs/String; a bag may lack it.
@@ -46,6 +49,7 @@ class Topics:
 
     embedding: str = "/policy/embedding"
     action_chunks: str = "/policy/action_chunks"
+    format: str = "/policy/format"
     success: str = "/rollout/success"
     active: str = "/rollout/active"
     group: str = "/rollout/group"
@@ -155,6 +159,7 @@ class SourceContents:
         position_names: The actions that span positions; None if unknown.
         executed_actions: The number of actions of a chunk that are executed before the next
             decision; None if unknown.
+        stated_policy: What the policy stated about itself; None if nothing.
         receptions: The reception of every rollout; empty if the source is no bag.
         positions_topic: The topic with the measured positions; None if unknown.
         message_types: The types of the topics of external scores and cameras.
@@ -165,6 +170,7 @@ class SourceContents:
     action_kind: ActionKind | None = None
     position_names: tuple[str, ...] | None = None
     executed_actions: int | None = None
+    stated_policy: PolicyDescription | None = None
     receptions: tuple[Reception, ...] = ()
     positions_topic: PositionsTopic | None = None
     message_types: Mapping[str, str] = field(default_factory=dict)

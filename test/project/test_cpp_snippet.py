@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What docs/monitor_node.md shows in C++ builds the messages that the monitor reads.
+"""What the pages show in C++ builds the messages that the monitor reads.
 
 Compiled with the headers of the message packages; `rclcpp` is needed for publishing alone.
 """
@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +22,11 @@ import pytest
 from testbed.repository import ROOT
 
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.parameters.topics import POLICY_FORMAT_TOPIC
+from failure_monitor.policy_description import PolicyDescription
 
 PAGE = ROOT / "docs" / "monitor_node.md"
+FORMAT_PAGE = ROOT / "docs" / "policy_format.md"
 PREFIXES = [sys.prefix, *filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(":"))]
 INCLUDES = [folder for prefix in PREFIXES for folder in Path(prefix, "include").glob("*")]
 
@@ -63,24 +67,41 @@ int main()
 """
 
 
-def snippets() -> list[str]:
-    return re.findall(r"```cpp\n(.*?)```", PAGE.read_text(), re.DOTALL)
+FORMAT_MAIN = """
+#include <iostream>
 
+int main()
+{
+  std::cout << policy_format().data << std::endl;
+}
+"""
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-@pytest.mark.skipif(
-    not any((folder / "sensor_msgs/msg/point_cloud2.hpp").exists() for folder in INCLUDES),
-    reason="needs the C++ headers of sensor_msgs",
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None
+    or not any((folder / "sensor_msgs/msg/point_cloud2.hpp").exists() for folder in INCLUDES),
+    reason="needs g++ and the C++ headers of sensor_msgs",
 )
-def test_the_page_builds_the_messages_that_the_monitor_reads(tmp_path: Path) -> None:
-    source = tmp_path / "policy.cpp"
-    source.write_text(snippets()[0] + MAIN)
+
+
+def snippets(page: Path = PAGE) -> list[str]:
+    return re.findall(r"```cpp\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def output_of(code: str, folder: Path) -> str:
+    """Compile a program and return what it prints."""
+    source = folder / "policy.cpp"
+    source.write_text(code)
     warnings = ["-Wall", "-Wextra", "-Werror", "-std=c++17"]
     include = [f"-isystem{folder}" for folder in INCLUDES]
-    command = ["g++", *warnings, *include, str(source), "-o", str(tmp_path / "policy")]
+    command = ["g++", *warnings, *include, str(source), "-o", str(folder / "policy")]
     compiled = subprocess.run(command, capture_output=True, text=True)
     assert compiled.returncode == 0, compiled.stderr
-    output = subprocess.run([tmp_path / "policy"], capture_output=True, text=True).stdout
+    return subprocess.run([folder / "policy"], capture_output=True, text=True).stdout
+
+
+@needs_compiler
+def test_the_page_builds_the_messages_that_the_monitor_reads(tmp_path: Path) -> None:
+    output = output_of(snippets()[0] + MAIN, tmp_path)
     embedding, chunks = (
         json.loads(line, object_hook=lambda content: SimpleNamespace(**content))
         for line in output.splitlines()
@@ -101,3 +122,30 @@ def test_the_page_publishes_where_the_monitor_listens() -> None:
     publishing = snippets()[1]
     for topic in (EMBEDDING_TOPIC, ACTION_CHUNKS_TOPIC):
         assert f'create_publisher<sensor_msgs::msg::PointCloud2>("{topic}", 10)' in publishing
+
+
+@needs_compiler
+def test_the_page_states_a_format_that_is_read(tmp_path: Path) -> None:
+    stated = PolicyDescription.from_json(
+        output_of(snippets(FORMAT_PAGE)[0] + FORMAT_MAIN, tmp_path)
+    )
+    assert stated == PolicyDescription(
+        action_names=("dx", "dy", "dz", "gripper"),
+        action_kind="delta",
+        position_names=("dx", "dy", "dz"),
+        executed_actions=8,
+        control_period=0.05,
+    )
+
+
+def test_the_page_publishes_the_format_latched_where_it_is_read() -> None:
+    publishing = snippets(FORMAT_PAGE)[1]
+    assert (
+        f'create_publisher<std_msgs::msg::String>("{POLICY_FORMAT_TOPIC}", '
+        "rclcpp::QoS(1).transient_local())" in publishing
+    )
+
+
+def test_the_page_names_every_field_of_the_format() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", FORMAT_PAGE.read_text(), re.MULTILINE)
+    assert rows == [field.name for field in fields(PolicyDescription)]

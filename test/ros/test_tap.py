@@ -2,16 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """One line in a policy node publishes a decision that the monitor can read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rclpy
 import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
 from testbed.ros_graph import Observer
 
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
-from failure_monitor.parameters.topics import ACTION_CHUNKS_TOPIC, EMBEDDING_TOPIC
+from failure_monitor.parameters.topics import (
+    ACTION_CHUNKS_TOPIC,
+    EMBEDDING_TOPIC,
+    POLICY_FORMAT_TOPIC,
+)
+from failure_monitor.policy_description import PolicyDescription
+from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.tap import DecisionTap
 
 pytestmark = pytest.mark.ros
@@ -87,3 +96,37 @@ def test_a_time_of_the_clock_is_a_stamp_and_anything_else_is_none(observer):
     tap.publish(EMBEDDING, CHUNKS, observer.node.get_clock().now())
     observer.wait_for(lambda: observer.received[ACTION_CHUNKS_TOPIC], "the decision")
     assert len(observer.received[EMBEDDING_TOPIC]) == 1
+
+
+def test_what_the_policy_states_reaches_who_subscribes_later(observer):
+    stated = PolicyDescription(action_kind="delta", executed_actions=8)
+    tap = DecisionTap(observer.node, action_names=["x", "y"], description=stated)
+    observer.spin(0.2)
+    observer.listen(POLICY_FORMAT_TOPIC, String, LATCHED_QOS)
+    observer.wait_for(lambda: observer.received[POLICY_FORMAT_TOPIC], "the description")
+    tap.describe(replace(stated, checkpoint="c" * 64))
+    observer.wait_for(lambda: len(observer.received[POLICY_FORMAT_TOPIC]) == 2, "the change")
+    first, second = (
+        PolicyDescription.from_json(message.data)
+        for message in observer.received[POLICY_FORMAT_TOPIC]
+    )
+    assert first == replace(stated, action_names=("x", "y"))
+    assert second == replace(first, checkpoint="c" * 64)
+
+
+def test_a_tap_without_a_description_states_nothing(observer):
+    DecisionTap(observer.node, action_names=["x", "y"])
+    assert observer.node.count_publishers(POLICY_FORMAT_TOPIC) == 0
+
+
+def test_a_description_of_other_actions_is_refused_before_anything_is_sent(observer):
+    with pytest.raises(ValueError, match=r"names the actions \['y', 'x'\], the tap \['x', 'y'\]"):
+        DecisionTap(
+            observer.node,
+            action_names=["x", "y"],
+            description=PolicyDescription(action_names=("y", "x")),
+        )
+    tap = DecisionTap(observer.node, action_names=["x", "y"])
+    with pytest.raises(ValueError, match=r"\['z'\] are not among the action_names"):
+        tap.describe(PolicyDescription(position_names=("z",)))
+    assert observer.node.count_publishers(POLICY_FORMAT_TOPIC) == 0
