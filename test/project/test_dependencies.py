@@ -103,6 +103,9 @@ ROOMS_OF_EXTRAS = {
 }
 """Rooms and files that may import what only an extra installs."""
 
+BROUGHT = {"torch": ("policies", "ros/lerobot_tap.py")}
+"""What a policy of LeRobot brings, wherever it is watched."""
+
 
 def setup_arguments() -> dict[str, object]:
     """Return the arguments with which setup.py calls `setup`."""
@@ -164,7 +167,7 @@ def test_a_module_is_installed_by_setup_py_wherever_it_is_imported(module: str):
     distribution = MODULES[module].pip
     if distribution in INSTALLED:
         return
-    rooms = tuple(
+    rooms = BROUGHT.get(module, ()) + tuple(
         room
         for extra, names in EXTRAS.items()
         if distribution in names
