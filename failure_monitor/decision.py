@@ -205,6 +205,8 @@ class Rollout:
         positions: measured positions as in `Decision`, float32 (T, P); None if there are none.
         task: the task of the robot; empty if unknown.
         external: external scores as in `Decision`, by name, float64 (T,) each.
+        interventions: whether a human acted between each decision and the next, bool (T,); None
+            if unknown.
     """
 
     name: str
@@ -219,6 +221,7 @@ class Rollout:
     positions: NDArray[np.float32] | None = None
     task: str = ""
     external: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    interventions: NDArray[np.bool_] | None = None
 
     @property
     def timing(self) -> RolloutTiming:
@@ -229,6 +232,11 @@ class Rollout:
             period=float(np.median(gaps)) if len(gaps) else None,
             longest_gap=float(gaps.max()) if len(gaps) else None,
         )
+
+    @property
+    def has_intervention(self) -> bool:
+        """Whether a human is known to have acted in it."""
+        return self.interventions is not None and bool(self.interventions.any())
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -244,6 +252,7 @@ class Rollout:
             chunks=self.chunks[:decisions],
             positions=None if self.positions is None else self.positions[:decisions],
             external={name: values[:decisions] for name, values in self.external.items()},
+            interventions=None if self.interventions is None else self.interventions[:decisions],
         )
 
     def decisions(self) -> Iterator[Decision]:

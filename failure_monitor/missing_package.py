@@ -11,11 +11,13 @@ from importlib.util import find_spec
 from failure_monitor.errors import FailureMonitorError
 
 EXTRAS = {
+    "av": "lerobot",
     "jinja2": "calibrate",
     "matplotlib": "calibrate",
     "metaworld": "demo",
     "mujoco": "demo",
     "onnx": "calibrate",
+    "pyarrow": "lerobot",
     "torch": "calibrate",
 }
 """The extra of setup.py that installs a package, by the name under which it is imported."""

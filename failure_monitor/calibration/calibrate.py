@@ -132,7 +132,8 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
     """Return the rollouts that may calibrate, and remarks on what was left out or assumed.
 
     Where a source sets rollouts apart for calibration, those of them that succeeded are taken.
-    Elsewhere all are that did not fail: one without an outcome counts as successful.
+    Elsewhere all are that did not fail: one without an outcome counts as successful. One in which
+    a human intervened is none of the policy's alone.
     """
     remarks = []
     apart = [rollout for rollout in rollouts if rollout.calibration is False]
@@ -149,7 +150,14 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
             f"{len(failed)} of {len(rollouts)} rollouts failed, by what is known of them, and are "
             f"left out ({list_names([rollout.name for rollout in failed])})"
         )
-    left_out = {id(rollout) for rollout in (*apart, *failed)}
+    others = {id(rollout) for rollout in (*apart, *failed)}
+    helped = [r for r in rollouts if r.has_intervention and id(r) not in others]
+    if helped:
+        remarks.append(
+            f"a human intervened in {len(helped)} of {len(rollouts)} rollouts, which are left out "
+            f"({list_names([rollout.name for rollout in helped])})"
+        )
+    left_out = {id(rollout) for rollout in (*apart, *failed, *helped)}
     chosen = [rollout for rollout in rollouts if id(rollout) not in left_out]
     unlabelled = [rollout for rollout in chosen if rollout.success is None]
     if unlabelled:

@@ -14,13 +14,13 @@ from failure_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from failure_monitor.sources.reading_options import ReadingOptions, StatedActions
-    from failure_monitor.sources.source import BlackBox, Topics
+    from failure_monitor.sources.source import BlackBox, DatasetOptions, Topics
 
 Sources = Annotated[
     list[Path],
     Argument(
         help="rosbag2 folders, .mcap, .db3 or ROS 1 .bag files, rollout archives (.npz), FIPER "
-        "rollout folders, folders of these, or patterns of their names"
+        "rollout folders, LeRobotDatasets, folders of these, or patterns of their names"
     ),
 ]
 
@@ -28,6 +28,7 @@ Sources = Annotated[
 MAX_SEED = 2**32 - 1
 
 BLACK_BOX = "Where the policy published nothing"
+DATASETS = "How LeRobotDatasets are read"
 
 
 def _option(help: str, *, panel: str = "How bags are read", **settings: Any) -> Option:
@@ -150,6 +151,26 @@ class Reading:
             max=MAX_SEED,
         ),
     ] = None
+    policy: Annotated[
+        Path | None,
+        _option(
+            "the checkpoint of the LeRobot policy that recorded the episodes, which is replayed "
+            "over their frames where its decisions were not recorded",
+            panel=DATASETS,
+        ),
+    ] = None
+    success_column: Annotated[
+        str,
+        _option(
+            "the column of the outcome: a success is true, or 1 and more, in any frame; default: "
+            "next.success or success",
+            panel=DATASETS,
+        ),
+    ] = ""
+    accept_teleoperated: Annotated[
+        bool,
+        _option("read episodes whose actions are not the policy's own", panel=DATASETS),
+    ] = False
     labels: Annotated[
         Path | None,
         _option(
@@ -181,6 +202,7 @@ class Reading:
             pause=self.pause,
             measured_names=names(self.measured_joints),
             black_box=self.black_box,
+            dataset=self.dataset,
             labels=self.labels,
             task=self.task,
             jobs=self.jobs,
@@ -226,6 +248,13 @@ class Reading:
             rate=self.decision_rate,
             tolerance=self.stamp_tolerance,
         )
+
+    @property
+    def dataset(self) -> DatasetOptions:
+        """How LeRobotDatasets are read."""
+        from failure_monitor.sources.source import DatasetOptions
+
+        return DatasetOptions(self.policy, self.success_column, self.accept_teleoperated)
 
 
 @dataclass(frozen=True)

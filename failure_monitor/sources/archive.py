@@ -18,9 +18,10 @@ exec_horizon is how many actions of a chunk were executed before the next decisi
 
 Optional arrays are is_calibration (M,) bool; subtype (M,) str, the group; success_known and
 calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
-sha256 (M,) str; task (M,) str, by default the task of meta_json; and ee_pos (N, P) float, the
-measured positions of position_dims. ee_pos is divided by position_scale of meta_json, by default
-1. Other arrays are not read.
+sha256 (M,) str; task (M,) str, by default the task of meta_json; intervention (N,) bool, whether a
+human acted between the decision and the next; and ee_pos (N, P) float, the measured positions of
+position_dims. ee_pos is divided by position_scale of meta_json, by default 1. Other arrays are not
+read.
 """
 
 from __future__ import annotations
@@ -159,6 +160,9 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
     tasks = arrays.read_or(unknown, "task", TEXTS)
     action_names = meta.action_names(chunks.shape[-1])
     positions = _positions(arrays, meta, decisions, action_names)
+    interventions = None
+    if "intervention" in arrays:
+        interventions = arrays.read("intervention", TRUTHS, (decisions,))
     rollouts = tuple(
         Rollout(
             name=str(names[index]) or f"{path.stem}/{index:03d}",
@@ -172,6 +176,7 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
             calibration=calibration[index],
             positions=None if positions is None else positions[part],
             task=str(tasks[index]) or meta.task(),
+            interventions=None if interventions is None else interventions[part],
         )
         for index, part in enumerate(slices)
     )
@@ -423,6 +428,13 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
     }
     if rollout_set.stated_policy is not None:
         meta["stated_policy"] = plain(rollout_set.stated_policy)
+    helped = [rollout.interventions for rollout in rollouts]
+    if any(known is not None for known in helped):
+        helped = [
+            np.zeros(length, bool) if known is None else known
+            for known, length in zip(helped, lengths.tolist(), strict=True)
+        ]
+    interventions = [known for known in helped if known is not None]
     measured = [rollout.positions for rollout in rollouts if rollout.positions is not None]
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
@@ -440,5 +452,6 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         "source": np.array([rollout.source for rollout in rollouts]),
         "sha256": np.array([rollout.sha256 for rollout in rollouts]),
         "meta_json": np.array(json.dumps(meta)),
+        **({"intervention": np.concatenate(interventions)} if interventions else {}),
         **({"ee_pos": np.concatenate(measured)} if len(measured) == len(rollouts) else {}),
     }

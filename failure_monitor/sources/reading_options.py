@@ -19,7 +19,7 @@ from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.reading import Report
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import label, read_rollouts, reject_different_policies
-from failure_monitor.sources.source import BOUNDARY_KINDS, BlackBox, Topics
+from failure_monitor.sources.source import BOUNDARY_KINDS, BlackBox, DatasetOptions, Topics
 
 Progress = Callable[[], AbstractContextManager[Report]]
 """Opens a display of how far reading is, and returns what updates it."""
@@ -88,6 +88,7 @@ class ReadingOptions:
         pause: Seconds without a decision that end a rollout, for the boundaries 'pauses' alone.
         measured_names: Joints of the measured positions, in the order of the actions.
         black_box: Models that compute what the policy did not publish.
+        dataset: How LeRobotDatasets are read.
         labels: A file of outcomes, groups and tasks.
         task: The task of all rollouts; empty leaves it to the sources.
         jobs: Processes that work at a time; None means one for each core.
@@ -98,6 +99,7 @@ class ReadingOptions:
     pause: float | None = None
     measured_names: tuple[str, ...] = ()
     black_box: BlackBox = field(default_factory=BlackBox)
+    dataset: DatasetOptions = field(default_factory=DatasetOptions)
     labels: str | Path | None = None
     task: str = ""
     jobs: int | None = None
@@ -120,7 +122,8 @@ class ReadingOptions:
         """Read all rollouts of some sources.
 
         Args:
-            sources: Bags, archives, FIPER folders, folders of these, or patterns of their names.
+            sources: Bags, archives, FIPER folders, LeRobotDatasets, folders of these, or patterns
+                of their names.
             actions: What the user states of the policy's actions.
             like: The policy of which the rollouts must be, if it is known.
             described: What that policy stated about itself, if it is known.
@@ -194,6 +197,7 @@ class ReadingOptions:
             "pause": self.pause,
             "measured_names": self.measured_names,
             "black_box": self.black_box,
+            "dataset": self.dataset,
             "task": self.task or None,
             "jobs": self.processes,
             "action_kind": stated.known_kind,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads rollouts from bags, archives, FIPER folders, and folders of these."""
+"""Reads rollouts from bags, archives, datasets, FIPER folders, and folders of these."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import reject_link_out
 from failure_monitor.sources.fiper import FiperFolder
 from failure_monitor.sources.labels import Labels
+from failure_monitor.sources.lerobot_dataset import LeRobotDataset
 from failure_monitor.sources.reading import Found, Report, read_all
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rosbag import BagFile, BagFolder
@@ -30,6 +31,7 @@ from failure_monitor.sources.source import (
     BagOptions,
     BlackBox,
     BoundaryKind,
+    DatasetOptions,
     Reception,
     SourceContents,
     SourceError,
@@ -51,6 +53,7 @@ SOURCE_KINDS: Mapping[str, SourceKind] = {
     ".mcap, .db3 or ROS 1 .bag file": BagFile(),
     "rollout archive (.npz)": Archive(),
     "FIPER rollout folder": FiperFolder(),
+    "LeRobotDataset": LeRobotDataset(),
 }
 
 Stated = TypeVar("Stated")
@@ -68,6 +71,7 @@ def read_rollouts(
     position_names: Sequence[str] | None = None,
     measured_names: Sequence[str] = (),
     black_box: BlackBox | None = None,
+    dataset: DatasetOptions | None = None,
     executed_actions: int | None = None,
     like: PolicyFormat | None = None,
     described: PolicyDescription | None = None,
@@ -79,7 +83,8 @@ def read_rollouts(
     """Read every rollout of the sources.
 
     Args:
-        paths: Bags, archives, FIPER folders, folders of these, or patterns of their names.
+        paths: Bags, archives, FIPER folders, LeRobotDatasets, folders of these, or patterns of
+            their names.
         topics: The topics of bags; the defaults of `Topics` if None.
         boundaries: How a bag is divided into rollouts, as in `BagOptions`.
         pause: The seconds without decisions that end a rollout.
@@ -89,6 +94,7 @@ def read_rollouts(
         measured_names: The joints that these move, in their order; empty if they have the same
             names.
         black_box: The exported models that compute what the policy did not publish.
+        dataset: How LeRobotDatasets are read.
         executed_actions: The number of actions of a chunk that are executed before the next
             decision; that of the sources if None.
         like: The policy of which the rollouts are, where it is known: it completes what the
@@ -114,6 +120,7 @@ def read_rollouts(
         position_names=tuple(position_names or ()),
         measured_names=tuple(measured_names),
         black_box=black_box or BlackBox(),
+        dataset=dataset or DatasetOptions(),
     )
     contents = read_all(find_sources(paths), options, jobs=jobs, report=report)
     rollouts = _with_unique_names([rollout for held in contents for rollout in held.rollouts])

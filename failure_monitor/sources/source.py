@@ -107,8 +107,26 @@ class BlackBox:
 
 
 @dataclass(frozen=True)
+class DatasetOptions:
+    """How LeRobotDatasets are read.
+
+    Attributes:
+        policy: The checkpoint of the policy that is replayed over their frames; None if they hold
+            its decisions.
+        success_column: The column of the outcome, which is a success if the column is true, or 1
+            and more, in any frame of an episode; empty for `next.success` or `success` where it is
+            there.
+        accepts_teleoperated: Whether episodes are read whose actions are not the policy's.
+    """
+
+    policy: Path | None = None
+    success_column: str = ""
+    accepts_teleoperated: bool = False
+
+
+@dataclass(frozen=True)
 class BagOptions:
-    """How bags are read.
+    """How sources are read: bags, but for `dataset`.
 
     Attributes:
         topics: The topics that are read.
@@ -120,6 +138,7 @@ class BagOptions:
         measured_names: The joints that these move, in their order; empty if they have the same
             names.
         black_box: The exported models; none if the policy published embeddings and action chunks.
+        dataset: How LeRobotDatasets are read.
     """
 
     topics: Topics = field(default_factory=Topics)
@@ -128,6 +147,7 @@ class BagOptions:
     position_names: tuple[str, ...] = ()
     measured_names: tuple[str, ...] = ()
     black_box: BlackBox = field(default_factory=BlackBox)
+    dataset: DatasetOptions = field(default_factory=DatasetOptions)
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,7 @@ ROS_PACKAGES = (
 )
 
 MODULES = {
+    "av": Declared("av"),
     "backports": Declared("backports.zstd"),
     "cv2": Declared("opencv-python-headless", "python3-opencv"),
     "jinja2": Declared("jinja2"),
@@ -63,6 +64,7 @@ MODULES = {
     "numpy": Declared("numpy", "python3-numpy"),
     "onnx": Declared("onnx"),
     "onnxruntime": Declared("onnxruntime"),
+    "pyarrow": Declared("pyarrow"),
     "rich": Declared("rich", "python3-rich"),
     "rosbags": Declared("rosbags"),
     "scipy": Declared("scipy", "python3-scipy"),
@@ -100,6 +102,7 @@ ROOMS_OF_EXTRAS = {
         "report",
     ),
     "demo": ("demo",),
+    "lerobot": ("sources", "policies"),
 }
 """Rooms and files that may import what only an extra installs."""
 
