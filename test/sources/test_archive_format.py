@@ -89,7 +89,8 @@ def test_every_array_of_the_table_is_read_and_checked(example: Path, name: str) 
 
 
 def test_the_table_names_every_array_that_is_written(example: Path, tmp_path: Path) -> None:
-    rollout_set = read_rollouts([changed(example, ee_pos=np.zeros((62, 2)))])
+    whole = changed(example, ee_pos=np.zeros((62, 2)), intervention=np.zeros(62, bool))
+    rollout_set = read_rollouts([whole])
     write_archive(tmp_path / "written.npz", RolloutSet(rollout_set.policy, rollout_set.rollouts))
     assert set(np.load(tmp_path / "written.npz").files) == set(ARRAYS) - {"env_step"}
 
