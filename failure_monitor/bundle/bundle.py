@@ -46,6 +46,7 @@ from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion, TrustedHorizon
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.policy_models.onnx_file import OnnxFile
 from failure_monitor.schema import SchemaError, plain, read
 from failure_monitor.scores.base.reached_positions import ReachedPositions
@@ -254,6 +255,16 @@ def with_message_types(bundle: Bundle, types: Mapping[str, str]) -> Bundle:
     own = {*bundle.external_topics.values(), *(black_box.cameras.values() if black_box else ())}
     kept = {topic: kind for topic, kind in types.items() if topic in own}
     return replace(bundle, description=replace(bundle.description, message_types=kept))
+
+
+def with_stated_policy(bundle: Bundle, stated: PolicyDescription | None) -> Bundle:
+    """Return the bundle with what the policy of its rollouts stated about itself.
+
+    Args:
+        bundle: the calibrated bundle.
+        stated: the statement; None if there was none.
+    """
+    return replace(bundle, description=replace(bundle.description, stated_policy=stated))
 
 
 def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle:

@@ -22,6 +22,7 @@ from failure_monitor.calibration.cross_fitting import Recipe, cross_fit
 from failure_monitor.calibration.data_quality import DataQuality
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.thresholds.conformal import Scale
 
@@ -137,6 +138,7 @@ def audit(
     rollouts: Sequence[Rollout],
     formats: Sequence[PolicyFormat],
     *,
+    descriptions: Sequence[PolicyDescription | None] = (),
     receptions: Mapping[str, ReceptionQuality] | None = None,
     seed: int = 0,
     jobs: int = 1,
@@ -147,13 +149,15 @@ def audit(
     Args:
         rollouts: the rollouts.
         formats: of each.
+        descriptions: what the policy of each stated about itself; none if unknown.
         receptions: of those in bags, by their SHA-256.
         seed: of the folds in which they are compared.
         jobs: how many processes fit at a time.
         report: receives each step, a sentence.
     """
     faults = [_faults(rollout) for rollout in rollouts]
-    for fault, wrong in zip(faults, _of_another_format(rollouts, formats), strict=True):
+    others = _of_another_policy(formats, descriptions or [None] * len(rollouts))
+    for fault, wrong in zip(faults, others, strict=True):
         fault.extend(wrong)
     sound = [index for index, fault in enumerate(faults) if not fault]
     compared = [rollouts[index] for index in sound]
@@ -220,18 +224,24 @@ def _faults(rollout: Rollout) -> list[str]:
     return faults
 
 
-def _of_another_format(
-    rollouts: Sequence[Rollout], formats: Sequence[PolicyFormat]
+def _of_another_policy(
+    formats: Sequence[PolicyFormat], descriptions: Sequence[PolicyDescription | None]
 ) -> list[list[str]]:
-    """Return how the format of each rollout differs from that of most."""
+    """Return how the policy of each rollout differs from that of most."""
     usual = Counter(formats).most_common(1)[0][0]
+    stated = [description for description in descriptions if description is not None]
+    usually_stated = Counter(stated).most_common(1)[0][0] if stated else PolicyDescription()
     faults = []
-    for own in formats:
+    for own, description in zip(formats, descriptions, strict=True):
         differences = [
             f"{name.replace('_', ' ')} {vars(own)[name]}, most have {vars(usual)[name]}"
             for name in vars(own)
-            if vars(own)[name] != vars(usual)[name]
+            # Periods that were rounded are alike, which descriptions know.
+            if name != "control_period" and vars(own)[name] != vars(usual)[name]
         ]
+        if not differences and description is not None:
+            difference = description.differences_text(usually_stated)
+            differences = [f"{difference} of most"] if difference else []
         faults.append([f"another policy: {'; '.join(differences)}"] if differences else [])
     return faults
 

@@ -97,9 +97,11 @@ def calibrate(
         exclude: a list of what to leave out, as `failure-monitor audit --drop` writes it.
         choose_by: the names of scores that may choose among sampled chunks.
         seed: of the folds and of the training.
-        action_kind: what an action means: 'position', 'velocity' or 'delta'.
-        position_names: the actions that span positions; none means all.
-        executed_actions: actions of a chunk that are executed before the next decision.
+        action_kind: what an action means: 'position', 'velocity' or 'delta'; None for what the
+            sources state.
+        position_names: the actions that span positions; none for what the sources state, or all.
+        executed_actions: actions of a chunk that are executed before the next decision; None for
+            what the sources state.
         reading: how the sources are read.
         report: receives remarks and steps, a sentence each.
         progress: shows how far reading is.
@@ -171,6 +173,7 @@ def calibrate(
         report=report,
     )
     bundle = bundles.with_external_topics(bundle, reading.topics.external)
+    bundle = bundles.with_stated_policy(bundle, rollout_set.stated_policy)
     bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
     bundle = bundles.with_models(
         bundle,

@@ -56,6 +56,7 @@ def audit(
     found = audit_rollouts(
         [rollout for each in sets for rollout in each.rollouts],
         [each.policy for each in sets for _ in each.rollouts],
+        descriptions=[each.stated_policy for each in sets for _ in each.rollouts],
         receptions=receptions_of(sets),
         seed=seed,
         jobs=reading.options.processes,
@@ -85,6 +86,7 @@ def _read_each(
     from failure_monitor.sources.labels import read_labels
     from failure_monitor.sources.rollouts import (
         SourceError,
+        completed_by_one_another,
         find_sources,
         label,
         log_delays,
@@ -102,7 +104,7 @@ def _read_each(
             sets.append(_to_calibrate_on(read))
         except FailureMonitorError as error:
             unreadable[source.path] = str(error)
-    sets = [each for each in sets if each.rollouts]
+    sets = completed_by_one_another([each for each in sets if each.rollouts])
     # Once for all of them, instead of for each.
     log_delays(sets)
     if not sets:

@@ -40,7 +40,7 @@ def bundle_tables(inspected: Bundle, path: Path, sha256: str) -> Iterator[Table]
 
 def _policy_table(inspected: Bundle) -> Table:
     table = Table(title="For which policy", show_header=False, title_justify="left")
-    add_policy_rows(table, inspected.policy)
+    add_policy_rows(table, inspected.policy, inspected.description.stated_policy)
     return table
 
 

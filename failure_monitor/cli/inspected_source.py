@@ -14,6 +14,7 @@ from rich.table import Table
 
 from failure_monitor.cli.policy_rows import add_policy_rows
 from failure_monitor.decision import Rollout
+from failure_monitor.schema import plain
 
 if TYPE_CHECKING:
     from failure_monitor.sources.bag_topics import RecordedTopic
@@ -68,7 +69,7 @@ def contents_table(rollout_set: RolloutSet, title: str) -> Table:
     if groups:
         table.add_row("groups", escape(", ".join(groups)))
     table.add_row("decisions", str(sum(len(rollout) for rollout in rollouts)))
-    add_policy_rows(table, rollout_set.policy)
+    add_policy_rows(table, rollout_set.policy, rollout_set.stated_policy)
     return table
 
 
@@ -139,6 +140,7 @@ def rollouts_json(rollout_set: RolloutSet) -> dict[str, Any]:
     """Return the policy and all rollouts in JSON's own types."""
     return {
         "policy": asdict(rollout_set.policy),
+        "stated_policy": plain(rollout_set.stated_policy),
         "rollouts": [asdict(row) for row in _listed_rollouts(rollout_set)],
     }
 

@@ -264,15 +264,25 @@ class ActionOptions:
     action_kind: Annotated[
         str,
         _option(
-            f"what an action means: {', '.join(ACTION_KINDS)}; default: position",
+            f"what an action means: {', '.join(ACTION_KINDS)}; default: what the sources state, "
+            "else position",
             choices=("", *ACTION_KINDS),
         ),
     ] = ""
     position_names: Annotated[
-        str, _option("comma-separated actions that span positions; default: all")
+        str,
+        _option(
+            "comma-separated actions that span positions; default: what the sources state, else "
+            "all"
+        ),
     ] = ""
     executed_actions: Annotated[
-        int | None, _option("actions of a chunk executed before the next decision", min=1)
+        int | None,
+        _option(
+            "actions of a chunk executed before the next decision; default: what the sources "
+            "state",
+            min=1,
+        ),
     ] = None
 
     @property

@@ -8,10 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor.decision import PolicyFormat
+from failure_monitor.policy_description import PolicyDescription
 
 
-def add_policy_rows(table: Table, policy: PolicyFormat) -> None:
-    """Add rows on what the policy outputs at every decision, and what it means."""
+def add_policy_rows(table: Table, policy: PolicyFormat, stated: PolicyDescription | None) -> None:
+    """Add rows on what the policy outputs at every decision, what it means, and which it is."""
     table.add_row("embeddings", f"{policy.embedding_size} numbers")
     table.add_row(
         "action chunks", "{} samples of {} actions with {} dimensions".format(*policy.chunk_shape)
@@ -21,3 +22,21 @@ def add_policy_rows(table: Table, policy: PolicyFormat) -> None:
     table.add_row("an action is", escape(f"a {policy.action_kind}; {positions} span positions"))
     executed = policy.executed_actions
     table.add_row("executed", "unknown" if executed is None else f"{executed} actions of a chunk")
+    if policy.control_period is not None:
+        table.add_row("an action every", f"{policy.control_period:.4g} s")
+    if policy.guided_actions:
+        table.add_row("guided", f"the first {policy.guided_actions} actions of a chunk")
+    for name, value in _identity(stated or PolicyDescription()).items():
+        if value:
+            table.add_row(name, escape(value))
+
+
+def _identity(stated: PolicyDescription) -> dict[str, str]:
+    """Return what a policy stated that its format does not hold, by name."""
+    return {
+        "policy": stated.policy,
+        "checkpoint": " ".join(filter(None, (stated.checkpoint, stated.checkpoint_name))),
+        "unit of actions": stated.unit,
+        "execution": stated.execution.replace("_", " "),
+        "samples differ by": stated.dispersion_of,
+    }

@@ -42,6 +42,7 @@ from failure_monitor.sources.source import (
 __all__ = [
     "SourceError",
     "Topics",
+    "completed_by_one_another",
     "find_sources",
     "label",
     "read_rollouts",
@@ -173,6 +174,33 @@ def reject_different_policies(sets: Sequence[RolloutSet]) -> None:
                 f"{_title(first.rollouts[0])} and {_title(other.rollouts[0])} are not of the same "
                 f"policy ({_differences(first.policy, other.policy)}): give rollouts of one policy"
             )
+
+
+def completed_by_one_another(sets: Sequence[RolloutSet]) -> list[RolloutSet]:
+    """Return sets that were read one by one, with what a policy stated in another of them.
+
+    As where they are read together: what a source leaves open is that of the others.
+    """
+    stated = next((each.stated_policy for each in sets if each.stated_policy is not None), None)
+    if stated is None:
+        return list(sets)
+    return [each if each.stated_policy is not None else _completed(each, stated) for each in sets]
+
+
+def _completed(rollout_set: RolloutSet, stated: PolicyDescription) -> RolloutSet:
+    own = rollout_set.policy
+    if stated.why_not_of(own.action_names):
+        return rollout_set
+    is_known = rollout_set.action_kind_is_known
+    policy = replace(
+        own,
+        action_kind=own.action_kind if is_known else (stated.action_kind or own.action_kind),
+        position_names=own.position_names or stated.position_names,
+        executed_actions=own.executed_actions or stated.executed_actions,
+        control_period=own.control_period or stated.control_period,
+        guided_actions=own.guided_actions or stated.guided_actions or 0,
+    )
+    return replace(rollout_set, policy=policy)
 
 
 def log_delays(sets: Sequence[RolloutSet]) -> None:

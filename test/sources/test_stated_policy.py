@@ -16,6 +16,7 @@ from testbed.bags import (
     BEGIN,
     CHUNKS,
     EMBEDDING,
+    FORMAT,
     PERIOD,
     STORAGES,
     BagBuilder,
@@ -29,7 +30,6 @@ from failure_monitor.sources.reading_options import ReadingOptions, StatedAction
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics
 
-FORMAT = "/policy/format"
 ACT = PolicyDescription(
     policy="act",
     checkpoint="a" * 64,

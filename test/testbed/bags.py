@@ -25,6 +25,7 @@ BEGIN = 1_700_000_000 * SECOND
 PERIOD = SECOND // 10
 EMBEDDING = "/policy/embedding"
 CHUNKS = "/policy/action_chunks"
+FORMAT = "/policy/format"
 SUCCESS = "/rollout/success"
 ACTIVE = "/rollout/active"
 ACTION_NAMES = ("dx", "dy", "gripper")

@@ -11,15 +11,24 @@ from pathlib import Path
 
 from failure_monitor.cli import main
 from failure_monitor.decision import Rollout
-from testbed.bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder
+from failure_monitor.policy_description import PolicyDescription
+from testbed.bags import ACTIVE, BEGIN, FORMAT, PERIOD, SUCCESS, BagBuilder
 from testbed.synthetic import POLICY
 
 COMMAND = [sys.executable, "-m", "failure_monitor.cli"]
 
 
-def write_rollout_bag(path: Path, rollout: Rollout, *, success: bool | None = True) -> Path:
-    """Write a rollout as a bag, without its outcome where that is None."""
+def write_rollout_bag(
+    path: Path,
+    rollout: Rollout,
+    *,
+    success: bool | None = True,
+    stated: PolicyDescription | None = None,
+) -> Path:
+    """Write a rollout as a bag, without its outcome or what the policy stated where None."""
     with BagBuilder(path) as bag:
+        if stated is not None:
+            bag.text(FORMAT, stated.to_json(), BEGIN - 2)
         bag.flag(ACTIVE, True, BEGIN - 1)
         for index, decision in enumerate(rollout.decisions()):
             bag.embedding(decision.embedding, BEGIN + index * PERIOD)
