@@ -36,9 +36,10 @@ class PolicyFormat:
             are compared.
         position_names: those of `action_names` that span the space in which sampled chunks
             are compared (leave out a gripper's effort); empty means all.
-        executed_actions: k, the number of actions of a chunk that are executed before the next
-            decision; None if unknown.
-        control_period: the seconds from one executed action to the next; None if unknown.
+        executed_actions: k, the usual number of actions of a chunk that are executed before the
+            next decision; None if unknown. It counts where the control period is unknown.
+        control_period: the seconds from one executed action to the next, by which the stamps tell
+            how many were executed; None if unknown.
         guided_actions: the number of leading actions of a chunk that are led to what is already
             being executed, so that they do not scatter.
     """
@@ -64,6 +65,11 @@ class PolicyFormat:
             raise InvalidDecisionError(
                 f"{self.executed_actions} actions of a chunk cannot be executed, a chunk has "
                 f"{self.horizon}: give a number from 1 to {self.horizon}"
+            )
+        if self.control_period is not None and not 0 < self.control_period < math.inf:
+            raise InvalidDecisionError(
+                f"a control period of {self.control_period:g} s is none: state the seconds from "
+                "one action to the next"
             )
         if not 0 <= self.guided_actions < self.horizon:
             raise InvalidDecisionError(
@@ -238,6 +244,11 @@ class Rollout:
         """Whether a human is known to have acted in it."""
         return self.interventions is not None and bool(self.interventions.any())
 
+    @property
+    def nanoseconds(self) -> NDArray[np.float64]:
+        """The stamps as whole nanoseconds, as its decisions have them, (T,)."""
+        return np.rint(1e9 * self.stamps)
+
     def __len__(self) -> int:
         return len(self.stamps)
 
@@ -257,9 +268,9 @@ class Rollout:
 
     def decisions(self) -> Iterator[Decision]:
         """Yield the decisions, first to last."""
-        for index, stamp in enumerate(self.stamps):
+        for index, stamp in enumerate(self.nanoseconds):
             yield Decision(
-                stamp=round(1e9 * stamp),
+                stamp=int(stamp),
                 embedding=self.embeddings[index],
                 chunks=self.chunks[index],
                 positions=None if self.positions is None else self.positions[index],

@@ -76,6 +76,7 @@ def calibrate(
     action_kind: str | None = None,
     position_names: str | Sequence[str] = (),
     executed_actions: int | None = None,
+    control_period: float | None = None,
     reading: ReadingOptions | None = None,
     report: Callable[[str], None] = lambda text: None,
     progress: Progress = no_progress,
@@ -102,6 +103,8 @@ def calibrate(
         position_names: the actions that span positions; none for what the sources state, or all.
         executed_actions: actions of a chunk that are executed before the next decision; None for
             what the sources state.
+        control_period: seconds from one executed action to the next, by which the stamps tell how
+            many were executed; None for what the sources state.
         reading: how the sources are read.
         report: receives remarks and steps, a sentence each.
         progress: shows how far reading is.
@@ -133,7 +136,9 @@ def calibrate(
         bundles.reject_other_content(Path(output))
     if window < 1:
         raise UsageError(f"a window of {window} decisions holds no score: give a number from 1 on")
-    actions = StatedActions(action_kind, names_of(position_names), executed_actions)
+    actions = StatedActions(
+        action_kind, names_of(position_names), executed_actions, control_period
+    )
     actions.check()
     reading.check()
     exclusions = Exclusions() if exclude is None else read_exclusions(Path(exclude))

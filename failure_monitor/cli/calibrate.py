@@ -117,6 +117,7 @@ def calibrate(
         action_kind=stated.action_kind,
         position_names=stated.position_names,
         executed_actions=stated.executed_actions,
+        control_period=stated.control_period,
         reading=reading.options,
         report=lambda text: progress.print(text, markup=False),
         progress=shown_progress,

@@ -284,6 +284,14 @@ class ActionOptions:
             min=1,
         ),
     ] = None
+    control_period: Annotated[
+        float | None,
+        _option(
+            "seconds from one executed action to the next; then the stamps tell how many were "
+            "executed, decision by decision",
+            above=0,
+        ),
+    ] = None
 
     @property
     def stated(self) -> StatedActions:
@@ -294,6 +302,7 @@ class ActionOptions:
             self.action_kind or None,
             names(self.position_names),
             self.executed_actions,
+            self.control_period,
         )
 
 

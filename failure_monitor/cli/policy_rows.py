@@ -20,8 +20,7 @@ def add_policy_rows(table: Table, policy: PolicyFormat, stated: PolicyDescriptio
     table.add_row("actions", escape(", ".join(policy.action_names)))
     positions = ", ".join(policy.action_names[index] for index in policy.position_indices)
     table.add_row("an action is", escape(f"a {policy.action_kind}; {positions} span positions"))
-    executed = policy.executed_actions
-    table.add_row("executed", "unknown" if executed is None else f"{executed} actions of a chunk")
+    table.add_row("executed", _executed(policy))
     if policy.control_period is not None:
         table.add_row("an action every", f"{policy.control_period:.4g} s")
     if policy.guided_actions:
@@ -40,3 +39,10 @@ def _identity(stated: PolicyDescription) -> dict[str, str]:
         "execution": stated.execution.replace("_", " "),
         "samples differ by": stated.dispersion_of,
     }
+
+
+def _executed(policy: PolicyFormat) -> str:
+    usual = policy.executed_actions
+    if policy.control_period is not None:
+        return "what the stamps tell" + ("" if usual is None else f", usually {usual} actions")
+    return "unknown" if usual is None else f"{usual} actions of a chunk"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from failure_monitor.decision import (
     Verdict,
 )
 from failure_monitor.scores.base.score import Score
-from failure_monitor.thresholds.conformal import JointThreshold, windowed_mean
+from failure_monitor.thresholds.conformal import JointThreshold, mean_of_defined, windowed_mean
 from failure_monitor.thresholds.value_limits import ValueLimits
 
 
@@ -89,7 +89,7 @@ class FailureMonitor:
         for recent in self._recent:
             recent.clear()
         for score in self._scores:
-            score.resume(self._index)
+            score.resume(self._index, stopped=True)
 
     def update(self, decision: Decision) -> Verdict:
         """Score the next decision.
@@ -101,12 +101,12 @@ class FailureMonitor:
         """
         self._policy.check_shapes(decision)
         self._limits.check(decision, self._policy)
-        defined = [score.is_defined_next for score in self._scores]
+        defined = [score.is_defined_for(decision) for score in self._scores]
         values = [score.update(decision) for score in self._scores]
         self._check_scores(values, defined)
         for recent, value in zip(self._recent, values, strict=True):
             recent.append(value)
-        windowed = np.array([_mean_of_defined(recent) for recent in self._recent])
+        windowed = np.array([mean_of_defined(recent) for recent in self._recent])
         threshold = self._threshold.at(self._index)
         verdict = Verdict(
             index=self._index,
@@ -154,12 +154,6 @@ class FailureMonitor:
         return np.concatenate([threshold.level(windowed), beyond])
 
 
-def _mean_of_defined(recent: Iterable[float]) -> float:
-    """Return the mean of the values that are not NaN, or NaN if all are."""
-    values = [value for value in recent if not math.isnan(value)]
-    return sum(values) / len(values) if values else math.nan
-
-
 def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> NDArray[np.float64]:
     """Return the windowed scores at every decision of a rollout, (T, K); NaN where undefined.
 
@@ -169,8 +163,7 @@ def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> N
     columns = []
     for score in scores:
         values = score.score_rollout(rollout)
-        wrong = ~np.isfinite(values)
-        wrong[: score.first_defined] &= np.isinf(values[: score.first_defined])
+        wrong = np.isinf(values) | (np.isnan(values) & score.defined(rollout))
         if wrong.any():
             raise InvalidDecisionError(
                 f"{rollout.name}, decision {np.flatnonzero(wrong)[0]}: the score {score.name} is "

@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command effect: whether the motion commanded so far had its usual result.
 
-What was executed of all chunks before decision t adds up to a place, as the commands have it:
-
-    u_t = Σ_{s<t} Σ_{h<k} a_s,h    of velocities and deltas, the latest target of positions
-
-From standardised u_t and u_{t−3} (of a decision before the first, u_0) ridge regression on random
-Fourier features φ predicts the standardised embedding, ê_t = Wᵀ φ(u_t, u_{t−3}). With residuals ρ
-of the fitting rollouts, each predicted from the others,
+What was executed of all chunks before decision t adds up to a place u_t, as the commands have it
+(`commanded_places`). From standardised u_t and u_{t−3} (of a decision before the first, u_0) ridge
+regression on random Fourier features φ predicts the standardised embedding,
+ê_t = Wᵀ φ(u_t, u_{t−3}). With residuals ρ of the fitting rollouts, each predicted from the others,
 
     σ_v = √mean ρ_v²,    R²_v = 1 − mean ρ_v² / var e_v, at least 0,    w_v ∝ (R²_v)³, Σ w_v = 1
     score = √(Σ_v w_v z_v²),    z_v = (e_v − ê_v) / σ_v, clipped
@@ -27,8 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
+from failure_monitor.scores.base.commanded_places import CommandedPlaces
+from failure_monitor.scores.base.executed_actions import ExecutedActions
 from failure_monitor.scores.base.fourier_features import FourierFeatures, row_by_row
-from failure_monitor.scores.base.sampled_chunks import executed_actions, require_second_decisions
+from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import Score, ScoreState, ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import CLIP, Standardisation
 
@@ -49,7 +48,7 @@ class CommandEffect(Score):
     def __init__(
         self,
         *,
-        executed: int,
+        executed: ExecutedActions,
         are_positions: bool,
         command: Standardisation,
         embedding: Standardisation,
@@ -78,6 +77,7 @@ class CommandEffect(Score):
         self._regression = regression
         self._residual = residual
         self._weights = weights
+        self._commanded = CommandedPlaces(executed, are_positions=are_positions)
         self.start_rollout()
 
     @classmethod
@@ -91,7 +91,7 @@ class CommandEffect(Score):
                 second decision; commands or embeddings never change, or have nothing to do with
                 each other.
         """
-        executed = executed_actions(policy, cls.name)
+        executed = ExecutedActions.of(policy, rollouts, cls.name)
         require_second_decisions(rollouts, cls.name)
         are_positions = policy.action_kind == "position"
         places = [_commanded_places(rollout, executed, are_positions) for rollout in rollouts]
@@ -115,29 +115,34 @@ class CommandEffect(Score):
 
     def start_rollout(self) -> None:
         """Forget what was commanded."""
-        self._place: NDArray[np.float64] | None = None
+        self._commanded.start_rollout()
         self._places: deque[NDArray[np.float64]] = deque(maxlen=BACK + 1)
-        self._knows_all_commands = True
+        self._number = 0
 
-    def resume(self, number: int) -> None:
-        """Leave the score undefined until the next rollout: commands in between are unknown."""
-        self._knows_all_commands = False
+    def resume(self, number: int, *, stopped: bool = False) -> None:
+        """Continue from what is known of the commands in between.
 
-    @property
-    def is_defined_next(self) -> bool:
-        """Whether every decision of the rollout was seen."""
-        return self._knows_all_commands
+        After a stop nothing is, so that sums of velocities or deltas, and the score with them,
+        remain undefined until the next rollout.
+        """
+        self._commanded.skip(number - self._number)
+        if stopped:
+            self._commanded.stop()
+            self._places.clear()
+        self._number = number
+
+    def is_defined_for(self, decision: Decision) -> bool:
+        """Return whether it is known what was commanded before the next decision."""
+        return self._commanded.is_known(decision.stamp)
 
     def update(self, decision: Decision) -> float:
-        """Return the size of the next residual; NaN if a decision before it was not seen."""
-        if not self._knows_all_commands:
+        """Return the size of the next residual; NaN if the commands before it are not known."""
+        self._number += 1
+        places = self._commanded.add(decision.stamp, decision.chunks[0].astype(np.float64))
+        if not places:
             return np.nan
-        actions = decision.chunks[0, : self._executed].astype(np.float64)
-        if self._place is None:
-            self._place = _first_place(actions, self._are_positions)
-        self._places.append(self._command(self._place))
+        self._places.extend(self._command(place) for place in places)
         inputs = np.concatenate([self._places[-1], self._places[0]])
-        self._place = actions[-1] if self._are_positions else self._place + actions.sum(axis=0)
         return float(self._sizes(inputs[np.newaxis], decision.embedding[np.newaxis])[0])
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
@@ -156,7 +161,7 @@ class CommandEffect(Score):
         """Return the model."""
         return ScoreState(
             parameters={
-                "executed": float(self._executed),
+                **self._executed.parameters(),
                 "are_positions": float(self._are_positions),
             },
             arrays={
@@ -179,26 +184,19 @@ class CommandEffect(Score):
             regression=state.arrays["regression"].astype(np.float32),
             residual=state.arrays["residual"].astype(np.float64),
             weights=state.arrays["weights"].astype(np.float64),
-            executed=int(state.parameters["executed"]),
+            executed=ExecutedActions.from_parameters(state.parameters),
             are_positions=bool(state.parameters["are_positions"]),
         )
 
 
-def _commanded_places(rollout: Rollout, executed: int, are_positions: bool) -> NDArray[np.float64]:
+def _commanded_places(
+    rollout: Rollout, executed: ExecutedActions, are_positions: bool
+) -> NDArray[np.float64]:
     """Return u at every decision, (T, D)."""
-    actions = rollout.chunks[:, 0, :executed].astype(np.float64)
-    first = _first_place(actions[0], are_positions)
-    moves = actions[:-1, -1] if are_positions else np.cumsum(actions.sum(axis=1), axis=0)[:-1]
-    return np.concatenate([first[np.newaxis], moves])
-
-
-def _first_place(actions: NDArray[np.float64], are_positions: bool) -> NDArray[np.float64]:
-    """Return u_0, (D,), of the first executed actions (k, D).
-
-    Velocities and deltas count from the start. Among positions 0 may be far away; the first
-    target is near to where the robot is.
-    """
-    return actions[0] if are_positions else np.zeros_like(actions[0])
+    commanded = CommandedPlaces(executed, are_positions=are_positions)
+    chunks = rollout.chunks[:, 0].astype(np.float64)
+    stamps = rollout.nanoseconds.tolist()
+    return np.concatenate([commanded.add(*each) for each in zip(stamps, chunks, strict=True)])
 
 
 def _now_and_before(places: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -107,7 +107,10 @@ class OneStepPrediction(TransitionScore):
         return _inputs(rollout, self._embedding, self._chunk)
 
     def compare(
-        self, before: NDArray[np.floating], now: NDArray[np.floating]
+        self,
+        before: NDArray[np.floating],
+        now: NDArray[np.floating],
+        gaps: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return the size of the residual of every step, (N,)."""
         changes = (now - before)[:, : len(self._residual)]

@@ -108,22 +108,21 @@ class Probe(Score):
         for score in self._scores:
             score.start_rollout()
 
-    def resume(self, number: int) -> None:
+    def resume(self, number: int, *, stopped: bool = False) -> None:
         """Continue after decisions that were not seen, in every score."""
         for score in self._scores:
-            score.resume(number)
+            score.resume(number, stopped=stopped)
 
     def update(self, decision: Decision) -> float:
         """Return the score of the next decision."""
-        defined = np.array([score.is_defined_next for score in self._scores])
+        defined = np.array([score.is_defined_for(decision) for score in self._scores])
         values = np.array([score.update(decision) for score in self._scores])
         return float(self._score(values[np.newaxis], defined, decision.embedding[np.newaxis])[0])
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the score of every decision, (T,)."""
         values = scores_side_by_side(self._scores, rollout)
-        first_defined = [score.first_defined for score in self._scores]
-        defined = np.arange(len(rollout))[:, np.newaxis] >= first_defined
+        defined = np.stack([score.defined(rollout) for score in self._scores], axis=-1)
         return self._score(values, defined, rollout.embeddings)
 
     def _score(

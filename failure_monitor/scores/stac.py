@@ -9,7 +9,8 @@ the score is the squared maximum mean discrepancy between the two sets (biased e
     MMD² = mean k(x, x') + mean k(y, y') − 2 mean k(x, y),    k(a, b) = exp(−‖a − b‖² / 2m)
 
 with m the median of the squared distances above 0 within X ∪ Y. Actions are scaled to unit
-variance first. In [0, 2]; undefined at a rollout's first decision.
+variance first. In [0, 2]; undefined at a rollout's first decision, and where nothing overlaps. Of
+chunks that are led to what is being executed only the actions after these are compared.
 Agia et al., "Unpacking Failure Modes of Generative Policies" (Sentinel), CoRL 2024; Gretton et
 al., "A Kernel Two-Sample Test", JMLR 2012, equation 5.
 """

@@ -5,11 +5,12 @@
 The executed chunk a of a decision and the one a' before it overlap in time once the first k
 actions of a' are executed:
 
-    score = mean_h ‖a'_{k+h} − a_h‖₂,    h = 0 … H − k − 1
+    score = mean_h ‖a'_{k+h} − a_h‖₂,    h = g … H − k − 1
 
-with actions scaled to unit variance. Undefined at a rollout's first decision. It compares single
-samples, so that a policy with several ways to go on is inconsistent without being wrong; with
-more samples use `temporal_consistency`.
+with g leading actions that are led to what is being executed, usually 0, and actions scaled to
+unit variance. Undefined at a rollout's first decision, and where nothing overlaps. It compares
+single samples, so that a policy with several ways to go on is inconsistent without being wrong;
+with more samples use `temporal_consistency`.
 Agia et al., "Unpacking Failure Modes of Generative Policies" (Sentinel), CoRL 2024.
 """
 

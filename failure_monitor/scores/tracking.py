@@ -10,8 +10,9 @@ dimension d,
 
 a line m ≈ α c + β is fitted to successful rollouts, which knows the controller's gain and the
 units, and the score is the root mean square over dimensions of the residual m − αc − β, each
-divided by its size over the fitting rollouts. Undefined at a rollout's first decision. It sees an
-arm that is stuck, pushed or overloaded, which the policy's own outputs do not show.
+divided by its size over the fitting rollouts. Undefined at a rollout's first decision, and where
+no action was executed since the last. It sees an arm that is stuck, pushed or overloaded, which
+the policy's own outputs do not show.
 De Luca and Mattone, "Actuator failure detection and isolation using generalized momenta", ICRA
 2003, is the classical residual of this kind, with a model of the robot instead of a line.
 """
@@ -24,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
-from failure_monitor.scores.base.sampled_chunks import executed_actions, require_second_decisions
+from failure_monitor.scores.base.executed_actions import ExecutedActions
+from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError, TransitionScore
 
 MIN_RESIDUAL = 1e-3
@@ -42,7 +44,7 @@ class Tracking(TransitionScore):
         self,
         *,
         indices: NDArray[np.int64],
-        executed: int,
+        executed: ExecutedActions,
         are_positions: bool,
         line: NDArray[np.float64],
         residual: NDArray[np.float64],
@@ -70,7 +72,7 @@ class Tracking(TransitionScore):
             ScoreUndefinedError: positions were not measured or never change, it is unknown how
                 many actions are executed, or no rollout has a second decision.
         """
-        executed = executed_actions(policy, cls.name)
+        executed = ExecutedActions.of(policy, rollouts, cls.name)
         for rollout in rollouts:
             if rollout.positions is None:
                 raise ScoreUndefinedError(
@@ -81,12 +83,15 @@ class Tracking(TransitionScore):
         require_second_decisions(rollouts, cls.name)
         indices = np.array(policy.position_indices, dtype=np.int64)
         are_positions = policy.action_kind == "position"
-        seen = [
-            _commands_and_positions(rollout, indices, executed, are_positions)
-            for rollout in rollouts
-        ]
-        commanded = np.concatenate([of_rollout[:-1, 0] for of_rollout in seen])
-        measured = np.concatenate([np.diff(of_rollout[:, 1], axis=0) for of_rollout in seen])
+        steps = []
+        for rollout in rollouts:
+            seen = _commands_and_positions(rollout, indices, are_positions)
+            steps.append(
+                _steps(seen[:-1], seen[1:], executed.counts(np.diff(rollout.nanoseconds)))
+            )
+        commanded, measured = np.concatenate(steps, axis=1)
+        happened = np.isfinite(commanded).all(axis=1)
+        commanded, measured = commanded[happened], measured[happened]
         if not measured.any():
             raise ScoreUndefinedError(
                 f"{cls.name}: the measured positions never change from one decision to the next: "
@@ -107,7 +112,7 @@ class Tracking(TransitionScore):
         )
 
     def inputs(self, rollout: Rollout) -> NDArray[np.float64]:
-        """Return what is commanded next and where the robot is, (T, 2, P).
+        """Return what each action moves the robot to, and where it is: (T, H + 1, P).
 
         Raises:
             InvalidDecisionError: the positions were not measured.
@@ -117,14 +122,21 @@ class Tracking(TransitionScore):
                 f"{rollout.name} has no measured positions, which the score {self.name} needs "
                 "(of bags with --positions-topic): read them, or calibrate a rule without it"
             )
-        return _commands_and_positions(rollout, self._indices, self._executed, self._are_positions)
+        return _commands_and_positions(rollout, self._indices, self._are_positions)
+
+    def are_comparable(self, gaps: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return whether anything is executed in so many nanoseconds, (N,)."""
+        return self._executed.counts(gaps) > 0
 
     def compare(
-        self, before: NDArray[np.floating], now: NDArray[np.floating]
+        self,
+        before: NDArray[np.floating],
+        now: NDArray[np.floating],
+        gaps: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return the size of the residual of every step, (N,)."""
-        measured = now[:, 1] - before[:, 1]
-        scaled = (measured - self._line[0] * before[:, 0] - self._line[1]) / self._residual
+        commanded, measured = _steps(before, now, self._executed.counts(gaps))
+        scaled = (measured - self._line[0] * commanded - self._line[1]) / self._residual
         moving = np.isfinite(self._residual).sum()
         return np.asarray(np.sqrt(np.sum(scaled**2, axis=1) / moving))
 
@@ -132,7 +144,7 @@ class Tracking(TransitionScore):
         """Return the lines and the residuals' sizes."""
         return ScoreState(
             parameters={
-                "executed": float(self._executed),
+                **self._executed.parameters(),
                 "are_positions": float(self._are_positions),
             },
             arrays={"indices": self._indices, "line": self._line, "residual": self._residual},
@@ -143,7 +155,7 @@ class Tracking(TransitionScore):
         """Restore the score with stored lines."""
         return cls(
             indices=state.arrays["indices"].astype(np.int64),
-            executed=int(state.parameters["executed"]),
+            executed=ExecutedActions.from_parameters(state.parameters),
             are_positions=bool(state.parameters["are_positions"]),
             line=state.arrays["line"].astype(np.float64),
             residual=state.arrays["residual"].astype(np.float64),
@@ -151,13 +163,27 @@ class Tracking(TransitionScore):
 
 
 def _commands_and_positions(
-    rollout: Rollout, indices: NDArray[np.int64], executed: int, are_positions: bool
+    rollout: Rollout, indices: NDArray[np.int64], are_positions: bool
 ) -> NDArray[np.float64]:
-    """Return the motion that is commanded until the next decision, and the position; (T, 2, P)."""
-    positions = np.asarray(rollout.positions, dtype=np.float64)
-    actions = rollout.chunks[:, 0, :executed][..., indices].astype(np.float64)
-    commanded = actions[:, -1] - positions if are_positions else actions.sum(axis=1)
-    return np.stack([commanded, positions], axis=1)
+    """Return the motion that is commanded up to each action, and the position; (T, H + 1, P)."""
+    positions = np.asarray(rollout.positions, dtype=np.float64)[:, np.newaxis]
+    actions = rollout.chunks[:, 0][..., indices].astype(np.float64)
+    commanded = actions - positions if are_positions else np.cumsum(actions, axis=1)
+    return np.concatenate([commanded, positions], axis=1)
+
+
+def _steps(
+    before: NDArray[np.floating], now: NDArray[np.floating], executed: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the commanded and the measured motions of N steps, (2, N, P).
+
+    Where nothing was executed, the commanded motion is NaN.
+    """
+    # The robot waits at the end of a chunk of which more actions are due than it has.
+    last = np.minimum(executed, before.shape[1] - 1) - 1
+    commanded = before[np.arange(len(before)), last]
+    commanded = np.where(executed[:, np.newaxis] > 0, commanded, np.nan)
+    return np.stack([commanded, now[:, -1] - before[:, -1]])
 
 
 def _line(commanded: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,10 +11,13 @@ N is the number of decisions, M of rollouts; B, H, D and E are as everywhere.
     episode_length   (M,)          whole, its number of decisions
     success          (M,)          bool
     meta_json        ()            str: action_names, action_kind, position_dims, stated_policy,
-                                   and, for env_step, decision_dt_s and exec_horizon
+                                   control_period, and, for env_step, decision_dt_s and
+                                   exec_horizon
 
 stated_policy is what the policy stated about itself on policy/format, and may be missing.
-exec_horizon is how many actions of a chunk were executed before the next decision.
+exec_horizon is how many actions of a chunk were executed before the next decision, and
+control_period the seconds from one executed action to the next. With it, as with env_step, the
+stamps tell how many were executed, decision by decision.
 
 Optional arrays are is_calibration (M,) bool; subtype (M,) str, the group; success_known and
 calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
@@ -28,6 +31,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -186,6 +190,7 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
         meta.action_kind(),
         meta.position_names(action_names),
         meta.executed_actions(),
+        meta.control_period(has_steps="stamp" not in arrays),
         meta.stated_policy(action_names) if reads_stated_policy else None,
     )
 
@@ -358,6 +363,11 @@ class _Meta:
             raise self._wrong("exec_horizon", actions, "a positive whole number")
         return actions
 
+    def control_period(self, *, has_steps: bool) -> float | None:
+        if self._content.get("control_period") is not None:
+            return self._positive("control_period", "the seconds from one action to the next")
+        return self.control_step_seconds() if has_steps else None
+
     def stated_policy(self, action_names: tuple[str, ...]) -> PolicyDescription | None:
         content = self._content.get("stated_policy")
         if content is None:
@@ -388,7 +398,11 @@ class _Meta:
     def _positive(self, key: str, reason: str) -> float:
         value = self._content.get(key)
         # In Python the true of JSON is also the number 1.
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not 0 < value < math.inf
+        ):
             raise self._wrong(key, value, f"a positive number, {reason}")
         return float(value)
 
@@ -425,6 +439,7 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         **({"action_kind": policy.action_kind} if rollout_set.action_kind_is_known else {}),
         "position_dims": [policy.action_names.index(name) for name in policy.position_names],
         "exec_horizon": policy.executed_actions,
+        "control_period": policy.control_period,
     }
     if rollout_set.stated_policy is not None:
         meta["stated_policy"] = plain(rollout_set.stated_policy)

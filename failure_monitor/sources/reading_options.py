@@ -50,11 +50,14 @@ class StatedActions:
         action_kind: What an action means; None leaves it to the source.
         position_names: The actions that span positions; none leaves it to the source.
         executed_actions: Actions of a chunk that are executed before the next decision.
+        control_period: Seconds from one executed action to the next, by which the stamps tell how
+            many were executed.
     """
 
     action_kind: str | None = None
     position_names: tuple[str, ...] = ()
     executed_actions: int | None = None
+    control_period: float | None = None
 
     @property
     def known_kind(self) -> ActionKind | None:
@@ -69,12 +72,17 @@ class StatedActions:
         """Reject actions that have no meaning.
 
         Raises:
-            UsageError: There is no such kind, or no action is executed.
+            UsageError: There is no such kind, no action is executed, or none at any time.
         """
         self.known_kind  # noqa: B018
         if self.executed_actions is not None and self.executed_actions < 1:
             raise UsageError(
                 f"{self.executed_actions} executed actions move nothing: give a number from 1 on"
+            )
+        if self.control_period is not None and not 0 < self.control_period < math.inf:
+            raise UsageError(
+                f"a control period of {self.control_period:g} s is none: give the seconds from "
+                "one action to the next, such as 0.05"
             )
 
 
@@ -162,6 +170,8 @@ class ReadingOptions:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
         """
         self.check()
+        stated = actions or StatedActions()
+        stated.check()
         labels = None if self.labels is None else read_labels(Path(self.labels))
         with progress() as report:
 
@@ -176,7 +186,7 @@ class ReadingOptions:
                     described=described,
                     report=report,
                     logs_delays=logs_delays,
-                    **self._settings(actions or StatedActions()),
+                    **self._settings(stated),
                 )
 
             first = read(groups[0], like, described)
@@ -203,6 +213,7 @@ class ReadingOptions:
             "action_kind": stated.known_kind,
             "position_names": stated.position_names or None,
             "executed_actions": stated.executed_actions,
+            "control_period": stated.control_period,
         }
 
     def check(self) -> None:

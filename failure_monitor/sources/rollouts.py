@@ -18,7 +18,11 @@ import numpy as np
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
-from failure_monitor.policy_description import PolicyDescription, describe_format
+from failure_monitor.policy_description import (
+    PERIOD_TOLERANCE,
+    PolicyDescription,
+    describe_format,
+)
 from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import reject_link_out
 from failure_monitor.sources.fiper import FiperFolder
@@ -74,6 +78,7 @@ def read_rollouts(
     black_box: BlackBox | None = None,
     dataset: DatasetOptions | None = None,
     executed_actions: int | None = None,
+    control_period: float | None = None,
     like: PolicyFormat | None = None,
     described: PolicyDescription | None = None,
     task: str | None = None,
@@ -98,6 +103,8 @@ def read_rollouts(
         dataset: How LeRobotDatasets are read.
         executed_actions: The number of actions of a chunk that are executed before the next
             decision; that of the sources if None.
+        control_period: The seconds from one executed action to the next; that of the sources if
+            None.
         like: The policy of which the rollouts are, where it is known: it completes what the
             sources leave open, and must not be contradicted by them.
         described: What that policy stated about itself, which they must not contradict either.
@@ -136,7 +143,14 @@ def read_rollouts(
     receptions = _receptions(contents)
     shared = _shared_format(contents)
     stated = _stated_policy(contents, like, described)
-    policy = _policy(shared, contents, stated, action_kind, position_names, executed_actions, like)
+    given = PolicyDescription(
+        action_kind=action_kind,
+        position_names=tuple(position_names or ()),
+        executed_actions=executed_actions,
+        control_period=control_period,
+    )
+    _reject_contradiction(given, contents)
+    policy = _policy(shared, contents, stated, given, like)
     measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
     types = {
         topic: _agreed(
@@ -345,45 +359,25 @@ def _policy(
     shared: PolicyFormat,
     contents: Sequence[SourceContents],
     stated: PolicyDescription | None,
-    action_kind: ActionKind | None,
-    position_names: Sequence[str] | None,
-    executed_actions: int | None,
+    given: PolicyDescription,
     like: PolicyFormat | None,
 ) -> PolicyFormat:
     """Return the format that all rollouts share, completed by the user or else the sources."""
-    given = PolicyDescription(
-        action_kind=action_kind,
-        position_names=tuple(position_names or ()),
-        executed_actions=executed_actions,
-    )
-    _reject_contradiction(given, contents)
-    if action_kind is None:
-        action_kind = _agreed(
-            "action kind",
-            _statements(contents, "action_kind"),
-            None if like is None else like.action_kind,
-        )
-    if position_names is None:
-        position_names = _agreed(
-            "position names",
-            _statements(contents, "position_names"),
-            (like.position_names or None) if like is not None else None,
-        )
-    if executed_actions is None:
-        executed_actions = _agreed(
-            "number of executed actions",
-            _statements(contents, "executed_actions"),
-            None if like is None else like.executed_actions,
-        )
     known = describe_format(like) if like is not None else PolicyDescription()
-    known = known.completed_by(stated or PolicyDescription())
+
+    def completed(name: str, what: str) -> Any:
+        of_user = getattr(given, name)
+        if of_user not in ((), None):
+            return of_user
+        return _agreed(what, _statements(contents, name), getattr(known, name) or None)
+
     return replace(
         shared,
-        action_kind=action_kind or "position",
-        position_names=tuple(position_names or ()),
-        executed_actions=executed_actions,
-        control_period=known.control_period,
-        guided_actions=known.guided_actions or 0,
+        action_kind=completed("action_kind", "action kind") or "position",
+        position_names=completed("position_names", "position names") or (),
+        executed_actions=completed("executed_actions", "number of executed actions"),
+        control_period=completed("control_period", "control period"),
+        guided_actions=known.completed_by(stated or PolicyDescription()).guided_actions or 0,
     )
 
 
@@ -499,7 +493,7 @@ def _agreed(
     """Return what all sources that state it agree on, or else what is wanted."""
     stated = [(held[0], value) for held, value in statements if held and value is not None]
     for other, value in stated[1:]:
-        if value != stated[0][1]:
+        if _differ(value, stated[0][1]):
             raise SourceError(
                 f"{_title(stated[0][0])} and {_title(other)} differ in their {what} "
                 f"({stated[0][1]} against {value}): read the rollouts of one policy at a time"
@@ -507,12 +501,19 @@ def _agreed(
     if not stated:
         return wanted
     first, value = stated[0]
-    if wanted is not None and value != wanted:
+    if wanted is not None and _differ(value, wanted):
         raise SourceError(
             f"{_title(first)} states another {what} ({value}) than the bundle, or the rollouts "
             f"that are calibrated on ({wanted}): give rollouts of the same policy"
         )
-    return value
+    return value if wanted is None else wanted
+
+
+def _differ(one: object, other: object) -> bool:
+    """Return whether two statements contradict each other; those of a time are rounded."""
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) > PERIOD_TOLERANCE * max(one, other)
+    return one != other
 
 
 def _title(rollout: Rollout) -> str:

@@ -179,6 +179,7 @@ class SourceContents:
         position_names: The actions that span positions; None if unknown.
         executed_actions: The number of actions of a chunk that are executed before the next
             decision; None if unknown.
+        control_period: The seconds from one executed action to the next; None if unknown.
         stated_policy: What the policy stated about itself; None if nothing.
         receptions: The reception of every rollout; empty if the source is no bag.
         positions_topic: The topic with the measured positions; None if unknown.
@@ -190,6 +191,7 @@ class SourceContents:
     action_kind: ActionKind | None = None
     position_names: tuple[str, ...] | None = None
     executed_actions: int | None = None
+    control_period: float | None = None
     stated_policy: PolicyDescription | None = None
     receptions: tuple[Reception, ...] = ()
     positions_topic: PositionsTopic | None = None

@@ -13,7 +13,7 @@ Vovk, "Conditional validity of inductive conformal predictors", 2012.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -87,19 +87,32 @@ def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple
 def windowed_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Return the mean of the last `window` values at each time, or of fewer at the start; (T,).
 
-    NaN, which may stand only at the start, is no part of a mean; where there is nothing else the
-    mean is NaN.
+    NaN is no part of a mean; where there is nothing else the mean is NaN.
     """
-    undefined = int(np.isnan(values).sum())
-    if undefined:
+    is_undefined = np.isnan(values)
+    undefined = int(is_undefined.sum())
+    if is_undefined[:undefined].all() and undefined:
         defined = windowed_mean(values[undefined:], window)
         return np.concatenate([values[:undefined], defined])
+    if undefined:
+        return np.array(
+            [
+                mean_of_defined(values[max(0, end - window) : end])
+                for end in range(1, len(values) + 1)
+            ]
+        )
     start = values[: window - 1]
     means = np.cumsum(start) / np.arange(1, len(start) + 1)
     if len(values) < window:
         return means
     full = np.lib.stride_tricks.sliding_window_view(values, window).mean(axis=-1)
     return np.concatenate([means, full])
+
+
+def mean_of_defined(values: Iterable[float]) -> float:
+    """Return the mean of the values that are not NaN, or NaN if all are."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
 
 
 @dataclass(frozen=True, eq=False)

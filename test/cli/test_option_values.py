@@ -29,6 +29,10 @@ CALIBRATE = "calibrate SOURCE --output new"
         (f"{CALIBRATE} --choose-by nonsense", "nonsense"),
         (f"{CALIBRATE} --action-kind push", "--action-kind"),
         (f"{CALIBRATE} --executed-actions 0", "--executed-actions"),
+        *(
+            (f"{CALIBRATE} --control-period {period}", "--control-period")
+            for period in ("0", "-0.05", "inf", "nan")
+        ),
         (f"{CALIBRATE} --exclude ''", "--exclude"),
         ("calibrate SOURCE --output ''", "--output"),
         ("audit SOURCE --seed -1", "--seed"),

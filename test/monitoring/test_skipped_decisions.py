@@ -52,7 +52,7 @@ def streamed_with_a_gap(score, rollout, *, first, last):
         if first <= number < last:
             values.append(math.nan)
             continue
-        is_defined = score.is_defined_next
+        is_defined = score.is_defined_for(decision)
         values.append(score.update(decision))
         assert is_defined == (not math.isnan(values[-1]))
     return np.array(values)
@@ -78,13 +78,18 @@ def test_a_score_of_two_decisions_is_undefined_once_after_a_gap(moving, name):
     np.testing.assert_allclose(values[8:], whole[8:], rtol=1e-4)
 
 
-def test_the_effect_of_all_commands_is_undefined_until_the_next_rollout(moving):
+def test_the_effect_of_all_commands_is_undefined_after_a_stop_until_the_next_rollout(moving):
     rollouts, policy = moving
     score = fit_score("command_effect", rollouts[1:], policy, seed=0)
-    values = streamed_with_a_gap(score, rollouts[0], first=4, last=5)
-    assert np.isnan(values[4:]).all()
+    first, second, *others = rollouts[0].decisions()
+    score.update(first)
+    score.update(second)
+    score.resume(2, stopped=True)
+    for decision in others:
+        assert not score.is_defined_for(decision)
+        assert math.isnan(score.update(decision))
     score.start_rollout()
-    assert math.isfinite(score.update(next(rollouts[0].decisions())))
+    assert math.isfinite(score.update(first))
 
 
 def test_scores_that_count_decisions_say_that_they_follow_the_rollout(moving):

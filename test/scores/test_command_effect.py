@@ -9,6 +9,7 @@ import pytest
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.decision import Rollout
+from failure_monitor.scores.base.executed_actions import ExecutedActions
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.command_effect import (
     BACK,
@@ -83,9 +84,9 @@ def test_places_are_sums_of_deltas_and_velocities_and_the_latest_positions():
     chunks = np.zeros((3, 1, 3, 1), dtype=np.float32)
     chunks[:, 0, :, 0] = [[1, 2, 100], [10, 20, 100], [5, 5, 5]]
     rollout = dataclasses.replace(synthetic_rollout(0, decisions=3), chunks=chunks)
-    moves = _commanded_places(rollout, executed=2, are_positions=False)
+    moves = _commanded_places(rollout, executed=ExecutedActions(2), are_positions=False)
     np.testing.assert_array_equal(moves[:, 0], [0, 3, 33])
-    positions = _commanded_places(rollout, executed=2, are_positions=True)
+    positions = _commanded_places(rollout, executed=ExecutedActions(2), are_positions=True)
     np.testing.assert_array_equal(positions[:, 0], [1, 2, 20])
 
 

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.decision import Rollout
+from failure_monitor.scores.base.executed_actions import ExecutedActions
 from failure_monitor.scores.stac import TemporalConsistency, discrepancy
 from failure_monitor.scores.stac_single import SingleSampleConsistency
 
@@ -89,7 +90,7 @@ def test_only_the_overlap_counts():
     plan = random.normal(size=(8, 7, 2))
     # Now what was planned before, two actions on, with an end that was not planned yet.
     chunks = np.stack([plan[:, :5], plan[:, 2:]])
-    score = TemporalConsistency(executed=EXECUTED, weights=np.ones(2, np.float32))
+    score = TemporalConsistency(executed=ExecutedActions(EXECUTED), weights=np.ones(2, np.float32))
     assert score.score_rollout(rollout_of(chunks))[1] == pytest.approx(0, abs=1e-6)
     chunks[1, :, :3] += 2
     assert score.score_rollout(rollout_of(chunks))[1] > 0.5
@@ -98,7 +99,9 @@ def test_only_the_overlap_counts():
 def test_a_single_sample_that_goes_on_as_planned_is_consistent():
     plan = np.random.default_rng(0).normal(size=(8, 7, 2))
     chunks = np.stack([plan[:, :5], plan[:, 2:]])
-    score = SingleSampleConsistency(executed=EXECUTED, weights=np.ones(2, np.float32))
+    score = SingleSampleConsistency(
+        executed=ExecutedActions(EXECUTED), weights=np.ones(2, np.float32)
+    )
     assert score.score_rollout(rollout_of(chunks)).tolist() == [
         pytest.approx(math.nan, nan_ok=True),
         0,

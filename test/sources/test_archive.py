@@ -163,6 +163,37 @@ def test_measured_positions_and_executed_actions_survive_being_archived(tmp_path
     np.testing.assert_array_equal(again.rollouts[0].positions, positions)
 
 
+def test_the_control_period_survives_being_archived(tmp_path: Path) -> None:
+    policy = replace(POLICY, control_period=1 / 30)
+    write_archive(tmp_path / "set.npz", RolloutSet(policy, (synthetic_rollout(0),)))
+    assert read_rollouts([tmp_path / "set.npz"]).policy == policy
+
+
+def test_control_steps_state_the_control_period_and_stamps_do_not(tmp_path: Path) -> None:
+    steps = read_rollouts([write_arrays(tmp_path / "steps.npz")])
+    assert steps.policy.control_period == 0.2 / 4
+    stamps = np.concatenate([0.3 * np.arange(n) for n in LENGTHS])
+    stamped = write_arrays(tmp_path / "stamped.npz", stamp=stamps)
+    assert read_rollouts([stamped]).policy.control_period is None
+    stated = write_arrays(
+        tmp_path / "stated.npz", stamp=stamps, meta_json=meta_json(control_period=0.1)
+    )
+    assert read_rollouts([stated]).policy.control_period == 0.1
+    assert read_rollouts([stated], control_period=0.3).policy.control_period == 0.3
+    with pytest.raises(SourceError, match=r"differ in their control period \(0.05 against 0.1\)"):
+        read_rollouts([tmp_path / "steps.npz", stated])
+
+
+@pytest.mark.parametrize("period", [0, -0.1, "fast", True, float("inf")])
+def test_a_wrong_control_period_is_refused(tmp_path: Path, period: Any) -> None:
+    path = write_arrays(
+        tmp_path / "task.npz",
+        stamp=np.arange(float(DECISIONS)),
+        meta_json=meta_json(control_period=period),
+    )
+    assert "'control_period' in 'meta_json'" in refusal(path)
+
+
 @pytest.mark.parametrize("actions", [0, 2.5, "four", True])
 def test_a_wrong_number_of_executed_actions_is_refused(tmp_path: Path, actions: Any) -> None:
     path = write_arrays(

@@ -25,7 +25,8 @@ def require_differing_samples(
             f"{score}: the policy publishes one action chunk per decision, but this score "
             "compares several samples: sample more chunks, or leave it out of the rule"
         )
-    if all(np.ptp(rollout.chunks, axis=1).max() == 0 for rollout in rollouts):
+    free = slice(policy.guided_actions, None)
+    if all(np.ptp(rollout.chunks[:, :, free], axis=1).max() == 0 for rollout in rollouts):
         raise ScoreUndefinedError(
             f"{score}: all sampled chunks of every decision are the same, so the policy is "
             "deterministic and this score has no meaning: sample with noise, or leave it out of "
@@ -45,18 +46,3 @@ def require_second_decisions(rollouts: Sequence[Rollout], score: str) -> None:
             "this score compares a decision with the one before: record longer rollouts, or leave "
             "it out of the rule"
         )
-
-
-def executed_actions(policy: PolicyFormat, score: str) -> int:
-    """Return how many actions of a chunk are executed before the next decision.
-
-    Raises:
-        ScoreUndefinedError: it is unknown.
-    """
-    if policy.executed_actions is None:
-        raise ScoreUndefinedError(
-            f"{score}: how many actions of a chunk are executed before the next decision is not "
-            "known: give it as --executed-actions, or as 'exec_horizon' in an archive's "
-            "'meta_json', or leave this score out of the rule"
-        )
-    return policy.executed_actions

@@ -45,8 +45,8 @@ class Score(ABC):
     Attributes:
         name: of the score, in commands, bundles and messages.
         meaning: what is wrong where the score is above its threshold, for an operator.
-        first_defined: the number of the first decision of a rollout that has the score; both
-            forms give NaN before it, and a finite number from it on.
+        first_defined: the number of the first decision of a rollout that can have the score;
+            both forms give NaN before it, and then a finite number wherever it is defined.
         follows_rollout: whether the score depends on when the rollout began.
         needs_positions: whether it needs measured positions of the robot.
     """
@@ -71,13 +71,21 @@ class Score(ABC):
     def start_rollout(self) -> None:  # noqa: B027
         """Forget the past: the next decision is a rollout's first. Many scores have no past."""
 
-    def resume(self, number: int) -> None:  # noqa: B027
-        """Continue after decisions that were not seen: the next one has this number."""
+    def resume(self, number: int, *, stopped: bool = False) -> None:  # noqa: B027
+        """Continue after decisions that were not seen: the next one has this number.
 
-    @property
-    def is_defined_next(self) -> bool:
-        """Whether the next decision has the score: not where too little was seen before it."""
+        Args:
+            number: of the next decision in the rollout.
+            stopped: whether the policy was stopped in between, so that not all was executed.
+        """
+
+    def is_defined_for(self, decision: Decision) -> bool:
+        """Return whether the next decision has the score: not where too little is known."""
         return True
+
+    def defined(self, rollout: Rollout) -> NDArray[np.bool_]:
+        """Return which decisions of a rollout have the score, (T,)."""
+        return np.arange(len(rollout)) >= self.first_defined
 
     @abstractmethod
     def update(self, decision: Decision) -> float:
@@ -117,31 +125,44 @@ class TransitionScore(Score):
     """A score of a decision and the one before it: undefined at a rollout's first."""
 
     first_defined = 1
-    _before: NDArray[np.floating] | None = None
+    _before: tuple[int, NDArray[np.floating]] | None = None
 
     def start_rollout(self) -> None:
         """Forget the decision before."""
         self._before = None
 
-    def resume(self, number: int) -> None:
+    def resume(self, number: int, *, stopped: bool = False) -> None:
         """Continue after decisions that were not seen, so that the next one has no step."""
         self._before = None
 
-    @property
-    def is_defined_next(self) -> bool:
-        """Whether the decision before was seen."""
-        return self._before is not None
+    def is_defined_for(self, decision: Decision) -> bool:
+        """Return whether the decision before was seen, and the two can be compared."""
+        return self._before is not None and bool(
+            self.are_comparable(_gap(self._before[0], decision.stamp))[0]
+        )
+
+    def defined(self, rollout: Rollout) -> NDArray[np.bool_]:
+        """Return which decisions of a rollout have the score, (T,)."""
+        return np.concatenate([[False], self.are_comparable(np.diff(rollout.nanoseconds))])
 
     def update(self, decision: Decision) -> float:
-        """Return the score of the step from the last decision; NaN for the first decision."""
+        """Return the score of the step from the last decision; NaN where there is none."""
         now = self.inputs(_as_rollout(decision))
-        before, self._before = self._before, now
-        return np.nan if before is None else float(self.compare(before, now)[0])
+        last, self._before = self._before, (decision.stamp, now)
+        if last is None:
+            return np.nan
+        stamp, before = last
+        return float(self.compare(before, now, _gap(stamp, decision.stamp))[0])
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """NaN, and the score of every step from one decision to the next; (T,)."""
         seen = self.inputs(rollout)
-        return np.concatenate([[np.nan], self.compare(seen[:-1], seen[1:])])
+        scores = self.compare(seen[:-1], seen[1:], np.diff(rollout.nanoseconds))
+        return np.concatenate([[np.nan], scores])
+
+    def are_comparable(self, gaps: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return whether decisions so many nanoseconds apart can be compared, (N,)."""
+        return np.ones(len(gaps), dtype=bool)
 
     @abstractmethod
     def inputs(self, rollout: Rollout) -> NDArray[np.floating]:
@@ -149,9 +170,18 @@ class TransitionScore(Score):
 
     @abstractmethod
     def compare(
-        self, before: NDArray[np.floating], now: NDArray[np.floating]
+        self,
+        before: NDArray[np.floating],
+        now: NDArray[np.floating],
+        gaps: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Return the score of N steps, given what was seen before and after each, (N, …); (N,)."""
+        """Return the score of N steps; NaN where the two decisions cannot be compared.
+
+        Args:
+            before: what was seen at the decision before, (N, …).
+            now: what was seen at the next, (N, …).
+            gaps: the nanoseconds between them, (N,).
+        """
 
 
 class TimedScore(Score):
@@ -164,7 +194,7 @@ class TimedScore(Score):
         """Count from 0."""
         self._number = 0
 
-    def resume(self, number: int) -> None:
+    def resume(self, number: int, *, stopped: bool = False) -> None:
         """Go on counting from there."""
         self._number = number
 
@@ -180,6 +210,11 @@ class TimedScore(Score):
     @abstractmethod
     def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the scores of decisions, given their numbers (T,) in the rollout; (T,)."""
+
+
+def _gap(before: int, now: int) -> NDArray[np.float64]:
+    """Return the nanoseconds from one stamp to another, (1,)."""
+    return np.array([now - before], dtype=np.float64)
 
 
 def _as_rollout(decision: Decision) -> Rollout:
