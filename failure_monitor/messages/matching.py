@@ -8,6 +8,8 @@ nearest stamp, if that is within a tolerance. An observation is complete as soon
 has such a message; a message that may be nearer still is not awaited. So the messages of a bag, in
 the order in which they were received, give the observations that the robot's monitor had.
 
+For a policy that looks at several observations at once, each comes with those before it.
+
 The newest observation wins: none is returned after a later one. The fate of every message of the
 reference is counted. Stamps are in whole nanoseconds.
 """
@@ -22,6 +24,7 @@ from typing import Any
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.joint_vector import JOINTS
+from failure_monitor.messages.observation_history import History, ObservationHistory
 
 FRAMES_KEPT = 16
 """Number of a camera's messages that are kept until they match others."""
@@ -45,10 +48,18 @@ class MatchedMessages:
     Attributes:
         stamp: the stamp of the reference's message.
         messages: the message of every stream, by the stream's name.
+        earlier: the messages of the observations before it that the policy looks at, too, the
+            oldest first.
     """
 
     stamp: int
     messages: Mapping[str, Any]
+    earlier: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def all_messages(self) -> tuple[Mapping[str, Any], ...]:
+        """The messages of all its observations, the newest last."""
+        return (*self.earlier, self.messages)
 
 
 @dataclass
@@ -81,13 +92,21 @@ class _Waiting:
 class ObservationMatcher:
     """A matcher that receives the messages of all streams and returns observations."""
 
-    def __init__(self, cameras: Sequence[str], *, joints: bool, tolerance: float) -> None:
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        *,
+        joints: bool,
+        tolerance: float,
+        history: History | None = None,
+    ) -> None:
         """Create the matcher.
 
         Args:
             cameras: the names of the cameras, the reference first.
             joints: whether there are joint states, as a stream named `joints`.
             tolerance: seconds by which the stamps of an observation may differ.
+            history: the observations that belong to each beside it; None if none do.
 
         Raises:
             ObservationMatchingError: there is no stream, or the tolerance is negative or not
@@ -112,10 +131,15 @@ class ObservationMatcher:
         """Number of times that a stream's stamps went back by more than `CLOCK_JUMP`."""
         self._reference, *self._others = self.streams
         self._tolerance = round(tolerance * 1e9)
+        self._history: ObservationHistory[Mapping[str, Any]] | None = (
+            None if history is None else ObservationHistory(history)
+        )
         self.clear()
 
     def clear(self) -> None:
         """Drop the messages that wait, so that stamps may start again. Counts continue."""
+        if self._history is not None:
+            self._history.clear()
         self._waiting: dict[str, list[_Waiting]] = {name: [] for name in self.streams}
         self._newest: dict[str, int] = {}
         self._last_returned: int | None = None
@@ -225,13 +249,12 @@ class ObservationMatcher:
             others = self._waiting[name]
             del others[: bisect_left(others, reference.stamp - self._tolerance, key=_stamp)]
         found = {name: waiting for name, waiting in nearest.items() if waiting is not None}
-        return MatchedMessages(
-            stamp=reference.stamp,
-            messages={
-                self._reference: reference.message,
-                **{name: waiting.message for name, waiting in found.items()},
-            },
-        )
+        messages = {
+            self._reference: reference.message,
+            **{name: waiting.message for name, waiting in found.items()},
+        }
+        earlier = () if self._history is None else self._history.add(reference.stamp, messages)
+        return MatchedMessages(reference.stamp, messages, earlier)
 
     def _count_missing(self, reference: _Waiting) -> None:
         missing = False

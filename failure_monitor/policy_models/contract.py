@@ -18,20 +18,30 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from failure_monitor.decision import ActionKind
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.joint_vector import JOINTS
+from failure_monitor.messages.observation_history import History
 from failure_monitor.schema import SchemaError, above, not_empty, read
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
+"""The version of the contract. Models that need nothing of it are of version 1, as before."""
+
 METADATA_KEY = "failure_monitor"
 """Key of the contract in a model's `metadata_props`."""
 
 EMBEDDING, NOISE, CHUNKS = "embedding", "noise", "chunks"
-"""Names of inputs and outputs; the names of cameras are free."""
+TOKENS, TOKENS_MASK = "tokens", "tokens_mask"
+"""Names of inputs and outputs; the names of cameras and of a conditioning are free."""
 
-NoiseDistribution = Literal["standard_normal", "uniform"]
+NoiseDistribution = Literal["standard_normal", "uniform", "none"]
+
+_RESERVED = frozenset({JOINTS, TOKENS, TOKENS_MASK, EMBEDDING, NOISE, CHUNKS})
 
 
 class OnnxContractError(FailureMonitorError):
     """A model that does not follow the contract of docs/onnx_contract.md."""
+
+
+class UnknownTokensError(FailureMonitorError):
+    """A task whose tokens an encoder does not hold."""
 
 
 def _distinct(names: tuple[str, ...]) -> None:
@@ -44,6 +54,30 @@ Names = Annotated[tuple[str, ...], _distinct]
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskTokens:
+    """The tokens of a task's text.
+
+    Attributes:
+        task: the task's name, as rollouts state it.
+        tokens: the tokens, L numbers.
+        mask: which of them are of the text, and not padding.
+    """
+
+    task: str
+    tokens: Annotated[tuple[int, ...], not_empty]
+    mask: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        """Check the mask.
+
+        Raises:
+            ValueError: it is not of the tokens.
+        """
+        if len(self.mask) != len(self.tokens):
+            raise ValueError(f"{len(self.tokens)} tokens have a mask of {len(self.mask)} values")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderContract:
     """The contract of an observation encoder.
 
@@ -52,23 +86,48 @@ class EncoderContract:
         kind: the kind of model.
         cameras: the names of the inputs that are images.
         joint_names: the joints of the input `joints`, in its order; empty without this input.
+        history: the observations that it takes at once; None for one.
+        conditioning: the outputs that are handed to the sampler beside the embedding.
+        tasks: the tokens of each task that it knows; empty without the inputs `tokens` and
+            `tokens_mask`.
     """
 
-    contract: Literal[1]
+    contract: Literal[1, 2]
     kind: Literal["encoder"]
     cameras: Names = ()
     joint_names: Names = ()
+    history: History | None = None
+    conditioning: Names = ()
+    tasks: tuple[TaskTokens, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the inputs.
 
         Raises:
-            ValueError: there is none, or a name has two meanings.
+            ValueError: there is none, a name has two meanings, tasks have different numbers of
+                tokens, or a field is of a later version.
         """
         if JOINTS in self.cameras:
             raise ValueError(f"a camera cannot be named '{JOINTS}', the name of the joints' input")
         if not self.cameras and not self.joint_names:
             raise ValueError("an encoder needs a camera or joints")
+        later = {
+            "history": self.history is not None,
+            "conditioning": bool(self.conditioning),
+            "tasks": bool(self.tasks),
+        }
+        _check_version(self.contract, [name for name, is_given in later.items() if is_given])
+        if self.contract > 1:
+            _reject_reserved(self.cameras, "a camera")
+        _reject_reserved(self.conditioning, "a conditioning")
+        if set(self.cameras) & set(self.conditioning):
+            raise ValueError("a camera and a conditioning have one name")
+        _distinct(tuple(known.task for known in self.tasks) if len(self.tasks) > 1 else ())
+        lengths = {len(known.tokens) for known in self.tasks}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"the tasks have {sorted(lengths)} tokens: pad them to the same number"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +142,50 @@ class SamplerContract:
         position_names: as in `PolicyFormat`; empty means all.
         executed_actions: the number of actions of a chunk that are executed before the next
             decision; None if unknown.
-        noise: the distribution of the input `noise`: standard normal, or uniform over [0, 1).
+        noise: the distribution of the input `noise`: standard normal, or uniform over [0, 1);
+            `none` for a sampler without this input, whose one chunk for each observation is
+            always the same.
+        conditioning: the inputs that are the encoder's outputs of these names.
+        embedding_size: E, which must be stated where the sampler has no input `embedding`.
     """
 
-    contract: Literal[1]
+    contract: Literal[1, 2]
     kind: Literal["sampler"]
     action_names: Annotated[Names, not_empty]
     action_kind: ActionKind
     position_names: Names = ()
     executed_actions: Annotated[int, above(0)] | None = None
     noise: NoiseDistribution = "standard_normal"
+    conditioning: Names = ()
+    embedding_size: Annotated[int, above(0)] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the inputs.
+
+        Raises:
+            ValueError: a name has two meanings, or a field is of a later version.
+        """
+        later = {
+            "noise 'none'": self.noise == "none",
+            "conditioning": bool(self.conditioning),
+            "embedding_size": self.embedding_size is not None,
+        }
+        _check_version(self.contract, [name for name, is_given in later.items() if is_given])
+        _reject_reserved(self.conditioning, "a conditioning")
+
+
+def _check_version(version: int, later: list[str]) -> None:
+    if version < CONTRACT_VERSION and later:
+        raise ValueError(
+            f"{', '.join(later)}: of version {CONTRACT_VERSION} of the contract, the model states "
+            f"{version}"
+        )
+
+
+def _reject_reserved(names: tuple[str, ...], what: str) -> None:
+    taken = sorted(_RESERVED & set(names))
+    if taken:
+        raise ValueError(f"{what} cannot be named '{taken[0]}', which has another meaning")
 
 
 Contract = TypeVar("Contract", EncoderContract, SamplerContract)
@@ -135,10 +228,11 @@ def _check_version_and_kind(content: Any, expected: str, name: str) -> None:
     if not isinstance(content, dict):
         return
     version, kind = content.get("contract"), content.get("kind")
-    if isinstance(version, int) and version != CONTRACT_VERSION:
+    if isinstance(version, int) and not 1 <= version <= CONTRACT_VERSION:
         raise OnnxContractError(
             f"{name}, metadata '{METADATA_KEY}': the contract is of version {version}, this "
-            f"failure_monitor knows {CONTRACT_VERSION}: update it, or export the model with it"
+            f"failure_monitor knows 1 to {CONTRACT_VERSION}: update it, or export the model with "
+            "it"
         )
     if isinstance(kind, str) and kind != expected:
         raise OnnxContractError(

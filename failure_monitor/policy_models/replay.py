@@ -5,7 +5,8 @@
 The monitor node computes one decision at a time (`ObservationEncoder.embed`, then
 `PolicySampler.sample`); this does exactly the same for a rollout in a bag. Batches would be a
 fifth faster on a CPU, but with dynamic quantisation, for one, observations of a batch change each
-other's results. Observations may come from a generator: only one of them is in memory.
+other's results. Observations may come from a generator: only one of them is in memory, and what
+the encoder hands to the sampler beside its embedding only until its chunks are sampled.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def black_box_rollout(
     name: str,
     samples: int,
     seed: int,
+    task: str = "",
 ) -> Rollout:
     """Return the rollout of a policy's decisions on observations.
 
@@ -42,36 +44,31 @@ def black_box_rollout(
         name: the rollout's name.
         samples: B, the number of action chunks per decision.
         seed: the seed of the noise, the same as the monitor's.
+        task: the task, of those whose tokens the encoder holds.
 
     Raises:
         OnnxContractError: encoder and sampler are of different policies.
+        UnknownTokensError: the encoder does not hold the tokens of the task.
         OnnxModelError: the observations do not fit the encoder.
     """
     check_same_policy(encoder, sampler)
-    stamps, embeddings = embed_all(encoder, observations)
-    return Rollout(
-        name=name,
-        stamps=1e-9 * stamps.astype(np.float64),
-        embeddings=embeddings,
-        chunks=sample_all(sampler, embeddings, samples=samples, seed=seed),
-    )
-
-
-def embed_all(
-    encoder: ObservationEncoder, observations: Iterable[Observation]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Embed T observations: stamps in nanoseconds, int64 (T,), and embeddings, float32 (T, E).
-
-    Raises:
-        OnnxModelError: the observations do not fit the encoder.
-    """
+    policy, noise = sampler.policy_format(samples=samples), sampler.noise_stream(seed=seed)
     stamps: list[int] = []
     embeddings: list[NDArray[np.float32]] = []
-    for observation in observations:
-        stamps.append(observation.stamp)
-        embeddings.append(encoder.embed(observation.images, observation.joints))
-    shape = len(embeddings), encoder.embedding_size
-    return np.array(stamps, np.int64), np.array(embeddings, np.float32).reshape(shape)
+    chunks: list[NDArray[np.float32]] = []
+    for seen in observations:
+        encoded = encoder.encode(seen.images, seen.joints, task)
+        stamps.append(seen.stamp)
+        embeddings.append(encoded.embedding)
+        drawn = noise.draw(policy.samples)
+        chunks.append(sampler.sample(encoded.embedding, drawn, encoded.conditioning))
+    return Rollout(
+        name=name,
+        stamps=1e-9 * np.array(stamps, np.float64),
+        embeddings=np.array(embeddings, np.float32).reshape(-1, policy.embedding_size),
+        chunks=np.array(chunks, np.float32).reshape(-1, *policy.chunk_shape),
+        task=task,
+    )
 
 
 def sample_all(
@@ -82,8 +79,8 @@ def sample_all(
     Raises:
         OnnxModelError: the embeddings do not fit the sampler.
     """
-    noise = sampler.noise_stream(seed=seed)
-    chunks = np.empty((len(embeddings), *sampler.policy_format(samples=samples).chunk_shape), "f4")
+    policy, noise = sampler.policy_format(samples=samples), sampler.noise_stream(seed=seed)
+    chunks = np.empty((len(embeddings), *policy.chunk_shape), "f4")
     for embedding, of_decision in zip(embeddings, chunks, strict=True):
-        of_decision[:] = sampler.sample(embedding, noise.draw(samples))
+        of_decision[:] = sampler.sample(embedding, noise.draw(policy.samples))
     return chunks

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ def export_network(network: nn.Module, example: Tensor) -> bytes:
         ExportError: their outputs differ by more than `TOLERANCE`.
     """
     network.eval()
-    model = to_onnx(network, {"input": example}, "output", free={"input": "N", "output": "N"})
+    model = to_onnx(network, {"input": example}, ["output"], free={"input": "N", "output": "N"})
     with torch.no_grad():
         expected = network(example)
     difference = torch.from_numpy(OnnxNetwork(model, name="export")(example.numpy())) - expected
@@ -49,14 +49,18 @@ def export_network(network: nn.Module, example: Tensor) -> bytes:
 
 
 def to_onnx(
-    network: nn.Module, inputs: Mapping[str, Tensor], output: str, *, free: Mapping[str, str]
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    *,
+    free: Mapping[str, str],
 ) -> bytes:
     """Return a network as a serialised ONNX model, without comparing the two.
 
     Args:
         network: the network, which is exported in its present mode.
         inputs: an example of each input, by name, in the order in which the network takes them.
-        output: the name of the one output.
+        outputs: the names of the outputs, in the order in which the network returns them.
         free: a letter for each leading axis that may have any length, by input and output.
     """
     buffer = io.BytesIO()
@@ -68,7 +72,7 @@ def to_onnx(
             tuple(inputs.values()),
             buffer,
             input_names=list(inputs),
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_axes={name: dict(enumerate(axes)) for name, axes in free.items()},
             dynamo=False,
         )

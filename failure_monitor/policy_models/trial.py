@@ -9,7 +9,7 @@ normalisation in training mode, gives nothing that a single observation means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policy_models.contract import OnnxContractError
 from failure_monitor.policy_models.onnx_file import OnnxFile
 
-Run = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
+Run = Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]
+"""Returns the outputs for some observations, what is scored first."""
 
 RANDOM_OPERATORS = frozenset(
     {
@@ -86,19 +87,16 @@ def try_out(file: OnnxFile, run: Run, inputs: Mapping[str, NDArray[Any]]) -> Non
         OnnxModelError: the model failed.
     """
     count = len(next(iter(inputs.values())))
-    alone, again = (
-        np.concatenate(
-            [run({name: array[[at]] for name, array in inputs.items()}) for at in range(count)]
-        )
-        for _ in range(2)
-    )
-    if not np.isfinite(alone).any():
+    alone, again = (_one_by_one(run, inputs, count) for _ in range(2))
+    if not np.isfinite(alone[0]).any():
         raise OnnxContractError(
             f"{file.name} gives nothing but NaN or infinite values for random inputs, as a model "
             "in half precision does whose values overflow: export it in float32"
         )
-    if not np.array_equal(np.isfinite(alone), np.isfinite(again)) or _differ(
-        alone, again, MAX_REPEATED
+    if any(
+        not np.array_equal(np.isfinite(first), np.isfinite(second))
+        or _differ(first, second, MAX_REPEATED)
+        for first, second in zip(alone, again, strict=True)
     ):
         raise OnnxContractError(
             f"{file.name} gives different results for the same inputs, as it does if it draws "
@@ -113,7 +111,7 @@ def try_out(file: OnnxFile, run: Run, inputs: Mapping[str, NDArray[Any]]) -> Non
         ) from None
     if file.operators & DYNAMIC_QUANTISATION:
         return
-    if _differ(alone, together, MAX_TOGETHER):
+    if any(_differ(one, other, MAX_TOGETHER) for one, other in zip(alone, together, strict=True)):
         raise OnnxContractError(
             f"{file.name} gives another result for an observation alone than beside others in a "
             "batch, as it does with statistics over the batch (batch normalisation in training "
@@ -122,14 +120,20 @@ def try_out(file: OnnxFile, run: Run, inputs: Mapping[str, NDArray[Any]]) -> Non
         )
 
 
+def _one_by_one(run: Run, inputs: Mapping[str, NDArray[Any]], count: int) -> list[NDArray[Any]]:
+    results = [run({name: array[[at]] for name, array in inputs.items()}) for at in range(count)]
+    return [np.concatenate(one_output) for one_output in zip(*results, strict=True)]
+
+
 _REMEDY = (
     "call eval() on the module, let all randomness come from the input 'noise' of a sampler, and "
     "export it again"
 )
 
 
-def _differ(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> bool:
+def _differ(one: NDArray[Any], other: NDArray[Any], share: float) -> bool:
     """Return whether results differ by more than a share of how much they vary."""
+    one, other = one.astype(np.float32, copy=False), other.astype(np.float32, copy=False)
     known = np.isfinite(one) & np.isfinite(other)
     if not known.any() or one.shape != other.shape:
         return one.shape != other.shape

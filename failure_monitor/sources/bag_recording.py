@@ -45,6 +45,7 @@ from failure_monitor.sources.stamped_arrays import StampedArrays
 if TYPE_CHECKING:
     from failure_monitor.messages.matching import MatchedMessages
     from failure_monitor.sources.observed_embeddings import ObservedEmbeddings
+    from failure_monitor.sources.sampled_chunks import ChunkSampling
 
 POINT_CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -154,6 +155,10 @@ class BagRecording:
         tasks: The bag times and values of tasks.
         repeated: The number of messages whose stamp their topic had already used.
         stamps: The stamps of what makes decisions, by topic.
+        sampling: Has sampled the action chunks while the bag was read; None if they were recorded,
+            or can be sampled of the embeddings.
+        encoded_tasks: The task that was known when each observation was embedded, by its stamp;
+            empty if the encoder does not depend on it.
     """
 
     def __init__(
@@ -208,8 +213,14 @@ class BagRecording:
             self._observed = ObservedEmbeddings(models.encoder, options.black_box, types, decoder)
             self.embeddings = self._observed.embeddings
             self.stamps |= self._observed.stamps
+        self.sampling: ChunkSampling | None = None
+        self.encoded_tasks: dict[int, str] = {}
         if models.sampler is not None:
             self.action_names = models.sampler.action_names
+            if models.sampler.conditioning:
+                from failure_monitor.sources.sampled_chunks import ChunkSampling
+
+                self.sampling = ChunkSampling(models.sampler, options)
 
     def handlers(self) -> dict[str, MessageHandler]:
         """Return the handler of each topic that the bag has.
@@ -290,6 +301,8 @@ class BagRecording:
                 self.tasks.append((received, stated))
         if running and not was_running and self._observed is not None and self._follows_markers:
             self._observed.start_rollout()
+            if self.sampling is not None:
+                self.sampling.start_rollout()
         self.markers.append((received, running))
 
     def _on_description(self, received: int, serialised: bytes) -> None:
@@ -335,9 +348,16 @@ class BagRecording:
         return self._observed is not None and self._observed.is_due(stamp)
 
     def _embed(self, matched: MatchedMessages, received: int) -> None:
-        if self._observed is not None:
-            self._observed.embed(matched)
-            self._complete(matched.stamp, received)
+        if self._observed is None:
+            return
+        stamp, task = matched.stamp, self.tasks[-1][1] if self.tasks else ""
+        encoded = self._observed.embed(matched, task)
+        if self._observed.depends_on_task:
+            self.encoded_tasks[stamp] = task
+        if self.sampling is not None:
+            chunks = self.sampling.sample(stamp, received, self.outcomes, encoded)
+            self.chunks.add(stamp, chunks)
+        self._complete(stamp, received)
 
     def _on_chunks(self, received: int, serialised: bytes) -> None:
         stamp, chunks, names = self._chunk_floats.decode(serialised)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
+from failure_monitor.listed_names import list_names
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.bag_files import Bag
 from failure_monitor.sources.bag_recording import BagRecording
@@ -106,9 +107,11 @@ def _rollout(
 ) -> Rollout:
     completions = [recording.completions[stamp] for stamp in run.stamps]
     embeddings = recording.embeddings.at(run.stamps)
-    chunks = _chunks(recording, run, options.black_box, models, embeddings)
+    chunks = _chunks(bag, recording, run, options.black_box, models, embeddings)
     external = np.array([completion.external for completion in completions], np.float64)
     end = _end(recording, run, max(completion.received for completion in completions))
+    task = _stated_by(recording.tasks, end, run.until) or ""
+    _reject_late_task(bag, recording, run, task)
     return Rollout(
         name=name,
         stamps=1e-9 * np.array(run.stamps, dtype=np.float64),
@@ -119,7 +122,7 @@ def _rollout(
         source=str(bag.path),
         sha256=_sha256(run.stamps, embeddings, chunks),
         positions=_positions([completion.positions for completion in completions]),
-        task=_stated_by(recording.tasks, end, run.until) or "",
+        task=task,
         external=dict(zip(options.topics.external, external.T, strict=True)),
     )
 
@@ -186,7 +189,20 @@ def _left_out(recording: BagRecording, runs: Sequence[_Run]) -> int:
     return len(recording.completions) - sum(len(run.stamps) for run in runs)
 
 
+def _reject_late_task(bag: Bag, recording: BagRecording, run: _Run, task: str) -> None:
+    """Reject a rollout whose observations were embedded for another task than it is of."""
+    encoded = {recording.encoded_tasks.get(stamp, task) for stamp in run.stamps}
+    if encoded != {task}:
+        known = list_names(sorted(f"'{name}'" if name else "none" for name in encoded))
+        raise SourceError(
+            f"{bag.path}: a rollout is of the task '{task}', and while its decisions were made "
+            f"the bag stated {known}: state the task before the first decision, or leave the bag "
+            "out"
+        )
+
+
 def _chunks(
+    bag: Bag,
     recording: BagRecording,
     run: _Run,
     black_box: BlackBox,
@@ -194,6 +210,13 @@ def _chunks(
     embeddings: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     if models.sampler is None:
+        return recording.chunks.at(run.stamps)
+    if recording.sampling is not None:
+        if not recording.sampling.are_one_rollout(run.stamps):
+            raise SourceError(
+                f"{bag.path}: the decisions of a rollout were not recorded one after the other, "
+                "so the noise of their chunks is not that of the robot: leave the bag out"
+            )
         return recording.chunks.at(run.stamps)
     from failure_monitor.policy_models.replay import sample_all
 

@@ -15,7 +15,7 @@ from typing import Any
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
-from failure_monitor.policy_models.models import ObservationEncoder
+from failure_monitor.policy_models.models import Encoded, ObservationEncoder
 from failure_monitor.policy_models.observation import ObservationReader
 from failure_monitor.policy_models.observation_rate import ObservationRate
 from failure_monitor.sources.message_decoder import (
@@ -30,6 +30,31 @@ from failure_monitor.sources.stamped_arrays import StampedArrays
 
 ObservationHandler = Callable[[MatchedMessages, int], None]
 """Handles the messages of an observation, given the bag time in nanoseconds."""
+
+
+class _RecordedObservations(ObservationReader):
+    """Reads observations from the messages of a bag, which it decodes."""
+
+    def __init__(
+        self,
+        encoder: ObservationEncoder,
+        topics: Mapping[str, str],
+        types: Mapping[str, str],
+        decoder: MessageDecoder,
+    ) -> None:
+        super().__init__(encoder)
+        self._topics = topics
+        self._types = types
+        self._decoder = decoder
+
+    def read_message(self, stream: str, message: Any) -> Any:
+        number, serialised = message
+        topic = self._topics[stream]
+        try:
+            decoded = self._decoder.decode(serialised, self._types[topic])
+            return super().read_message(stream, decoded)
+        except (FailureMonitorError, UndecodableError) as error:
+            raise MessageFaultError(topic, number, error) from None
 
 
 class ObservedEmbeddings:
@@ -63,9 +88,12 @@ class ObservedEmbeddings:
         self._types = types
         self._decoder = decoder
         self._matcher = ObservationMatcher(
-            tuple(encoder.cameras), joints=has_joints, tolerance=black_box.matching_tolerance
+            tuple(encoder.cameras),
+            joints=has_joints,
+            tolerance=black_box.matching_tolerance,
+            history=encoder.history,
         )
-        self._reader = ObservationReader(encoder)
+        self._reader = _RecordedObservations(encoder, self._topics, types, decoder)
         self._black_box = black_box
         self._rate = ObservationRate(black_box.rate)
 
@@ -82,28 +110,30 @@ class ObservedEmbeddings:
         """Return whether an observation of this stamp makes a decision, and count it if so."""
         return self._rate.accepts(stamp)
 
-    def embed(self, matched: MatchedMessages) -> None:
-        """Decode an observation, and compute its embedding.
+    def embed(self, matched: MatchedMessages, task: str) -> Encoded:
+        """Decode an observation, and keep its embedding.
+
+        Args:
+            matched: its messages.
+            task: the task, of those whose tokens the encoder holds.
+
+        Returns:
+            The embedding, with what the sampler takes beside it.
 
         Raises:
             MessageFaultError: A message holds no image, or other joints than the encoder needs.
+            UnknownTokensError: The encoder does not hold the tokens of the task.
             OnnxModelError: The encoder failed.
         """
-        images = {name: self._read(matched, name) for name in self._encoder.cameras}
-        joints = self._read(matched, JOINTS) if JOINTS in self._topics else None
-        self.embeddings.add(matched.stamp, self._encoder.embed(images, joints))
+        seen = self._reader.read(matched)
+        encoded = self._encoder.encode(seen.images, seen.joints, task)
+        self.embeddings.add(matched.stamp, encoded.embedding)
+        return encoded
 
-    def _read(self, matched: MatchedMessages, name: str) -> Any:
-        """Return what the encoder takes of one stream's message."""
-        number, serialised = matched.messages[name]
-        topic = self._topics[name]
-        try:
-            message = self._decoder.decode(serialised, self._types[topic])
-            if name == JOINTS:
-                return self._reader.read_joints(message)
-            return self._reader.read_image(name, message)
-        except (FailureMonitorError, UndecodableError) as error:
-            raise MessageFaultError(topic, number, error) from None
+    @property
+    def depends_on_task(self) -> bool:
+        """Whether embeddings depend on the rollout's task."""
+        return bool(self._encoder.contract.tasks)
 
     def problems(self) -> list[str]:
         """Return why observations were lost, and what to do about it."""

@@ -41,6 +41,8 @@ def load_models(black_box: BlackBox) -> ReplayModels:
             named topics do not match the cameras of the encoder.
     """
     models = _load(black_box.encoder, black_box.sampler)
+    if models.sampler is not None and models.sampler.is_deterministic:
+        _reject_several_samples(models.sampler, black_box)
     cameras = set(models.encoder.cameras) if models.encoder is not None else set()
     if cameras != set(black_box.cameras):
         raise UsageError(
@@ -52,6 +54,14 @@ def load_models(black_box: BlackBox) -> ReplayModels:
     return models
 
 
+def _reject_several_samples(sampler: PolicySampler, black_box: BlackBox) -> None:
+    if black_box.samples not in (None, 1):
+        raise UsageError(
+            f"'--samples {black_box.samples}': {sampler.file.name} takes no noise, so a decision "
+            "has one chunk: leave the option out"
+        )
+
+
 @lru_cache(maxsize=1)
 def _load(encoder: Path | None, sampler: Path | None) -> ReplayModels:
     if encoder is None and sampler is None:
@@ -61,14 +71,17 @@ def _load(encoder: Path | None, sampler: Path | None) -> ReplayModels:
         ObservationEncoder,
         PolicySampler,
         check_same_policy,
+        reject_lone_sampler,
     )
 
     models = ReplayModels(
         None if encoder is None else ObservationEncoder(read_onnx_file(encoder)),
         None if sampler is None else PolicySampler(read_onnx_file(sampler)),
     )
-    if models.encoder is not None and models.sampler is not None:
+    if models.sampler is not None and models.encoder is not None:
         check_same_policy(models.encoder, models.sampler)
+    elif models.sampler is not None:
+        reject_lone_sampler(models.sampler)
     return models
 
 

@@ -17,6 +17,8 @@ from failure_monitor.messages.camera_image import ENCODINGS
 from failure_monitor.policy_models.contract import (
     CONTRACT_VERSION,
     METADATA_KEY,
+    TOKENS,
+    TOKENS_MASK,
     EncoderContract,
     NoiseDistribution,
     SamplerContract,
@@ -93,15 +95,20 @@ def test_the_tables_name_the_inputs_and_outputs_of_the_models(example: dict[str,
         name: {value.name for value in (*model.graph.input, *model.graph.output)}
         for name, model in models.items()
     }
-    assert named["encoder"] == sides["encoder"] - {"front", "wrist"}
-    assert named["sampler"] == sides["sampler"]
+    keys = {"tasks", "conditioning"}
+    assert named["encoder"] - keys == (sides["encoder"] - {"front", "wrist"}) | {
+        TOKENS,
+        TOKENS_MASK,
+    }
+    assert named["sampler"] - keys == sides["sampler"]
 
 
 def test_the_key_the_version_and_the_distributions_are_those_of_the_code(example: dict[str, Any]):
     assert f"under the key `{METADATA_KEY}`" in PAGE
     model = onnx.load(example["folder"] / "sampler.onnx")
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
-    assert json.loads(entry.value)["contract"] == CONTRACT_VERSION == 1
+    assert json.loads(entry.value)["contract"] == 1
+    assert {row[1] for row in table("Metadata", "An encoder's:")[:1]} == {str(CONTRACT_VERSION)}
     assert " or ".join(f'`"{name}"`' for name in get_args(NoiseDistribution)) in PAGE
     assert SamplerContract.noise == get_args(NoiseDistribution)[0]
 

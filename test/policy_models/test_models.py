@@ -260,7 +260,7 @@ def followed_by(operator: str, *inputs: str) -> Edit:
     [
         (without_metadata, r"no metadata 'failure_monitor'.*export_encoder"),
         (text("{"), r"metadata 'failure_monitor': Invalid JSON"),
-        (metadata(contract=2), r"contract is of version 2, this failure_monitor knows 1"),
+        (metadata(contract=3), r"contract is of version 3, this failure_monitor knows 1 to 2"),
         (metadata(contract=None), r"field 'contract': it is missing"),
         (metadata(kind="sampler"), r"kind 'sampler', expected 'encoder': .*mixed up"),
         (metadata(kamera=["front"]), r"field 'kamera': unknown, expected one of"),

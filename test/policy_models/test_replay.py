@@ -29,7 +29,7 @@ from failure_monitor.policy_models.contract import OnnxContractError
 from failure_monitor.policy_models.models import ObservationEncoder, OnnxModelError, PolicySampler
 from failure_monitor.policy_models.observation import Observation, ObservationReader
 from failure_monitor.policy_models.onnx_file import read_onnx_file
-from failure_monitor.policy_models.replay import black_box_rollout, embed_all, sample_all
+from failure_monitor.policy_models.replay import black_box_rollout, sample_all
 
 SECOND = 1_000_000_000
 
@@ -140,7 +140,9 @@ def test_another_seed_gives_other_chunks_of_the_same_embeddings(
     assert np.abs(first.chunks - second.chunks).min() > 0
 
 
-def test_observations_are_let_go_of_one_by_one(encoder: ObservationEncoder):
+def test_observations_are_let_go_of_one_by_one(
+    encoder: ObservationEncoder, sampler: PolicySampler
+):
     alive: WeakSet[Observation] = WeakSet()
 
     def watched() -> Iterator[Observation]:
@@ -150,9 +152,8 @@ def test_observations_are_let_go_of_one_by_one(encoder: ObservationEncoder):
             # The last one is let go of when the next one is there.
             assert len(alive) <= 2
 
-    stamps, embeddings = embed_all(encoder, watched())
-    assert stamps.dtype == np.int64
-    assert len(stamps) == len(embeddings) == 20
+    rollout = black_box_rollout(watched(), encoder, sampler, name="", samples=2, seed=0)
+    assert len(rollout.stamps) == len(rollout.embeddings) == len(rollout.chunks) == 20
 
 
 def test_a_rollout_without_observations_has_no_decisions(
@@ -177,10 +178,12 @@ def test_models_of_different_policies_are_refused(encoder: ObservationEncoder):
         black_box_rollout(observations(1), encoder, other, name="", samples=2, seed=0)
 
 
-def test_observations_without_the_joints_are_refused(encoder: ObservationEncoder):
+def test_observations_without_the_joints_are_refused(
+    encoder: ObservationEncoder, sampler: PolicySampler
+):
     def headless() -> Iterator[Observation]:
         for observation in observations(2):
             yield Observation(observation.stamp, observation.images, None)
 
     with pytest.raises(OnnxModelError, match="expected 'front', 'joints', 'wrist'"):
-        embed_all(encoder, headless())
+        black_box_rollout(headless(), encoder, sampler, name="", samples=2, seed=0)

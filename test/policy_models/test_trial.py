@@ -164,7 +164,7 @@ def test_batch_normalisation_is_refused_in_training_mode_alone():
     def load(training: bool) -> None:
         module.train(training)
         inputs, free = {"joints": torch.randn(4, 3)}, {"joints": "N", "embedding": "N"}
-        model = onnx.load_from_string(to_onnx(module, inputs, "embedding", free=free))
+        model = onnx.load_from_string(to_onnx(module, inputs, ["embedding"], free=free))
         (node,) = [each for each in model.graph.node if each.op_type == "BatchNormalization"]
         if training:
             (mode,) = [each for each in node.attribute if each.name == "training_mode"]
@@ -201,7 +201,7 @@ def test_a_result_that_is_no_number_is_refused_at_once_or_the_second_time():
     runs = iter([np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)), np.full((1, 2), np.nan)])
     file = encoder(helper.make_node("Identity", ["e"], ["embedding"])).file
     with pytest.raises(OnnxContractError, match="different results for the same inputs"):
-        try_out(file, lambda _: next(runs).astype(np.float32), {"joints": np.zeros((2, 3))})
+        try_out(file, lambda _: [next(runs).astype(np.float32)], {"joints": np.zeros((2, 3))})
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -218,6 +218,6 @@ def test_a_deep_sound_model_is_taken(half: bool):
     cast = Cast()
     cast.module = module.half() if half else module
     inputs, free = {"joints": torch.randn(4, 3)}, {"joints": "N", "embedding": "N"}
-    model = onnx.load_from_string(to_onnx(cast.eval(), inputs, "embedding", free=free))
+    model = onnx.load_from_string(to_onnx(cast.eval(), inputs, ["embedding"], free=free))
     helper.set_model_props(model, {METADATA_KEY: json.dumps(ENCODER)})
     ObservationEncoder(OnnxFile("encoder.onnx", model.SerializeToString()))

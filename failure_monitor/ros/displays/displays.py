@@ -133,6 +133,7 @@ class Displays:
                 observation,
                 decision,
                 reading.levels,
+                task=self._monitor.task,
                 is_wanted=self._overlay.has_subscriber,
             )
 
@@ -204,6 +205,7 @@ class Displays:
             {camera: image_type(topic, bundle.description) for camera, topic in topics.items()},
             self._settings.joint_states_topic if encoder.joint_names else "",
             MATCHING_TOLERANCE if black_box is None else black_box.matching_tolerance,
+            encoder.history,
         )
 
     def _close_heat_map(self) -> None:

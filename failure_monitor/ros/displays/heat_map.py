@@ -37,6 +37,7 @@ MAX_AGE = 5.0
 class _ScoredPicture:
     messages: MatchedMessages
     number: int
+    task: str
     level: float
 
 
@@ -76,6 +77,7 @@ class HeatMap:
         number: int,
         levels: Mapping[str, float],
         *,
+        task: str = "",
         is_wanted: bool,
     ) -> None:
         """Receive the picture of a decision that was scored.
@@ -84,11 +86,12 @@ class HeatMap:
             messages: of cameras and joints.
             number: the decision's number in the rollout.
             levels: its normalised scores by name.
+            task: the task, of those whose tokens the encoder holds.
             is_wanted: whether to find where the picture is unfamiliar. A familiar one is
                 remembered in any case.
         """
         level = levels.get(self._score.name, np.nan)
-        picture = _ScoredPicture(messages, number, level)
+        picture = _ScoredPicture(messages, number, task, level)
         if self._is_familiar(level):
             self._familiar = picture
             self._worker.clear()
@@ -120,22 +123,24 @@ class HeatMap:
             self._reader.read(one.messages) for one in (job.picture, job.familiar)
         )
         found = unfamiliarity(
-            picture.images[self._camera],
-            familiar.images[self._camera],
-            lambda covered: self._novelty(covered, picture, job.picture.number),
+            _newest(picture.images[self._camera]),
+            _newest(familiar.images[self._camera]),
+            lambda covered: self._novelty(covered, picture, job.picture),
             score=self._score.name,
         )
         self.problem = ""
         with self._lock:
             self._newest = time.monotonic(), found
 
-    def _novelty(self, covered: NDArray[np.uint8], seen: Observation, number: int) -> float:
+    def _novelty(
+        self, covered: NDArray[np.uint8], seen: Observation, scored: _ScoredPicture
+    ) -> float:
         if self._worker.is_stopping:
             raise _StoppedError
         start = time.monotonic()
-        images: Mapping[str, NDArray[np.uint8]] = {**seen.images, self._camera: covered}
-        embedding = self._encoder.embed(images, seen.joints)
-        novelty = score_embedding(self._score, embedding, number)
+        images = {**seen.images, self._camera: _with_covered(seen.images[self._camera], covered)}
+        embedding = self._encoder.embed(images, seen.joints, scored.task)
+        novelty = score_embedding(self._score, embedding, scored.number)
         time.sleep((time.monotonic() - start) * (1 / WORKING_SHARE - 1))
         return novelty
 
@@ -149,3 +154,16 @@ class HeatMap:
 
 class _StoppedError(Exception):
     """The thread has to end in the middle of its work."""
+
+
+def _newest(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the picture, of an encoder that takes several the newest."""
+    return pictures if pictures.ndim == 3 else pictures[-1]
+
+
+def _with_covered(pictures: NDArray[np.uint8], covered: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the picture as covered, of an encoder that takes several the others likewise."""
+    if pictures.ndim == 3:
+        return covered
+    is_covered = (covered != pictures[-1]).any(axis=-1, keepdims=True)
+    return np.where(is_covered, covered, pictures)

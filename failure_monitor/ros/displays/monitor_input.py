@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the displays receive of the monitor: its alarm, and which bundle it has loaded."""
+"""What the displays receive of the monitor: its alarm, its bundle and its task."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class MonitorInput:
         self._received: float | None = None
         self.bundle = ""
         """The folder of the bundle that the monitor has loaded; empty while it is unknown."""
+        self.task = ""
+        """The task that the monitor watches; empty while it is unknown."""
         node.create_subscription(DiagnosticStatus, f"{monitor}/alarm", self._on_alarm, DISPLAY_QOS)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
@@ -66,4 +68,6 @@ class MonitorInput:
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:
             if status.name == f"{self._name}: scoring":
-                self.bundle = read_key_values(status.values).get("bundle", self.bundle)
+                values = read_key_values(status.values)
+                self.bundle = values.get("bundle", self.bundle)
+                self.task = values.get("task", self.task)

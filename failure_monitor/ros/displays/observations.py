@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from failure_monitor.bundle.input_types import COMPRESSED_IMAGE
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
+from failure_monitor.messages.observation_history import History
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 
 MAX_OBSERVATIONS = 8
@@ -35,6 +36,7 @@ class Observations:
         types: Mapping[str, str],
         joints: str,
         tolerance: float,
+        history: History | None,
     ) -> None:
         """Subscribe.
 
@@ -44,10 +46,11 @@ class Observations:
             types: the types of their messages, by the cameras' names.
             joints: the topic of joint states; empty if no joints belong to an observation.
             tolerance: seconds by which the stamps of an observation may lie apart.
+            history: the observations that the encoder takes at once; None for one.
         """
         self._node = node
         self._matcher = ObservationMatcher(
-            tuple(cameras), joints=bool(joints), tolerance=tolerance
+            tuple(cameras), joints=bool(joints), tolerance=tolerance, history=history
         )
         self._recent: deque[MatchedMessages] = deque(maxlen=MAX_OBSERVATIONS)
         self._subscriptions: list[Subscription] = [

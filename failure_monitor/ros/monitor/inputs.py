@@ -158,6 +158,7 @@ class MonitorInputs:
             monitored.black_box,
             guard,
             joints=models.takes_joints,
+            history=models.history,
             has_rate=CHUNKS not in models.published_parts,
             on_observation=self._on_observation,
         )

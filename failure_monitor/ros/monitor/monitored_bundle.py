@@ -8,13 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from failure_monitor.bundle.bundle import Bundle, BundleError, content_hash, load
+from failure_monitor.bundle.bundle import (
+    Bundle,
+    BundleError,
+    UnknownTaskError,
+    content_hash,
+    load,
+)
 from failure_monitor.bundle.camera_topics import camera_topics
 from failure_monitor.bundle.description import PromiseSection
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.parameters.monitor import AS_CALIBRATED, MonitorParameters
+from failure_monitor.policy_models.contract import UnknownTokensError
 from failure_monitor.ros.monitor.black_box_settings import (
     BlackBoxSettings,
     black_box_settings,
@@ -69,16 +76,20 @@ class MonitoredBundle:
 
     def start_monitor(self, task: str) -> FailureMonitor:
         """Return the monitor for a new rollout of a task; the models are reset, too."""
-        self.models.start_rollout()
+        self.models.start_rollout(task)
         return self.bundle.monitor(task)
 
     def set_task(self, task: str) -> None:
         """Use the thresholds of a task from now on.
 
         Raises:
-            UnknownTaskError: the bundle has no threshold for it.
+            UnknownTaskError: the bundle has no threshold for it, or its encoder no tokens.
         """
         self.bundle.promise(task)
+        try:
+            self.models.check_task(task)
+        except UnknownTokensError as error:
+            raise UnknownTaskError(str(error)) from None
         self.task = task
 
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Decision, PolicyFormat
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.matching import MatchedMessages
+from failure_monitor.messages.observation_history import History
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, PendingDecision
@@ -42,6 +45,7 @@ class MonitoredModels:
         self._encoder: ObservationEncoder | None = None
         self._sampler: PolicySampler | None = None
         self._samples = bundle.policy.samples
+        self._task = ""
         self._noise_seed = noise_seed
         encoder = _file_to_run("encoder", settings.encoder, bundle.encoder, bundle)
         sampler = _file_to_run("sampler", settings.sampler, bundle.sampler, bundle)
@@ -79,6 +83,20 @@ class MonitoredModels:
             "it was calibrated with these: calibrate again with --encoder and --sampler"
         )
 
+    @property
+    def history(self) -> History | None:
+        """The observations that the encoder takes at once; None if it takes one."""
+        return None if self._encoder is None else self._encoder.history
+
+    def check_task(self, task: str) -> None:
+        """Check that decisions of a task can be made.
+
+        Raises:
+            UnknownTokensError: the encoder does not hold the task's tokens.
+        """
+        if self._encoder is not None:
+            self._encoder.check_task(task)
+
     def values(self) -> Mapping[str, str]:
         """Return which models are run, and on what, as text by name for the diagnostics."""
         values = {}
@@ -90,8 +108,9 @@ class MonitoredModels:
                     values[f"{name}_fallback"] = model.fallback
         return values
 
-    def start_rollout(self) -> None:
-        """Restart the sampler's noise, as calibration did."""
+    def start_rollout(self, task: str) -> None:
+        """Make decisions of a task, and restart the sampler's noise, as calibration did."""
+        self._task = task
         if self._sampler is not None:
             self._noise.start_rollout()
 
@@ -101,17 +120,23 @@ class MonitoredModels:
         Raises:
             CameraImageError: a camera's message holds no readable image.
             JointStateError: the joint state does not hold the encoder's joints.
+            UnknownTokensError: the encoder does not hold the task's tokens.
             OnnxModelError: a model failed.
         """
-        embedding = pending.observation
+        embedding, chunks = pending.observation, pending.chunks
+        conditioning: Mapping[str, NDArray[Any]] = {}
         if isinstance(embedding, MatchedMessages):
             assert self._encoder is not None
             seen = self._reader.read(embedding)
-            embedding = self._encoder.embed(seen.images, seen.joints)
-        chunks = pending.chunks
+            if chunks is None:
+                encoded = self._encoder.encode(seen.images, seen.joints, self._task)
+                embedding, conditioning = encoded.embedding, encoded.conditioning
+            else:
+                embedding = self._encoder.embed(seen.images, seen.joints, self._task)
         if chunks is None:
             assert self._sampler is not None
-            chunks = self._sampler.sample(embedding, self._noise.draw(self._samples))
+            noise = self._noise.draw(self._samples)
+            chunks = self._sampler.sample(embedding, noise, conditioning)
         return Decision(pending.stamp, embedding, chunks, pending.positions, pending.external)
 
     def _load(
@@ -122,7 +147,12 @@ class MonitoredModels:
         policy: PolicyFormat,
     ) -> None:
         # Imported here: a monitor that runs no models does without ONNX Runtime and OpenCV.
-        from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
+        from failure_monitor.policy_models.models import (
+            ObservationEncoder,
+            PolicySampler,
+            check_same_policy,
+            reject_lone_sampler,
+        )
         from failure_monitor.policy_models.observation import ObservationReader
         from failure_monitor.policy_models.onnx_session import SessionSettings
 
@@ -138,6 +168,10 @@ class MonitoredModels:
             self._sampler = PolicySampler(sampler, session)
             self._noise = self._sampler.noise_stream(seed=self._noise_seed)
             _check_sampler(self._sampler, policy)
+            if self._encoder is None:
+                reject_lone_sampler(self._sampler)
+            else:
+                check_same_policy(self._encoder, self._sampler)
 
 
 def _file_to_run(part: str, path: str, held: OnnxFile | None, bundle: Bundle) -> OnnxFile | None:
@@ -173,7 +207,7 @@ def _check_sampler(sampler: PolicySampler, policy: PolicyFormat) -> None:
     own = sampler.policy_format(samples=policy.samples)
     differing = [
         f"{name.replace('_', ' ')} {vars(own)[name]} against {vars(policy)[name]}"
-        for name in ("embedding_size", "horizon", "action_names", "action_kind")
+        for name in ("embedding_size", "samples", "horizon", "action_names", "action_kind")
         if vars(own)[name] != vars(policy)[name]
     ]
     if differing:

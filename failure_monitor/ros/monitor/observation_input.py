@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from failure_monitor.bundle.input_types import COMPRESSED_IMAGE
 from failure_monitor.messages.joint_vector import JOINTS
 from failure_monitor.messages.matching import MatchedMessages, ObservationMatcher
+from failure_monitor.messages.observation_history import History
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.policy_models.observation_rate import ObservationRate
 from failure_monitor.ros.common.messages import stamp_nanoseconds
@@ -39,6 +40,7 @@ class ObservationInput:
         guard: StampGuard,
         *,
         joints: bool,
+        history: History | None,
         has_rate: bool,
         on_observation: Callable[[MatchedMessages, float], None],
     ) -> None:
@@ -52,6 +54,7 @@ class ObservationInput:
             black_box: how observations are made.
             guard: checks the stamps.
             joints: whether joint states belong to an observation.
+            history: the observations that the encoder takes at once; None for one.
             has_rate: whether to keep the observation rate. Not where the policy's action chunks
                 determine which observations count.
             on_observation: called with every observation, and when it was complete (monotonic).
@@ -60,7 +63,10 @@ class ObservationInput:
         self._guard = guard
         self._on_observation = on_observation
         self._matcher = ObservationMatcher(
-            tuple(cameras), joints=joints, tolerance=black_box.matching_tolerance
+            tuple(cameras),
+            joints=joints,
+            tolerance=black_box.matching_tolerance,
+            history=history,
         )
         self._observation_rate = black_box.observation_rate if has_rate else None
         self._rate = ObservationRate(self._observation_rate)

@@ -399,12 +399,13 @@ class Encoder:
 
     cameras = {"camera": ImageSize(48, 64)}  # noqa: RUF012
     joint_names = ()
+    history = None
 
     def __init__(self) -> None:
         self.runs = 0
         self.fault = ""
 
-    def embed(self, images, joints=None) -> np.ndarray:
+    def embed(self, images, joints=None, task="") -> np.ndarray:
         self.runs += 1
         if self.fault:
             raise RuntimeError(self.fault)
