@@ -350,7 +350,9 @@ class BagRecording:
     def _embed(self, matched: MatchedMessages, received: int) -> None:
         if self._observed is None:
             return
-        stamp, task = matched.stamp, self.tasks[-1][1] if self.tasks else ""
+        stamp, task = matched.stamp, self._options.task
+        if not task and self.tasks:
+            task = self.tasks[-1][1]
         encoded = self._observed.embed(matched, task)
         if self._observed.depends_on_task:
             self.encoded_tasks[stamp] = task

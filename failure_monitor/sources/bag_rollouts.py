@@ -110,7 +110,7 @@ def _rollout(
     chunks = _chunks(bag, recording, run, options.black_box, models, embeddings)
     external = np.array([completion.external for completion in completions], np.float64)
     end = _end(recording, run, max(completion.received for completion in completions))
-    task = _stated_by(recording.tasks, end, run.until) or ""
+    task = options.task or _stated_by(recording.tasks, end, run.until) or ""
     _reject_late_task(bag, recording, run, task)
     return Rollout(
         name=name,

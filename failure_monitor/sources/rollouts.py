@@ -129,6 +129,7 @@ def read_rollouts(
         measured_names=tuple(measured_names),
         black_box=black_box or BlackBox(),
         dataset=dataset or DatasetOptions(),
+        task=task or "",
     )
     contents = read_all(find_sources(paths), options, jobs=jobs, report=report)
     rollouts = _with_unique_names([rollout for held in contents for rollout in held.rollouts])

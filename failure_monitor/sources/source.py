@@ -139,6 +139,7 @@ class BagOptions:
             names.
         black_box: The exported models; none if the policy published embeddings and action chunks.
         dataset: How LeRobotDatasets are read.
+        task: The task of all rollouts; empty leaves it to the bag.
     """
 
     topics: Topics = field(default_factory=Topics)
@@ -148,6 +149,7 @@ class BagOptions:
     measured_names: tuple[str, ...] = ()
     black_box: BlackBox = field(default_factory=BlackBox)
     dataset: DatasetOptions = field(default_factory=DatasetOptions)
+    task: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,6 +118,16 @@ def test_the_task_may_follow_from_the_marker(paths, black_box, tmp_path):
         check(rollout, expected(paths, part, task))
 
 
+def test_the_task_may_be_named_for_all_bags(paths, black_box, tmp_path):
+    seen = moments(1, BEGIN)
+    with BagBuilder(tmp_path / "bag") as bag:
+        bag.text(TASK, "whatever the bag states", BEGIN - 1)
+        for stamp, observation in seen.items():
+            write_scene(bag, observation, stamp)
+    (rollout,) = read_rollouts([tmp_path / "bag"], black_box=black_box, task=PLACE).rollouts
+    check(rollout, expected(paths, seen, PLACE))
+
+
 @pytest.mark.parametrize(
     ("stated", "received", "fault"),
     [
