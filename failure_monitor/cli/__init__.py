@@ -22,6 +22,7 @@ from failure_monitor.cli import (
     evaluate,
     inspect,
     label,
+    lerobot,
     watch,
 )
 from failure_monitor.cli.app import run
@@ -39,6 +40,7 @@ COMMANDS = (
     evaluate.evaluate,
     inspect.inspect,
     label.label,
+    lerobot.lerobot,
     watch.watch,
 )
 

@@ -23,8 +23,10 @@ class Shadow:
 
     def __init__(self, owner: Any, name: str, around: Around) -> None:
         """Put something around a method."""
-        self.original: Original = getattr(owner, name)
-        functools.update_wrapper(self, self.original)
+        original: Original = getattr(owner, name)
+        # Not the attributes: the method may be a shadow, whose own ones these are.
+        functools.update_wrapper(self, original, updated=())
+        self.original = original
         self._owner = owner
         self._name = name
         self._around: Around | None = around

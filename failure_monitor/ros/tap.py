@@ -107,6 +107,16 @@ class DecisionTap:
             )
         self._format_publisher.publish(String(data=completed.to_json()))
 
+    def close(self) -> None:
+        """Destroy the publishers, so that another tap may take their place."""
+        for publisher in (
+            self._embedding_publisher,
+            self._chunks_publisher,
+            self._format_publisher,
+        ):
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
+
     def publish(self, embedding: Any, chunks: Any, stamp: Time | ClockTime) -> None:
         """Publish one decision.
 
@@ -122,7 +132,7 @@ class DecisionTap:
         """
         numbers = self._checked_embedding(float_array(embedding, "embedding"))
         samples = self._checked_chunks(float_array(chunks, "action chunks"))
-        header = Header(stamp=_checked_stamp(stamp), frame_id=self._frame_id)
+        header = Header(stamp=checked_stamp(stamp), frame_id=self._frame_id)
         self._embedding_publisher.publish(embedding_message(numbers, header))
         self._chunks_publisher.publish(action_chunks_message(samples, self._action_names, header))
 
@@ -150,7 +160,12 @@ class DecisionTap:
         )
 
 
-def _checked_stamp(stamp: Time | ClockTime) -> Time:
+def checked_stamp(stamp: Time | ClockTime) -> Time:
+    """Return a stamp as a message.
+
+    Raises:
+        TypeError: it is none.
+    """
     message = stamp.to_msg() if isinstance(stamp, ClockTime) else stamp
     if not isinstance(message, Time):
         raise TypeError(

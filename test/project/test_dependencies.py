@@ -86,6 +86,8 @@ DO_WITHOUT = {
     "tf2_msgs",
     # Who is driven by a policy server of openpi has its client, and that has websockets.
     "openpi_client",
+    # LeRobot has it, and has downloaded the checkpoint with it.
+    "huggingface_hub",
     "websockets",
 }
 """Modules that are used where they are installed, and declared nowhere."""

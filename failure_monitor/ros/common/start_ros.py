@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rclpy
+from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_rmw_implementation_identifier
 
@@ -32,18 +33,23 @@ _REMEDIES = {
 }
 
 
-def start_ros(arguments: Sequence[str]) -> None:
+def start_ros(arguments: Sequence[str], context: Context | None = None) -> None:
     """Initialise rclpy, which leaves signals alone.
 
     Args:
         arguments: of the process.
+        context: what is initialised; None for the process's default context.
 
     Raises:
         UsageError: ROS does not start with these arguments in this environment.
     """
     _check_domain()
     try:
-        rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=list(arguments),
+            context=context,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
     except UnicodeEncodeError:
         raise UsageError("an argument is not UTF-8, and ROS takes no other") from None
     except Exception as error:  # rclpy publishes no class for it
