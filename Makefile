@@ -81,7 +81,8 @@ LEROBOT_NEEDS := 'diffusers<0.36' 'huggingface-hub<0.36' 'einops<0.9' 'draccus==
 	safetensors termcolor websockets
 test-lerobot: $(LEROBOT)/.set-up ## run the tests that need LeRobot and openpi's client
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(LEROBOT)/bin/python -m pytest \
-		$(IN_PROCESSES) -m lerobot test/policies test/ros/test_lerobot_tap.py test/sources $(ARGS)
+		$(IN_PROCESSES) -m lerobot test/policies test/ros/test_lerobot_tap.py test/sources \
+		test/examples $(ARGS)
 
 # The versions that Ubuntu and Debian ship; the wheels of ROS run on all of their Pythons.
 test-distributions: $(STAMP) ## run what is installed with the packages of Ubuntu 22.04, 24.04, Debian 12, PyPI
