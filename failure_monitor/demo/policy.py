@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's flow-matching policy at run time: two ONNX models and their metadata."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from failure_monitor.demo_data import DEMO_DATA
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
 
@@ -27,14 +29,37 @@ class FlowPolicy:
     """An observation encoder and a sampler of action chunks, one thread each."""
 
     def __init__(self, folder: Path) -> None:
-        self._encoder = ObservationEncoder(_read(folder / "encoder.onnx"))
-        self._sampler = PolicySampler(_read(folder / "sampler.onnx"))
+        encoder, sampler = _read(folder / "encoder.onnx"), _read(folder / "sampler.onnx")
+        self._encoder, self._sampler = ObservationEncoder(encoder), PolicySampler(sampler)
+        hashes = (encoder.sha256 + sampler.sha256).encode()
+        self._checkpoint, self._folder = hashlib.sha256(hashes).hexdigest(), folder
         self.task: str = json.loads(self._sampler.properties["task"])
         self.h_exec: int = self._sampler.contract.executed_actions or self._sampler.horizon
         self.horizon = self._sampler.horizon
         self.action_names = self._sampler.action_names
         self.joint_names = self._encoder.joint_names
         self.image_size = self._encoder.cameras[CAMERA].height
+
+    def describe(self, executed_actions: int) -> PolicyDescription:
+        """Return what the policy states about itself.
+
+        Args:
+            executed_actions: from one decision to the next; 0 for the policy's own h_exec.
+        """
+        contract = self._sampler.contract
+        return PolicyDescription(
+            policy="flow_matching",
+            checkpoint=self._checkpoint,
+            checkpoint_name=str(self._folder),
+            action_names=self.action_names,
+            action_kind=contract.action_kind,
+            position_names=contract.position_names or (),
+            unit="robot",
+            execution="queue",
+            executed_actions=executed_actions or self.h_exec,
+            guided_actions=0,
+            dispersion_of="noise",
+        )
 
     def embed(
         self, image: npt.NDArray[np.uint8], joints: npt.NDArray[np.floating]

@@ -57,7 +57,12 @@ class PolicyNode(Node):
         self._paused = False
         self._joint_states: deque[JointState] = deque(maxlen=JOINT_MEMORY)
         self._warm_up()
-        self._tap = DecisionTap(self, action_names=self._policy.action_names, frame_id="base")
+        self._tap = DecisionTap(
+            self,
+            action_names=self._policy.action_names,
+            frame_id="base",
+            description=self._policy.describe(settings.executed_actions),
+        )
         self._commands = self.create_publisher(Float64MultiArray, "policy/command", 10)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_subscription(JointState, "joint_states", self._on_joints, JOINT_QOS)

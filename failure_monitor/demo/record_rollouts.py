@@ -32,6 +32,7 @@ TOPICS = (
     "joint_states",
     "policy/embedding",
     "policy/action_chunks",
+    "policy/format",
     "policy/command",
     "rollout/active",
     "rollout/success",

@@ -13,6 +13,7 @@ from failure_monitor.parameters.topics import (
     EMBEDDING_TOPIC,
     JOINT_STATES_TOPIC,
     PERMIT_TOPIC,
+    POLICY_FORMAT_TOPIC,
     ROLLOUT_TOPIC,
     SPEED_SCALE_TOPIC,
 )
@@ -59,6 +60,13 @@ class IncidentParameters:
         ("failure_monitor/alarm",),
         "Topics of the alarms of all monitors. Any of them that turns to ALARM starts an "
         "incident.",
+        is_topic=True,
+        is_optional=True,
+    )
+    format_topic: str = parameter(
+        POLICY_FORMAT_TOPIC,
+        "Topic on which the policy states which one it is and what its actions mean. It is "
+        "recorded in any case. Empty for none.",
         is_topic=True,
         is_optional=True,
     )

@@ -20,6 +20,7 @@ from failure_monitor.parameters.topics import (
     ACTION_CHUNKS_TOPIC,
     EMBEDDING_TOPIC,
     JOINT_STATES_TOPIC,
+    POLICY_FORMAT_TOPIC,
     ROLLOUT_TOPIC,
 )
 
@@ -68,6 +69,13 @@ class MonitorParameters:
     action_chunks_topic: str = parameter(
         ACTION_CHUNKS_TOPIC,
         "Topic of the policy's sampled action chunks.",
+        settable=UNTIL_CONFIGURED,
+        is_topic=True,
+    )
+    format_topic: str = parameter(
+        POLICY_FORMAT_TOPIC,
+        "Topic on which the policy states, latched, which one it is and what its actions mean. "
+        "Another policy than that of the bundle is STALE.",
         settable=UNTIL_CONFIGURED,
         is_topic=True,
     )

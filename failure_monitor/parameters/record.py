@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from failure_monitor.errors import UsageError
 from failure_monitor.parameters.parameter import NO_NAMES, parameter
-from failure_monitor.parameters.topics import ROLLOUT_TOPIC
+from failure_monitor.parameters.topics import POLICY_FORMAT_TOPIC, ROLLOUT_TOPIC
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class RecordParameters:
 
     topics: tuple[str, ...] = parameter(
         NO_NAMES,
-        "Topics to record, of any type, besides boundary_topic; * stands for any characters, "
+        "Topics to record, of any type, besides those below; * stands for any characters, "
         '[""] for no topic.',
     )
     output: str = parameter(
@@ -30,6 +30,13 @@ class RecordParameters:
         0.5,
         "Seconds for which recording continues after the end of a rollout.",
         bounds=(0.0, 3600.0),
+    )
+    format_topic: str = parameter(
+        POLICY_FORMAT_TOPIC,
+        "Topic on which the policy states which one it is and what its actions mean. It is "
+        "recorded in any case. Empty for none.",
+        is_topic=True,
+        is_optional=True,
     )
     boundary_topic: str = parameter(
         ROLLOUT_TOPIC,

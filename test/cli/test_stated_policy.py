@@ -97,8 +97,9 @@ def test_the_json_of_sources_holds_what_was_stated(bags: Path, tmp_path: Path) -
 def test_bundles_of_two_checkpoints_show_both(made: Path, tmp_path: Path) -> None:
     others = write(tmp_path / "bags", OTHER, range(6))
     text_of("calibrate", others, "--output", tmp_path / "other", *SETTINGS)
-    text = text_of("inspect", made, tmp_path / "other")
-    assert f"stated_policy.checkpoint {'a' * 64} {'b' * 64}" in text.replace("a a", "aa")
+    text_of("inspect", made, tmp_path / "other", "--json", tmp_path / "differences.json")
+    found = json.loads((tmp_path / "differences.json").read_text())["differences"]
+    assert {"what": "stated_policy.checkpoint", "first": "a" * 64, "second": "b" * 64} in found
     silent = write(tmp_path / "silent", None, range(6))
     text_of("calibrate", silent, "--output", tmp_path / "none", *SETTINGS)
     assert "stated_policy.policy act –" in text_of("inspect", made, tmp_path / "none")
@@ -139,16 +140,15 @@ def test_a_contradicting_option_is_rejected_with_both(bags: Path, tmp_path: Path
     assert "'--action-kind position' contradicts the policy of run_0" in sentence
     assert "stated delta: leave the option out" in sentence
     assert "--format-topic ''" in sentence
-    corrected = calibrate(
-        read_paths := [bags],
+    agreeing = calibrate(
+        bags,
         action_kind="delta",
-        position_names=["dx", "dy"],
+        position_names=("dx", "dy"),
         executed_actions=2,
         scores="ace",
         alpha=0.3,
     )
-    assert read_paths
-    assert corrected.bundle.description.stated_policy == ACT
+    assert agreeing.bundle.description.stated_policy == ACT
     text_of(
         *("calibrate", bags, "--output", tmp_path / "bundle", "--action-kind", "position"),
         *("--format-topic", "", *SETTINGS),

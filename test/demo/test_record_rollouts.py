@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,19 @@ import onnxruntime
 import pytest
 from rosbags.highlevel import AnyReader
 
+from failure_monitor.demo.calibration_process import POSITION_NAMES
 from failure_monitor.demo.make_assets import BAGS
+from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.record_rollouts import FIRST_SEED, TOPICS
 from failure_monitor.demo.tasks import TASKS
+from failure_monitor.sources.rollouts import read_rollouts
+
+FORMAT = "policy/format"
+OLDER_TOPICS = tuple(topic for topic in TOPICS if topic != FORMAT)
+"""What the bags of the package hold, which were recorded before policies stated a format."""
 
 
-def check_bag(bag: Path) -> None:
+def check_bag(bag: Path, topics: Sequence[str]) -> None:
     """Every topic is there, every frame follows the one before, decisions come in pairs."""
     with AnyReader([bag]) as reader:
         stamps: dict[str, list[int]] = {}
@@ -33,7 +41,7 @@ def check_bag(bag: Path) -> None:
                 )
             else:
                 values.setdefault(connection.topic, []).append(message.data)
-    assert {*stamps, *values} == {f"/{topic}" for topic in TOPICS}
+    assert {*stamps, *values} == {f"/{topic}" for topic in topics}
     assert stamps["/policy/embedding"] == stamps["/policy/action_chunks"]
     assert set(stamps["/policy/embedding"]) <= set(stamps["/camera/image_raw/compressed"])
     assert len(stamps["/policy/embedding"]) >= 12
@@ -56,7 +64,14 @@ def test_recording_makes_bags_of_successful_rollouts(tmp_path: Path):
     bags = sorted(path for path in tmp_path.iterdir())
     assert [bag.name for bag in bags] == ["rollout_0000", "rollout_0001"]
     for bag in bags:
-        check_bag(bag)
+        check_bag(bag, TOPICS)
+    # So that calibration needs none of the options that the bags of the package need.
+    read = read_rollouts(bags)
+    assert read.stated_policy is not None
+    assert read.stated_policy.checkpoint
+    assert read.policy.action_kind == "delta"
+    assert read.policy.position_names == tuple(POSITION_NAMES.split(","))
+    assert read.policy.executed_actions == FlowPolicy(MODELS / "drawer-open-v3").h_exec
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
@@ -64,7 +79,7 @@ def test_the_package_comes_with_whole_bags_of_every_task(task: str):
     bags = sorted((BAGS / task).iterdir())
     assert len(bags) >= 25
     for bag in bags[::6]:
-        check_bag(bag)
+        check_bag(bag, OLDER_TOPICS)
 
 
 def test_models_and_bags_stay_small():

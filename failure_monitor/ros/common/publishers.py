@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 if TYPE_CHECKING:  # Lyrical has it in another module.
     from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -41,6 +41,14 @@ def why_silent(node: Node, topic: str, message_type: str, qos: QoSProfile) -> st
         p.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for p in publishers
     ):
         return f"{_names(publishers)} publishes there best effort: let it publish reliably"
+    is_latched = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    if is_latched and all(
+        p.qos_profile.durability == DurabilityPolicy.VOLATILE for p in publishers
+    ):
+        return (
+            f"{_names(publishers)} publishes there volatile: let it publish latched (reliable, "
+            "transient local)"
+        )
     return f"{_names(publishers)} publishes there, and is silent or cannot be reached"
 
 

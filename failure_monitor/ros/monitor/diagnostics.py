@@ -46,6 +46,8 @@ def scoring_message(
         **monitored.models.values(),
         **{key: str(count) for key, count in counts.items()},
     }
+    if bundle.description.stated_policy is not None:
+        values["checkpoint"] = bundle.description.stated_policy.checkpoint
     if promise is not None:
         values["calibration_rollouts"] = str(promise.rollouts)
     seconds = sorted(worker.seconds())

@@ -27,6 +27,7 @@ from failure_monitor.monitoring.decision_tally import NOT_YET_SCORED, DecisionTa
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.monitor.external_input import ExternalInput
+from failure_monitor.ros.monitor.format_input import FormatInput
 from failure_monitor.ros.monitor.joint_input import JointInput
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle
 from failure_monitor.ros.monitor.monitored_models import MonitoredModels
@@ -84,6 +85,7 @@ class MonitorInputs:
         on_decision: OnDecision,
         on_fault: Callable[[str], None],
         on_unscored: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         """Subscribe.
 
@@ -96,6 +98,7 @@ class MonitorInputs:
             on_decision: called with every decision that can be scored.
             on_fault: called with why a message cannot be used.
             on_unscored: called when the tally has counted a decision that cannot be scored.
+            on_change: called when the policy has stated something else about itself.
         """
         self._boundaries = boundaries
         self._tally = tally
@@ -113,6 +116,7 @@ class MonitorInputs:
         self._positions: PositionsInput | None = None
         if monitored.positions_topic is not None:
             self._positions = PositionsInput(node, settings, monitored.positions_topic)
+        self._format = FormatInput(node, settings, description, on_change=on_change)
         self._observations = self._observation_input(node, settings, monitored, guard)
         self._joints = JointInput(node, settings, on_message=self._on_joints)
         self._policy = PolicyInput(
@@ -129,6 +133,7 @@ class MonitorInputs:
         self._pairing = _pairing(models, monitored.bundle.policy.embedding_size)
         self._why_incomplete_yet = _why_incomplete_yet(self._observations, self._policy)
         self._inputs: tuple[MonitorInput, ...] = (
+            self._format,
             self._policy,
             self._external,
             *(() if self._positions is None else (self._positions,)),

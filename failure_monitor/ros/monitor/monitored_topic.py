@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from failure_monitor.ros.common.publishers import contradiction, why_silent
 from failure_monitor.ros.common.stream import MAX_LOST_SHARE, Stream
@@ -26,6 +26,7 @@ class MonitoredTopic:
 
     Attributes:
         stream: their counts, ages and rates.
+        details: what the last message stated, for the diagnostics.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class MonitoredTopic:
         self._type = _type_name(message)
         self._named = topic
         self.stream = Stream(self._subscription.topic_name)
+        self.details: Mapping[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -50,9 +52,14 @@ class MonitoredTopic:
         return self.stream.topic
 
     @property
+    def publishers(self) -> int:
+        """The number of publishers."""
+        return int(self._node.count_publishers(self.name))
+
+    @property
     def has_publisher(self) -> bool:
         """Whether there is a publisher."""
-        return bool(self._node.count_publishers(self.name))
+        return bool(self.publishers)
 
     def destroy(self) -> None:
         """Destroy the subscription."""
@@ -77,7 +84,7 @@ class MonitoredTopic:
             now: seconds of the monotonic clock.
             problem: what is wrong with it; empty if nothing is.
         """
-        stream, publishers = self.stream, self._node.count_publishers(self.name)
+        stream, publishers = self.stream, self.publishers
         values = {
             "topic": self.name,
             # As a parameter or the bundle names it: remappings show nowhere else.
@@ -90,12 +97,15 @@ class MonitoredTopic:
             "lost": str(stream.lost),
             "repeated": str(stream.repeated),
             "out_of_order": str(stream.out_of_order),
+            **self.details,
         }
         age = stream.age(now)
         if age is not None:
             values["age"] = f"{age:.3f}"
         if problem:
             return DiagnosticStatus.ERROR, problem, values
+        if self._qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+            return DiagnosticStatus.OK, "received" if stream.received else "not published", values
         lost = stream.lost_share()
         if lost > MAX_LOST_SHARE and publishers == 1:
             return DiagnosticStatus.WARN, self._loss(lost), values

@@ -94,6 +94,7 @@ class MonitorSession:
             on_decision=self._on_pending_decision,
             on_fault=self._fail,
             on_unscored=self._on_unscored,
+            on_change=publish_heartbeat,
         )
         self._worker.on_drop = self._on_dropped
 

@@ -93,6 +93,7 @@ class IncidentRecorderNode(Node):
             [
                 *settings.topics,
                 *settings.alarm_topics,
+                settings.format_topic,
                 settings.boundary_topic,
                 settings.still_topic,
                 DIAGNOSTICS_TOPIC,

@@ -4,6 +4,7 @@
 
 Messages are written as the bytes that were received. A bag begins with the last messages of
 latched topics, such as static transforms, which are published once; but for those about rollouts.
+What the policy states about itself is recorded in any case.
 A topic that cannot be recorded is left out, which the log says when it is found and for every bag.
 """
 
@@ -25,6 +26,7 @@ from failure_monitor.parameters.record import RecordParameters
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.time_guard import TimeGuard
+from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.recording.bag_writer import BagWriter
 from failure_monitor.ros.recording.raw_messages import UnreadableMessageError, read_boundary
@@ -50,6 +52,9 @@ class RecordNode(Node):
         self._folder, self._prefix = _folder_for_bags(settings.output), settings.prefix
         self._tail = settings.tail
         self._boundary_topic = self.resolve_topic_name(settings.boundary_topic)
+        self._format_topic = full_topic_name(
+            self, "format_topic", settings.format_topic, is_optional=True
+        )
         self._bag: BagWriter | None = None
         self._end: Timer | None = None
         self._is_ending = False
@@ -59,7 +64,7 @@ class RecordNode(Node):
         self._problems: dict[str, str] = {}
         self._topics = RawTopics(
             self,
-            [*settings.topics, settings.boundary_topic],
+            [*settings.topics, settings.format_topic, settings.boundary_topic],
             self._on_message,
             period=DISCOVERY_PERIOD,
             on_latched=self._latched.latch,
@@ -131,6 +136,8 @@ class RecordNode(Node):
 
         Such as its outcome or its group, which would be wrong in the next bag.
         """
+        if message.topic == self._format_topic:
+            return False
         namespace = self._boundary_topic.rpartition("/")[0]
         is_beside = bool(namespace) and message.topic.startswith(f"{namespace}/")
         return (

@@ -80,6 +80,7 @@ def test_it_permits_after_a_nominal_decision_and_says_what_it_rests_on(
         "failure_monitor: scoring",
         "failure_monitor: input policy/embedding",
         "failure_monitor: input policy/action_chunks",
+        "failure_monitor: input policy/format",
         "failure_monitor: input joint_states",
     }
 

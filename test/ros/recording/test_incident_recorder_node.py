@@ -235,6 +235,21 @@ def test_alarm_that_was_there_before_the_recorder_begins_none(robot, tmp_path):
         assert incidents(tmp_path) == []
 
 
+def test_an_incident_holds_what_the_policy_stated_before_it(robot, tmp_path):
+    stated = robot.node.create_publisher(String, "policy/format", LATCHED)
+    stated.publish(String(data='{"policy": "act"}'))
+    with recorder(tmp_path, topics="[words]", seconds_before=0.2):
+        robot.wait_until_recorded(robot.words, stated)
+        # Long enough for anything that is not latched to be forgotten.
+        robot.spin(0.6)
+        robot.say_alarm(DiagnosticStatus.ERROR, "lost")
+        [bag] = robot.wait_for_incidents(tmp_path)
+    with Reader(bag) as reader:
+        connections = [one for one in reader.connections if one.topic == "/policy/format"]
+        [(_, _, raw)] = reader.messages(connections)
+    assert deserialize_message(bytes(raw), String).data == '{"policy": "act"}'
+
+
 def test_another_alarm_prolongs_the_incident(robot, tmp_path):
     with recorder(tmp_path, seconds_after=1.5):
         robot.wait_until_recorded(robot.words)

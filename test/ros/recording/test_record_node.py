@@ -151,3 +151,33 @@ def test_without_a_folder_it_ends_with_one_sentence(robot: Node):
         code, output = process.end()
     assert code == 2
     assert "the parameter 'output' is empty" in output
+
+
+@pytest.mark.parametrize("boundary", ["rollout/active", "policy/active"])
+def test_every_bag_holds_what_the_policy_stated_last(robot, tmp_path, boundary):
+    robot.node.destroy_publisher(robot.active)
+    robot.active = robot.node.create_publisher(Bool, boundary, LATCHED)
+    robot.active.publish(Bool(data=False))
+    stated = robot.node.create_publisher(String, "policy/format", LATCHED)
+    stated.publish(String(data='{"policy": "first"}'))
+    with node_process(
+        RECORDER, topics="[words]", boundary_topic=boundary, output=tmp_path, tail=0.2
+    ):
+        robot.wait_for(stated.get_subscription_count, "the recorder")
+        robot.spin(0.5)
+        for number in range(2):
+            run_rollout(robot)
+            bag = tmp_path / f"rollout_000{number}"
+            robot.wait_for(bag.exists, "the bag")
+        # Swapped between two rollouts.
+        stated.publish(String(data='{"policy": "second"}'))
+        robot.spin(0.3)
+        run_rollout(robot)
+        robot.wait_for((tmp_path / "rollout_0002").exists, "the bag")
+    for number, policy in enumerate(("first", "first", "second")):
+        with Reader(tmp_path / f"rollout_000{number}") as reader:
+            [(first, time, raw), *others] = reader.messages()
+            assert first.topic == "/policy/format"
+            assert deserialize_message(bytes(raw), String).data == f'{{"policy": "{policy}"}}'
+            assert all(time < later for _, later, _ in others)
+            assert "/policy/format" not in {one.topic for one, _, _ in others}
