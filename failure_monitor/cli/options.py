@@ -226,7 +226,7 @@ class Reading:
             group=_absolute(self.group_topic),
             task=_absolute(self.task_topic),
             positions=_absolute(self.positions_topic),
-            external=dict(_named_topic("--external", text) for text in self.external or ()),
+            external=dict(named_topic("--external", text) for text in self.external or ()),
         )
 
     @property
@@ -241,7 +241,7 @@ class Reading:
         return BlackBox(
             encoder=self.encoder,
             sampler=self.sampler,
-            cameras=dict(_named_topic("--image-topic", text) for text in self.image_topic or ()),
+            cameras=dict(named_topic("--image-topic", text) for text in self.image_topic or ()),
             joints=_absolute(self.joint_states_topic),
             samples=self.samples,
             seed=self.noise_seed,
@@ -316,7 +316,12 @@ def _absolute(topic: str) -> str:
     return topic if topic.startswith("/") or not topic else f"/{topic}"
 
 
-def _named_topic(option: str, text: str) -> tuple[str, str]:
+def named_topic(option: str, text: str) -> tuple[str, str]:
+    """Return a name and its topic, of an option as NAME:=TOPIC.
+
+    Raises:
+        UsageError: it is none.
+    """
     name, separator, topic = text.partition(":=")
     if not (name and separator and topic):
         raise UsageError(f"'{option} {text}' is no name with its topic: write NAME:=TOPIC")

@@ -45,6 +45,7 @@ def watch_policy(
     action_kind: ActionKind | None = None,
     control_period: float | None = None,
     checkpoint: Path | str | None = None,
+    seed: int | None = None,
     on_decision: OnDecision,
     on_restart: Callable[[], None] = lambda: None,
     on_fault: Callable[[str], None] = lambda reason: None,
@@ -65,6 +66,8 @@ def watch_policy(
         action_kind: the meaning of an action; None for what the names tell.
         control_period: the seconds from one executed action to the next.
         checkpoint: the folder that the policy was loaded from; None for what the policy says.
+        seed: of the further chunks' noise, from which every rollout begins anew; None for another
+            noise each time.
         on_decision: receives every decision, in the thread of the policy.
         on_restart: is called when the policy was reset.
         on_fault: is called with the reason when a decision could not be watched.
@@ -77,7 +80,12 @@ def watch_policy(
     _check_unwatched(policy, policy_class)
     check_postprocessor(postprocessor, policy)
     options = _Options(
-        _checked_samples(samples, every, policy_class), every, on_decision, on_restart, on_fault
+        _checked_samples(samples, every, policy_class),
+        every,
+        seed,
+        on_decision,
+        on_restart,
+        on_fault,
     )
     description = _description(
         policy, policy_class, options, tuple(action_names), action_kind, control_period
@@ -89,6 +97,7 @@ def watch_policy(
 class _Options:
     samples: int
     every: int | None
+    seed: int | None
     on_decision: OnDecision
     on_restart: Callable[[], None]
     on_fault: Callable[[str], None]
@@ -138,6 +147,8 @@ class PolicyWatch:
     def restart(self) -> None:
         """Begin a new rollout: called where the policy is reset."""
         self._steps = 0
+        if self._options.seed is not None:
+            self._generators.clear()
         self._options.on_restart()
 
     def close(self) -> None:
@@ -269,7 +280,10 @@ class PolicyWatch:
         generator = self._generators.get(device)
         if generator is None:
             generator = self._generators[device] = torch.Generator(device)
-            generator.seed()
+            if self._options.seed is None:
+                generator.seed()
+            else:
+                generator.manual_seed(self._options.seed)
         return self._class.sample(self._policy, decided, encoding, rows, generator)
 
     def _check(self, decided: Decided, encoding: Any, random_state: Any) -> None:

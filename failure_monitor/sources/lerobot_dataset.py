@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
-from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
 from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.sources.lerobot_episodes import (
@@ -30,11 +29,21 @@ from failure_monitor.sources.lerobot_episodes import (
     positions_of,
     read_episodes,
 )
+from failure_monitor.sources.lerobot_frames import FrameReader
 from failure_monitor.sources.lerobot_metadata import DatasetMetadata, is_dataset, read_metadata
-from failure_monitor.sources.own_actions import OwnActions, compare_actions, nearest_sample
+from failure_monitor.sources.own_actions import (
+    MAX_DISTANCE_OF_EPISODE,
+    OwnActions,
+    compare_actions,
+    nearest_sample,
+    pooled,
+)
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 
 logger = logging.getLogger(__name__)
+
+NAMES_OF_ROLLOUTS = ("eval_", "rollout_")
+"""How LeRobot's commands make users begin the names of datasets in which a policy acted."""
 
 SHARE_OF_COLUMNS = 0.1
 """Share of reading a dataset after which a policy begins to be replayed."""
@@ -95,7 +104,42 @@ def _replayed(
     options: BagOptions,
     advance: Advance,
 ) -> SourceContents:
-    raise UsageError("a policy cannot be replayed over a dataset yet: leave '--policy' out")
+    # Imported here: torch comes with it, and LeRobot is loaded.
+    from failure_monitor.sources.lerobot_replay import Replay
+
+    assert options.dataset.policy is not None
+    decided = []
+    black_box = options.black_box
+    with (
+        Replay(
+            options.dataset.policy, metadata, samples=black_box.samples, seed=black_box.seed
+        ) as replay,
+        FrameReader(metadata, replay.inputs.cameras) as reader,
+    ):
+        for number, recorded in enumerate(episodes):
+            decisions = replay.decisions(recorded, reader.frames(recorded.episode))
+            decided.append(replace(recorded, decisions=decisions))
+            share = (number + 1) / len(episodes)
+            advance(SHARE_OF_COLUMNS + (1 - SHARE_OF_COLUMNS) * share)
+        _warn_of_demonstrations(metadata, decided)
+        stated = replay.description if options.topics.format else None
+        contents = _contents(metadata, decided, options, is_replayed=True)
+        return replace(contents, stated_policy=stated)
+
+
+def _warn_of_demonstrations(
+    metadata: DatasetMetadata, episodes: Sequence[RecordedEpisode]
+) -> None:
+    """Warn where nothing tells rollouts of a policy from demonstrations that it imitates."""
+    has_noise = any(r.decisions is not None and r.decisions.chunks.shape[1] > 1 for r in episodes)
+    if has_noise and not metadata.name.startswith(NAMES_OF_ROLLOUTS):
+        logger.warning(
+            "%s: LeRobot begins the names of a policy's own rollouts with %s. These are taken for "
+            "such, for the policy might have acted so; but it may also have learned to, from "
+            "demonstrations: do not calibrate on those",
+            metadata.folder,
+            " or ".join(NAMES_OF_ROLLOUTS),
+        )
 
 
 def _contents(
@@ -111,7 +155,11 @@ def _contents(
         _rollout(metadata, recorded, options, is_replayed=is_replayed) for recorded in episodes
     )
     return SourceContents(
-        rollouts, metadata.action_names, executed_actions=_executed_actions(episodes)
+        rollouts,
+        metadata.action_names,
+        executed_actions=_executed_actions(episodes),
+        control_period=1 / metadata.fps,
+        stated_policy=metadata.stated_policy if options.topics.format else None,
     )
 
 
@@ -135,6 +183,7 @@ def _rollout(
         embeddings=decisions.embeddings,
         chunks=decisions.chunks,
         success=recorded.success,
+        group=metadata.groups.get(recorded.episode.index, ""),
         source=str(metadata.folder),
         sha256=_sha256(decisions, stamps),
         positions=None if positions is None else positions[decisions.frames],
@@ -203,11 +252,18 @@ def _reject_others_actions(metadata: DatasetMetadata, episodes: Sequence[Recorde
     actions = np.concatenate([recorded.actions for recorded in episodes])
     deviations = actions.std(axis=0, dtype=np.float64)
     scale = np.where(deviations > 0, deviations, 1.0)
-    strange: dict[str, OwnActions] = {}
-    for recorded in episodes:
-        found = _compared(recorded, scale)
-        if found is not None and not found.are_own:
-            strange[recorded.episode.name] = found
+    compared = {
+        recorded.episode.name: found
+        for recorded in episodes
+        if (found := _compared(recorded, scale)) is not None
+    }
+    strange = {
+        name: found
+        for name, found in compared.items()
+        if not found.are_own(MAX_DISTANCE_OF_EPISODE)
+    }
+    if not strange and compared and not pooled(compared.values()).are_own():
+        strange = compared
     if not strange:
         return
     name, worst = max(strange.items(), key=lambda item: item[1].distance)

@@ -122,7 +122,7 @@ class Columns:
                 for name, feature in there.items()
                 if name.startswith("observation.") and feature.dtype in NUMBERS
             ),
-            all(name in there for name in DECISION_COLUMNS),
+            _has_decisions(metadata),
         )
 
     @property
@@ -139,6 +139,26 @@ class Columns:
             )
             if name
         ]
+
+
+def _has_decisions(metadata: DatasetMetadata) -> bool:
+    """Return whether there are the columns of decisions, whose shapes fit the actions."""
+    there = metadata.features
+    if not all(name in there for name in DECISION_COLUMNS):
+        return False
+    sizes = [there[name].shape for name in DECISION_COLUMNS]
+    if (
+        sizes[0] != (1,)
+        or len(sizes[1]) != 1
+        or len(sizes[2]) != 3
+        or sizes[2][2] != there[ACTION].shape[0]
+    ):
+        raise SourceError(
+            f"{metadata.folder}: the columns {list_names(DECISION_COLUMNS)} have the shapes "
+            f"{sizes[0]}, {sizes[1]} and {sizes[2]}, expected (1,), (E,) and (B, H, D) with as "
+            f"many dimensions as the action has, {there[ACTION].shape[0]}: record them so"
+        )
+    return True
 
 
 def _first(names: Sequence[str], there: Mapping[str, object]) -> str:
@@ -201,8 +221,8 @@ def _recorded(
     if columns.has_decisions:
         decisions = RecordedDecisions(
             np.concatenate(gathered.decided),
-            gathered.column(EMBEDDING).astype(np.float32),
-            gathered.column(CHUNKS).astype(np.float32),
+            _vectors(metadata, EMBEDDING, gathered),
+            _vectors(metadata, CHUNKS, gathered),
         )
     return RecordedEpisode(
         episode,
@@ -233,9 +253,7 @@ def _reject_other_rate(
 def _finite(
     metadata: DatasetMetadata, episode: Episode, name: str, gathered: _Gathered
 ) -> NDArray[np.float32]:
-    column = gathered.column(name).astype(np.float32)
-    # A single value a frame is a vector of one.
-    column = column.reshape(len(column), *metadata.features[name].shape)
+    column = _vectors(metadata, name, gathered)
     wrong = np.flatnonzero(~np.isfinite(column).reshape(len(column), -1).all(axis=1))
     if len(wrong):
         raise SourceError(
@@ -243,6 +261,12 @@ def _finite(
             f"{episode.index}, and in {len(wrong) - 1} more: leave the episode out of the dataset"
         )
     return column
+
+
+def _vectors(metadata: DatasetMetadata, name: str, gathered: _Gathered) -> NDArray[np.float32]:
+    column = gathered.column(name).astype(np.float32)
+    # A single value a frame is a vector of one.
+    return column.reshape(len(column), *metadata.features[name].shape)
 
 
 def _outcome(column: NDArray[np.generic]) -> bool | None:

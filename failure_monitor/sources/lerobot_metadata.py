@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.listed_names import list_names
 from failure_monitor.missing_package import missing_packages_named
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.source import SourceError
 
 INFO_FILE = "meta/info.json"
@@ -112,6 +114,9 @@ class DatasetMetadata:
         features: Its columns.
         episodes: Its episodes, by number.
         tasks: The texts of its tasks, by number.
+        groups: The groups of its episodes for evaluation, by their numbers, where this package
+            wrote it.
+        stated_policy: What the policy stated about itself, likewise.
     """
 
     folder: Path
@@ -120,6 +125,8 @@ class DatasetMetadata:
     features: Mapping[str, Feature]
     episodes: tuple[Episode, ...]
     tasks: Mapping[int, str]
+    groups: Mapping[int, str] = field(default_factory=dict)
+    stated_policy: PolicyDescription | None = None
 
     @property
     def cameras(self) -> dict[str, Feature]:
@@ -177,8 +184,31 @@ def read_metadata(path: Path) -> DatasetMetadata:
     )
     _reject_counts_that_do_not_fit(folder, info, episodes)
     return DatasetMetadata(
-        folder, dataset_name(path), _fps(folder, info), features, episodes, tasks
+        folder,
+        dataset_name(path),
+        _fps(folder, info),
+        features,
+        episodes,
+        tasks,
+        *_own_notes(folder),
     )
+
+
+def _own_notes(folder: Path) -> tuple[dict[int, str], PolicyDescription | None]:
+    """Return the groups of episodes and what the policy stated, where this package wrote them."""
+    path = folder / OWN_FILE
+    if not path.exists():
+        return {}, None
+    own = _json(path, _text(path))
+    groups = own.get("groups") if isinstance(own, dict) else None
+    if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+        raise SourceError(f"{path} has no list 'groups' of texts: write the dataset again")
+    stated = own.get("stated_policy")
+    try:
+        described = None if stated is None else PolicyDescription.from_json(json.dumps(stated))
+    except FailureMonitorError as error:
+        raise SourceError(f"{path}: {error}") from None
+    return dict(enumerate(groups)), described
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

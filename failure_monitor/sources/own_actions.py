@@ -3,46 +3,71 @@
 """Whether recorded actions are those that a policy sampled, or somebody else's.
 
 At a decision the policy samples again, from what was recorded, what it might do. If it did act,
-the recorded actions are one more such sample, as near to the others as these are to each other,
-but for what a video's compression changes. A person's actions lie further off.
+the recorded actions are one more such sample: as near to the others as these are to each other,
+and where the policy draws no noise the same, but for what a video's compression changes. A
+person's actions lie further off, unless a policy with noise has learned to imitate just these.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-FLOOR = 0.1
-"""Distance in standard deviations of the actions that compression of the frames may cause."""
+MAX_DISTANCE = 0.01
+"""Standard deviations of the actions that compression of the frames may cause, over a dataset."""
 
-MAX_RATIO = 3.0
-"""How many times further than samples from each other recorded actions may be from the nearest."""
+MAX_DISTANCE_OF_EPISODE = 0.1
+"""The same in a single episode, which may be an odd one."""
+
+MAX_SURPRISE = 3.4
+"""Standard errors by which recorded actions may be further off than samples usually are."""
 
 
 @dataclass(frozen=True)
 class OwnActions:
-    """How far recorded actions are from the policy's.
+    """How far recorded actions are from the policy's, at some decisions.
 
     Attributes:
-        distance: To the nearest sample, the median over decisions, in standard deviations of the
-            actions.
-        noise: From a sample to the nearest other, likewise; 0 where there is one.
+        distances: From the recorded actions to the nearest sample, in standard deviations of the
+            actions, (N,).
+        noises: From a sample to the nearest other, the median, likewise; 0 where there is one.
+        ranks: The share of samples that are nearer to another than the recorded actions are, (N,);
+            0.5 on average where these are a sample like all others, 1 where there is one.
     """
 
-    distance: float
-    noise: float
+    distances: NDArray[np.float64]
+    noises: NDArray[np.float64]
+    ranks: NDArray[np.float64]
 
     @property
-    def are_own(self) -> bool:
+    def distance(self) -> float:
+        """The usual distance."""
+        return float(np.median(self.distances))
+
+    @property
+    def noise(self) -> float:
+        """The usual distance between samples."""
+        return float(np.median(self.noises))
+
+    @property
+    def surprise(self) -> float:
+        """By how many standard errors the mean rank is above that of samples."""
+        if not self.noises.any():
+            return math.inf
+        return float((self.ranks.mean() - 0.5) * math.sqrt(12 * len(self.ranks)))
+
+    def are_own(self, max_distance: float = MAX_DISTANCE) -> bool:
         """Whether the actions may be the policy's."""
-        return self.distance <= max(FLOOR, MAX_RATIO * self.noise)
+        return self.distance <= max_distance or self.surprise <= MAX_SURPRISE
 
 
 def compare_actions(
-    chunks: list[NDArray[np.float32]],
-    executed: list[NDArray[np.float32]],
+    chunks: Iterable[NDArray[np.float32]],
+    executed: Iterable[NDArray[np.float32]],
     scale: NDArray[np.float64],
 ) -> OwnActions | None:
     """Compare recorded actions with what was sampled at the same decisions.
@@ -55,21 +80,18 @@ def compare_actions(
     Returns:
         The comparison; None without a decision.
     """
-    distances, noises = [], []
-    for samples, actions in zip(chunks, executed, strict=True):
-        steps = min(len(actions), samples.shape[1])
-        if not steps:
-            continue
-        own = (samples[:, :steps] / scale).reshape(len(samples), -1)
-        recorded = (actions[:steps] / scale).reshape(1, -1)
-        distances.append(_apart(own, recorded).min())
-        if len(own) > 1:
-            between = np.stack([_apart(own, one[np.newaxis]) for one in own])
-            np.fill_diagonal(between, np.inf)
-            noises.append(np.median(between.min(axis=1)))
-    if not distances:
-        return None
-    return OwnActions(float(np.median(distances)), float(np.median(noises)) if noises else 0.0)
+    compared = [
+        _compared(samples / scale, actions / scale)
+        for samples, actions in zip(chunks, executed, strict=True)
+        if len(actions)
+    ]
+    return OwnActions(*np.array(compared).T) if compared else None
+
+
+def pooled(some: Iterable[OwnActions]) -> OwnActions:
+    """Return the comparison at the decisions of several."""
+    parts = [(own.distances, own.noises, own.ranks) for own in some]
+    return OwnActions(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def nearest_sample(samples: NDArray[np.float32], actions: NDArray[np.float32]) -> int:
@@ -78,5 +100,20 @@ def nearest_sample(samples: NDArray[np.float32], actions: NDArray[np.float32]) -
     return int(np.abs(samples[:, :steps] - actions[:steps]).mean(axis=(1, 2)).argmin())
 
 
-def _apart(some: NDArray[np.float64], one: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.sqrt(((some - one) ** 2).mean(axis=1)))
+def _compared(
+    samples: NDArray[np.float64], actions: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Return the distance, the noise and the rank at one decision."""
+    steps = min(len(actions), samples.shape[1])
+    points = np.concatenate([actions[np.newaxis, :steps], samples[:, :steps]])
+    flat = points.reshape(len(points), -1)
+    apart = np.stack([np.sqrt(((flat - point) ** 2).mean(axis=1)) for point in flat])
+    np.fill_diagonal(apart, np.inf)
+    nearest = apart.min(axis=1)
+    if len(samples) == 1:
+        return float(nearest[0]), 0.0, 1.0
+    noise = float(np.median(apart[1:, 1:].min(axis=1)))
+    # Of equal ones each is as near as the other.
+    others = nearest[1:]
+    rank = (np.sum(others < nearest[0]) + 0.5 * np.sum(others == nearest[0])) / len(others)
+    return float(nearest[0]), noise, float(rank)

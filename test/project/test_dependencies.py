@@ -88,6 +88,7 @@ DO_WITHOUT = {
     "openpi_client",
     # LeRobot has it, and has downloaded the checkpoint with it.
     "huggingface_hub",
+    "lerobot",
     "websockets",
 }
 """Modules that are used where they are installed, and declared nowhere."""
@@ -108,7 +109,7 @@ ROOMS_OF_EXTRAS = {
 }
 """Rooms and files that may import what only an extra installs."""
 
-BROUGHT = {"torch": ("policies", "ros/lerobot_tap.py")}
+BROUGHT = {"torch": ("policies", "ros/lerobot_tap.py", "sources/lerobot_replay.py")}
 """What a policy of LeRobot brings, wherever it is watched."""
 
 

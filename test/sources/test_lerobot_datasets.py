@@ -385,9 +385,15 @@ def test_a_column_of_another_shape_or_with_gaps(tmp_path: Path) -> None:
     folder = write_dataset(
         tmp_path / "cups",
         episodes(0),
+        features={"observation.state": {"dtype": "float32", "shape": [3], "names": None}},
+    )
+    assert "the column 'observation.state' has 46 values" in refusal(folder)
+    folder = write_dataset(
+        tmp_path / "plates",
+        episodes(0),
         features={"action": {"dtype": "float32", "shape": [3], "names": None}},
     )
-    assert "the column 'action' has 46 values" in refusal(folder)
+    assert "as many dimensions as the action has, 3" in refusal(folder)
     folder = write_dataset(tmp_path / "bowls", episodes(0))
     (table,) = files(folder, ".parquet")
     rows = pq.read_table(table)

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Loads the real LeRobot policy of a checkpoint, with its processors. LeRobot is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.missing_package import require_package
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+PREPROCESSOR_FILE, POSTPROCESSOR_FILE = "policy_preprocessor.json", "policy_postprocessor.json"
+
+
+class CheckpointError(FailureMonitorError):
+    """A folder that is no checkpoint of a LeRobot policy, or one that cannot be loaded."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPolicy:
+    """A policy that is ready to act.
+
+    Attributes:
+        policy: The policy, in evaluation mode.
+        preprocessor: From observations to what it takes.
+        postprocessor: From what it returns to the robot's actions.
+    """
+
+    policy: Any
+    preprocessor: Any
+    postprocessor: Any
+
+
+def load_policy(folder: Path) -> LoadedPolicy:
+    """Load the policy of a checkpoint, on the device that its configuration names.
+
+    Raises:
+        CheckpointError: The folder holds no checkpoint, or this LeRobot cannot load it.
+        MissingPackageError: LeRobot is not installed.
+    """
+    _reject_none(folder)
+    require_package(
+        "lerobot", purpose="replaying a policy", instead="read rollouts that hold its decisions"
+    )
+    try:
+        return _load(folder)
+    except Exception as error:  # LeRobot, safetensors, torch and draccus have errors of their own
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CheckpointError(
+            f"the LeRobot that is installed cannot load the checkpoint {folder} ({reason}): "
+            "install the version that trained it, or name another checkpoint"
+        ) from error
+
+
+def _reject_none(folder: Path) -> None:
+    needed = (CONFIG_FILE, WEIGHTS_FILE, PREPROCESSOR_FILE, POSTPROCESSOR_FILE)
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if not missing:
+        return
+    inner = folder / "pretrained_model"
+    if all((inner / name).is_file() for name in needed):
+        raise CheckpointError(f"{folder} holds a checkpoint in a folder: name {inner}")
+    raise CheckpointError(
+        f"{folder} is no checkpoint of a LeRobot policy: it has no {' and no '.join(missing)}; "
+        "name a folder 'pretrained_model' that LeRobot 0.4 or newer wrote, on this machine"
+    )
+
+
+def _load(folder: Path) -> LoadedPolicy:
+    from lerobot.configs.policies import PreTrainedConfig
+    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+
+    config = PreTrainedConfig.from_pretrained(str(folder), local_files_only=True)
+    policy = get_policy_class(config.type).from_pretrained(
+        str(folder), config=config, local_files_only=True
+    )
+    policy.eval()
+    preprocessor, postprocessor = make_pre_post_processors(
+        config,
+        pretrained_path=str(folder),
+        preprocessor_overrides={"device_processor": {"device": str(config.device)}},
+    )
+    return LoadedPolicy(policy, preprocessor, postprocessor)
