@@ -8,11 +8,16 @@ from typing import Any
 
 from failure_monitor.policies.act import ACT
 from failure_monitor.policies.diffusion import Diffusion
+from failure_monitor.policies.pi0 import Pi0
 from failure_monitor.policies.policy_class import PolicyClass, UnsupportedPolicyError
+from failure_monitor.policies.smolvla import SmolVLA
 
 POLICY_CLASSES: dict[str, PolicyClass] = {
     "ACTPolicy": ACT(),
     "DiffusionPolicy": Diffusion(),
+    "SmolVLAPolicy": SmolVLA(),
+    "PI0Policy": Pi0("pi0"),
+    "PI05Policy": Pi0("pi05"),
 }
 
 KNOWN_VERSIONS = "LeRobot 0.4.4 and 0.6.1"

@@ -8,6 +8,8 @@ import copy
 import types
 from typing import Any
 
+import torch
+
 from failure_monitor.policies.shadow import plain
 
 OWN = ("_modules", "_parameters", "_buffers")
@@ -37,16 +39,23 @@ def twin(module: Any) -> Any:
 def repeat_rows(value: Any, rows: int) -> Any:
     """Return tensors of one row as tensors of many equal ones, in any container of them.
 
-    A cache of transformers is copied: what is computed with it is appended to it.
+    A cache of transformers is another one afterwards: what is computed with it is added to it.
     """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if hasattr(value, "batch_repeat_interleave"):
-        value = copy.deepcopy(value)
-        value.batch_repeat_interleave(rows)
-        return value
-    if hasattr(value, "expand"):
-        return value.expand(rows, *value.shape[1:])
+    if isinstance(value, torch.Tensor):
+        return value.detach().expand(rows, *value.shape[1:])
+    if hasattr(value, "layers"):
+        return _repeat_cache(value, rows)
     if isinstance(value, dict):
         return {key: repeat_rows(each, rows) for key, each in value.items()}
-    return type(value)(repeat_rows(each, rows) for each in value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(repeat_rows(each, rows) for each in value)
+    return value
+
+
+def _repeat_cache(cache: Any, rows: int) -> Any:
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in other.layers:
+        layer.keys = repeat_rows(layer.keys, rows)
+        layer.values = repeat_rows(layer.values, rows)
+    return other

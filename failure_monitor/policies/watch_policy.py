@@ -34,6 +34,8 @@ LOGGER = logging.getLogger("failure_monitor.policies")
 
 SECONDS_BETWEEN_LOGS = 10.0
 
+NO_QUEUE = "observations between two decisions are seen where select_action empties a queue"
+
 
 def watch_policy(
     policy: Any,
@@ -209,7 +211,8 @@ class PolicyWatch:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _ended(self, call: _Call, args: Any, kwargs: Any, result: Any) -> None:
         recorded, self._local.recorded = getattr(self._local, "recorded", None), None
-        call.decided = Decided(args, kwargs, result, recorded or {})
+        # The policy may change in place what it got.
+        call.decided = Decided(args, kwargs, result.detach().clone(), recorded or {})
         selecting = getattr(self._local, "selecting", None)
         if selecting is not None:
             selecting.decided, selecting.random_state = call.decided, call.random_state
@@ -234,7 +237,7 @@ class PolicyWatch:
                 f"the policy decided for {decided.result.shape[0]} observations at once: one "
                 "robot is watched; nothing is published"
             )
-        self._set_execution(action is not None)
+        self._state_execution(action is not None)
         encoding = self._class.encode(self._policy, decided)
         if not self._is_checked:
             self._check(decided, encoding, call.random_state)
@@ -301,14 +304,22 @@ class PolicyWatch:
                 "the same noise: it is not a policy as LeRobot has it, or of another version"
             )
 
-    def _set_execution(self, is_selected: bool) -> None:
+    def _state_execution(self, is_selected: bool) -> None:
+        """Describe how chunks are executed, which the caller of the policy decides."""
+        execution, executed, guided = _execution(
+            self._policy.config, self._options.every, is_selected
+        )
         before = self.description
-        if before.execution == "real_time_chunking" or is_selected == (
-            before.execution != "server"
-        ):
-            return
-        if not is_selected:
-            self.description = replace(before, execution="server", executed_actions=None)
+        if execution != before.execution:
+            self.description = replace(
+                before,
+                execution=execution,
+                executed_actions=executed,
+                guided_actions=guided,
+                dispersion_of=_dispersion_of(self._class, self._options, execution),
+            )
+            if self._options.every is not None and execution != "queue":
+                LOGGER.warning("every=%s does nothing here: %s", self._options.every, NO_QUEUE)
 
     def _guarded(self, function: Callable[..., None], *args: Any) -> None:
         """Call what watches: whatever goes wrong in it is logged and never reaches the policy."""
@@ -376,7 +387,7 @@ def _description(
     action_kind: ActionKind | None,
     control_period: float | None,
 ) -> PolicyDescription:
-    execution, executed, guided = _execution(policy.config, options.every)
+    execution, executed, guided = _execution(policy.config, options.every, is_selected=True)
     return PolicyDescription(
         policy=policy_class.kind,
         action_names=action_names,
@@ -386,21 +397,28 @@ def _description(
         execution=execution,
         executed_actions=executed,
         guided_actions=guided,
-        dispersion_of=_dispersion_of(policy_class, options),
+        dispersion_of=_dispersion_of(policy_class, options, execution),
     )
 
 
-def _execution(config: Any, every: int | None) -> tuple[Execution, int | None, int]:
+def _execution(
+    config: Any, every: int | None, is_selected: bool
+) -> tuple[Execution, int | None, int]:
+    """Return how chunks are executed, how many actions of them, and how many are guided."""
     chunking = getattr(config, "rtc_config", None)
     if chunking is not None and chunking.enabled:
         return "real_time_chunking", None, chunking.execution_horizon
+    if not is_selected:
+        return "server", None, 0
     if getattr(config, "temporal_ensemble_coeff", None) is not None:
         return "ensemble", 1, 0
     return "queue", min(config.n_action_steps, every or config.n_action_steps), 0
 
 
-def _dispersion_of(policy_class: PolicyClass, options: _Options) -> DispersionOf:
-    if options.every is not None:
+def _dispersion_of(
+    policy_class: PolicyClass, options: _Options, execution: Execution
+) -> DispersionOf:
+    if options.every is not None and execution == "queue":
         return "plan"
     return "noise" if policy_class.has_noise and options.samples > 1 else "nothing"
 
