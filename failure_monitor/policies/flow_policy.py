@@ -35,6 +35,11 @@ class Encoded:
     read: Any
 
 
+def records_of(network: str) -> tuple[str, ...]:
+    """Return the methods whose results are recorded, for the name of the network that reads."""
+    return (PREFIX, f"model.{network}.forward")
+
+
 class FlowPolicy:
     """What SmolVLA, pi0 and pi0.5 have in common."""
 
@@ -54,19 +59,13 @@ class FlowPolicy:
         "config.max_action_dim",
     )
 
-    @property
-    def records(self) -> tuple[str, ...]:
-        """The paths of methods whose results are needed."""
-        return (PREFIX, self._reading)
-
-    @property
-    def _reading(self) -> str:
-        return f"model.{self.network}.forward"
+    records: tuple[str, ...] = ()
+    """The methods that embed the prefix and that read it: see `records_of`."""
 
     def encode(self, policy: Any, decided: Decided) -> Encoded:
         """Return what the network made of the observation."""
-        if PREFIX in decided.recorded and self._reading in decided.recorded:
-            return Encoded(decided.recorded[PREFIX], decided.recorded[self._reading])
+        if PREFIX in decided.recorded and self.records[1] in decided.recorded:
+            return Encoded(decided.recorded[PREFIX], decided.recorded[self.records[1]])
         named = _named(policy.model, decided)
         named["noise"] = self._noise(policy, 1, None)
         model = twin(policy.model)
@@ -188,4 +187,5 @@ def _named(model: Any, decided: Decided) -> dict[str, Any]:
     """Return the arguments of a call of `sample_actions` by name."""
     bound = inspect.signature(model.sample_actions).bind(*decided.arguments, **decided.named)
     named = dict(bound.arguments)
-    return named | named.pop("kwargs", {})
+    named.update(named.pop("kwargs", {}))
+    return named

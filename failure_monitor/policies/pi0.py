@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from failure_monitor.policies.flow_policy import FlowPolicy
+from failure_monitor.policies.flow_policy import FlowPolicy, records_of
 
 
 class Pi0(FlowPolicy):
     """LeRobot's PI0Policy and PI05Policy."""
 
     network = "paligemma_with_expert"
-    needs = (*FlowPolicy.needs, "_action_queue")
+    records: tuple[str, ...] = records_of(network)
+    needs: tuple[str, ...] = (*FlowPolicy.needs, "_action_queue")
 
     def __init__(self, kind: str) -> None:
         """Name the kind, `pi0` or `pi05`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from failure_monitor.policies.flow_policy import FlowPolicy
+from failure_monitor.policies.flow_policy import FlowPolicy, records_of
 
 
 class SmolVLA(FlowPolicy):
@@ -15,7 +15,13 @@ class SmolVLA(FlowPolicy):
 
     kind = "smolvla"
     network = "vlm_with_expert"
-    needs = (*FlowPolicy.needs, "_get_action_chunk", "_queues", "config.adapt_to_pi_aloha")
+    records: tuple[str, ...] = records_of(network)
+    needs: tuple[str, ...] = (
+        *FlowPolicy.needs,
+        "_get_action_chunk",
+        "_queues",
+        "config.adapt_to_pi_aloha",
+    )
 
     def predict(self, policy: Any, batch: Any) -> Any:
         """Let a policy predict a chunk: `select_action` has prepared the observation in place."""
