@@ -84,7 +84,10 @@ DO_WITHOUT = {
     "zstandard",
     # Named in a message about frames where ROS has it.
     "tf2_msgs",
-    # Who is driven by a policy server of openpi has its client, and that has websockets.
+    # Who is driven by a policy server of openpi has its client, and that has websockets; who
+    # serves a policy with it has JAX.
+    "flax",
+    "jax",
     "openpi_client",
     # LeRobot has it, and has downloaded the checkpoint with it.
     "huggingface_hub",
@@ -110,7 +113,7 @@ ROOMS_OF_EXTRAS = {
 """Rooms and files that may import what only an extra installs."""
 
 BROUGHT = {"torch": ("policies", "ros/lerobot_tap.py", "sources/lerobot_replay.py")}
-"""What a policy of LeRobot brings, wherever it is watched."""
+"""What a policy brings, wherever it is watched."""
 
 
 def setup_arguments() -> dict[str, object]:
