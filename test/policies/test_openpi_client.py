@@ -161,7 +161,7 @@ class TestAnAnswerOfAWatchedPolicy:
         policy = WatchingPolicy()
         with (
             policy_server(policy, metadata_of(RETRAINED)) as server,
-            pytest.raises(AnotherPolicyError, match=r"'pick/30000' \(b+\), expected 'pick/20000'"),
+            pytest.raises(AnotherPolicyError, match=r"pick/30000\) against a+ \(pick/20000"),
             tapped(server.port, description=TRAINED),
         ):
             pass
@@ -441,7 +441,7 @@ class TestAnotherPolicyAfterAReconnect:
             (
                 metadata_of(TRAINED),
                 metadata_of(RETRAINED),
-                r"'pick/20000' \(a+\) before, 'pick/30000' \(b+\) now",
+                r"checkpoint a+ \(pick/20000\) against b+ \(pick/30000\)",
             ),
             (metadata_of(TRAINED), {}, "was watched"),
             ({}, metadata_of(TRAINED), "was not watched"),

@@ -151,7 +151,7 @@ class TestWhatIsWatched:
         description = PolicyDescription.from_json(watched.metadata[KEY])
         assert description == watched.description
         assert description.checkpoint == checkpoint_hash(tmp_path)
-        assert (description.policy, description.execution) == ("pi0", "server")
+        assert (description.policy, description.unit) == ("pi0", "robot")
         assert description.dispersion_of == "noise"
 
 

@@ -13,7 +13,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +51,9 @@ logger = logging.getLogger(__name__)
 
 STAMP = "stamp"
 """Under which an observation may hold when it was made; it stays with the client."""
+
+BY_A_SERVER = PolicyDescription(unit="robot", execution="server")
+"""How chunks are executed where nothing else was stated."""
 
 OnAnswer = Callable[[WatchedDecision, Any], None]
 """Receives a decision and the stamp of its observation, before its first action is executed."""
@@ -265,10 +267,10 @@ class TappedClient:
                 f"the server's policy was {was} before the connection broke and is {is_now} now: "
                 f"{_REMEDY}"
             )
-        for name, before, now in self._description.differences(described):
+        if differences := self._description.differences_text(described):
             raise AnotherPolicyError(
-                f"another policy answers at the server's address: {_named(self._description)} "
-                f"before, {_named(described)} now ({name} {before!r}, now {now!r}): {_REMEDY}"
+                "another policy answers at the server's address, before against now: "
+                f"{differences}: {_REMEDY}"
             )
         changed = sorted(
             key
@@ -291,36 +293,24 @@ class TappedClient:
             served = (
                 PolicyDescription.from_json(str(metadata[KEY]))
                 if KEY in metadata
-                else PolicyDescription(unit="robot", dispersion_of="nothing")
+                else PolicyDescription(dispersion_of="nothing")
             )
         except PolicyDescriptionError as error:
             raise InvalidAnswerError(
                 f"the policy server's metadata are invalid: {error}"
             ) from None
-        for name, here, there in self._stated.differences(served):
+        if differences := served.differences_text(self._stated):
             raise AnotherPolicyError(
-                f"the policy server serves {_named(served)}, expected {_named(self._stated)} "
-                f"({name} {there!r}, expected {here!r}): start the server with the expected "
-                "policy, or correct the description"
+                f"the policy server serves another policy than stated here: {differences}: start "
+                "the server with the stated policy, or correct the description"
             )
-        unknown = {
-            field.name: getattr(self._stated, field.name)
-            for field in fields(served)
-            if getattr(served, field.name) in ("", (), None)
-        }
-        return replace(served, **{**unknown, "execution": self._stated.execution or "server"})
+        return served.completed_by(self._stated).completed_by(BY_A_SERVER)
 
 
 _REMEDY = (
     "start the server with the policy of before, or, if the change is meant, make a new client "
     "and calibrate for it"
 )
-
-
-def _named(description: PolicyDescription) -> str:
-    """Return a policy as people name it: its checkpoint's name and the beginning of its hash."""
-    name = description.checkpoint_name or description.policy or "a policy without a name"
-    return f"'{name}' ({description.checkpoint[:12]})" if description.checkpoint else f"'{name}'"
 
 
 def _equal(first: Any, second: Any) -> bool:

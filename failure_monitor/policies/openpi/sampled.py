@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.errors import FailureMonitorError
+from failure_monitor.policies.policy_class import UnsupportedPolicyError
 
 COARSE = 5e-2
 FINE = 1e-3
 """How far a chunk may lie from that of the unwatched policy, in normalised actions, in half and in
 single precision: the library may sum a batch in another order than a single row."""
-
-
-class UnsupportedPolicyError(FailureMonitorError):
-    """A policy that cannot be watched."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import ActionKind
 from failure_monitor.policies.openpi.messages import ACTIONS, KEY
-from failure_monitor.policies.openpi.sampled import Sampled, UnsupportedPolicyError, require
+from failure_monitor.policies.openpi.sampled import Sampled, require
+from failure_monitor.policies.policy_class import UnsupportedPolicyError
 from failure_monitor.policy_description import PolicyDescription
 
 __all__ = ["UnsupportedPolicyError", "WatchedPolicy", "checkpoint_hash"]
@@ -79,7 +80,6 @@ class WatchedPolicy:
             action_kind=action_kind,
             unit="robot",
             control_period=control_period,
-            execution="server",
             dispersion_of="noise" if samples > 1 else "nothing",
         )
 

@@ -15,10 +15,10 @@ import torch
 
 from failure_monitor.policies.openpi.sampled import (
     Sampled,
-    UnsupportedPolicyError,
     check_unchanged,
     require,
 )
+from failure_monitor.policies.policy_class import UnsupportedPolicyError
 
 
 class TorchSampler:
