@@ -230,7 +230,7 @@ class TappedClient:
                 "the policy server answered another observation than the one that was sent: its "
                 "answer is late, or it was given to somebody else"
             )
-        if self._last is not None and is_repeated(answer, self._last):
+        if request is None and self._last is not None and is_repeated(answer, self._last):
             raise InvalidAnswerError(
                 "the policy server sent its last answer once more: answers and observations no "
                 "longer belong together"
