@@ -20,6 +20,7 @@ from failure_monitor.cli import (
     check,
     demo,
     evaluate,
+    export_lerobot,
     inspect,
     label,
     lerobot,
@@ -38,6 +39,7 @@ COMMANDS = (
     check.check,
     demo.demo,
     evaluate.evaluate,
+    export_lerobot.export_lerobot,
     inspect.inspect,
     label.label,
     lerobot.lerobot,
@@ -52,7 +54,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     )
     for command in COMMANDS:
         sentence = (command.__doc__ or "").partition("\n")[0]
-        commands.add_parser(command.__name__, command=command, help=sentence)
+        name = command.__name__.replace("_", "-")
+        commands.add_parser(name, command=command, help=sentence)
 
 
 def run_parsed(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> int:
