@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from failure_monitor.atomic_file import reject_unwritable_folder
 from failure_monitor.decision import ActionKind
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.listed_names import list_names
@@ -137,16 +139,21 @@ def export_lerobot(
         tolerance: the largest difference to LeRobot's class, relative to its largest action.
 
     Raises:
+        UnwritableError: the models cannot be written.
         LeRobotExportError: the folder is no checkpoint, of a class or with processors that cannot
             be exported, or a name or number is missing; nothing is written.
         ExportError: the models compute something else than LeRobot's class; nothing is written.
     """
+    reject_unwritable_folder(folder)
     policy, preprocessor, postprocessor = _load(checkpoint)
     names = _names(policy.config, dataset, joint_names, action_names, control_period)
     exporter = _Exporter(policy, preprocessor, postprocessor, names, tuple(tasks))
     with tempfile.TemporaryDirectory() as written:
         encoder, sampler = (Path(written) / f"{part}.onnx" for part in ("encoder", "sampler"))
-        exporter.export(encoder, sampler, action_kind, tuple(position_names))
+        with warnings.catch_warnings():
+            # Of what torch warns while it records a graph, the comparison below is the judge.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            exporter.export(encoder, sampler, action_kind, tuple(position_names))
         difference, largest = exporter.compare(encoder, sampler)
         if not difference <= tolerance * largest:
             raise ExportError(

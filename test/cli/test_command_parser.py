@@ -166,7 +166,8 @@ def test_commands_of_a_parser_of_others_are_parsed_alike() -> None:
 def test_every_command_and_each_of_its_options_has_a_sentence() -> None:
     listed = " ".join(run_here("--help").stdout.split())
     for each in COMMANDS:
-        assert f"{each.__name__} {(each.__doc__ or '').splitlines()[0]}" in listed
+        name = each.__name__.replace("_", "-")
+        assert f"{name} {(each.__doc__ or '').splitlines()[0]}" in listed
         for parameter in parameters_of(each):
             assert getattr(parameter.declaration, "help", "passed on"), parameter.label
 

@@ -80,10 +80,14 @@ def test_usage_names_the_command_as_it_was_typed(extension, capsys) -> None:
     assert "usage: ros2 failure_monitor archive [OPTIONS] SOURCES..." in capsys.readouterr().err
 
 
+def typed(command) -> str:
+    return command.__name__.replace("_", "-")
+
+
 def test_without_a_command_its_help_lists_all(extension, capsys) -> None:
     assert run(extension) == 2
     text = capsys.readouterr().out
-    assert all(f"    {command.__name__}" in text for command in COMMANDS)
+    assert all(f"    {typed(command)}" in text for command in COMMANDS)
 
 
 def test_help_of_the_demo_reaches_the_demo(extension) -> None:
@@ -95,7 +99,7 @@ def test_help_of_the_demo_reaches_the_demo(extension) -> None:
     ("words", "prefix", "expected"),
     [
         (["failure_monitor"], "ca", {"calibrate "}),
-        (["failure_monitor"], "", {f"{command.__name__} " for command in COMMANDS}),
+        (["failure_monitor"], "", {f"{typed(command)} " for command in COMMANDS}),
         (["failure_monitor", "calibrate"], "--al", {"--alpha "}),
         (["failure_monitor", "evaluate", "bundle", "--jobs", "2"], "--jso", {"--json "}),
     ],

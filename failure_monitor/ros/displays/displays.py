@@ -64,6 +64,7 @@ class Displays:
         self._decision: tuple[int | None, int | None] = None, None
         self._bundle = ""
         self._why_no_bundle = self._why_no_heat_map = ""
+        self._only_task = ""
         self._heat_map: HeatMap | None = None
         self._observations: Observations | None = None
         self._markers = MarkerPublisher(node, f"{settings.monitor}/markers", self._view)
@@ -133,7 +134,7 @@ class Displays:
                 observation,
                 decision,
                 reading.levels,
-                task=self._monitor.task,
+                task=self._monitor.task or self._only_task,
                 is_wanted=self._overlay.has_subscriber,
             )
 
@@ -197,6 +198,8 @@ class Displays:
         topics = camera_topics(
             list(encoder.cameras), named(self._settings.image_topics), bundle.description
         )
+        promises = bundle.description.promises
+        self._only_task = promises[0].task if len(promises) == 1 else ""
         self._heat_map = HeatMap(encoder, embedding_score(bundle.scores))
         black_box = bundle.description.black_box
         self._observations = Observations(

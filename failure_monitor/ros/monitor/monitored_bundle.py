@@ -76,7 +76,7 @@ class MonitoredBundle:
 
     def start_monitor(self, task: str) -> FailureMonitor:
         """Return the monitor for a new rollout of a task; the models are reset, too."""
-        self.models.start_rollout(task)
+        self.models.start_rollout(self._told(task))
         return self.bundle.monitor(task)
 
     def set_task(self, task: str) -> None:
@@ -85,12 +85,16 @@ class MonitoredBundle:
         Raises:
             UnknownTaskError: the bundle has no threshold for it, or its encoder no tokens.
         """
-        self.bundle.promise(task)
         try:
-            self.models.check_task(task)
+            self.models.check_task(self._told(task))
         except UnknownTokensError as error:
             raise UnknownTaskError(str(error)) from None
         self.task = task
+
+    def _told(self, task: str) -> str:
+        """Return the task that the policy is told: unless it is named, the bundle's only one."""
+        only = self.bundle.promise(task).task
+        return task or only
 
 
 def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
