@@ -93,6 +93,9 @@ def check(
     action_chunks_topic: Annotated[
         str, _topic("its sampled action chunks")
     ] = MONITOR_DEFAULTS.action_chunks_topic,
+    format_topic: Annotated[
+        str, _topic("what the policy states about itself")
+    ] = MONITOR_DEFAULTS.format_topic,
     joint_states_topic: Annotated[
         str, _topic("the robot's joint states")
     ] = MONITOR_DEFAULTS.joint_states_topic,
@@ -117,6 +120,7 @@ def check(
         place,
         embedding=embedding_topic,
         action_chunks=action_chunks_topic,
+        format=format_topic,
         joint_states=joint_states_topic,
         cameras=image_topic or (),
     )
@@ -147,6 +151,7 @@ def _names(
     *,
     embedding: str,
     action_chunks: str,
+    format: str,
     joint_states: str,
     cameras: Sequence[str],
 ) -> TopicNames:
@@ -161,6 +166,7 @@ def _names(
     return TopicNames(
         embedding="" if runs_encoder else _full(embedding, place),
         action_chunks="" if runs_sampler else _full(action_chunks, place),
+        format=_full(format, place),
         joint_states=_full(joint_states, place),
         cameras=tuple(_full(topic, place) for topic in cameras),
         external={name: _full(topic, place) for name, topic in external.items()},

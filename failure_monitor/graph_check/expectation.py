@@ -27,6 +27,7 @@ from failure_monitor.parameters.monitor import AS_CALIBRATED
 
 CLOUD = DECISION_TYPE
 JOINTS = "sensor_msgs/msg/JointState"
+TEXT = "std_msgs/msg/String"
 POSITIONS = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PointStamped")
 
 
@@ -37,6 +38,7 @@ class TopicNames:
     Attributes:
         embedding: the observation embedding; empty where the monitor runs the encoder itself.
         action_chunks: the action chunks; empty where the monitor runs the sampler itself.
+        format: what the policy states about itself.
         joint_states: the robot's joint states.
         cameras: the cameras of the encoder that the monitor runs.
         external: the topics of external scores by the scores' names.
@@ -45,6 +47,7 @@ class TopicNames:
 
     embedding: str = f"/{MONITOR_DEFAULTS.embedding_topic}"
     action_chunks: str = f"/{MONITOR_DEFAULTS.action_chunks_topic}"
+    format: str = f"/{MONITOR_DEFAULTS.format_topic}"
     joint_states: str = f"/{MONITOR_DEFAULTS.joint_states_topic}"
     cameras: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
@@ -53,8 +56,9 @@ class TopicNames:
     @property
     def all(self) -> tuple[str, ...]:
         """All topics that are not empty."""
-        named = (self.embedding, self.action_chunks, self.joint_states, self.positions[0])
-        return tuple(filter(None, (*named, *self.cameras, *self.external.values())))
+        named = (self.embedding, self.action_chunks, self.format, self.joint_states)
+        others = (self.positions[0], *self.cameras, *self.external.values())
+        return tuple(filter(None, (*named, *others)))
 
     def named_by(self, monitor: MonitorSnapshot) -> TopicNames:
         """Return these names, replaced by those in a monitor's parameters if it answered."""
@@ -68,6 +72,7 @@ class TopicNames:
             self,
             embedding=full(self.embedding, "embedding_topic"),
             action_chunks=full(self.action_chunks, "action_chunks_topic"),
+            format=full(self.format, "format_topic"),
             joint_states=full(self.joint_states, "joint_states_topic"),
         )
 

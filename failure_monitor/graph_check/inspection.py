@@ -19,6 +19,7 @@ from failure_monitor.graph_check.inputs import inspect_inputs
 from failure_monitor.graph_check.monitors import inspect_monitors
 from failure_monitor.graph_check.response import inspect_response
 from failure_monitor.graph_check.snapshot import GraphSnapshot
+from failure_monitor.graph_check.stated_policy import format_topic, inspect_stated_policy
 
 
 def inspect_graph(
@@ -62,8 +63,10 @@ def _inspect_needs(
             watched = monitor.parameter("max_joint_state_age") > 0
             expected = expect_by_names(own_names, bundle, watches_joints=watched)
             yield from inspect_inputs(seen, expected)
+        yield from inspect_stated_policy(seen, format_topic(monitor, names), bundle)
     if not seen.monitors and bundle is not None:
         yield from inspect_inputs(seen, expect_by_names(names, bundle))
+        yield from inspect_stated_policy(seen, names.format, bundle)
 
 
 def _inspect_mismatches(seen: GraphSnapshot) -> Iterator[Finding]:

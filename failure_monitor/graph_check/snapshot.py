@@ -71,6 +71,7 @@ class Messages:
         shape: the shape of the last message: (E,) of an embedding, (B, H, D) of action chunks,
             (J,) of joints.
         names: the actions or joints that the last message names.
+        text: what the last message states, of a topic of texts.
         fault: what was wrong with the last invalid message; empty if all were valid.
     """
 
@@ -81,6 +82,7 @@ class Messages:
     lag: float | None = None
     shape: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+    text: str = ""
     fault: str = ""
 
 

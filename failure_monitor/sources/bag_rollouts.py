@@ -47,6 +47,10 @@ LONG_PAUSE = 5.0
 times the usual pause."""
 LONG_PAUSES = 20
 
+DISORDER = 0.5
+"""Seconds by which a statement may be received after the first decision that it is of, since
+messages on two topics keep no order."""
+
 Value = TypeVar("Value")
 
 
@@ -166,7 +170,7 @@ def _descriptions(recording: BagRecording, run: _Run) -> list[PolicyDescription]
     A statement may be received late, when the recorder has found its topic after the others.
     """
     received = [recording.completions[stamp].received for stamp in run.stamps]
-    first, last = min(received), max(received)
+    first, last = min(received) + round(1e9 * DISORDER), max(received)
     stated = recording.descriptions
     before = [description for time, description in stated if time <= first][-1:]
     during = [description for time, description in stated if first < time <= last]

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,14 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState, PointCloud2
-from std_msgs.msg import Float64MultiArray, Header
+from std_msgs.msg import Float64MultiArray, Header, String
 from std_srvs.srv import Trigger
 from testbed.check_command import check, lines_of
 from testbed.command_line import COMMAND, run_here
 from testbed.ros_graph import LATCHED, NodeProcess, Observer
 
+from failure_monitor.bundle.bundle import save, with_stated_policy
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.ros.common.messages import (
     action_chunks_message,
     embedding_message,
@@ -110,6 +113,27 @@ def test_what_runs_well_is_said_to(robot, bundle_folder, tmp_path):
     assert content["graph"]["topics"]["/policy/embedding"]["messages"]["period"] == pytest.approx(
         PERIOD, rel=0.5
     )
+
+
+@pytest.mark.ros
+def test_a_policy_that_is_not_the_bundles_is_told(robot, bundle, tmp_path):
+    stated = PolicyDescription(policy="act", checkpoint="a" * 64)
+    save(with_stated_policy(bundle, stated), tmp_path / "bundle")
+    publisher = robot.node.create_publisher(String, "policy/format", LATCHED)
+    publisher.publish(String(data=stated.to_json()))
+    with running(MONITOR, "-p", f"bundle:={tmp_path / 'bundle'}"), running(GATE):
+        robot.listen_to_monitor()
+        robot.wait_for_monitor_alarm()
+        robot.wait_for_nodes("/failure_monitor_gate/state")
+        _, found, _ = check(robot, tmp_path / "bundle")
+        assert lines_of(found, "/policy/format") == [
+            "(ok) ok    /policy/format: act aaaaaaaaaaaa of /observer"
+        ]
+        publisher.publish(String(data=replace(stated, checkpoint="b" * 64).to_json()))
+        code, found, _ = check(robot, tmp_path / "bundle")
+    assert code == 1
+    [line] = lines_of(found, "/policy/format")
+    assert "(checkpoint bbbbbbbbbbbb against aaaaaaaaaaaa)" in line
 
 
 @pytest.mark.ros

@@ -10,10 +10,21 @@ from dataclasses import replace
 
 import pytest
 
-from failure_monitor.bundle.bundle import with_external_topics, with_message_types
+from failure_monitor.bundle.bundle import (
+    with_external_topics,
+    with_message_types,
+    with_stated_policy,
+)
 from failure_monitor.bundle.description import BlackBoxSection, PositionsSection
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
-from failure_monitor.graph_check.expectation import CLOUD, FLOAT64, IMAGE, JOINTS, TopicNames
+from failure_monitor.graph_check.expectation import (
+    CLOUD,
+    FLOAT64,
+    IMAGE,
+    JOINTS,
+    TEXT,
+    TopicNames,
+)
 from failure_monitor.graph_check.finding import Level
 from failure_monitor.graph_check.inspection import inspect_graph
 from failure_monitor.graph_check.snapshot import (
@@ -28,6 +39,7 @@ from failure_monitor.graph_check.snapshot import (
     TopicSnapshot,
 )
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.schema import plain, read
 
 EMBEDDING, CHUNKS, JOINT_STATES = "/policy/embedding", "/policy/action_chunks", "/joint_states"
@@ -645,3 +657,54 @@ def test_commands_that_are_not_slowed_beside_others_that_are_are_named(judged):
     gate = {"commands": ["arm", "base"], "arm.scaled": False, "base.scaled": True}
     [line] = judged(with_subscribers(REPLAN, GATE, **gate))
     assert line.startswith(f"look {SPEED_SCALE}: {GATE} does not slow 'arm'")
+
+
+FORMAT = "/policy/format"
+STATED = PolicyDescription(policy="act", checkpoint="c" * 64, checkpoint_name="outputs/act")
+
+
+def stating(text: str | None, *publishers: Endpoint, **changes) -> GraphSnapshot:
+    """A graph whose policy states something; nothing that arrives for None."""
+    messages = Messages() if text is None else Messages(received=1, text=text, **changes)
+    topic = TopicSnapshot(publishers=publishers or (end("/policy", TEXT),), messages=messages)
+    return replace(HEALTHY, topics={**TOPICS, FORMAT: topic})
+
+
+def test_the_policy_of_the_bundle_is_named(bundle):
+    stated = with_stated_policy(bundle, STATED)
+    found = inspect_graph(stating(STATED.to_json()), TopicNames(), bundle=stated, sha256=HASH)
+    [finding] = [finding for finding in found if finding.about == FORMAT]
+    assert (finding.level, finding.message) == (
+        Level.OK,
+        "act cccccccccccc outputs/act of /policy",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (HEALTHY, "no node publishes what the policy is, and the bundle knows: start the policy"),
+        (stating(None), "nothing came of what /policy states: let it publish latched"),
+        (
+            stating(replace(STATED, checkpoint="d" * 64).to_json()),
+            r"\(checkpoint dddddddddddd \(outputs/act\) against cccccccccccc \(outputs/act\)\)",
+        ),
+        (stating("{}"), "does not state its policy, checkpoint"),
+        (stating("{", fault="the policy's description is invalid"), "description is invalid"),
+        (stating("{}", end("/policy", BOOL)), f"/policy publishes {BOOL}, expected what"),
+        (stating("{}", end("/a", TEXT), end("/b", TEXT)), r"2 publishers \(/a, /b\)"),
+    ],
+    ids=["missing", "volatile", "another", "less", "invalid", "type", "two"],
+)
+def test_a_policy_that_is_not_the_bundles_or_unknown_is_wrong(judged, bundle, seen, why):
+    [line] = judged(seen, bundle=with_stated_policy(bundle, STATED))
+    assert re.match(f"wrong {FORMAT}: .*{why}", line)
+
+
+def test_an_older_bundle_needs_no_statement(judged, bundle):
+    assert judged(HEALTHY) == []
+    assert judged(stating(STATED.to_json())) == []
+    [line] = judged(stating('{"action_kind": "position"}'))
+    assert "action kind position against delta" in line
+    # Without a bundle there is nothing to compare with.
+    assert judged(stating(STATED.to_json()), bundle=None) == []

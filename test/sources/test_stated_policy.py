@@ -117,6 +117,11 @@ def test_the_policy_before_the_rollout_is_not_the_rollouts(tmp_path: Path) -> No
     assert read_rollouts([bag]).stated_policy == ACT
 
 
+def test_a_statement_may_come_a_moment_after_the_decision_that_it_is_of(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", {-1: OTHER, 0.3: ACT})
+    assert read_rollouts([bag]).stated_policy == ACT
+
+
 def test_a_policy_that_changes_in_the_middle_of_a_rollout_is_rejected(tmp_path: Path) -> None:
     sentence = refusal(write(tmp_path / "bag", {-1: ACT, 2.5: OTHER}))
     assert f"{tmp_path / 'bag'}: by {FORMAT} the policy changed in the middle of bag" in sentence

@@ -54,7 +54,12 @@ PERIOD = 0.2
 """Seconds between two inspections of the graph."""
 
 STATUS_TYPE, PERMIT_TYPE = "diagnostic_msgs/msg/DiagnosticStatus", "std_msgs/msg/Bool"
-TOPIC_PARAMETERS = ("embedding_topic", "action_chunks_topic", "joint_states_topic")
+TOPIC_PARAMETERS = (
+    "embedding_topic",
+    "action_chunks_topic",
+    "format_topic",
+    "joint_states_topic",
+)
 MONITOR_PARAMETERS = (
     *TOPIC_PARAMETERS,
     "images_reliable",

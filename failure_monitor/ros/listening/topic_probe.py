@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from geometry_msgs.msg import PointStamped, PoseStamped
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2
-from std_msgs.msg import Float32, Float64
+from std_msgs.msg import Float32, Float64, String
 
 from failure_monitor.graph_check.snapshot import Messages
 from failure_monitor.messages.point_cloud import (
@@ -25,6 +25,7 @@ from failure_monitor.messages.point_cloud import (
     read_action_chunks,
     read_embedding,
 )
+from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.stream import Stream
 
@@ -52,11 +53,13 @@ class ProbedType:
         read: returns the size of a message, or raises `UnusableMessageError`.
         reliable: whether to subscribe reliably where publishers offer it. Large or frequent
             messages are not, so as not to slow their publisher down.
+        latched: whether what was published before is asked for.
     """
 
     message: type
     read: Callable[[Any], Size]
     reliable: bool
+    latched: bool = False
 
 
 def _read_cloud(message: PointCloud2) -> Size:
@@ -87,6 +90,14 @@ def _read_number(message: Float64 | Float32) -> Size:
     return (), ()
 
 
+def _read_description(message: String) -> Size:
+    try:
+        PolicyDescription.from_json(message.data)
+    except PolicyDescriptionError as error:
+        raise UnusableMessageError(str(error)) from None
+    return (), ()
+
+
 PROBED_TYPES: Mapping[str, ProbedType] = {
     "sensor_msgs/msg/PointCloud2": ProbedType(PointCloud2, _read_cloud, reliable=True),
     "sensor_msgs/msg/JointState": ProbedType(JointState, _read_joints, reliable=False),
@@ -104,6 +115,7 @@ PROBED_TYPES: Mapping[str, ProbedType] = {
     ),
     "std_msgs/msg/Float64": ProbedType(Float64, _read_number, reliable=True),
     "std_msgs/msg/Float32": ProbedType(Float32, _read_number, reliable=True),
+    "std_msgs/msg/String": ProbedType(String, _read_description, reliable=True, latched=True),
 }
 """The message types that can be measured, by their ROS 2 name."""
 
@@ -131,11 +143,15 @@ class TopicProbe:
         self._stamps: list[int] = []
         self._shape: tuple[int, ...] = ()
         self._names: tuple[str, ...] = ()
+        self._text = ""
         self._fault = ""
         qos = QoSProfile(
             depth=DEPTH,
             reliability=(
                 ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
+            ),
+            durability=(
+                DurabilityPolicy.TRANSIENT_LOCAL if probed.latched else DurabilityPolicy.VOLATILE
             ),
         )
         node.create_subscription(probed.message, topic, self._on_message, qos)
@@ -155,6 +171,7 @@ class TopicProbe:
             lag=median(self._lags) if self._lags else None,
             shape=self._shape,
             names=self._names,
+            text=self._text,
             fault=self._fault,
         )
 
@@ -166,6 +183,9 @@ class TopicProbe:
         if stamp and clock:
             self._stamps.append(stamp)
             self._lags.append(1e-9 * (clock - stamp))
+        if isinstance(message, String):
+            # Latched: only the last one counts.
+            self._text, self._fault = message.data, ""
         try:
             self._shape, self._names = self._read(message)
         except UnusableMessageError as error:
