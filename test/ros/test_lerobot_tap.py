@@ -255,3 +255,82 @@ def test_the_program_keeps_its_exit_code(tmp_path):
     done = run(watched("--", "program.py"), tmp_path)
     assert done.returncode == 7
     assert "nothing was watched: the command has loaded no policy" in done.stderr
+
+
+def test_from_a_policy_to_a_gate_that_closes(observer, tiny, tmp_path):
+    """Recorded, calibrated with no option about the policy, watched, and stopped."""
+    import torch
+    from std_msgs.msg import Float64MultiArray
+    from testbed.lerobot_policies import ACTIONS
+    from testbed.ros_graph import node_process
+
+    from failure_monitor.ros.lerobot_tap import LeRobotTap
+
+    # Whoever decides is the tap.
+    for publisher in (observer.embeddings, observer.chunks):
+        observer.node.destroy_publisher(publisher)
+    commands = observer.node.create_publisher(Float64MultiArray, "command_in", 10)
+    observer.listen("command_out", Float64MultiArray)
+    observer.listen_to_monitor()
+    tap = LeRobotTap(observer.node, tiny.policy, tiny.postprocessor, ACTIONS, rollout_topic=True)
+
+    def act(seeds):
+        for seed in seeds:
+            commands.publish(Float64MultiArray(data=tiny.act(seed)[0].tolist()))
+            observer.spin(0.02)
+
+    bags, bundle = tmp_path / "bags", tmp_path / "bundle"
+    topics = "[policy/embedding, policy/action_chunks, policy/format]"
+    recorder = "failure_monitor.ros.recording.record_node"
+    with node_process(recorder, topics=topics, output=bags, tail=0.1):
+        observer.wait_for(
+            lambda: observer.node.count_subscribers("rollout/active") == 2, "the recorder"
+        )
+        observer.spin(1.0)
+        for rollout in range(10):
+            tiny.policy.reset()
+            observer.spin(0.1)
+            act(range(20 * rollout, 20 * rollout + 20))
+        tiny.policy.reset()
+        observer.wait_for(lambda: len([*bags.glob("rollout_*")]) == 10, "the bags")
+    calibrate = [sys.executable, "-m", "failure_monitor.cli", "calibrate"]
+    options = [
+        str(bags / "rollout_000?"),
+        "--output",
+        str(bundle),
+        "--scores",
+        "mahalanobis",
+        "--rule",
+        "any",
+    ]
+    done = subprocess.run([*calibrate, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    monitor = {"bundle": bundle, "rollout_boundaries": "topic", "max_joint_state_age": 0.0}
+    with (
+        node_process("failure_monitor.ros.monitor.node", **monitor),
+        node_process("failure_monitor.ros.gate.node"),
+    ):
+        observer.wait_for(observer.state, "the monitor")
+        observer.wait_for(commands.get_subscription_count, "the gate")
+        observer.spin(1.0)
+        tiny.policy.reset()
+        observer.spin(0.1)
+        act(range(3))
+        observer.wait_for(observer.permitted, "the permit")
+        act(range(3, 5))
+        assert observer.received["command_out"], observer.reason()
+        strange = {
+            key: 50 + value if torch.is_tensor(value) else value
+            for key, value in tiny.batch().items()
+        }
+        tiny.policy.select_action(strange)
+        observer.wait_for_stop("ALARM")
+        assert "mahalanobis" in observer.reason()
+        passed = len(observer.received["command_out"])
+        act(range(4))
+        commands.publish(Float64MultiArray(data=[9.0, 9.0, 9.0]))
+        observer.spin(0.3)
+        sent = [list(message.data) for message in observer.received["command_out"][passed:]]
+        assert [9.0, 9.0, 9.0] not in sent
+    tap.close()
