@@ -8,15 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import require_package
+from failure_monitor.policies.checkpoint import CheckpointError
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 PREPROCESSOR_FILE, POSTPROCESSOR_FILE = "policy_preprocessor.json", "policy_postprocessor.json"
-
-
-class CheckpointError(FailureMonitorError):
-    """A folder that is no checkpoint of a LeRobot policy, or one that cannot be loaded."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,14 @@ from failure_monitor.policies.policy_class import UnsupportedPolicyError
 
 Postprocessor = Callable[[Any], Any]
 
+FORGETFUL = (
+    "UnnormalizerProcessorStep",
+    "DeviceProcessorStep",
+    "AbsoluteActionsProcessorStep",
+    "IdentityProcessorStep",
+)
+"""LeRobot's steps that remember nothing of what they saw."""
+
 THE_OTHER = (
     "give the postprocessor that belongs to this policy, the second of "
     "make_pre_post_processors(policy.config, pretrained_path=...)"
@@ -37,12 +45,41 @@ def in_robot_units(postprocessor: Postprocessor, chunks: Any) -> Any:
 
 
 def unobserved(postprocessor: Postprocessor) -> Postprocessor:
-    """Return a postprocessor without what its user has hooked to it."""
-    if not hasattr(postprocessor, "after_step_hooks"):
+    """Return a postprocessor of which its owner sees nothing.
+
+    What its owner has hooked to it is left out. A step that may remember what it saw is copied.
+
+    Raises:
+        UnsupportedPolicyError: such a step cannot be copied.
+    """
+    if not hasattr(postprocessor, "steps"):
         return postprocessor
     quiet = copy.copy(postprocessor)
-    vars(quiet).update(before_step_hooks=[], after_step_hooks=[])
+    vars(quiet).update(
+        before_step_hooks=[], after_step_hooks=[], steps=[_own(step) for step in quiet.steps]
+    )
     return quiet
+
+
+def _own(step: Any) -> Any:
+    name = type(step).__name__
+    if name in FORGETFUL:
+        return step
+    try:
+        return copy.deepcopy(step)
+    except Exception as error:
+        raise UnsupportedPolicyError(
+            f"the postprocessor's step {name} cannot be copied ({error}), and it may remember "
+            "what it saw: leave it out of the postprocessor that is given here"
+        ) from error
+
+
+def depends_on_observation(postprocessor: Any) -> bool:
+    """Return whether actions are made absolute by the observation that was seen last."""
+    return any(
+        getattr(step, "enabled", False) and getattr(step, "relative_step", None) is not None
+        for step in getattr(postprocessor, "steps", ())
+    )
 
 
 def check_postprocessor(postprocessor: Any, policy: Any) -> None:
@@ -58,11 +95,11 @@ def check_postprocessor(postprocessor: Any, policy: Any) -> None:
     action = policy.config.output_features["action"]
     for step in getattr(postprocessor, "steps", ()):
         _check_step(step, action, policy)
-    if any(getattr(step, "relative_step", None) for step in getattr(postprocessor, "steps", ())):
-        return  # it needs an observation first
+    if depends_on_observation(postprocessor):
+        return  # it needs one first
     chunks = torch.zeros(1, 1, *action.shape)
     try:
-        in_robot_units(unobserved(postprocessor), chunks)
+        in_robot_units(postprocessor, chunks)
     except UnsupportedPolicyError:
         raise
     except Exception as error:

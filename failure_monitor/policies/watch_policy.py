@@ -16,12 +16,19 @@ import numpy as np
 import torch
 
 from failure_monitor.decision import ActionKind
+from failure_monitor.policies.checkpoint import (
+    checkpoint_folder,
+    checkpoint_hash,
+    checkpoint_of,
+    folder_of,
+)
 from failure_monitor.policies.policy_class import Decided, PolicyClass, UnsupportedPolicyError
 from failure_monitor.policies.random_state import RandomState
 from failure_monitor.policies.registry import policy_class_of, resolve
 from failure_monitor.policies.robot_units import (
     Postprocessor,
     check_postprocessor,
+    depends_on_observation,
     in_robot_units,
     unobserved,
 )
@@ -80,7 +87,9 @@ def watch_policy(
     policy = unwrapped(policy)
     policy_class = policy_class_of(policy)
     _check_unwatched(policy, policy_class)
-    check_postprocessor(postprocessor, policy)
+    quiet = unobserved(postprocessor)
+    check_postprocessor(quiet, policy)
+    where, known = _checkpoint(policy, checkpoint)
     options = _Options(
         _checked_samples(samples, every, policy_class),
         every,
@@ -92,7 +101,8 @@ def watch_policy(
     description = _description(
         policy, policy_class, options, tuple(action_names), action_kind, control_period
     )
-    return PolicyWatch(policy, policy_class, unobserved(postprocessor), options, description)
+    description = replace(description, checkpoint=known, checkpoint_name=where)
+    return PolicyWatch(policy, policy_class, quiet, options, description)
 
 
 @dataclass(frozen=True)
@@ -238,17 +248,19 @@ class PolicyWatch:
                 "robot is watched; nothing is published"
             )
         self._state_execution(action is not None)
-        encoding = self._class.encode(self._policy, decided)
-        if not self._is_checked:
-            self._check(decided, encoding, call.random_state)
-            self._is_checked = True
-        plan = self._class.plan(self._policy, decided, action)
-        if action is not None and not torch.allclose(plan[:, 0], action, rtol=0, atol=1e-6):
-            raise UnsupportedPolicyError(
-                "the action that the policy returned is not the first of its chunk: something "
-                "else changes its actions"
-            )
-        self._report(decided, encoding, plan, self._options.samples - 1, is_executed=True)
+        with torch.no_grad():
+            encoding = self._class.encode(self._policy, decided)
+            plan = self._class.plan(self._policy, decided, action)
+            if action is not None:
+                self._check_action(plan, action)
+            if not self._is_checked and call.random_state is not None and plan.isfinite().all():
+                self._check_sampling(decided, encoding, call.random_state)
+                self._is_checked = True
+            chunks = [plan]
+            if self._options.samples > 1:
+                others = self._sample(decided, encoding, self._options.samples - 1)
+                chunks.append(others.to(plan.dtype))
+            self._publish(encoding, torch.cat(chunks), is_executed=True)
 
     def _look_between(self, batch: Any, action: Any) -> None:
         decided = self._class.between(self._policy, batch)
@@ -258,16 +270,6 @@ class PolicyWatch:
             rest = [action, *self._class.queued(self._policy)]
             plan = torch.cat([torch.stack(rest, dim=1), fresh[:1, len(rest) :]], dim=1)
             self._publish(encoding, torch.cat([plan, fresh]), is_executed=False)
-
-    def _report(
-        self, decided: Decided, encoding: Any, plan: Any, others: int, is_executed: bool
-    ) -> None:
-        with torch.no_grad():
-            chunks = plan
-            if others:
-                sampled = self._sample(decided, encoding, others)
-                chunks = torch.cat([plan, sampled.to(plan.dtype)])
-            self._publish(encoding, chunks, is_executed)
 
     def _publish(self, encoding: Any, chunks: Any, is_executed: bool) -> None:
         embedding = self._class.embedding(encoding)
@@ -289,12 +291,26 @@ class PolicyWatch:
                 generator.manual_seed(self._options.seed)
         return self._class.sample(self._policy, decided, encoding, rows, generator)
 
-    def _check(self, decided: Decided, encoding: Any, random_state: Any) -> None:
+    def _check_action(self, plan: Any, action: Any) -> None:
+        """Compare what the policy returned with what is told of it, at every decision."""
+        if not torch.allclose(plan[:, 0], action, rtol=0, atol=1e-6, equal_nan=True):
+            raise UnsupportedPolicyError(
+                "the action that the policy returned is not the first of its chunk: something "
+                "else changes its actions"
+            )
+        if self._policy.config.n_action_steps > 1 and depends_on_observation(self._postprocessor):
+            raise UnsupportedPolicyError(
+                "its actions are relative to the observation at which they are executed, not "
+                "decided, since select_action empties a queue of them: run it with "
+                "predict_action_chunk (real-time chunking does), or with n_action_steps=1"
+            )
+
+    def _check_sampling(self, decided: Decided, encoding: Any, random_state: Any) -> None:
         """Sample once more, with the random numbers that the policy had: the same must come."""
         if not self._class.has_noise:
             return
         chunk = self._class.chunk(self._policy, decided)
-        with random_state.again(), torch.no_grad():
+        with random_state.again():
             again = self._class.sample(self._policy, decided, encoding, 1, None)
         difference = float((again.float() - chunk.float()).abs().max())
         allowed = _tolerance(self._policy) * max(1.0, float(chunk.abs().max()))
@@ -379,6 +395,17 @@ def _checked_samples(samples: int | None, every: int | None, policy_class: Polic
     return samples
 
 
+def _checkpoint(policy: Any, given: Path | str | None) -> tuple[str, str]:
+    """Return where the checkpoint of a policy lies, and its hash; nothing for what is unknown."""
+    where = given or checkpoint_of(policy)
+    folder = folder_of(where)
+    if folder is not None:
+        return str(where), checkpoint_hash(folder)
+    if where and given and str(given) != str(getattr(policy.config, "pretrained_path", None)):
+        checkpoint_folder(given)
+    return str(where), ""
+
+
 def _description(
     policy: Any,
     policy_class: PolicyClass,
@@ -391,7 +418,7 @@ def _description(
     return PolicyDescription(
         policy=policy_class.kind,
         action_names=action_names,
-        action_kind=action_kind or _kind_by_names(action_names),
+        action_kind=action_kind or _kind_by_names(policy.config, action_names),
         unit="robot",
         control_period=control_period,
         execution=execution,
@@ -423,14 +450,23 @@ def _dispersion_of(
     return "noise" if policy_class.has_noise and options.samples > 1 else "nothing"
 
 
-def _kind_by_names(names: tuple[str, ...]) -> ActionKind | None:
+def _kind_by_names(config: Any, names: tuple[str, ...]) -> ActionKind | None:
+    """Return what LeRobot's names tell: `.pos` is an absolute position, unless made relative."""
+    if getattr(config, "use_relative_actions", False):
+        return None
     return "position" if names and all(name.endswith(".pos") for name in names) else None
 
 
 def _tolerance(policy: Any) -> float:
     """How far samples may lie apart for the same noise, by the precision of the policy."""
     kinds = {parameter.dtype for parameter in policy.parameters()}
-    coarse = {torch.float16, torch.bfloat16} & kinds or any(
-        torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")
-    )
-    return 5e-2 if coarse else 1e-3
+    is_coarse = {torch.float16, torch.bfloat16} & kinds or _is_autocast(policy)
+    return 5e-2 if is_coarse else 1e-3
+
+
+def _is_autocast(policy: Any) -> bool:
+    kind = next(policy.parameters()).device.type
+    try:
+        return bool(torch.is_autocast_enabled(kind))
+    except TypeError:  # torch before 2.4
+        return bool(torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled())
