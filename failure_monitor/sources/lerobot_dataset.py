@@ -154,6 +154,15 @@ def _contents(
     rollouts = tuple(
         _rollout(metadata, recorded, options, is_replayed=is_replayed) for recorded in episodes
     )
+    helped = sum(rollout.has_intervention for rollout in rollouts)
+    if helped:
+        logger.warning(
+            "%s: a human intervened in %d of %d episodes, so that their outcomes are not the "
+            "policy's alone",
+            metadata.folder,
+            helped,
+            len(rollouts),
+        )
     return SourceContents(
         rollouts,
         metadata.action_names,

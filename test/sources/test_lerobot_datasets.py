@@ -163,7 +163,9 @@ def test_labels_name_episodes(tmp_path: Path) -> None:
     assert [rollout.success for rollout in rollouts] == [True, False]
 
 
-def test_nobody_calibrates_on_what_a_human_did(tmp_path: Path) -> None:
+def test_nobody_calibrates_on_what_a_human_did(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     helped = np.zeros(23, bool)
     helped[9] = True
     written = [
@@ -171,6 +173,7 @@ def test_nobody_calibrates_on_what_a_human_did(tmp_path: Path) -> None:
         episode(1, intervention=np.zeros(23, bool)),
     ]
     read_set = read(write_dataset(tmp_path / "cups", written))
+    assert "a human intervened in 1 of 2 episodes" in caplog.text
     first, second = read_set.rollouts
     assert first.interventions is not None
     assert first.interventions.tolist() == [False, False, True, False, False, False]
