@@ -17,14 +17,19 @@ from numpy.typing import NDArray
 from failure_monitor.bundle.description import SteeringSection
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion, calibrate_limit
+from failure_monitor.scores.base.executed_actions import usual_actions
 from failure_monitor.scores.base.score import ScoreUndefinedError
 
 
-def leading_actions(policy: PolicyFormat) -> int:
-    """Return k: the executed actions, and the one at which the next decision takes over."""
-    if policy.executed_actions is None:
+def leading_actions(policy: PolicyFormat, rollouts: Sequence[Rollout] = ()) -> int:
+    """Return k: the executed actions, and the one at which the next decision takes over.
+
+    Actions that are led to what is being executed do not scatter, so k is beyond these.
+    """
+    executed = usual_actions(policy, rollouts)
+    if executed is None:
         return policy.horizon
-    return min(policy.executed_actions + 1, policy.horizon)
+    return min(max(executed, policy.guided_actions) + 1, policy.horizon)
 
 
 def calibrate_horizon(
@@ -50,7 +55,7 @@ def calibrate_horizon(
     Raises:
         CalibrationError: too few rollouts for alpha.
     """
-    leading = leading_actions(policy)
+    leading = leading_actions(policy, rollouts)
     try:
         dispersion = Dispersion.fit(fit_rollouts or rollouts, policy, leading)
         if fit_rollouts:

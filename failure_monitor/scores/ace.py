@@ -6,8 +6,9 @@ At every future step h the positions that the B sampled chunks reach are counted
 
     E_h = −Σ_c p_c log2 p_c,    p_c = (samples in cell c) / B,    score = mean_h E_h
 
-in [0, log2 B]: 0 where all samples fall into one cell, log2 B where no two do. A sample so far off
-the grid that single precision cannot tell its cell has one of its own, so it agrees with none.
+of those steps that are not led to what is being executed. In [0, log2 B]: 0 where all samples fall
+into one cell, log2 B where no two do. A sample so far off the grid that single precision cannot
+tell its cell has one of its own, so it agrees with none.
 Römer et al., "Failure Prediction at Runtime for Generative Robot Policies" (FIPER), NeurIPS 2025.
 """
 
@@ -42,6 +43,7 @@ class ActionChunkEntropy(InstantScore):
         cell: NDArray[np.float64],
         indices: NDArray[np.int64],
         integrate: bool,
+        guided: int = 0,
     ) -> None:
         """Create the score with a fixed grid.
 
@@ -51,11 +53,13 @@ class ActionChunkEntropy(InstantScore):
             cell: (P,), the sides of a cell.
             indices: (P,), which action dimensions are positions.
             integrate: whether actions are velocities or deltas, to be summed up first.
+            guided: how many leading actions are led to what is being executed, in all samples.
         """
         self._anchor = anchor
         self._cell = cell
         self._indices = indices
         self._integrate = integrate
+        self._guided = guided
         # Cells are compared by a hash that wraps around: exact but for a chance of B² / 2⁶⁴,
         # for any number of dimensions and however far off the grid a sample lies.
         self._hash = np.random.default_rng(0).integers(1, 2**62, size=len(cell)) * 2 + 1
@@ -76,7 +80,8 @@ class ActionChunkEntropy(InstantScore):
             *(
                 (positions.min(axis=(0, 1, 2)), positions.max(axis=(0, 1, 2)))
                 for positions in (
-                    _positions(rollout.chunks, indices, integrate) for rollout in rollouts
+                    _positions(rollout.chunks, indices, integrate, policy.guided_actions)
+                    for rollout in rollouts
                 )
             ),
             strict=True,
@@ -85,11 +90,17 @@ class ActionChunkEntropy(InstantScore):
         span = high - low
         # A dimension that never moved has no range of its own.
         span[span == 0] = span.max()
-        return cls(anchor=low, cell=CELL_FACTOR * span, indices=indices, integrate=integrate)
+        return cls(
+            anchor=low,
+            cell=CELL_FACTOR * span,
+            indices=indices,
+            integrate=integrate,
+            guided=policy.guided_actions,
+        )
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the mean entropy over the chunk's steps at every decision, (T,), in bits."""
-        positions = _positions(rollout.chunks, self._indices, self._integrate)
+        positions = _positions(rollout.chunks, self._indices, self._integrate, self._guided)
         cells = np.floor((positions - self._anchor) / self._cell)
         if max(cells.max(), -cells.min()) > FARTHEST_CELL:
             cells = _with_cells_of_their_own(cells)
@@ -102,7 +113,10 @@ class ActionChunkEntropy(InstantScore):
     def state(self) -> ScoreState:
         """Return the grid."""
         return ScoreState(
-            parameters={"integrate": float(self._integrate)},
+            parameters={
+                "integrate": float(self._integrate),
+                "guided": float(self._guided),
+            },
             arrays={"anchor": self._anchor, "cell": self._cell, "indices": self._indices},
         )
 
@@ -114,6 +128,7 @@ class ActionChunkEntropy(InstantScore):
             cell=state.arrays["cell"].astype(np.float64),
             indices=state.arrays["indices"].astype(np.int64),
             integrate=bool(state.parameters["integrate"]),
+            guided=int(state.parameters.get("guided", 0)),
         )
 
 
@@ -141,8 +156,8 @@ def mean_entropy(cells: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _positions(
-    chunks: NDArray[np.float32], indices: NDArray[np.int64], integrate: bool
+    chunks: NDArray[np.float32], indices: NDArray[np.int64], integrate: bool, guided: int
 ) -> NDArray[np.float64]:
-    """Return the positions that chunks (T, B, H, D) reach, (T, B, H, P)."""
+    """Return the positions that chunks (T, B, H, D) reach, (T, B, H − g, P)."""
     actions = chunks[..., indices].astype(np.float64)
-    return sums_over_steps(actions) if integrate else actions
+    return (sums_over_steps(actions) if integrate else actions)[:, :, guided:]

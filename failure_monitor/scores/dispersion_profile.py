@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dispersion profile: whether the policy is as sure of each action as usual at such a time.
 
-Of the B sampled chunks A of a decision, for each of H time steps and D actions,
+Of the B sampled chunks A of a decision, for each of D actions and of H time steps, but for those
+that are led to what is being executed,
 
     l_hd = log(std_b(A_bhd) + 0.01 r_d),    r_d the range of action d over the fitting rollouts
 
@@ -37,15 +38,19 @@ class DispersionProfile(PhaseNeighbourDistance):
     name = "dispersion_profile"
     meaning = "the policy is unusually sure or unsure for this time"
 
-    def __init__(self, neighbours: NearestNeighbours, smallest: NDArray[np.float64]) -> None:
+    def __init__(
+        self, neighbours: NearestNeighbours, smallest: NDArray[np.float64], guided: int = 0
+    ) -> None:
         """Set what decisions are compared with.
 
         Args:
             neighbours: the profiles, in the place of embeddings.
             smallest: (D,), what is added to each action's standard deviation, in its unit.
+            guided: how many leading actions are led to what is being executed, in all samples.
         """
         super().__init__(neighbours)
         self._smallest = smallest
+        self._guided = guided
 
     @classmethod
     def fit(
@@ -58,30 +63,35 @@ class DispersionProfile(PhaseNeighbourDistance):
                 the profiles never change.
         """
         require_differing_samples(rollouts, policy, cls.name)
-        smallest = MIN_SHARE * _ranges(rollouts)
-        profiles = [_with_profiles_as_embeddings(rollout, smallest) for rollout in rollouts]
+        smallest, guided = MIN_SHARE * _ranges(rollouts), policy.guided_actions
+        profiles = [_with_profiles_as_embeddings(r, smallest, guided) for r in rollouts]
         # Rejected here by its own name; the neighbours would name embeddings.
         Standardisation.fit(
             np.concatenate([profile.embeddings for profile in profiles]),
             f"{cls.name}: the dispersions of the action chunks",
         )
-        return cls(NearestNeighbours.fit(profiles, seed, cls.name), smallest)
+        return cls(NearestNeighbours.fit(profiles, seed, cls.name), smallest, guided)
 
     def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the mean distance at every decision, (T,)."""
         return super().score_decisions(
-            _with_profiles_as_embeddings(rollout, self._smallest), numbers
+            _with_profiles_as_embeddings(rollout, self._smallest, self._guided), numbers
         )
 
     def state(self) -> ScoreState:
         """Return the profiles, when they were taken, and what is added to dispersions."""
-        return ScoreState(arrays={"smallest": self._smallest, **self._neighbours.arrays()})
+        return ScoreState(
+            parameters={"guided": float(self._guided)},
+            arrays={"smallest": self._smallest, **self._neighbours.arrays()},
+        )
 
     @classmethod
     def from_state(cls, state: ScoreState) -> DispersionProfile:
         """Restore the score with stored profiles."""
         return cls(
-            NearestNeighbours.from_state(state), state.arrays["smallest"].astype(np.float64)
+            NearestNeighbours.from_state(state),
+            state.arrays["smallest"].astype(np.float64),
+            int(state.parameters.get("guided", 0)),
         )
 
 
@@ -93,6 +103,9 @@ def _ranges(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
     return np.where(ranges > 0, ranges, 1.0)
 
 
-def _with_profiles_as_embeddings(rollout: Rollout, smallest: NDArray[np.float64]) -> Rollout:
-    profiles = np.log(rollout.chunks.std(axis=1) + smallest).reshape(len(rollout), -1)
+def _with_profiles_as_embeddings(
+    rollout: Rollout, smallest: NDArray[np.float64], guided: int
+) -> Rollout:
+    free = rollout.chunks[:, :, guided:]
+    profiles = np.log(free.std(axis=1) + smallest).reshape(len(rollout), -1)
     return replace(rollout, embeddings=profiles.astype(np.float32))

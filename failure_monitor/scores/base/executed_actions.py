@@ -92,7 +92,7 @@ def usual_actions(policy: PolicyFormat, rollouts: Sequence[Rollout]) -> int | No
     """
     if policy.control_period is None:
         return policy.executed_actions
-    gaps = np.concatenate([np.diff(rollout.nanoseconds) for rollout in rollouts])
+    gaps = np.concatenate([np.empty(0), *(np.diff(rollout.nanoseconds) for rollout in rollouts)])
     counts = ExecutedActions(policy.horizon, policy.control_period).counts(gaps)
     if not counts.any():
         return policy.executed_actions or policy.horizon
