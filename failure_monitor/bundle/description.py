@@ -20,6 +20,13 @@ MIN_DECISION_AGE = 1.0
 """Seconds for which a decision is good at least, however often the policy decides: a busy machine
 may delay one."""
 
+OLD = 3.0
+"""Factor of the longest age of a plan in calibration: an older plan is not executed."""
+
+OLDER_THAN_DECISION = 1.5
+"""Factor of the age of a decision after which it is late: a plan is good for so long at least,
+since its observation is older than the decision."""
+
 LATE = 1.5
 """Factor of the longest time between two decisions in calibration: after that, one is late."""
 
@@ -159,6 +166,8 @@ class BundleDescription:
     `failures` are the failed rollouts from which the score `probe` learned.
     `decision_period` is the usual time between decisions of the calibration rollouts, in seconds;
     None if unknown, as in bundles of older versions. `longest_decision_gap` is the longest.
+    `longest_plan_age` is the longest time from an observation to the end of the execution of its
+    chunk, when the next decision had come, in seconds; None if unknown.
     """
 
     schema_version: int
@@ -182,6 +191,7 @@ class BundleDescription:
     seed: int
     decision_period: Positive | None = None
     longest_decision_gap: Positive | None = None
+    longest_plan_age: Positive | None = None
     calibration: tuple[RolloutSection, ...]
     fit: tuple[RolloutSection, ...] = ()
     failures: tuple[RolloutSection, ...] = ()
@@ -210,6 +220,13 @@ class BundleDescription:
     def max_decision_age(self) -> float:
         """Seconds after which a decision is too old, since the next one is late."""
         return max(MIN_DECISION_AGE, LATE * self.longest_gap)
+
+    @property
+    def max_plan_age(self) -> float | None:
+        """Seconds after which a plan is too old to be executed; None where nothing is known."""
+        if self.longest_plan_age is None:
+            return None
+        return max(OLD * self.longest_plan_age, OLDER_THAN_DECISION * self.max_decision_age)
 
 
 def checked(description: BundleDescription) -> BundleDescription:

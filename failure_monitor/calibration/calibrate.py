@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from failure_monitor.calibration.cross_fitting import (
 )
 from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.calibration.horizon import calibrate_horizon
+from failure_monitor.calibration.plan_age import longest_plan_age
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
@@ -220,6 +222,7 @@ def calibrate(
     *,
     fit_rollouts: Sequence[Rollout] = (),
     failures: Sequence[Rollout] = (),
+    delays: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
     report: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
     """Fit the scores and calibrate their joint threshold.
@@ -247,6 +250,8 @@ def calibrate(
         fit_rollouts: successful ones to fit the scores on; none means the calibration rollouts.
             They need not be like those to come, but a rule over them detects the better if so.
         failures: failed ones, for the score `probe` to learn from.
+        delays: seconds from each decision's stamp to its reception, (T,), by the SHA-256 of its
+            rollout, where they are known.
         report: receives each step, a sentence.
 
     Raises:
@@ -289,6 +294,7 @@ def calibrate(
     description = replace(
         description,
         calibration=of_calibration,
+        longest_plan_age=longest_plan_age(rollouts, delays),
         steering=calibrate_horizon(
             rollouts, fit_rollouts, policy, folds=held_out.folds, alpha=settings.alpha
         ),

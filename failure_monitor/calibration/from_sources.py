@@ -175,6 +175,9 @@ def calibrate(
         settings,
         fit_rollouts=chosen.to_fit_on,
         failures=chosen.failures,
+        delays={
+            rollout: reception.delays for rollout, reception in rollout_set.receptions.items()
+        },
         report=report,
     )
     bundle = bundles.with_external_topics(bundle, reading.topics.external)

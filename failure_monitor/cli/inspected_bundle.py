@@ -99,6 +99,12 @@ def _making_table(description: BundleDescription, sha256: str) -> Table:
             f"{description.decision_period:.3g} s, late after {description.max_decision_age:.3g} "
             "s",
         )
+    if description.longest_plan_age is not None:
+        table.add_row(
+            "a plan is executed",
+            f"for up to {description.longest_plan_age:.3g} s after its observation, too old after "
+            f"{description.max_plan_age:.3g} s",
+        )
     table.add_row("folds, seed", f"{description.folds}, {description.seed}")
     if description.steering is not None:
         limits = (

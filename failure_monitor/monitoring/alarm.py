@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from failure_monitor.decision import Verdict
+from failure_monitor.monitoring.plan_age import PlanAge
 from failure_monitor.monitoring.response.debounce import Debounce
 from failure_monitor.monitoring.response.table import Reaction, ResponseTable
 
@@ -101,6 +102,8 @@ class Alarm:
         self._debounce = Debounce(trigger=trigger, release=release)
         self.max_decision_age = max_decision_age
         """Seconds after which the last verdict is too old to permit commands."""
+        self.max_plan_age: float | None = None
+        """Seconds after which a plan is too old to be executed; None for no bound."""
         self._enabled = True
         self._halt: Halt | None = None
         self._why_no_rollout = "no rollout is running; call ~/start_rollout"
@@ -120,6 +123,7 @@ class Alarm:
         self._verdict: Verdict | None = None
         self._fault = ""
         self._received: float | None = None
+        self._age_on_arrival = 0.0
         self._has_permitted = False
 
     def start_rollout(self) -> None:
@@ -141,13 +145,16 @@ class Alarm:
         self._enabled = enabled
         self._forget()
 
-    def update(self, verdict: Verdict, received: float, now: float) -> None:
+    def update(
+        self, verdict: Verdict, received: float, now: float, *, age_on_arrival: float = 0.0
+    ) -> None:
         """Receive the verdict on the newest decision.
 
         Args:
             verdict: the verdict.
             received: when the decision was received.
             now: the time.
+            age_on_arrival: seconds by which its observation was older than that.
         """
         if self._is_watching:
             # A gap before this verdict halts, even if the status was not read during the gap.
@@ -157,6 +164,7 @@ class Alarm:
                 # It was made before the reset, and scored late.
                 return
             self._verdict, self._fault, self._received = verdict, "", received
+            self._age_on_arrival = age_on_arrival
             self._latch(self._live(now), now)
 
     def fail(self, reason: str, now: float) -> None:
@@ -191,6 +199,12 @@ class Alarm:
     def set_slowed(self, slowed: bool) -> None:
         """Set whether anything slows the robot down where `replan` is the reaction to an alarm."""
         self._is_slowed = slowed
+
+    def plan_age(self, now: float) -> PlanAge | None:
+        """Return how old the plan of the last verdict is; None without one."""
+        if self._verdict is None or self._received is None:
+            return None
+        return PlanAge(self._age_on_arrival, now - self._received)
 
     @property
     def expects_silence(self) -> bool:
@@ -300,7 +314,14 @@ class Alarm:
                 "network or the scoring has stopped"
             )
             return self._stale(late, *self._problems)
-        return self._status_by_verdict(self._verdict)
+        return self._status_by_verdict(self._verdict, now)
+
+    def _plan_problem(self, now: float) -> str:
+        """Return that the plan is too old to be executed; empty if it is not."""
+        age = self.plan_age(now)
+        if age is None or self.max_plan_age is None:
+            return ""
+        return age.problem(self.max_plan_age)
 
     def _is_silent(self, now: float) -> bool:
         return self._received is None or now - self._received > self.max_decision_age
@@ -317,7 +338,7 @@ class Alarm:
             return self._stale(reason, *self._problems)
         return _status(AlarmState.STALE, reason, Reaction.HOLD)
 
-    def _status_by_verdict(self, verdict: Verdict) -> AlarmStatus:
+    def _status_by_verdict(self, verdict: Verdict, now: float) -> AlarmStatus:
         """Return the state by a recent verdict."""
         reaction = self._reaction_to_alarm(verdict)
         counts = self._debounce.reason(verdict.calls_for_alarm)
@@ -325,8 +346,9 @@ class Alarm:
         reason = "; ".join(filter(None, (verdict.reason, counts, why_halted)))
         if reaction is not None and not reaction.permits:
             return _status(AlarmState.ALARM, reason, reaction)
-        if self._problems:
-            return self._stale(*self._problems)
+        problems = (*filter(None, (self._plan_problem(now),)), *self._problems)
+        if problems:
+            return self._stale(*problems)
         if reaction is not None:
             return _status(AlarmState.ALARM, reason, reaction)
         if verdict.is_undefined:

@@ -27,6 +27,9 @@ from failure_monitor.parameters.topics import (
 AS_CALIBRATED = -1
 """Value of a parameter that is taken from the bundle."""
 
+NO_BOUND = 0.0
+"""Value of an age that bounds nothing."""
+
 MIN_AGE = 0.01
 """Smallest number of seconds that a decision may be good for."""
 
@@ -190,6 +193,16 @@ class MonitorParameters:
         bounds=(float(AS_CALIBRATED), 60.0),
         settable=ANY_TIME,
     )
+    max_plan_age: float = parameter(
+        float(AS_CALIBRATED),
+        "Seconds for which the robot may execute a plan, from its observation to the command. It "
+        "is how old the observation was when the decision came, by its stamp and this machine's "
+        "clock, and the time since then. -1 for three times the longest of calibration, but at "
+        "least one and a half times max_decision_age; 0 for no bound but max_decision_age, as "
+        "with bundles of older versions. The alarm's values state it, and the age as plan_age.",
+        bounds=(float(AS_CALIBRATED), 86400.0),
+        settable=ANY_TIME,
+    )
     max_unscored: int = parameter(
         2,
         "Number of decisions in a row that may remain without a score, because a part of them was "
@@ -258,17 +271,22 @@ class MonitorParameters:
         Raises:
             UsageError: names the parameters.
         """
-        if self.max_decision_age == AS_CALIBRATED:
+        self._check_age("max_decision_age", self.max_decision_age)
+        if self.max_plan_age != NO_BOUND:
+            self._check_age("max_plan_age", self.max_plan_age)
+
+    def _check_age(self, name: str, age: float) -> None:
+        if age == AS_CALIBRATED:
             return
-        if self.max_decision_age < MIN_AGE:
+        if age < MIN_AGE:
             raise UsageError(
-                f"the parameter 'max_decision_age' is {self.max_decision_age:g} s: give "
+                f"the parameter '{name}' is {age:g} s: give "
                 f"{MIN_AGE:g} or more, or {AS_CALIBRATED} for what follows from the bundle"
             )
-        if self.rollout_boundaries == "pause" and self.rollout_pause > self.max_decision_age:
+        if self.rollout_boundaries == "pause" and self.rollout_pause > age:
             raise UsageError(
                 f"the parameter 'rollout_pause' is {self.rollout_pause:g} s, longer than "
-                f"'max_decision_age', {self.max_decision_age:g} s: every end of a rollout would "
+                f"'{name}', {age:g} s: every end of a rollout would "
                 "latch a halt; make the pause shorter, or the age larger"
             )
 

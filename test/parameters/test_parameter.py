@@ -141,6 +141,11 @@ def command(**given) -> GateParameters:
             "'rollout_pause' is 2 s, longer than 'max_decision_age', 1 s",
         ),
         (MonitorParameters(max_decision_age=0.0), "'max_decision_age' is 0 s: give 0.01 or more"),
+        (MonitorParameters(max_plan_age=0.001), "'max_plan_age' is 0.001 s: give 0.01 or more"),
+        (
+            MonitorParameters(rollout_boundaries="pause", rollout_pause=2.0, max_plan_age=1.0),
+            "longer than 'max_plan_age', 1 s",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_rejected_by_name(parameters, words):
@@ -164,6 +169,7 @@ def test_what_can_be_set_while_the_monitor_runs():
     assert SETTABLE == (
         "enable",
         "max_decision_age",
+        "max_plan_age",
         "max_unscored",
         "max_joint_state_age",
         "max_external_age",

@@ -90,6 +90,10 @@ def _yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _header(stamp: int) -> Header:
+    return Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9))
+
+
 class Observer:
     """The test's node: plays the policy, and keeps what it receives, newest last."""
 
@@ -97,7 +101,7 @@ class Observer:
         self.node = Node("observer")
         self.received: dict[str, list[Any]] = defaultdict(list)
         self._action_names = action_names
-        self._seconds = 0
+        self._stamp = 0
         self.embeddings = self.node.create_publisher(PointCloud2, "policy/embedding", 10)
         self.chunks = self.node.create_publisher(PointCloud2, "policy/action_chunks", 10)
 
@@ -158,21 +162,21 @@ class Observer:
 
     def decide(self, decision: Decision) -> None:
         """Publish a decision under the next stamp."""
-        seconds = self.next_stamp()
-        self.publish_embedding(decision, seconds)
-        self.publish_chunks(decision, seconds)
+        stamp = self.next_stamp()
+        self.publish_embedding(decision, stamp)
+        self.publish_chunks(decision, stamp)
 
     def next_stamp(self) -> int:
-        """Return the stamp of the next decision, in seconds."""
-        self._seconds += 1
-        return self._seconds
+        """Return the stamp of the next decision, in nanoseconds: now, and later than the last."""
+        self._stamp = max(self._stamp + 1, time.time_ns())
+        return self._stamp
 
-    def publish_embedding(self, decision: Decision, seconds: int) -> None:
-        header = Header(stamp=Time(sec=seconds))
+    def publish_embedding(self, decision: Decision, stamp: int) -> None:
+        header = _header(stamp)
         self.embeddings.publish(embedding_message(decision.embedding, header))
 
-    def publish_chunks(self, decision: Decision, seconds: int) -> None:
-        header = Header(stamp=Time(sec=seconds))
+    def publish_chunks(self, decision: Decision, stamp: int) -> None:
+        header = _header(stamp)
         self.chunks.publish(action_chunks_message(decision.chunks, self._action_names, header))
 
     def wait_until_answered(self, client: Any, request: Any) -> Any:

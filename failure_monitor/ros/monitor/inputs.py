@@ -24,6 +24,7 @@ from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.messages.measured_positions import MeasurementError
 from failure_monitor.monitoring.decision_pace import DecisionPace
 from failure_monitor.monitoring.decision_tally import NOT_YET_SCORED, DecisionTally
+from failure_monitor.monitoring.plan_age import age_on_arrival
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.monitor.external_input import ExternalInput
@@ -100,6 +101,7 @@ class MonitorInputs:
             on_unscored: called when the tally has counted a decision that cannot be scored.
             on_change: called when the policy has stated something else about itself.
         """
+        self._clock = node.get_clock()
         self._boundaries = boundaries
         self._tally = tally
         self._pace = DecisionPace(monitored.bundle.description.longest_gap)
@@ -377,8 +379,9 @@ class MonitorInputs:
                 return
         self._tally.set_at_work(number)
         external = self._external.values()
+        age = age_on_arrival(stamp, self._clock.now().nanoseconds)
         self._on_decision(
-            PendingDecision(number, stamp, observation, chunks, positions, external), now
+            PendingDecision(number, stamp, observation, chunks, positions, external, age), now
         )
 
 

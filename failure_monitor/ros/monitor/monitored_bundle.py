@@ -16,11 +16,11 @@ from failure_monitor.bundle.bundle import (
     load,
 )
 from failure_monitor.bundle.camera_topics import camera_topics
-from failure_monitor.bundle.description import PromiseSection
+from failure_monitor.bundle.description import OLDER_THAN_DECISION, PromiseSection
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
-from failure_monitor.parameters.monitor import AS_CALIBRATED, MonitorParameters
+from failure_monitor.parameters.monitor import AS_CALIBRATED, NO_BOUND, MonitorParameters
 from failure_monitor.policy_models.contract import UnknownTokensError
 from failure_monitor.ros.monitor.black_box_settings import (
     BlackBoxSettings,
@@ -66,13 +66,19 @@ class MonitoredBundle:
 
     def in_force(self, settings: MonitorParameters) -> MonitorParameters:
         """Return parameters with what they leave to the bundle."""
-        if settings.max_decision_age != AS_CALIBRATED:
-            return settings
-        age = self.bundle.description.max_decision_age
-        if settings.rollout_boundaries == "pause":
-            # A pause ends a rollout, and is no halt.
-            age = max(age, settings.rollout_pause)
-        return replace(settings, max_decision_age=age)
+        description = self.bundle.description
+        if settings.max_decision_age == AS_CALIBRATED:
+            age = description.max_decision_age
+            if settings.rollout_boundaries == "pause":
+                # A pause ends a rollout, and is no halt.
+                age = max(age, settings.rollout_pause)
+            settings = replace(settings, max_decision_age=age)
+        if settings.max_plan_age == AS_CALIBRATED:
+            calibrated = description.max_plan_age
+            least = OLDER_THAN_DECISION * settings.max_decision_age
+            plan_age = NO_BOUND if calibrated is None else max(calibrated, least)
+            settings = replace(settings, max_plan_age=plan_age)
+        return settings
 
     def start_monitor(self, task: str) -> FailureMonitor:
         """Return the monitor for a new rollout of a task; the models are reset, too."""

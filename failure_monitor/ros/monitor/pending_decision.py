@@ -28,6 +28,7 @@ class PendingDecision:
         chunks: float32 (B, H, D), as the policy published them; None if a sampler makes them.
         positions: float32 (P,), the measured positions of the robot; None if no score needs them.
         external: the newest values of external scores, by their names.
+        age: seconds by which the observation was older than the reception, by its stamp.
     """
 
     number: int
@@ -36,3 +37,4 @@ class PendingDecision:
     chunks: NDArray[np.float32] | None
     positions: NDArray[np.float32] | None
     external: Mapping[str, float]
+    age: float

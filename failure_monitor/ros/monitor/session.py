@@ -83,7 +83,7 @@ class MonitorSession:
         self._tally = DecisionTally(settings.max_unscored)
         self._had_too_many_unscored = False
         self._alarm = alarm
-        self._alarm.max_decision_age = settings.max_decision_age
+        self._bound_ages(settings)
         self._boundaries = open_boundaries(node, settings, self)
         self._inputs = MonitorInputs(
             node,
@@ -156,9 +156,13 @@ class MonitorSession:
         """Use changed parameters from now on."""
         settings = self._bundle.in_force(settings)
         self._settings = settings
-        self._alarm.max_decision_age = settings.max_decision_age
+        self._bound_ages(settings)
         self._tally.max_unscored = settings.max_unscored
         self._inputs.change_settings(settings)
+
+    def _bound_ages(self, settings: MonitorParameters) -> None:
+        self._alarm.max_decision_age = settings.max_decision_age
+        self._alarm.max_plan_age = settings.max_plan_age or None
 
     def counts(self) -> Mapping[str, int]:
         """Return counts for the diagnostics, by name."""
@@ -172,9 +176,12 @@ class MonitorSession:
         return self._inputs.warning(time.monotonic())
 
     def alarm_values(self) -> Mapping[str, str]:
-        """Return further values of the alarm: how many decisions were not scored, and the age."""
+        """Return further values of the alarm: how many decisions were not scored, and ages."""
+        plan_age = self._alarm.plan_age(time.monotonic())
         return {
             "max_decision_age": f"{self._settings.max_decision_age:g}",
+            "max_plan_age": f"{self._settings.max_plan_age:g}",
+            **({} if plan_age is None else {"plan_age": f"{plan_age.seconds:.3f}"}),
             **self._tally.values(time.monotonic()),
         }
 
@@ -266,7 +273,8 @@ class MonitorSession:
             return
         self._tally.set_scored(result.number)
         self.verdict, self._received = result.verdict, result.received
-        self._alarm.update(result.verdict, result.received, now)
+        age = result.observation.age
+        self._alarm.update(result.verdict, result.received, now, age_on_arrival=age)
 
     def _follow(self, result: ScoringResult[PendingDecision], status: AlarmStatus) -> None:
         """Publish what follows from a decision's scores, or log why it has none."""

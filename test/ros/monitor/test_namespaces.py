@@ -25,7 +25,6 @@ class TwoArms(Observer):
 
     def __init__(self, policy) -> None:
         super().__init__(policy.action_names)
-        self._stamp = 0
         self._names = policy.action_names
         self._publishers = {
             arm: [
@@ -45,8 +44,8 @@ class TwoArms(Observer):
         )
 
     def decide_for(self, arm: str, decision) -> None:
-        self._stamp += 1
-        header = Header(stamp=Time(sec=self._stamp))
+        stamp = self.next_stamp()
+        header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9))
         embeddings, chunks = self._publishers[arm]
         embeddings.publish(embedding_message(decision.embedding, header))
         chunks.publish(action_chunks_message(decision.chunks, self._names, header))

@@ -119,8 +119,8 @@ def test_decisions_that_cease_withdraw_the_permit(bundle_folder, observer, decis
 
 
 def test_half_a_decision_permits_nothing(monitor, observer, decision):
-    observer.publish_embedding(decision, 1)
-    observer.publish_chunks(decision, 2)
+    observer.publish_embedding(decision, observer.next_stamp())
+    observer.publish_chunks(decision, observer.next_stamp())
     observer.spin(0.5)
     assert observer.state() == "STALE"
     assert "no decision" in observer.reason()

@@ -139,7 +139,13 @@ def messages(bag: Path):
             yield connection.topic, deserialize_message(bytes(data), TYPES[connection.topic])
 
 
-PARAMETERS = {"rollout_boundaries": "none", "max_joint_state_age": 0.0, "max_decision_age": 10.0}
+PARAMETERS = {
+    "rollout_boundaries": "none",
+    "max_joint_state_age": 0.0,
+    "max_decision_age": 10.0,
+    # Stamps here are of no clock.
+    "max_plan_age": 0.0,
+}
 
 
 def test_live_scores_are_those_of_the_bag(tracking, robot):
