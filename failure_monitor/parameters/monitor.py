@@ -200,7 +200,7 @@ class MonitorParameters:
         "clock, and the time since then. -1 for three times the longest of calibration, but at "
         "least one and a half times max_decision_age; 0 for no bound but max_decision_age, as "
         "with bundles of older versions. The alarm's values state it, and the age as plan_age.",
-        bounds=(float(AS_CALIBRATED), 86400.0),
+        bounds=(float(AS_CALIBRATED), 60.0),
         settable=ANY_TIME,
     )
     max_unscored: int = parameter(
@@ -232,7 +232,8 @@ class MonitorParameters:
     max_stamp_age: float = parameter(
         0.0,
         "Seconds by which the stamp of a decision may be behind this machine's clock; 0 for any "
-        "age, where the clocks of several machines are not synchronised.",
+        "age. max_plan_age bounds the age all the same: set both to 0 where the clocks of several "
+        "machines are not synchronised.",
         bounds=(0.0, 60.0),
         settable=ANY_TIME,
     )

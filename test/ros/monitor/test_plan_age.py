@@ -78,7 +78,7 @@ def test_a_plan_that_is_too_old_is_not_executed(bundle_folder, server):
         # Answers come as often as ever, on observations from long ago.
         server.slowest = 3.0
         server.wait_for(lambda: "the plan that is executed is" in server.reason(), "its age")
-        assert not server.permitted()
+        server.wait_for_stop("STALE")
         assert "at most 1.5 s are allowed (max_plan_age)" in server.reason()
         assert server.state() == "STALE"
         server.wait_for(lambda: server.plan_age > 2.5, "an age well above the bound")
