@@ -80,7 +80,7 @@ class ModeFigures:
         metrics = evaluate(self.bundle(policy), RolloutSet(policy, tuple(self.tests))).metrics
         return {
             "early_auroc": metrics.overall.early_auroc,
-            "false_alarms": 1 - (metrics.overall.tnr or 0.0),
+            "false_alarms": metrics.overall.false_alarm_rate,
             "detected": metrics.overall.tpr,
             "exact": self.exact(policy),
         }
@@ -96,9 +96,9 @@ class ModeFigures:
 
 
 def false_alarms(bundle: Bundle, rollouts: list[Rollout]) -> float:
-    """Return the share of successful rollouts with an alarm."""
-    alarms = [bool((bundle.levels(rollout) > 1).any()) for rollout in rollouts if rollout.success]
-    return float(np.mean(alarms))
+    """Return the share of nominal, successful rollouts with an alarm."""
+    nominal = [rollout for rollout in rollouts if rollout.success and rollout.group == "id"]
+    return float(np.mean([(bundle.levels(rollout) > 1).any() for rollout in nominal]))
 
 
 def main(

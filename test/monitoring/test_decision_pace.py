@@ -9,8 +9,8 @@ from failure_monitor.monitoring.decision_pace import DecisionPace
 pytestmark = pytest.mark.law(6)
 
 
-def warning_after(gaps, longest=0.1):
-    pace, now = DecisionPace(longest), 100.0
+def warning_after(gaps, longest=0.1, usual=0.0):
+    pace, now = DecisionPace(longest, usual), 100.0
     for gap in (0.0, *gaps):
         now += gap
         pace.add(now)
@@ -41,3 +41,13 @@ def test_what_was_long_ago_and_before_a_rollout_does_not_count():
     assert pace.warning(2.3) == ""
     pace.add(9.0)
     assert pace.warning(9.0) == ""
+
+
+def test_a_decision_at_every_control_step_is_another_mode_than_one_for_every_chunk():
+    assert "every 0.05 s, in calibration every 2.5 s" in warning_after(
+        [0.05] * 20, longest=2.6, usual=2.5
+    )
+    assert warning_after([0.05] * 19, longest=2.6, usual=2.5) == ""
+    assert warning_after([1.3] * 30, longest=2.6, usual=2.5) == ""
+    # A burst after a pause is none.
+    assert warning_after([*[2.5] * 20, *[0.01] * 8], longest=2.6, usual=2.5) == ""

@@ -104,7 +104,8 @@ class MonitorInputs:
         self._clock = node.get_clock()
         self._boundaries = boundaries
         self._tally = tally
-        self._pace = DecisionPace(monitored.bundle.description.longest_gap)
+        known = monitored.bundle.description
+        self._pace = DecisionPace(known.longest_gap, known.decision_period or 0.0)
         self._on_decision = on_decision
         self._on_unscored = on_unscored
         self._last_complete: float | None = None
