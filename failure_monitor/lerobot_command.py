@@ -25,6 +25,7 @@ from typing import Any
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.policies.action_names import dataset_action_names, numbered_names
 from failure_monitor.policies.lerobot_hook import LeRobotHook, LoadedPolicy, Watch
+from failure_monitor.policies.observation_stamps import ObservationStamps
 from failure_monitor.policies.watch_options import WatchOptions
 from failure_monitor.policy_description import Execution, PolicyDescription
 
@@ -191,6 +192,8 @@ def checkpoint_folder(name: str) -> Path | None:
 
 def _tap(options: WatchOptions) -> Callable[[LoadedPolicy, _Found], Watch]:
     # Imported here: without ROS there is none.
+    from rclpy.time import Time
+
     from failure_monitor.ros.common.node_in_thread import NodeInThread
     from failure_monitor.ros.lerobot_tap import NODE_NAME, LeRobotTap
 
@@ -210,6 +213,9 @@ def _tap(options: WatchOptions) -> Callable[[LoadedPolicy, _Found], Watch]:
             execution=found.execution,
             rollout_topic=options.rollout_topic,
         )
+        if found.execution == "server":
+            # They are of the robot's machine. The policy keeps this as long as it lives.
+            ObservationStamps(loaded.policy, lambda stamp: tap.observed(Time(nanoseconds=stamp)))
         say(f"watching {_text(tap.description, found)}; publishing {', '.join(tap.topics)}")
         return tap
 
