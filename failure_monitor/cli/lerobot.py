@@ -102,5 +102,8 @@ def lerobot(
     )
     sys.stdout.flush()
     sys.stderr.flush()
+    for stream in range(3):
+        # One that was closed is open on nothing by now, and stays so.
+        os.set_inheritable(stream, True)
     # The same process: signals, terminal and exit code are those of the program.
     os.execv(sys.executable, [sys.executable, "-m", RUNNER, options.to_json(), *command])

@@ -334,3 +334,42 @@ def test_from_a_policy_to_a_gate_that_closes(observer, tiny, tmp_path):
         sent = [list(message.data) for message in observer.received["command_out"][passed:]]
         assert [9.0, 9.0, 9.0] not in sent
     tap.close()
+
+
+def test_a_policy_server_is_watched_whatever_policy_its_client_asks_for(
+    observer, checkpoint, tmp_path
+):
+    import socket
+
+    from testbed.lerobot_client import ACTIONS_PER_CHUNK, PolicyClient
+    from testbed.lerobot_policies import ACTIONS
+    from testbed.lerobot_process import environment, watched
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = [sys.executable, "-m", "lerobot.async_inference.policy_server"]
+    options = ["--host=127.0.0.1", f"--port={port}", "--fps=20", "--inference_latency=0"]
+    process = subprocess.Popen(
+        watched("--action-names", ",".join(ACTIONS), "--", *server, *options),
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for client_number in range(2):
+            # Each client has the server load its policy anew.
+            client = PolicyClient(f"127.0.0.1:{port}", checkpoint)
+            observer.spin(1.0)
+            answers = [client.chunk(number) for number in (1, 2, 3)]
+            chunks = received(observer, 3 * (client_number + 1))
+            for answer, (names, values) in zip(answers, [*chunks.values()][-3:], strict=True):
+                assert names == ACTIONS
+                np.testing.assert_allclose(values[0, :ACTIONS_PER_CHUNK], answer, rtol=1e-5)
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert error.count("failure-monitor: watching act") == 2
+    stated = description(observer)
+    assert (stated.execution, stated.control_period) == ("server", 0.05)
