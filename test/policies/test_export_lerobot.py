@@ -20,6 +20,8 @@ from testbed.seen_bags import MILLISECOND, image
 
 from failure_monitor.policies import export_lerobot as exporting
 from failure_monitor.policies.export_lerobot import LeRobotExportError, export_lerobot
+from failure_monitor.policies.watch_policy import watch_policy
+from failure_monitor.policies.watched_decision import WatchedDecision
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.onnx_file import read_onnx_file
 from failure_monitor.policy_models.torch_to_onnx import ExportError
@@ -65,41 +67,39 @@ def test_the_models_compute_what_lerobots_class_does(kind: str, tmp_path: Path):
     written = export_lerobot(checkpoint, tmp_path / "models", **NAMED, **POLICIES[kind][2])
     assert written.difference <= 1e-4 * written.largest
     encoder, sampler = loaded(tmp_path / "models")
-    moments = 2 if kind in ("ddim", "ddpm") else 1
-    random = np.random.default_rng(3)
-    pictures = random.integers(256, size=(moments, 64, 64, 3), dtype=np.uint8)
-    joints = (10 + random.standard_normal((moments, 3))).astype(np.float32)
-    seen = (pictures, joints) if moments > 1 else (pictures[0], joints[0])
-    task = TASKS[1] if kind == "smolvla" else ""
-    encoded = encoder.encode({"front": seen[0]}, seen[1], task)
     assert sampler.is_deterministic == (kind == "act")
-    steps = sampler.noise_shape[0] if kind == "ddpm" else 1
-    assert steps == (4 if kind == "ddpm" else 1)
+    assert sampler.noise_shape[:-2] == ((4,) if kind in ("ddpm", "one moment") else ())
+    policy = made(kind)
+    assert sampler.contract.executed_actions == policy.policy.config.n_action_steps
 
-    chunks = sampler.sample(
-        encoded.embedding, sampler.noise_stream(seed=1).draw(3), encoded.conditioning
-    )
-    assert sampler.contract.executed_actions == made(kind).policy.config.n_action_steps
-    # Actions are in the robot's units, whose means are 10, 20 and 30, or between -20 and 90.
-    assert np.abs(chunks).max() > 3
-    if kind in ("ddim", "ddpm"):
-        policy = made(kind)
-        batches = [
-            policy.preprocessor(
-                {
-                    "observation.state": torch.from_numpy(joints[at]),
-                    CAMERA: torch.from_numpy(pictures[at]).permute(2, 0, 1) / 255,
-                }
-            )
-            for at in range(moments)
-        ]
-        stacked = {
-            "observation.state": torch.stack([b["observation.state"] for b in batches], dim=1),
-            "observation.images": torch.stack([b[CAMERA][:, None] for b in batches], dim=1),
-        }
-        with torch.no_grad():
-            expected = policy.policy.diffusion._prepare_global_conditioning(stacked)[0].numpy()
-        np.testing.assert_allclose(encoded.embedding, expected, atol=1e-5)
+    random = np.random.default_rng(3)
+    picture = random.integers(256, size=(64, 64, 3), dtype=np.uint8)
+    joints = (10 + random.standard_normal(3)).astype(np.float32)
+    observation = {
+        "observation.state": torch.from_numpy(joints),
+        CAMERA: torch.from_numpy(picture).permute(2, 0, 1) / 255,
+        "task": TASKS[1],
+    }
+    # The policy's first observation, which its queue repeats.
+    images = np.stack([picture, picture]) if encoder.history else picture
+    positions = np.stack([joints, joints]) if encoder.history else joints
+    task = TASKS[1] if kind == "smolvla" else ""
+    encoded = encoder.encode({"front": images}, positions, task)
+    watched: list[WatchedDecision] = []
+    watch = watch_policy(policy.policy, policy.postprocessor, on_decision=watched.append)
+    policy.policy.select_action(policy.preprocessor(observation))
+    watch.close()
+    np.testing.assert_allclose(encoded.embedding, watched[0].embedding, atol=2e-5)
+
+    noise = sampler.noise_stream(seed=1).draw(256)
+    chunks = sampler.sample(encoded.embedding, noise, encoded.conditioning)
+    if kind == "act":
+        np.testing.assert_allclose(chunks[0], watched[0].chunks[0], atol=1e-4)
+    else:
+        # Other samples of the same distribution, in the robot's units.
+        spread, shared = chunks.std(axis=0), min(chunks.shape[1], watched[0].chunks.shape[1])
+        apart = np.abs(watched[0].chunks[:, :shared] - chunks.mean(axis=0)[:shared])
+        assert (apart <= 6 * spread[:shared] + 1e-3).all()
 
 
 @pytest.mark.lerobot
