@@ -89,6 +89,7 @@ def rollouts_of(
         receptions=tuple(_reception(recording, run, runs) for run in runs),
         positions_topic=recording.positions_topic,
         message_types=recording.message_types,
+        was_told_task=bool(recording.encoded_tasks),
     )
     if models.sampler is None:
         return contents

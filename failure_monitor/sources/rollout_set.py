@@ -25,6 +25,7 @@ class RolloutSet:
         message_types: The types of the topics of external scores and cameras, where bags had them.
         action_kind_is_known: Whether the kind of the actions was stated, and is not the default.
         stated_policy: What the policy stated about itself in any source; None if nothing.
+        was_told_task: Whether an encoder embedded some of them for the task that they state.
     """
 
     policy: PolicyFormat
@@ -34,3 +35,4 @@ class RolloutSet:
     message_types: Mapping[str, str] = field(default_factory=dict)
     action_kind_is_known: bool = True
     stated_policy: PolicyDescription | None = None
+    was_told_task: bool = False

@@ -169,6 +169,7 @@ def read_rollouts(
         known,
         action_kind_is_known=any(kind is not None for kind in kinds),
         stated_policy=stated,
+        was_told_task=any(held.was_told_task for held in contents),
     )
     _warn_of_unstated(contents, stated or described)
     if logs_delays:
@@ -247,8 +248,8 @@ def label(sets: Sequence[RolloutSet], labels: Labels | None) -> tuple[RolloutSet
         labels: Labels, which override the sources; None for none.
 
     Raises:
-        SourceError: A label fits no rollout or several, a rollout has several labels, or one of
-            the first set has no outcome.
+        SourceError: A label fits no rollout or several, a rollout has several labels, one of the
+            first set has no outcome, or a label names another task than its encoder was told.
     """
     if labels is None:
         return tuple(sets)
@@ -257,7 +258,22 @@ def label(sets: Sequence[RolloutSet], labels: Labels | None) -> tuple[RolloutSet
         replace(each, rollouts=tuple(islice(labelled, len(each.rollouts)))) for each in sets
     )
     labels.reject_unlabelled(result[0].rollouts)
+    for before, after in zip(sets, result, strict=True):
+        _reject_another_task(before, after)
     return result
+
+
+def _reject_another_task(before: RolloutSet, after: RolloutSet) -> None:
+    """Reject labels that name another task than the one that the encoder was told."""
+    if not before.was_told_task:
+        return
+    for told, labelled in zip(before.rollouts, after.rollouts, strict=True):
+        if told.task and told.task != labelled.task:
+            raise SourceError(
+                f"{_title(told)} is labelled as of the task '{labelled.task}', and was embedded "
+                f"for '{told.task}', which its bag states: correct the label, or name the task "
+                "with --task"
+            )
 
 
 def find_sources(paths: Sequence[Path]) -> list[Found]:

@@ -186,6 +186,7 @@ class SourceContents:
         receptions: The reception of every rollout; empty if the source is no bag.
         positions_topic: The topic with the measured positions; None if unknown.
         message_types: The types of the topics of external scores and cameras.
+        was_told_task: Whether an encoder embedded the observations for the task that is stated.
     """
 
     rollouts: tuple[Rollout, ...]
@@ -198,6 +199,7 @@ class SourceContents:
     receptions: tuple[Reception, ...] = ()
     positions_topic: PositionsTopic | None = None
     message_types: Mapping[str, str] = field(default_factory=dict)
+    was_told_task: bool = False
 
 
 class SourceKind(Protocol):

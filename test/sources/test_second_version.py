@@ -20,6 +20,7 @@ from failure_monitor.policy_models.models import ObservationEncoder, PolicySampl
 from failure_monitor.policy_models.observation import Observation
 from failure_monitor.policy_models.onnx_file import read_onnx_file
 from failure_monitor.policy_models.replay import black_box_rollout
+from failure_monitor.sources.reading_options import ReadingOptions
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import BlackBox
 
@@ -126,6 +127,22 @@ def test_the_task_may_be_named_for_all_bags(paths, black_box, tmp_path):
             write_scene(bag, observation, stamp)
     (rollout,) = read_rollouts([tmp_path / "bag"], black_box=black_box, task=PLACE).rollouts
     check(rollout, expected(paths, seen, PLACE))
+
+
+def test_a_label_does_not_name_another_task_than_the_encoder_was_told(black_box, tmp_path):
+    with BagBuilder(tmp_path / "bag") as bag:
+        bag.text(TASK, PICK, BEGIN - 1)
+        for stamp, observation in moments(1, BEGIN).items():
+            write_scene(bag, observation, stamp)
+    labels = tmp_path / "labels.csv"
+    for task, fault in ((PICK, ""), (PLACE, "labelled as of the task 'put it down'")):
+        labels.write_text(f"rollout,outcome,group,task\nbag,success,,{task}\n")
+        reading = ReadingOptions(black_box=black_box, labels=labels)
+        if fault:
+            with pytest.raises(FailureMonitorError, match=fault):
+                reading.read([tmp_path / "bag"])
+        else:
+            reading.read([tmp_path / "bag"])
 
 
 @pytest.mark.parametrize(
