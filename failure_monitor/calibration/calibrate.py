@@ -79,6 +79,9 @@ not just as unseen as a future rollout."""
 MAX_GAP = 5.0
 """Factor of the usual time between decisions above which a gap is a pause, and no example."""
 
+MAX_CHUNKS = 3
+"""Number of chunks that would fit between two decisions above which that is told."""
+
 MIN_FAILURES = 5
 """With fewer failures than this, what they have in common is mostly chance."""
 
@@ -262,6 +265,7 @@ def calibrate(
     """
     _check(rollouts, fit_rollouts, policy, settings)
     _check_failures(failures, (*rollouts, *fit_rollouts), policy, settings)
+    check_control_period(rollouts, policy, report)
     teachers = fit_rollouts or rollouts
     folds = settings.folds_of(len(teachers))
     probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MAX_PROBE_FOLDS))
@@ -352,6 +356,32 @@ def _check(
         )
     for rollout in (*rollouts, *fit_rollouts):
         rollout.check(policy)
+
+
+def check_control_period(
+    rollouts: Sequence[Rollout], policy: PolicyFormat, report: Callable[[str], None]
+) -> None:
+    """Reject a control period that is longer than the time between decisions.
+
+    Raises:
+        CalibrationError: by the stamps hardly any action would have been executed.
+    """
+    usual, period = _decision_period(rollouts), policy.control_period
+    if usual is None or period is None:
+        return
+    if usual < period / 2:
+        raise CalibrationError(
+            f"a decision comes every {usual:.3g} s, and the control period is {period:.3g} s, so "
+            "that nothing would be executed in between: give the seconds from one executed action "
+            "to the next (--control-period)"
+        )
+    executed = usual / period
+    if executed > MAX_CHUNKS * policy.horizon:
+        report(
+            f"between two decisions, every {usual:.3g} s, {executed:.0f} control periods of "
+            f"{period:.3g} s pass, and a chunk has {policy.horizon} actions: the robot waits for "
+            "most of the time, or the control period is longer (--control-period)"
+        )
 
 
 def check_choosers(names: Sequence[str]) -> None:

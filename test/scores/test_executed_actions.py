@@ -18,6 +18,7 @@ from failure_monitor.scores.base.commanded_places import CommandedPlaces
 from failure_monitor.scores.base.executed_actions import ExecutedActions, usual_actions
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.registry import restore_score
+from failure_monitor.thresholds.conformal import CalibrationError
 
 PERIOD = 0.05
 STAMPED = dataclasses.replace(POLICY, action_kind="delta", control_period=PERIOD)
@@ -232,6 +233,20 @@ def test_one_of_the_two_must_be_known(rollouts, name):
         ScoreUndefinedError, match=f"{name}: .* --control-period SECONDS.*--executed-actions"
     ):
         fit_score(name, rollouts, unknown, seed=0)
+
+
+def test_a_period_in_milliseconds_is_rejected_and_a_short_one_is_told(rollouts):
+    settings = CalibrationSettings(scores=("ace",), alpha=0.2, folds=2, jobs=1)
+    long = dataclasses.replace(STAMPED, control_period=50.0)
+    with pytest.raises(CalibrationError, match=r"a decision comes every .* period is 50 s"):
+        calibrate(rollouts, long, settings)
+    told: list[str] = []
+    short = dataclasses.replace(STAMPED, control_period=PERIOD / 20)
+    calibrate(rollouts, short, settings, report=told.append)
+    assert any("the robot waits for most of the time, or the control" in line for line in told)
+    told.clear()
+    calibrate(rollouts, STAMPED, settings, report=told.append)
+    assert not any("control period" in line for line in told)
 
 
 # Decisions that were not seen
