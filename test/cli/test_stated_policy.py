@@ -83,7 +83,7 @@ def test_bundle_and_sources_show_which_policy_they_are_of(made: Path, bags: Path
         assert "samples differ by noise" in text
         assert "an action every 0.05 s" in text
         assert "guided the first 1 actions of a chunk" in text
-        assert "2 actions of a chunk" in text
+        assert "usually 2 actions" in text
         assert "a delta; dx, dy span positions" in text
     assert "/policy/format std_msgs/msg/String 6" in text_of("inspect", bags)
 

@@ -210,6 +210,16 @@ def test_sources_that_were_executed_differently_are_rejected(
     assert f"are not of the same policy, by what it stated ({name} " in refusal(one, other)
 
 
+def test_periods_that_were_rounded_are_of_one_policy(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", {-1: ACT})
+    other = write(tmp_path / "other", {-1: replace(ACT, control_period=0.0505)}, seed=1)
+    assert read_rollouts([one, other]).policy.control_period == 0.05
+    first, second = ReadingOptions(jobs=1).read_groups([[one], [other]])
+    assert first.policy == second.policy
+    with pytest.raises(UsageError, match=r"'--control-period 0\.1' contradicts"):
+        read_rollouts([one], control_period=0.1)
+
+
 def test_groups_of_different_policies_are_rejected(tmp_path: Path) -> None:
     silent = write(tmp_path / "silent")
     one = write(tmp_path / "one", {-1: replace(ACT, action_kind=None)}, seed=1)
