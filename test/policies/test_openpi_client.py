@@ -145,6 +145,7 @@ class TestAnAnswerOfAWatchedPolicy:
             assert decision.chunks.dtype == decision.embedding.dtype == np.float32
             np.testing.assert_array_equal(decision.chunks[:, 0, 0], [3, 4, 5, 6])
             np.testing.assert_array_equal(decision.embedding, np.arange(6))
+            assert KEY not in client.infer(observed(9))
 
     def test_the_description_is_the_servers_completed_beside_the_robot(self):
         beside = PolicyDescription(control_period=0.02, executed_actions=25)
@@ -269,6 +270,15 @@ class TestAServerThatDoesNotAnswer:
             51,
             52,
         ]
+
+    def test_nobody_is_left_waiting_for_its_answer(self, link, client):
+        link.is_dead = True
+        with pytest.raises(ServerSilentError):
+            client.infer(observed(2))
+        end = time.monotonic() + SLACK
+        while any(thread.name == "policy server" for thread in threading.enumerate()):
+            assert time.monotonic() < end, "a thread still waits"
+            time.sleep(0.01)
 
     def test_an_observation_that_no_longer_fits_into_the_socket_ends_in_time(self, link, client):
         link.is_deaf = True
@@ -400,6 +410,33 @@ class TestAnAnswerOfAnotherObservation:
         with pytest.raises(InvalidAnswerError):
             client.infer(observed(3))
         recovers(client)
+
+    def test_nor_is_one_whose_second_copy_comes_while_the_next_is_asked_for(self, client, server):
+        def twice(answer):
+            server.change = usual
+            yield answer
+            time.sleep(0.2)
+            yield answer
+
+        usual, server.change = server.change, twice
+        assert plan_of(client, 2) == 2
+        with pytest.raises(InvalidAnswerError, match=r"once more|another observation"):
+            client.infer(observed(3))
+        recovers(client)
+
+    def test_one_that_nobody_asked_for_is_not_executed(self):
+        with policy_server(NumberedPolicy()) as server, tapped(server.port) as client:
+            usual = server.change
+            server.change = lambda answer: [
+                answer,
+                {**answer, "actions": 2 * answer["actions"], "server_timing": {"infer_ms": 7.0}},
+            ]
+            assert plan_of(client, 2) == 2
+            server.change = usual
+            time.sleep(0.3)
+            with pytest.raises(InvalidAnswerError, match="nobody asked for"):
+                client.infer(observed(3))
+            recovers(client)
 
     def test_one_that_was_held_back_is_told_by_its_number(self):
         with (
