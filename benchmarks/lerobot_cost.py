@@ -30,10 +30,11 @@ from testbed.lerobot_policies import (
 
 from failure_monitor.policies.watch_policy import watch_policy
 
-WIDE = {"dim_model": 256, "n_heads": 8, "dim_feedforward": 1024, "n_encoder_layers": 4}
-UNET = {"down_dims": (64, 128, 256), "n_groups": 8, "spatial_softmax_num_keypoints": 32}
+IMAGE = {"image": (3, 240, 320)}
+WIDE = {**IMAGE, "dim_model": 256, "n_heads": 8, "dim_feedforward": 1024, "n_encoder_layers": 4}
+UNET = {**IMAGE, "down_dims": (64, 128, 256), "n_groups": 8, "spatial_softmax_num_keypoints": 32}
 FLOW = {"chunk_size": 50, "num_steps": 10}
-PI = {"chunk_size": 50, "num_inference_steps": 10}
+PI = {"chunk_size": 50, "image_resolution": (224, 224), "num_inference_steps": 10}
 
 POLICIES: dict[str, tuple[Callable[..., LeRobotPolicy], dict[str, Any], tuple[int, ...]]] = {
     "ACT": (act_policy, {"chunk_size": 100, **WIDE}, (1,)),
@@ -43,6 +44,11 @@ POLICIES: dict[str, tuple[Callable[..., LeRobotPolicy], dict[str, Any], tuple[in
         (1, 8, 16, 64),
     ),
     "SmolVLA": (smolvla_policy, FLOW, (1, 8, 16)),
+    "Diffusion, DDPM of 100 steps": (
+        diffusion_policy,
+        {"num_train_timesteps": 100, "num_inference_steps": 100, **UNET},
+        (16,),
+    ),
     "pi0": (pi0_policy, PI, (1, 8)),
     "pi0.5": (pi05_policy, PI, (1, 8)),
 }

@@ -347,6 +347,20 @@ def test_autocast_changes_nothing(make):
     assert decisions
 
 
+@pytest.mark.parametrize("make", FLOWS)
+def test_a_policy_of_low_precision_is_watched(make):
+    """Samples may differ more for the same noise, its own action not at all."""
+    run = make() if make is smolvla_policy else make(dtype="bfloat16")
+    if make is smolvla_policy:
+        run.policy.model.vlm_with_expert.to(torch.bfloat16)
+    unwatched = copy.deepcopy(run)
+    faults = []
+    _, decisions = watched(run, on_fault=faults.append)
+    assert torch.equal(actions_of(run, 5), actions_of(unwatched, 5))
+    assert not faults
+    assert decisions[0].chunks.dtype == np.float32
+
+
 @pytest.mark.parametrize("make", CLASSES)
 @pytest.mark.parametrize("is_watched_first", [True, False])
 def test_a_compiled_policy_stays_compiled(make, is_watched_first):
@@ -401,3 +415,22 @@ def test_an_observation_that_the_policy_turns_in_place_is_turned_once():
     _, decisions = watched(run, every=2, action_names=())
     assert torch.equal(actions_of(run, 6), actions_of(unwatched, 6))
     assert len(decisions) == 3
+
+
+@pytest.mark.parametrize("make", [act_policy, smolvla_policy])
+def test_a_policy_in_the_wrapper_of_peft_is_watched(make):
+    """LeRobot 0.6 wraps a policy that was tuned by adapters."""
+    peft = pytest.importorskip("peft")
+    run = make()
+    wrapped = peft.get_peft_model(
+        run.policy, peft.LoraConfig(target_modules="all-linear", init_lora_weights=False)
+    )
+    decisions = []
+    torch.manual_seed(1)
+    wanted = wrapped.select_action(run.batch())
+    wrapped.reset()
+    watch = watch_policy(wrapped, run.postprocessor, on_decision=decisions.append)
+    torch.manual_seed(1)
+    assert torch.equal(wrapped.select_action(run.batch()), wanted)
+    assert len(decisions) == 1
+    watch.close()

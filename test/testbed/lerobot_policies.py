@@ -32,22 +32,25 @@ class LeRobotPolicy:
     preprocessor: Any
     postprocessor: Any
     joints: int = JOINTS
+    image: tuple[int, int, int] = IMAGE
 
     def batch(self, seed: int = 0) -> dict[str, Any]:
         """Return an observation as it comes from the preprocessor."""
-        return self.preprocessor(observation(seed, self.joints))
+        return self.preprocessor(observation(seed, self.joints, self.image))
 
     def act(self, seed: int = 0) -> Any:
         """Return the action for an observation in the robot's units, as LeRobot runs a policy."""
         return self.postprocessor(self.policy.select_action(self.batch(seed)))
 
 
-def observation(seed: int = 0, joints: int = JOINTS) -> dict[str, Any]:
+def observation(
+    seed: int = 0, joints: int = JOINTS, image: tuple[int, int, int] = IMAGE
+) -> dict[str, Any]:
     """Return an observation as it comes from a robot."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "observation.state": torch.rand(joints, generator=generator),
-        CAMERA: torch.rand(*IMAGE, generator=generator),
+        CAMERA: torch.rand(*image, generator=generator),
         "task": "take the cube",
     }
 
@@ -220,20 +223,21 @@ def _with_processors(policy_class: Any, config_class: Any, settings: Any) -> LeR
 
     torch.manual_seed(0)
     joints = settings.pop("joints", JOINTS)
-    config = config_class(**features(joints), device="cpu", push_to_hub=False, **settings)
+    image = settings.pop("image", IMAGE)
+    config = config_class(**features(joints, image), device="cpu", push_to_hub=False, **settings)
     policy = policy_class(config).eval()
     before, after = make_pre_post_processors(config, dataset_stats=statistics(joints))
-    return LeRobotPolicy(policy, before, after, joints)
+    return LeRobotPolicy(policy, before, after, joints, image)
 
 
-def features(joints: int = JOINTS) -> dict[str, Any]:
+def features(joints: int = JOINTS, image: tuple[int, int, int] = IMAGE) -> dict[str, Any]:
     """Return the features of observations and actions, for a policy's configuration."""
     from lerobot.configs.types import FeatureType, PolicyFeature
 
     return {
         "input_features": {
             "observation.state": PolicyFeature(type=FeatureType.STATE, shape=(joints,)),
-            CAMERA: PolicyFeature(type=FeatureType.VISUAL, shape=IMAGE),
+            CAMERA: PolicyFeature(type=FeatureType.VISUAL, shape=image),
         },
         "output_features": {"action": PolicyFeature(type=FeatureType.ACTION, shape=(joints,))},
     }
