@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from failure_monitor.missing_package import require_package
-from failure_monitor.policies.checkpoint import CheckpointError
-
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-PREPROCESSOR_FILE, POSTPROCESSOR_FILE = "policy_preprocessor.json", "policy_postprocessor.json"
+from failure_monitor.policies.checkpoint import PROCESSORS, CheckpointError, checkpoint_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +34,8 @@ def load_policy(folder: Path) -> LoadedPolicy:
         CheckpointError: The folder holds no checkpoint, or this LeRobot cannot load it.
         MissingPackageError: LeRobot is not installed.
     """
-    _reject_none(folder)
+    folder = checkpoint_folder(folder)
+    _reject_without_processors(folder)
     require_package(
         "lerobot", purpose="replaying a policy", instead="read rollouts that hold its decisions"
     )
@@ -51,18 +49,13 @@ def load_policy(folder: Path) -> LoadedPolicy:
         ) from error
 
 
-def _reject_none(folder: Path) -> None:
-    needed = (CONFIG_FILE, WEIGHTS_FILE, PREPROCESSOR_FILE, POSTPROCESSOR_FILE)
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if not missing:
-        return
-    inner = folder / "pretrained_model"
-    if all((inner / name).is_file() for name in needed):
-        raise CheckpointError(f"{folder} holds a checkpoint in a folder: name {inner}")
-    raise CheckpointError(
-        f"{folder} is no checkpoint of a LeRobot policy: it has no {' and no '.join(missing)}; "
-        "name a folder 'pretrained_model' that LeRobot 0.4 or newer wrote, on this machine"
-    )
+def _reject_without_processors(folder: Path) -> None:
+    missing = [name for name in PROCESSORS if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{folder} has no {' and no '.join(missing)}, so it is of a LeRobot before 0.4: "
+            "convert it with lerobot.processor.migrate_policy_normalization"
+        )
 
 
 def _load(folder: Path) -> LoadedPolicy:

@@ -24,6 +24,7 @@ from testbed.lerobot_policies import (
 )
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.policies.checkpoint import checkpoint_hash
 from failure_monitor.sources.lerobot_export import write_lerobot_dataset
 from failure_monitor.sources.lerobot_frames import FrameReader
 from failure_monitor.sources.lerobot_metadata import read_metadata
@@ -104,6 +105,7 @@ def test_a_policy_without_noise_is_replayed_as_it_acted(tmp_path: Path) -> None:
     assert read_set.policy.control_period == pytest.approx(0.1)
     assert read_set.stated_policy is not None
     assert read_set.stated_policy.policy == "act"
+    assert read_set.stated_policy.checkpoint == checkpoint_hash(tmp_path / "act")
     for index, each in enumerate(read_set.rollouts):
         np.testing.assert_allclose(each.stamps, np.arange(0, LENGTH, 5) / 10)
         recorded = acted(run, index).columns["action"]
@@ -165,7 +167,10 @@ def test_a_policy_of_other_observations_is_refused(tmp_path: Path) -> None:
             written.columns[name] = wrong
         other = write_dataset(tmp_path / name / "eval_cups", [written], camera_dtype="image")
         assert reason in refusal(other, checkpoint)
-    assert "is no checkpoint" in refusal(folder, tmp_path)
+    assert "name the folder of a checkpoint" in refusal(folder, tmp_path)
+    (checkpoint / "policy_preprocessor.json").rename(tmp_path / "kept.json")
+    assert "of a LeRobot before 0.4" in refusal(folder, checkpoint)
+    (tmp_path / "kept.json").rename(checkpoint / "policy_preprocessor.json")
     (checkpoint / "model.safetensors").write_bytes(b"none")
     assert "cannot load the checkpoint" in refusal(folder, checkpoint)
 
