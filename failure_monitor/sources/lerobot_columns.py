@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.lerobot_metadata import (
     DOWNLOAD,
     DatasetMetadata,
@@ -152,11 +153,11 @@ def damage_named(file: Path) -> Iterator[None]:
     Raises:
         SourceError: It is damaged.
     """
-    import pyarrow
-
     try:
         yield
-    except (OSError, pyarrow.ArrowException) as error:
+    except FailureMonitorError:
+        raise
+    except Exception as error:  # a damaged file fails in any part of pyarrow
         reason = " ".join(str(error).split())[:200]
         raise SourceError(f"{file} is damaged or cut off ({reason}): {DOWNLOAD}") from None
 

@@ -93,8 +93,6 @@ class _VideoCamera:
         self._frame: Any = None
 
     def frame(self, episode: Episode, number: int) -> Image:
-        import av
-
         span, fps = episode.videos[self._name], self._metadata.fps
         wanted = span.begin + number / fps
         where = f"frame {number} of the episode {episode.index}"
@@ -102,10 +100,13 @@ class _VideoCamera:
             if number == 0 and self._is_past(wanted):
                 self.close()
             self._go_to(span.path, wanted - 0.5 / fps)
-        except av.FFmpegError as error:
+        except SourceError:
+            raise
+        except Exception as error:  # a damaged video fails in any part of PyAV
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise SourceError(
                 f"{span.path} is damaged or cut off: it cannot be decoded at {where} "
-                f"({error.strerror}): {DOWNLOAD}"
+                f"({reason}): {DOWNLOAD}"
             ) from None
         if self._frame is None:
             raise SourceError(
@@ -145,10 +146,11 @@ class _VideoCamera:
             raise SourceError(
                 f"{path} is missing, the video of the camera '{self._name}': {DOWNLOAD}"
             )
-        self._container = av.open(str(path))
-        if not self._container.streams.video:
-            raise SourceError(f"{path} holds no video: {DOWNLOAD}")
-        stream = self._container.streams.video[0]
+        self._container = av.open(str(path), metadata_errors="replace")
+        stream = next(iter(self._container.streams.video), None)
+        # PyAV crashes at a stream whose codec its libraries do not know.
+        if stream is None or stream.codec_context is None:
+            raise SourceError(f"{path} holds no video that can be decoded: {DOWNLOAD}")
         stream.thread_type = "AUTO"
         self._path, self._frames = path, self._container.decode(stream)
 

@@ -458,7 +458,6 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _table_rows(files: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
-    import pyarrow
     import pyarrow.parquet
 
     for file in files:
@@ -467,7 +466,7 @@ def _table_rows(files: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
                 # Statistics are most of it, and are not needed.
                 names = [n for n in table.schema_arrow.names if not n.startswith("stats/")]
                 rows = table.read(columns=names).to_pylist()
-        except (OSError, pyarrow.ArrowException) as error:
+        except Exception as error:  # a damaged file fails in any part of pyarrow
             raise SourceError(
                 f"{file} cannot be read ({' '.join(str(error).split())[:200]}): {DOWNLOAD}"
             ) from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,37 @@ def test_missing_and_truncated_files(tmp_path: Path, version: str) -> None:
     assert f"{table} is damaged" in refusal(folder)
     table.unlink()
     assert f"{table} is missing" in refusal(folder)
+
+
+@pytest.mark.parametrize("camera_dtype", ["video", "image"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_damaged_files_are_refused_or_read(
+    tmp_path: Path, version: str, camera_dtype: str
+) -> None:
+    """A few bytes of any file are changed: nothing but a sentence comes of it."""
+    whole = write_dataset(
+        tmp_path / "whole", episodes(0, 1, length=9), version=version, camera_dtype=camera_dtype
+    )
+    rng = np.random.default_rng(0)
+    for number in range(15):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole, folder)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        path = paths[rng.integers(len(paths))]
+        content = np.frombuffer(path.read_bytes(), np.uint8).copy()
+        content[rng.integers(len(content), size=20)] = rng.integers(256, size=20)
+        path.write_bytes(content.tobytes())
+        with suppress(FailureMonitorError):
+            read(folder)
+            seen(folder)
+
+
+def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "cups", episodes(0), version="v2.1")
+    (video,) = files(folder, ".mp4")
+    content = video.read_bytes().replace(b"mp4v", b"none").replace(b"esds", b"free")
+    video.write_bytes(content)
+    assert "no video that can be decoded" in frames_refusal(folder)
 
 
 def test_a_video_with_too_few_frames_or_of_another_size(tmp_path: Path) -> None:
