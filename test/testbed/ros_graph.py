@@ -160,11 +160,12 @@ class Observer:
         )
         self.wait_for(self.state, "an alarm message")
 
-    def decide(self, decision: Decision) -> None:
-        """Publish a decision under the next stamp."""
+    def decide(self, decision: Decision) -> int:
+        """Publish a decision under the next stamp; return it in nanoseconds."""
         stamp = self.next_stamp()
         self.publish_embedding(decision, stamp)
         self.publish_chunks(decision, stamp)
+        return stamp
 
     def next_stamp(self) -> int:
         """Return the stamp of the next decision, in nanoseconds: now, and later than the last."""

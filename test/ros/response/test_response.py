@@ -18,7 +18,11 @@ from failure_monitor.bundle.bundle import Bundle, load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.messages.point_cloud import read_action_chunks
 from failure_monitor.monitoring.response.chosen_chunk import chosen_chunk
-from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.common.messages import (
+    action_chunks_message,
+    embedding_message,
+    stamp_nanoseconds,
+)
 
 MONITOR = "failure_monitor.ros.monitor.node"
 SPEED, HORIZON, CHUNK = (
@@ -124,8 +128,9 @@ def test_trusted_horizon_and_chosen_chunk_are_those_of_the_bundle(
         observer.wait_for_monitor_alarm()
         observer.spin(1.0)
         decisions = list(rollouts[0].decisions())[:3]
+        stamps = []
         for number, decision in enumerate(decisions):
-            observer.decide(decision)
+            stamps.append(observer.decide(decision))
             observer.wait_for(lambda n=number: len(observer.received[CHUNK]) > n, "a chosen chunk")
         horizon = bundle.trusted_horizon()
         assert [message.data for message in observer.received[HORIZON]] == [
@@ -136,7 +141,8 @@ def test_trusted_horizon_and_chosen_chunk_are_those_of_the_bundle(
             chosen = chosen_chunk(bundle.sample_scores["retrieval"], decision)
             np.testing.assert_array_equal(chunks, decision.chunks[[chosen]])
             assert names == bundle.policy.action_names
-        assert [message.header.stamp.sec for message in observer.received[CHUNK]] == [1, 2, 3]
+        chosen = observer.received[CHUNK]
+        assert [stamp_nanoseconds(message.header.stamp) for message in chosen] == stamps
 
 
 def test_no_chunk_is_published_unless_one_is_chosen(running, observer, decision):
