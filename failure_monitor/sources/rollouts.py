@@ -444,6 +444,8 @@ def _stated_policy(
 def _reject_contradiction(given: PolicyDescription, contents: Sequence[SourceContents]) -> None:
     """Reject what the user gives of the actions, where the policy itself stated something else."""
     for held in contents:
+        if not held.rollouts:
+            continue
         stated = held.stated_policy or PolicyDescription()
         for name, own, others in given.differences(stated):
             option = f"--{name.replace('_', '-')}"
