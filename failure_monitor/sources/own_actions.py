@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_DISTANCE = 0.01
-"""Standard deviations of the actions that compression of the frames may cause, over a dataset."""
+MAX_DISTANCE = 0.02
+"""Standard deviations of the actions that compression of the frames may cause, over a dataset;
+half of it where a policy has noise, for then samples tell what is usual, too."""
 
 MAX_DISTANCE_OF_EPISODE = 0.1
 """The same in a single episode, which may be an odd one."""
@@ -56,13 +57,13 @@ class OwnActions:
     @property
     def surprise(self) -> float:
         """By how many standard errors the mean rank is above that of samples."""
-        if not self.noises.any():
-            return math.inf
         return float((self.ranks.mean() - 0.5) * math.sqrt(12 * len(self.ranks)))
 
     def are_own(self, max_distance: float = MAX_DISTANCE) -> bool:
         """Whether the actions may be the policy's."""
-        return self.distance <= max_distance or self.surprise <= MAX_SURPRISE
+        if not self.noises.any():
+            return self.distance <= max_distance
+        return self.distance <= max_distance / 2 or self.surprise <= MAX_SURPRISE
 
 
 def compare_actions(
