@@ -28,6 +28,7 @@ from failure_monitor.decision import ActionKind
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.listed_names import list_names
 from failure_monitor.messages.observation_history import History
+from failure_monitor.policies.checkpoint import CONFIGURATION, checkpoint_folder, checkpoint_hash
 from failure_monitor.policies.exported_modules import (
     IMAGES,
     STATE,
@@ -140,8 +141,9 @@ def export_lerobot(
 
     Raises:
         UnwritableError: the models cannot be written.
-        LeRobotExportError: the folder is no checkpoint, of a class or with processors that cannot
-            be exported, or a name or number is missing; nothing is written.
+        CheckpointError: the folder is no checkpoint.
+        LeRobotExportError: it is of a class or with processors that cannot be exported, or a name
+            or number is missing; nothing is written.
         ExportError: the models compute something else than LeRobot's class; nothing is written.
     """
     reject_unwritable_folder(folder)
@@ -153,7 +155,7 @@ def export_lerobot(
         with warnings.catch_warnings():
             # Of what torch warns while it records a graph, the comparison below is the judge.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            exporter.export(encoder, sampler, action_kind, tuple(position_names))
+            exporter.export(encoder, sampler, action_kind, tuple(position_names), checkpoint)
         difference, largest = exporter.compare(encoder, sampler)
         if not difference <= tolerance * largest:
             raise ExportError(
@@ -168,11 +170,12 @@ def export_lerobot(
 
 
 def _load(checkpoint: Path) -> tuple[Any, Any, Any]:
+    checkpoint = checkpoint_folder(checkpoint)
     kind = _kind(checkpoint)
     from lerobot.configs.policies import PreTrainedConfig
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
-    config = PreTrainedConfig.from_pretrained(str(checkpoint))
+    config = PreTrainedConfig.from_pretrained(str(checkpoint), local_files_only=True)
     config.device = "cpu"
     for option, value in (("compile_model", False), ("load_vlm_weights", False)):
         if hasattr(config, option):
@@ -185,7 +188,9 @@ def _load(checkpoint: Path) -> tuple[Any, Any, Any]:
                 "convert it with lerobot.processor.migrate_policy_normalization"
             )
     try:
-        policy = get_policy_class(kind).from_pretrained(str(checkpoint), config=config)
+        policy = get_policy_class(kind).from_pretrained(
+            str(checkpoint), config=config, local_files_only=True
+        )
         before, after = make_pre_post_processors(
             config,
             pretrained_path=str(checkpoint),
@@ -200,14 +205,7 @@ def _load(checkpoint: Path) -> tuple[Any, Any, Any]:
 
 def _kind(checkpoint: Path) -> str:
     """Return LeRobot's name of the class of a checkpoint."""
-    try:
-        content = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-        kind = content["type"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise LeRobotExportError(
-            f"{checkpoint} is no checkpoint of LeRobot: it has no config.json that states the "
-            "policy's type; name the folder 'pretrained_model' of a checkpoint"
-        ) from None
+    kind = json.loads((checkpoint / CONFIGURATION).read_text(encoding="utf-8"))["type"]
     if kind not in CLASSES:
         raise LeRobotExportError(
             f"{checkpoint} is of the type '{kind}', and {list_names(CLASSES)} can be exported: "
@@ -329,7 +327,10 @@ class _Exporter:
         if self.kind != "smolvla" and self.tasks:
             raise LeRobotExportError(f"the {self.kind} policy is told no task: leave 'tasks' out")
         renamed = _renamed(self.preprocessor)
-        self.policy_names = tuple(self.config.image_features)
+        # A camera that the policy has and no robot: it fills that place by itself.
+        self.policy_names = tuple(
+            name for name in self.config.image_features if ".empty_camera_" not in name
+        )
         self.robot_names = tuple(renamed.get(name, name) for name in self.policy_names)
         self.cameras = {
             _camera(name): tuple(self.config.image_features[own].shape[1:])
@@ -349,8 +350,10 @@ class _Exporter:
         sampler_path: Path,
         action_kind: ActionKind,
         position_names: tuple[str, ...],
+        checkpoint: Path,
     ) -> None:
-        """Export encoder and sampler."""
+        """Export encoder and sampler; both say of which checkpoint they are."""
+        metadata = {"lerobot_checkpoint": checkpoint_hash(checkpoint)}
         encoder, sampler, conditioning = self._modules()
         with torch.no_grad():
             outputs = encoder(*self._inputs(torch.Generator().manual_seed(1), 2, as_batch=True))
@@ -365,6 +368,7 @@ class _Exporter:
             tasks=self.task_tokens,
             conditioning=conditioning,
             examples=examples,
+            metadata=metadata,
         )
         has_temporal_ensemble = getattr(self.config, "temporal_ensemble_coeff", None) is not None
         export_sampler(
@@ -379,6 +383,7 @@ class _Exporter:
             position_names=position_names,
             executed_actions=1 if has_temporal_ensemble else self.config.n_action_steps,
             examples={"embedding": embedding},
+            metadata=metadata,
         )
 
     def compare(self, encoder_path: Path, sampler_path: Path) -> tuple[float, float]:

@@ -80,10 +80,20 @@ class DiffusionEncoder(nn.Module):  # type: ignore[misc]
             inputs = tuple(one[:, None] for one in inputs)
         seen = self.preprocessing(*inputs)
         images = [seen[name] for name in self.preprocessing.policy_names]
-        conditioning: Tensor = self.model._prepare_global_conditioning(
-            {STATE: seen[STATE], IMAGES: torch.stack(images, dim=-4)}
-        )
+        batch = {STATE: seen[STATE], IMAGES: torch.stack(images, dim=-4)}
+        # Torchvision rounds a picture's sides, which are no plain numbers while torch records.
+        with patch("torchvision.transforms.functional.center_crop", _cropped):
+            conditioning: Tensor = self.model._prepare_global_conditioning(batch)
         return conditioning
+
+
+def _cropped(picture: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the middle of a picture whose size is fixed."""
+    top, left = (
+        round((int(side) - wanted) / 2)
+        for side, wanted in zip(picture.shape[-2:], size, strict=True)
+    )
+    return picture[..., top : top + size[0], left : left + size[1]]
 
 
 class DiffusionSampler(nn.Module):  # type: ignore[misc]

@@ -18,7 +18,9 @@ from testbed.command_line import run_here
 from testbed.lerobot_policies import ACTIONS, CAMERA, LeRobotPolicy
 from testbed.seen_bags import MILLISECOND, image
 
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policies import export_lerobot as exporting
+from failure_monitor.policies.checkpoint import checkpoint_hash
 from failure_monitor.policies.export_lerobot import LeRobotExportError, export_lerobot
 from failure_monitor.policies.watch_policy import watch_policy
 from failure_monitor.policies.watched_decision import WatchedDecision
@@ -35,8 +37,8 @@ POLICIES = {
     "act": ("act_policy", {}, {}),
     "ddim": ("diffusion_policy", {"noise_scheduler_type": "DDIM"}, {"control_period": PERIOD}),
     "ddpm": ("diffusion_policy", {}, {"control_period": PERIOD}),
-    "one moment": ("diffusion_policy", {"n_obs_steps": 1}, {}),
-    "smolvla": ("smolvla_policy", {}, {"tasks": TASKS}),
+    "one moment": ("diffusion_policy", {"n_obs_steps": 1, "crop_shape": (55, 56)}, {}),
+    "smolvla": ("smolvla_policy", {"empty_cameras": 1}, {"tasks": TASKS}),
 }
 
 
@@ -67,6 +69,8 @@ def test_the_models_compute_what_lerobots_class_does(kind: str, tmp_path: Path):
     written = export_lerobot(checkpoint, tmp_path / "models", **NAMED, **POLICIES[kind][2])
     assert written.difference <= 1e-4 * written.largest
     encoder, sampler = loaded(tmp_path / "models")
+    for model in (encoder, sampler):
+        assert model.properties["lerobot_checkpoint"] == checkpoint_hash(checkpoint)
     assert sampler.is_deterministic == (kind == "act")
     assert sampler.noise_shape[:-2] == ((4,) if kind in ("ddpm", "one moment") else ())
     policy = made(kind)
@@ -229,14 +233,15 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("config", "fault"),
     [
-        (None, r"is no checkpoint of LeRobot"),
-        ("[]", r"is no checkpoint of LeRobot"),
-        ("{", r"is no checkpoint of LeRobot"),
+        (None, r"config.json cannot be read"),
+        ("[]", r"does not say of which type the policy is"),
+        ("{", r"is no JSON"),
         ('{"type": "pi0"}', r"of the type 'pi0', and act, diffusion, smolvla can be exported"),
     ],
 )
 def test_a_folder_that_is_no_such_checkpoint_is_refused(config, fault, tmp_path: Path):
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    with pytest.raises(LeRobotExportError, match=fault):
+        (tmp_path / "model.safetensors").touch()
+    with pytest.raises(FailureMonitorError, match=fault):
         export_lerobot(tmp_path, tmp_path / "models", **NAMED)
