@@ -34,7 +34,18 @@ IMAGE = {"image": (3, 240, 320)}
 WIDE = {**IMAGE, "dim_model": 256, "n_heads": 8, "dim_feedforward": 1024, "n_encoder_layers": 4}
 UNET = {**IMAGE, "down_dims": (64, 128, 256), "n_groups": 8, "spatial_softmax_num_keypoints": 32}
 FLOW = {"chunk_size": 50, "num_steps": 10}
-PI = {"chunk_size": 50, "image_resolution": (224, 224), "num_inference_steps": 10}
+# The proportions of pi0: eight times narrower, and 4 layers instead of 18.
+GEMMA = {
+    "gemma_2b": {"width": 256, "depth": 4, "mlp_dim": 2048, "head_dim": 32},
+    "gemma_300m": {"width": 128, "depth": 4, "mlp_dim": 512, "head_dim": 32},
+}
+PI = {
+    "chunk_size": 50,
+    "image_resolution": (224, 224),
+    "num_inference_steps": 10,
+    "tokenizer_max_length": 200,
+    "gemma": GEMMA,
+}
 
 POLICIES: dict[str, tuple[Callable[..., LeRobotPolicy], dict[str, Any], tuple[int, ...]]] = {
     "ACT": (act_policy, {"chunk_size": 100, **WIDE}, (1,)),

@@ -166,6 +166,8 @@ def _pi_policy(module: str, name: str, options: dict[str, Any]) -> LeRobotPolicy
         "tokenizer_max_length": 40,
         "dtype": "float32",
     }
+    options = dict(options)
+    sizes = _tiny_gemma(modelling, options.pop("gemma", {}))
     network = "PaliGemmaForConditionalGenerationWithPiGemma"
     step = partial(processor.TokenizerProcessorStep, tokenizer=byte_tokenizer())
 
@@ -173,7 +175,7 @@ def _pi_policy(module: str, name: str, options: dict[str, Any]) -> LeRobotPolicy
         return step(**kwargs)
 
     with (
-        patch.object(modelling, "get_gemma_config", _tiny_gemma(modelling)),
+        patch.object(modelling, "get_gemma_config", sizes),
         patch.object(modelling, "CONFIG_MAPPING", _tiny_paligemma(modelling.CONFIG_MAPPING)),
         patch.object(modelling, network, _tiny_vision(getattr(modelling, network))),
         patch.object(processor, "TokenizerProcessorStep", tokenizer_step),
@@ -185,9 +187,11 @@ def _pi_policy(module: str, name: str, options: dict[str, Any]) -> LeRobotPolicy
         )
 
 
-def _tiny_gemma(modelling: Any) -> Any:
+def _tiny_gemma(modelling: Any, sizes: dict[str, dict[str, int]]) -> Any:
+    """Return what states the sizes of the two language models, by the names of their variants."""
+    tiny = {"width": 32, "depth": 2, "mlp_dim": 48, "head_dim": 8}
     return lambda variant: modelling.GemmaConfig(
-        width=32, depth=2, mlp_dim=48, num_heads=8, num_kv_heads=1, head_dim=8
+        **tiny | sizes.get(variant, {}), num_heads=8, num_kv_heads=1
     )
 
 
@@ -211,7 +215,7 @@ def _tiny_vision(network: Any) -> Any:
     """Return what makes a PaliGemma, with sizes that the policy sets for itself made tiny."""
 
     def made(config: Any) -> Any:
-        config.vision_config.projection_dim = 32
+        config.vision_config.projection_dim = config.text_config.hidden_size
         config.vision_config.intermediate_size = 32
         return network(config=config)
 
