@@ -93,7 +93,7 @@ def _run(name: str, folder: Path, size: Size, seed: int, live: bool) -> Evaluati
         gated = run_gated(policy, bundle, live_plans(seed), folder / "nodes.log")
         print(live_table(gated))
     evaluation = evaluate(bundle, folder / "test")
-    print(f"\n{name}\n\n{group_table(evaluation)}")
+    print(f"\n{name}\n\n{group_table(evaluation, [each.plan for each in tests])}")
     return evaluation
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from examples.lerobot.live import GatedRollout
-from examples.lerobot.perturbations import UNDISTURBED
+from examples.lerobot.perturbations import UNDISTURBED, Perturbation
+from examples.lerobot.plan import Plan
 from failure_monitor.evaluation.evaluate import Evaluation
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, clopper_pearson, measure
 
@@ -47,13 +48,14 @@ def _figures(evaluation: Evaluation, results: Sequence[RolloutResult]) -> dict[s
     }
 
 
-def group_table(evaluation: Evaluation) -> str:
-    """Return a row for each kind of perturbation."""
+def group_table(evaluation: Evaluation, plans: Sequence[Plan]) -> str:
+    """Return a row for each kind of perturbation, of rollouts that were run by these plans."""
     rows = []
     for group in sorted({result.group for result in evaluation.results}, key=_undisturbed_first):
         results = [result for result in evaluation.results if result.group == group]
         successes = [result for result in results if result.success]
         failures = [result for result in results if not result.success]
+        delays = [_delay(each, plans[_number(each)]) for each in failures if each.alarms]
         rows.append(
             (
                 "undisturbed" if group == UNDISTURBED else group,
@@ -61,7 +63,7 @@ def group_table(evaluation: Evaluation) -> str:
                 str(len(successes)),
                 _count(successes),
                 _count(failures),
-                _seconds(measure(failures, longest=1).lead_time_s if failures else None),
+                _seconds(float(np.median(delays)) if delays and group != UNDISTURBED else None),
             )
         )
     head = (
@@ -70,9 +72,20 @@ def group_table(evaluation: Evaluation) -> str:
         "successes",
         "of these with an alarm",
         "failures with an alarm",
-        "lead time, median",
+        "alarm after the perturbation, median",
     )
     return markdown(head, rows)
+
+
+def _number(result: RolloutResult) -> int:
+    """Return the number of a rollout, with which the name of its bag ends."""
+    return int(result.name.rpartition("_")[2])
+
+
+def _delay(result: RolloutResult, plan: Plan) -> float:
+    """Return the seconds from the perturbation to the alarm; the first decision is at 0 s."""
+    alarm = result.stamps[result.alarm_decision or 0] - result.stamps[0]
+    return float(alarm) - Perturbation(plan.kind, plan.seed).onset
 
 
 def live_table(rollouts: Iterable[GatedRollout]) -> str:

@@ -46,6 +46,9 @@ SETTLING = 1.0
 TAIL = 0.1
 """Seconds for which a bag goes on after its rollout."""
 
+ON_ITS_WAY = 0.1
+"""Seconds that a decision may take to the recorder."""
+
 SECOND = 1_000_000_000
 
 
@@ -131,6 +134,8 @@ class _Recorder:
     def end(self, outcome: Outcome) -> Outcome:
         """End the bag with the outcome."""
         before = self._finished()
+        # The tap publishes in a thread of its own: the last decision may still be on its way.
+        time.sleep(ON_ITS_WAY)
         self._success.publish(Bool(data=outcome.success))
         self._active.publish(Bool(data=False))
         self._wait(lambda: self._finished() != before, "finished")
