@@ -8,7 +8,6 @@ python -m examples.lerobot
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 import shutil
 import subprocess
@@ -38,12 +37,10 @@ from examples.lerobot.rollout import Outcome, RobotPolicy
 from examples.lerobot.training import CONFIGURATIONS, train
 from failure_monitor import evaluate
 from failure_monitor.atomic_file import write_json
-from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.app import progress, run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.errors import FailureMonitorError, one_of
 from failure_monitor.evaluation.evaluate import Evaluation
-
-logger = logging.getLogger("examples.lerobot")
 
 
 def main(
@@ -68,16 +65,16 @@ def main(
         folder = output / name
         evaluations[name] = _run(name, folder, size, seed, live)
     print(f"\n{summary_table(evaluations)}")
-    logger.info("done in %.0f s", time.monotonic() - began)
+    _progress(f"done in {time.monotonic() - began:.0f} s")
 
 
 def _run(name: str, folder: Path, size: Size, seed: int, live: bool) -> Evaluation:
     """Do all of it for one policy."""
     checkpoint, bundle = folder / "checkpoint", folder / "bundle"
     if not (checkpoint / "model.safetensors").exists():
-        logger.info("%s: %d demonstrations", name, size.demonstrations)
+        _progress(f"{name}: {size.demonstrations} demonstrations")
         demonstrations = demonstrate(size.demonstrations)
-        train(name, demonstrations, size.steps[name], checkpoint, seed)
+        train(name, demonstrations, size.steps[name], checkpoint, seed, _progress)
     policy = RobotPolicy(name, checkpoint)
     calibration = _record(
         policy, calibration_plans(seed), folder / "calibration", wanted=size.calibration
@@ -127,10 +124,12 @@ def _successes(outcomes: Iterable[Outcome]) -> int:
 
 def _log(policy: str, what: str, outcomes: list[Outcome]) -> None:
     if len(outcomes) % 20 == 0:
-        logger.info(
-            "%s: %d rollouts (%s), %d successes",
-            *(policy, len(outcomes), what, _successes(outcomes)),
-        )
+        done = f"{len(outcomes)} rollouts ({what}), {_successes(outcomes)} successes"
+        _progress(f"{policy}: {done}")
+
+
+def _progress(text: str) -> None:
+    progress.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _report(policy: str, what: str, outcomes: list[Outcome]) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -24,8 +23,6 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.incidents.folder import UNFINISHED
 from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.lerobot_tap import LeRobotTap
-
-logger = logging.getLogger("examples.lerobot")
 
 TOPICS = (
     "policy/embedding",

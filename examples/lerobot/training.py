@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,8 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from examples.lerobot.demonstrations import Demonstration
 from examples.lerobot.environment import ACTION_NAMES, ENVIRONMENT, SIZES, STATE
-
-logger = logging.getLogger("examples.lerobot")
 
 EXECUTED_ACTIONS = 4
 """Of a chunk of 16: a decision every 0.2 s."""
@@ -79,7 +76,12 @@ CONFIGURATIONS: dict[str, Callable[[], ACTConfig | DiffusionConfig]] = {
 
 
 def train(
-    kind: str, demonstrations: Sequence[Demonstration], steps: int, checkpoint: Path, seed: int = 0
+    kind: str,
+    demonstrations: Sequence[Demonstration],
+    steps: int,
+    checkpoint: Path,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Train a policy of that kind and save it with its processors.
 
@@ -109,7 +111,7 @@ def train(
         if step % max(1, steps // 5) == 0:
             mean = losses / max(1, steps // 5)
             seconds = time.monotonic() - began
-            logger.info("%s: step %d of %d, loss %.4f, %.0f s", kind, step, steps, mean, seconds)
+            report(f"{kind}: step {step} of {steps}, loss {mean:.4f}, {seconds:.0f} s")
             losses = 0.0
     average.module.eval().save_pretrained(checkpoint)
     preprocessor.save_pretrained(checkpoint)
