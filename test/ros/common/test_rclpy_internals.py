@@ -73,11 +73,17 @@ def uses(source: str) -> Iterator[str]:
             )
 
 
+WITHOUT_ROS = PACKAGE / "policies"
+"""A room whose modules are torch's, which have private names of their own."""
+
+
 def test_private_names_of_rclpy_stand_in_one_file():
     found = {
         str(path.relative_to(PACKAGE)): names
         for path in PACKAGE.rglob("*.py")
-        if path != INTERNALS and (names := list(uses(path.read_text())))
+        if path != INTERNALS
+        and WITHOUT_ROS not in path.parents
+        and (names := list(uses(path.read_text())))
     }
     assert found == {}
 
@@ -109,6 +115,7 @@ SHARED_MODULES = {
         for module in (
             "client",
             "clock",
+            "context",
             "duration",
             "exceptions",
             "executors",
