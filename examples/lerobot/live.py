@@ -15,12 +15,11 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.time import Time
 from std_msgs.msg import Float64MultiArray
 
 from examples.lerobot.environment import ACTION_NAMES, CONTROL_PERIOD, PickPlace
 from examples.lerobot.plan import Plan
-from examples.lerobot.recording import PATIENCE, SETTLING, ros_node, tapped
+from examples.lerobot.recording import PATIENCE, SETTLING, ros_node, stamping, tapped
 from examples.lerobot.rollout import Outcome, RobotPolicy
 from failure_monitor.demo.monitor_client import MonitorClient
 from failure_monitor.demo.node_processes import NodeProcesses
@@ -31,8 +30,9 @@ from failure_monitor.ros.lerobot_tap import LeRobotTap
 
 NODES = ("failure_monitor", "failure_monitor_gate")
 
-THROUGH_GATE = 0.03
-"""Seconds that a command may take through the gate."""
+THROUGH_GATE = 0.05
+"""Seconds that a command may take through the gate. After a decision that took long, the arm
+catches up."""
 
 AFTER_ALARM = 1.0
 """Seconds for which the policy goes on commanding after an alarm, to show that nothing passes."""
@@ -89,9 +89,11 @@ def _run(
     observation = environment.reset(plan.seed, plan.kind)
     policy.start_rollout(plan)
     arm.start()
+    # The arm's clock, as in the recorded rollouts: it stands while the arm waits for the gate.
+    observed = stamping(tap, arm.now())
     alarm_at: float | None = None
     while not environment.is_over:
-        tap.observed(arm.now())
+        observed(environment.time)
         executed = arm.ask_gate(policy.action(observation))
         if alarm_at is None and arm.alarm:
             alarm_at = environment.time
@@ -147,17 +149,16 @@ class _GatedArm:
         self._due: float | None = None
         self._effort = 0.0
 
-    def now(self) -> Time:
-        """Return the time of an observation that is made now."""
-        return self._node.get_clock().now()
+    def now(self) -> int:
+        """Return the time in nanoseconds."""
+        return int(self._node.get_clock().now().nanoseconds)
 
     def ask_gate(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return what the arm executes next (4,): the command, or standing still."""
         if self._due is None:
             self._wait_for_gate(action)
             self._due = time.monotonic()
-        # A slow machine slows the simulation, and no command misses its turn.
-        self._due = max(self._due + CONTROL_PERIOD, time.monotonic() + THROUGH_GATE)
+        self._due += CONTROL_PERIOD
         self._send(action, self._due)
         if self._passed is None:
             # The fingers hold what they hold.
@@ -172,10 +173,11 @@ class _GatedArm:
             self._send(action, time.monotonic() + CONTROL_PERIOD)
 
     def _send(self, action: NDArray[np.float32], until: float) -> None:
-        """Send a command, and receive what comes until a time."""
+        """Send a command and receive it; wait until a time, or longer if the time is short."""
         self._passed = None
         self._commands.publish(Float64MultiArray(data=action.tolist()))
-        while (left := until - time.monotonic()) > 0:
+        given_up = max(until, time.monotonic() + THROUGH_GATE)
+        while (left := (given_up if self._passed is None else until) - time.monotonic()) > 0:
             rclpy.spin_once(self._node, timeout_sec=left)
 
     def _on_command(self, message: Float64MultiArray) -> None:

@@ -95,12 +95,12 @@ def record(
         recorder = _Recorder(node, nodes, folder)
         environment = PickPlace()
         for plan in plans:
-            before_action = _stamping(tap, recorder.start(plan))
+            before_action = stamping(tap, recorder.start(plan))
             yield recorder.end(roll_out(policy, environment, plan, before_action))
 
 
-def _stamping(tap: LeRobotTap, began: int) -> Callable[[float], None]:
-    """Tell the tap when observations were made: the simulation is faster than its clock."""
+def stamping(tap: LeRobotTap, began: int) -> Callable[[float], None]:
+    """Return what tells the tap when, by the simulation's clock, an observation was made."""
 
     def observed(seconds: float) -> None:
         tap.observed(Time(nanoseconds=began + round(seconds * SECOND)))
