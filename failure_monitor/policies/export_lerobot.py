@@ -44,6 +44,7 @@ from failure_monitor.policies.exported_modules import (
     channels_first,
     drawn_instead,
 )
+from failure_monitor.policies.load_policy import load_policy
 from failure_monitor.policy_models.contract import TaskTokens
 from failure_monitor.policy_models.export import export_encoder, export_sampler
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
@@ -172,35 +173,16 @@ def export_lerobot(
 def _load(checkpoint: Path) -> tuple[Any, Any, Any]:
     checkpoint = checkpoint_folder(checkpoint)
     kind = _kind(checkpoint)
-    from lerobot.configs.policies import PreTrainedConfig
-    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-
-    config = PreTrainedConfig.from_pretrained(str(checkpoint), local_files_only=True)
-    config.device = "cpu"
-    for option, value in (("compile_model", False), ("load_vlm_weights", False)):
-        if hasattr(config, option):
-            setattr(config, option, value)
-    _check_config(kind, config)
-    for part in ("preprocessor", "postprocessor"):
-        if not (checkpoint / f"policy_{part}.json").is_file():
-            raise LeRobotExportError(
-                f"{checkpoint} has no policy_{part}.json, so it is of a LeRobot before 0.4: "
-                "convert it with lerobot.processor.migrate_policy_normalization"
-            )
-    try:
-        policy = get_policy_class(kind).from_pretrained(
-            str(checkpoint), config=config, local_files_only=True
-        )
-        before, after = make_pre_post_processors(
-            config,
-            pretrained_path=str(checkpoint),
-            preprocessor_overrides={"device_processor": {"device": "cpu"}},
-        )
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise LeRobotExportError(f"LeRobot cannot load {checkpoint}: {reason}") from error
+    loaded = load_policy(
+        checkpoint,
+        purpose="exporting a policy",
+        instead="export where it was trained",
+        device="cpu",
+    )
+    _check_config(kind, loaded.policy.config)
+    before, after = loaded.preprocessor, loaded.postprocessor
     _check_steps(checkpoint, [*before.steps, *after.steps])
-    return policy.float().eval(), before, after
+    return loaded.policy.float(), before, after
 
 
 def _kind(checkpoint: Path) -> str:

@@ -27,8 +27,14 @@ class LoadedPolicy:
     postprocessor: Any
 
 
-def load_policy(folder: Path) -> LoadedPolicy:
-    """Load the policy of a checkpoint, on the device that its configuration names.
+def load_policy(folder: Path, *, purpose: str, instead: str, device: str = "") -> LoadedPolicy:
+    """Load the policy of a checkpoint, not compiled.
+
+    Args:
+        folder: The folder of the checkpoint.
+        purpose: What it is loaded for.
+        instead: What can be done without LeRobot.
+        device: Where it computes; empty for what its configuration names.
 
     Raises:
         CheckpointError: The folder holds no checkpoint, or this LeRobot cannot load it.
@@ -36,11 +42,9 @@ def load_policy(folder: Path) -> LoadedPolicy:
     """
     folder = checkpoint_folder(folder)
     _reject_without_processors(folder)
-    require_package(
-        "lerobot", purpose="replaying a policy", instead="read rollouts that hold its decisions"
-    )
+    require_package("lerobot", purpose=purpose, instead=instead)
     try:
-        return _load(folder)
+        return _load(folder, device)
     except Exception as error:  # LeRobot, safetensors, torch and draccus have errors of their own
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(
@@ -58,11 +62,16 @@ def _reject_without_processors(folder: Path) -> None:
         )
 
 
-def _load(folder: Path) -> LoadedPolicy:
+def _load(folder: Path, device: str) -> LoadedPolicy:
     from lerobot.configs.policies import PreTrainedConfig
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
     config = PreTrainedConfig.from_pretrained(str(folder), local_files_only=True)
+    config.device = device or config.device
+    # The checkpoint holds all weights: those that the policy was trained from are not needed.
+    for option in ("compile_model", "load_vlm_weights"):
+        if hasattr(config, option):
+            setattr(config, option, False)
     policy = get_policy_class(config.type).from_pretrained(
         str(folder), config=config, local_files_only=True
     )

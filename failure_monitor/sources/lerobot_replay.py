@@ -55,7 +55,11 @@ class Replay:
             FailureMonitorError: The checkpoint cannot be loaded, the policy cannot be watched, or
                 takes what the dataset has not.
         """
-        self._loaded = load_policy(checkpoint)
+        self._loaded = load_policy(
+            checkpoint,
+            purpose="replaying a policy",
+            instead="read rollouts that hold its decisions",
+        )
         self._metadata = metadata
         self._seed = NOISE_SEED if seed is None else seed
         self._decided: list[WatchedDecision] = []

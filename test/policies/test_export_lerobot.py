@@ -20,7 +20,7 @@ from testbed.seen_bags import MILLISECOND, image
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policies import export_lerobot as exporting
-from failure_monitor.policies.checkpoint import checkpoint_hash
+from failure_monitor.policies.checkpoint import CheckpointError, checkpoint_hash
 from failure_monitor.policies.export_lerobot import LeRobotExportError, export_lerobot
 from failure_monitor.policies.watch_policy import watch_policy
 from failure_monitor.policies.watched_decision import WatchedDecision
@@ -218,7 +218,7 @@ def test_a_processor_with_an_unknown_step_is_refused(tmp_path: Path):
 def test_a_checkpoint_without_its_processors_is_refused(tmp_path: Path):
     checkpoint = saved(made("act"), tmp_path / "checkpoint")
     (checkpoint / "policy_postprocessor.json").unlink()
-    with pytest.raises(LeRobotExportError, match=r"no policy_postprocessor.json.*convert it"):
+    with pytest.raises(CheckpointError, match=r"no policy_postprocessor.json.*convert it"):
         export_lerobot(checkpoint, tmp_path / "models", **NAMED)
 
 
@@ -226,7 +226,7 @@ def test_a_checkpoint_without_its_processors_is_refused(tmp_path: Path):
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path):
     checkpoint = saved(made("act"), tmp_path / "checkpoint")
     (checkpoint / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(LeRobotExportError, match=r"LeRobot cannot load"):
+    with pytest.raises(CheckpointError, match=r"cannot load the checkpoint"):
         export_lerobot(checkpoint, tmp_path / "models", **NAMED)
 
 
