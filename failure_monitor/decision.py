@@ -42,6 +42,8 @@ class PolicyFormat:
             how many were executed; None if unknown.
         guided_actions: the number of leading actions of a chunk that are led to what is already
             being executed, so that they do not scatter.
+        waits: whether the robot waits while the policy decides, so that no more than
+            `executed_actions` are executed between two decisions, however long the policy takes.
     """
 
     embedding_size: int
@@ -53,6 +55,7 @@ class PolicyFormat:
     executed_actions: int | None = None
     control_period: float | None = None
     guided_actions: int = 0
+    waits: bool = False
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.position_names if name not in self.action_names]

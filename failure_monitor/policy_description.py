@@ -88,6 +88,11 @@ class PolicyDescription:
                 f"{list(self.action_names)}"
             )
 
+    @property
+    def waits(self) -> bool:
+        """Whether the robot waits while the policy decides, as in `PolicyFormat`."""
+        return self.execution in ("queue", "ensemble") and self.executed_actions is not None
+
     def to_json(self) -> str:
         """Return the content of a message on `policy/format`."""
         return json.dumps(plain(self))

@@ -63,6 +63,7 @@ class PolicySection:
     executed_actions: Count | None = None
     control_period: Positive | None = None
     guided_actions: Annotated[int, at_least(0)] = 0
+    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

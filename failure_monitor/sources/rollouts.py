@@ -215,6 +215,7 @@ def _completed(rollout_set: RolloutSet, stated: PolicyDescription) -> RolloutSet
         executed_actions=own.executed_actions or stated.executed_actions,
         control_period=own.control_period or stated.control_period,
         guided_actions=own.guided_actions or stated.guided_actions or 0,
+        waits=own.waits or stated.waits,
     )
     return replace(rollout_set, policy=policy)
 
@@ -395,6 +396,7 @@ def _policy(
         executed_actions=completed("executed_actions", "number of executed actions"),
         control_period=completed("control_period", "control period"),
         guided_actions=known.completed_by(stated or PolicyDescription()).guided_actions or 0,
+        waits=like.waits if like is not None else stated is not None and stated.waits,
     )
 
 

@@ -95,6 +95,25 @@ def test_without_a_control_period_the_number_is_the_constant():
     assert ExecutedActions(3).counts(1e9 * np.array([0.1, 7.0])).tolist() == [3, 3]
 
 
+def test_a_robot_that_waits_for_its_policy_executes_no_more_than_its_queue_holds():
+    queue = ExecutedActions(4, PERIOD, most=4)
+    gaps = 1e9 * np.array([0.1, 0.2, 0.35, 0.9])
+    assert queue.counts(gaps).tolist() == [2, 4, 4, 4]
+    assert queue.counts(gaps, decisions=2).tolist() == [2, 4, 7, 8]
+    assert ExecutedActions.from_parameters(queue.parameters()) == queue
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_how_long_the_policy_of_a_queue_decides_changes_nothing(rollouts, name):
+    queue = dataclasses.replace(STAMPED, executed_actions=2, waits=True)
+    score = fit_score(name, rollouts, queue, seed=0)
+    rollout = executing_rollout(5, [2, 2, 2, 2, 2])
+    slow = dataclasses.replace(rollout, stamps=rollout.stamps * 2.4)
+    np.testing.assert_array_equal(score.score_rollout(slow), score.score_rollout(rollout))
+    free = fit_score(name, rollouts, dataclasses.replace(queue, waits=False), seed=0)
+    assert not np.array_equal(free.score_rollout(slow), free.score_rollout(rollout))
+
+
 def test_the_usual_number_is_the_median_of_what_was_executed(rollouts):
     executed = [k for seed in range(16) for k in irregular(seed)]
     assert abs(usual_actions(STAMPED, rollouts) - np.median(executed)) <= 1

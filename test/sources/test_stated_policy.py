@@ -321,3 +321,19 @@ def test_the_topics_of_the_policy_are_apart(tmp_path: Path) -> None:
     for topic in (EMBEDDING, CHUNKS, ACTIVE):
         with pytest.raises(UsageError, match="two meanings"):
             read_rollouts([bag], Topics(format=topic))
+
+
+@pytest.mark.parametrize(
+    ("execution", "executed", "waits"),
+    [("queue", 2, True), ("ensemble", 1, True), ("queue", None, False), ("server", 2, False)],
+)
+def test_whether_the_robot_waits_for_its_policy_follows_from_how_chunks_are_executed(
+    tmp_path, execution, executed, waits
+):
+    stated = replace(ACT, execution=execution, executed_actions=executed)
+    first = read_rollouts([write(tmp_path / "stated", {-0.2: stated})])
+    assert first.policy.waits is waits
+    write_archive(tmp_path / "kept.npz", first)
+    assert read_rollouts([tmp_path / "kept.npz"]).policy.waits is waits
+    silent = write(tmp_path / "silent", seed=1)
+    assert read_rollouts([silent], like=first.policy).policy.waits is waits

@@ -109,7 +109,7 @@ class CommandedPlaces:
         """Return how many actions are executed from the last decision that was seen to this."""
         if self._executed.control_period is None or stamp < last.stamp:
             return self._executed.usual * (self._missing + 1)
-        return self._executed.between(last.stamp, stamp)
+        return self._executed.between(last.stamp, stamp, self._missing + 1)
 
     def _first_place(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return u_0.

@@ -6,9 +6,10 @@ Where the control period P is known, they follow from the stamps s of the two de
 
     k_t = round((s_{t+1} − s_t) / P)
 
-and elsewhere k is a constant. It is 0 where both decisions are of the same control step, so that
-nothing of the first one was executed, and above the H actions of a chunk where the robot had
-executed all of them and waited.
+and elsewhere k is a constant. A robot that waits while its policy decides executes no more than
+that constant: the rest of the gap is the time that the policy took. k is 0 where both decisions
+are of the same control step, so that nothing of the first one was executed, and above the H
+actions of a chunk where the robot had executed all of them and waited.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ class ExecutedActions:
     Attributes:
         usual: k where nothing else is known.
         control_period: P in seconds; None if unknown.
+        most: the largest k between two decisions that follow each other; None for any.
     """
 
     usual: int
     control_period: float | None = None
+    most: int | None = None
 
     @classmethod
     def of(cls, policy: PolicyFormat, rollouts: Sequence[Rollout], score: str) -> ExecutedActions:
@@ -57,32 +60,43 @@ class ExecutedActions:
                 "--executed-actions, or leave this score out of the rule (an archive states them "
                 "in its 'meta_json', as 'control_period' and 'exec_horizon')"
             )
-        return cls(usual, policy.control_period)
+        return cls(usual, policy.control_period, _most(policy))
 
-    def counts(self, gaps: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return k of each gap between two decisions, in nanoseconds; (N,)."""
+    def counts(self, gaps: NDArray[np.float64], decisions: int = 1) -> NDArray[np.int64]:
+        """Return k of each gap between two decisions, in nanoseconds; (N,).
+
+        Args:
+            gaps: the times between them.
+            decisions: 1 where the second follows the first, more where some were not seen.
+        """
         if self.control_period is None:
             return np.full(len(gaps), self.usual)
         steps = np.floor(gaps / (1e9 * self.control_period) + 0.5 + TIE)
+        most = FAR if self.most is None else self.most * decisions
         # Stamps that fall are of a clock that was set back, and tell nothing.
-        return np.where(gaps < 0, self.usual, np.minimum(steps, FAR)).astype(np.int64)
+        return np.where(gaps < 0, self.usual, np.minimum(steps, most)).astype(np.int64)
 
-    def between(self, before: int, now: int) -> int:
-        """Return k of the decision `before`, given the stamp of the next; both in nanoseconds."""
-        return int(self.counts(np.array([now - before], dtype=np.float64))[0])
+    def between(self, before: int, now: int, decisions: int = 1) -> int:
+        """Return k of the decision `before`, given the stamp of a later one; in nanoseconds."""
+        return int(self.counts(np.array([now - before], dtype=np.float64), decisions)[0])
 
     def parameters(self) -> dict[str, float]:
         """Return what is to be stored."""
-        period = self.control_period
+        known = {"control_period": self.control_period, "most_executed": self.most}
         return {
             "executed": float(self.usual),
-            **({} if period is None else {"control_period": period}),
+            **{name: float(value) for name, value in known.items() if value is not None},
         }
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, float]) -> ExecutedActions:
         """Return what was stored; bundles of older versions have the constant alone."""
-        return cls(int(parameters["executed"]), parameters.get("control_period"))
+        most = parameters.get("most_executed")
+        return cls(
+            int(parameters["executed"]),
+            parameters.get("control_period"),
+            None if most is None else int(most),
+        )
 
 
 def usual_actions(policy: PolicyFormat, rollouts: Sequence[Rollout]) -> int | None:
@@ -93,9 +107,14 @@ def usual_actions(policy: PolicyFormat, rollouts: Sequence[Rollout]) -> int | No
     if policy.control_period is None:
         return policy.executed_actions
     gaps = np.concatenate([np.empty(0), *(np.diff(rollout.nanoseconds) for rollout in rollouts)])
-    counts = ExecutedActions(policy.horizon, policy.control_period).counts(gaps)
+    known = ExecutedActions(policy.horizon, policy.control_period, _most(policy))
+    counts = known.counts(gaps)
     if not counts.any():
         return policy.executed_actions or policy.horizon
     # The lower of two middle ones, so that it is a number that occurred.
     ordered = np.sort(counts[counts > 0])
     return min(int(ordered[(len(ordered) - 1) // 2]), policy.horizon)
+
+
+def _most(policy: PolicyFormat) -> int | None:
+    return policy.executed_actions if policy.waits else None
