@@ -18,7 +18,7 @@ LATE = 2.5
 WINDOW, WINDOW_GAPS = 10.0, 20.0
 """Seconds for which late gaps are remembered, and as a multiple of the longest of calibration."""
 
-OFTEN, OFTEN_GAPS = 0.5, 20
+OFTEN, OFTEN_GAPS = 0.4, 20
 """Share of the usual time between decisions of calibration below which they come too often, and
 the number of gaps in a row of which that is the median."""
 

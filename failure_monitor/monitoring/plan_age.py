@@ -4,13 +4,17 @@
 
 It is how old the observation was when its decision came, by its stamp and the clock of this
 machine, and the time since then by a steady clock. A stamp that is ahead of the clock counts as
-now, so that no difference of clocks makes a plan younger than its decision.
+now, so that no difference of clocks makes a plan younger than its decision. A clock that jumps
+ahead makes no plan older.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+JUMP = 0.25
+"""Seconds by which the clock is faster than a steady one if it has jumped ahead."""
 
 LONG = 60.0
 """Seconds beyond which an observation is less likely late than stamped by another clock."""
@@ -62,11 +66,47 @@ class PlanAge:
         )
 
 
-def age_on_arrival(stamp: int, clock: int) -> float:
-    """Return how old an observation is in seconds, by its stamp and this machine's clock.
+class ArrivalClock:
+    """Tells how old observations are by this machine's clock, which may jump ahead meanwhile.
 
-    Args:
-        stamp: in nanoseconds.
-        clock: in nanoseconds; 0 if it has no time yet, so that nothing is known.
+    What was stamped before a jump looks older than it is. It was made before the last time that
+    both clocks were read before the jump, or since; a steady clock tells how long ago that was.
     """
-    return 1e-9 * (clock - stamp) if clock else math.nan
+
+    def __init__(self) -> None:
+        """Start without a reading."""
+        self._last: _Reading | None = None
+        self._before_jump: _Reading | None = None
+
+    def age(self, stamp: int, clock: int, now: float) -> float:
+        """Return how old an observation is at most, in seconds.
+
+        Args:
+            stamp: in nanoseconds.
+            clock: in nanoseconds; 0 if it has no time yet, so that nothing is known.
+            now: seconds of a steady clock at the same time.
+        """
+        if not clock:
+            return math.nan
+        reading = _Reading(clock, now)
+        if self._last is not None and reading.ahead_since(self._last) > JUMP:
+            self._before_jump = self._last
+        self._last = reading
+        age = 1e-9 * (clock - stamp)
+        if self._before_jump is None:
+            return age
+        return min(age, self._before_jump.oldest(stamp, now))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    clock: int
+    steady: float
+
+    def ahead_since(self, before: _Reading) -> float:
+        """Return by how many seconds the clock was faster than the steady one."""
+        return 1e-9 * (self.clock - before.clock) - (self.steady - before.steady)
+
+    def oldest(self, stamp: int, now: float) -> float:
+        """Return how old an observation is at most, if this was read by the clock that stamps."""
+        return max(1e-9 * (self.clock - stamp), 0.0) + now - self.steady

@@ -49,5 +49,7 @@ def test_a_decision_at_every_control_step_is_another_mode_than_one_for_every_chu
     )
     assert warning_after([0.05] * 19, longest=2.6, usual=2.5) == ""
     assert warning_after([1.3] * 30, longest=2.6, usual=2.5) == ""
+    # Twice as often is no other mode, however it jitters.
+    assert warning_after([0.045, 0.055, 0.048] * 10, usual=0.1) == ""
     # A burst after a pause is none.
     assert warning_after([*[2.5] * 20, *[0.01] * 8], longest=2.6, usual=2.5) == ""

@@ -8,7 +8,7 @@ import pytest
 
 from failure_monitor.decision import ScoreVerdict, Verdict
 from failure_monitor.monitoring.alarm import Alarm, AlarmState
-from failure_monitor.monitoring.plan_age import PlanAge, age_on_arrival
+from failure_monitor.monitoring.plan_age import ArrivalClock, PlanAge
 
 pytestmark = pytest.mark.law(7)
 
@@ -111,6 +111,35 @@ def test_the_age_is_known_while_there_is_a_verdict(alarm):
 
 
 def test_the_age_on_arrival_is_that_of_the_stamp_by_this_clock():
-    assert age_on_arrival(5 * SECOND, 7 * SECOND) == pytest.approx(2.0)
-    assert age_on_arrival(7 * SECOND, 5 * SECOND) == pytest.approx(-2.0)
-    assert math.isnan(age_on_arrival(5 * SECOND, 0))
+    assert ArrivalClock().age(5 * SECOND, 7 * SECOND, now=1.0) == pytest.approx(2.0)
+    assert ArrivalClock().age(7 * SECOND, 5 * SECOND, now=1.0) == pytest.approx(-2.0)
+    assert math.isnan(ArrivalClock().age(5 * SECOND, 0, now=1.0))
+
+
+@pytest.fixture
+def jumped() -> ArrivalClock:
+    """Return a clock of which 100 s is read at 1.0 s of the steady one; then it jumps ahead."""
+    clock = ArrivalClock()
+    for second in (0, 1):
+        assert clock.age((99 + second) * SECOND, (99 + second) * SECOND, now=second) == 0
+    return clock
+
+
+def test_a_clock_that_jumps_ahead_makes_no_plan_older(jumped):
+    # What was on its way came late, and what was made before the last one even later.
+    assert jumped.age(round(100.05 * SECOND), 3700 * SECOND, now=1.1) == pytest.approx(0.1)
+    assert jumped.age(round(99.8 * SECOND), round(3700.1 * SECOND), now=1.2) == pytest.approx(0.4)
+    assert jumped.age(round(3700.1 * SECOND), round(3700.2 * SECOND), 1.3) == pytest.approx(0.1)
+
+
+def test_a_plan_that_was_old_before_the_clock_jumped_is_old(jumped):
+    assert jumped.age(95 * SECOND, 3700 * SECOND, now=1.1) == pytest.approx(5.1)
+
+
+def test_stamps_of_a_clock_that_does_not_jump_along_are_soon_too_old(jumped):
+    ages = [
+        jumped.age((1000 + step) * SECOND // 10, (37000 + step) * SECOND // 10, now=1 + 0.1 * step)
+        for step in range(1, 30)
+    ]
+    assert ages[-1] == pytest.approx(2.9)
+    assert ages == sorted(ages)

@@ -24,7 +24,7 @@ from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.messages.measured_positions import MeasurementError
 from failure_monitor.monitoring.decision_pace import DecisionPace
 from failure_monitor.monitoring.decision_tally import NOT_YET_SCORED, DecisionTally
-from failure_monitor.monitoring.plan_age import age_on_arrival
+from failure_monitor.monitoring.plan_age import ArrivalClock
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.key_values import key_values
 from failure_monitor.ros.monitor.external_input import ExternalInput
@@ -102,6 +102,7 @@ class MonitorInputs:
             on_change: called when the policy has stated something else about itself.
         """
         self._clock = node.get_clock()
+        self._arrivals = ArrivalClock()
         self._boundaries = boundaries
         self._tally = tally
         known = monitored.bundle.description
@@ -380,7 +381,7 @@ class MonitorInputs:
                 return
         self._tally.set_at_work(number)
         external = self._external.values()
-        age = age_on_arrival(stamp, self._clock.now().nanoseconds)
+        age = self._arrivals.age(stamp, self._clock.now().nanoseconds, time.monotonic())
         self._on_decision(
             PendingDecision(number, stamp, observation, chunks, positions, external, age), now
         )

@@ -38,9 +38,12 @@ class Simulation(Observer):
             self.seconds += PERIOD
         self._clock.publish(Clock(clock=stamp(self.seconds)))
         if self.decides:
-            header = Header(stamp=stamp(self.seconds + self.lead))
-            self.embeddings.publish(embedding_message(self._decision.embedding, header))
-            self.chunks.publish(action_chunks_message(self._decision.chunks, self._names, header))
+            self.decide_at(self.seconds + self.lead)
+
+    def decide_at(self, seconds: float) -> None:
+        header = Header(stamp=stamp(seconds))
+        self.embeddings.publish(embedding_message(self._decision.embedding, header))
+        self.chunks.publish(action_chunks_message(self._decision.chunks, self._names, header))
 
     def clock_jumps(self) -> int:
         values = [
@@ -80,6 +83,18 @@ def test_a_simulated_clock(simulation, bundle_folder):
     ) as process:
         simulation.wait_for_monitor_alarm()
         simulation.wait_for_state("NOMINAL")
+
+        # The clock jumps ahead while a decision is on its way.
+        alarms = simulation.received["/failure_monitor/alarm"]
+        before, last = len(alarms), simulation.seconds
+        simulation.decides = False
+        simulation.seconds += 1000.0
+        simulation.spin(1.5 * PERIOD)
+        simulation.decide_at(last + PERIOD / 2)
+        simulation.decides = True
+        simulation.spin(0.5)
+        assert not any("plan that is executed" in alarm.message for alarm in alarms[before:])
+        assert simulation.permitted()
 
         # The simulator is reset: time begins anew.
         simulation.seconds = 1.0
