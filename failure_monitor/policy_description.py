@@ -34,6 +34,9 @@ PERIOD_TOLERANCE = 0.05
 SHORT_HASH = 12
 """Digits of a checkpoint's SHA-256 that sentences show."""
 
+MAX_LENGTH = 30_000
+"""Characters of a description, which sentences may show: more than any policy needs."""
+
 
 class PolicyDescriptionError(FailureMonitorError):
     """A message on `policy/format` that is no description of a policy."""
@@ -105,7 +108,7 @@ class PolicyDescription:
             PolicyDescriptionError: it is invalid, or of a newer version.
         """
         try:
-            content = json.loads(text)
+            content = _parsed(text)
             _reject_newer(content)
             return read(cls, content)
         except SchemaError as error:
@@ -200,6 +203,44 @@ def _are_alike(name: str, one: Any, other: Any) -> bool:
     if name == "control_period":
         return bool(abs(one - other) <= PERIOD_TOLERANCE * max(one, other))
     return bool(one == other)
+
+
+def _parsed(text: str) -> Any:
+    """Return what a JSON text holds, if it can be shown and states nothing twice.
+
+    Raises:
+        SchemaError: it is too long, or a text in it cannot be shown.
+        ValueError: it is no JSON, or a field stands twice.
+        RecursionError: it is nested too deeply.
+    """
+    if len(text) > MAX_LENGTH:
+        raise SchemaError((), f"it has {len(text)} characters, expected at most {MAX_LENGTH}")
+    content = json.loads(text, object_pairs_hook=_fields_once)
+    for one in _texts(content):
+        if not one.isprintable():
+            raise SchemaError((), f"expected printable characters, got {one!a:.60}")
+    return content
+
+
+def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields_read = dict(pairs)
+    if len(fields_read) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!a:.60} stands twice")
+    return fields_read
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Yield every text of what a JSON text held, names of fields among them."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        yield from content
+        yield from _texts(list(content.values()))
+    elif isinstance(content, list):
+        for one in content:
+            yield from _texts(one)
 
 
 def _reject_newer(content: Any) -> None:

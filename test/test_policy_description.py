@@ -62,7 +62,7 @@ def test_what_is_written_by_hand_needs_no_field() -> None:
     [
         ("", "invalid JSON"),
         ("{", "invalid JSON"),
-        ("[" * 100_000, "invalid JSON"),
+        ("[" * 20_000, "invalid JSON"),
         ("[1]", "expected named values"),
         ("3", "expected named values"),
         ('{"kind": "delta"}', "field 'kind': unknown, expected one of version, policy"),
@@ -75,11 +75,29 @@ def test_what_is_written_by_hand_needs_no_field() -> None:
         ('{"version": 0}', "field 'version': expected one of 1"),
         ('{"version": true}', "field 'version': expected one of 1"),
         ('{"action_names": ["x"], "position_names": ["y"]}', r"\['y'\] are not among"),
+        (
+            '{"action_kind": "delta", "action_kind": "position"}',
+            "field 'action_kind' stands twice",
+        ),
+        ('{"policy": "%s"}' % ("a" * 30_000), "it has 30014 characters, expected at most 30000"),
+        ('{"%s": 1}' % ("a" * 30_000), "characters, expected at most 30000"),
     ],
 )
 def test_what_is_no_description_is_rejected_with_the_reason(text: str, why: str) -> None:
     with pytest.raises(PolicyDescriptionError, match=why):
         PolicyDescription.from_json(text)
+
+
+@pytest.mark.parametrize("character", ["\\ud800", "\\u0000", "\\u001b", "\\n", "\\u202e"])
+@pytest.mark.parametrize("text", ['{"policy": "%s"}', '{"action_names": ["%s"]}', '{"%s": 1}'])
+def test_what_no_message_or_terminal_can_show_is_rejected(text: str, character: str) -> None:
+    with pytest.raises(PolicyDescriptionError, match="expected printable characters") as raised:
+        PolicyDescription.from_json(text % character)
+    assert str(raised.value).isprintable()
+
+
+def test_names_in_any_script_are_read() -> None:
+    assert PolicyDescription.from_json('{"policy": "Größe 抓"}').policy == "Größe 抓"
 
 
 def test_a_newer_version_is_named() -> None:

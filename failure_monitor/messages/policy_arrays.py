@@ -35,8 +35,14 @@ def float_array(values: Any, what: str) -> NDArray[np.float32]:
         raise TypeError(f"{_what(what, values)} cannot be read ({reason}): {_REMEDY}") from None
     if array.dtype.kind not in _NUMBERS or array.dtype.names is not None:
         raise TypeError(f"{_what(what, values)} of {array.dtype} are no real numbers: {_REMEDY}")
-    with np.errstate(over="ignore"):
-        floats: NDArray[np.float32] = array.astype(np.float32, copy=False)
+    try:
+        with np.errstate(over="ignore"):
+            floats: NDArray[np.float32] = array.astype(np.float32, copy=False)
+    except (TypeError, ValueError):
+        # Another V than bfloat16: bytes that no library knows as numbers.
+        raise TypeError(
+            f"{_what(what, values)} of {array.dtype} are no real numbers: {_REMEDY}"
+        ) from None
     return floats
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ from failure_monitor.policies.openpi.client import (
     AnotherPolicyError,
     ClientClosedError,
     InvalidAnswerError,
+    InvalidObservationError,
     PolicyServerError,
     ServerSilentError,
     ServerUnreachableError,
@@ -52,6 +54,10 @@ TRAINED = PolicyDescription(
 RETRAINED = PolicyDescription(
     policy="pi0", checkpoint="b" * 64, checkpoint_name="pick/30000", action_names=("x", "y")
 )
+
+
+VOID = {b"__ndarray__": True, b"data": bytes(80), b"dtype": "|V8", b"shape": [HORIZON, DIMENSIONS]}
+"""Actions whose bytes are no numbers, as openpi packs an array."""
 
 
 class WatchingPolicy(NumberedPolicy):
@@ -344,6 +350,12 @@ class TestAConnectionThatBreaks:
         ):
             pass
 
+    def test_what_listens_ends_the_connection_at_once(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+            with pytest.raises(ServerUnreachableError, match="wait until the server has started"):
+                TappedClient("127.0.0.1", listener.getsockname()[1])
+
     def test_nobody_listens(self):
         with pytest.raises(ServerUnreachableError, match="start it, or correct the address"):
             TappedClient("127.0.0.1", 1)
@@ -376,8 +388,9 @@ class TestAnAnswerThatIsNone:
             (lambda answer: [{**answer, "actions": answer["actions"][0]}], r"shape \(2,\)"),
             (lambda answer: [{**answer, "actions": answer["actions"][:3]}], r"shape \(3, 2\)"),
             (lambda answer: [{**answer, "actions": np.nan * answer["actions"]}], "NaN"),
+            (lambda answer: [{**answer, "actions": VOID}], "no real numbers"),
         ],
-        ids=["bytes", "list", "traceback", "empty", "text", "flat", "shorter", "nan"],
+        ids=["bytes", "list", "traceback", "empty", "text", "flat", "shorter", "nan", "void"],
     )
     def test_it_is_rejected_and_the_connection_made_again(self, server, client, messages, reason):
         usual, server.change = server.change, messages
@@ -386,6 +399,28 @@ class TestAnAnswerThatIsNone:
         server.change = usual
         recovers(client)
         assert 2 not in [decision.chunks[0, 0, 0] for decision, _ in client.decisions]
+
+    def test_an_observation_that_cannot_be_sent_is_not_the_servers_fault(self, client):
+        with pytest.raises(InvalidObservationError, match=r"cannot be sent .* give numpy arrays"):
+            client.infer({**observed(2), "image": object()})
+        recovers(client)
+
+    def test_timings_of_arrays_are_compared_too(self):
+        def timed(answer):
+            return [{**answer, "policy_timing": {"steps": np.array([1.0, np.nan])}}]
+
+        with policy_server(NumberedPolicy()) as server, tapped(server.port) as client:
+            server.change = timed
+            assert [plan_of(client, number) for number in (1, 2)] == [1, 2]
+
+    def test_a_number_of_the_request_that_is_an_array(self):
+        with (
+            policy_server(WatchingPolicy(), metadata_of(TRAINED)) as server,
+            tapped(server.port) as client,
+        ):
+            server.change = lambda answer: [{**answer, KEY: {"request": np.zeros(3)}}]
+            with pytest.raises(InvalidAnswerError, match="another observation"):
+                client.infer(observed(1))
 
     def test_a_policy_that_fails(self, server, client):
         with pytest.raises(InvalidAnswerError, match="KeyError: 'observation/state'"):
@@ -441,7 +476,7 @@ class TestAnAnswerOfAnotherObservation:
             assert plan_of(client, 2) == 2
             server.change = usual
             time.sleep(0.3)
-            with pytest.raises(InvalidAnswerError, match="nobody asked for"):
+            with pytest.raises(InvalidAnswerError, match="without a request"):
                 client.infer(observed(3))
             recovers(client)
 
@@ -460,6 +495,17 @@ class TestAnAnswerOfAnotherObservation:
             assert plan_of(client, 1) == 1
             with pytest.raises(InvalidAnswerError, match="another observation"):
                 client.infer(observed(2))
+
+    def test_an_interrupted_request_leaves_no_answer_behind(self, server, client):
+        server.policy.seconds = 0.3
+        interrupt = threading.Timer(
+            0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
+        )
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            client.infer(observed(2))
+        assert plan_of(client, 3) == 3
+        assert plan_of(client, 4) == 4
 
     def test_requests_from_two_threads_get_their_own_answers(self, server):
         plans = {}
@@ -512,6 +558,19 @@ class TestAnotherPolicyAfterAReconnect:
                     client.infer(observed(3))
             assert len(policy.observations) == asked
             server.metadata = before
+            recovers(client)
+
+    def test_metadata_without_a_number_are_the_same_ones(self):
+        metadata = {"std": np.array([np.nan, 1.0]), "mean": float("nan"), "names": ["x", "y"]}
+        with (
+            policy_server(NumberedPolicy(), metadata) as server,
+            broken_link(server.port) as link,
+            tapped(link.port) as client,
+        ):
+            assert plan_of(client, 1) == 1
+            link.cut()
+            with pytest.raises(ServerUnreachableError):
+                client.infer(observed(2))
             recovers(client)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.policies.openpi.connection import (
     Connection,
+    InvalidObservationError,
     ServerSilentError,
     ServerUnreachableError,
 )
@@ -28,6 +29,8 @@ from failure_monitor.policies.openpi.messages import (
     InvalidAnswerError,
     PolicyServerError,
     UnwatchedAnswerError,
+    are_equal,
+    is_answer_to,
     is_repeated,
     one_chunk,
     read_actions,
@@ -41,6 +44,7 @@ __all__ = [
     "AnotherPolicyError",
     "ClientClosedError",
     "InvalidAnswerError",
+    "InvalidObservationError",
     "PolicyServerError",
     "ServerSilentError",
     "ServerUnreachableError",
@@ -189,13 +193,21 @@ class TappedClient:
                 observation = {**observation, KEY: {"request": request}}
             answer = connection.ask(observation, timeout)
             actions = self._checked_actions(answer, request)
-        except Exception as error:
+        except BaseException as error:
+            # Also where the user interrupts the wait: the answer may still come.
             self._give_connection_up()
+            if not isinstance(error, Exception):
+                raise
             if self._is_closed:
                 raise ClientClosedError(
                     "the client was closed and asks for no plan: make a new one"
                 ) from error
-            raise
+            if isinstance(error, PolicyServerError):
+                raise
+            raise InvalidAnswerError(
+                f"the policy server's answer cannot be read ({type(error).__name__}: {error}): "
+                "check what serves the policy"
+            ) from error
         self._last = answer
         return dict(answer), actions, request
 
@@ -223,9 +235,7 @@ class TappedClient:
         """
         actions = read_actions(answer)
         watched = answer.get(KEY)
-        if request is not None and not (
-            isinstance(watched, Mapping) and watched.get("request") == request
-        ):
+        if request is not None and not is_answer_to(request, watched):
             raise InvalidAnswerError(
                 "the policy server answered another observation than the one that was sent: its "
                 "answer is late, or it was given to somebody else"
@@ -273,14 +283,14 @@ class TappedClient:
                 f"{differences}: {_REMEDY}"
             )
         changed = sorted(
-            key
+            str(key)
             for key in metadata.keys() | self._metadata.keys()
-            if key != KEY and not _equal(metadata.get(key), self._metadata.get(key))
+            if key != KEY and not are_equal(metadata.get(key), self._metadata.get(key))
         )
         if changed:
             raise AnotherPolicyError(
                 f"another policy answers at the server's address: its metadata differ in "
-                f"{', '.join(map(str, changed))} from those of before: {_REMEDY}"
+                f"{', '.join(changed)} from those of before: {_REMEDY}"
             )
 
     def _described(self, metadata: Mapping[str, Any]) -> PolicyDescription:
@@ -311,15 +321,3 @@ _REMEDY = (
     "start the server with the policy of before, or, if the change is meant, make a new client "
     "and calibrate for it"
 )
-
-
-def _equal(first: Any, second: Any) -> bool:
-    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
-        return np.array_equal(first, second)
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
-        return first.keys() == second.keys() and all(
-            _equal(first[key], second[key]) for key in first
-        )
-    if isinstance(first, list) and isinstance(second, list):
-        return len(first) == len(second) and all(map(_equal, first, second))
-    return bool(first == second)

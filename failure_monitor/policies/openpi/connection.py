@@ -33,6 +33,31 @@ class ServerUnreachableError(PolicyServerError):
     """There is no policy server, or the connection to it broke."""
 
 
+class InvalidObservationError(PolicyServerError):
+    """An observation that cannot be sent."""
+
+
+class _ObservationPacker:
+    """Packs observations, so that what is wrong with one is not taken for the server's fault."""
+
+    def __init__(self, packer: Any) -> None:
+        self._packer = packer
+
+    def pack(self, observation: dict[str, Any]) -> Any:
+        """Return an observation as bytes.
+
+        Raises:
+            InvalidObservationError: it holds what openpi cannot send.
+        """
+        try:
+            return self._packer.pack(observation)
+        except Exception as error:
+            raise InvalidObservationError(
+                f"the observation cannot be sent ({_short(error)}): give numpy arrays of numbers, "
+                "texts, and lists and dictionaries of these"
+            ) from error
+
+
 class Connection:
     """One connection, from its first message to its end; it is never mended."""
 
@@ -48,24 +73,28 @@ class Connection:
         Raises:
             PolicyServerError: there is no server, or it is no policy server.
         """
-        self._stack = ExitStack()
         self.address = f"{host}:{port}" if port is not None else host
         try:
-            self._client = _client_class()(host, port, api_key, self._stack, timeout)
+            with ExitStack() as stack:
+                self._client = _client_class()(host, port, api_key, stack, timeout)
+                self._stack = stack.pop_all()
         except TimeoutError as error:
-            self._stack.close()
             raise ServerSilentError(
                 f"the policy server at {self.address} did not answer within {timeout:g} s: check "
                 "that it runs and what lies between"
             ) from error
         except OSError as error:
-            self._stack.close()
             raise ServerUnreachableError(
                 f"there is no policy server at {self.address} ({error}): start it, or correct the "
                 "address"
             ) from error
         except Exception as error:
-            self._stack.close()
+            if _is_end(error):
+                raise ServerUnreachableError(
+                    f"what answers at {self.address} ended the connection before it stated "
+                    f"anything ({_short(error)}): wait until the server has started, or correct "
+                    "the address"
+                ) from error
             raise InvalidAnswerError(
                 f"what answers at {self.address} is no policy server of openpi "
                 f"({_short(error)}): correct the address"
@@ -87,7 +116,9 @@ class Connection:
         answer = _in_thread(lambda: self._client.infer(observation))
         if concurrent.futures.wait([answer], timeout).not_done:
             raise ServerSilentError(
-                f"the policy server at {self.address} did not answer within {timeout:g} s"
+                f"the policy server at {self.address} did not answer within {timeout:g} s: check "
+                "its load and the network, or allow more time (answer_timeout, "
+                "first_answer_timeout)"
             )
         try:
             return answer.result()
@@ -102,8 +133,8 @@ class Connection:
         except Exception as error:
             raise _sentence(error, self.address) from error
         raise InvalidAnswerError(
-            f"the policy server at {self.address} sent an answer that nobody asked for: answers "
-            "and observations no longer belong together"
+            f"the policy server at {self.address} sent an answer without a request, so answers "
+            "and observations no longer belong together: check what serves the policy"
         )
 
     def close(self) -> None:
@@ -127,6 +158,8 @@ def _client_class() -> type[Any]:
     class Client(websocket_client_policy.WebsocketClientPolicy):  # type: ignore[misc]
         """openpi's client, whose one connection is closed by somebody else."""
 
+        _packer: Any
+
         def __init__(
             self,
             host: str,
@@ -140,6 +173,7 @@ def _client_class() -> type[Any]:
             self._timeout = timeout
             self.socket: Any = None
             super().__init__(host, port, api_key)
+            self._packer = _ObservationPacker(self._packer)
 
         def _wait_for_server(self) -> tuple[Any, dict[str, Any]]:
             headers = {"Authorization": f"Api-Key {self._api_key}"} if self._api_key else None
@@ -174,6 +208,8 @@ def _in_thread(call: Callable[[], Result]) -> concurrent.futures.Future[Result]:
 
 def _sentence(error: Exception, address: str) -> PolicyServerError:
     """Return what went wrong in a request as an error for the user."""
+    if isinstance(error, PolicyServerError):
+        return error
     if isinstance(error, RuntimeError):
         last = str(error).strip().splitlines()[-1:] or ["no reason given"]
         return InvalidAnswerError(
@@ -181,10 +217,21 @@ def _sentence(error: Exception, address: str) -> PolicyServerError:
         )
     if isinstance(error, OSError) or type(error).__module__.startswith("websockets"):
         return ServerUnreachableError(
-            f"the connection to the policy server at {address} broke ({_short(error)})"
+            f"the connection to the policy server at {address} broke ({_short(error)}): check "
+            "that the server runs and what lies between"
         )
     return InvalidAnswerError(
-        f"the policy server at {address} sent what is no answer of openpi ({_short(error)})"
+        f"the policy server at {address} sent what is no answer of openpi ({_short(error)}): "
+        "check what serves the policy, and that both sides have the same openpi-client"
+    )
+
+
+def _is_end(error: BaseException | None) -> bool:
+    """Return whether a connection failed because the other side ended it."""
+    return error is not None and (
+        isinstance(error, EOFError)
+        or type(error).__name__.startswith("ConnectionClosed")
+        or _is_end(error.__cause__)
     )
 
 

@@ -9,6 +9,7 @@ answer that number again, with the embedding and all sampled chunks. openpi read
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -137,11 +138,30 @@ def _entry(observation: Mapping[str, Any], name: str) -> Any:
     )
 
 
+def is_answer_to(request: int, watched: Any) -> bool:
+    """Return whether what a watching server adds to an answer repeats the request's number."""
+    number = watched.get("request") if isinstance(watched, Mapping) else None
+    return isinstance(number, Integral) and number == request
+
+
 def is_repeated(answer: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
-    """Whether an answer is the last one once more, down to how long the server says it took."""
+    """Return whether an answer is the last one again, down to the time that the server states."""
     timings = [name for name in ("server_timing", "policy_timing") if name in answer]
-    return (
-        bool(timings)
-        and all(answer[name] == last.get(name) for name in timings)
-        and np.array_equal(answer[ACTIONS], last[ACTIONS])
+    return bool(timings) and all(
+        are_equal(answer[name], last.get(name)) for name in (*timings, ACTIONS)
     )
+
+
+def are_equal(first: Any, second: Any) -> bool:
+    """Return whether two values of messages are the same; NaN is the same as NaN."""
+    first, second = (
+        value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for value in (first, second)
+    )
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(
+            are_equal(first[key], second[key]) for key in first
+        )
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(are_equal, first, second))
+    return bool(first == second or (first != first and second != second))

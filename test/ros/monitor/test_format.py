@@ -176,6 +176,8 @@ def test_nothing_is_permitted_to_a_policy_that_is_not_the_bundles(stated_folder,
             "{": "invalid JSON",
             '{"version": 2}': "of version 2",
             "{}": "does not state its policy, checkpoint",
+            # No message can carry it on: it must not end the monitor that reports it.
+            r'{"policy": "\ud800"}': "expected printable characters",
         }.items():
             observer.state_format(text)
             observer.expect_stop(f"'{FORMAT}': ", why)
