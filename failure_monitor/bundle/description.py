@@ -225,9 +225,13 @@ class BundleDescription:
     @property
     def max_plan_age(self) -> float | None:
         """Seconds after which a plan is too old to be executed; None where nothing is known."""
+        return self.max_plan_age_beside(self.max_decision_age)
+
+    def max_plan_age_beside(self, max_decision_age: float) -> float | None:
+        """Return `max_plan_age` where another age of decisions is allowed than by this bundle."""
         if self.longest_plan_age is None:
             return None
-        return max(OLD * self.longest_plan_age, OLDER_THAN_DECISION * self.max_decision_age)
+        return max(OLD * self.longest_plan_age, OLDER_THAN_DECISION * max_decision_age)
 
 
 def checked(description: BundleDescription) -> BundleDescription:

@@ -23,7 +23,7 @@ from failure_monitor.graph_check.snapshot import (
     MonitorSnapshot,
     absolute,
 )
-from failure_monitor.parameters.monitor import AS_CALIBRATED
+from failure_monitor.parameters.monitor import AS_CALIBRATED, NO_BOUND
 
 CLOUD = DECISION_TYPE
 JOINTS = "sensor_msgs/msg/JointState"
@@ -120,6 +120,9 @@ class Expectation:
         period: seconds from one decision to the next in calibration; None if it is unknown.
         max_lead: seconds by which the stamp of a decision may be ahead of the clock.
         max_age: seconds after which a decision no longer permits commands.
+        max_plan_age: seconds for which a plan may be executed after its observation; None for no
+            bound.
+        longest_plan_age: the longest such time in calibration; None if it is unknown.
         observation_rate: decisions per second that the monitor makes of images; 0 for one of every
             image, None where the policy makes the decisions.
     """
@@ -128,6 +131,8 @@ class Expectation:
     period: float | None = None
     max_lead: float = MONITOR_DEFAULTS.max_stamp_lead
     max_age: float = MIN_DECISION_AGE
+    max_plan_age: float | None = None
+    longest_plan_age: float | None = None
     observation_rate: float | None = None
 
 
@@ -160,10 +165,13 @@ def expect_by_names(
     inputs += [
         _camera(topic, image_type(topic, description), reliable=False) for topic in names.cameras
     ]
+    max_age = _max_age(float(AS_CALIBRATED), bundle)
     return Expectation(
         tuple(inputs),
         period=_period(bundle),
-        max_age=_max_age(float(AS_CALIBRATED), bundle),
+        max_age=max_age,
+        max_plan_age=_max_plan_age(float(AS_CALIBRATED), bundle, max_age),
+        longest_plan_age=_longest_plan_age(bundle),
         observation_rate=None if names.action_chunks else _calibrated_rate(bundle),
     )
 
@@ -195,11 +203,17 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
     rate = monitor.parameter("observation_rate")
     if rate == AS_CALIBRATED:
         rate = _calibrated_rate(bundle)
+    max_age = _max_age(monitor.parameter("max_decision_age"), bundle)
+    if monitor.parameter("rollout_boundaries") == "pause":
+        # A pause ends a rollout, and is no halt.
+        max_age = max(max_age, monitor.parameter("rollout_pause"))
     return Expectation(
         tuple(inputs),
         period=_period(bundle),
         max_lead=monitor.parameter("max_stamp_lead"),
-        max_age=_max_age(monitor.parameter("max_decision_age"), bundle),
+        max_age=max_age,
+        max_plan_age=_max_plan_age(monitor.parameter("max_plan_age"), bundle, max_age),
+        longest_plan_age=_longest_plan_age(bundle),
         observation_rate=rate if runs_all else None,
     )
 
@@ -213,6 +227,17 @@ def _max_age(parameter: float, bundle: Bundle | None) -> float:
     if parameter != AS_CALIBRATED:
         return parameter
     return MIN_DECISION_AGE if bundle is None else bundle.description.max_decision_age
+
+
+def _max_plan_age(parameter: float, bundle: Bundle | None, max_age: float) -> float | None:
+    """Return after how many seconds a plan is too old, by the parameter or the bundle."""
+    if parameter == AS_CALIBRATED:
+        return None if bundle is None else bundle.description.max_plan_age_beside(max_age)
+    return None if parameter == NO_BOUND else parameter
+
+
+def _longest_plan_age(bundle: Bundle | None) -> float | None:
+    return None if bundle is None else bundle.description.longest_plan_age
 
 
 def _calibrated_rate(bundle: Bundle | None) -> float:

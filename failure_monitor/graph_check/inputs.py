@@ -36,6 +36,14 @@ def inspect_inputs(seen: GraphSnapshot, expected: Expectation) -> Iterator[Findi
             f"is {expected.max_age:g} s, and the bundle's rollouts have a decision every "
             f"{expected.period:.3g} s: commands stop between two decisions; make it larger",
         )
+    longest, allowed = expected.longest_plan_age, expected.max_plan_age
+    if longest is not None and allowed is not None and longest > allowed:
+        yield wrong(
+            "max_plan_age",
+            f"is {allowed:g} s, and in the bundle's rollouts plans were executed for up to "
+            f"{longest:.3g} s after their observation: commands stop before the next decision; "
+            "make it larger, or -1 for three times the longest",
+        )
 
 
 def _inspect_input(
@@ -163,12 +171,26 @@ def _inspect_stamps(
             "the stamp of the observation, synchronise the clocks, and set use_sim_time alike for "
             "all nodes",
         )
+    elif too_old := _too_old(lag, messages.period, expected.max_plan_age):
+        yield wrong(one.topic, too_old)
     elif lag > expected.max_age:
         yield attention(
             one.topic,
             f"the stamps are {lag:.3g} s old on arrival, and the last verdict is valid for "
             f"{expected.max_age:g} s: the policy is slow, or the clocks are not synchronised",
         )
+
+
+def _too_old(lag: float, period: float | None, allowed: float | None) -> str:
+    """Return that plans grow too old before the next decision comes; empty if they do not."""
+    if allowed is None or lag + (period or 0.0) <= allowed:
+        return ""
+    next_comes = f", and the next decision comes {period:.3g} s later" if period else ""
+    return (
+        f"the stamps are {lag:.3g} s old on arrival{next_comes}, and a plan may be executed for "
+        f"{allowed:.3g} s after its observation (max_plan_age): commands stop; see whether the "
+        "policy, its server or the network is slow, synchronise the clocks, or raise it"
+    )
 
 
 def _inspect_period(

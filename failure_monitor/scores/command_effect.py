@@ -155,7 +155,7 @@ class CommandEffect(Score):
     ) -> NDArray[np.float64]:
         predicted = row_by_row(self._features(inputs), self._regression)
         scaled = ((self._embedding(embeddings) - predicted) / self._residual).clip(-CLIP, CLIP)
-        return np.asarray(np.sqrt(scaled**2 @ self._weights))
+        return np.asarray(np.sqrt(row_by_row(scaled**2, self._weights)))
 
     def state(self) -> ScoreState:
         """Return the model."""

@@ -196,7 +196,14 @@ MESSAGES = [
     (EMBEDDING, {"period": 1.0}, "wrong .*a decision every 1 s"),
     (EMBEDDING, {"period": None}, "look .*too few decisions came"),
     (EMBEDDING, {"lag": -2.0}, "wrong .*2 s ahead of this machine's clock, and 0.5 s are allowed"),
-    (EMBEDDING, {"lag": 2.0}, "look .*2 s old on arrival"),
+    (EMBEDDING, {"lag": 1.2}, "look .*1.2 s old on arrival"),
+    (
+        EMBEDDING,
+        {"lag": 1.45},
+        r"wrong .*1.45 s old on arrival, and the next decision comes 0.1 s later, and a plan may "
+        r"be executed for 1.5 s after its observation \(max_plan_age\)",
+    ),
+    (CHUNKS, {"lag": 2.0, "shape": (16, 5, 3)}, r"wrong .*2 s old .*\(max_plan_age\)"),
     (EMBEDDING, {"lag": 1.7e9}, "wrong .*behind this machine's clock, as if of another clock"),
     (EMBEDDING, {"lag": None}, "wrong .*have no stamp"),
     (JOINT_STATES, {"lost": 0.5}, "look .*50% of the messages"),
@@ -289,8 +296,38 @@ def test_a_slow_bundle_and_a_short_decision_age_do_not_go_together(judged, bundl
     assert not any("max_decision_age" in line for line in lines)
 
 
+def test_a_bound_on_the_age_of_plans_that_calibration_exceeded_is_wrong(judged, bundle):
+    description = replace(bundle.description, longest_plan_age=2.5)
+    slow_bundle = replace(bundle, description=description)
+    [line] = judged(with_monitor(parameters={"max_plan_age": 2.0}), bundle=slow_bundle)
+    assert line.startswith(
+        "wrong max_plan_age: is 2 s, and in the bundle's rollouts plans were executed for up to "
+        "2.5 s after their observation"
+    )
+    for allowed in (-1.0, 0.0, 3.0):
+        assert judged(with_monitor(parameters={"max_plan_age": allowed}), bundle=slow_bundle) == []
+
+
+def test_old_stamps_are_old_plans_by_the_bound_that_the_monitor_has(judged, bundle):
+    messages = replace(HEALTHY.topic(EMBEDDING).messages, lag=2.5)
+    seen = with_topic(EMBEDDING, messages=messages)
+
+    def found(given=bundle, **parameters) -> str:
+        monitors = (replace(MONITOR_NODE, parameters=parameters),)
+        [line] = judged(replace(seen, monitors=monitors), bundle=given)
+        return line.partition(" ")[0]
+
+    assert found() == "wrong"
+    assert found(max_plan_age=0.0) == found(max_plan_age=3.0) == "look"
+    # An age of decisions that is larger allows older plans, too.
+    assert found(max_decision_age=2.0) == "look"
+    assert found(rollout_boundaries="pause", rollout_pause=2.0) == "look"
+    older = replace(bundle, description=replace(bundle.description, longest_plan_age=None))
+    assert found(older) == "look"
+
+
 def test_a_bundle_of_unknown_period_says_nothing_of_rates(judged, bundle):
-    description = replace(bundle.description, decision_period=None)
+    description = replace(bundle.description, decision_period=None, longest_plan_age=None)
     messages = replace(HEALTHY.topic(EMBEDDING).messages, period=3.0)
     seen = with_topic(EMBEDDING, messages=messages)
     assert judged(seen, bundle=replace(bundle, description=description)) == []

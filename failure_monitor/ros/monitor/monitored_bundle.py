@@ -16,7 +16,7 @@ from failure_monitor.bundle.bundle import (
     load,
 )
 from failure_monitor.bundle.camera_topics import camera_topics
-from failure_monitor.bundle.description import OLDER_THAN_DECISION, PromiseSection
+from failure_monitor.bundle.description import PromiseSection
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
@@ -74,10 +74,8 @@ class MonitoredBundle:
                 age = max(age, settings.rollout_pause)
             settings = replace(settings, max_decision_age=age)
         if settings.max_plan_age == AS_CALIBRATED:
-            calibrated = description.max_plan_age
-            least = OLDER_THAN_DECISION * settings.max_decision_age
-            plan_age = NO_BOUND if calibrated is None else max(calibrated, least)
-            settings = replace(settings, max_plan_age=plan_age)
+            plan_age = description.max_plan_age_beside(settings.max_decision_age)
+            settings = replace(settings, max_plan_age=NO_BOUND if plan_age is None else plan_age)
         return settings
 
     def start_monitor(self, task: str) -> FailureMonitor:

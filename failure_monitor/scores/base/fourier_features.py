@@ -11,11 +11,14 @@ NeurIPS 2007.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.scores.base.score import ScoreState
+
+Float = TypeVar("Float", bound=np.floating[Any])
 
 WAVES = 256
 
@@ -59,8 +62,8 @@ class FourierFeatures:
         )
 
 
-def row_by_row(rows: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the product of (N, F) and (F, V), equal to the last bit for one row and for many.
+def row_by_row(rows: NDArray[Float], matrix: NDArray[Float]) -> NDArray[Float]:
+    """Return the product of (N, F) and (F, V) or (F,), to the last bit for one row as for many.
 
     A product of all rows is summed up in another order; in single precision, which takes half as
     long, the two forms of a score would then differ.
