@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from failure_monitor.decision import ActionKind, PolicyFormat
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.schema import SchemaError, above, at_least, like, plain, read
+from failure_monitor.schema import SchemaError, above, at_least, below, like, plain, read
 
 Execution = Literal["", "queue", "ensemble", "real_time_chunking", "server"]
 """How chunks are executed: one after the other from a queue, as a temporal ensemble of all recent
@@ -30,6 +30,9 @@ NOT_COMPARED = ("version", "checkpoint_name")
 
 PERIOD_TOLERANCE = 0.05
 """Share by which control periods may differ: 30 Hz is written as 0.033 s, and measured."""
+
+TOO_MANY = 1_000_000
+"""More actions than any chunk has."""
 
 SHORT_HASH = 12
 """Digits of a checkpoint's SHA-256 that sentences show."""
@@ -74,8 +77,8 @@ class PolicyDescription:
     unit: str = ""
     control_period: Annotated[float, above(0)] | None = None
     execution: Execution = ""
-    executed_actions: Annotated[int, above(0)] | None = None
-    guided_actions: Annotated[int, at_least(0)] | None = None
+    executed_actions: Annotated[int, above(0), below(TOO_MANY)] | None = None
+    guided_actions: Annotated[int, at_least(0), below(TOO_MANY)] | None = None
     dispersion_of: DispersionOf = ""
 
     def __post_init__(self) -> None:
@@ -120,8 +123,13 @@ class PolicyDescription:
             "failure_monitor"
         )
 
-    def why_not_of(self, action_names: tuple[str, ...]) -> str:
-        """Return why the policy's decisions cannot be of these actions; empty if they can."""
+    def why_not_of(self, action_names: tuple[str, ...], horizon: int | None = None) -> str:
+        """Return why the policy's action chunks cannot be of these; empty if they can.
+
+        Args:
+            action_names: the names of the D actions that the chunks carry.
+            horizon: the number of actions in a chunk; None if it is not to be compared.
+        """
         if self.action_names not in ((), action_names):
             return (
                 f"it names the actions {list(self.action_names)}, the action chunks carry "
@@ -132,6 +140,19 @@ class PolicyDescription:
             return (
                 f"its position_names {unknown} are not among the actions {list(action_names)} "
                 "that the action chunks carry"
+            )
+        return "" if horizon is None else self._why_not_of_horizon(horizon)
+
+    def _why_not_of_horizon(self, horizon: int) -> str:
+        if self.executed_actions is not None and self.executed_actions > horizon:
+            return (
+                f"it states that {self.executed_actions} actions of a chunk are executed, and a "
+                f"chunk has {horizon}"
+            )
+        if self.guided_actions is not None and self.guided_actions >= horizon:
+            return (
+                f"it states that {self.guided_actions} leading actions of a chunk are led to what "
+                f"is being executed, and a chunk has {horizon}"
             )
         return ""
 

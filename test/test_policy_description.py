@@ -72,6 +72,7 @@ def test_what_is_written_by_hand_needs_no_field() -> None:
         ('{"control_period": NaN}', "field 'control_period': expected a finite number"),
         ('{"executed_actions": 2.5}', "field 'executed_actions': expected an integer"),
         ('{"guided_actions": -1}', "field 'guided_actions': expected a number of at least 0"),
+        ('{"executed_actions": 1%s}' % ("0" * 4000), "expected a number below 1000000, got 100"),
         ('{"version": 0}', "field 'version': expected one of 1"),
         ('{"version": true}', "field 'version': expected one of 1"),
         ('{"action_names": ["x"], "position_names": ["y"]}', r"\['y'\] are not among"),
@@ -156,6 +157,14 @@ def test_decisions_of_other_actions_are_not_the_policys() -> None:
     assert "carry ['x', 'y']" in FULL.why_not_of(("x", "y"))
     positions = PolicyDescription(position_names=("z",))
     assert "['z'] are not among the actions ['x', 'y']" in positions.why_not_of(("x", "y"))
+
+
+def test_no_more_actions_are_executed_or_guided_than_a_chunk_has() -> None:
+    names = FULL.action_names
+    assert FULL.why_not_of(names, 8) == replace(FULL, guided_actions=7).why_not_of(names, 8) == ""
+    assert "8 actions of a chunk are executed, and a chunk has 7" in FULL.why_not_of(names, 7)
+    guided = replace(FULL, guided_actions=8)
+    assert "8 leading actions of a chunk are led" in guided.why_not_of(names, 8)
 
 
 def test_a_format_says_what_it_knows_of_a_policy() -> None:

@@ -19,7 +19,7 @@ def mismatch(bundle: BundleDescription, stated: PolicyDescription) -> str:
         stated: what the policy that runs states about itself.
     """
     policy = policy_format(bundle)
-    if why_not := stated.why_not_of(policy.action_names):
+    if why_not := stated.why_not_of(policy.action_names, policy.horizon):
         return f"{why_not}: the topic is another policy's, or calibrate again"
     calibrated = bundle.stated_policy or PolicyDescription()
     difference = stated.differences_text(calibrated)

@@ -205,7 +205,7 @@ def completed_by_one_another(sets: Sequence[RolloutSet]) -> list[RolloutSet]:
 
 def _completed(rollout_set: RolloutSet, stated: PolicyDescription) -> RolloutSet:
     own = rollout_set.policy
-    if stated.why_not_of(own.action_names):
+    if stated.why_not_of(own.action_names, own.horizon):
         return rollout_set
     is_known = rollout_set.action_kind_is_known
     policy = replace(
@@ -424,6 +424,13 @@ def _stated_policy(
             continue
         if known is None or first is None:
             known, first = held.stated_policy, held.rollouts[0]
+        horizon = held.rollouts[0].chunks.shape[2]
+        if why_not := held.stated_policy.why_not_of(held.action_names, horizon):
+            raise SourceError(
+                f"{_title(held.rollouts[0])} has a policy of which {why_not}: let its tap state "
+                "what it executes, or read the rollouts without what it stated "
+                "(--format-topic '')"
+            )
         difference = known.differences_text(held.stated_policy)
         if difference:
             raise SourceError(

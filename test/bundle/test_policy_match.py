@@ -94,6 +94,8 @@ def test_an_older_bundle_is_compared_as_far_as_it_knows(older: BundleDescription
     assert "action kind position against delta" in mismatch(
         older, PolicyDescription(action_kind="position")
     )
+    impossible = PolicyDescription(executed_actions=older.policy.horizon + 1)
+    assert "actions of a chunk are executed, and a chunk has" in mismatch(older, impossible)
     narrower = replace(ACT, position_names=("dx",))
     assert "position names dx against dx, dy" in mismatch(older, narrower)
     executing = replace(older, policy=replace(older.policy, executed_actions=4))

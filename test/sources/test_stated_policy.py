@@ -180,6 +180,13 @@ def test_a_statement_on_other_actions_is_rejected(
     assert f"{tmp_path / 'bag'}: on {FORMAT}, {why}" in sentence
 
 
+def test_a_statement_on_longer_chunks_is_rejected_with_its_source(tmp_path: Path) -> None:
+    sentence = refusal(write(tmp_path / "bag", {-1: replace(ACT, executed_actions=30)}))
+    assert str(tmp_path / "bag") in sentence
+    assert "it states that 30 actions of a chunk are executed, and a chunk has" in sentence
+    assert "--format-topic ''" in sentence
+
+
 def test_sources_of_different_policies_are_rejected_with_both_named(tmp_path: Path) -> None:
     one, other = write(tmp_path / "one", {-1: ACT}), write(tmp_path / "other", {-1: OTHER}, seed=1)
     sentence = refusal(one, other)
