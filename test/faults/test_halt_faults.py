@@ -321,7 +321,7 @@ def test_after_a_stop_action_has_silenced_the_policy_reset_and_resume_lead_back(
 def test_a_policy_that_died_by_itself_is_no_reason_to_accept_a_reset(moving: Cell, table):
     fault: Fault = table("policy killed: ~/reset is rejected until it decides again")
     moving.policy.send(signal.SIGKILL)
-    moving.wait_for(lambda: "older than" in moving.alarm.reason, "the policy to be missed")
+    moving.wait_for(lambda: "than 1 s" in moving.alarm.reason, "the policy to be missed")
     answer = moving.reset()
     assert not answer.success
     assert "the cause of the halt persists" in answer.message

@@ -12,7 +12,8 @@ from testbed.faults.trial import MISSED, SCORED, WITHHELD, Fault
 
 pytestmark = [pytest.mark.ros, pytest.mark.law(7)]
 
-GONE = {"gate_reason": WITHHELD, "state": "STALE", "monitor_reason": "older than 1 s"}
+# Of the last decision, or a moment before of its first part.
+GONE = {"gate_reason": WITHHELD, "state": "STALE", "monitor_reason": "than 1 s"}
 BACK = {"gate_reason": WITHHELD, "state": "STALE", "monitor_reason": "the cause is gone"}
 
 

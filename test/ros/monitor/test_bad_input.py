@@ -291,7 +291,7 @@ def test_joint_states_that_stop(robot):
 
 
 def test_decisions_that_stop(robot):
-    robot.expect("STALE", "older than 1 s", "/observer publishes there, and is silent")
+    robot.expect("STALE", "than 1 s", "/observer publishes there, and is silent")
 
 
 def test_a_second_publisher(robot):
