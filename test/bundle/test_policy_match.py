@@ -8,27 +8,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from testbed.synthetic import POLICY
+from testbed.synthetic import STATED
 
 from failure_monitor.bundle.bundle import Bundle, with_stated_policy
 from failure_monitor.bundle.description import BundleDescription
 from failure_monitor.bundle.policy_match import mismatch
 from failure_monitor.policy_description import PolicyDescription
 
-ACT = PolicyDescription(
-    policy="act",
-    checkpoint="a" * 64,
-    checkpoint_name="outputs/act",
-    action_names=POLICY.action_names,
-    action_kind="delta",
-    position_names=("dx", "dy"),
-    unit="robot",
-    control_period=0.05,
-    execution="queue",
-    executed_actions=2,
-    guided_actions=0,
-    dispersion_of="noise",
-)
 OTHERS: dict[str, Any] = {
     "policy": "diffusion",
     "checkpoint": "b" * 64,
@@ -51,12 +37,12 @@ def older(bundle: Bundle) -> BundleDescription:
 
 @pytest.fixture(scope="module")
 def stated(bundle: Bundle) -> BundleDescription:
-    return with_stated_policy(bundle, ACT).description
+    return with_stated_policy(bundle, STATED).description
 
 
 def test_the_policy_of_calibration_is_the_bundles(stated: BundleDescription) -> None:
-    assert mismatch(stated, ACT) == ""
-    elsewhere = replace(ACT, checkpoint_name="/mnt/act", control_period=0.051)
+    assert mismatch(stated, STATED) == ""
+    elsewhere = replace(STATED, checkpoint_name="/mnt/act", control_period=0.051)
     assert mismatch(stated, elsewhere) == ""
 
 
@@ -64,13 +50,13 @@ def test_the_policy_of_calibration_is_the_bundles(stated: BundleDescription) -> 
 def test_a_policy_that_differs_in_one_field_is_another(
     stated: BundleDescription, name: str
 ) -> None:
-    found = mismatch(stated, replace(ACT, **{name: OTHERS[name]}))
+    found = mismatch(stated, replace(STATED, **{name: OTHERS[name]}))
     assert found.startswith("the policy is not the one that the bundle was calibrated for (")
     assert name.replace("_", " ") in found
 
 
 def test_both_checkpoints_are_named(stated: BundleDescription) -> None:
-    found = mismatch(stated, replace(ACT, checkpoint="b" * 64, checkpoint_name="outputs/new"))
+    found = mismatch(stated, replace(STATED, checkpoint="b" * 64, checkpoint_name="outputs/new"))
     assert "checkpoint bbbbbbbbbbbb (outputs/new) against aaaaaaaaaaaa (outputs/act)" in found
 
 
@@ -79,29 +65,30 @@ def test_a_policy_that_states_less_than_in_calibration_may_be_another(
     stated: BundleDescription, name: str
 ) -> None:
     default = next(field.default for field in fields(PolicyDescription) if field.name == name)
-    found = mismatch(stated, replace(ACT, **{name: default}))
+    found = mismatch(stated, replace(STATED, **{name: default}))
     assert f"does not state its {name.replace('_', ' ')}, as it did in calibration" in found
 
 
 def test_the_names_of_the_actions_need_not_be_stated(stated: BundleDescription) -> None:
-    assert mismatch(stated, replace(ACT, action_names=())) == ""
-    assert "carry" in mismatch(stated, replace(ACT, action_names=("x", "y"), position_names=()))
+    assert mismatch(stated, replace(STATED, action_names=())) == ""
+    assert "carry" in mismatch(stated, replace(STATED, action_names=("x", "y"), position_names=()))
 
 
 def test_an_older_bundle_is_compared_as_far_as_it_knows(older: BundleDescription) -> None:
-    assert mismatch(older, ACT) == ""
+    assert mismatch(older, STATED) == ""
     assert mismatch(older, PolicyDescription()) == ""
     assert "action kind position against delta" in mismatch(
         older, PolicyDescription(action_kind="position")
     )
     impossible = PolicyDescription(executed_actions=older.policy.horizon + 1)
     assert "actions of a chunk are executed, and a chunk has" in mismatch(older, impossible)
-    narrower = replace(ACT, position_names=("dx",))
+    narrower = replace(STATED, position_names=("dx",))
     assert "position names dx against dx, dy" in mismatch(older, narrower)
     executing = replace(older, policy=replace(older.policy, executed_actions=4))
-    assert "executed actions 2 against 4" in mismatch(executing, ACT)
+    assert "executed actions 2 against 4" in mismatch(executing, STATED)
 
 
 def test_what_an_option_stated_in_calibration_counts_too(bundle: Bundle) -> None:
     silent = with_stated_policy(bundle, PolicyDescription(policy="act")).description
-    assert mismatch(silent, replace(ACT, action_kind="velocity")).startswith("the policy is not")
+    other = replace(STATED, action_kind="velocity")
+    assert mismatch(silent, other).startswith("the policy is not")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from testbed.command_line import run_here, write_rollout_bag
-from testbed.synthetic import POLICY, synthetic_rollout
+from testbed.synthetic import POLICY, STATED, synthetic_rollout
 
 from failure_monitor import calibrate, evaluate
 from failure_monitor.bundle.bundle import load
@@ -19,20 +19,7 @@ from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError
 
-ACT = PolicyDescription(
-    policy="act",
-    checkpoint="a" * 64,
-    checkpoint_name="outputs/act",
-    action_names=POLICY.action_names,
-    action_kind="delta",
-    position_names=("dx", "dy"),
-    unit="robot",
-    control_period=0.05,
-    execution="real_time_chunking",
-    executed_actions=2,
-    guided_actions=1,
-    dispersion_of="noise",
-)
+ACT = replace(STATED, execution="real_time_chunking", guided_actions=1)
 OTHER = replace(ACT, checkpoint="b" * 64, checkpoint_name="outputs/other")
 SETTINGS = ("--scores", "ace", "--alpha", "0.3", "--folds", "2", "--jobs", "1")
 

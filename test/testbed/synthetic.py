@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.policy_description import PolicyDescription
 
 POLICY = PolicyFormat(
     embedding_size=6,
@@ -16,6 +17,22 @@ POLICY = PolicyFormat(
     action_kind="delta",
     position_names=("dx", "dy"),
 )
+
+STATED = PolicyDescription(
+    policy="act",
+    checkpoint="a" * 64,
+    checkpoint_name="outputs/act",
+    action_names=POLICY.action_names,
+    action_kind="delta",
+    position_names=("dx", "dy"),
+    unit="robot",
+    control_period=0.05,
+    execution="queue",
+    executed_actions=2,
+    guided_actions=0,
+    dispersion_of="noise",
+)
+"""What the policy of these rollouts states about itself."""
 
 
 def synthetic_rollout(seed: int, *, decisions: int = 12, success: bool | None = True) -> Rollout:

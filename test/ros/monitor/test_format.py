@@ -15,7 +15,7 @@ import rclpy
 from rclpy.node import Node
 from std_msgs.msg import Bool, String
 from testbed.ros_graph import LATCHED, Observer, node_process
-from testbed.synthetic import POLICY
+from testbed.synthetic import POLICY, STATED
 
 from failure_monitor.bundle.bundle import Bundle, save, with_stated_policy
 from failure_monitor.policy_description import PolicyDescription
@@ -24,21 +24,7 @@ pytestmark = pytest.mark.ros
 
 MONITOR = "failure_monitor.ros.monitor.node"
 FORMAT = "/policy/format"
-ACT = PolicyDescription(
-    policy="act",
-    checkpoint="a" * 64,
-    checkpoint_name="outputs/act",
-    action_names=POLICY.action_names,
-    action_kind="delta",
-    position_names=("dx", "dy"),
-    unit="robot",
-    control_period=0.05,
-    execution="queue",
-    executed_actions=2,
-    guided_actions=0,
-    dispersion_of="noise",
-)
-OTHER = replace(ACT, checkpoint="b" * 64, checkpoint_name="outputs/other")
+OTHER = replace(STATED, checkpoint="b" * 64, checkpoint_name="outputs/other")
 
 
 class Policy(Observer):
@@ -94,7 +80,7 @@ class Policy(Observer):
 @pytest.fixture(scope="module")
 def stated_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "stated"
-    save(with_stated_policy(bundle, ACT), folder)
+    save(with_stated_policy(bundle, STATED), folder)
     return folder
 
 
@@ -139,7 +125,7 @@ def test_nothing_is_permitted_to_a_policy_that_is_not_the_bundles(stated_folder,
         assert "no node publishes there: start the policy with the tap" in observer.reason()
 
         # It states it after its first decisions, as a latched message may come.
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.expect_permit()
         status = input_status(observer)
         assert (status.level, status.message) == (b"\x00", "received")
@@ -156,7 +142,7 @@ def test_nothing_is_permitted_to_a_policy_that_is_not_the_bundles(stated_folder,
             in observer.reason()
         )
         assert input_status(observer).level == b"\x02"
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.recover()
 
         for name, value in {
@@ -166,9 +152,9 @@ def test_nothing_is_permitted_to_a_policy_that_is_not_the_bundles(stated_folder,
             "execution": "real_time_chunking",
             "guided_actions": 3,
         }.items():
-            observer.state_format(replace(ACT, **{name: value}))
+            observer.state_format(replace(STATED, **{name: value}))
             observer.expect_stop(f"{name.replace('_', ' ')} ")
-            observer.state_format(ACT)
+            observer.state_format(STATED)
             observer.recover()
 
         # What cannot be read is no statement, nor is one that leaves out which policy it is.
@@ -181,27 +167,27 @@ def test_nothing_is_permitted_to_a_policy_that_is_not_the_bundles(stated_folder,
         }.items():
             observer.state_format(text)
             observer.expect_stop(f"'{FORMAT}': ", why)
-            observer.state_format(ACT)
+            observer.state_format(STATED)
             observer.recover()
 
 
 @pytest.mark.law(7)
 def test_what_a_policy_stated_goes_with_it(stated_folder, observer):
     with monitor(observer, stated_folder):
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.expect_permit()
 
         # The policy's node ends, and another one decides that states nothing.
         observer.leave()
         observer.expect_stop("no description of the policy")
         # It comes back.
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.recover()
 
         # Two state it: which of them decides?
         second = Node("second_policy")
         other = second.create_publisher(String, FORMAT, LATCHED)
-        other.publish(String(data=ACT.to_json()))
+        other.publish(String(data=STATED.to_json()))
         observer.expect_stop(f"2 publishers on '{FORMAT}' (/observer, /second_policy)")
         # The one that stays has stated it before: it is received again.
         second.destroy_node()
@@ -212,7 +198,7 @@ def test_what_a_policy_stated_goes_with_it(stated_folder, observer):
         other = second.create_publisher(String, FORMAT, LATCHED)
         other.publish(String(data=OTHER.to_json()))
         observer.expect_stop(f"2 publishers on '{FORMAT}'")
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.spin(0.3)
         observer.leave()
         observer.decide_until(
@@ -227,12 +213,12 @@ def test_what_a_policy_stated_goes_with_it(stated_folder, observer):
 def test_a_policy_that_does_not_latch_its_statement_is_told_so(stated_folder, observer):
     observer.format = observer.node.create_publisher(String, FORMAT, 1)
     with monitor(observer, stated_folder):
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.expect_stop("/observer publishes there volatile: let it publish latched")
 
 
 def test_a_statement_that_was_made_before_the_monitor_started_counts(stated_folder, observer):
-    observer.state_format(ACT)
+    observer.state_format(STATED)
     with monitor(observer, stated_folder, rollout_boundaries="topic", rollout_topic="running"):
         running = observer.node.create_publisher(Bool, "running", LATCHED)
         running.publish(Bool(data=False))
@@ -249,12 +235,12 @@ def test_an_older_bundle_needs_no_statement_and_rejects_what_contradicts_it(
     with monitor(observer, bundle_folder):
         observer.expect_permit()
         assert input_status(observer).message == "not published"
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.decide_until(lambda: input_status(observer).message == "received", "the format")
         observer.expect_permit()
-        observer.state_format(replace(ACT, action_kind="position"))
+        observer.state_format(replace(STATED, action_kind="position"))
         observer.expect_stop("action kind position against delta")
-        observer.state_format(ACT)
+        observer.state_format(STATED)
         observer.recover()
         observer.state_format("nonsense")
         observer.expect_stop("invalid JSON")
@@ -265,5 +251,5 @@ def test_an_older_bundle_needs_no_statement_and_rejects_what_contradicts_it(
 def test_the_topic_has_the_name_of_its_parameter(stated_folder, observer):
     with monitor(observer, stated_folder, format_topic="arm/format"):
         publisher = observer.node.create_publisher(String, "arm/format", LATCHED)
-        publisher.publish(String(data=ACT.to_json()))
+        publisher.publish(String(data=STATED.to_json()))
         observer.expect_permit()
