@@ -71,8 +71,8 @@ class PolicyFormat:
             )
         if self.control_period is not None and not 0 < self.control_period < math.inf:
             raise InvalidDecisionError(
-                f"a control period of {self.control_period:g} s is none: state the seconds from "
-                "one action to the next"
+                f"a control period of {self.control_period:g} s is invalid: state the seconds "
+                "from one action to the next"
             )
         if not 0 <= self.guided_actions < self.horizon:
             raise InvalidDecisionError(

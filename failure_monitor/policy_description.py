@@ -201,7 +201,7 @@ class PolicyDescription:
 
 
 def describe_format(policy: PolicyFormat) -> PolicyDescription:
-    """Return what a format says of a policy."""
+    """Return what a format states of a policy."""
     return PolicyDescription(
         action_names=policy.action_names,
         action_kind=policy.action_kind,

@@ -378,7 +378,7 @@ def check_control_period(
     executed = usual / period
     if executed > MAX_CHUNKS * policy.horizon:
         report(
-            f"between two decisions, every {usual:.3g} s, {executed:.0f} control periods of "
+            f"between two decisions, every {usual:.3g} s, {executed:.6g} control periods of "
             f"{period:.3g} s pass, and a chunk has {policy.horizon} actions: the robot waits for "
             "most of the time, or the control period is longer (--control-period)"
         )

@@ -44,5 +44,5 @@ def _identity(stated: PolicyDescription) -> dict[str, str]:
 def _executed(policy: PolicyFormat) -> str:
     usual = policy.executed_actions
     if policy.control_period is not None:
-        return "what the stamps tell" + ("" if usual is None else f", usually {usual} actions")
+        return "by the stamps" + ("" if usual is None else f", usually {usual} actions")
     return "unknown" if usual is None else f"{usual} actions of a chunk"

@@ -3,8 +3,9 @@
 """Whether decisions come as often as in calibration, or some may be missing.
 
 That observations are embedded and no decision on them arrives may be meant, or the decision may be
-missing: nothing but the time between decisions tells. Decisions that come much more often are of a
-policy that is executed in another way than in calibration. Times are seconds of a monotonic clock.
+missing: nothing but the time between decisions shows which. Decisions that come much more often
+are of a policy that is executed in another way than in calibration. Times are seconds of a
+monotonic clock.
 """
 
 from __future__ import annotations

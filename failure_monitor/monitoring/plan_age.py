@@ -67,10 +67,10 @@ class PlanAge:
 
 
 class ArrivalClock:
-    """Tells how old observations are by this machine's clock, which may jump ahead meanwhile.
+    """Measures how old observations are by this machine's clock, which may jump ahead meanwhile.
 
     What was stamped before a jump looks older than it is. It was made before the last time that
-    both clocks were read before the jump, or since; a steady clock tells how long ago that was.
+    both clocks were read before the jump, or since; a steady clock measures how long ago that was.
     """
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ class TemporalConsistency(ChunkOverlapScore):
     def fit(
         cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
     ) -> ChunkOverlapScore:
-        """Take the actions' scales from the rollouts.
+        """Fit the actions' scales to the rollouts.
 
         Raises:
             ScoreUndefinedError: chunks do not overlap, or samples never differ.

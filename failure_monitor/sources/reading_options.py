@@ -81,7 +81,7 @@ class StatedActions:
             )
         if self.control_period is not None and not 0 < self.control_period < math.inf:
             raise UsageError(
-                f"a control period of {self.control_period:g} s is none: give the seconds from "
+                f"a control period of {self.control_period:g} s is invalid: give the seconds from "
                 "one action to the next, such as 0.05"
             )
 

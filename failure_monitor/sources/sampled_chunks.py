@@ -40,7 +40,7 @@ class ChunkSampling:
         self._numbers: dict[int, int] = {}
 
     def start_rollout(self) -> None:
-        """Start a rollout with the next decision, as its marker says."""
+        """Start a rollout with the next decision, as its marker states."""
         self._number = 0
         self._noise.start_rollout()
 

@@ -215,7 +215,7 @@ def test_the_page_shows_a_script_that_runs(bags: Path, labelled: Path, tmp_path:
     [
         ({"window": 0}, "a window of 0 decisions"),
         ({"executed_actions": 0}, "0 executed actions"),
-        ({"control_period": -0.05}, "a control period of -0.05 s is none"),
+        ({"control_period": -0.05}, "a control period of -0.05 s is invalid"),
         ({"reading": ReadingOptions(boundaries="naps")}, "no kind of boundary 'naps'"),
         ({"reading": ReadingOptions(jobs=-1)}, "-1 jobs"),
     ],

@@ -125,7 +125,7 @@ def test_the_usual_number_is_the_median_of_what_was_executed(rollouts):
 
 @pytest.mark.parametrize("period", [0.0, -0.1, math.inf, math.nan])
 def test_a_period_that_is_none_is_rejected(period):
-    with pytest.raises(InvalidDecisionError, match=r"a control period of .* is none"):
+    with pytest.raises(InvalidDecisionError, match=r"a control period of .* is invalid"):
         dataclasses.replace(POLICY, control_period=period)
 
 
@@ -390,11 +390,3 @@ def test_a_fault_is_still_seen_after_a_decision_that_was_lost(rollouts):
     assert np.isfinite(values).all()
     usual = np.max(score.score_rollout(rollouts[-1]))
     assert np.median(values[-5:]) > 2 * usual
-
-
-@pytest.mark.parametrize("name", SCORES)
-def test_a_control_period_in_which_several_decisions_are_made_is_rejected(name, rollouts):
-    # 20 for 20 Hz, or 50 for 50 milliseconds.
-    policy = dataclasses.replace(STAMPED, control_period=20.0)
-    with pytest.raises(ScoreUndefinedError, match=r"by the control period of 20 s no action .*"):
-        fit_score(name, rollouts, policy, seed=0)

@@ -173,10 +173,10 @@ class TappedClient:
             return answer
 
     def reset(self) -> None:
-        """Begin a new rollout; the server's policy has no memory."""
+        """Start a rollout; the server's policy has no memory."""
 
     def close(self) -> None:
-        """Take leave of the server; a request that waits ends with `ClientClosedError`."""
+        """Close the connection; a request that waits ends with `ClientClosedError`."""
         self._is_closed = True
         connection = self._connection
         if connection is not None:

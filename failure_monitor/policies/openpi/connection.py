@@ -4,7 +4,7 @@
 
 openpi's own client does the talking. Its `recv()` has no time-out, and neither has sending to a
 server that no longer reads, so requests are made in a thread that may stay behind: then the whole
-connection is given up, and an answer that comes late finds nobody.
+connection is given up, and an answer that comes late is not read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from failure_monitor.policies.openpi.messages import InvalidAnswerError, PolicyS
 Result = TypeVar("Result")
 
 CLOSING = 1.0
-"""Seconds that the farewell to a server may take."""
+"""Seconds that closing a connection in order may take."""
 
 
 class ServerSilentError(PolicyServerError):
@@ -138,7 +138,7 @@ class Connection:
         )
 
     def close(self) -> None:
-        """Take leave of the server, and end whatever still waits for it."""
+        """Close the connection in order, and end whatever still waits for the server."""
         concurrent.futures.wait([_in_thread(self._stack.close)], CLOSING)
         self.abandon()
 

@@ -74,12 +74,12 @@ def read_watched(watched: Any, actions: NDArray[np.float32]) -> WatchedDecision:
     """Return the decision that a server which watches its policy puts into its answer.
 
     Raises:
-        UnwatchedAnswerError: it says why there is none, or it is not of the executed actions.
+        UnwatchedAnswerError: it states why there is none, or it is not of the executed actions.
     """
     if not isinstance(watched, Mapping):
         raise UnwatchedAnswerError(
-            "the policy server says that it watches its policy, and the answer holds no embedding "
-            "and no sampled chunks: serve the WatchedPolicy itself"
+            "the policy server states that it watches its policy, and the answer holds no "
+            "embedding and no sampled chunks: serve the WatchedPolicy itself"
         )
     if "error" in watched:
         raise UnwatchedAnswerError(f"the policy server could not watch: {watched['error']}")

@@ -100,7 +100,7 @@ class WatchedPolicy:
         return answer
 
     def reset(self) -> None:
-        """Begin a new rollout."""
+        """Start a rollout."""
         self._policy.reset()
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class WatchedPolicy:
         return self._sample_actions(first, observation, *arguments, **options)
 
     def _watched(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """Return embedding and chunks in the robot's units, or why there are none."""
+        """Return embedding and chunks in the robot's units, or why they are missing."""
         sampled = self._sampled
         if sampled is None:
             return {"error": self._fault or "the policy is no longer watched"}

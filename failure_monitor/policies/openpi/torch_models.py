@@ -134,7 +134,7 @@ class TorchSampler:
         )
 
     def _own_generator(self, device: Any) -> torch.Generator:
-        """Return random numbers beside the policy's own, which go on as if nobody watched."""
+        """Return random numbers beside the policy's own, which go on as without watching."""
         if self._generator is None:
             self._generator = torch.Generator(device)
             self._generator.seed()

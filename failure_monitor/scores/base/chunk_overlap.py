@@ -44,7 +44,7 @@ class ChunkOverlapScore(TransitionScore):
     def fit(
         cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
     ) -> ChunkOverlapScore:
-        """Take the actions' scales from the rollouts.
+        """Fit the actions' scales to the rollouts.
 
         Raises:
             ScoreUndefinedError: chunks do not overlap, it is unknown how many actions are

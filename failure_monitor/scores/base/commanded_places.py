@@ -5,7 +5,7 @@
     u_t = Σ_{s<t} Σ_{h<k_s} a_s,h    of velocities and deltas, the latest target of positions
 
 A chunk of which more than its H actions are due was executed to its end, and the robot waited
-there. After a decision that was not seen, the chunk before it tells what was planned for its
+there. After a decision that was not seen, the chunk before it holds what was planned for its
 time. Beyond that plan positions start again from the first target of the next decision, near which
 the robot is; velocities and deltas go on half-way between the end of the one plan and the start of
 the other, for no longer than a chunk lasts.

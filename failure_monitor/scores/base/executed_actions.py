@@ -50,10 +50,8 @@ class ExecutedActions:
         """Return what is known of a policy and its rollouts.
 
         Raises:
-            ScoreUndefinedError: nothing is known, or the control period is another one; the score
-                of that name needs it.
+            ScoreUndefinedError: nothing is known; the score of that name needs it.
         """
-        _reject_longer_period(policy.control_period, rollouts, score)
         usual = usual_actions(policy, rollouts)
         if usual is None:
             raise ScoreUndefinedError(
@@ -108,30 +106,14 @@ def usual_actions(policy: PolicyFormat, rollouts: Sequence[Rollout]) -> int | No
     """
     if policy.control_period is None:
         return policy.executed_actions
+    gaps = np.concatenate([np.empty(0), *(np.diff(rollout.nanoseconds) for rollout in rollouts)])
     known = ExecutedActions(policy.horizon, policy.control_period, _most(policy))
-    counts = known.counts(_gaps(rollouts))
+    counts = known.counts(gaps)
     if not counts.any():
         return policy.executed_actions or policy.horizon
     # The lower of two middle ones, so that it is a number that occurred.
     ordered = np.sort(counts[counts > 0])
     return min(int(ordered[(len(ordered) - 1) // 2]), policy.horizon)
-
-
-def _reject_longer_period(period: float | None, rollouts: Sequence[Rollout], score: str) -> None:
-    """Reject a control period in which several decisions are made: perhaps it is no seconds."""
-    gaps = _gaps(rollouts)
-    if period is None or not gaps.any() or ExecutedActions(1, period).counts(gaps).any():
-        return
-    raise ScoreUndefinedError(
-        f"{score}: by the control period of {period:g} s no action was executed between any two "
-        f"decisions, of which one comes every {1e-9 * np.median(gaps):.3g} s: state the seconds "
-        "from one action to the next, or leave this score out of the rule"
-    )
-
-
-def _gaps(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
-    """Return the nanoseconds between each two decisions that follow each other, (N,)."""
-    return np.concatenate([np.empty(0), *(np.diff(rollout.nanoseconds) for rollout in rollouts)])
 
 
 def _most(policy: PolicyFormat) -> int | None:
