@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from failure_monitor.missing_package import missing_packages_named
@@ -78,6 +79,7 @@ class Connection:
             with ExitStack() as stack:
                 self._client = _client_class()(host, port, api_key, stack, timeout)
                 self._stack = stack.pop_all()
+                self._requests = _Caller()
         except TimeoutError as error:
             raise ServerSilentError(
                 f"the policy server at {self.address} did not answer within {timeout:g} s: check "
@@ -113,17 +115,16 @@ class Connection:
             PolicyServerError: there is none in time, or it is unreadable; give the connection up.
         """
         self._reject_waiting_answer()
-        answer = _in_thread(lambda: self._client.infer(observation))
-        if concurrent.futures.wait([answer], timeout).not_done:
-            raise ServerSilentError(
-                f"the policy server at {self.address} did not answer within {timeout:g} s: check "
-                "its load and the network, or allow more time (answer_timeout, "
-                "first_answer_timeout)"
-            )
+        answer = self._requests.submit(lambda: self._client.infer(observation))
         try:
-            return answer.result()
+            return answer.result(timeout)
         except Exception as error:
-            raise _sentence(error, self.address) from error
+            if answer.done() and answer.exception() is error:
+                raise _sentence(error, self.address) from error
+        raise ServerSilentError(
+            f"the policy server at {self.address} did not answer within {timeout:g} s: check its "
+            "load and the network, or allow more time (answer_timeout, first_answer_timeout)"
+        )
 
     def _reject_waiting_answer(self) -> None:
         try:
@@ -146,6 +147,7 @@ class Connection:
         """End the connection at once, whatever sends, waits or arrives."""
         with suppress(OSError, AttributeError):
             self._client.socket.socket.shutdown(socket.SHUT_RDWR)
+        self._requests.end()
         _in_thread(self._stack.close)
 
 
@@ -192,17 +194,46 @@ def _client_class() -> type[Any]:
     return Client
 
 
+class _Caller:
+    """Makes calls in a thread of its own, which the process does not wait for at its end.
+
+    A thread for each request would take longer than the request does.
+    """
+
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        threading.Thread(target=self._run, name="policy server", daemon=True).start()
+
+    def submit(self, call: Callable[[], Result]) -> concurrent.futures.Future[Result]:
+        """Make a call after those before it."""
+        future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+
+        def make() -> None:
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._calls.put(make)
+        return future
+
+    def end(self) -> None:
+        """End the thread after the calls so far."""
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+            # What is kept until the next one may be an observation of many images.
+            del call
+
+
 def _in_thread(call: Callable[[], Result]) -> concurrent.futures.Future[Result]:
-    """Start a call in a thread of its own, which the process does not wait for at its end."""
-    future: concurrent.futures.Future[Result] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="policy server", daemon=True).start()
+    """Make a call in a thread that ends with it."""
+    caller = _Caller()
+    future = caller.submit(call)
+    caller.end()
     return future
 
 
