@@ -24,7 +24,7 @@ from failure_monitor.policies.openpi.client import PolicyServerError, TappedClie
 from failure_monitor.policies.openpi.messages import KEY
 from failure_monitor.policy_description import PolicyDescription
 
-ANSWERS, DEATHS, TIMEOUT = 400, 20, 0.5
+ANSWERS, DEATHS, TIMEOUT = 1000, 20, 0.5
 SAMPLES, HORIZON, DIMENSIONS, WIDTH = 16, 50, 14, 2048
 IMAGES = {f"image_{camera}": np.zeros((224, 224, 3), np.uint8) for camera in range(3)}
 
@@ -48,18 +48,17 @@ class LargePolicy:
         return answer
 
 
-def milliseconds(infer: Callable[[dict], object]) -> np.ndarray:
+def report_milliseconds(clients: dict[str, Callable[[dict], object]]) -> None:
+    """Print what an answer takes, asked in turn: what runs beside changes all the time."""
     observation = {**observed(1.0), **IMAGES}
-    times = []
+    times = {name: [] for name in clients}
     for _ in range(ANSWERS):
-        begin = time.perf_counter()
-        infer(observation)
-        times.append(1e3 * (time.perf_counter() - begin))
-    return np.array(times)
-
-
-def report(name: str, times: np.ndarray) -> None:
-    print(f"{name:42} median {np.median(times):7.2f}  p99 {np.percentile(times, 99):7.2f}")
+        for name, infer in clients.items():
+            begin = time.perf_counter()
+            infer(observation)
+            times[name].append(1e3 * (time.perf_counter() - begin))
+    for name, taken in times.items():
+        print(f"{name:42} median {np.median(taken):7.2f}  p99 {np.percentile(taken, 99):7.2f}")
 
 
 def costs() -> None:
@@ -67,15 +66,21 @@ def costs() -> None:
 
     description = {KEY: PolicyDescription(policy="pi0").to_json()}
     print(f"milliseconds per answer, {ANSWERS} answers, three images of 224 x 224")
-    with policy_server(LargePolicy(is_watched=False)) as server:
-        report(
-            "openpi's client", milliseconds(WebsocketClientPolicy("127.0.0.1", server.port).infer)
+    with (
+        policy_server(LargePolicy(is_watched=False)) as server,
+        policy_server(LargePolicy(is_watched=True), description) as watching,
+    ):
+        tapped, watched = (
+            TappedClient("127.0.0.1", port, on_decision=lambda *given: None)
+            for port in (server.port, watching.port)
         )
-        client = TappedClient("127.0.0.1", server.port, on_decision=lambda *given: None)
-        report("TappedClient, server knows nothing", milliseconds(client.infer))
-    with policy_server(LargePolicy(is_watched=True), description) as server:
-        client = TappedClient("127.0.0.1", server.port, on_decision=lambda *given: None)
-        report(f"TappedClient, {SAMPLES} chunks of a WatchedPolicy", milliseconds(client.infer))
+        report_milliseconds(
+            {
+                "openpi's client": WebsocketClientPolicy("127.0.0.1", server.port).infer,
+                "TappedClient, server knows nothing": tapped.infer,
+                f"TappedClient, {SAMPLES} chunks of a WatchedPolicy": watched.infer,
+            }
+        )
 
 
 def time_until_noticed(death: signal.Signals) -> float:
