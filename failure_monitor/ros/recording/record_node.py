@@ -129,7 +129,8 @@ class RecordNode(Node):
             self._give_up(error)
         self._latched.forget()
         for message in self._latched.latched_before(now):
-            self._write(message)
+            if not self._is_of_another_policy(message):
+                self._write(message)
 
     def _is_of_a_rollout(self, message: RecordedMessage) -> bool:
         """Return whether a message may state something of the present rollout alone.
@@ -143,6 +144,13 @@ class RecordNode(Node):
         return (
             is_beside or message.topic == self._boundary_topic or message.message_type == BOOL_TYPE
         )
+
+    def _is_of_another_policy(self, message: RecordedMessage) -> bool:
+        """Return whether a message was stated by a policy that has left.
+
+        Who decides in the next bag may be another one, which states nothing.
+        """
+        return message.topic == self._format_topic and not self.count_publishers(message.topic)
 
     def _next_path(self) -> Path:
         # Incomplete bags of a recorder that was killed are kept too.

@@ -174,6 +174,13 @@ def test_every_bag_holds_what_the_policy_stated_last(robot, tmp_path, boundary):
         robot.spin(0.3)
         run_rollout(robot)
         robot.wait_for((tmp_path / "rollout_0002").exists, "the bag")
+        # The policy leaves, and another one decides that states nothing.
+        robot.node.destroy_publisher(stated)
+        robot.spin(0.3)
+        run_rollout(robot)
+        robot.wait_for((tmp_path / "rollout_0003").exists, "the bag")
+    with Reader(tmp_path / "rollout_0003") as reader:
+        assert "/policy/format" not in {message.topic for message, _, _ in reader.messages()}
     for number, policy in enumerate(("first", "first", "second")):
         with Reader(tmp_path / f"rollout_000{number}") as reader:
             [(first, time, raw), *others] = reader.messages()
