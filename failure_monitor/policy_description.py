@@ -123,6 +123,14 @@ class PolicyDescription:
             "failure_monitor"
         )
 
+    def why_unreadable(self) -> str:
+        """Return why nobody could read this on `policy/format`; empty if everybody can."""
+        try:
+            is_same = read(type(self), plain(self)) == self
+        except SchemaError as error:
+            return f"{error.where}: {error.reason}"
+        return "" if is_same else "a number in it is not finite"
+
     def why_not_of(self, action_names: tuple[str, ...], horizon: int | None = None) -> str:
         """Return why the policy's action chunks cannot be of these; empty if they can.
 

@@ -20,6 +20,9 @@ WEIGHTS = "*.safetensors"
 
 PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
 
+OF_PROCESSORS = ("policy_preprocessor", "policy_postprocessor")
+"""What the names of the files begin with that processors have learned."""
+
 ADAPTER = "adapter_config.json"
 
 
@@ -64,18 +67,28 @@ def checkpoint_folder(folder: Path | str) -> Path:
             f"{folder} is no folder: name that of a checkpoint, with {CONFIGURATION} and "
             "model.safetensors, such as outputs/train/NAME/checkpoints/last/pretrained_model"
         )
+    kind_of(folder)
+    if not any(_is_of_network(path) for path in folder.glob(WEIGHTS)):
+        raise CheckpointError(
+            f"{folder} has no weights (model.safetensors): name the folder that LeRobot saved, or "
+            "copy the checkpoint again"
+        )
+    return folder
+
+
+def kind_of(folder: Path) -> str:
+    """Return the type of the policy of a checkpoint, such as `act`.
+
+    Raises:
+        CheckpointError: the folder holds none.
+    """
     kind = _configuration(folder).get("type")
     if not isinstance(kind, str):
         raise CheckpointError(
             f"{folder / CONFIGURATION} does not say of which type the policy is: it is not that "
             "of a LeRobot policy; name the folder that LeRobot saved"
         )
-    if not any(folder.glob(WEIGHTS)):
-        raise CheckpointError(
-            f"{folder} has no weights (model.safetensors): name the folder that LeRobot saved, or "
-            "copy the checkpoint again"
-        )
-    return folder
+    return kind
 
 
 def checkpoint_of(policy: Any) -> str:
@@ -111,10 +124,20 @@ def _configuration(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _is_of_network(path: Path) -> bool:
+    return not path.name.startswith(OF_PROCESSORS)
+
+
 def _files(folder: Path) -> Iterator[Path]:
     wanted = {CONFIGURATION, ADAPTER, *PROCESSORS}
     paths = {path for path in folder.iterdir() if path.name in wanted} | set(folder.glob(WEIGHTS))
-    yield from sorted((path for path in paths if path.is_file()), key=lambda path: path.name)
+    for path in sorted(paths, key=lambda path: path.name):
+        # Left out, it would give checkpoints with other weights the same number.
+        if not path.is_file() or path.stat().st_size == 0:
+            raise CheckpointError(
+                f"{path} is empty, or a link to nothing: copy the checkpoint again"
+            )
+        yield path
 
 
 def _digest(file: BinaryIO) -> str:

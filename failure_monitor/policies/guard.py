@@ -274,9 +274,10 @@ class PolicyGuard:
                 )
             last = like[:, 0] if like.ndim == 3 else like
         held = self._hold.after(last)
-        # From now on the robot stands there, and no chunk is executed any more.
+        # From now on the robot stands there, and no chunk is executed any more. The program may
+        # change in place what it gets.
         self._last.action, self._last.chunk = held, None
-        return held[:, None].expand_as(like).clone() if like.ndim == 3 else held
+        return (held[:, None].expand_as(like) if like.ndim == 3 else held).clone()
 
     def _check_policy(self) -> None:
         """Reject a policy that states another thing about itself than the bundle's did.

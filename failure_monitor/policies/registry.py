@@ -22,6 +22,14 @@ POLICY_CLASSES: dict[str, PolicyClass] = {
 
 KNOWN_VERSIONS = "LeRobot 0.4.4 and 0.6.1"
 
+NEEDED_OF_ALL = (
+    "select_action",
+    "reset",
+    "config.output_features",
+    "config.normalization_mapping",
+    "config.n_action_steps",
+)
+
 
 def add_policy_class(name: str, policy_class: PolicyClass) -> None:
     """Let policies of a class be watched.
@@ -64,7 +72,7 @@ def resolve(policy: Any, path: str) -> tuple[Any, str]:
 def _check_paths(policy: Any, found: PolicyClass) -> None:
     missing = [
         path
-        for path in ("select_action", "reset", found.decides, *found.records, *found.needs)
+        for path in (*NEEDED_OF_ALL, found.decides, *found.records, *found.needs)
         if not _has(policy, path)
     ]
     if missing:

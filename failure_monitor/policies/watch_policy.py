@@ -21,6 +21,7 @@ from failure_monitor.policies.checkpoint import (
     checkpoint_hash,
     checkpoint_of,
     folder_of,
+    kind_of,
 )
 from failure_monitor.policies.policy_class import Decided, PolicyClass, UnsupportedPolicyError
 from failure_monitor.policies.random_state import RandomState
@@ -102,6 +103,7 @@ def watch_policy(
         policy, policy_class, options, tuple(action_names), action_kind, control_period
     )
     description = replace(description, checkpoint=known, checkpoint_name=where)
+    _check_description(description)
     return PolicyWatch(policy, policy_class, quiet, options, description)
 
 
@@ -378,12 +380,12 @@ def _check_unwatched(policy: Any, policy_class: PolicyClass) -> None:
 
 
 def _checked_samples(samples: int | None, every: int | None, policy_class: PolicyClass) -> int:
-    if every is not None and every < 1:
+    if every is not None and not _is_number(every, 1):
         raise UnsupportedPolicyError(f"every is {every}: give 1 control step or more")
     least = 1 if every is None else 2
     if samples is None:
         return max(policy_class.samples, least)
-    if samples < least:
+    if not _is_number(samples, least):
         raise UnsupportedPolicyError(
             f"samples is {samples}: give {least} or more, or leave it out"
         )
@@ -395,15 +397,36 @@ def _checked_samples(samples: int | None, every: int | None, policy_class: Polic
     return samples
 
 
+def _is_number(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_description(description: PolicyDescription) -> None:
+    """Reject what nobody could read on `policy/format`, such as a control period of 0."""
+    if reason := description.why_unreadable():
+        raise UnsupportedPolicyError(f"what is given about the policy is impossible: {reason}")
+
+
 def _checkpoint(policy: Any, given: Path | str | None) -> tuple[str, str]:
     """Return where the checkpoint of a policy lies, and its hash; nothing for what is unknown."""
     where = given or checkpoint_of(policy)
     folder = folder_of(where)
     if folder is not None:
+        _check_kind(policy, checkpoint_folder(folder))
         return str(where), checkpoint_hash(folder)
     if where and given and str(given) != str(getattr(policy.config, "pretrained_path", None)):
         checkpoint_folder(given)
     return str(where), ""
+
+
+def _check_kind(policy: Any, folder: Path) -> None:
+    own = getattr(policy.config, "type", None)
+    kind = kind_of(folder)
+    if own is not None and own != kind:
+        raise UnsupportedPolicyError(
+            f"the checkpoint {folder} is of a policy of the type {kind}, this one is of the type "
+            f"{own}: name the folder that this policy was loaded from"
+        )
 
 
 def _description(

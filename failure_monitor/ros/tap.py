@@ -92,7 +92,7 @@ class DecisionTap:
             description: the statement, which the names of the actions complete.
 
         Raises:
-            ValueError: it names other actions; nothing was published.
+            ValueError: it names other actions, or nobody could read it; nothing was published.
         """
         names = description.action_names or self._action_names
         if names != self._action_names:
@@ -101,6 +101,8 @@ class DecisionTap:
                 f"{list(self._action_names)}: name the same ones, in the order of the chunks"
             )
         completed = replace(description, action_names=names)
+        if reason := completed.why_unreadable():
+            raise ValueError(f"the description is impossible: {reason}")
         if self._format_publisher is None:
             self._format_publisher = self._node.create_publisher(
                 String, POLICY_FORMAT_TOPIC, LATCHED_QOS

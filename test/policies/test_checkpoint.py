@@ -75,6 +75,26 @@ def test_a_folder_that_is_no_checkpoint_is_refused(checkpoint: Path, change, sen
         checkpoint_hash(checkpoint)
 
 
+WEIGHTS, STEP = "model.safetensors", "policy_postprocessor.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        (WEIGHTS, lambda path: path.unlink(), "has no weights"),
+        (WEIGHTS, lambda path: path.write_bytes(b""), "empty, or a link to nothing"),
+        (WEIGHTS, lambda path: (path.unlink(), path.symlink_to("nowhere")), "a link to nothing"),
+        (WEIGHTS, lambda path: (path.unlink(), path.mkdir()), "a link to nothing"),
+        (STEP, lambda path: (path.unlink(), path.symlink_to("nowhere")), "a link to nothing"),
+    ],
+)
+def test_a_part_that_is_not_there_is_not_left_out(checkpoint: Path, name, change, sentence: str):
+    """Checkpoints with other weights would have the same hash."""
+    change(checkpoint / name)
+    with pytest.raises(CheckpointError, match=sentence):
+        checkpoint_hash(checkpoint)
+
+
 @pytest.mark.parametrize("stated", [None, "", "somebody/policy"])
 def test_a_policy_may_not_know_its_folder(stated):
     policy = SimpleNamespace(config=SimpleNamespace(pretrained_path=stated))

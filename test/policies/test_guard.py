@@ -68,6 +68,12 @@ def test_an_alarm_holds_the_last_action_until_the_policy_is_reset(tiny, guard):
     torch.testing.assert_close(tiny.act(0), acted[0], rtol=0, atol=1e-6)
 
 
+def test_what_holds_stays_though_the_program_changes_it_in_place(tiny, guard):
+    acted = [tiny.act(seed) for seed in range(5)]
+    tiny.policy.select_action(strange(tiny)).zero_()
+    assert torch.equal(tiny.act(1), acted[-1])
+
+
 def test_deltas_are_held_by_zeros(tiny, bundles):
     from failure_monitor.policies.guard import guard_policy
 

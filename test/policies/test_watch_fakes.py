@@ -72,6 +72,23 @@ def test_an_attribute_that_has_moved_is_named(policy_class):
     assert "LeRobot 0.4.4 and 0.6.1" in refused(policy)
 
 
+@pytest.mark.parametrize("name", ["output_features", "normalization_mapping", "n_action_steps"])
+def test_a_configuration_that_has_moved_is_named(name):
+    policy = ACTPolicy()
+    delattr(policy.config, name)
+    assert f"has no config.{name}" in refused(policy)
+
+
+def test_a_checkpoint_of_another_kind_of_policy_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"type": "diffusion"}')
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    policy = ACTPolicy()
+    policy.config.type = "act"
+    assert "of the type diffusion, this one is of the type act" in refused(
+        policy, checkpoint=tmp_path
+    )
+
+
 def test_another_class_is_refused_with_what_it_must_offer():
     class OtherPolicy(Queueing):
         pass
@@ -135,6 +152,11 @@ def test_a_postprocessor_that_is_told_apart_by_its_steps_is_refused(step, reason
         ({"samples": 4}, "draws no noise"),
         ({"every": 0}, "every is 0"),
         ({"every": 2, "samples": 1}, "give 2"),
+        ({"every": 2.5}, "every is 2.5"),
+        ({"samples": "3"}, "samples is 3"),
+        ({"control_period": 0}, "control_period: expected a number above 0"),
+        ({"control_period": float("nan")}, "not finite"),
+        ({"action_kind": "force"}, "action_kind: expected one of"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, reason):
