@@ -13,8 +13,11 @@ from contextlib import suppress
 
 import rclpy
 from rclpy.context import Context
+from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.validate_namespace import validate_namespace
 
+from failure_monitor.errors import UsageError
 from failure_monitor.ros.common.start_ros import start_ros
 
 END_TIMEOUT = 2.0
@@ -32,8 +35,9 @@ class NodeInThread:
             namespace: of the node.
 
         Raises:
-            UsageError: ROS does not start in this environment.
+            UsageError: ROS does not start in this environment, or the namespace is none.
         """
+        _check_namespace(namespace)
         self._own: Context | None = None
         if not rclpy.ok():
             self._own = Context()
@@ -62,3 +66,11 @@ class NodeInThread:
         # The end of the context or of the executor is no error.
         with suppress(Exception):
             self._executor.spin()
+
+
+def _check_namespace(namespace: str) -> None:
+    try:
+        validate_namespace(f"/{namespace.lstrip('/')}")
+    except InvalidNamespaceException as error:
+        reason = str(error).splitlines()[0].removesuffix(":")
+        raise UsageError(f"'{namespace}' is no namespace of a node ({reason})") from None
