@@ -43,16 +43,18 @@ def main() -> None:
     options = WatchOptions.from_json(sys.argv[1])
     command = sys.argv[2:]
     hook: LeRobotHook | None = None
+    is_refused = False
     try:
         program = find_program(command)
         hook = _install(options, command)
         program()
     except FailureMonitorError as error:
+        is_refused = True
         say(str(error))
         sys.exit(error.exit_code)
     finally:
         if hook is not None:
-            if not hook.watched:
+            if not hook.watched and not is_refused:
                 say("nothing was watched: the command has loaded no policy that could be")
             hook.close()
 

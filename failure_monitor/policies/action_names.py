@@ -30,8 +30,12 @@ def action_names_of(policy: Any, given: Sequence[str] | str | Path) -> tuple[str
     """
     if isinstance(given, (str, Path)):
         names, origin = dataset_action_names(Path(given)), f"the dataset {given} names"
-    else:
+    elif isinstance(given, Sequence):
         names, origin = tuple(given), "action_names has"
+    else:
+        raise ActionNamesError(
+            f"action_names is {given!r}: give a list of names, or the folder of a dataset"
+        )
     _check_text(names)
     size = action_size(policy)
     if size is not None and len(names) != size:

@@ -244,18 +244,19 @@ def _names(
         held.control_period if control_period is None else control_period,
     )
     for what, option, given, wanted in (
-        ("joints", "joint_names", names.joints, config.robot_state_feature.shape[0]),
-        ("actions", "action_names", names.actions, config.action_feature.shape[0]),
+        ("joints", "joint-names", names.joints, config.robot_state_feature.shape[0]),
+        ("actions", "action-names", names.actions, config.action_feature.shape[0]),
     ):
         if len(given) != wanted:
             raise LeRobotExportError(
-                f"the policy has {wanted} {what}, and {len(given) or 'none'} are named: state "
-                f"'{option}', or the dataset that it was trained on"
+                f"the policy has {wanted} {what}, and {len(given) or 'none'} are named: name them "
+                f"(--{option}), or the dataset that it was trained on (--dataset)"
             )
     if getattr(config, "n_obs_steps", 1) > 1 and not (names.control_period or 0) > 0:
         raise LeRobotExportError(
             f"the policy looks at {config.n_obs_steps} observations, and how far they lie apart "
-            "is unknown: state 'control_period' in seconds, or the dataset that it was trained on"
+            "is unknown: state the control period in seconds (--control-period), or the dataset "
+            "that it was trained on (--dataset)"
         )
     return names
 

@@ -48,6 +48,12 @@ def test_wrong_names_are_a_sentence(names, why):
         action_names_of(policy(), names)
 
 
+@pytest.mark.parametrize("given", [None, 5, {"a": 1}])
+def test_what_is_no_list_of_names_is_a_sentence(given):
+    with pytest.raises(ActionNamesError, match=r"give a list of names, or the folder"):
+        action_names_of(policy(), given)
+
+
 def test_names_that_the_policy_knows_otherwise_are_rejected():
     own = policy(action_feature_names=["x", "y"])
     assert action_names_of(own, ["x", "y"]) == ("x", "y")

@@ -161,9 +161,9 @@ def test_models_that_compute_something_else_are_not_written(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("kind", "options", "fault"),
     [
-        ("act", {"joint_names": ("a",)}, r"has 3 joints, and 1 are named: state 'joint_names'"),
-        ("act", {"action_names": ()}, r"has 3 actions, and none are named: state 'action_names'"),
-        ("ddim", {}, r"looks at 2 observations.*state 'control_period'"),
+        ("act", {"joint_names": ("a",)}, r"has 3 joints, and 1 are named: .*--joint-names"),
+        ("act", {"action_names": ()}, r"has 3 actions, and none are named: .*--action-names"),
+        ("ddim", {}, r"looks at 2 observations.*--control-period"),
         ("smolvla", {}, r"is told its task in words: state 'tasks'"),
         ("act", {"tasks": ("a",)}, r"the act policy is told no task"),
         ("act", {"dataset": Path("/nowhere")}, r"/nowhere is no LeRobotDataset"),

@@ -131,6 +131,7 @@ SHARED_MODULES = {
             "time",
             "timer",
             "utilities",
+            "validate_namespace",
         )
     ),
 }
