@@ -50,16 +50,16 @@ def main() -> None:
         program()
     except FailureMonitorError as error:
         is_refused = True
-        say(str(error))
+        report(str(error))
         sys.exit(error.exit_code)
     finally:
         if hook is not None:
             if not hook.watched and not is_refused:
-                say("nothing was watched: the command has loaded no policy that could be")
+                report("nothing was watched: the command has loaded no policy that could be")
             hook.close()
 
 
-def say(sentence: str) -> None:
+def report(sentence: str) -> None:
     """Print a line on standard error; nobody may be left to read it."""
     with suppress(OSError, ValueError):
         print(f"failure-monitor: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
@@ -137,7 +137,7 @@ def _install(options: WatchOptions, command: Sequence[str]) -> LeRobotHook:
     def start_watch(loaded: LoadedPolicy) -> Watch:
         return start(loaded, _found(loaded, options, command))
 
-    hook = LeRobotHook(start_watch, lets_unwatched_act=options.unwatched, say=say)
+    hook = LeRobotHook(start_watch, lets_unwatched_act=options.unwatched, report=report)
     hook.install()
     return hook
 
@@ -157,7 +157,7 @@ def _found(loaded: LoadedPolicy, options: WatchOptions, command: Sequence[str]) 
         names = dataset_action_names(Path(options.dataset))
     if not names and not options.bundle:
         names = numbered_names(loaded.policy)
-        say(
+        report(
             f"the names of the {len(names)} actions are not known, so they are numbered: give "
             "--action-names, or the --dataset that the policy was trained on"
         )
@@ -203,7 +203,7 @@ def _tap(options: WatchOptions) -> Callable[[LoadedPolicy, _Found], Watch]:
         if found.execution == "server":
             # They are of the robot's machine. The policy keeps this as long as it lives.
             ObservationStamps(loaded.policy, lambda stamp: tap.observed(Time(nanoseconds=stamp)))
-        say(f"watching {_text(tap.description, found)}; publishing {', '.join(tap.topics)}")
+        report(f"watching {_text(tap.description, found)}; publishing {', '.join(tap.topics)}")
         return tap
 
     return start
@@ -234,7 +234,7 @@ def _guard(options: WatchOptions) -> Callable[[LoadedPolicy, _Found], Watch]:
             checkpoint=found.checkpoint,
             execution=found.execution,
         )
-        say(
+        report(
             f"guarding {_text(guard.description, found)} by the bundle {options.bundle}; this is "
             "not the gate"
         )

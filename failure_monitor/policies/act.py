@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How LeRobot's ACTPolicy is watched: it draws no noise, so one chunk says all."""
+"""How LeRobot's ACTPolicy is watched: it draws no noise, so one chunk is enough."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENCODER = "model.encoder.forward"
 
 @dataclass(frozen=True)
 class Encoded:
-    """The encoder's tokens (S, 1, C) and, where the model was run anew, the chunk."""
+    """The encoder's tokens (S, 1, C) and, where the model was run again, the chunk."""
 
     tokens: Any
     chunk: Any = None

@@ -85,14 +85,14 @@ def kind_of(folder: Path) -> str:
     kind = _configuration(folder).get("type")
     if not isinstance(kind, str):
         raise CheckpointError(
-            f"{folder / CONFIGURATION} does not say of which type the policy is: it is not that "
+            f"{folder / CONFIGURATION} does not state the type of the policy: it is not that "
             "of a LeRobot policy; name the folder that LeRobot saved"
         )
     return kind
 
 
 def checkpoint_of(policy: Any) -> str:
-    """Return the folder or the name on the hub that a policy was loaded from, if it says so."""
+    """Return the folder or the name on the hub that a policy was loaded from, if it states it."""
     return str(getattr(policy.config, "pretrained_path", None) or "")
 
 

@@ -135,7 +135,7 @@ def export_lerobot(
         action_names: the actions, in order.
         control_period: the seconds from an observation to the next; needed by a policy that looks
             at several.
-        tasks: the texts of the tasks that a policy is told; rollouts state one of these.
+        tasks: the texts of the tasks that a policy receives; rollouts state one of these.
         action_kind: the meaning of an action.
         position_names: as in `export_sampler`.
         tolerance: the largest difference to LeRobot's class, relative to its largest action.
@@ -304,11 +304,11 @@ class _Exporter:
         self.kind: str = self.config.type
         if self.kind == "smolvla" and not self.tasks:
             raise LeRobotExportError(
-                "the policy is told its task in words: state 'tasks', the texts that it was "
-                "trained with"
+                "the policy receives its task as text: name its tasks (--task TEXT), by the texts "
+                "that it was trained with"
             )
         if self.kind != "smolvla" and self.tasks:
-            raise LeRobotExportError(f"the {self.kind} policy is told no task: leave 'tasks' out")
+            raise LeRobotExportError(f"the {self.kind} policy receives no task: leave --task out")
         renamed = _renamed(self.preprocessor)
         # A camera that the policy has and no robot: it fills that place by itself.
         self.policy_names = tuple(
@@ -335,7 +335,7 @@ class _Exporter:
         position_names: tuple[str, ...],
         checkpoint: Path,
     ) -> None:
-        """Export encoder and sampler; both say of which checkpoint they are."""
+        """Export encoder and sampler; both state their checkpoint."""
         metadata = {"lerobot_checkpoint": checkpoint_hash(checkpoint)}
         encoder, sampler, conditioning = self._modules()
         with torch.no_grad():

@@ -185,7 +185,7 @@ class ACTSampler(nn.Module):  # type: ignore[misc]
         Args:
             policy: the policy.
             encoder: its encoder.
-            inputs: an observation, which tells where the tokens are.
+            inputs: an observation, which determines where the tokens are.
             to_units: turns normalised actions into the robot's units.
         """
         super().__init__()
@@ -228,7 +228,7 @@ class SmolVLAEncoder(nn.Module):  # type: ignore[misc]
         Args:
             policy: the policy.
             preprocessing: of its observations.
-            inputs: an observation, which tells where the patches of pictures are.
+            inputs: an observation, which determines where the patches of pictures are.
         """
         super().__init__()
         self.policy = policy

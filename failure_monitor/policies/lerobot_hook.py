@@ -71,18 +71,18 @@ class LeRobotHook:
         start_watch: Callable[[LoadedPolicy], Watch],
         *,
         lets_unwatched_act: bool,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         """Prepare; `install` comes next.
 
         Args:
             start_watch: watches a policy; raises `FailureMonitorError` if that is not possible.
             lets_unwatched_act: whether a policy that is not watched may act.
-            say: prints a line for the user.
+            report: prints a line for the user.
         """
         self._start_watch = start_watch
         self._lets_unwatched_act = lets_unwatched_act
-        self._say = say
+        self._report = report
         self._unwatched: weakref.WeakKeyDictionary[Any, _Unwatched] = weakref.WeakKeyDictionary()
         self._processors: list[_Processors] = []
         self._facts: list[tuple[Any, tuple[str, ...], float | None]] = []
@@ -167,7 +167,7 @@ class LeRobotHook:
             self._pair(policy, made[-1])
         elif self._lets_unwatched_act:
             self._release(policy)
-            self._say("not watched: the policy acts without a postprocessor of its own")
+            self._report("not watched: the policy acts without a postprocessor of its own")
         else:
             raise UnwatchedPolicyError(
                 "the policy is not watched: no processors were made for it "
@@ -185,7 +185,7 @@ class LeRobotHook:
             if not self._lets_unwatched_act:
                 self._unwatched[policy] = _Unwatched(policy, self._before_first_action)
                 raise
-            self._say(f"not watched: {error}")
+            self._report(f"not watched: {error}")
         else:
             self._watched = weakref.ref(policy)
             self.watched += 1

@@ -56,7 +56,7 @@ class PolicyClass(Protocol):
     needs: tuple[str, ...]
 
     def encode(self, policy: Any, decided: Decided) -> Any:
-        """Return what the policy made of its observation: recorded, or else encoded anew."""
+        """Return what the policy made of its observation: recorded, or else encoded again."""
 
     def embedding(self, encoding: Any) -> Any:
         """Return the observation embedding, (E,)."""

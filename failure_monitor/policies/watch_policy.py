@@ -73,10 +73,10 @@ def watch_policy(
         every: the number of control steps after which an observation between two decisions is
             watched too; None for decisions alone. Needs that `select_action` is called.
         action_names: the names of the action dimensions, in order.
-        action_kind: the meaning of an action; None for what the names tell.
+        action_kind: the meaning of an action; None for what the names state.
         control_period: the seconds from one executed action to the next.
-        checkpoint: the folder that the policy was loaded from; None for what the policy says.
-        seed: of the further chunks' noise, from which every rollout begins anew; None for another
+        checkpoint: the folder that the policy was loaded from; None for what the policy states.
+        seed: of the further chunks' noise, from which every rollout starts again; None for another
             noise each time.
         on_decision: receives every decision, in the thread of the policy.
         on_restart: is called when the policy was reset.
@@ -294,7 +294,7 @@ class PolicyWatch:
         return self._class.sample(self._policy, decided, encoding, rows, generator)
 
     def _check_action(self, plan: Any, action: Any) -> None:
-        """Compare what the policy returned with what is told of it, at every decision."""
+        """Compare what the policy returned with what is published of it, at every decision."""
         if not torch.allclose(plan[:, 0], action, rtol=0, atol=1e-6, equal_nan=True):
             raise UnsupportedPolicyError(
                 "the action that the policy returned is not the first of its chunk: something "
@@ -474,7 +474,7 @@ def _dispersion_of(
 
 
 def _kind_by_names(config: Any, names: tuple[str, ...]) -> ActionKind | None:
-    """Return what LeRobot's names tell: `.pos` is an absolute position, unless made relative."""
+    """Return what LeRobot's names state: `.pos` is an absolute position, unless made relative."""
     if getattr(config, "use_relative_actions", False):
         return None
     return "position" if names and all(name.endswith(".pos") for name in names) else None

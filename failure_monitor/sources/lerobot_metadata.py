@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads what a LeRobotDataset states of itself in `meta/`: columns, episodes, files and tasks.
 
-Version 3.0 keeps many episodes in a file, 2.1 a file for each. The rows of `meta/` say which.
+Version 3.0 keeps many episodes in a file, 2.1 a file for each. The rows of `meta/` state which.
 """
 
 from __future__ import annotations
@@ -356,8 +356,8 @@ def _span(
     begin = row.get(f"videos/{name}/from_timestamp")
     if not isinstance(begin, (int, float)) or not 0 <= begin < math.inf:
         raise SourceError(
-            f"{folder}: the metadata of episode {index} do not say at which time of its video of "
-            f"'{name}' it begins ({json.dumps(begin)}): {DOWNLOAD}"
+            f"{folder}: the metadata of episode {index} do not state at which time of its video "
+            f"of '{name}' it begins ({json.dumps(begin)}): {DOWNLOAD}"
         )
     path = _file(folder, info, "video_path", {**place, "video_key": name})
     return VideoSpan(path, float(begin))
@@ -367,7 +367,7 @@ def _place(folder: Path, index: int, row: Mapping[str, Any], what: str) -> dict[
     place = {name: row.get(f"{what}/{name}") for name in ("chunk_index", "file_index")}
     if not all(_is_count(number) for number in place.values()):
         raise SourceError(
-            f"{folder}: the metadata of episode {index} do not say in which file of '{what}' it "
+            f"{folder}: the metadata of episode {index} do not state in which file of '{what}' it "
             f"lies: {DOWNLOAD}"
         )
     return place

@@ -65,7 +65,7 @@ def test_the_folder_above_is_meant_too(checkpoint: Path):
         (lambda folder: shutil.rmtree(folder), "is no folder|cannot be read"),
         (lambda folder: (folder / "config.json").unlink(), "cannot be read"),
         (lambda folder: (folder / "config.json").write_text("{"), "is no JSON"),
-        (lambda folder: (folder / "config.json").write_text("[]"), "of which type"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "the type of the policy"),
         (lambda folder: [each.unlink() for each in folder.glob("*.safetensors")], "no weights"),
     ],
 )

@@ -164,8 +164,8 @@ def test_models_that_compute_something_else_are_not_written(tmp_path: Path, monk
         ("act", {"joint_names": ("a",)}, r"has 3 joints, and 1 are named: .*--joint-names"),
         ("act", {"action_names": ()}, r"has 3 actions, and none are named: .*--action-names"),
         ("ddim", {}, r"looks at 2 observations.*--control-period"),
-        ("smolvla", {}, r"is told its task in words: state 'tasks'"),
-        ("act", {"tasks": ("a",)}, r"the act policy is told no task"),
+        ("smolvla", {}, r"receives its task as text: .*--task"),
+        ("act", {"tasks": ("a",)}, r"the act policy receives no task"),
         ("act", {"dataset": Path("/nowhere")}, r"/nowhere is no LeRobotDataset"),
     ],
 )
@@ -234,7 +234,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path):
     ("config", "fault"),
     [
         (None, r"config.json cannot be read"),
-        ("[]", r"does not say of which type the policy is"),
+        ("[]", r"does not state the type of the policy"),
         ("{", r"is no JSON"),
         ('{"type": "pi0"}', r"of the type 'pi0', and act, diffusion, smolvla can be exported"),
     ],

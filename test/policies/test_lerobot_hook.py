@@ -75,7 +75,7 @@ def install(monkeypatch, watches, said, **options):
         watches.append(Watch(loaded))
         return watches[-1]
 
-    settings = {"start_watch": start, "lets_unwatched_act": False, "say": said.append} | options
+    settings = {"start_watch": start, "lets_unwatched_act": False, "report": said.append} | options
     hook = LeRobotHook(settings.pop("start_watch"), **settings)
     hook.install()
     return hook
