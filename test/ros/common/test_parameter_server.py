@@ -34,7 +34,7 @@ from rclpy.node import Node
 from failure_monitor.ros.common import parameter_server
 from failure_monitor.ros.common.parameter_server import ParameterServer, list_parameters
 
-pytestmark = [pytest.mark.ros, pytest.mark.law(5), pytest.mark.law(7)]
+pytestmark = [pytest.mark.ros, pytest.mark.alone, pytest.mark.law(5), pytest.mark.law(7)]
 
 
 class Served(Node):
