@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from failure_monitor.scores.base.score import ScoreState
 
-Float = TypeVar("Float", bound=np.floating[Any])
+# A text: numpy 1.21 does not take the brackets when this is run.
+Float = TypeVar("Float", bound="np.floating[Any]")
 
 WAVES = 256
 
