@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.joint_motion import JointMotion
 
 ActionKind = Literal["position", "velocity", "delta"]
 ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
@@ -27,7 +28,7 @@ class PolicyFormat:
     """The shapes and the meaning of a policy's outputs at every decision.
 
     Attributes:
-        embedding_size: E, the length of an observation embedding.
+        embedding_size: E, the length of an observation embedding; 0 if the policy gives none.
         samples: B, the number of action chunks sampled per decision.
         horizon: H, the number of future actions in a chunk.
         action_names: the names of the D action dimensions, in order.
@@ -167,6 +168,9 @@ class Decision:
         positions: the measured positions of the robot, float32 (P,), in the space and units of
             the position actions; None if they were not measured.
         external: scores of this decision that others computed, by name; larger is worse.
+        joints: what the joints did since the decision before; None if that is unknown.
+        tokens: the last layer's tokens of the policy's network, float32 (N, F); None if it
+            published none.
     """
 
     stamp: int
@@ -174,6 +178,8 @@ class Decision:
     chunks: NDArray[np.float32]
     positions: NDArray[np.float32] | None = None
     external: Mapping[str, float] = field(default_factory=dict)
+    joints: JointMotion | None = None
+    tokens: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +222,8 @@ class Rollout:
         external: external scores as in `Decision`, by name, float64 (T,) each.
         interventions: whether a human acted between each decision and the next, bool (T,); None
             if unknown.
+        joints: what the joints did as in `Decision`, of T decisions; None if that is unknown.
+        tokens: the tokens as in `Decision`, float32 (T, N, F); None if there are none.
     """
 
     name: str
@@ -231,6 +239,8 @@ class Rollout:
     task: str = ""
     external: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     interventions: NDArray[np.bool_] | None = None
+    joints: JointMotion | None = None
+    tokens: NDArray[np.float32] | None = None
 
     @property
     def timing(self) -> RolloutTiming:
@@ -267,6 +277,8 @@ class Rollout:
             positions=None if self.positions is None else self.positions[:decisions],
             external={name: values[:decisions] for name, values in self.external.items()},
             interventions=None if self.interventions is None else self.interventions[:decisions],
+            joints=None if self.joints is None else self.joints.at(slice(decisions)),
+            tokens=None if self.tokens is None else self.tokens[:decisions],
         )
 
     def decisions(self) -> Iterator[Decision]:
@@ -278,6 +290,8 @@ class Rollout:
                 chunks=self.chunks[index],
                 positions=None if self.positions is None else self.positions[index],
                 external={name: float(values[index]) for name, values in self.external.items()},
+                joints=None if self.joints is None else self.joints.at(index),
+                tokens=None if self.tokens is None else self.tokens[index],
             )
 
     def check(self, policy: PolicyFormat) -> None:
@@ -362,6 +376,9 @@ class Verdict:
             undefined.
         past_calibration: whether the thresholds vary over time and the rollout is longer than
             those of calibration, so that they keep their last values.
+        rollouts: n, how many calibration rollouts the decision is compared with.
+        rollouts_below: how many of these lie below the decision: their largest combined number
+            is less than its own, each by the models of the calibration rollout's fold.
     """
 
     index: int
@@ -370,6 +387,8 @@ class Verdict:
     rule: str
     level: float
     past_calibration: bool = False
+    rollouts: int = 0
+    rollouts_below: int = 0
 
     @property
     def is_undefined(self) -> bool:

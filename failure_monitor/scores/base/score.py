@@ -226,4 +226,6 @@ def _as_rollout(decision: Decision) -> Rollout:
         chunks=decision.chunks[np.newaxis],
         positions=None if decision.positions is None else decision.positions[np.newaxis],
         external={name: np.array([value]) for name, value in decision.external.items()},
+        joints=None if decision.joints is None else decision.joints.as_rollout(),
+        tokens=None if decision.tokens is None else decision.tokens[np.newaxis],
     )
