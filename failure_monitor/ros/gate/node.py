@@ -33,6 +33,10 @@ from failure_monitor.ros.gate.status import GateStatus, status_message
 DIAGNOSTICS_PERIOD = 1.0
 """Seconds, as diagnostic tools expect."""
 
+REPETITION_PERIOD = 0.2
+"""Seconds after which a new state is published again, for `DIAGNOSTICS_PERIOD`: where its message
+was lost, the middleware would send it again only after seconds."""
+
 MAX_END = 3.0
 """Seconds for which an ending gate repeats the command to stand, and for which it tries to send
 one that nothing receives or that cannot be made."""
@@ -50,6 +54,7 @@ class GateNode(Node):
         self._settings = load_gate_parameters(self)
         self._published: GateStatus | None = None
         self._published_open: bool | None = None
+        self._changed_at = time.monotonic()
         self._ending_since: float | None = None
         self._failure = ""
         self._open_publisher = self._make_publisher(Bool, "~/open", LATCHED_QOS)
@@ -66,9 +71,9 @@ class GateNode(Node):
         self._commands = self._make_commands(self._settings)
         check_overrides(self, {topic for command in self._commands for topic in command.topics})
         self._update()
-        self.create_timer(
-            DIAGNOSTICS_PERIOD, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._tick, clock=steady)
+        self.create_timer(REPETITION_PERIOD, self._repeat_new_state, clock=steady)
         TimeGuard(self)
         self._parameter_server = ParameterServer(self)
 
@@ -194,6 +199,7 @@ class GateNode(Node):
         if status.passes != self._published_open:
             self._published_open = status.passes
             self._open_publisher.publish(Bool(data=status.passes))
+        self._changed_at = time.monotonic()
         self.get_logger().info(status.text)
         self._publish_state()
         return status
@@ -202,13 +208,25 @@ class GateNode(Node):
         self._update()
         self._publish_state()
 
+    def _repeat_new_state(self) -> None:
+        if time.monotonic() - self._changed_at < DIAGNOSTICS_PERIOD:
+            self._state_publisher.publish(self._state())
+
     def _publish_state(self) -> None:
         """Publish the state on its own topic and in the diagnostics."""
         if self._published is None:
             return
+        message = self._state()
+        self._state_publisher.publish(message)
+        array = DiagnosticArray(status=[message])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics_publisher.publish(array)
+
+    def _state(self) -> DiagnosticStatus:
+        assert self._published is not None, "the state is made when the node starts"
         faults = [self._failure, *(command.fault for command in self._commands)]
         faults += [permit.fault(time.monotonic()) for permit in self._permits]
-        message = status_message(
+        return status_message(
             self._published,
             [fault for fault in faults if fault],
             self._values(time.monotonic()),
@@ -216,10 +234,6 @@ class GateNode(Node):
             name=self.get_fully_qualified_name().removeprefix("/"),
             hardware_id=self._settings.hardware_id,
         )
-        self._state_publisher.publish(message)
-        array = DiagnosticArray(status=[message])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(array)
 
     def _values(self, now: float) -> dict[str, object]:
         values: dict[str, object] = {
