@@ -4,10 +4,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from failure_monitor.errors import FailureMonitorError
+
+QuantityKind = Literal["position", "velocity", "effort"]
+QUANTITY_KINDS: tuple[QuantityKind, ...] = get_args(QuantityKind)
+
+
+class JointMotionError(FailureMonitorError):
+    """Joints that lack a quantity that is needed of them."""
+
+
+def quantity_names(joints: Sequence[str], kind: QuantityKind) -> tuple[str, ...]:
+    """Return the names of one kind of quantity of some joints."""
+    return tuple(f"{joint}/{kind}" for joint in joints)
+
+
+def is_of_kind(quantity: str, kind: QuantityKind) -> bool:
+    """Return whether a quantity is of a kind."""
+    return quantity.endswith(f"/{kind}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,4 +71,46 @@ class JointMotion:
             states=self.states[np.newaxis],
             means=self.means[np.newaxis],
             commands=None if self.commands is None else self.commands[np.newaxis],
+        )
+
+    def select(self, names: Sequence[str]) -> JointMotion:
+        """Return some of the quantities, in this order.
+
+        Raises:
+            JointMotionError: one is missing.
+        """
+        if tuple(names) == self.names:
+            return self
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise JointMotionError(
+                f"the joints lack {', '.join(missing)}, they have {', '.join(self.names)}: "
+                "publish and record the same of them as in calibration"
+            )
+        return self._of([self.names.index(name) for name in names])
+
+    def given(self) -> JointMotion | None:
+        """Return, of a rollout, the quantities that the robot gave; None if it gave none.
+
+        One that is never a finite number was not given. Neither were efforts if all of them are
+        0 all the time: drivers write that where they measure none.
+        """
+        values = np.concatenate([self.states, self.means])
+        is_given = np.isfinite(values).any(axis=0)
+        are_efforts = np.array([is_of_kind(name, "effort") for name in self.names], bool)
+        if not np.nan_to_num(values[:, are_efforts]).any():
+            is_given &= ~are_efforts
+        if not is_given.any():
+            return None
+        given = self if is_given.all() else self._of(np.flatnonzero(is_given).tolist())
+        if self.commands is not None and np.isnan(self.commands).all():
+            given = replace(given, command_names=(), commands=None)
+        return given
+
+    def _of(self, columns: list[int]) -> JointMotion:
+        return replace(
+            self,
+            names=tuple(self.names[column] for column in columns),
+            states=self.states[..., columns],
+            means=self.means[..., columns],
         )

@@ -23,8 +23,8 @@ Optional arrays are is_calibration (M,) bool; subtype (M,) str, the group; succe
 calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
 sha256 (M,) str; task (M,) str, by default the task of meta_json; intervention (N,) bool, whether a
 human acted between the decision and the next; and ee_pos (N, P) float, the measured positions of
-position_dims. ee_pos is divided by position_scale of meta_json, by default 1. Other arrays are not
-read.
+position_dims. ee_pos is divided by position_scale of meta_json, by default 1. Arrays of joints are
+described in `archive_joints`. Other arrays are not read.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.schema import plain
+from failure_monitor.sources.archive_joints import read_joints, written_joints
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
 
@@ -118,6 +119,13 @@ class _Arrays:
             )
         return array
 
+    def dimensions(self, name: str) -> int:
+        """Return the number of an array's axes, 0 if it cannot be read."""
+        try:
+            return int(self._npz[name].ndim)
+        except Exception:  # what is wrong is told when it is read
+            return 0
+
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the dtype in which an array is written."""
         dtype: np.dtype[Any] = self._npz[name].dtype
@@ -167,6 +175,7 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
     interventions = None
     if "intervention" in arrays:
         interventions = arrays.read("intervention", TRUTHS, (decisions,))
+    joints = read_joints(arrays, meta.names, slices, decisions)
     rollouts = tuple(
         Rollout(
             name=str(names[index]) or f"{path.stem}/{index:03d}",
@@ -181,6 +190,7 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
             positions=None if positions is None else positions[part],
             task=str(tasks[index]) or meta.task(),
             interventions=None if interventions is None else interventions[part],
+            joints=joints[index],
         )
         for index, part in enumerate(slices)
     )
@@ -335,6 +345,20 @@ class _Meta:
             raise self._wrong("action_names", names, f"a list of {dimensions} names")
         return tuple(names)
 
+    def names(self, key: str, count: int, default: Sequence[str]) -> tuple[str, ...]:
+        """Return so many names, each another, that stand under a key; else the default ones."""
+        names = self._content.get(key)
+        if names is None and default:
+            return tuple(default)
+        if (
+            not isinstance(names, list)
+            or len(names) != count
+            or not all(isinstance(name, str) for name in names)
+            or len(set(names)) != count
+        ):
+            raise self._wrong(key, names, f"a list of {count} names, each another")
+        return tuple(names)
+
     def action_kind(self) -> ActionKind | None:
         kind = self._content.get("action_kind")
         if kind is not None and kind not in ACTION_KINDS:
@@ -451,6 +475,8 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         ]
     interventions = [known for known in helped if known is not None]
     measured = [rollout.positions for rollout in rollouts if rollout.positions is not None]
+    joints, joint_names = written_joints([r.joints for r in rollouts], lengths.tolist())
+    meta |= joint_names
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
         "obs_embedding": np.concatenate([rollout.embeddings for rollout in rollouts]),
@@ -469,4 +495,5 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         "meta_json": np.array(json.dumps(meta)),
         **({"intervention": np.concatenate(interventions)} if interventions else {}),
         **({"ee_pos": np.concatenate(measured)} if len(measured) == len(rollouts) else {}),
+        **joints,
     }

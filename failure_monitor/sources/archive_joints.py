@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the joints did, in the arrays of a rollout archive.
+
+Either as it was worked out, of Q quantities whose names are `joint_quantities` of meta_json:
+
+    joint_states        (N, Q)     float, the newest values at the decision
+    joint_means         (N, Q)     float, means since the decision before
+    command_means       (N, C)     float, likewise of the commands sent: `command_names`
+
+or as it was measured, of J joints whose names are `joint_names` of meta_json, in the K control
+steps from the decision before to this one, the oldest first; a step that is NaN was not executed:
+
+    joint_pos_hist, joint_vel_hist, joint_torque_hist   (N, K, J)  float
+    joint_pos, joint_vel, joint_torque                  (N, J)     float, at the decision
+    gripper_hist, gripper                               (N, K, G), (N, G); without the last axis
+                                                        for one. Read beside those of joints.
+
+At a rollout's first decision means and steps are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.joint_motion import JointMotion, QuantityKind, quantity_names
+
+FLOATS = "f"
+"""Kind of dtypes in numpy."""
+
+MEASURED: Mapping[str, QuantityKind] = {
+    "joint_pos": "position",
+    "joint_vel": "velocity",
+    "joint_torque": "effort",
+}
+"""What was measured of joints, by the name of its array."""
+
+GRIPPER = "gripper"
+
+Array = NDArray[Any]
+Names = Callable[[str, int, Sequence[str]], tuple[str, ...]]
+"""Returns the names under a key of meta_json, so many, or else those by default."""
+
+
+class Arrays(Protocol):
+    """The arrays of an open archive."""
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether it has an array of that name."""
+
+    def read(self, name: str, kinds: str, sizes: Sequence[int | str]) -> Array:
+        """Return the array of that name, of these kinds of dtypes and sizes."""
+
+    def dimensions(self, name: str) -> int:
+        """Return the number of an array's axes."""
+
+
+def read_joints(
+    arrays: Arrays, names: Names, slices: Sequence[slice], decisions: int
+) -> list[JointMotion | None]:
+    """Return what the joints did in each rollout; None for each of which nothing is known.
+
+    Args:
+        arrays: those of the archive.
+        names: reads names from meta_json.
+        slices: the decisions of each rollout.
+        decisions: how many there are.
+    """
+    motion = _worked_out(arrays, names, decisions) or _measured(arrays, names, decisions)
+    if motion is None:
+        return [None] * len(slices)
+    starts = [part.start for part in slices]
+    motion.means[starts] = np.nan
+    if motion.commands is not None:
+        motion.commands[starts] = np.nan
+    return [motion.at(part).given() for part in slices]
+
+
+def written_joints(
+    motions: Sequence[JointMotion | None], lengths: Sequence[int]
+) -> tuple[dict[str, Array], dict[str, Sequence[str]]]:
+    """Return the arrays of an archive, and the names for meta_json; empty without joints.
+
+    Args:
+        motions: what the joints did in each rollout.
+        lengths: the number of decisions of each.
+    """
+    quantities = _all_of([() if each is None else each.names for each in motions])
+    commands = _all_of([() if each is None else each.command_names for each in motions])
+    states, means, sent = [], [], []
+    for motion, length in zip(motions, lengths, strict=True):
+        known = motion or JointMotion((), np.empty((length, 0)), np.empty((length, 0)))
+        states.append(_spread(known.names, known.states, quantities, length))
+        means.append(_spread(known.names, known.means, quantities, length))
+        sent.append(_spread(known.command_names, known.commands, commands, length))
+    arrays: dict[str, Array] = {}
+    named: dict[str, Sequence[str]] = {}
+    if quantities:
+        arrays |= {"joint_states": np.concatenate(states), "joint_means": np.concatenate(means)}
+        named["joint_quantities"] = quantities
+    if commands:
+        arrays["command_means"] = np.concatenate(sent)
+        named["command_names"] = commands
+    return arrays, named
+
+
+def _all_of(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for some in names for name in some))
+
+
+def _spread(
+    names: Sequence[str],
+    values: NDArray[np.float64] | None,
+    all_names: Sequence[str],
+    length: int,
+) -> NDArray[np.float64]:
+    """Return a rollout's values in the columns of all names, NaN where it has none."""
+    spread = np.full((length, len(all_names)), np.nan)
+    if values is not None:
+        spread[:, [all_names.index(name) for name in names]] = values
+    return spread
+
+
+def _worked_out(arrays: Arrays, names: Names, decisions: int) -> JointMotion | None:
+    if "joint_states" not in arrays:
+        return None
+    states = arrays.read("joint_states", FLOATS, (decisions, "Q")).astype(np.float64)
+    means = arrays.read("joint_means", FLOATS, states.shape).astype(np.float64)
+    quantities = names("joint_quantities", states.shape[1], ())
+    motion = JointMotion(quantities, states, means)
+    if "command_means" not in arrays:
+        return motion
+    commands = arrays.read("command_means", FLOATS, (decisions, "C")).astype(np.float64)
+    return replace(
+        motion,
+        command_names=names("command_names", commands.shape[1], ()),
+        commands=commands,
+    )
+
+
+def _measured(arrays: Arrays, names: Names, decisions: int) -> JointMotion | None:
+    """Return what was measured at decisions and in the steps between them."""
+    parts = []
+    for name, kind in MEASURED.items():
+        if (of_joints := _states_and_means(arrays, name, decisions)) is not None:
+            joints = names("joint_names", of_joints[0].shape[1], _numbered("joint", of_joints))
+            parts.append((quantity_names(joints, kind), *of_joints))
+    if not parts:
+        return None
+    if (of_gripper := _states_and_means(arrays, GRIPPER, decisions)) is not None:
+        one = of_gripper[0].shape[1] == 1
+        default = (GRIPPER,) if one else _numbered(GRIPPER, of_gripper)
+        fingers = names("gripper_names", of_gripper[0].shape[1], default)
+        parts.append((quantity_names(fingers, "position"), *of_gripper))
+    return JointMotion(
+        tuple(name for some, _, _ in parts for name in some),
+        np.concatenate([states for _, states, _ in parts], axis=1),
+        np.concatenate([means for _, _, means in parts], axis=1),
+    )
+
+
+def _numbered(name: str, measured: tuple[Array, Array]) -> list[str]:
+    return [f"{name}{number}" for number in range(1, measured[0].shape[1] + 1)]
+
+
+def _states_and_means(
+    arrays: Arrays, name: str, decisions: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the values at each decision and their means over the steps before it, (N, J)."""
+    steps_name = f"{name}_hist"
+    states, steps = None, None
+    if name in arrays:
+        axes = ("J",)[: arrays.dimensions(name) - 1]
+        states = arrays.read(name, FLOATS, (decisions, *axes)).reshape(decisions, -1)
+    if steps_name in arrays:
+        axes = ("J",)[: arrays.dimensions(steps_name) - 2]
+        steps = arrays.read(steps_name, FLOATS, (decisions, "K", *axes))
+        steps = steps.reshape(*steps.shape[:2], -1).astype(np.float64)
+    if steps is None:
+        if states is None:
+            return None
+        return states.astype(np.float64), np.full(states.shape, np.nan)
+    if states is None:
+        states = _newest(steps)
+    return states.astype(np.float64), _means(steps)
+
+
+def _means(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    is_known = ~np.isnan(steps)
+    counts = is_known.sum(axis=1)
+    sums = np.where(is_known, steps, 0.0).sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _newest(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values of the newest step that was executed."""
+    newest = steps[:, -1].copy()
+    for step in range(steps.shape[1] - 2, -1, -1):
+        newest = np.where(np.isnan(newest), steps[:, step], newest)
+    return newest
