@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from failure_monitor.decision import ActionKind, PolicyFormat
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.parameters.topics import EXTERNAL_NAME
 from failure_monitor.schema import SchemaError, above, at_least, below, like, plain, read
 
 Execution = Literal["", "queue", "ensemble", "real_time_chunking", "server"]
@@ -25,7 +26,7 @@ DispersionOf = Literal["", "noise", "plan", "nothing"]
 """What makes sampled chunks differ: the policy's noise; the plan that is being executed against a
 new one; or nothing, where there is one chunk."""
 
-NOT_COMPARED = ("version", "checkpoint_name")
+NOT_COMPARED = ("version", "checkpoint_name", "extras")
 """Fields in which the policy may differ from that of calibration."""
 
 PERIOD_TOLERANCE = 0.05
@@ -65,6 +66,8 @@ class PolicyDescription:
         guided_actions: the number of leading actions of a chunk that are led to what is already
             being executed, so that they do not scatter; 0 for none, None if unknown.
         dispersion_of: what makes the sampled chunks differ.
+        extras: the names of the external scores that are published with every decision, before
+            its action chunks, so that each value is of one decision.
     """
 
     version: Literal[1] = 1
@@ -80,6 +83,7 @@ class PolicyDescription:
     executed_actions: Annotated[int, above(0), below(TOO_MANY)] | None = None
     guided_actions: Annotated[int, at_least(0), below(TOO_MANY)] | None = None
     dispersion_of: DispersionOf = ""
+    extras: tuple[Annotated[str, like(EXTERNAL_NAME, "letters, digits and _")], ...] = ()
 
     def __post_init__(self) -> None:
         """Check what concerns several fields.
@@ -194,6 +198,8 @@ class PolicyDescription:
 
     def _unknown(self, other: PolicyDescription) -> Iterator[str]:
         yield from self.unstated(other)
+        if not self.extras:
+            yield "extras"
         # A name is of the checkpoint that it is stated with.
         if self.checkpoint in ("", other.checkpoint) and not self.checkpoint_name:
             yield "checkpoint_name"

@@ -46,6 +46,7 @@ from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion, TrustedHorizon
+from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.policy_models.onnx_file import OnnxFile
 from failure_monitor.schema import SchemaError, plain, read
@@ -193,7 +194,7 @@ class Bundle:
             if score.name.startswith(EXTERNAL_PREFIX)
         ]
         known = self.description.external_topics
-        return {name: known.get(name, f"external_scores/{name}") for name in names}
+        return {name: known.get(name, external_topic(name)) for name in names}
 
     @property
     def needs_positions(self) -> bool:

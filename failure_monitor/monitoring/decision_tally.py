@@ -102,6 +102,11 @@ class DecisionTally:
         for _ in range(decisions - unseen):
             self.set_unscored(self.receive(now), why)
 
+    def set_waiting(self, number: int, why: str) -> None:
+        """Record for what a decision waits, as why it is not scored if it never is."""
+        if (decision := self._recent.get(number)) is not None:
+            decision.why = why
+
     def set_at_work(self, number: int) -> None:
         """Record that all parts of a decision have come, and it waits for its score alone."""
         if (decision := self._recent.get(number)) is not None:

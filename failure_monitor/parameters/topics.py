@@ -6,8 +6,17 @@ from __future__ import annotations
 
 EMBEDDING_TOPIC = "policy/embedding"
 ACTION_CHUNKS_TOPIC = "policy/action_chunks"
+TOKENS_TOPIC = "policy/tokens"
 POLICY_FORMAT_TOPIC = "policy/format"
 JOINT_STATES_TOPIC = "joint_states"
 ROLLOUT_TOPIC = "rollout/active"
 PERMIT_TOPIC = "failure_monitor/permit"
 SPEED_SCALE_TOPIC = "failure_monitor/speed_scale"
+
+EXTERNAL_NAME = "[A-Za-z][A-Za-z0-9_]*"
+"""A regular expression for the names of external scores, which are part of a topic."""
+
+
+def external_topic(name: str) -> str:
+    """Return the default topic of the external score of that name."""
+    return f"external_scores/{name}"

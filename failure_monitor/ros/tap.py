@@ -15,8 +15,11 @@ tap = DecisionTap(self, action_names=["dx", "dy", "dz", "gripper"], description=
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,13 +29,15 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.time import Time as ClockTime
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header, String
+from std_msgs.msg import Float64, Header, String
 
 from failure_monitor.messages.policy_arrays import float_array
 from failure_monitor.parameters.topics import (
     ACTION_CHUNKS_TOPIC,
     EMBEDDING_TOPIC,
+    EXTERNAL_NAME,
     POLICY_FORMAT_TOPIC,
+    external_topic,
 )
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
@@ -45,6 +50,9 @@ __all__ = [
     "DecisionTap",
     "PolicyDescription",
 ]
+
+MAX_EXTRA_NAME = 100
+"""Characters of an extra's name: a topic has 255 in all."""
 
 
 class DecisionTap:
@@ -79,6 +87,8 @@ class DecisionTap:
         self._chunks_publisher = node.create_publisher(
             PointCloud2, ACTION_CHUNKS_TOPIC, DECISION_QOS
         )
+        self._extra_publishers: dict[str, Publisher] = {}
+        self._description: PolicyDescription | None = None
         self._format_publisher: Publisher | None = None
         if description is not None:
             self.describe(description)
@@ -86,7 +96,8 @@ class DecisionTap:
     def describe(self, description: PolicyDescription) -> None:
         """Publish on `policy/format` what the policy states about itself; it is latched.
 
-        Call it again when the policy is swapped, before the new one's first decision.
+        Call it again when the policy is swapped, before the new one's first decision. The names
+        in its `extras` are published from its first decision on; `publish` adds what is missing.
 
         Args:
             description: the statement, which the names of the actions complete.
@@ -103,6 +114,9 @@ class DecisionTap:
         completed = replace(description, action_names=names)
         if reason := completed.why_unreadable():
             raise ValueError(f"the description is impossible: {reason}")
+        for name in completed.extras:
+            self._create_extra_publisher(name)
+        self._description = completed
         if self._format_publisher is None:
             self._format_publisher = self._node.create_publisher(
                 String, POLICY_FORMAT_TOPIC, LATCHED_QOS
@@ -115,11 +129,19 @@ class DecisionTap:
             self._embedding_publisher,
             self._chunks_publisher,
             self._format_publisher,
+            *self._extra_publishers.values(),
         ):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 
-    def publish(self, embedding: Any, chunks: Any, stamp: Time | ClockTime) -> None:
+    def publish(
+        self,
+        embedding: Any,
+        chunks: Any,
+        stamp: Time | ClockTime,
+        *,
+        extras: Mapping[str, Any] | None = None,
+    ) -> None:
         """Publish one decision.
 
         Args:
@@ -127,16 +149,37 @@ class DecisionTap:
                 tensor on any device and of any real dtype.
             chunks: the sampled action chunks, (B, H, D), likewise; the first one is executed.
             stamp: the stamp of the observation, which is that of the camera image.
+            extras: further scores of this decision, by name; larger is worse. Each is published
+                on `external_scores/<name>` before the chunks, and is `external:<name>` in a rule.
 
         Raises:
-            ValueError: a shape is not as above; nothing was published.
+            ValueError: a shape or name is not as above, or an extra is NaN or infinite; nothing
+                was published.
             TypeError: there are no real numbers, or no stamp; nothing was published.
         """
         numbers = self._checked_embedding(float_array(embedding, "embedding"))
         samples = self._checked_chunks(float_array(chunks, "action chunks"))
         header = Header(stamp=checked_stamp(stamp), frame_id=self._frame_id)
+        scores = {} if extras is None else _checked_extras(extras)
+        self._state_extras(scores)
+        # First, so that the monitor knows them when the decision is complete.
+        for name, score in scores.items():
+            self._extra_publishers[name].publish(Float64(data=score))
         self._embedding_publisher.publish(embedding_message(numbers, header))
         self._chunks_publisher.publish(action_chunks_message(samples, self._action_names, header))
+
+    def _state_extras(self, scores: Mapping[str, float]) -> None:
+        """State extras that were not stated before, so that each value counts for one decision."""
+        stated = self._description or PolicyDescription()
+        new = [name for name in scores if name not in stated.extras]
+        if new:
+            self.describe(replace(stated, extras=(*stated.extras, *new)))
+
+    def _create_extra_publisher(self, name: str) -> None:
+        if name not in self._extra_publishers:
+            self._extra_publishers[name] = self._node.create_publisher(
+                Float64, external_topic(name), DECISION_QOS
+            )
 
     @staticmethod
     def _checked_embedding(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -175,3 +218,51 @@ def checked_stamp(stamp: Time | ClockTime) -> Time:
             "that of the observation's header"
         )
     return message
+
+
+def _checked_extras(extras: Mapping[str, Any]) -> dict[str, float]:
+    """Return extras as numbers.
+
+    Raises:
+        ValueError: a name could not be part of a topic, or a value is NaN or infinite.
+        TypeError: there are no names, or a value is no real number.
+    """
+    if not isinstance(extras, Mapping):
+        raise TypeError(
+            f"the extras are a {type(extras).__name__}, expected numbers by their names: pass "
+            'them as {"name": value}'
+        )
+    return {_checked_name(name): _checked_extra(name, value) for name, value in extras.items()}
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the extra {name!r} has no text as its name: pass names and values")
+    if not re.fullmatch(EXTERNAL_NAME, name) or len(name) > MAX_EXTRA_NAME:
+        raise ValueError(
+            f"'{name}' cannot name an extra, since it becomes part of a topic: use letters, "
+            f"digits and underscores, a letter first, at most {MAX_EXTRA_NAME}"
+        )
+    return name
+
+
+def _checked_extra(name: str, value: Any) -> float:
+    if isinstance(value, Real) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+    else:
+        array = float_array(value, f"extra '{name}'")
+        if array.ndim or isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+            raise TypeError(
+                f"the extra '{name}' is of shape {array.shape} and type {type(value).__name__}, "
+                "expected one real number: pass its mean or its largest value, say"
+            )
+        number = float(array)
+    if not math.isfinite(number):
+        raise ValueError(
+            f"the extra '{name}' is {number}, expected a finite number: leave it out of a "
+            "decision that has none, which the monitor then does not score"
+        )
+    return number

@@ -5,6 +5,9 @@
     score(t) = the newest value at the moment when decision t was complete,
                or the lowest of the fitting rollouts if it is below that
 
+What a policy's tap publishes with its decisions is the exception: that of decision t is of
+decision t alone.
+
 The policy's energy, a learned probe, a progress estimate of a vision-language model, one minus a
 confidence: larger must be worse, and usual values above 0. There are as many as a rule names;
 `external:energy` is the one called energy.
@@ -23,13 +26,11 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import InvalidDecisionError, PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
+from failure_monitor.parameters.topics import EXTERNAL_NAME
 from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError
 
 EXTERNAL_PREFIX = "external:"
 """What the names of external scores begin with in a rule."""
-
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-"""What can be part of a topic."""
 
 
 class ExternalScore(InstantScore):
@@ -109,7 +110,7 @@ def external_score(source: str) -> type[ExternalScore]:
     Raises:
         UsageError: the name could not be part of a topic.
     """
-    if not NAME.fullmatch(source):
+    if not re.fullmatch(EXTERNAL_NAME, source):
         raise UsageError(
             f"'{EXTERNAL_PREFIX}{source}' names no external score: after the colon must come "
             "letters, digits and underscores, a letter first"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +28,7 @@ from failure_monitor.messages.measured_positions import (
     read_measurement,
 )
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.message_decoder import (
@@ -202,6 +203,8 @@ class BagRecording:
         )
         self._chunk_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _extract_chunks)
         self._external = dict.fromkeys(options.topics.external, math.nan)
+        self._fresh: set[str] = set()
+        self._with_chunks: dict[int, dict[str, float]] = {}
         topic = options.topics.positions
         self._positions = _positions_on(topic, types[topic], decoder) if topic in types else None
         self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
@@ -322,6 +325,7 @@ class BagRecording:
 
         def handle(received: int, serialised: bytes) -> None:
             self._external[name] = float(self._decoder.decode(serialised, self._types[topic]).data)
+            self._fresh.add(name)
 
         return handle
 
@@ -372,6 +376,8 @@ class BagRecording:
             self.action_names = names
         self.stamps[self._options.topics.action_chunks].add(received, stamp)
         self._keep(self.chunks, stamp, chunks)
+        self._with_chunks.setdefault(stamp, {name: self._external[name] for name in self._fresh})
+        self._fresh.clear()
         if stamp in self.embeddings:
             self._complete(stamp, received)
         elif stamp in self._waiting:
@@ -396,6 +402,26 @@ class BagRecording:
                 "and leave this one out"
             )
         self.repeated += 1
+
+    def pair_extras(self) -> None:
+        """Give every decision the extras that came with it; one without them is none.
+
+        An extra is what the policy stated to publish with every decision, before its chunks: it
+        was received after the chunks before.
+        """
+        topics = self._options.topics.external
+        stated = {name for _, description in self.descriptions for name in description.extras}
+        extras = [name for name, topic in topics.items() if _is_extra(name, topic, stated)]
+        if not extras or self._models.sampler is not None:
+            return
+        for stamp, completion in list(self.completions.items()):
+            own = self._with_chunks[stamp]
+            if not own.keys() >= set(extras):
+                del self.completions[stamp]
+                continue
+            known = zip(topics, completion.external, strict=True)
+            values = tuple(own[name] if name in extras else value for name, value in known)
+            self.completions[stamp] = completion._replace(external=values)
 
     @property
     def positions_topic(self) -> PositionsTopic | None:
@@ -428,6 +454,10 @@ class BagRecording:
         if self._positions is not None:
             positions = self._positions.at(stamp, self._measured_names)
         self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
+
+
+def _is_extra(name: str, topic: str, stated: Collection[str]) -> bool:
+    return name in stated and f"/{topic}".endswith(f"/{external_topic(name)}")
 
 
 def _positions_on(

@@ -70,6 +70,7 @@ def rollouts_of(
     Raises:
         SourceError: There is none, or the end of one is unknown.
     """
+    recording.pair_extras()
     if not recording.completions:
         raise SourceError(_why_no_decision(bag, recording, options, models))
     runs = _runs(bag, recording, options)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One line in a policy node publishes a decision that the monitor can read."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import rclpy
 import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 from testbed.ros_graph import Observer
 
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
@@ -130,3 +131,56 @@ def test_a_description_of_other_actions_is_refused_before_anything_is_sent(obser
     with pytest.raises(ValueError, match=r"\['z'\] are not among the action_names"):
         tap.describe(PolicyDescription(position_names=("z",)))
     assert observer.node.count_publishers(POLICY_FORMAT_TOPIC) == 0
+
+
+def test_extras_are_published_before_the_chunks_and_stated(observer):
+    order = []
+    tap = DecisionTap(
+        observer.node, action_names=["x", "y"], description=PolicyDescription(extras=("bend",))
+    )
+    for topic, kind in (("external_scores/bend", Float64), (ACTION_CHUNKS_TOPIC, PointCloud2)):
+        observer.node.create_subscription(kind, topic, order.append, 10)
+    observer.listen(POLICY_FORMAT_TOPIC, String, LATCHED_QOS)
+    observer.spin(0.3)
+    values = {"bend": torch.tensor(0.5, dtype=torch.bfloat16), "energy": np.int64(3)}
+    tap.publish(EMBEDDING, CHUNKS, Time(sec=1), extras=values)
+    observer.wait_for(lambda: len(order) >= 2, "the extra and the chunks")
+    assert order[0] == Float64(data=0.5)
+    observer.wait_for(lambda: len(observer.received[POLICY_FORMAT_TOPIC]) == 2, "the statement")
+    stated = PolicyDescription.from_json(observer.received[POLICY_FORMAT_TOPIC][-1].data)
+    assert stated.extras == ("bend", "energy")
+    tap.close()
+    assert observer.node.count_publishers("external_scores/bend") == 0
+
+
+@pytest.mark.parametrize(
+    ("extras", "kind", "why"),
+    [
+        ({"my energy": 1.0}, ValueError, "'my energy' cannot name an extra"),
+        ({"": 1.0}, ValueError, "'' cannot name an extra"),
+        ({"a" * 101: 1.0}, ValueError, "cannot name an extra"),
+        ({3: 1.0}, TypeError, "the extra 3 has no text as its name"),
+        ({"energy": math.nan}, ValueError, "the extra 'energy' is nan, expected a finite"),
+        ({"energy": 10**400}, ValueError, "the extra 'energy' is inf"),
+        ({"energy": "high"}, TypeError, "the extra 'energy', a builtins.str, of .* are no real"),
+        ({"energy": None}, TypeError, "no real numbers"),
+        ({"energy": 1j}, TypeError, "no real numbers"),
+        ({"energy": True}, TypeError, "expected one real number"),
+        ({"energy": [1.0]}, TypeError, r"of shape \(1,\) and type list, expected one real"),
+        ([0.5], TypeError, "the extras are a list, expected numbers by their names"),
+    ],
+)
+def test_wrong_extras_are_refused_before_anything_is_sent(extras, kind, why):
+    class Recorded:
+        """Stands for the node: nothing may be published on it."""
+
+        def create_publisher(self, *_):
+            return self
+
+        def publish(self, message):
+            raise AssertionError(f"{message} was published")
+
+    tap = DecisionTap(Recorded(), action_names=["x", "y"])
+    both = {"good": 1.0, **extras} if isinstance(extras, dict) else extras
+    with pytest.raises(kind, match=why):
+        tap.publish(EMBEDDING, CHUNKS, Time(), extras=both)

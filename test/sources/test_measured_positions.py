@@ -23,6 +23,7 @@ from testbed.bags import (
 
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import MeasurementError, PositionsTopic
+from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics
 
@@ -180,6 +181,23 @@ def test_external_scores_are_the_newest_values_when_a_decision_is_complete(tmp_p
     np.testing.assert_array_equal(rollout.external["energy"], [np.nan, 11, 21])
     np.testing.assert_array_equal(rollout.external["doubt"], [np.nan, 0.5, 0.5])
     assert rollout.external["energy"].dtype == np.float64
+
+
+def test_an_extra_is_of_the_decision_that_it_was_published_with(tmp_path: Path) -> None:
+    """One that came late leaves a decision out; none gets the value of another."""
+    topic = "/external_scores/bend"
+    with BagBuilder(tmp_path / "bag") as bag:
+        bag.text("/policy/format", PolicyDescription(extras=("bend",)).to_json(), BEGIN)
+        for index in range(4):
+            complete = BEGIN + index * PERIOD + LATENCY + 1
+            if index != 2:
+                bag.number(topic, float(index), complete - 1)
+            write_decision(bag, index)
+            if index == 2:
+                bag.number(topic, float(index), complete + 1)
+    rollout = read_one(tmp_path / "bag", Topics(external={"bend": topic}))
+    np.testing.assert_array_equal(rollout.external["bend"], [0, 1, 3])
+    assert len(read_one(tmp_path / "bag", Topics())) == 4
 
 
 def test_a_topic_cannot_mean_two_things(tmp_path: Path) -> None:

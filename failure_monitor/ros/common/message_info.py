@@ -31,6 +31,15 @@ def source_stamp(info: MessageInfo) -> int | None:
     return info.get("source_timestamp") or None
 
 
+def publication_time(info: MessageInfo) -> int:
+    """Return when a message was published, in nanoseconds; where unknown, when it was received.
+
+    Of messages of one process they tell the order, which those of several topics do not keep.
+    """
+    stamp = source_stamp(info)
+    return time.monotonic_ns() if stamp is None else stamp
+
+
 def seconds_since_publication(info: MessageInfo) -> float:
     """Return the age of a message by the wall clocks of both machines; 0 where it is unknown."""
     stamp = source_stamp(info)

@@ -8,7 +8,7 @@ A bundle whose policy stated nothing needs no statement, and is compared with on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -52,6 +52,7 @@ class FormatInput:
     def _subscribe(self) -> None:
         """Subscribe with nothing known; what is latched comes again."""
         self._is_known, self._problem = False, ""
+        self._extras: Collection[str] = ()
         self._topic = MonitoredTopic(
             self._node, String, self.settings.format_topic, self._on_message, LATCHED_QOS
         )
@@ -60,6 +61,12 @@ class FormatInput:
     def topics(self) -> Sequence[MonitoredTopic]:
         """The topics of this input."""
         return (self._topic,)
+
+    @property
+    def extras(self) -> Collection[str]:
+        """The external scores that come with every decision, by policy and bundle."""
+        calibrated = self._bundle.stated_policy
+        return {*self._extras, *(() if calibrated is None else calibrated.extras)}
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """Return why the policy is not the bundle's, or unknown; empty if neither."""
@@ -91,6 +98,7 @@ class FormatInput:
             self._problem, self._topic.details = f"'{self._topic.name}': {error}", {}
         else:
             found = mismatch(self._bundle, stated)
+            self._extras = stated.extras
             self._problem = found and f"'{self._topic.name}': {found}"
             self._topic.details = {
                 "policy": stated.policy,

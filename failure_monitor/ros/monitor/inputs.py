@@ -10,7 +10,8 @@ rollout gets a number then, and is handed on or counted as one that cannot be sc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,12 @@ from failure_monitor.monitoring.decision_tally import NOT_YET_SCORED, DecisionTa
 from failure_monitor.monitoring.plan_age import ArrivalClock
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.key_values import key_values
+from failure_monitor.ros.monitor.awaited_values import (
+    AwaitedValues,
+    Incomplete,
+    Places,
+    Settled,
+)
 from failure_monitor.ros.monitor.external_input import ExternalInput
 from failure_monitor.ros.monitor.format_input import FormatInput
 from failure_monitor.ros.monitor.joint_input import JointInput
@@ -45,6 +52,9 @@ EMBEDDING_BYTES = 1 << 25
 """Bytes of embeddings that may wait for their action chunks, as far as the limits below allow."""
 
 MIN_WAITING_EMBEDDINGS, MAX_WAITING_EMBEDDINGS = 64, 1024
+
+MAX_WAITING_VALUES = 256
+"""Number of values of an external score that may wait for their decisions."""
 
 MAX_WAITING_IMAGES = 32
 """Number of observations that may wait for their action chunks: images take memory."""
@@ -116,7 +126,14 @@ class MonitorInputs:
         # or position that came before its decision must be known with it.
         scores, description = monitored.bundle.external_topics, monitored.bundle.description
         types = {name: number_type(topic, description) for name, topic in scores.items()}
-        self._external = ExternalInput(node, settings, scores, types)
+        self._external = ExternalInput(
+            node,
+            settings,
+            scores,
+            types,
+            stated_extras=lambda: self._format.extras,
+            on_value=self._on_external_value,
+        )
         self._positions: PositionsInput | None = None
         if monitored.positions_topic is not None:
             self._positions = PositionsInput(node, settings, monitored.positions_topic)
@@ -134,6 +151,7 @@ class MonitorInputs:
             on_rejected=self._on_rejected,
             on_fault=on_fault,
         )
+        self._awaited = AwaitedValues(dict.fromkeys(scores, MAX_WAITING_VALUES))
         self._pairing = _pairing(models, monitored.bundle.policy.embedding_size)
         self._why_incomplete_yet = _why_incomplete_yet(self._observations, self._policy)
         self._inputs: tuple[MonitorInput, ...] = (
@@ -213,6 +231,7 @@ class MonitorInputs:
             self._policy.start_rollout()
             if self._pairing is not None:
                 self._pairing.start_rollout()
+            self._awaited.clear()
             if self._observations is not None:
                 self._observations.start_rollout()
 
@@ -222,6 +241,7 @@ class MonitorInputs:
         self._policy.start_rollout()
         if self._pairing is not None:
             self._pairing.drop_chunks()
+        self._awaited.clear()
 
     def _on_clock_set_back(self) -> None:
         self._last_complete = None
@@ -230,6 +250,8 @@ class MonitorInputs:
             self._positions.forget()
         if self._pairing is not None:
             self._handle(self._pairing.restart(CLOCK_SET_BACK), time.monotonic())
+        for number in self._awaited.clear():
+            self._on_rejected(number, CLOCK_SET_BACK)
         if self._observations is not None:
             self._observations.restart()
 
@@ -303,7 +325,7 @@ class MonitorInputs:
             return
         number = self._receive_decision(now)
         if number is not None:
-            self._complete(number, matched.stamp, matched, None, now)
+            self._complete(_Parts(number, matched.stamp, matched, None), now)
 
     def _on_received(self, message: ReceivedPart) -> int | None:
         if self._pairing is not None and (
@@ -348,28 +370,59 @@ class MonitorInputs:
         elif number is None:
             return
         elif self._pairing is not None:
-            settled = self._pairing.add_chunks(number, message.stamp, values)
+            chunks = _Chunks(values, message.publication)
+            settled = self._pairing.add_chunks(number, message.stamp, chunks)
             self._handle(settled, message.received)
         else:
-            self._complete(number, message.stamp, values, None, message.received)
+            self._complete(_Parts(number, message.stamp, values, None), message.received)
 
     def _handle(self, settled: Sequence[Pair | Unpaired], now: float) -> None:
         for one in settled:
             if isinstance(one, Unpaired):
                 self._on_rejected(one.number, one.why)
             else:
-                self._complete(one.number, one.stamp, one.embedding, one.chunks, now)
+                self._await_values(
+                    _Parts(one.number, one.stamp, one.embedding, one.chunks.values),
+                    one.chunks.publication,
+                    now,
+                )
+
+    def _await_values(self, parts: _Parts, publication: Places, now: float) -> None:
+        """Complete a decision once the values have come that are published with it."""
+        places = dict.fromkeys(self._external.extras, publication)
+        self._handle_awaited(self._awaited.add_decision(parts.number, parts, places), now)
+        if missing := self._awaited.missing():
+            self._tally.set_waiting(parts.number, self._why_missing(missing))
+
+    def _on_external_value(self, name: str, published: int, value: float) -> None:
+        self._handle_awaited(self._awaited.add_value(name, published, value), time.monotonic())
+
+    def _handle_awaited(self, settled: Settled, now: float) -> None:
+        for one in settled:
+            if isinstance(one, Incomplete):
+                self._on_rejected(one.number, self._why_missing(one.missing))
+            else:
+                self._complete(one.decision, now, one.values)
+
+    def _why_missing(self, name: str) -> str:
+        topic = self._external.topic_of(name).name
+        return (
+            f"the policy's tap published no value on '{topic}' with it, or it was lost: publish "
+            f"the extra '{name}' with every decision"
+        )
 
     def _complete(
-        self,
-        number: int,
-        stamp: int,
-        observation: Any,
-        chunks: NDArray[np.float32] | None,
-        now: float,
+        self, parts: _Parts, now: float, extras: Mapping[str, float] | None = None
     ) -> None:
-        """Hand a decision on, unless a position or score that the rule needs is missing."""
+        """Hand a decision on, unless a position or score that the rule needs is missing.
+
+        Args:
+            parts: what has come of it.
+            now: when it was complete, in seconds of the monotonic clock.
+            extras: the external scores that were published with it.
+        """
         self._last_complete = now
+        number, stamp = parts.number, parts.stamp
         try:
             positions = None if self._positions is None else self._positions.at(stamp)
         except MeasurementError as error:
@@ -380,11 +433,32 @@ class MonitorInputs:
                 self._on_rejected(number, problem)
                 return
         self._tally.set_at_work(number)
-        external = self._external.values()
+        external = {**self._external.values(), **(extras or {})}
         age = self._arrivals.age(stamp, self._clock.now().nanoseconds, time.monotonic())
         self._on_decision(
-            PendingDecision(number, stamp, observation, chunks, positions, external, age), now
+            PendingDecision(
+                number, stamp, parts.observation, parts.chunks, positions, external, age
+            ),
+            now,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunks:
+    """Action chunks, and when the values were published that belong to them."""
+
+    values: NDArray[np.float32]
+    publication: Places
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What has come of a decision: as in `PendingDecision`."""
+
+    number: int
+    stamp: int
+    observation: Any
+    chunks: NDArray[np.float32] | None
 
 
 def _why_incomplete_yet(observations: ObservationInput | None, policy: PolicyInput) -> str:

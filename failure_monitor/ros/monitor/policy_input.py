@@ -24,9 +24,15 @@ from failure_monitor.messages.point_cloud import (
 )
 from failure_monitor.monitoring.rollout_reports import FIRST
 from failure_monitor.parameters.monitor import MonitorParameters
-from failure_monitor.ros.common.message_info import MessageInfo, sequence_number, with_info
+from failure_monitor.ros.common.message_info import (
+    MessageInfo,
+    publication_time,
+    sequence_number,
+    with_info,
+)
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.qos import DECISION_SUBSCRIPTION_QOS
+from failure_monitor.ros.monitor.awaited_values import Places
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
@@ -42,6 +48,8 @@ class ReceivedPart:
         received: when it came, in seconds of the monotonic clock.
         lost: number of messages that the middleware lost before it.
         is_first: whether it is the first message of its publisher.
+        publication: after when and until when, in nanoseconds of one clock, its publisher can
+            have published what belongs to it on other topics.
     """
 
     part: str
@@ -49,6 +57,7 @@ class ReceivedPart:
     received: float
     lost: int
     is_first: bool
+    publication: Places
 
 
 OnReceived = Callable[[ReceivedPart], int | None]
@@ -101,6 +110,7 @@ class PolicyInput:
         self._on_part = on_part
         self._on_rejected = on_rejected
         self._on_fault = on_fault
+        self._published: dict[str, int] = {}
         topics = {
             EMBEDDING: (settings.embedding_topic, self._on_embedding),
             CHUNKS: (settings.action_chunks_topic, self._on_chunks),
@@ -140,6 +150,12 @@ class PolicyInput:
             return problem
         return topic.silence(now, self.settings.max_decision_age)
 
+    def _publication(self, part: str, published: int) -> Places:
+        """Return when the parts of a message's decision were published that come before it."""
+        before, self._published[part] = self._published.get(part), published
+        was_set_back = before is not None and before > published
+        return Places(None if was_set_back else before, published)
+
     def _on_embedding(self, message: PointCloud2, info: MessageInfo) -> None:
         self._receive(EMBEDDING, message, info, read_embedding)
 
@@ -167,7 +183,14 @@ class PolicyInput:
         now, stamp = time.monotonic(), stamp_nanoseconds(message.header.stamp)
         stream.add(now, stamp)
         order = sequence_number(info)
-        received = ReceivedPart(part, stamp, now, stream.count_lost(order), order == FIRST)
+        received = ReceivedPart(
+            part,
+            stamp,
+            now,
+            stream.count_lost(order),
+            order == FIRST,
+            self._publication(part, publication_time(info)),
+        )
         number = self._on_received(received)
         rejection = self._guard.rejection(self._topics[part], stamp, self.settings)
         if rejection:

@@ -3,17 +3,21 @@
 """Scores that other programs publish: judged as calibrated, and STALE where they are unknown."""
 
 import dataclasses
+import itertools
 import math
 import time
 
 import numpy as np
 import pytest
 import rclpy
+from builtin_interfaces.msg import Time
 from std_msgs.msg import Float32, Float64
 from testbed.ros_graph import Observer, node_process
 
 from failure_monitor.bundle.bundle import load, save, with_external_topics, with_message_types
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.policy_description import PolicyDescription
+from failure_monitor.ros.tap import DecisionTap
 
 pytestmark = pytest.mark.ros
 
@@ -27,6 +31,7 @@ class Policy(Observer):
 
     def __init__(self, policy, decision) -> None:
         super().__init__(policy.action_names)
+        self.action_names = policy.action_names
         self.decision = decision
         self.energy = self.node.create_publisher(Float64, ENERGY, 10)
 
@@ -170,3 +175,49 @@ def test_the_bundle_says_where_its_scores_come_from(energy_folder):
     assert bundle.description.external_topics == {"energy": ENERGY}
     assert bundle.external_topics == {"energy": ENERGY}
     assert with_external_topics(bundle, {}).external_topics == {"energy": "external_scores/energy"}
+
+
+def test_an_extra_of_a_tap_counts_for_its_decision_alone(energy_folder, observer, tmp_path):
+    """A decision without it never gets the value of the decision before."""
+    save(with_external_topics(load(energy_folder), {}), tmp_path / "bundle")
+    for publisher in (observer.embeddings, observer.chunks):
+        observer.node.destroy_publisher(publisher)
+    tap = DecisionTap(
+        observer.node,
+        action_names=observer.action_names,
+        description=PolicyDescription(extras=("energy",)),
+    )
+    observer.embeddings, observer.chunks = tap._embedding_publisher, tap._chunks_publisher
+    decision, stamps = observer.decision, itertools.count(1)
+
+    def decide(extras) -> None:
+        stamp = Time(sec=next(stamps))
+        tap.publish(decision.embedding, decision.chunks, stamp, extras=extras)
+        observer.spin(0.1)
+
+    def decide_until(condition, what, extras) -> None:
+        def decided() -> bool:
+            decide(extras)
+            return condition()
+
+        observer.wait_for(decided, what)
+
+    parameters = {
+        "max_joint_state_age": 0.0,
+        "max_external_age": 0.05,
+        "max_decision_age": 5.0,
+        "max_plan_age": 0.0,
+        "rollout_boundaries": "none",
+    }
+    with node_process(MONITOR, bundle=tmp_path / "bundle", **parameters):
+        observer.wait_for_monitor_alarm()
+        # Slower than max_external_age, which is for other programs.
+        decide_until(lambda: observer.state() == "NOMINAL", "a verdict", {"energy": USUAL})
+        scored = observer.alarm_values()["decision"]
+        for _ in range(3):
+            decide({})
+        observer.wait_for(lambda: observer.state() == "STALE", "too many without their value")
+        assert "publish the extra 'energy' with every decision" in observer.reason()
+        assert observer.alarm_values()["decision"] == scored
+        decide({"energy": 50.0})
+        observer.wait_for(lambda: "external:energy" in observer.reason(), "the alarm")
