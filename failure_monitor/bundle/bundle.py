@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from failure_monitor.bundle.description import (
     SCHEMA_VERSION,
     BlackBoxSection,
     BundleDescription,
+    JointsSection,
     ModelSection,
     PositionsSection,
     PromiseSection,
@@ -202,6 +203,13 @@ class Bundle:
         return any(score.needs_positions for score in self.scores)
 
     @property
+    def joint_quantities(self) -> tuple[str, ...]:
+        """The quantities of joints that the rule's scores need, as `JointMotion` names them."""
+        return tuple(
+            dict.fromkeys(name for score in self.scores for name in score.joint_quantities)
+        )
+
+    @property
     def sample_scores(self) -> dict[str, SampleScore]:
         """The scores that can choose among the sampled chunks of a decision, by name."""
         able = [
@@ -280,6 +288,19 @@ def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle
     section = PositionsSection(**vars(topic))
     description = replace(bundle.description, positions_topic=section)
     return replace(bundle, description=description)
+
+
+def with_joints(bundle: Bundle, topics: Sequence[str]) -> Bundle:
+    """Return the bundle with what its scores need of joints, if they need any.
+
+    Args:
+        bundle: the calibrated bundle.
+        topics: the topics of joint states in its rollouts; none if they are unknown.
+    """
+    if not bundle.joint_quantities:
+        return bundle
+    section = JointsSection(quantities=bundle.joint_quantities, topics=tuple(topics))
+    return replace(bundle, description=replace(bundle.description, joints=section))
 
 
 def with_models(

@@ -153,6 +153,18 @@ class PositionsSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JointsSection:
+    """What scores need of joints.
+
+    `quantities` are named as in `JointMotion`. `topics` are those of joint states in the bags of
+    calibration, that of the whole robot first; none if they are unknown.
+    """
+
+    quantities: Annotated[tuple[str, ...], not_empty]
+    topics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleDescription:
     """The content of bundle.yaml.
 
@@ -187,6 +199,7 @@ class BundleDescription:
     external_topics: Mapping[str, str] = field(default_factory=dict)
     message_types: Mapping[str, InputType] = field(default_factory=dict)
     positions_topic: PositionsSection | None = None
+    joints: JointsSection | None = None
     black_box: BlackBoxSection | None = None
     folds: int
     seed: int

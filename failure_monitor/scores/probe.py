@@ -85,6 +85,9 @@ class Probe(Score):
         self._weights = weights
         self._intercept = intercept
         self.needs_positions = any(score.needs_positions for score in self._scores)
+        self.joint_quantities = tuple(
+            dict.fromkeys(name for score in self._scores for name in score.joint_quantities)
+        )
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Probe:

@@ -49,6 +49,7 @@ class Score(ABC):
             both forms give NaN before it, and then a finite number wherever it is defined.
         follows_rollout: whether the score depends on when the rollout began.
         needs_positions: whether it needs measured positions of the robot.
+        joint_quantities: the quantities of joints that it needs, as `JointMotion` names them.
     """
 
     name: ClassVar[str]
@@ -56,6 +57,12 @@ class Score(ABC):
     first_defined: ClassVar[int] = 0
     follows_rollout: ClassVar[bool] = False
     needs_positions: bool = False
+    joint_quantities: tuple[str, ...] = ()
+
+    @property
+    def needs_joints(self) -> bool:
+        """Whether it needs what joints did between decisions."""
+        return bool(self.joint_quantities)
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Score:
