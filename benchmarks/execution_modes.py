@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, default_scores
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.plan_age import longest_plan_age
+from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat, Rollout
@@ -71,8 +72,8 @@ class ModeFigures:
 
     def bundle(self, policy: PolicyFormat) -> Bundle:
         """Calibrate the default rule, as far as the mode allows it."""
-        scores, _ = default_scores(self.calibration, policy)
-        settings = CalibrationSettings(scores=scores, jobs=1)
+        choice = choose_rule(self.calibration, policy)
+        settings = CalibrationSettings(scores=choice.scores, jobs=1)
         return calibrate(self.calibration, policy, settings)
 
     def measured(self, policy: PolicyFormat) -> dict[str, Any]:

@@ -41,9 +41,9 @@ from failure_monitor.calibration.calibrate import (
     CalibrationSettings,
     calibrate,
     choose,
-    default_scores,
 )
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
@@ -176,9 +176,10 @@ def detection(path: Path, alpha: float, splits: int) -> dict[str, dict[str, floa
     """Return the figures of every rule on one archive, by title, means over splits."""
     rollout_set = read_rollouts([path])
     rollouts = choose(rollout_set.rollouts)[0]
-    default, remarks = default_scores(rollouts, rollout_set.policy)
-    for remark in remarks:
-        progress.print(f"{path.stem}: {remark}", markup=False)
+    choice = choose_rule(rollouts, rollout_set.policy)
+    default = choice.scores
+    for reason in choice.reasons:
+        progress.print(f"{path.stem}: {reason}", markup=False)
     cross_fitting.fit_score = RememberedFits()
     found: dict[str, list[dict[str, float]]] = {}
     for split in _splits(rollout_set, splits):
@@ -224,7 +225,7 @@ def false_alarm_rates(part: tuple[Path, int], alpha: float) -> dict[str, float]:
     order = [undisturbed[index] for index in random.permutation(len(undisturbed))]
     teaching = [failed[index] for index in random.permutation(len(failed))[:RATE_FAILURES]]
     calibration, fresh = order[:RATE_CALIBRATION], order[RATE_CALIBRATION:]
-    default, _ = default_scores(calibration, rollout_set.policy)
+    default = choose_rule(calibration, rollout_set.policy).scores
     cross_fitting.fit_score = RememberedFits()
     rates = {}
     for title, settings in rules(default, alpha).items():

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -110,6 +109,8 @@ class PolicyFormat:
             InvalidDecisionError: a size differs.
         """
         if decision.embedding.shape != (self.embedding_size,):
+            if not decision.embedding.size or not self.embedding_size:
+                raise InvalidDecisionError(self._why_embedding_differs(decision))
             raise InvalidDecisionError(
                 f"the embedding has shape {decision.embedding.shape}, expected "
                 f"({self.embedding_size},): the policy was re-trained, or these are another "
@@ -129,6 +130,18 @@ class PolicyFormat:
                 f"the measured positions have shape {decision.positions.shape}, expected one "
                 f"number for each of {names}: name the actions that the positions belong to"
             )
+
+    def _why_embedding_differs(self, decision: Decision) -> str:
+        """Return what is wrong where the policy or the decision has no embedding at all."""
+        if self.embedding_size:
+            return (
+                f"there is no embedding, expected one of {self.embedding_size} numbers: let the "
+                "policy publish it as it did in calibration, or calibrate again without"
+            )
+        return (
+            f"there is an embedding of shape {decision.embedding.shape}, and the policy had none "
+            "in calibration: read bags without it (--embedding-topic ''), or calibrate again"
+        )
 
     def check_finite(self, decision: Decision) -> None:
         """Reject a decision with values that are no numbers.
@@ -164,7 +177,7 @@ class Decision:
     Attributes:
         stamp: when the observation was made, in nanoseconds: seconds as a float would not be
             exact.
-        embedding: the observation embedding, float32 (E,).
+        embedding: the observation embedding, float32 (E,); (0,) where the policy gives none.
         chunks: the sampled action chunks, float32 (B, H, D); the first is executed.
         positions: the measured positions of the robot, float32 (P,), in the space and units of
             the position actions; None if they were not measured.
@@ -181,26 +194,6 @@ class Decision:
     external: Mapping[str, float] = field(default_factory=dict)
     joints: JointMotion | None = None
     tokens: NDArray[np.float32] | None = None
-
-    @cached_property
-    def mean_chunk(self) -> NDArray[np.float32]:
-        """The mean over the sampled chunks, flattened: (H·D,). Computed once for all scores."""
-        return _mean_row(self._flat_chunks)
-
-    @cached_property
-    def chunk_deviation(self) -> NDArray[np.float32]:
-        """The standard deviation over the sampled chunks, flattened: (H·D,)."""
-        apart = self._flat_chunks - self.mean_chunk
-        return np.asarray(np.sqrt(_mean_row(np.multiply(apart, apart, out=apart))))
-
-    @property
-    def _flat_chunks(self) -> NDArray[np.float32]:
-        return self.chunks.reshape(len(self.chunks), -1)
-
-
-def _mean_row(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mean of rows (B, N), (N,); as a product it takes a quarter of the time."""
-    return np.asarray(np.ones(len(rows), rows.dtype) @ rows / len(rows))
 
 
 @dataclass(frozen=True)
@@ -231,7 +224,7 @@ class Rollout:
     Attributes:
         name: its name in messages and tables.
         stamps: when the observations were made, in seconds, float64 (T,).
-        embeddings: the observation embeddings, float32 (T, E).
+        embeddings: the observation embeddings, float32 (T, E); (T, 0) where there are none.
         chunks: the sampled action chunks, float32 (T, B, H, D).
         success: whether the task was done; None if unknown.
         group: the group in evaluations, such as the kind of perturbation; may be empty.
@@ -325,7 +318,7 @@ class Rollout:
         if len(self) == 0:
             raise InvalidDecisionError(
                 f"{self.name}: the rollout has no decision: check that the policy published "
-                "embeddings and action chunks while it was recorded, or leave it out"
+                "action chunks while it was recorded, or leave it out"
             )
         self._check_stamps()
         for index, decision in enumerate(self.decisions()):

@@ -240,6 +240,16 @@ class Bundle:
         return tuple(section for section in self.calibration if section.task == task)
 
 
+def with_rule_choice(bundle: Bundle, reasons: Sequence[str]) -> Bundle:
+    """Return the bundle with why calibration chose its scores.
+
+    Args:
+        bundle: the calibrated bundle.
+        reasons: a sentence each; none if the user named the scores.
+    """
+    return replace(bundle, description=replace(bundle.description, rule_choice=tuple(reasons)))
+
+
 def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
     """Return the bundle with the topics of its external scores.
 

@@ -54,7 +54,7 @@ NotNegative = Annotated[float, at_least(0)]
 class PolicySection:
     """The format of the policy's decisions, as in `PolicyFormat`."""
 
-    embedding_size: Count
+    embedding_size: Annotated[int, at_least(0)]
     samples: Count
     horizon: Count
     action_names: tuple[str, ...]
@@ -168,6 +168,8 @@ class JointsSection:
 class BundleDescription:
     """The content of bundle.yaml.
 
+    `rule_choice` is why calibration chose these scores, and what more would bring, a sentence
+    each; empty if they were named, and in bundles of older versions.
     `stated_policy` is what the policy stated about itself on `policy/format`.
     `choosers` are scores that only choose among sampled chunks and are no part of the rule.
     `external_topics` are the topics of external scores, by the scores' names without prefix.
@@ -194,6 +196,7 @@ class BundleDescription:
     alpha: Annotated[float, above(0), below(1)]
     scores: Annotated[tuple[ScoreSection, ...], not_empty]
     promises: Annotated[tuple[PromiseSection, ...], not_empty]
+    rule_choice: tuple[str, ...] = ()
     steering: SteeringSection | None = None
     choosers: tuple[ScoreSection, ...] = ()
     external_topics: Mapping[str, str] = field(default_factory=dict)

@@ -37,6 +37,8 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
     description = calibrated.description
     names = ", ".join(score.name for score in description.scores)
     yield "rule", f"{description.rule} of {names}, window {description.window}"
+    for number, reason in enumerate(description.rule_choice):
+        yield "" if number else "why this rule", reason
     for score in calibrated.scores:
         if isinstance(score, Probe):
             yield (

@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.calibration.calibrate import default_scores
 from failure_monitor.calibration.cross_fitting import Recipe, cross_fit
 from failure_monitor.calibration.data_quality import DataQuality
+from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policy_description import PolicyDescription
@@ -174,9 +174,9 @@ def audit(
         report("comparing state trajectories")
         trajectory = _unlike(compared, policy, TRAJECTORY_SCORES, seed, jobs, remarks)
         report("comparing scores")
-        defined, undefined = default_scores(compared, policy)
-        remarks += undefined
-        scores = _unlike(compared, policy, defined, seed, jobs, remarks)
+        chosen = choose_rule(compared, policy)
+        remarks += chosen.left_out
+        scores = _unlike(compared, policy, chosen.scores, seed, jobs, remarks)
     suspicions = _suspicions(compared, receptions or {}, trajectory, scores)
     place = {index: number for number, index in enumerate(sound)}
 
@@ -341,9 +341,12 @@ def _out_of_range(rollouts: Sequence[Rollout]) -> list[list[str]]:
 
 
 def _repeated(rollout: Rollout) -> NDArray[np.bool_]:
-    """Return which decisions after the first repeat the embedding before, (T − 1,)."""
+    """Return which decisions after the first repeat the embedding before, (T − 1,).
+
+    Without embeddings nothing is known of it: a policy may well plan the same twice.
+    """
     same = rollout.embeddings[1:] == rollout.embeddings[:-1]
-    return np.asarray(same.all(axis=1))
+    return np.asarray(same.all(axis=1) & bool(rollout.embeddings.shape[1]))
 
 
 def _not_finite(rollout: Rollout) -> NDArray[np.bool_]:

@@ -46,7 +46,7 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
 from failure_monitor.monitoring.monitor import windowed_scores
-from failure_monitor.scores.base.score import Score, ScoreUndefinedError
+from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES, score_named
 from failure_monitor.thresholds.conformal import (
@@ -191,31 +191,6 @@ def choose_failures(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[st
     if unlabelled:
         remarks.append(f"{len(unlabelled)} rollouts without an outcome are taken as failed")
     return chosen, remarks
-
-
-def default_scores(
-    rollouts: Sequence[Rollout], policy: PolicyFormat
-) -> tuple[tuple[str, ...], list[str]]:
-    """Return those of `DEFAULT_SCORES` that a policy allows, and remarks on the others.
-
-    Raises:
-        CalibrationError: none does.
-        InvalidDecisionError: a decision is not of the policy's format.
-    """
-    for rollout in rollouts:
-        rollout.check(policy)
-    defined: list[str] = []
-    remarks: list[str] = []
-    for name in DEFAULT_SCORES:
-        try:
-            score_named(name).fit(rollouts, policy)
-        except ScoreUndefinedError as error:
-            remarks.append(f"without the score {name}: {error}")
-        else:
-            defined.append(name)
-    if not defined:
-        raise CalibrationError(f"none of the default scores can be used: {'; '.join(remarks)}")
-    return tuple(defined), remarks
 
 
 def calibrate(

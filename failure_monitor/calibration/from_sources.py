@@ -16,10 +16,10 @@ from failure_monitor.calibration.calibrate import (
     check_choosers,
     choose,
     choose_failures,
-    default_scores,
 )
 from failure_monitor.calibration.calibrate import calibrate as calibrate_rollouts
 from failure_monitor.calibration.fitting.fit import require_training
+from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError, one_of
 from failure_monitor.listed_names import list_names
@@ -153,8 +153,8 @@ def calibrate(
         _reject_rollouts_without_bag(read)
     rollout_set = read[0]
     chosen = _Chosen.of(read, exclusions)
-    score_names, probed, score_remarks = _choose_scores(named, chosen, rollout_set)
-    remarks = (*chosen.remarks, *score_remarks)
+    score_names, probed, why = _choose_scores(named, chosen, rollout_set)
+    remarks = (*chosen.remarks, *why)
     for remark in remarks:
         report(remark)
     settings = CalibrationSettings(
@@ -180,10 +180,10 @@ def calibrate(
         },
         report=report,
     )
+    bundle = bundles.with_rule_choice(bundle, why)
     bundle = bundles.with_external_topics(bundle, reading.topics.external)
     bundle = bundles.with_stated_policy(bundle, rollout_set.stated_policy)
     bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
-    bundle = bundles.with_joints(bundle, rollout_set.joint_topics)
     bundle = bundles.with_models(
         bundle,
         encoder,
@@ -229,11 +229,12 @@ class _Chosen:
 def _choose_scores(
     named: tuple[str, ...], chosen: _Chosen, rollout_set: RolloutSet
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """Return the rule's scores, the default ones among them, and remarks."""
+    """Return the rule's scores, those that were chosen among them, and why these."""
     remarks: list[str] = []
     default: tuple[str, ...] = ()
     if not set(named) - {Probe.name} and chosen.rollouts:
-        default, remarks = default_scores(chosen.to_fit_on or chosen.rollouts, rollout_set.policy)
+        choice = choose_rule(chosen.to_fit_on or chosen.rollouts, rollout_set.policy)
+        default, remarks = choice.scores, [*choice.reasons]
     names = named or default
     if chosen.failures and Probe.name not in names:
         names = (*names, Probe.name)

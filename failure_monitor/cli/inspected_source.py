@@ -32,7 +32,7 @@ def topics_table(topics: Sequence[RecordedTopic], wanted: Topics, black_box: Bla
     if black_box.sampler is not None:
         del meanings[wanted.action_chunks]
     if black_box.encoder is not None:
-        del meanings[wanted.embedding]
+        meanings.pop(wanted.embedding, None)
         meanings |= {topic: f"camera {name}" for name, topic in black_box.cameras.items()}
         meanings[black_box.joints] = "joints"
     table = Table(title="Topics", title_justify="left")

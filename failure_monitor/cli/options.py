@@ -40,7 +40,11 @@ class Reading:
     """How bags are read: an option for each attribute."""
 
     embedding_topic: Annotated[
-        str, _option("the policy's embeddings (PointCloud2)", is_optional=False)
+        str,
+        _option(
+            "the policy's embeddings (PointCloud2), if it publishes any; '' to read bags without "
+            "them"
+        ),
     ] = "/policy/embedding"
     action_chunks_topic: Annotated[
         str, _option("its sampled action chunks (PointCloud2)", is_optional=False)
@@ -71,20 +75,6 @@ class Reading:
         _option(
             "comma-separated joints on that topic, in the order of the actions that span "
             "positions; default: those of the actions' names"
-        ),
-    ] = ""
-    joint_states_topic: Annotated[
-        str,
-        _option(
-            "the robot's joint states (JointState), for scores that need them, and for the joints "
-            "that an encoder takes"
-        ),
-    ] = "/joint_states"
-    more_joint_states_topics: Annotated[
-        str,
-        _option(
-            "comma-separated topics of further joint states, such as those of a gripper "
-            "(JointState)"
         ),
     ] = ""
     external: Annotated[
@@ -128,6 +118,12 @@ class Reading:
             panel=BLACK_BOX,
         ),
     ] = None
+    joint_states_topic: Annotated[
+        str,
+        _option(
+            "the joints that the encoder takes (JointState)", panel=BLACK_BOX, is_optional=False
+        ),
+    ] = "/joint_states"
     samples: Annotated[
         int | None,
         _option(
@@ -234,7 +230,6 @@ class Reading:
             group=_absolute(self.group_topic),
             task=_absolute(self.task_topic),
             positions=_absolute(self.positions_topic),
-            more_joints=tuple(_absolute(name) for name in names(self.more_joint_states_topics)),
             external=dict(named_topic("--external", text) for text in self.external or ()),
         )
 

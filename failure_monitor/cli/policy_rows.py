@@ -13,7 +13,8 @@ from failure_monitor.policy_description import PolicyDescription
 
 def add_policy_rows(table: Table, policy: PolicyFormat, stated: PolicyDescription | None) -> None:
     """Add rows on what the policy outputs at every decision, what it means, and which it is."""
-    table.add_row("embeddings", f"{policy.embedding_size} numbers")
+    size = policy.embedding_size
+    table.add_row("embeddings", f"{size} numbers" if size else "none")
     table.add_row(
         "action chunks", "{} samples of {} actions with {} dimensions".format(*policy.chunk_shape)
     )

@@ -66,7 +66,8 @@ class TopicNames:
             return self
 
         def full(own: str, parameter: str) -> str:
-            return own and absolute(monitor.parameter(parameter), monitor.node)
+            named = monitor.parameter(parameter)
+            return own and named and absolute(named, monitor.node)
 
         return replace(
             self,
@@ -90,7 +91,8 @@ class ExpectedInput:
         is_sole: whether a second publisher contradicts the first.
         is_steady: whether messages arrive between rollouts, too.
         is_needed: whether the monitor cannot do without it.
-        shape: the shape that messages must have; None if it is unknown.
+        shape: the shape that messages must have; None if it is unknown. (0,) where there must be
+            none.
         names: the names of the actions in order; empty if they are unknown.
     """
 
@@ -104,6 +106,11 @@ class ExpectedInput:
     is_needed: bool = True
     shape: tuple[int, ...] | None = None
     names: tuple[str, ...] = ()
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody may publish there, since calibration had nothing of the kind."""
+        return self.shape == (0,)
 
     @property
     def is_of_decisions(self) -> bool:
@@ -184,6 +191,9 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
     }
     scores = {} if bundle is None else {t: name for name, t in bundle.external_topics.items()}
     inputs = []
+    topic = monitor.parameter("embedding_topic")
+    if topic and bundle is not None and not bundle.policy.embedding_size:
+        inputs.append(_embedding(absolute(topic, monitor.node), bundle))
     for topic, subscribed in monitor.inputs.items():
         if subscribed.message_type == CLOUD and subscribed.named in named:
             inputs.append(named[subscribed.named](topic, bundle))

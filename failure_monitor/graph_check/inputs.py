@@ -27,7 +27,7 @@ STALE_STAMP = 60.0
 
 
 def inspect_inputs(seen: GraphSnapshot, expected: Expectation) -> Iterator[Finding]:
-    """Inspect every expected topic; each gives at least one finding."""
+    """Inspect every expected topic; each gives at least one finding, if anything must be there."""
     for one in expected.inputs:
         yield from _inspect_input(seen, expected, one)
     if expected.period is not None and expected.period > expected.max_age:
@@ -50,6 +50,15 @@ def _inspect_input(
     seen: GraphSnapshot, expected: Expectation, one: ExpectedInput
 ) -> Iterator[Finding]:
     topic = seen.topic(one.topic)
+    if one.is_unknown:
+        if topic.publishers:
+            yield wrong(
+                one.topic,
+                f"{node_names(topic.publishers)} publishes {one.what}, and the bundle was "
+                "calibrated without: start the policy that it is for, or calibrate again with "
+                "them; or set the monitor's 'embedding_topic' to '' to do without",
+            )
+        return
     if not topic.publishers:
         missing = wrong if one.is_needed else attention
         yield missing(

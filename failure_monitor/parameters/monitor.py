@@ -65,9 +65,11 @@ class MonitorParameters:
     embedding_topic: str = parameter(
         EMBEDDING_TOPIC,
         "Topic of the policy's observation embeddings. An embedding and the action chunks of the "
-        "same decision have the same stamp.",
+        "same decision have the same stamp. For a bundle that was calibrated without embeddings "
+        "nobody may publish there, as it would be another policy; empty to allow it.",
         settable=UNTIL_CONFIGURED,
         is_topic=True,
+        is_optional=True,
     )
     action_chunks_topic: str = parameter(
         ACTION_CHUNKS_TOPIC,

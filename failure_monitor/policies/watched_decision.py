@@ -16,7 +16,7 @@ class WatchedDecision:
     """One decision of a policy that is watched.
 
     Attributes:
-        embedding: the observation embedding, float32 (E,).
+        embedding: the observation embedding, float32 (E,); (0,) if the policy gives none.
         chunks: the sampled action chunks in the robot's units, float32 (B, H, D); the first is
             executed.
         is_executed: whether the policy decided; if not, the decision was taken for watching only,

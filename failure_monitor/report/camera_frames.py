@@ -193,13 +193,17 @@ def _frames_in_archive(
         if not {JPEG_BYTES, JPEG_OFFSET} <= set(arrays.files):
             return {}
         offsets = arrays[JPEG_OFFSET]
-        embeddings = arrays["obs_embedding"].astype(np.float32)
+        # What tells rollouts apart: embeddings, or the executed chunks where there are none.
+        has_embeddings = "obs_embedding" in arrays.files
+        decided = arrays["obs_embedding"] if has_embeddings else arrays["action_chunks"][:, 0]
         starts, lengths = arrays["episode_start"], arrays["episode_length"]
     found = {}
     with zipfile.ZipFile(path) as archive, archive.open(f"{JPEG_BYTES}.npy") as stored:
         begin = _begin_of_data(stored)
         for place, decisions in wanted.items():
-            row = _first_row(rollouts[place], embeddings, starts, lengths)
+            own = rollouts[place]
+            seen = own.embeddings if has_embeddings else own.chunks[:, 0]
+            row = _first_row(seen, decided.astype(np.float32), starts, lengths)
             if row is None:
                 continue
             jpegs = {}
@@ -227,14 +231,14 @@ def _begin_of_data(stored: Any) -> int:
 
 
 def _first_row(
-    rollout: Rollout,
-    embeddings: NDArray[np.float32],
+    seen: NDArray[np.float32],
+    of_all: NDArray[np.float32],
     starts: NDArray[np.integer[Any]],
     lengths: NDArray[np.integer[Any]],
 ) -> int | None:
-    """Return the row where a rollout's decisions begin, found by its embeddings."""
-    for start in starts[lengths == len(rollout)]:
-        if np.array_equal(embeddings[start : start + len(rollout)], rollout.embeddings):
+    """Return the row where a rollout's decisions begin, found by what is known of each of them."""
+    for start in starts[lengths == len(seen)]:
+        if np.array_equal(of_all[start : start + len(seen)], seen):
             return int(start)
     return None
 

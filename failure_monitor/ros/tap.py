@@ -81,9 +81,12 @@ class DecisionTap:
         self._node = node
         self._action_names = tuple(action_names)
         self._frame_id = frame_id
-        self._embedding_publisher = node.create_publisher(
+        # There before the first embedding, so that this one is received; gone with the first
+        # decision that has none.
+        self._embedding_publisher: Publisher | None = node.create_publisher(
             PointCloud2, EMBEDDING_TOPIC, DECISION_QOS
         )
+        self._has_published = False
         self._chunks_publisher = node.create_publisher(
             PointCloud2, ACTION_CHUNKS_TOPIC, DECISION_QOS
         )
@@ -146,26 +149,28 @@ class DecisionTap:
 
         Args:
             embedding: the input of the policy's action head, (E,), as numpy array, or as torch
-                tensor on any device and of any real dtype.
+                tensor on any device and of any real dtype; None, or (0,), if the policy has none.
             chunks: the sampled action chunks, (B, H, D), likewise; the first one is executed.
             stamp: the stamp of the observation, which is that of the camera image.
             extras: further scores of this decision, by name; larger is worse. Each is published
                 on `external_scores/<name>` before the chunks, and is `external:<name>` in a rule.
 
         Raises:
-            ValueError: a shape or name is not as above, or an extra is NaN or infinite; nothing
-                was published.
+            ValueError: a shape or name is not as above, an extra is NaN or infinite, or one
+                decision has an embedding and another has none; nothing was published.
             TypeError: there are no real numbers, or no stamp; nothing was published.
         """
-        numbers = self._checked_embedding(float_array(embedding, "embedding"))
+        numbers = None if embedding is None else self._checked_embedding(embedding)
         samples = self._checked_chunks(float_array(chunks, "action chunks"))
         header = Header(stamp=checked_stamp(stamp), frame_id=self._frame_id)
         scores = {} if extras is None else _checked_extras(extras)
+        publisher = self._embedding_publisher_for(numbers)
         self._state_extras(scores)
         # First, so that the monitor knows them when the decision is complete.
         for name, score in scores.items():
             self._extra_publishers[name].publish(Float64(data=score))
-        self._embedding_publisher.publish(embedding_message(numbers, header))
+        if publisher is not None and numbers is not None:
+            publisher.publish(embedding_message(numbers, header))
         self._chunks_publisher.publish(action_chunks_message(samples, self._action_names, header))
 
     def _state_extras(self, scores: Mapping[str, float]) -> None:
@@ -181,10 +186,30 @@ class DecisionTap:
                 Float64, external_topic(name), DECISION_QOS
             )
 
+    def _embedding_publisher_for(self, embedding: NDArray[np.float32] | None) -> Publisher | None:
+        """Return what publishes the embedding of a decision; None if it has none.
+
+        The first decision settles whether there are embeddings. Where there are none, nobody must
+        wait for them.
+        """
+        if embedding is None and not self._has_published and self._embedding_publisher is not None:
+            self._node.destroy_publisher(self._embedding_publisher)
+            self._embedding_publisher = None
+        if (embedding is None) != (self._embedding_publisher is None):
+            now, before = ("no", "had one") if embedding is None else ("an", "had none")
+            raise ValueError(
+                f"the decision has {now} embedding, and those before {before}: pass an embedding "
+                "with every decision, or None with every decision"
+            )
+        self._has_published = True
+        return self._embedding_publisher
+
     @staticmethod
-    def _checked_embedding(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        if embedding.ndim == 1 and embedding.size:
-            return embedding
+    def _checked_embedding(values: Any) -> NDArray[np.float32] | None:
+        """Return the embedding; None if it is empty."""
+        embedding = float_array(values, "embedding")
+        if embedding.ndim == 1:
+            return embedding if embedding.size else None
         remedy = "; of a batch of one pass embedding[0]" if embedding.shape[:-1] == (1,) else ""
         raise ValueError(f"an embedding has shape (E,), got {embedding.shape}{remedy}")
 

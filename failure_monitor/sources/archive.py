@@ -5,7 +5,6 @@
 N is the number of decisions, M of rollouts; B, H, D and E are as everywhere.
 
     action_chunks    (N, B, H, D)  float
-    obs_embedding    (N, E)        float
     stamp            (N,)          float, seconds; or env_step (N,), whole, control steps
     episode_start    (M,)          whole, a rollout's first decision
     episode_length   (M,)          whole, its number of decisions
@@ -19,7 +18,8 @@ exec_horizon is how many actions of a chunk were executed before the next decisi
 control_period the seconds from one executed action to the next. With it, as with env_step, the
 stamps tell how many were executed, decision by decision.
 
-Optional arrays are is_calibration (M,) bool; subtype (M,) str, the group; success_known and
+Optional arrays are obs_embedding (N, E) float, which policies without an embedding do not have;
+is_calibration (M,) bool; subtype (M,) str, the group; success_known and
 calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
 sha256 (M,) str; task (M,) str, by default the task of meta_json; intervention (N,) bool, whether a
 human acted between the decision and the next; and ee_pos (N, P) float, the measured positions of
@@ -50,6 +50,9 @@ from failure_monitor.sources.source import Advance, BagOptions, SourceContents, 
 
 FLOATS, WHOLE_NUMBERS, TRUTHS, TEXTS = "f", "iu", "b", "U"
 """Kinds of dtypes in numpy."""
+
+EMBEDDINGS = "obs_embedding"
+"""The name of an array that may be missing."""
 
 MAX_FIRST_STEP = 1e6
 """Seconds from a first stamp of 0 beyond which it is none, but missing."""
@@ -157,7 +160,7 @@ def _open(path: Path) -> _Arrays:
 def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceContents:
     chunks = arrays.read("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
     decisions = len(chunks)
-    embeddings = arrays.read("obs_embedding", FLOATS, (decisions, "E")).astype(np.float32)
+    embeddings = _embeddings(arrays, decisions)
     meta = _Meta(path, arrays)
     stamps = _stamps(arrays, meta, decisions)
     slices = _slices(arrays, decisions)
@@ -203,6 +206,13 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
         meta.control_period(has_steps="stamp" not in arrays),
         meta.stated_policy(action_names) if reads_stated_policy else None,
     )
+
+
+def _embeddings(arrays: _Arrays, decisions: int) -> NDArray[np.float32]:
+    """Return the embeddings, (N, E); E is 0 where the policy gave none."""
+    if EMBEDDINGS not in arrays:
+        return np.empty((decisions, 0), np.float32)
+    return arrays.read(EMBEDDINGS, FLOATS, (decisions, "E")).astype(np.float32)
 
 
 def _stamps(arrays: _Arrays, meta: _Meta, decisions: int) -> NDArray[np.float64]:
@@ -479,7 +489,6 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
     meta |= joint_names
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
-        "obs_embedding": np.concatenate([rollout.embeddings for rollout in rollouts]),
         "stamp": np.concatenate([rollout.stamps for rollout in rollouts]),
         "episode_start": np.cumsum(lengths) - lengths,
         "episode_length": lengths,
@@ -493,6 +502,11 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         "source": np.array([rollout.source for rollout in rollouts]),
         "sha256": np.array([rollout.sha256 for rollout in rollouts]),
         "meta_json": np.array(json.dumps(meta)),
+        **(
+            {EMBEDDINGS: np.concatenate([rollout.embeddings for rollout in rollouts])}
+            if policy.embedding_size
+            else {}
+        ),
         **({"intervention": np.concatenate(interventions)} if interventions else {}),
         **({"ee_pos": np.concatenate(measured)} if len(measured) == len(rollouts) else {}),
         **joints,

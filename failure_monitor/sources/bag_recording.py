@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Combines the messages of a bag to decisions.
 
-An embedding and action chunks of the same header stamp are a decision. Decisions are ordered by
-that stamp. Bag time, at which messages were received, states when a decision was complete. From
-that follow the rollout it belongs to and the other values that were known by then.
+An embedding and action chunks of the same header stamp are a decision; where no embeddings were
+recorded, action chunks alone are. Decisions are ordered by that stamp. Bag time, at which messages
+were received, states when a decision was complete. From that follow the rollout it belongs to and
+the other values that were known by then.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,8 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError, UsageError
-from failure_monitor.joint_motion import JointMotion
-from failure_monitor.messages.joint_intervals import JointIntervals, JointTopic
 from failure_monitor.messages.measured_positions import (
     JOINT_STATE_TYPE,
     POSITION_TYPES,
@@ -33,7 +32,6 @@ from failure_monitor.messages.point_cloud import read_action_chunks, read_embedd
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.sources.bag_metadata import TopicCount
-from failure_monitor.sources.joint_state_decoder import JointStateDecoder
 from failure_monitor.sources.message_decoder import (
     MessageDecoder,
     MessageFaultError,
@@ -43,7 +41,7 @@ from failure_monitor.sources.message_decoder import (
 )
 from failure_monitor.sources.replay_models import ReplayModels
 from failure_monitor.sources.set_back_clock import CLOCK_JUMP, ReceivedStamps
-from failure_monitor.sources.source import BagOptions, SourceError
+from failure_monitor.sources.source import BagOptions, SourceError, Topics
 from failure_monitor.sources.stamped_arrays import StampedArrays
 
 if TYPE_CHECKING:
@@ -82,22 +80,27 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
     """Return the topics that are read.
 
     Raises:
-        UsageError: a topic has two meanings.
+        UsageError: a topic has two meanings, or the embeddings that a sampler takes have none.
     """
     topics, black_box = options.topics, options.black_box
+    if models.encoder is None and models.sampler is not None and not topics.embedding:
+        raise UsageError(
+            "a sampler takes embeddings, and '--embedding-topic' is empty: name their topic, or "
+            "the encoder that computes them (--encoder)"
+        )
     needs_joints = models.encoder is not None and bool(models.encoder.joint_names)
-    if needs_joints and not black_box.joints:
-        raise UsageError("the encoder takes joints: name their topic, --joint-states-topic TOPIC")
-    joints = [*topics.more_joints, *([black_box.joints] if needs_joints else [])]
+    # The joints of the encoder may be measured positions as well.
+    shares_joints = needs_joints and black_box.joints == topics.positions
     needed: list[tuple[str, tuple[str, ...]]] = [
-        (topics.positions, (JOINT_STATE_TYPE,) if topics.positions in joints else POSITION_TYPES),
+        (topics.positions, (JOINT_STATE_TYPE,) if shares_joints else POSITION_TYPES),
         *((topic, NUMBER_TYPES) for topic in topics.external.values()),
     ]
-    if models.encoder is None:
-        needed.append((topics.embedding, (POINT_CLOUD_TYPE,)))
+    embedding = (topics.embedding, (POINT_CLOUD_TYPE,))
+    needs_embedding = _needs_embedding(topics.embedding, models)
+    needed += [embedding] if needs_embedding else []
     needed += [(topic, IMAGE_TYPES) for topic in black_box.cameras.values()]
-    # Joint states may be measured positions as well.
-    needed += [(topic, (JOINT_STATE_TYPE,)) for topic in joints if topic != topics.positions]
+    if needs_joints and not shares_joints:
+        needed.append((black_box.joints, (JOINT_STATE_TYPE,)))
     if models.sampler is None:
         needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
     statements = [
@@ -107,8 +110,8 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         (topics.group, (STRING_TYPE,), False),
         (topics.task, (STRING_TYPE,), False),
     ]
-    if black_box.joints not in (*joints, topics.positions):
-        statements.append((black_box.joints, (JOINT_STATE_TYPE,), False))
+    if models.encoder is None and not needs_embedding:
+        statements.append((*embedding, False))
     types: dict[str, tuple[str, ...]] = {}
     for topic, its_types in (*needed, *((topic, its_types) for topic, its_types, _ in statements)):
         if topic in types:
@@ -121,7 +124,6 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         topics.positions: "--positions-topic",
         **dict.fromkeys(topics.external.values(), "--external"),
         **dict.fromkeys(black_box.cameras.values(), "--image-topic"),
-        **dict.fromkeys(topics.more_joints, "--more-joint-states-topics"),
         black_box.joints: "--joint-states-topic",
         topics.embedding: "--embedding-topic",
         topics.action_chunks: "--action-chunks-topic",
@@ -134,19 +136,26 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
     return WantedTopics(types, tuple(filter(None, names)), option)
 
 
+def _needs_embedding(topic: str, models: ReplayModels) -> bool:
+    """Return whether a bag must have the topic of embeddings.
+
+    Action chunks alone are decisions, too; but a sampler has nothing else to start from, and who
+    names a topic wants it.
+    """
+    return models.encoder is None and (models.sampler is not None or topic != Topics().embedding)
+
+
 class Completion(NamedTuple):
     """The moment at which a decision was complete.
 
     Attributes:
-        received: The bag time at which the later of its two messages was received (ns).
+        received: The bag time at which the last of its messages was received (ns).
         positions: The measured positions of the robot, (P,); None if none are read.
-        joints: What the joints did since the decision before; None if no joint states are read.
         external: The newest values of the external scores; NaN before the first one.
     """
 
     received: int
     positions: NDArray[np.float64] | None
-    joints: JointMotion | None
     external: tuple[float, ...]
 
 
@@ -154,6 +163,7 @@ class BagRecording:
     """The content of a bag, built up from its messages in the order of their reception.
 
     Attributes:
+        has_embeddings: Whether decisions have embeddings: recorded ones, or those of the encoder.
         embeddings: The embeddings, float32 (E,) each.
         chunks: The action chunks, float32 (B, H, D) each.
         completions: The completions of decisions, by stamp in nanoseconds.
@@ -199,10 +209,13 @@ class BagRecording:
         self.tasks: list[tuple[int, str]] = []
         self._marked_task = ""
         self.repeated = 0
-        self.stamps = {
-            options.topics.embedding: ReceivedStamps(),
-            options.topics.action_chunks: ReceivedStamps(),
-        }
+        # A tap that was never given an embedding leaves a topic without a message.
+        self.has_embeddings = models.encoder is not None or bool(
+            counts.get(options.topics.embedding)
+        )
+        self.stamps = {options.topics.action_chunks: ReceivedStamps()}
+        if self.has_embeddings:
+            self.stamps = {options.topics.embedding: ReceivedStamps(), **self.stamps}
         self._options = options
         self._models = models
         self._types = types
@@ -216,8 +229,6 @@ class BagRecording:
         self._with_chunks: dict[int, dict[str, float]] = {}
         topic = options.topics.positions
         self._positions = _positions_on(topic, types[topic], decoder) if topic in types else None
-        joints = dict.fromkeys((options.black_box.joints, *options.topics.more_joints))
-        self._joints = JointIntervals([t for t in joints if types.get(t) == JOINT_STATE_TYPE])
         self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
         self._observed: ObservedEmbeddings | None = None
         if models.encoder is not None:
@@ -259,8 +270,6 @@ class BagRecording:
         if self._positions is not None:
             first = handlers.get(topics.positions)
             handlers[topics.positions] = self._positions_handler(self._positions, first)
-        for name, joints in self._joints.topics.items():
-            handlers[name] = self._joints_handler(joints, handlers.get(name))
         return {topic: handler for topic, handler in handlers.items() if topic in self._types}
 
     @property
@@ -274,6 +283,12 @@ class BagRecording:
     def unpaired(self) -> int:
         """The number of embeddings and action chunks without a partner of the same stamp."""
         return len((self.embeddings.stamps() | self.chunks.stamps()) - self.completions.keys())
+
+    def embeddings_at(self, stamps: Sequence[int]) -> NDArray[np.float32]:
+        """Return the embeddings at some stamps, (T, E); (T, 0) where there are none."""
+        if not self.has_embeddings:
+            return np.empty((len(stamps), 0), np.float32)
+        return self.embeddings.at(stamps)
 
     def problems(self) -> list[str]:
         """Return why observations were lost, and what to do about it."""
@@ -299,16 +314,6 @@ class BagRecording:
 
         def handle(received: int, serialised: bytes) -> None:
             positions.add((next(numbers), serialised))
-            if also is not None:
-                also(received, serialised)
-
-        return handle
-
-    def _joints_handler(self, joints: JointTopic, also: MessageHandler | None) -> MessageHandler:
-        decoder = JointStateDecoder(self._decoder)
-
-        def handle(received: int, serialised: bytes) -> None:
-            joints.add(*decoder.decode(serialised))
             if also is not None:
                 also(received, serialised)
 
@@ -401,7 +406,7 @@ class BagRecording:
         self._keep(self.chunks, stamp, chunks)
         self._with_chunks.setdefault(stamp, {name: self._external[name] for name in self._fresh})
         self._fresh.clear()
-        if stamp in self.embeddings:
+        if stamp in self.embeddings or not self.has_embeddings:
             self._complete(stamp, received)
         elif stamp in self._waiting:
             self._embed(self._waiting.pop(stamp), received)
@@ -447,15 +452,6 @@ class BagRecording:
             self.completions[stamp] = completion._replace(external=values)
 
     @property
-    def joint_topics(self) -> tuple[str, ...]:
-        """The topics of joint states, that of the robot first."""
-        return tuple(self._joints.topics)
-
-    def joint_problems(self) -> list[str]:
-        """Return what was wrong with joint states, of which a part could not be used."""
-        return self._joints.problems()
-
-    @property
     def positions_topic(self) -> PositionsTopic | None:
         """The topic with the measured positions; None if none are read."""
         topic = self._options.topics.positions
@@ -485,9 +481,7 @@ class BagRecording:
         positions = None
         if self._positions is not None:
             positions = self._positions.at(stamp, self._measured_names)
-        joints = self._joints.take(stamp) if self._joints.topics else None
-        external = tuple(self._external.values())
-        self.completions[stamp] = Completion(received, positions, joints, external)
+        self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
 
 
 def _is_extra(name: str, topic: str, stated: Collection[str]) -> bool:

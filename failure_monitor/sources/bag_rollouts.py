@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
-from failure_monitor.joint_motion import JointMotion, stacked
 from failure_monitor.listed_names import list_names
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.bag_files import Bag
@@ -90,7 +89,6 @@ def rollouts_of(
         stated_policy=_stated_policy(bag, recording, dict(zip(names, runs, strict=True)), options),
         receptions=tuple(_reception(recording, run, runs) for run in runs),
         positions_topic=recording.positions_topic,
-        joint_topics=recording.joint_topics,
         message_types=recording.message_types,
         was_told_task=bool(recording.encoded_tasks),
     )
@@ -114,7 +112,7 @@ def _rollout(
     models: ReplayModels,
 ) -> Rollout:
     completions = [recording.completions[stamp] for stamp in run.stamps]
-    embeddings = recording.embeddings.at(run.stamps)
+    embeddings = recording.embeddings_at(run.stamps)
     chunks = _chunks(bag, recording, run, options.black_box, models, embeddings)
     external = np.array([completion.external for completion in completions], np.float64)
     end = _end(recording, run, max(completion.received for completion in completions))
@@ -132,7 +130,6 @@ def _rollout(
         positions=_positions([completion.positions for completion in completions]),
         task=task,
         external=dict(zip(options.topics.external, external.T, strict=True)),
-        joints=_joints([completion.joints for completion in completions]),
     )
 
 
@@ -240,17 +237,6 @@ def _chunks(
 def _positions(measured: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float32] | None:
     known = [positions for positions in measured if positions is not None]
     return np.array(known, np.float32) if known else None
-
-
-def _joints(motions: Sequence[JointMotion | None]) -> JointMotion | None:
-    """Return what the joints did in a rollout; None if no joint states were read."""
-    known = [motion for motion in motions if motion is not None]
-    if not known:
-        return None
-    joints = stacked(known)
-    # Before the first decision there was none of this rollout.
-    joints.means[0] = np.nan
-    return joints.given()
 
 
 def _sha256(
@@ -428,12 +414,15 @@ def _why_no_decision(
         problems = "; ".join(recording.why_no_observation())
         problems = problems or _why_no_frame(recording, topics.action_chunks)
         return f"{bag.path} has no observation that makes a decision: {problems}"
-    needed = {topics.embedding: recording.embeddings, topics.action_chunks: recording.chunks}
-    for topic, messages in needed.items():
+    needed = {topics.action_chunks: (recording.chunks, "")}
+    if recording.has_embeddings:
+        without = "read it without embeddings (--embedding-topic ''), "
+        needed = {topics.embedding: (recording.embeddings, without), **needed}
+    for topic, (messages, instead) in needed.items():
         if not messages:
             return (
                 f"{bag.path} has no message on {topic}: check that the policy published there "
-                "while the bag was recorded, or leave the bag out"
+                f"while the bag was recorded, {instead}or leave the bag out"
             )
     return (
         f"{bag.path}: no message on {topics.embedding} has the header stamp of one on "
@@ -476,8 +465,6 @@ def _log_losses(
             "calibrate on complete rollouts",
             bag.path,
         )
-    for problem in recording.joint_problems():
-        logger.warning("%s: %s", bag.path, problem)
     if recording.unpaired or recording.repeated:
         logger.warning(
             "%s: left out %d messages without a partner of the same stamp and %d with the stamp "
@@ -490,6 +477,8 @@ def _log_losses(
             options.topics.action_chunks,
         )
     for topic in (options.topics.embedding, options.topics.action_chunks):
+        if topic not in recording.stamps:
+            continue
         received = recording.stamps[topic]
         disordered = sum(received.out_of_order(run.span.begin, run.span.end) for run in runs)
         if disordered:

@@ -32,7 +32,7 @@ EMBEDDING = "failure_monitor.embedding"
 CHUNKS = "failure_monitor.action_chunks"
 DECISION_COLUMNS = (DECISION, EMBEDDING, CHUNKS)
 """The columns of decisions: whether the policy decided at a frame, and with what; elsewhere
-embedding and chunks mean nothing."""
+embedding and chunks mean nothing. A policy without an embedding has no column of it."""
 
 NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
@@ -43,7 +43,7 @@ class RecordedDecisions:
 
     Attributes:
         frames: At which frames, whole (N,).
-        embeddings: float32 (N, E).
+        embeddings: float32 (N, E); (N, 0) where the policy gave none.
         chunks: float32 (N, B, H, D).
     """
 
@@ -144,9 +144,11 @@ class Columns:
 def _has_decisions(metadata: DatasetMetadata) -> bool:
     """Return whether there are the columns of decisions, whose shapes fit the actions."""
     there = metadata.features
-    if not all(name in there for name in DECISION_COLUMNS):
+    if not (DECISION in there and CHUNKS in there):
         return False
-    sizes = [there[name].shape for name in DECISION_COLUMNS]
+    sizes = [
+        there[name].shape if name in there else (0,) for name in (DECISION, EMBEDDING, CHUNKS)
+    ]
     if (
         sizes[0] != (1,)
         or len(sizes[1]) != 1
@@ -219,11 +221,11 @@ def _recorded(
         _reject_other_rate(metadata, episode, gathered.column(TIME).astype(np.float64))
     decisions = None
     if columns.has_decisions:
-        decisions = RecordedDecisions(
-            np.concatenate(gathered.decided),
-            _vectors(metadata, EMBEDDING, gathered),
-            _vectors(metadata, CHUNKS, gathered),
-        )
+        frames = np.concatenate(gathered.decided)
+        embeddings = np.empty((len(frames), 0), np.float32)
+        if EMBEDDING in metadata.features:
+            embeddings = _vectors(metadata, EMBEDDING, gathered)
+        decisions = RecordedDecisions(frames, embeddings, _vectors(metadata, CHUNKS, gathered))
     return RecordedEpisode(
         episode,
         {name: _finite(metadata, episode, name, gathered) for name in columns.observations},

@@ -210,9 +210,10 @@ def _columns(rollout_set: RolloutSet) -> dict[str, Column]:
         columns[SUCCESS] = Column("bool" if known else "float32", (1,))
     if any(rollout.interventions is not None for rollout in rollouts):
         columns[INTERVENTION] = Column("bool", (1,))
+    if policy.embedding_size:
+        columns[EMBEDDING] = Column("float32", (policy.embedding_size,))
     return columns | {
         DECISION: Column("bool", (1,)),
-        EMBEDDING: Column("float32", (policy.embedding_size,)),
         CHUNKS: Column("float32", policy.chunk_shape),
     }
 

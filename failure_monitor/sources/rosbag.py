@@ -169,7 +169,8 @@ def _readable_part(path: Path, options: BagOptions) -> str:
         for file in _files(path):
             with open_storage(file, is_cut_off=True) as storage:
                 recorded = {
-                    channel.topic: TopicCount(channel.topic, channel.message_type, 0)
+                    # How many messages there are is unknown; one at least, or the topic is no use.
+                    channel.topic: TopicCount(channel.topic, channel.message_type, 1)
                     for channel in storage.channels
                 }
                 decoder = MessageDecoder(ros1=any(c.encoding == ROS1 for c in storage.channels))

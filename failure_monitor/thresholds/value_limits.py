@@ -39,7 +39,7 @@ class ValueLimits:
     """The largest absolute values that decisions may have.
 
     Attributes:
-        embedding: of each value of the observation embedding, (E,).
+        embedding: of each value of the observation embedding, (E,); empty without one.
         actions: of each action dimension, in all samples and at all steps, (D,).
         positions: of each measured position, (P,); empty if calibration had none.
     """
@@ -176,6 +176,8 @@ def _largest(values: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
 
     What was always 0, or much smaller than the others, may have been at rest.
     """
+    if not values[0].shape[-1]:
+        return np.empty(0)
     largest = np.max(
         [np.abs(each).reshape(-1, each.shape[-1]).max(axis=0) for each in values], axis=0
     ).astype(np.float64)

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from testbed.policy_server import STATE, policy_server
 from testbed.reaching_robot import FORMAT, ReachingPolicy, reach
 
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, default_scores
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.policies.openpi.client import TappedClient
 
 pytestmark = [pytest.mark.lerobot, pytest.mark.slow]
@@ -16,7 +19,7 @@ pytestmark = [pytest.mark.lerobot, pytest.mark.slow]
 HELD_FROM = 5
 
 
-@pytest.fixture(scope="module", params=[STATE, ()], ids=["state", "first action"])
+@pytest.fixture(scope="module", params=[STATE, ()], ids=["state", "no embedding"])
 def client(request):
     with policy_server(ReachingPolicy()) as server:
         client = TappedClient("127.0.0.1", server.port, embedding_from=request.param)
@@ -27,8 +30,9 @@ def client(request):
 @pytest.fixture(scope="module")
 def bundle(client):
     rollouts = [reach(client, seed) for seed in range(16)]
-    scores, _ = default_scores(rollouts, FORMAT)
-    return calibrate(rollouts, FORMAT, CalibrationSettings(scores=scores))
+    policy = replace(FORMAT, embedding_size=rollouts[0].embeddings.shape[1])
+    scores = choose_rule(rollouts, policy).scores
+    return calibrate(rollouts, policy, CalibrationSettings(scores=scores))
 
 
 def alarms(bundle, rollout) -> list[int]:

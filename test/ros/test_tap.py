@@ -71,7 +71,6 @@ def test_a_decision_arrives_with_its_stamp_its_names_and_its_values(observer, gi
     ("embedding", "chunks", "why"),
     [
         (EMBEDDING[np.newaxis], CHUNKS, r"shape \(E,\), got \(1, 5\); .* pass embedding\[0\]$"),
-        (EMBEDDING[:0], CHUNKS, r"shape \(E,\), got \(0,\)$"),
         (EMBEDDING, CHUNKS[..., :1], r"shape \(B, H, 2\) .* got \(3, 4, 1\)$"),
         (EMBEDDING, CHUNKS[0], r"got \(4, 2\); pass a single sample as chunks\[None\]$"),
         (EMBEDDING, CHUNKS[np.newaxis], r"got \(1, 3, 4, 2\); .* pass chunks\[0\]$"),
@@ -87,6 +86,27 @@ def test_wrong_shapes_are_refused_before_anything_is_sent(observer, embedding, c
             tap.publish(given(embedding), given(chunks), Time())
     observer.spin(0.2)
     assert not observer.received[EMBEDDING_TOPIC]
+
+
+@pytest.mark.parametrize("none", [None, EMBEDDING[:0]])
+def test_a_policy_without_an_embedding_publishes_its_chunks_alone(observer, none):
+    tap = DecisionTap(observer.node, action_names=["x", "y"])
+    observer.spin(0.3)
+    tap.publish(none, CHUNKS, Time(sec=1))
+    observer.wait_for(lambda: observer.received[ACTION_CHUNKS_TOPIC], "the chunks")
+    # The observer itself publishes embeddings, too; the tap has none to publish.
+    assert not observer.received[EMBEDDING_TOPIC]
+    assert observer.node.count_publishers(EMBEDDING_TOPIC) == 1
+    with pytest.raises(ValueError, match="has an embedding, and those before had none"):
+        tap.publish(EMBEDDING, CHUNKS, Time(sec=2))
+    tap.close()
+
+
+def test_a_policy_with_an_embedding_may_not_leave_it_out(observer):
+    tap = DecisionTap(observer.node, action_names=["x", "y"])
+    tap.publish(EMBEDDING, CHUNKS, Time(sec=1))
+    with pytest.raises(ValueError, match="has no embedding, and those before had one"):
+        tap.publish(None, CHUNKS, Time(sec=2))
 
 
 def test_a_time_of_the_clock_is_a_stamp_and_anything_else_is_none(observer):

@@ -239,7 +239,6 @@ def test_a_place_where_no_archive_can_be_written_is_refused(tmp_path: Path, path
     "name",
     [
         "action_chunks",
-        "obs_embedding",
         "env_step",
         "episode_start",
         "episode_length",

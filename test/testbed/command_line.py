@@ -31,7 +31,8 @@ def write_rollout_bag(
             bag.text(FORMAT, stated.to_json(), BEGIN - 2)
         bag.flag(ACTIVE, True, BEGIN - 1)
         for index, decision in enumerate(rollout.decisions()):
-            bag.embedding(decision.embedding, BEGIN + index * PERIOD)
+            if decision.embedding.size:
+                bag.embedding(decision.embedding, BEGIN + index * PERIOD)
             bag.chunks(decision.chunks, BEGIN + index * PERIOD, names=POLICY.action_names)
         end = BEGIN + len(rollout) * PERIOD
         if success is not None:

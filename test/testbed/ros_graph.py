@@ -102,8 +102,14 @@ class Observer:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self._action_names = action_names
         self._stamp = 0
-        self.embeddings = self.node.create_publisher(PointCloud2, "policy/embedding", 10)
+        self.embeddings: Any = self.node.create_publisher(PointCloud2, "policy/embedding", 10)
         self.chunks = self.node.create_publisher(PointCloud2, "policy/action_chunks", 10)
+
+    def publish_no_embeddings(self) -> None:
+        """Play a policy without an embedding."""
+        if self.embeddings is not None:
+            self.node.destroy_publisher(self.embeddings)
+        self.embeddings = None
 
     def listen(self, topic: str, message: type, qos: QoSProfile | int = 10) -> None:
         self.node.create_subscription(message, topic, self.received[topic].append, qos)
@@ -152,10 +158,9 @@ class Observer:
 
     def wait_for_monitor_alarm(self) -> None:
         """Wait until the monitor subscribes to this node's decisions and its alarm arrives."""
+        parts = [part for part in (self.embeddings, self.chunks) if part is not None]
         self.wait_for(
-            lambda: (
-                self.embeddings.get_subscription_count() and self.chunks.get_subscription_count()
-            ),
+            lambda: all(part.get_subscription_count() for part in parts),
             "the monitor to subscribe",
         )
         self.wait_for(self.state, "an alarm message")
@@ -173,6 +178,8 @@ class Observer:
         return self._stamp
 
     def publish_embedding(self, decision: Decision, stamp: int) -> None:
+        if self.embeddings is None:
+            return
         header = _header(stamp)
         self.embeddings.publish(embedding_message(decision.embedding, header))
 

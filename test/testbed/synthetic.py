@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from failure_monitor.decision import PolicyFormat, Rollout
@@ -51,3 +53,8 @@ def synthetic_rollout(seed: int, *, decisions: int = 12, success: bool | None = 
         success=success,
         sha256=f"{seed:064x}",
     )
+
+
+def without_embedding(rollout: Rollout) -> Rollout:
+    """Return the rollout as of a policy that gives no embedding."""
+    return replace(rollout, embeddings=np.empty((len(rollout), 0), np.float32))

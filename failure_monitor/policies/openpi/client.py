@@ -104,7 +104,7 @@ class TappedClient:
             description: what is known beside the robot of the policy, such as its action names
                 and its control period; a server that states otherwise is rejected.
             embedding_from: the entries of the observation that stand for the embedding where the
-                server gives none, such as `observation/state`; none means the first action.
+                server gives none, such as `observation/state`; without any there is no embedding.
             answer_timeout: seconds within which an answer must arrive.
             first_answer_timeout: seconds for the first answer of a connection, for which a server
                 that has just started may have to compile its model.

@@ -111,13 +111,13 @@ def one_chunk(
         observation: what the policy saw.
         actions: the chunk that is to be executed, (H, D).
         embedding_from: the entries of the observation that stand for an embedding, one after the
-            other; none means the first action of the chunk.
+            other; without any there is no embedding.
 
     Raises:
         UnwatchedAnswerError: an entry is missing, or no numbers.
     """
     if not embedding_from:
-        return WatchedDecision(actions[0], actions[np.newaxis])
+        return WatchedDecision(np.empty(0, np.float32), actions[np.newaxis])
     try:
         parts = [float_array(_entry(observation, name), name).ravel() for name in embedding_from]
     except TypeError as error:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """All inputs of the monitor while it is active, combined into decisions.
 
-Action chunks make a decision, as soon as they are received; where a sampler makes the chunks, the
-embedding does, and where the monitor runs both models, the observation. Every decision of a
+Action chunks make a decision, as soon as they are received, alone where the policy has no
+embedding; where a sampler makes the chunks, the embedding does, and where the monitor runs both
+models, the observation. Every decision of a
 rollout gets a number then, and is handed on or counted as one that cannot be scored.
 """
 
@@ -64,6 +65,8 @@ LOST = (
     "more at once than is kept"
 )
 CLOCK_SET_BACK = "a clock was set back while it waited for its other part"
+
+NO_EMBEDDING = np.empty(0, np.float32)
 
 OnDecision = Callable[[PendingDecision, float], None]
 """Called with a decision, and when it was complete on the monotonic clock."""
@@ -266,7 +269,12 @@ class MonitorInputs:
     def problems(self, now: float) -> list[str]:
         """Return all present problems, a sentence for each."""
         problems = [part.problem(topic, now) for part, topic in self._topics()]
-        problems = [*self._boundaries.problems(), *problems, self._why_incomplete(now)]
+        problems = [
+            *self._boundaries.problems(),
+            self._policy.unexpected_embedding(),
+            *problems,
+            self._why_incomplete(now),
+        ]
         return [problem for problem in problems if problem]
 
     def warning(self, now: float) -> str:
@@ -373,6 +381,9 @@ class MonitorInputs:
             chunks = _Chunks(values, message.publication)
             settled = self._pairing.add_chunks(number, message.stamp, chunks)
             self._handle(settled, message.received)
+        elif message.part == CHUNKS:
+            parts = _Parts(number, message.stamp, NO_EMBEDDING, values)
+            self._await_values(parts, message.publication, message.received)
         else:
             self._complete(_Parts(number, message.stamp, values, None), message.received)
 
@@ -472,10 +483,12 @@ def _why_incomplete_yet(observations: ObservationInput | None, policy: PolicyInp
 
 
 def _pairing(models: MonitoredModels, embedding_size: int) -> DecisionPairing | None:
-    """Return the pairing of the policy's messages; None where a sampler makes the chunks."""
+    """Return the pairing of the policy's messages; None where one message is a decision."""
     if CHUNKS not in models.published_parts:
         return None
     if models.cameras:
         return DecisionPairing(MAX_WAITING_IMAGES)
+    if EMBEDDING not in models.published_parts:
+        return None
     waiting = EMBEDDING_BYTES // (4 * embedding_size)
     return DecisionPairing(min(max(waiting, MIN_WAITING_EMBEDDINGS), MAX_WAITING_EMBEDDINGS))

@@ -123,6 +123,7 @@ def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
     if settings.rollout_boundaries == "pause":
         _require_long_pause(bundle, settings.rollout_pause)
     _require_positions(bundle)
+    _require_embedding(bundle, settings)
     black_box = black_box_settings(settings, bundle)
     models = MonitoredModels(settings, bundle, noise_seed=black_box.noise_seed)
     cameras = camera_topics(models.cameras, settings.image_topics, bundle.description)
@@ -141,6 +142,16 @@ def _require_positions(bundle: Bundle) -> None:
             f"{', '.join(asking)} need the robot's measured positions, and the bundle does not "
             "state their topic: calibrate on bags, with --positions-topic, or with other "
             "scores"
+        )
+
+
+def _require_embedding(bundle: Bundle, settings: MonitorParameters) -> None:
+    if settings.embedding_topic or settings.encoder or bundle.encoder is not None:
+        return
+    if bundle.policy.embedding_size:
+        raise UsageError(
+            "the parameter 'embedding_topic' is empty, and the bundle was calibrated with "
+            "embeddings: name their topic, or calibrate without them (--embedding-topic '')"
         )
 
 

@@ -45,6 +45,7 @@ class MonitoredModels:
         self._encoder: ObservationEncoder | None = None
         self._sampler: PolicySampler | None = None
         self._samples = bundle.policy.samples
+        self._has_embedding = bundle.policy.embedding_size > 0
         self._task = ""
         self._noise_seed = noise_seed
         encoder = _file_to_run("encoder", settings.encoder, bundle.encoder, bundle)
@@ -60,8 +61,8 @@ class MonitoredModels:
     @property
     def published_parts(self) -> Sequence[str]:
         """The parts of a decision that the policy must publish, since no model makes them."""
-        made = {EMBEDDING: self._encoder, CHUNKS: self._sampler}
-        return [part for part, model in made.items() if model is None]
+        embedding = [EMBEDDING] if self._has_embedding and self._encoder is None else []
+        return [*embedding, *([CHUNKS] if self._sampler is None else [])]
 
     @property
     def cameras(self) -> Sequence[str]:

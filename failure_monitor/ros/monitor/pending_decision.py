@@ -23,8 +23,8 @@ class PendingDecision:
     Attributes:
         number: its number in the rollout.
         stamp: the stamp of the observation, in nanoseconds.
-        observation: the embedding that the policy published, float32 (E,), or the messages of
-            cameras and joints that an encoder embeds.
+        observation: the embedding that the policy published, float32 (E,), which is empty where it
+            has none; or the messages of cameras and joints that an encoder embeds.
         chunks: float32 (B, H, D), as the policy published them; None if a sampler makes them.
         positions: float32 (P,), the measured positions of the robot; None if no score needs them.
         external: the newest values of external scores, by their names.

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy's messages: embeddings, action chunks, or both.
 
+Where calibration knew no embedding, nobody may publish one: it would be another policy.
+
 Every message is reported twice: when it is received, as what makes a decision gets its number
 then; and with its contents, or with why it cannot be used.
 """
@@ -32,6 +34,7 @@ from failure_monitor.ros.common.message_info import (
 )
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.qos import DECISION_SUBSCRIPTION_QOS
+from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.monitor.awaited_values import Places
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING
@@ -104,6 +107,7 @@ class PolicyInput:
         """Whether a rollout runs: between rollouts a policy may be silent."""
         self.may_be_silent = False
         """Whether the monitor itself has stopped the policy."""
+        self._node = node
         self._policy = policy
         self._guard = guard
         self._on_received = on_received
@@ -111,6 +115,9 @@ class PolicyInput:
         self._on_rejected = on_rejected
         self._on_fault = on_fault
         self._published: dict[str, int] = {}
+        self._embedding_topic = full_topic_name(
+            node, "embedding_topic", settings.embedding_topic, is_optional=True
+        )
         topics = {
             EMBEDDING: (settings.embedding_topic, self._on_embedding),
             CHUNKS: (settings.action_chunks_topic, self._on_chunks),
@@ -155,6 +162,17 @@ class PolicyInput:
         before, self._published[part] = self._published.get(part), published
         was_set_back = before is not None and before > published
         return Places(None if was_set_back else before, published)
+
+    def unexpected_embedding(self) -> str:
+        """Return that embeddings are published which calibration did not know; empty if none."""
+        topic = self._embedding_topic
+        if self._policy.embedding_size or not topic or not self._node.count_publishers(topic):
+            return ""
+        return (
+            f"a policy publishes embeddings on '{topic}', and the bundle was calibrated without: "
+            "if it is another policy, start the right one; if it is the same, calibrate again "
+            "with them, or set 'embedding_topic' to '' to do without"
+        )
 
     def _on_embedding(self, message: PointCloud2, info: MessageInfo) -> None:
         self._receive(EMBEDDING, message, info, read_embedding)

@@ -42,8 +42,13 @@ class Standardisation:
             what: what errors call them.
 
         Raises:
-            ScoreUndefinedError: none of them varies.
+            ScoreUndefinedError: there are none, or none of them varies.
         """
+        if not features.shape[1]:
+            raise ScoreUndefinedError(
+                f"{what} are missing, as the policy publishes none: let it publish them, or leave "
+                "this score out of the rule"
+            )
         values = features.astype(np.float64)
         deviation = values.std(axis=0)
         varying = np.flatnonzero(deviation >= CONSTANT_BELOW)
@@ -74,12 +79,7 @@ class Standardisation:
     def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Standardise features (..., F) to (..., V)."""
         scaled = (features[..., self.varying] - self.mean) / self.deviation
-        # Half the time of `clip`.
-        return np.asarray(np.minimum(np.maximum(scaled, -CLIP), CLIP))
-
-    def only(self, places: NDArray[np.int64]) -> Standardisation:
-        """Return that of some of the kept features, by their places among these."""
-        return Standardisation(self.varying[places], self.mean[places], self.deviation[places])
+        return np.asarray(scaled.clip(-CLIP, CLIP))
 
     def arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
         """Return what is to be stored, under names that begin with `prefix`."""
@@ -97,7 +97,7 @@ class Standardisation:
 
 def mean_chunks(rollout: Rollout) -> NDArray[np.float32]:
     """Return the mean over the sampled chunks of every decision, flattened: (T, H·D)."""
-    return np.stack([decision.mean_chunk for decision in rollout.decisions()])
+    return np.asarray(rollout.chunks.mean(axis=1).reshape(len(rollout), -1))
 
 
 def executed_chunks(rollout: Rollout) -> NDArray[np.float32]:
