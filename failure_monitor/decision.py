@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -194,6 +195,26 @@ class Decision:
     external: Mapping[str, float] = field(default_factory=dict)
     joints: JointMotion | None = None
     tokens: NDArray[np.float32] | None = None
+
+    @cached_property
+    def mean_chunk(self) -> NDArray[np.float32]:
+        """The mean over the sampled chunks, flattened: (H·D,). Computed once for all scores."""
+        return _mean_row(self._flat_chunks)
+
+    @cached_property
+    def chunk_deviation(self) -> NDArray[np.float32]:
+        """The standard deviation over the sampled chunks, flattened: (H·D,)."""
+        apart = self._flat_chunks - self.mean_chunk
+        return np.asarray(np.sqrt(_mean_row(np.multiply(apart, apart, out=apart))))
+
+    @property
+    def _flat_chunks(self) -> NDArray[np.float32]:
+        return self.chunks.reshape(len(self.chunks), -1)
+
+
+def _mean_row(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of rows (B, N), (N,); as a product it takes a quarter of the time."""
+    return np.asarray(np.ones(len(rows), rows.dtype) @ rows / len(rows))
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,15 @@ class JointMotion:
             commands=None if self.commands is None else self.commands[np.newaxis],
         )
 
+    def spread(self, names: Sequence[str]) -> JointMotion:
+        """Return quantities in this order, NaN where these joints have none of that name."""
+        if tuple(names) == self.names:
+            return self
+        columns = [names.index(name) for name in self.names]
+        states, means = (np.full((*self.states.shape[:-1], len(names)), np.nan) for _ in range(2))
+        states[..., columns], means[..., columns] = self.states, self.means
+        return replace(self, names=tuple(names), states=states, means=means)
+
     def select(self, names: Sequence[str]) -> JointMotion:
         """Return some of the quantities, in this order.
 
@@ -114,3 +123,22 @@ class JointMotion:
             states=self.states[..., columns],
             means=self.means[..., columns],
         )
+
+
+def stacked(motions: Sequence[JointMotion]) -> JointMotion:
+    """Return those of single decisions in a row; of quantities, those that any of them has.
+
+    Args:
+        motions: at least one; with the same commands.
+    """
+    names = max((motion.names for motion in motions), key=len)
+    names += tuple(dict.fromkeys(n for m in motions for n in m.names if n not in names))
+    spread = [motion.spread(names) for motion in motions]
+    commands = [motion.commands for motion in motions if motion.commands is not None]
+    return JointMotion(
+        names,
+        np.stack([motion.states for motion in spread]),
+        np.stack([motion.means for motion in spread]),
+        motions[0].command_names,
+        np.stack(commands) if commands else None,
+    )

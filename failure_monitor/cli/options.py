@@ -77,6 +77,20 @@ class Reading:
             "positions; default: those of the actions' names"
         ),
     ] = ""
+    joint_states_topic: Annotated[
+        str,
+        _option(
+            "the robot's joint states (JointState), for scores that need them, and for the joints "
+            "that an encoder takes"
+        ),
+    ] = "/joint_states"
+    more_joint_states_topics: Annotated[
+        str,
+        _option(
+            "comma-separated topics of further joint states, such as those of a gripper "
+            "(JointState)"
+        ),
+    ] = ""
     external: Annotated[
         list[str] | None,
         _option(
@@ -118,12 +132,6 @@ class Reading:
             panel=BLACK_BOX,
         ),
     ] = None
-    joint_states_topic: Annotated[
-        str,
-        _option(
-            "the joints that the encoder takes (JointState)", panel=BLACK_BOX, is_optional=False
-        ),
-    ] = "/joint_states"
     samples: Annotated[
         int | None,
         _option(
@@ -230,6 +238,7 @@ class Reading:
             group=_absolute(self.group_topic),
             task=_absolute(self.task_topic),
             positions=_absolute(self.positions_topic),
+            more_joints=tuple(_absolute(name) for name in names(self.more_joint_states_topics)),
             external=dict(named_topic("--external", text) for text in self.external or ()),
         )
 

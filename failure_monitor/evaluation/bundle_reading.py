@@ -33,6 +33,7 @@ def reading_for(bundle: Bundle, stated: ReadingOptions) -> Iterator[ReadingOptio
         OnnxFileError: A stated model cannot be read.
     """
     positions = bundle.description.positions_topic
+    stated = replace(stated, black_box=_with_joints_topic(bundle, stated.black_box))
     topics = _completed_topics(bundle, stated.topics)
     measured = stated.measured_names
     if positions is not None and topics.positions == positions.name:
@@ -52,12 +53,20 @@ def reading_for(bundle: Bundle, stated: ReadingOptions) -> Iterator[ReadingOptio
 
 
 def _completed_topics(bundle: Bundle, stated: Topics) -> Topics:
-    positions = bundle.description.positions_topic
+    positions, joints = bundle.description.positions_topic, bundle.description.joints
     return replace(
         stated,
+        more_joints=stated.more_joints or (() if joints is None else joints.topics[1:]),
         external={**bundle.description.external_topics, **stated.external},
         positions=stated.positions or ("" if positions is None else positions.name),
     )
+
+
+def _with_joints_topic(bundle: Bundle, stated: BlackBox) -> BlackBox:
+    joints = bundle.description.joints
+    if joints is None or not joints.topics or stated.joints != BlackBox.joints:
+        return stated
+    return replace(stated, joints=joints.topics[0])
 
 
 def _completed(bundle: Bundle, made: BlackBoxSection, stated: BlackBox) -> BlackBox:

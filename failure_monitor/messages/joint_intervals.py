@@ -38,6 +38,9 @@ MAX_QUANTITIES = 1024
 MAX_LAYOUTS = 64
 """Maximum number of orders of joints of which a topic's columns are remembered."""
 
+MAX_LATE_SHARE = 0.05
+"""Share of messages above which those that came too late are reported."""
+
 NO_STAMP = np.iinfo(np.int64).min
 
 Floats = Sequence[float] | NDArray[np.float64]
@@ -82,6 +85,8 @@ class JointTopic:
         Args:
             wanted: the quantities that are kept; None for all.
         """
+        self.received = 0
+        """Number of messages."""
         self.unstamped = 0
         """Number of messages without a stamp, which are in no interval."""
         self.late = 0
@@ -131,6 +136,7 @@ class JointTopic:
             velocities: likewise.
             efforts: likewise.
         """
+        self.received += 1
         lengths = (len(positions), len(velocities), len(efforts))
         if names != self._names or lengths != self._lengths:
             self._places = self._find(names, lengths)
@@ -151,6 +157,22 @@ class JointTopic:
             self._newest = stamp
         self._stamps[at] = stamp
         self._write(at, (positions, velocities, efforts))
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with messages so far that could not be used, and what to do."""
+        problems = [f"{self.fault}: check their publisher"] if self.fault else []
+        if self.unstamped:
+            problems.append(
+                f"{self.unstamped} of {self.received} joint states have no stamp, so they are of "
+                "no decision: have their driver stamp them"
+            )
+        if self.late > MAX_LATE_SHARE * self.received:
+            problems.append(
+                f"{self.late} of {self.received} joint states came after the decision that they "
+                "belonged to, so they are of none: stamp them by the clock of the observations, "
+                "and see what delays them"
+            )
+        return problems
 
     def take(self, stamp: int) -> _Interval:
         """Return what came since the last one that was taken, up to a stamp, and forget it."""
@@ -352,6 +374,14 @@ class JointIntervals:
         self.start_rollout()
         for topic in self.topics.values():
             topic.clear()
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each kind of message so far that could not be used."""
+        return [
+            f"on {name}, {problem}"
+            for name, topic in self.topics.items()
+            for problem in topic.problems()
+        ]
 
     def take(self, stamp: int) -> JointMotion:
         """Return what the joints did up to a decision, since the one before.

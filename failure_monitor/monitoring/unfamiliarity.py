@@ -26,9 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import Decision
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.scores.base.score import Score, TimedScore
+from failure_monitor.scores.base.score import Score
+from failure_monitor.scores.base.together_score import TimedTogetherScore
 
 CELLS = 8
 """Number of patches along each side. A patch is twice as wide as a cell, so patches overlap."""
@@ -76,15 +77,10 @@ def embedding_score(scores: tuple[Score, ...]) -> Score:
 
 def score_embedding(score: Score, embedding: NDArray[np.float32], number: int) -> float:
     """Return such a score of an embedding (E,) at a decision's number in its rollout."""
-    rollout = Rollout(
-        name="an embedding",
-        stamps=np.zeros(1),
-        embeddings=embedding[np.newaxis],
-        chunks=np.zeros((1, 1, 1, 1), np.float32),
-    )
-    if isinstance(score, TimedScore):
-        return float(score.score_decisions(rollout, np.array([number]))[0])
-    return float(score.score_rollout(rollout)[0])
+    decision = Decision(0, embedding, chunks=np.zeros((1, 1, 1), np.float32))
+    if isinstance(score, TimedTogetherScore):
+        return float(score.score_decision(decision, number)[0])
+    return score.update(decision)
 
 
 def unfamiliarity(

@@ -19,8 +19,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.base.nearest_neighbours import NearestNeighbours, NeighbourScore
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
+from failure_monitor.scores.base.nearest_neighbours import NearestNeighbours
 from failure_monitor.scores.base.standardisation import Standardisation, mean_chunks
 from failure_monitor.scores.lag import Lag
 
@@ -32,9 +32,13 @@ class ChunkLag(Lag):
     meaning = "its actions are behind those of successful rollouts"
 
     @classmethod
-    def fit(
-        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
-    ) -> NeighbourScore:
+    def fit_together(
+        cls,
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64] | None,
+        policy: PolicyFormat,
+        seed: int = 0,
+    ) -> ChunkLag:
         """Remember the mean chunks of the rollouts, and when they were planned.
 
         Raises:
@@ -42,13 +46,9 @@ class ChunkLag(Lag):
         """
         # Rejected here by its own name; the neighbours would name embeddings.
         Standardisation.of_mean_chunks(rollouts, cls.name)
-        planned = [_with_chunks_as_embeddings(rollout) for rollout in rollouts]
-        return cls(NearestNeighbours.fit(planned, seed, cls.name))
+        planned = [replace(rollout, embeddings=mean_chunks(rollout)) for rollout in rollouts]
+        return cls(NearestNeighbours.fit(planned, seed, cls.name, folds))
 
-    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the lag at every decision, (T,), in decisions."""
-        return super().score_decisions(_with_chunks_as_embeddings(rollout), numbers)
-
-
-def _with_chunks_as_embeddings(rollout: Rollout) -> Rollout:
-    return replace(rollout, embeddings=mean_chunks(rollout))
+    def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
+        """Return the lag for every model, (F,), in decisions."""
+        return self._behind(decision.mean_chunk, number)

@@ -10,9 +10,9 @@ regression on random Fourier features φ predicts the standardised embedding,
     σ_v = √mean ρ_v²,    R²_v = 1 − mean ρ_v² / var e_v, at least 0,    w_v ∝ (R²_v)³, Σ w_v = 1
     score = √(Σ_v w_v z_v²),    z_v = (e_v − ê_v) / σ_v, clipped
 
-so that those features count which commands determine: proprioception, and what shows in the image
-where the arm is. It sees an arm that is stuck, pushed or elsewhere than commanded, and a camera
-that moved; not an object out of place.
+so that those features count which commands determine, of many the 64 with the largest R²:
+proprioception, and what shows in the image where the arm is. It sees an arm that is stuck, pushed
+or elsewhere than commanded, and a camera that moved; not an object out of place.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ from numpy.typing import NDArray
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.base.commanded_places import CommandedPlaces
 from failure_monitor.scores.base.executed_actions import ExecutedActions
-from failure_monitor.scores.base.fourier_features import FourierFeatures, row_by_row
+from failure_monitor.scores.base.fourier_features import FourierFeatures
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
-from failure_monitor.scores.base.score import Score, ScoreState, ScoreUndefinedError
+from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import CLIP, Standardisation
+from failure_monitor.scores.base.together_score import TogetherScore, outside_each
 
 BACK = 3
 """Decisions: the second of the two places that predict is that so long ago."""
 RIDGE = 1.0
+MOST_FEATURES = 64
+"""Features that are predicted, those that commands determine best: there is one model of them for
+each fold."""
 MIN_RESIDUAL = 1e-3
 """In standard deviations of the embedding: added to the size of every feature's residuals."""
 
 
-class CommandEffect(Score):
+class CommandEffect(TogetherScore):
     """The residual of the embedding that the commands so far predict."""
 
     name = "command_effect"
@@ -57,17 +61,17 @@ class CommandEffect(Score):
         residual: NDArray[np.float64],
         weights: NDArray[np.float64],
     ) -> None:
-        """Create the score from its model of U command and V embedding features that vary.
+        """Create the score from F models of U command and V embedding features.
 
         Args:
             executed: k, how many actions of a chunk are executed before the next decision.
             are_positions: whether actions are positions, not velocities or deltas.
             command: standardisation of commanded places.
-            embedding: standardisation of embeddings.
+            embedding: standardisation of the embedding features that are predicted.
             features: φ, of 2U inputs.
-            regression: W, (M + 2U + 1, V).
-            residual: σ, (V,).
-            weights: w, (V,).
+            regression: W of every model in a row, (M + 2U + 1, F·V).
+            residual: σ, (F, V).
+            weights: w, (F, V).
         """
         self._executed = executed
         self._are_positions = are_positions
@@ -80,11 +84,20 @@ class CommandEffect(Score):
         self._commanded = CommandedPlaces(executed, are_positions=are_positions)
         self.start_rollout()
 
+    @property
+    def models(self) -> int:
+        """F, how many models there are."""
+        return len(self._residual)
+
     @classmethod
-    def fit(
-        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    def fit_together(
+        cls,
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64] | None,
+        policy: PolicyFormat,
+        seed: int = 0,
     ) -> CommandEffect:
-        """Fit the model to the rollouts.
+        """Fit the models to the rollouts.
 
         Raises:
             ScoreUndefinedError: it is unknown how many actions are executed; no rollout has a
@@ -100,17 +113,27 @@ class CommandEffect(Score):
         features = FourierFeatures.draw(2 * len(command.varying), seed)
         inputs = [features(_now_and_before(command(place))).astype(np.float64) for place in places]
         targets = [embedding(rollout.embeddings) for rollout in rollouts]
-        regression, residuals = _ridge(inputs, targets)
-        mean_square = np.mean(residuals**2, axis=0)
+        if len(embedding.varying) > MOST_FEATURES:
+            _, residuals = _ridge(inputs, targets)
+            ordered = np.argsort(-_determination(residuals, targets), kind="stable")
+            kept = np.sort(ordered[:MOST_FEATURES])
+            embedding, targets = embedding.only(kept), [target[:, kept] for target in targets]
+        regression, residual, weights = [], [], []
+        for others in outside_each(rollouts, folds):
+            wanted = [targets[place] for place in others]
+            of_model, residuals = _ridge([inputs[place] for place in others], wanted)
+            regression.append(of_model)
+            residual.append(np.sqrt(np.mean(residuals**2, axis=0)) + MIN_RESIDUAL)
+            weights.append(_weights(_determination(residuals, wanted)))
         return cls(
             executed=executed,
             are_positions=are_positions,
             command=command,
             embedding=embedding,
             features=features,
-            regression=regression.astype(np.float32),
-            residual=np.sqrt(mean_square) + MIN_RESIDUAL,
-            weights=_weights(1 - mean_square / np.var(np.concatenate(targets), axis=0)),
+            regression=np.concatenate(regression, axis=1).astype(np.float32),
+            residual=np.stack(residual),
+            weights=np.stack(weights),
         )
 
     def start_rollout(self) -> None:
@@ -135,27 +158,28 @@ class CommandEffect(Score):
         """Return whether it is known what was commanded before the next decision."""
         return self._commanded.is_known(decision.stamp)
 
-    def update(self, decision: Decision) -> float:
-        """Return the size of the next residual; NaN if the commands before it are not known."""
+    def update_all(self, decision: Decision) -> NDArray[np.float64]:
+        """Return the size of the next residual, (F,); NaN if the commands are not known."""
         self._number += 1
         places = self._commanded.add(decision.stamp, decision.chunks[0].astype(np.float64))
         if not places:
-            return np.nan
+            return np.full(self.models, np.nan)
         self._places.extend(self._command(place) for place in places)
         inputs = np.concatenate([self._places[-1], self._places[0]])
-        return float(self._sizes(inputs[np.newaxis], decision.embedding[np.newaxis])[0])
+        return self._sizes(inputs, decision.embedding)
 
-    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """Return the size of the residual at every decision, (T,)."""
+    def score_all(self, rollout: Rollout) -> NDArray[np.float64]:
+        """Return the size of the residual at every decision, (T, F)."""
         places = self._command(_commanded_places(rollout, self._executed, self._are_positions))
-        return self._sizes(_now_and_before(places), rollout.embeddings)
+        return np.stack([*map(self._sizes, _now_and_before(places), rollout.embeddings)])
 
     def _sizes(
-        self, inputs: NDArray[np.float64], embeddings: NDArray[np.float32]
+        self, inputs: NDArray[np.float64], embedding: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        predicted = row_by_row(self._features(inputs), self._regression)
-        scaled = ((self._embedding(embeddings) - predicted) / self._residual).clip(-CLIP, CLIP)
-        return np.asarray(np.sqrt(row_by_row(scaled**2, self._weights)))
+        predicted = (self._features(inputs) @ self._regression).reshape(self._residual.shape)
+        scaled = (self._embedding(embedding) - predicted) / self._residual
+        clipped = np.minimum(np.maximum(scaled, -CLIP), CLIP)
+        return np.asarray(np.sqrt(np.einsum("fv,fv,fv->f", clipped, clipped, self._weights)))
 
     def state(self) -> ScoreState:
         """Return the model."""
@@ -182,8 +206,8 @@ class CommandEffect(Score):
             command=Standardisation.from_state(state, "command"),
             embedding=Standardisation.from_state(state, "embedding"),
             regression=state.arrays["regression"].astype(np.float32),
-            residual=state.arrays["residual"].astype(np.float64),
-            weights=state.arrays["weights"].astype(np.float64),
+            residual=np.atleast_2d(state.arrays["residual"]).astype(np.float64),
+            weights=np.atleast_2d(state.arrays["weights"]).astype(np.float64),
             executed=ExecutedActions.from_parameters(state.parameters),
             are_positions=bool(state.parameters["are_positions"]),
         )
@@ -228,6 +252,13 @@ def _ridge(
         for x, y in zip(inputs, targets, strict=True)
     ]
     return regression, np.concatenate(residuals)
+
+
+def _determination(
+    residuals: NDArray[np.float64], targets: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return R² of every feature, (V,)."""
+    return np.asarray(1 - np.mean(residuals**2, axis=0) / np.var(np.concatenate(targets), axis=0))
 
 
 def _weights(determination: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.base.nearest_neighbours import NearestNeighbours
 from failure_monitor.scores.base.sampled_chunks import require_differing_samples
 from failure_monitor.scores.base.score import ScoreState
@@ -53,8 +53,12 @@ class DispersionProfile(PhaseNeighbourDistance):
         self._guided = guided
 
     @classmethod
-    def fit(
-        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    def fit_together(
+        cls,
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64] | None,
+        policy: PolicyFormat,
+        seed: int = 0,
     ) -> DispersionProfile:
         """Remember the profiles of the rollouts, and when they were taken.
 
@@ -64,19 +68,21 @@ class DispersionProfile(PhaseNeighbourDistance):
         """
         require_differing_samples(rollouts, policy, cls.name)
         smallest, guided = MIN_SHARE * _ranges(rollouts), policy.guided_actions
-        profiles = [_with_profiles_as_embeddings(r, smallest, guided) for r in rollouts]
+        profiles = [
+            replace(rollout, embeddings=_profiles(rollout, smallest, guided))
+            for rollout in rollouts
+        ]
         # Rejected here by its own name; the neighbours would name embeddings.
         Standardisation.fit(
             np.concatenate([profile.embeddings for profile in profiles]),
             f"{cls.name}: the dispersions of the action chunks",
         )
-        return cls(NearestNeighbours.fit(profiles, seed, cls.name), smallest, guided)
+        return cls(NearestNeighbours.fit(profiles, seed, cls.name, folds), smallest, guided)
 
-    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the mean distance at every decision, (T,)."""
-        return super().score_decisions(
-            _with_profiles_as_embeddings(rollout, self._smallest, self._guided), numbers
-        )
+    def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
+        """Return the mean distance for every model, (F,)."""
+        profile = _profile(decision, self._smallest, self._guided)
+        return self._apart_from_phase(profile, number)
 
     def state(self) -> ScoreState:
         """Return the profiles, when they were taken, and what is added to dispersions."""
@@ -103,9 +109,13 @@ def _ranges(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
     return np.where(ranges > 0, ranges, 1.0)
 
 
-def _with_profiles_as_embeddings(
-    rollout: Rollout, smallest: NDArray[np.float64], guided: int
-) -> Rollout:
-    free = rollout.chunks[:, :, guided:]
-    profiles = np.log(free.std(axis=1) + smallest).reshape(len(rollout), -1)
-    return replace(rollout, embeddings=profiles.astype(np.float32))
+def _profiles(rollout: Rollout, smallest: NDArray[np.float64], guided: int) -> NDArray[np.float32]:
+    """Return l at every decision, (T, H·D) without the guided actions."""
+    return np.stack([_profile(decision, smallest, guided) for decision in rollout.decisions()])
+
+
+def _profile(
+    decision: Decision, smallest: NDArray[np.float64], guided: int
+) -> NDArray[np.float32]:
+    deviation = decision.chunk_deviation.reshape(-1, len(smallest))[guided:]
+    return np.log(deviation + smallest).ravel().astype(np.float32)

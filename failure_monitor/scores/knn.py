@@ -14,21 +14,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import Decision, Rollout
 from failure_monitor.scores.base.nearest_neighbours import NeighbourScore
-from failure_monitor.scores.base.score import InstantScore
 
 NEIGHBOURS = 10
 
 
-class NearestNeighbourDistance(NeighbourScore, InstantScore):
+class NearestNeighbourDistance(NeighbourScore):
     """The mean distance to the nearest fitting embeddings."""
 
     name = "knn"
     meaning = "what it sees is unlike successful rollouts"
 
-    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """Return the mean distance at every decision, (T,)."""
-        queries = self._neighbours.queries(rollout)
-        _, distances = self._neighbours.nearest(queries, NEIGHBOURS)
-        return np.asarray(distances.mean(axis=1))
+    def update_all(self, decision: Decision) -> NDArray[np.float64]:
+        """Return the mean distance for every model, (F,)."""
+        query = self._neighbours.query(decision.embedding)
+        return self._neighbours.nearest(query, NEIGHBOURS).mean_distances
+
+    def score_all(self, rollout: Rollout) -> NDArray[np.float64]:
+        """Return the mean distance at every decision for every model, (T, F)."""
+        return np.stack([self.update_all(decision) for decision in rollout.decisions()])

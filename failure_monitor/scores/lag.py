@@ -16,23 +16,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import Decision
 from failure_monitor.scores.base.nearest_neighbours import NeighbourScore
-from failure_monitor.scores.base.score import TimedScore
+from failure_monitor.scores.base.together_score import TimedTogetherScore
 
 NEIGHBOURS = 8
 
 
-class Lag(NeighbourScore, TimedScore):
+class Lag(NeighbourScore, TimedTogetherScore):
     """The decisions by which similar observations came earlier in the fitting rollouts."""
 
     name = "lag"
     meaning = "it is behind successful rollouts"
 
-    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the lag at every decision, (T,), in decisions."""
-        queries = self._neighbours.queries(rollout)
-        places, distances = self._neighbours.nearest(queries, NEIGHBOURS)
-        expected = np.median(self._neighbours.numbers[places], axis=1)
-        expected[distances.min(axis=1) > self._neighbours.diameter] = 0.0
-        return np.asarray(np.maximum(numbers - expected, 0.0))
+    def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
+        """Return the lag for every model, (F,), in decisions."""
+        return self._behind(decision.embedding, number)
+
+    def _behind(self, values: NDArray[np.floating], number: int) -> NDArray[np.float64]:
+        """Return by how many decisions what is similar came earlier, (F,)."""
+        nearest = self._neighbours.nearest(self._neighbours.query(values), NEIGHBOURS)
+        expected = nearest.medians(self._neighbours.numbers)
+        expected[nearest.least_distances > self._neighbours.diameters] = 0.0
+        return np.maximum(number - expected, 0.0)

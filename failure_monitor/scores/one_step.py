@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """One-step prediction: whether the action had the effect that it has in successful rollouts.
 
-A small model predicts how the standardised embedding changes from one decision to the next:
+A small model predicts how the standardised embedding changes from one decision to the next, along
+its 64 principal components where more features vary:
 
     x_t = [e_t, ā_t],    φ(x) = [cos(ωᵀx + b), x, 1],    ê_{t+1} = e_t + Wᵀ φ(x_t)
 
 with ā the standardised mean chunk, φ random Fourier features and W fitted by ridge regression. Of
-the residual z = e − ê, each of its V features divided by its size over the fitting rollouts and
+the residual z = e − ê, each of its P features divided by its size over the fitting rollouts and
 clipped,
 
-    score = √(zᵀ S⁻¹ z / V),    S = 0.7 · mean of z zᵀ over the fitting rollouts + 0.3 · I
+    score = √(zᵀ S⁻¹ z / P),    S = 0.7 · mean of z zᵀ over the fitting rollouts + 0.3 · I
 
 so that features that err together count once. Undefined at a rollout's first decision. The
 residuals of the fitting rollouts are those of leave-one-out prediction, which ridge regression
@@ -24,59 +25,77 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.base.fourier_features import FourierFeatures, row_by_row
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
+from failure_monitor.scores.base.fourier_features import FourierFeatures
+from failure_monitor.scores.base.principal_components import principal_components
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
-from failure_monitor.scores.base.score import ScoreState, TransitionScore
-from failure_monitor.scores.base.standardisation import CLIP, Standardisation, mean_chunks
+from failure_monitor.scores.base.score import ScoreState
+from failure_monitor.scores.base.standardisation import CLIP, Standardisation
+from failure_monitor.scores.base.together_score import TogetherScore, outside_each
 
 RIDGE = 10.0
 MAX_LEVERAGE = 0.95
 """Beyond it a leave-one-out residual would rest on next to nothing."""
+COMPONENTS = 64
+"""Most directions in which the embedding is followed: there is one model of them for each fold."""
 MIN_RESIDUAL = 1e-3
 """In standard deviations of the embedding: no feature counts as predicted more exactly."""
 SHRINKAGE = 0.3
 """Share of the identity in S: the fitting decisions are too few to estimate all correlations."""
 
 
-class OneStepPrediction(TransitionScore):
+class OneStepPrediction(TogetherScore):
     """The residual of the embedding that was predicted at the decision before."""
 
     name = "one_step"
     meaning = "the last action did not have its usual effect"
+    first_defined = 1
+    _before: NDArray[np.float64] | None = None
 
     def __init__(
         self,
         *,
         embedding: Standardisation,
+        components: NDArray[np.float32] | None,
         chunk: Standardisation,
         features: FourierFeatures,
         weights: NDArray[np.float32],
         residual: NDArray[np.float64],
         whitening: NDArray[np.float32],
     ) -> None:
-        """Create the score from its model of V embedding and U mean-chunk features that vary.
+        """Create the score from F models of P embedding and U mean-chunk features.
 
         Args:
             embedding: standardisation of embeddings.
+            components: (V, P), of the V features that vary; None where P is V.
             chunk: standardisation of mean chunks.
-            features: φ, of V + U inputs.
-            weights: W, (M + V + U + 1, V).
-            residual: (V,), the size of each feature's residual over the fitting rollouts.
-            whitening: (V, V), a matrix A with A Aᵀ = S⁻¹ / V.
+            features: φ, of P + U inputs.
+            weights: W of every model in a row, (M + P + U + 1, F·P).
+            residual: (F, P), the size of each feature's residual over the fitting rollouts.
+            whitening: (F, P, P), a matrix A with A Aᵀ = S⁻¹ / P for each model.
         """
         self._embedding = embedding
+        self._components = components
         self._chunk = chunk
         self._features = features
         self._weights = weights
         self._residual = residual
         self._whitening = whitening
 
+    @property
+    def models(self) -> int:
+        """F, how many models there are."""
+        return len(self._residual)
+
     @classmethod
-    def fit(
-        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
+    def fit_together(
+        cls,
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64] | None,
+        policy: PolicyFormat,
+        seed: int = 0,
     ) -> OneStepPrediction:
-        """Fit the model to the rollouts.
+        """Fit the models to the rollouts.
 
         Raises:
             ScoreUndefinedError: embeddings or mean chunks never change, or no rollout has a
@@ -84,40 +103,77 @@ class OneStepPrediction(TransitionScore):
         """
         require_second_decisions(rollouts, cls.name)
         embedding = Standardisation.of_embeddings(rollouts, cls.name)
-        chunk = Standardisation.of_mean_chunks(rollouts, cls.name)
-        features = FourierFeatures.draw(len(embedding.varying) + len(chunk.varying), seed)
-        seen = [_inputs(rollout, embedding, chunk) for rollout in rollouts]
-        before = np.concatenate([inputs[:-1] for inputs in seen])
-        steps = np.concatenate([np.diff(inputs, axis=0) for inputs in seen])
-        weights, residuals = _ridge(
-            features(before).astype(np.float64), steps[:, : len(embedding.varying)]
+        components = principal_components(
+            embedding(np.concatenate([rollout.embeddings for rollout in rollouts])), COMPONENTS
         )
-        residual = np.maximum(np.sqrt(np.mean(residuals**2, axis=0)), MIN_RESIDUAL)
+        chunk = Standardisation.of_mean_chunks(rollouts, cls.name)
+        seen = [
+            np.stack([_inputs(each, embedding, components, chunk) for each in rollout.decisions()])
+            for rollout in rollouts
+        ]
+        size = len(embedding.varying) if components is None else components.shape[1]
+        features = FourierFeatures.draw(seen[0].shape[1], seed)
+        before = [features(inputs[:-1]).astype(np.float64) for inputs in seen]
+        steps = [np.diff(inputs[:, :size], axis=0) for inputs in seen]
+        weights, residual, whitening = [], [], []
+        for others in outside_each(rollouts, folds):
+            of_model, residuals = _ridge(
+                np.concatenate([before[place] for place in others]),
+                np.concatenate([steps[place] for place in others]),
+            )
+            sizes = np.maximum(np.sqrt(np.mean(residuals**2, axis=0)), MIN_RESIDUAL)
+            weights.append(of_model)
+            residual.append(sizes)
+            whitening.append(_whitening(residuals / sizes))
         return cls(
             embedding=embedding,
+            components=components,
             chunk=chunk,
             features=features,
-            weights=weights.astype(np.float32),
-            residual=residual,
-            whitening=_whitening(residuals / residual).astype(np.float32),
+            weights=np.concatenate(weights, axis=1).astype(np.float32),
+            residual=np.stack(residual),
+            whitening=np.stack(whitening).astype(np.float32),
         )
 
-    def inputs(self, rollout: Rollout) -> NDArray[np.float64]:
-        """Return x, (T, V + U)."""
-        return _inputs(rollout, self._embedding, self._chunk)
+    def start_rollout(self) -> None:
+        """Forget the decision before."""
+        self._before = None
 
-    def compare(
-        self,
-        before: NDArray[np.floating],
-        now: NDArray[np.floating],
-        gaps: NDArray[np.float64],
+    def resume(self, number: int, *, stopped: bool = False) -> None:
+        """Continue after decisions that were not seen, so that the next one has no step."""
+        self._before = None
+
+    def is_defined_for(self, decision: Decision) -> bool:
+        """Return whether the decision before was seen."""
+        return self._before is not None
+
+    def update_all(self, decision: Decision) -> NDArray[np.float64]:
+        """Return the size of the residual of the step from the last decision, (F,)."""
+        now = _inputs(decision, self._embedding, self._components, self._chunk)
+        before, self._before = self._before, now
+        return self._sizes(before, now)
+
+    def score_all(self, rollout: Rollout) -> NDArray[np.float64]:
+        """Return the size of the residual of the step to every decision, (T, F)."""
+        seen = [
+            _inputs(decision, self._embedding, self._components, self._chunk)
+            for decision in rollout.decisions()
+        ]
+        return np.stack([*map(self._sizes, [None, *seen[:-1]], seen)])
+
+    def _sizes(
+        self, before: NDArray[np.float64] | None, now: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the size of the residual of every step, (N,)."""
-        changes = (now - before)[:, : len(self._residual)]
-        predicted = row_by_row(self._features(before), self._weights)
-        scaled = ((changes - predicted) / self._residual).clip(-CLIP, CLIP)
-        whitened = row_by_row(scaled.astype(np.float32), self._whitening)
-        return np.asarray(np.linalg.norm(whitened, axis=1), dtype=np.float64)
+        """Return the size of the residual of a step, (F,); NaN where there is none."""
+        if before is None:
+            return np.full(self.models, np.nan)
+        size = self._residual.shape[1]
+        predicted = (self._features(before) @ self._weights).reshape(-1, size)
+        scaled = ((now - before)[:size] - predicted) / self._residual
+        clipped = np.minimum(np.maximum(scaled, -CLIP), CLIP).astype(np.float32)
+        whitened = np.matmul(clipped[:, np.newaxis], self._whitening)[:, 0]
+        squared = np.einsum("fv,fv->f", whitened, whitened)
+        return np.asarray(np.sqrt(squared), dtype=np.float64)
 
     def state(self) -> ScoreState:
         """Return the model."""
@@ -126,6 +182,7 @@ class OneStepPrediction(TransitionScore):
                 "weights": self._weights,
                 "residual": self._residual,
                 "whitening": self._whitening,
+                **({} if self._components is None else {"components": self._components}),
                 **self._features.arrays(),
                 **self._embedding.arrays("embedding"),
                 **self._chunk.arrays("chunk"),
@@ -135,28 +192,37 @@ class OneStepPrediction(TransitionScore):
     @classmethod
     def from_state(cls, state: ScoreState) -> OneStepPrediction:
         """Restore the score with a stored model."""
+        residual = np.atleast_2d(state.arrays["residual"]).astype(np.float64)
+        models, size = residual.shape
+        components = state.arrays.get("components")
         return cls(
             embedding=Standardisation.from_state(state, "embedding"),
+            components=None if components is None else components.astype(np.float32),
             chunk=Standardisation.from_state(state, "chunk"),
             features=FourierFeatures.from_state(state),
             weights=state.arrays["weights"].astype(np.float32),
-            residual=state.arrays["residual"].astype(np.float64),
-            whitening=state.arrays["whitening"].astype(np.float32),
+            residual=residual,
+            whitening=state.arrays["whitening"].astype(np.float32).reshape(models, size, size),
         )
 
 
 def _inputs(
-    rollout: Rollout, embedding: Standardisation, chunk: Standardisation
+    decision: Decision,
+    embedding: Standardisation,
+    components: NDArray[np.float32] | None,
+    chunk: Standardisation,
 ) -> NDArray[np.float64]:
-    """Return x at every decision, the standardised embedding before the mean chunk; (T, V + U)."""
-    parts = embedding(rollout.embeddings), chunk(mean_chunks(rollout))
-    return np.concatenate(parts, axis=1)
+    """Return x, the embedding's features before the standardised mean chunk; (P + U,)."""
+    seen: NDArray[np.floating] = embedding(decision.embedding)
+    if components is not None:
+        seen = seen.astype(np.float32) @ components
+    return np.concatenate([seen, chunk(decision.mean_chunk)])
 
 
 def _ridge(
     features: NDArray[np.float64], targets: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the regression's weights, (F, V), and its leave-one-out residuals, (N, V)."""
+    """Return the regression's weights, (F, P), and its leave-one-out residuals, (N, P)."""
     # Imported here: fitting alone needs it, and the monitor starts sooner without it.
     from scipy.linalg import cho_factor, cho_solve
 
@@ -169,7 +235,7 @@ def _ridge(
 
 
 def _whitening(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a with A Aᵀ = S⁻¹ / V, (V, V), of scaled residuals (N, V)."""
+    """Return a with A Aᵀ = S⁻¹ / P, (P, P), of scaled residuals (N, P)."""
     count, size = scaled.shape
     together = (1 - SHRINKAGE) * scaled.T @ scaled / count + SHRINKAGE * np.eye(size)
     return np.asarray(np.linalg.inv(np.linalg.cholesky(together)).T / np.sqrt(size))

@@ -12,38 +12,62 @@ time of a rollout and wrong at another, which `knn` cannot see.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import Decision
 from failure_monitor.scores.base.nearest_neighbours import NeighbourScore
-from failure_monitor.scores.base.score import TimedScore
+from failure_monitor.scores.base.together_score import TimedTogetherScore
 
 NEIGHBOURS = 8
 PHASE_WIDTH = 3
 """Decisions before and after the present one that make up a phase."""
 
 
-class PhaseNeighbourDistance(NeighbourScore, TimedScore):
+class PhaseNeighbourDistance(NeighbourScore, TimedTogetherScore):
     """The mean distance to the nearest fitting embeddings of about the same time."""
 
     name = "phase_knn"
     meaning = "what it sees is unusual for this time"
 
-    def score_decisions(self, rollout: Rollout, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the mean distance at every decision, (T,)."""
-        queries = self._neighbours.queries(rollout)
-        means = np.empty(len(numbers))
-        for place, phase in enumerate(self._phases(numbers)):
-            _, distances = self._neighbours.nearest(queries[[place]], NEIGHBOURS, phase)
-            means[place] = distances.mean()
-        return means
+    def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
+        """Return the mean distance for every model, (F,)."""
+        return self._apart_from_phase(decision.embedding, number)
 
-    def _phases(self, numbers: NDArray[np.int64]) -> list[slice]:
-        """Return which part of the memory, ordered by time, is each decision's phase."""
+    def _apart_from_phase(self, values: NDArray[np.floating], number: int) -> NDArray[np.float64]:
+        """Return the mean distance to what is nearest of the phase of that decision, (F,)."""
+        among, about = self._phases[min(number, len(self._phases) - 1)]
+        query = self._neighbours.query(values)
+        return self._neighbours.nearest(
+            query, NEIGHBOURS, among, about, PHASE_WIDTH
+        ).mean_distances
+
+    @cached_property
+    def _phases(self) -> list[tuple[slice, NDArray[np.int64] | None]]:
+        """Which part of the memory, ordered by time, is each decision's phase.
+
+        Models that remember nothing of that time have another phase than the others. Then the
+        part is of them all, and beside it stands about which time each model's phase is.
+        """
         times = self._neighbours.numbers
-        # The next time that is remembered, or the last one: no phase is empty.
-        centres = times[np.minimum(np.searchsorted(times, numbers), len(times) - 1)]
-        starts = np.searchsorted(times, centres - PHASE_WIDTH, side="left")
-        ends = np.searchsorted(times, centres + PHASE_WIDTH, side="right")
-        return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+        numbers = np.arange(times[-1] + 1)
+        phases = []
+        for centres in self._centres(numbers).T:
+            start = np.searchsorted(times, centres.min() - PHASE_WIDTH, side="left")
+            end = np.searchsorted(times, centres.max() + PHASE_WIDTH, side="right")
+            agree = (centres == centres[0]).all()
+            phases.append((slice(int(start), int(end)), None if agree else centres))
+        return phases
+
+    def _centres(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return about which time each model's phase is at decisions (T,), (F, T).
+
+        It is the next time that the model remembers, or the last one: no phase is empty.
+        """
+        neighbours, centres = self._neighbours, []
+        for model in range(self.models):
+            times = neighbours.numbers[neighbours.folds != model]
+            centres.append(times[np.minimum(np.searchsorted(times, numbers), len(times) - 1)])
+        return np.stack(centres)

@@ -69,19 +69,22 @@ class Retrieval(InstantScore):
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the distance at every decision, (T,)."""
-        places, _ = self._neighbours.nearest(self._neighbours.queries(rollout), NEIGHBOURS)
         chunks = self._standardisation(mean_chunks(rollout))
-        apart = self._chunks[places] - chunks[:, np.newaxis]
+        nearest = [self._chunks[self._places(decision)] for decision in rollout.decisions()]
+        apart = np.stack(nearest) - chunks[:, np.newaxis]
         return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
 
     def score_samples(self, decision: Decision) -> NDArray[np.float32]:
         """Return the score that each sampled chunk would have if it were the mean one, (B,)."""
-        query = self._neighbours.standardisation(decision.embedding[np.newaxis])
-        places, _ = self._neighbours.nearest(query.astype(np.float32), NEIGHBOURS)
         chunks = decision.chunks.reshape(len(decision.chunks), -1)
         standardised = self._standardisation(chunks).astype(np.float32)
-        apart = standardised[:, np.newaxis] - self._chunks[places[0]]
+        apart = standardised[:, np.newaxis] - self._chunks[self._places(decision)]
         return np.asarray(np.linalg.norm(apart, axis=-1).min(axis=1))
+
+    def _places(self, decision: Decision) -> NDArray[np.int64]:
+        """Return where the nearest embeddings are remembered."""
+        query = self._neighbours.query(decision.embedding)
+        return self._neighbours.nearest(query, NEIGHBOURS).places
 
     def state(self) -> ScoreState:
         """Return the embeddings and the mean chunks."""

@@ -94,10 +94,14 @@ def written_joints(
     commands = _all_of([() if each is None else each.command_names for each in motions])
     states, means, sent = [], [], []
     for motion, length in zip(motions, lengths, strict=True):
-        known = motion or JointMotion((), np.empty((length, 0)), np.empty((length, 0)))
-        states.append(_spread(known.names, known.states, quantities, length))
-        means.append(_spread(known.names, known.means, quantities, length))
-        sent.append(_spread(known.command_names, known.commands, commands, length))
+        nothing = np.empty((length, 0))
+        known = (motion or JointMotion((), nothing, nothing)).spread(quantities)
+        states.append(known.states)
+        means.append(known.means)
+        of_commands = np.full((length, len(commands)), np.nan)
+        if known.commands is not None:
+            of_commands[:, [commands.index(name) for name in known.command_names]] = known.commands
+        sent.append(of_commands)
     arrays: dict[str, Array] = {}
     named: dict[str, Sequence[str]] = {}
     if quantities:
@@ -111,19 +115,6 @@ def written_joints(
 
 def _all_of(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for some in names for name in some))
-
-
-def _spread(
-    names: Sequence[str],
-    values: NDArray[np.float64] | None,
-    all_names: Sequence[str],
-    length: int,
-) -> NDArray[np.float64]:
-    """Return a rollout's values in the columns of all names, NaN where it has none."""
-    spread = np.full((length, len(all_names)), np.nan)
-    if values is not None:
-        spread[:, [all_names.index(name) for name in names]] = values
-    return spread
 
 
 def _worked_out(arrays: Arrays, names: Names, decisions: int) -> JointMotion | None:

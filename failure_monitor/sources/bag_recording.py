@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError, UsageError
+from failure_monitor.joint_motion import JointMotion
+from failure_monitor.messages.joint_intervals import JointIntervals, JointTopic
 from failure_monitor.messages.measured_positions import (
     JOINT_STATE_TYPE,
     POSITION_TYPES,
@@ -32,6 +34,7 @@ from failure_monitor.messages.point_cloud import read_action_chunks, read_embedd
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.sources.bag_metadata import TopicCount
+from failure_monitor.sources.joint_state_decoder import JointStateDecoder
 from failure_monitor.sources.message_decoder import (
     MessageDecoder,
     MessageFaultError,
@@ -89,18 +92,19 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
             "the encoder that computes them (--encoder)"
         )
     needs_joints = models.encoder is not None and bool(models.encoder.joint_names)
-    # The joints of the encoder may be measured positions as well.
-    shares_joints = needs_joints and black_box.joints == topics.positions
+    if needs_joints and not black_box.joints:
+        raise UsageError("the encoder takes joints: name their topic, --joint-states-topic TOPIC")
+    joints = [*topics.more_joints, *([black_box.joints] if needs_joints else [])]
     needed: list[tuple[str, tuple[str, ...]]] = [
-        (topics.positions, (JOINT_STATE_TYPE,) if shares_joints else POSITION_TYPES),
+        (topics.positions, (JOINT_STATE_TYPE,) if topics.positions in joints else POSITION_TYPES),
         *((topic, NUMBER_TYPES) for topic in topics.external.values()),
     ]
     embedding = (topics.embedding, (POINT_CLOUD_TYPE,))
     needs_embedding = _needs_embedding(topics.embedding, models)
     needed += [embedding] if needs_embedding else []
     needed += [(topic, IMAGE_TYPES) for topic in black_box.cameras.values()]
-    if needs_joints and not shares_joints:
-        needed.append((black_box.joints, (JOINT_STATE_TYPE,)))
+    # Joint states may be measured positions as well.
+    needed += [(topic, (JOINT_STATE_TYPE,)) for topic in joints if topic != topics.positions]
     if models.sampler is None:
         needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
     statements = [
@@ -110,6 +114,8 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         (topics.group, (STRING_TYPE,), False),
         (topics.task, (STRING_TYPE,), False),
     ]
+    if black_box.joints not in (*joints, topics.positions):
+        statements.append((black_box.joints, (JOINT_STATE_TYPE,), False))
     if models.encoder is None and not needs_embedding:
         statements.append((*embedding, False))
     types: dict[str, tuple[str, ...]] = {}
@@ -124,6 +130,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         topics.positions: "--positions-topic",
         **dict.fromkeys(topics.external.values(), "--external"),
         **dict.fromkeys(black_box.cameras.values(), "--image-topic"),
+        **dict.fromkeys(topics.more_joints, "--more-joint-states-topics"),
         black_box.joints: "--joint-states-topic",
         topics.embedding: "--embedding-topic",
         topics.action_chunks: "--action-chunks-topic",
@@ -151,11 +158,13 @@ class Completion(NamedTuple):
     Attributes:
         received: The bag time at which the last of its messages was received (ns).
         positions: The measured positions of the robot, (P,); None if none are read.
+        joints: What the joints did since the decision before; None if no joint states are read.
         external: The newest values of the external scores; NaN before the first one.
     """
 
     received: int
     positions: NDArray[np.float64] | None
+    joints: JointMotion | None
     external: tuple[float, ...]
 
 
@@ -229,6 +238,8 @@ class BagRecording:
         self._with_chunks: dict[int, dict[str, float]] = {}
         topic = options.topics.positions
         self._positions = _positions_on(topic, types[topic], decoder) if topic in types else None
+        joints = dict.fromkeys((options.black_box.joints, *options.topics.more_joints))
+        self._joints = JointIntervals([t for t in joints if types.get(t) == JOINT_STATE_TYPE])
         self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
         self._observed: ObservedEmbeddings | None = None
         if models.encoder is not None:
@@ -270,6 +281,8 @@ class BagRecording:
         if self._positions is not None:
             first = handlers.get(topics.positions)
             handlers[topics.positions] = self._positions_handler(self._positions, first)
+        for name, joints in self._joints.topics.items():
+            handlers[name] = self._joints_handler(joints, handlers.get(name))
         return {topic: handler for topic, handler in handlers.items() if topic in self._types}
 
     @property
@@ -314,6 +327,16 @@ class BagRecording:
 
         def handle(received: int, serialised: bytes) -> None:
             positions.add((next(numbers), serialised))
+            if also is not None:
+                also(received, serialised)
+
+        return handle
+
+    def _joints_handler(self, joints: JointTopic, also: MessageHandler | None) -> MessageHandler:
+        decoder = JointStateDecoder(self._decoder)
+
+        def handle(received: int, serialised: bytes) -> None:
+            joints.add(*decoder.decode(serialised))
             if also is not None:
                 also(received, serialised)
 
@@ -452,6 +475,15 @@ class BagRecording:
             self.completions[stamp] = completion._replace(external=values)
 
     @property
+    def joint_topics(self) -> tuple[str, ...]:
+        """The topics of joint states, that of the robot first."""
+        return tuple(self._joints.topics)
+
+    def joint_problems(self) -> list[str]:
+        """Return what was wrong with joint states, of which a part could not be used."""
+        return self._joints.problems()
+
+    @property
     def positions_topic(self) -> PositionsTopic | None:
         """The topic with the measured positions; None if none are read."""
         topic = self._options.topics.positions
@@ -481,7 +513,9 @@ class BagRecording:
         positions = None
         if self._positions is not None:
             positions = self._positions.at(stamp, self._measured_names)
-        self.completions[stamp] = Completion(received, positions, tuple(self._external.values()))
+        joints = self._joints.take(stamp) if self._joints.topics else None
+        external = tuple(self._external.values())
+        self.completions[stamp] = Completion(received, positions, joints, external)
 
 
 def _is_extra(name: str, topic: str, stated: Collection[str]) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
+from failure_monitor.joint_motion import JointMotion, stacked
 from failure_monitor.listed_names import list_names
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.bag_files import Bag
@@ -89,6 +90,7 @@ def rollouts_of(
         stated_policy=_stated_policy(bag, recording, dict(zip(names, runs, strict=True)), options),
         receptions=tuple(_reception(recording, run, runs) for run in runs),
         positions_topic=recording.positions_topic,
+        joint_topics=recording.joint_topics,
         message_types=recording.message_types,
         was_told_task=bool(recording.encoded_tasks),
     )
@@ -130,6 +132,7 @@ def _rollout(
         positions=_positions([completion.positions for completion in completions]),
         task=task,
         external=dict(zip(options.topics.external, external.T, strict=True)),
+        joints=_joints([completion.joints for completion in completions]),
     )
 
 
@@ -237,6 +240,17 @@ def _chunks(
 def _positions(measured: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float32] | None:
     known = [positions for positions in measured if positions is not None]
     return np.array(known, np.float32) if known else None
+
+
+def _joints(motions: Sequence[JointMotion | None]) -> JointMotion | None:
+    """Return what the joints did in a rollout; None if no joint states were read."""
+    known = [motion for motion in motions if motion is not None]
+    if not known:
+        return None
+    joints = stacked(known)
+    # Before the first decision there was none of this rollout.
+    joints.means[0] = np.nan
+    return joints.given()
 
 
 def _sha256(
@@ -465,6 +479,8 @@ def _log_losses(
             "calibrate on complete rollouts",
             bag.path,
         )
+    for problem in recording.joint_problems():
+        logger.warning("%s: %s", bag.path, problem)
     if recording.unpaired or recording.repeated:
         logger.warning(
             "%s: left out %d messages without a partner of the same stamp and %d with the stamp "

@@ -22,6 +22,7 @@ class RolloutSet:
         rollouts: At least one rollout, in the order of the sources.
         receptions: How the messages of rollouts in bags were received, by a rollout's SHA-256.
         positions_topic: The topic with the measured positions; None if no source names it.
+        joint_topics: The topics of joint states in bags; none if no source has any.
         message_types: The types of the topics of external scores and cameras, where bags had them.
         action_kind_is_known: Whether the kind of the actions was stated, and is not the default.
         stated_policy: What the policy stated about itself in any source; None if nothing.
@@ -32,6 +33,7 @@ class RolloutSet:
     rollouts: tuple[Rollout, ...]
     receptions: Mapping[str, Reception] = field(default_factory=dict)
     positions_topic: PositionsTopic | None = None
+    joint_topics: tuple[str, ...] = ()
     message_types: Mapping[str, str] = field(default_factory=dict)
     action_kind_is_known: bool = True
     stated_policy: PolicyDescription | None = None

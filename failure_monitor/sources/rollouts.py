@@ -166,6 +166,7 @@ def read_rollouts(
         rollouts,
         receptions,
         measured,
+        next((held.joint_topics for held in contents if held.joint_topics), ()),
         known,
         action_kind_is_known=any(kind is not None for kind in kinds),
         stated_policy=stated,

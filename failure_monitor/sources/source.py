@@ -45,6 +45,7 @@ class Topics:
         task: The robot's task, std_msgs/String; a bag may lack it.
         positions: The robot's measured positions, sensor_msgs/JointState,
             geometry_msgs/PoseStamped or PointStamped; empty if none are read.
+        more_joints: Further topics of joint states beside that of the robot, such as a gripper's.
         external: The external scores, std_msgs/Float64 or Float32, by their names.
     """
 
@@ -56,6 +57,7 @@ class Topics:
     group: str = "/rollout/group"
     task: str = "/rollout/task"
     positions: str = ""
+    more_joints: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,7 +77,8 @@ class BlackBox:
         encoder: The file of the observation encoder; None if embeddings were recorded.
         sampler: The file of the policy sampler; None if action chunks were recorded.
         cameras: The topic of each camera of the encoder, sensor_msgs/Image or CompressedImage.
-        joints: The topic of an encoder's joints, sensor_msgs/JointState.
+        joints: The topic of the robot's joint states, sensor_msgs/JointState, of which an encoder
+            takes some; empty if none are read.
         samples: The number B of action chunks that are sampled per decision.
         seed: The seed of the noise.
         rate: The maximum of decisions per second; None for one at every frame of the first camera.
@@ -186,6 +189,7 @@ class SourceContents:
         stated_policy: What the policy stated about itself; None if nothing.
         receptions: The reception of every rollout; empty if the source is no bag.
         positions_topic: The topic with the measured positions; None if unknown.
+        joint_topics: The topics of joint states, that of the robot first; none if unknown.
         message_types: The types of the topics of external scores and cameras.
         was_told_task: Whether an encoder embedded the observations for the task that is stated.
     """
@@ -199,6 +203,7 @@ class SourceContents:
     stated_policy: PolicyDescription | None = None
     receptions: tuple[Reception, ...] = ()
     positions_topic: PositionsTopic | None = None
+    joint_topics: tuple[str, ...] = ()
     message_types: Mapping[str, str] = field(default_factory=dict)
     was_told_task: bool = False
 

@@ -44,7 +44,6 @@ CALIBRATE = "calibrate SOURCE --output new"
         ("inspect SOURCE --noise-seed -1", "--noise-seed"),
         ("inspect SOURCE --decision-rate inf", "--decision-rate"),
         ("inspect SOURCE --stamp-tolerance -1", "--stamp-tolerance"),
-        ("inspect SOURCE --joint-states-topic ''", "--joint-states-topic"),
         ("inspect SOURCE --action-chunks-topic ''", "--action-chunks-topic"),
         ("inspect SOURCE --jobs 0", "--jobs"),
         ("archive SOURCE --output new.npz --action-chunks-topic ''", "--action-chunks-topic"),

@@ -109,13 +109,16 @@ class BagBuilder:
         positions: Sequence[float],
         stamp: int,
         received: int | None = None,
+        *,
+        velocities: Sequence[float] = (),
+        efforts: Sequence[float] = (),
     ) -> None:
         message = STORE.types["sensor_msgs/msg/JointState"](
             header=header(stamp),
             name=list(names),
             position=np.array(positions, np.float64),
-            velocity=np.empty(0),
-            effort=np.empty(0),
+            velocity=np.array(velocities, np.float64),
+            effort=np.array(efforts, np.float64),
         )
         self.write(topic, message, stamp if received is None else received)
 

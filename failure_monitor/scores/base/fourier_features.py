@@ -11,15 +11,11 @@ NeurIPS 2007.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.scores.base.score import ScoreState
-
-# A text: numpy 1.21 does not take the brackets when this is run.
-Float = TypeVar("Float", bound="np.floating[Any]")
 
 WAVES = 256
 
@@ -45,10 +41,11 @@ class FourierFeatures:
         return cls(frequencies.astype(np.float32), phases.astype(np.float32))
 
     def __call__(self, inputs: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return φ of inputs (N, F), (N, M + F + 1)."""
+        """Return φ of inputs (..., F), (..., M + F + 1)."""
         inputs = inputs.astype(np.float32)
-        waves = np.cos(row_by_row(inputs, self.frequencies) + self.phases)
-        return np.concatenate([waves, inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
+        waves = np.cos(inputs @ self.frequencies + self.phases)
+        one = np.ones((*inputs.shape[:-1], 1), np.float32)
+        return np.concatenate([waves, inputs, one], axis=-1)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what is to be stored."""
@@ -61,12 +58,3 @@ class FourierFeatures:
             frequencies=state.arrays["frequencies"].astype(np.float32),
             phases=state.arrays["phases"].astype(np.float32),
         )
-
-
-def row_by_row(rows: NDArray[Float], matrix: NDArray[Float]) -> NDArray[Float]:
-    """Return the product of (N, F) and (F, V) or (F,), to the last bit for one row as for many.
-
-    A product of all rows is summed up in another order; in single precision, which takes half as
-    long, the two forms of a score would then differ.
-    """
-    return np.asarray(np.matmul(rows[:, np.newaxis], matrix)[:, 0])

@@ -7,16 +7,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.base.score import Score, ScoreState
+from failure_monitor.scores.base.score import ScoreState
 from failure_monitor.scores.base.standardisation import Standardisation
+from failure_monitor.scores.base.together_score import TogetherScore
 
 MAX_DECISIONS = 4000
 """Fitting decisions that are kept, at random where there are more: a search stays below 1 ms."""
+TO_SPARE = 3
+"""So many times the neighbours wanted are looked up first, so that every fold can do without its
+own."""
+OF_NO_FOLD = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The fitting decisions that are nearest to one decision, for each of F models.
+
+    Attributes:
+        places: (K,), their places in the memory, nearest first.
+        distances: float32 (K,).
+        counted: (F, K), which of them are among the nearest that each model remembers.
+    """
+
+    places: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    counted: NDArray[np.bool_]
+
+    @property
+    def mean_distances(self) -> NDArray[np.float64]:
+        """The mean distance for each model, (F,)."""
+        sums = np.where(self.counted, self.distances, 0.0).sum(axis=1)
+        return np.asarray(sums / self.counted.sum(axis=1))
+
+    @property
+    def least_distances(self) -> NDArray[np.float32]:
+        """The distance of the nearest for each model, (F,)."""
+        return np.asarray(self.distances[self.counted.argmax(axis=1)])
+
+    def medians(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the median for each model, (F,), of numbers of all that is remembered (N,)."""
+        ordered = np.sort(np.where(self.counted, numbers[self.places], np.inf), axis=1)
+        count = self.counted.sum(axis=1)
+        models = np.arange(len(count))
+        return np.asarray(ordered[models, (count - 1) // 2] + ordered[models, count // 2]) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +66,31 @@ class NearestNeighbours:
         standardisation: of the embeddings.
         memory: float32 (N, V), the standardised embeddings, in order of their numbers.
         numbers: int64 (N,), which decision of its rollout each one was, from 0.
+        folds: int64 (N,), the fold of each, whose model does not remember it; or `OF_NO_FOLD`.
+        models: F, how many models share the memory.
     """
 
     standardisation: Standardisation
     memory: NDArray[np.float32]
     numbers: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    models: int = 1
 
     @classmethod
-    def fit(cls, rollouts: Sequence[Rollout], seed: int, score: str) -> NearestNeighbours:
+    def fit(
+        cls,
+        rollouts: Sequence[Rollout],
+        seed: int,
+        score: str,
+        folds: NDArray[np.int64] | None = None,
+    ) -> NearestNeighbours:
         """Remember the embeddings of the rollouts, for the score of that name.
+
+        Args:
+            rollouts: n of them.
+            seed: of the choice among too many decisions.
+            score: what errors call it.
+            folds: (n,), the fold of each; None for a single model of them all.
 
         Raises:
             ScoreUndefinedError: the embeddings never change.
@@ -44,80 +99,121 @@ class NearestNeighbours:
         chosen = choose_decisions(rollouts, MAX_DECISIONS, seed)
         embeddings = np.concatenate([rollout.embeddings for rollout in rollouts])[chosen]
         memory = standardisation(embeddings).astype(np.float32)
-        return cls(standardisation, memory, decision_numbers(rollouts)[chosen])
+        if folds is None:
+            folds = np.full(len(rollouts), OF_NO_FOLD)
+        return cls(
+            standardisation,
+            memory,
+            numbers=decision_numbers(rollouts)[chosen],
+            folds=np.repeat(folds, [len(rollout) for rollout in rollouts])[chosen],
+            models=max(int(folds.max()) + 1, 1),
+        )
 
     @cached_property
     def _squared_norms(self) -> NDArray[np.float32]:
         return np.asarray(np.einsum("nv,nv->n", self.memory, self.memory))
 
     @cached_property
-    def diameter(self) -> float:
-        """A distance that no two of the fitting decisions exceed."""
-        return float(2 * np.sqrt(self._squared_norms.max()))
+    def diameters(self) -> NDArray[np.float64]:
+        """A distance that no two of what each model remembers exceed, (F,)."""
+        squared = [
+            self._squared_norms[self.folds != model].max(initial=0) for model in range(self.models)
+        ]
+        return 2 * np.sqrt(np.array(squared, dtype=np.float64))
 
-    def queries(self, rollout: Rollout) -> NDArray[np.float32]:
-        """Return the standardised embeddings of a rollout, (T, V)."""
-        return self.standardisation(rollout.embeddings).astype(np.float32)
+    def query(self, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return an embedding standardised, (V,)."""
+        return self.standardisation(embedding).astype(np.float32)
 
     def nearest(
-        self, queries: NDArray[np.float32], count: int, among: slice = slice(None)
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the `count` nearest fitting decisions, or all if there are fewer.
+        self,
+        query: NDArray[np.float32],
+        count: int,
+        among: slice = slice(None),
+        about: NDArray[np.int64] | None = None,
+        within: int = 0,
+    ) -> Neighbours:
+        """Return the `count` nearest of what each model remembers, or all if there are fewer.
 
         Args:
-            queries: (T, V), standardised embeddings.
+            query: (V,), a standardised embedding.
             count: how many to find for each.
             among: the part of the memory to search.
-
-        Returns:
-            Their places in the memory, (T, count), and their distances, (T, count).
+            about: (F,), about which decision's number each model remembers; None for any.
+            within: so many decisions before and after.
         """
         memory = self.memory[among]
-        # ‖m − q‖² − ‖q‖². A product per query, so that one and many come out alike to the last
-        # bit: neighbours at equal distances are then the same in both forms of a score.
-        products = np.matmul(memory, queries[:, :, np.newaxis])[..., 0]
-        ranks = self._squared_norms[among] - 2 * products
-        count = min(count, len(memory))
-        places = np.argpartition(ranks, count - 1, axis=1)[:, :count]
-        # Squares that cancel are good enough to choose by, not to measure with.
-        apart = memory[places].astype(np.float64) - queries[:, np.newaxis]
-        return places + (among.start or 0), np.linalg.norm(apart, axis=-1)
+        # ‖m − q‖² − ‖q‖², in which squares cancel: good enough to choose by, not to measure with.
+        ranks = self._squared_norms[among] - 2 * (memory @ query)
+        models = np.arange(self.models)[:, np.newaxis]
+        wanted = count if self.models == 1 and about is None else TO_SPARE * count
+        while True:
+            wanted = min(wanted, len(memory))
+            places = np.argpartition(ranks, wanted - 1)[:wanted]
+            apart = memory[places] - query
+            squared = np.einsum("kv,kv->k", apart, apart)
+            order = np.argsort(squared, kind="stable")
+            places = places[order] + (among.start or 0)
+            remembered = self.folds[places] != models
+            if about is not None:
+                remembered &= np.abs(self.numbers[places] - about[:, np.newaxis]) <= within
+            counts = remembered.cumsum(axis=1)
+            if wanted == len(memory) or counts[:, -1].min() >= count:
+                return Neighbours(places, np.sqrt(squared[order]), remembered & (counts <= count))
+            wanted *= TO_SPARE
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what is to be stored."""
         return {
             "memory": self.memory,
             "numbers": self.numbers,
+            **({} if self.models == 1 else {"folds": self.folds, "models": np.array(self.models)}),
             **self.standardisation.arrays("embedding"),
         }
 
     @classmethod
     def from_state(cls, state: ScoreState) -> NearestNeighbours:
         """Return the ones that were stored."""
+        numbers = state.arrays["numbers"].astype(np.int64)
+        of_no_fold = np.full(len(numbers), OF_NO_FOLD)
         return cls(
             standardisation=Standardisation.from_state(state, "embedding"),
             memory=state.arrays["memory"].astype(np.float32),
-            numbers=state.arrays["numbers"].astype(np.int64),
+            numbers=numbers,
+            folds=state.arrays.get("folds", of_no_fold).astype(np.int64),
+            models=int(state.arrays.get("models", 1)),
         )
 
 
-class NeighbourScore(Score):
+NeighbourScoreType = TypeVar("NeighbourScoreType", bound="NeighbourScore")
+
+
+class NeighbourScore(TogetherScore):
     """A score that only searches the nearest of the fitting embeddings."""
 
     def __init__(self, neighbours: NearestNeighbours) -> None:
         """Create the score from the embeddings to compare with."""
         self._neighbours = neighbours
 
+    @property
+    def models(self) -> int:
+        """F, how many models there are."""
+        return self._neighbours.models
+
     @classmethod
-    def fit(
-        cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0
-    ) -> NeighbourScore:
+    def fit_together(
+        cls: type[NeighbourScoreType],
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64] | None,
+        policy: PolicyFormat,
+        seed: int = 0,
+    ) -> NeighbourScoreType:
         """Remember the embeddings of the rollouts, and when they were taken.
 
         Raises:
             ScoreUndefinedError: the embeddings never change.
         """
-        return cls(NearestNeighbours.fit(rollouts, seed, cls.name))
+        return cls(NearestNeighbours.fit(rollouts, seed, cls.name, folds))
 
     def state(self) -> ScoreState:
         """Return the embeddings and when they were taken."""

@@ -79,7 +79,12 @@ class Standardisation:
     def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Standardise features (..., F) to (..., V)."""
         scaled = (features[..., self.varying] - self.mean) / self.deviation
-        return np.asarray(scaled.clip(-CLIP, CLIP))
+        # Half the time of `clip`.
+        return np.asarray(np.minimum(np.maximum(scaled, -CLIP), CLIP))
+
+    def only(self, places: NDArray[np.int64]) -> Standardisation:
+        """Return that of some of the kept features, by their places among these."""
+        return Standardisation(self.varying[places], self.mean[places], self.deviation[places])
 
     def arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
         """Return what is to be stored, under names that begin with `prefix`."""
@@ -97,7 +102,7 @@ class Standardisation:
 
 def mean_chunks(rollout: Rollout) -> NDArray[np.float32]:
     """Return the mean over the sampled chunks of every decision, flattened: (T, H·D)."""
-    return np.asarray(rollout.chunks.mean(axis=1).reshape(len(rollout), -1))
+    return np.stack([decision.mean_chunk for decision in rollout.decisions()])
 
 
 def executed_chunks(rollout: Rollout) -> NDArray[np.float32]:

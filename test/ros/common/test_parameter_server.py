@@ -202,13 +202,14 @@ def test_nonsense_that_asks_for_much_is_answered(call):
 @pytest.mark.parametrize("name", ["none", "age"])
 def test_a_flood_of_parameters_in_one_request_delays_nothing(call, node, name):
     flood = [change(name)] * 50_000
-    node.longest = 0.0
+    node.longest, asked = 0.0, time.monotonic()
     results = call(SetParameters, "set_parameters", parameters=flood).results
+    answered = time.monotonic()
     assert len(results) == len(flood)
     assert not any(result.successful for result in results)
     assert node.set_by == []
-    # rclpy's own services take longer than half a second here.
-    assert node.longest < 0.5
+    # However busy the machine is: with rclpy's own services it is nine tenths of the time.
+    assert node.longest < 0.5 * (answered - asked)
 
 
 def test_nothing_is_set_that_nobody_waits_for_any_more(call, node, monkeypatch):
