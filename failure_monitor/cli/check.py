@@ -159,6 +159,8 @@ def _names(
     black_box = None if bundle is None else bundle.description.black_box
     positions = None if bundle is None else bundle.description.positions_topic
     external = {} if bundle is None else bundle.external_topics
+    joints = None if bundle is None else bundle.description.joints
+    more_joints = () if joints is None else joints.topics[1:]
     runs_encoder = bool(cameras) or (black_box is not None and black_box.encoder is not None)
     runs_sampler = black_box is not None and black_box.sampler is not None
     if black_box is not None and not cameras:
@@ -170,6 +172,7 @@ def _names(
         joint_states=_full(joint_states, place),
         cameras=tuple(_full(topic, place) for topic in cameras),
         external={name: _full(topic, place) for name, topic in external.items()},
+        more_joint_states=tuple(_full(topic, place) for topic in more_joints),
         positions=("", "")
         if positions is None
         else (_full(positions.name, place), positions.message_type),

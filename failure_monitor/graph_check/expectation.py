@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from failure_monitor.bundle.bundle import Bundle
@@ -24,6 +24,7 @@ from failure_monitor.graph_check.snapshot import (
     absolute,
 )
 from failure_monitor.parameters.monitor import AS_CALIBRATED, NO_BOUND
+from failure_monitor.parameters.parameter import named as names_in
 
 CLOUD = DECISION_TYPE
 JOINTS = "sensor_msgs/msg/JointState"
@@ -43,6 +44,7 @@ class TopicNames:
         cameras: the cameras of the encoder that the monitor runs.
         external: the topics of external scores by the scores' names.
         positions: measured positions and their type; empty where no score needs them.
+        more_joint_states: further joint states; none where no score needs them.
     """
 
     embedding: str = f"/{MONITOR_DEFAULTS.embedding_topic}"
@@ -52,13 +54,14 @@ class TopicNames:
     cameras: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
     positions: tuple[str, str] = ("", "")
+    more_joint_states: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
         """All topics that are not empty."""
         named = (self.embedding, self.action_chunks, self.format, self.joint_states)
         others = (self.positions[0], *self.cameras, *self.external.values())
-        return tuple(filter(None, (*named, *others)))
+        return tuple(filter(None, (*named, *others, *self.more_joint_states)))
 
     def named_by(self, monitor: MonitorSnapshot) -> TopicNames:
         """Return these names, replaced by those in a monitor's parameters if it answered."""
@@ -166,8 +169,9 @@ def expect_by_names(
     ]
     if watches_joints or _takes_joints(bundle):
         inputs.append(_joints(names.joint_states, is_needed=False, is_watched=watches_joints))
+    inputs += [_more_joints(topic) for topic in names.more_joint_states]
     topic, message_type = names.positions
-    if topic and topic != names.joint_states:
+    if topic and topic not in (names.joint_states, *names.more_joint_states):
         inputs.append(_positions(topic, message_type))
     inputs += [
         _camera(topic, image_type(topic, description), reliable=False) for topic in names.cameras
@@ -199,7 +203,9 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
             inputs.append(named[subscribed.named](topic, bundle))
         elif subscribed.message_type == JOINTS:
             watched = monitor.parameter("max_joint_state_age") > 0
-            if watched or _takes_joints(bundle):
+            if subscribed.named in _more_joint_topics(monitor, bundle):
+                inputs.append(_more_joints(topic))
+            elif watched or _takes_joints(bundle):
                 inputs.append(_joints(topic, is_needed=watched, is_watched=watched))
         elif subscribed.message_type in (IMAGE, COMPRESSED_IMAGE):
             reliable = monitor.parameter("images_reliable")
@@ -283,7 +289,28 @@ def _takes_joints(bundle: Bundle | None) -> bool:
         return False
     black_box, positions = bundle.description.black_box, bundle.description.positions_topic
     runs_encoder = black_box is not None and black_box.encoder is not None
-    return runs_encoder or (positions is not None and positions.message_type == JOINTS)
+    measures = positions is not None and positions.message_type == JOINTS
+    return runs_encoder or measures or bundle.description.joints is not None
+
+
+def _more_joint_topics(monitor: MonitorSnapshot, bundle: Bundle | None) -> Collection[str]:
+    """Return the further topics of joint states that a monitor was told of."""
+    told = names_in(monitor.parameter("more_joint_states_topics"))
+    joints = None if bundle is None else bundle.description.joints
+    return told or (() if joints is None else joints.topics[1:])
+
+
+def _more_joints(topic: str) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "further joint states",
+        JOINTS,
+        "'more_joint_states_topics' or a remap for the monitor, or calibrate with "
+        "--more-joint-states-topics",
+        reliable=False,
+        is_sole=False,
+        is_steady=True,
+    )
 
 
 def _joints(topic: str, *, is_needed: bool, is_watched: bool) -> ExpectedInput:

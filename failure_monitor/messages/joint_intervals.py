@@ -95,6 +95,8 @@ class JointTopic:
         """What was wrong with messages of which a part cannot be used; empty if nothing was."""
         self.quantities: list[str] = []
         """The quantities that were stated so far."""
+        self.joints: set[str] = set()
+        """The joints that were named so far, not more than `MAX_QUANTITIES`."""
         self._wanted = wanted
         self._names: Sequence[str] = ()
         self._lengths = (0, 0, 0)
@@ -223,6 +225,8 @@ class JointTopic:
 
     def _placed(self, names: Sequence[str], lengths: tuple[int, int, int]) -> _Places:
         is_twice = {name for name, times in Counter(names).items() if times > 1}
+        if len(self.joints) < MAX_QUANTITIES:
+            self.joints.update(names[:MAX_QUANTITIES])
         self.fault = _fault(len(names), is_twice, lengths) or self.fault
         stated = [
             (kind, index, f"{name}/{QUANTITY_KINDS[kind]}")
@@ -359,6 +363,10 @@ class JointIntervals:
         """What waits of each topic, to which its messages are added."""
         self.counts: NDArray[np.int64] = np.zeros(0 if wanted is None else len(wanted), np.int64)
         """Number of values of each quantity in the interval that was taken last."""
+        self.are_known: NDArray[np.bool_] = self.counts > 0
+        """Whether a value of each quantity has come up to the decision that was taken last."""
+        self.had_before = False
+        """Whether there was a decision before it, so that means may be known."""
         self._wanted = None if wanted is None else tuple(wanted)
         self._names: tuple[str, ...] = self._wanted or ()
         self._known = 0
@@ -395,13 +403,16 @@ class JointIntervals:
         self._update_places()
         if before is not None and before - CLOCK_JUMP <= stamp <= before:
             unknown = np.full(len(self._names), np.nan)
+            self.counts = np.zeros(len(self._names), np.int64)
+            self.are_known = self.counts > 0
             return JointMotion(self._names, unknown, unknown)
         self._before = stamp
+        self.had_before = before is not None and stamp > before
         intervals = [topic.take(stamp) for topic in self.topics.values()]
         sums, self.counts, states = self._together(intervals)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums / self.counts
-        if before is None or stamp < before:
+        if not self.had_before:
             means[:] = np.nan
         return JointMotion(self._names, _finite(states), _finite(means))
 
@@ -433,6 +444,7 @@ class JointIntervals:
             is_newer = interval.stamps > stamps[places]
             newer = places[is_newer]
             states[newer], stamps[newer] = interval.states[is_newer], interval.stamps[is_newer]
+        self.are_known = stamps != NO_STAMP
         return sums, counts, states
 
 

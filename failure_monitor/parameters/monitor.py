@@ -90,6 +90,14 @@ class MonitorParameters:
         settable=UNTIL_CONFIGURED,
         is_topic=True,
     )
+    more_joint_states_topics: tuple[str, ...] = parameter(
+        NO_NAMES,
+        "Further topics of joint states, such as a gripper's, read where the bundle's scores need "
+        'joints. [""] for those of the recordings that the bundle was calibrated on.',
+        settable=UNTIL_CONFIGURED,
+        is_topic=True,
+        is_optional=True,
+    )
     encoder: str = parameter(
         "",
         "Observation encoder as an ONNX file (docs/onnx_contract.md), run instead of a "

@@ -83,7 +83,9 @@ class DecisionAlarm:
 
 
 def _check(bundle: Bundle) -> None:
-    wanting = [score.name for score in bundle.scores if score.needs_positions]
+    wanting = [
+        score.name for score in bundle.scores if score.needs_positions or score.needs_joints
+    ]
     wanting += [f"external:{name}" for name in bundle.external_topics]
     if wanting:
         raise UsageError(

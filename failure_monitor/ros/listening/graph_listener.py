@@ -62,6 +62,7 @@ TOPIC_PARAMETERS = (
 )
 MONITOR_PARAMETERS = (
     *TOPIC_PARAMETERS,
+    "more_joint_states_topics",
     "images_reliable",
     "observation_rate",
     "heartbeat_period",

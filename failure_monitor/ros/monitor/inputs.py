@@ -19,9 +19,9 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
 
 from failure_monitor.bundle.input_types import image_type, number_type
+from failure_monitor.joint_motion import JointMotionError
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.messages.measured_positions import MeasurementError
 from failure_monitor.monitoring.decision_pace import DecisionPace
@@ -37,7 +37,7 @@ from failure_monitor.ros.monitor.awaited_values import (
 )
 from failure_monitor.ros.monitor.external_input import ExternalInput
 from failure_monitor.ros.monitor.format_input import FormatInput
-from failure_monitor.ros.monitor.joint_input import JointInput
+from failure_monitor.ros.monitor.joint_input import JointInput, more_joint_topics
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle
 from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
@@ -142,7 +142,13 @@ class MonitorInputs:
             self._positions = PositionsInput(node, settings, monitored.positions_topic)
         self._format = FormatInput(node, settings, description, on_change=on_change)
         self._observations = self._observation_input(node, settings, monitored, guard)
-        self._joints = JointInput(node, settings, on_message=self._on_joints)
+        self._joints = JointInput(
+            node,
+            settings,
+            needed=monitored.bundle.joint_quantities,
+            more_topics=more_joint_topics(settings, description),
+            on_message=None if self._observations is None else self._observations.add_joints,
+        )
         self._policy = PolicyInput(
             node,
             settings,
@@ -230,6 +236,7 @@ class MonitorInputs:
         self._policy.is_expected = True
         self._last_complete = None
         self._pace.start_rollout()
+        self._joints.start_rollout()
         if not by_decision:
             self._policy.start_rollout()
             if self._pairing is not None:
@@ -251,6 +258,7 @@ class MonitorInputs:
         self._policy.restart()
         if self._positions is not None:
             self._positions.forget()
+        self._joints.restart()
         if self._pairing is not None:
             self._handle(self._pairing.restart(CLOCK_SET_BACK), time.monotonic())
         for number in self._awaited.clear():
@@ -322,10 +330,6 @@ class MonitorInputs:
         return "" if self._observations is None else self._observations.why_unmatched()
 
     # From messages to decisions
-
-    def _on_joints(self, message: JointState) -> None:
-        if self._observations is not None:
-            self._observations.add_joints(message)
 
     def _on_observation(self, matched: MatchedMessages, now: float) -> None:
         if self._pairing is not None:
@@ -435,8 +439,10 @@ class MonitorInputs:
         self._last_complete = now
         number, stamp = parts.number, parts.stamp
         try:
+            # First: whether the decision can be scored or not, the next one's interval begins.
+            joints = self._joints.take(stamp)
             positions = None if self._positions is None else self._positions.at(stamp)
-        except MeasurementError as error:
+        except (JointMotionError, MeasurementError) as error:
             self._on_rejected(number, str(error))
             return
         for topic in self._external.topics:
@@ -448,7 +454,7 @@ class MonitorInputs:
         age = self._arrivals.age(stamp, self._clock.now().nanoseconds, time.monotonic())
         self._on_decision(
             PendingDecision(
-                number, stamp, parts.observation, parts.chunks, positions, external, age
+                number, stamp, parts.observation, parts.chunks, positions, joints, external, age
             ),
             now,
         )

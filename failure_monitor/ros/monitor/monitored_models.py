@@ -138,7 +138,14 @@ class MonitoredModels:
             assert self._sampler is not None
             noise = self._noise.draw(self._samples)
             chunks = self._sampler.sample(embedding, noise, conditioning)
-        return Decision(pending.stamp, embedding, chunks, pending.positions, pending.external)
+        return Decision(
+            stamp=pending.stamp,
+            embedding=embedding,
+            chunks=chunks,
+            positions=pending.positions,
+            external=pending.external,
+            joints=pending.joints,
+        )
 
     def _load(
         self,

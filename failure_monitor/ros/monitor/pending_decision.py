@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.joint_motion import JointMotion
 from failure_monitor.messages.matching import MatchedMessages
 
 EMBEDDING, CHUNKS = "embedding", "chunks"
@@ -27,6 +28,7 @@ class PendingDecision:
             has none; or the messages of cameras and joints that an encoder embeds.
         chunks: float32 (B, H, D), as the policy published them; None if a sampler makes them.
         positions: float32 (P,), the measured positions of the robot; None if no score needs them.
+        joints: what the joints did since the decision before; None if no score needs it.
         external: the newest values of external scores, by their names.
         age: seconds by which the observation was older than the reception, by its stamp.
     """
@@ -36,5 +38,6 @@ class PendingDecision:
     observation: NDArray[np.float32] | MatchedMessages
     chunks: NDArray[np.float32] | None
     positions: NDArray[np.float32] | None
+    joints: JointMotion | None
     external: Mapping[str, float]
     age: float
