@@ -19,22 +19,18 @@ from failure_monitor.calibration.calibrate import (
     SCALES,
     USUAL_FOLDS,
     CalibrationSettings,
-    cross_fitted_maxima,
+    largest_numbers,
+    scales_of_other_folds,
 )
 from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe, Series, cross_fit
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.monitoring.monitor import windowed_scores
+from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.base.network_score import NetworkScore
-from failure_monitor.scores.base.score import Score, ScoreUndefinedError
+from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.registry import SCORES, score_named
-from failure_monitor.thresholds.conformal import (
-    CalibrationError,
-    Rule,
-    Scale,
-    ThresholdKind,
-    combine,
-    joint_threshold,
-)
+from failure_monitor.thresholds.conformal import CalibrationError, Rule, Scale, ThresholdKind
+from failure_monitor.thresholds.paired_threshold import paired_threshold
 
 ALPHAS = (0.05, 0.1, 0.2)
 SETTINGS = CalibrationSettings()
@@ -43,7 +39,8 @@ DEFAULT_RULE, WRONG = "default rule", "default, wrongly"
 Rates: TypeAlias = NDArray[np.float64]
 """Of a split, the false-alarm rate by rule and alpha; NaN where nothing could be calibrated."""
 ScoreSeries: TypeAlias = dict[str, list[Series]]
-"""By score, its windowed values in every rollout, (T, 1) each; a score that is undefined lacks."""
+"""By score, its windowed values in every rollout, (T, 1) or (T, F, 1) each; a score that is
+undefined lacks."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +86,29 @@ def measured_rules() -> list[MeasuredRule]:
 
 
 @dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A rule before an alpha is chosen.
+
+    Attributes:
+        scales: of each fold.
+        numbers: (n,), c_i of each calibration rollout.
+        folds: (n,), the fold of each.
+    """
+
+    scales: Sequence[Scale]
+    numbers: NDArray[np.float64]
+    folds: NDArray[np.int64]
+
+    @classmethod
+    def by_one_model(
+        cls, series: Sequence[Series], scale: Scale, rule: MeasuredRule
+    ) -> Calibrated:
+        """Return the rule where one model and scale are of all rollouts."""
+        folds = np.zeros(len(series), dtype=np.int64)
+        return cls([scale], largest_numbers(series, [scale], folds, rule.rule), folds)
+
+
+@dataclass(frozen=True, eq=False)
 class ScoredSplit:
     """Scores of rollouts that calibrate, and of others.
 
@@ -96,13 +116,15 @@ class ScoredSplit:
         folds: (n,), the fold of every calibration rollout.
         held_out: of these, by scores that were fitted on the other folds.
         fitted_on: of these, by scores that were fitted on all of them.
-        others: of other rollouts, by the same scores.
+        others: of other rollouts, by the scores of all folds, (T, F, 1).
+        others_by_one: of these, by scores that were fitted on all calibration rollouts, (T, 1, 1).
     """
 
     folds: NDArray[np.int64]
     held_out: ScoreSeries
     fitted_on: ScoreSeries
     others: ScoreSeries
+    others_by_one: ScoreSeries
 
     @classmethod
     def of(
@@ -115,35 +137,37 @@ class ScoredSplit:
     ) -> ScoredSplit:
         """Fit every score of the rules on `rollouts`, and cross-fit it in at most so many."""
         folds = min(folds, len(rollouts))
-        split = cls(np.empty(len(rollouts), np.int64), {}, {}, {})
+        split = cls(np.empty(len(rollouts), np.int64), {}, {}, {}, {})
         for name in dict.fromkeys(name for rule in rules for name in rule.scores):
             recipe = Recipe(policy, (name,), SETTINGS.window, SETTINGS.seed)
             try:
                 held_out = cross_fit(rollouts, recipe, folds=folds)
-                scores = recipe.fit(rollouts)
+                scores = [FoldedScore([score]) for score in recipe.fit(rollouts)]
             except ScoreUndefinedError:
                 continue
             split.folds[:] = held_out.folds
             split.held_out[name] = list(held_out.series)
-            split.fitted_on[name] = _scored(scores, rollouts)
-            split.others[name] = _scored(scores, others)
+            split.fitted_on[name] = [each[:, 0] for each in _scored(scores, rollouts)]
+            split.others[name] = _scored(held_out.scores, others)
+            split.others_by_one[name] = _scored(scores, others)
         return split
 
-    def cross_fitted(self, rule: MeasuredRule) -> tuple[Scale, NDArray[np.float64]]:
-        """Return the rule's scale and the numbers c_i that set its limit, (n,)."""
+    def cross_fitted(self, rule: MeasuredRule) -> Calibrated:
+        """Return the rule as these rollouts calibrate it."""
         kind = SCALES[rule.threshold]
         if rule.on_fitting_rollouts:
             series = side_by_side(self.fitted_on, rule)
-            return kind.fit(series), maxima(series, kind.fit(series), rule)
+            return Calibrated.by_one_model(series, kind.fit(series), rule)
         held_out = HeldOutScores(self.folds, tuple(side_by_side(self.held_out, rule)))
-        return kind.fit(held_out.series), cross_fitted_maxima(held_out, kind, rule.rule)
+        scales = scales_of_other_folds(held_out, kind)
+        numbers = largest_numbers(held_out.series, scales, self.folds, rule.rule)
+        return Calibrated(scales, numbers, self.folds)
 
-    def fitted_apart(
-        self, rule: MeasuredRule, calibration: NDArray[np.int64]
-    ) -> tuple[Scale, NDArray[np.float64]]:
+    def fitted_apart(self, rule: MeasuredRule, calibration: NDArray[np.int64]) -> Calibrated:
         """Return the same, where some of the others calibrate."""
         scale = SCALES[rule.threshold].fit(side_by_side(self.held_out, rule))
-        return scale, maxima(side_by_side(some(self.others, calibration), rule), scale, rule)
+        series = side_by_side(some(self.others_by_one, calibration), rule)
+        return Calibrated.by_one_model([each[:, 0] for each in series], scale, rule)
 
 
 def cross_fitted_rates(
@@ -155,7 +179,16 @@ def cross_fitted_rates(
 ) -> Rates:
     """Return the rates in tests, (rules, alphas); `rollouts` calibrate and are cross-fitted."""
     split = ScoredSplit.of(rollouts, tests, policy, rules, folds)
-    return np.stack([_rates(rule, split.cross_fitted, split.others) for rule in rules])
+    return np.stack(
+        [
+            _rates(
+                rule,
+                split.cross_fitted,
+                split.others_by_one if rule.on_fitting_rollouts else split.others,
+            )
+            for rule in rules
+        ]
+    )
 
 
 def rates_fitted_apart(
@@ -166,42 +199,37 @@ def rates_fitted_apart(
 ) -> Rates:
     """Return the rates in some of a split's others, (rules, alphas); some others calibrate."""
 
-    def calibrated(rule: MeasuredRule) -> tuple[Scale, NDArray[np.float64]]:
+    def calibrated(rule: MeasuredRule) -> Calibrated:
         return split.fitted_apart(rule, calibration)
 
-    unseen = some(split.others, tests)
+    unseen = some(split.others_by_one, tests)
     return np.stack([_rates(rule, calibrated, unseen) for rule in rules])
 
 
 def _rates(
-    rule: MeasuredRule,
-    calibrated: Callable[[MeasuredRule], tuple[Scale, NDArray[np.float64]]],
-    tests: ScoreSeries,
+    rule: MeasuredRule, calibrated: Callable[[MeasuredRule], Calibrated], tests: ScoreSeries
 ) -> Rates:
     """Return the share of tests that raise an alarm, (alphas,)."""
     rates = np.full(len(ALPHAS), np.nan)
     if not set(rule.scores) <= tests.keys():
         return rates
-    scale, numbers = calibrated(rule)
-    test_numbers = maxima(side_by_side(tests, rule), scale, rule)
+    found, series = calibrated(rule), side_by_side(tests, rule)
     for column, alpha in enumerate(ALPHAS):
         try:
-            threshold = joint_threshold(rule.rule, scale, numbers, alpha)
+            threshold = paired_threshold(
+                rule.rule, found.scales, found.numbers, found.folds, alpha
+            )
         except CalibrationError:
             continue
-        rates[column] = np.mean(test_numbers > threshold.limit)
+        levels = [threshold.at(np.arange(len(each))).level(each) for each in series]
+        rates[column] = np.mean([each.max() > 1 for each in levels])
     return rates
 
 
-def maxima(series: Sequence[Series], scale: Scale, rule: MeasuredRule) -> NDArray[np.float64]:
-    """Return the maximum over time of every rollout's combined number, (n,)."""
-    return np.array([combine(rule.rule, scale.at(np.arange(len(of)))(of)).max() for of in series])
-
-
 def side_by_side(series: ScoreSeries, rule: MeasuredRule) -> list[Series]:
-    """Return the scores of the rule, (T, K) for every rollout."""
+    """Return the scores of the rule, (..., K) for every rollout."""
     columns = [series[name] for name in rule.scores]
-    return [np.concatenate(of_rollout, axis=1) for of_rollout in zip(*columns, strict=True)]
+    return [np.concatenate(of_rollout, axis=-1) for of_rollout in zip(*columns, strict=True)]
 
 
 def some(series: ScoreSeries, places: Iterable[int]) -> ScoreSeries:
@@ -210,5 +238,5 @@ def some(series: ScoreSeries, places: Iterable[int]) -> ScoreSeries:
     return {name: [values[place] for place in places] for name, values in series.items()}
 
 
-def _scored(scores: Sequence[Score], rollouts: Sequence[Rollout]) -> list[Series]:
+def _scored(scores: Sequence[FoldedScore], rollouts: Sequence[Rollout]) -> list[Series]:
     return [windowed_scores(scores, rollout, SETTINGS.window) for rollout in rollouts]

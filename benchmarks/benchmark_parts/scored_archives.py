@@ -3,7 +3,7 @@
 """Every score of the rollouts of an archive, so that rules can be compared quickly.
 
 Calibration rollouts are cross-fitted by rollout, as `failure-monitor calibrate` does it; the other
-rollouts are scored by scores that were fitted on all of them.
+rollouts are scored by the models of every fold.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor import __version__
-from failure_monitor.calibration.calibrate import choose, cross_fitted_maxima
+from failure_monitor.calibration.calibrate import (
+    choose,
+    largest_numbers,
+    scales_of_other_folds,
+)
 from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe, cross_fit
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
@@ -27,12 +31,12 @@ from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import Topics
 from failure_monitor.thresholds.conformal import (
-    JointThreshold,
     Rule,
     Scale,
     finite_sample_quantile,
     windowed_mean,
 )
+from failure_monitor.thresholds.paired_threshold import paired_threshold
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,9 @@ class ScoredArchive:
         """Return the figures of a rule, over all tests and by their group."""
         calibration = _windowed(self.calibration, of)
         held_out = HeldOutScores(self.folds, tuple(calibration))
-        maxima = cross_fitted_maxima(held_out, Scale, of.rule)
-        limit = finite_sample_quantile(maxima, alpha)
-        threshold = JointThreshold(of.rule, Scale.fit(calibration), limit)
+        scales = scales_of_other_folds(held_out, Scale)
+        maxima = largest_numbers(held_out.series, scales, self.folds, of.rule)
+        threshold = paired_threshold(of.rule, scales, maxima, self.folds, alpha)
         tests = _windowed(self.test_scores, of)
         ends = np.cumsum([len(series) for series in tests])
         levels = np.split(threshold.level(np.concatenate(tests)), ends[:-1])
@@ -111,8 +115,11 @@ class ScoredArchive:
 def _windowed(
     scores: dict[str, list[NDArray[np.float64]]], of: RuleOf
 ) -> list[NDArray[np.float64]]:
-    """Return the windowed scores of every rollout, (T, K) each."""
-    columns = [[windowed_mean(values, of.window) for values in scores[name]] for name in of.scores]
+    """Return the windowed scores of every rollout, (T, K) or (T, F, K) each."""
+    columns = [
+        [np.apply_along_axis(windowed_mean, 0, values, of.window) for values in scores[name]]
+        for name in of.scores
+    ]
     return [np.stack(series, axis=-1) for series in zip(*columns, strict=True)]
 
 
@@ -134,7 +141,9 @@ def score_archive(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     for name in scores:
         kept = (
-            None if cache is None else cache / f"{digest}-{name}-{folds}-{seed}-{__version__}.npz"
+            None
+            if cache is None
+            else cache / f"{digest}-{name}-{folds}-{seed}-{__version__}-folded.npz"
         )
         if kept is None or not kept.is_file():
             report(f"{path.stem}, dealing {seed}: {name}")
@@ -166,11 +175,12 @@ def _score(
 ) -> dict[str, NDArray[np.generic]]:
     recipe = Recipe(rollout_set.policy, (name,), window=1, seed=seed)
     held_out = cross_fit(rollouts, recipe, folds=folds, jobs=jobs)
-    fitted = recipe.fit(rollouts)
     return {
         "folds": held_out.folds,
         "calibration": np.concatenate(held_out.series)[:, 0],
-        "tests": np.concatenate([windowed_scores(fitted, test, 1) for test in tests])[:, 0],
+        "tests": np.concatenate([windowed_scores(held_out.scores, test, 1) for test in tests])[
+            ..., 0
+        ],
     }
 
 

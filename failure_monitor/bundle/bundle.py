@@ -3,10 +3,10 @@
 """The bundle: the folder that `calibrate` writes and the monitor node loads.
 
     bundle.yaml     what was promised, on what, for which policy, with which settings
-    <score>.<part>.onnx
+    <score>.<fold>.<part>.onnx
     encoder.onnx, sampler.onnx    the policy's models whose outputs it did not publish, and weights
-    arrays.npz      the scores' arrays, as <score>.<part>; the limits of a decision's values; the
-                    scale, where it varies over time
+    arrays.npz      the scores' arrays, as <score>.<fold>.<part> or <score>.<part>; the limits of a
+                    decision's values; the scales
 
 There is never a pickle. The folder is written beside its place and renamed, so it is always
 complete. bundle.yaml holds every file's SHA-256; a file that is missing or changed is rejected by
@@ -18,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import yaml
@@ -51,11 +52,13 @@ from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.policy_models.onnx_file import OnnxFile
 from failure_monitor.schema import SchemaError, plain, read
+from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.external import EXTERNAL_PREFIX
-from failure_monitor.scores.registry import restore_score
-from failure_monitor.thresholds.conformal import JointThreshold, Rule, Scale
+from failure_monitor.scores.registry import restore_folded_score, restore_score
+from failure_monitor.thresholds.conformal import Rule, Scale
+from failure_monitor.thresholds.paired_threshold import PairedThreshold
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
 from failure_monitor.thresholds.value_limits import ValueLimits
 
@@ -65,8 +68,12 @@ BUNDLE_FILE = re.compile(
     r"bundle\.yaml|arrays\.npz|.*\.onnx|(encoder|sampler)\.weights_\d+|\.DS_Store"
 )
 """The name of what may lie in a bundle that is replaced."""
-CENTRE_ARRAY, SPREAD_ARRAY = "time_varying_scale.centre", "time_varying_scale.spread"
+CENTRE_ARRAY, SPREAD_ARRAY = "scale.centre", "scale.spread"
+VERSION_1 = "time_varying_"
+"""What the names of these two began with in version 1, which had them if they vary over time."""
 LIMITS = "value_limits."
+
+Restored = TypeVar("Restored")
 
 
 class BundleError(FailureMonitorError):
@@ -83,8 +90,8 @@ class Bundle:
 
     Attributes:
         description: the content of bundle.yaml; `save` sets its `files`.
-        scores: the fitted scores, in the description's order.
-        scale: the scale of these scores.
+        scores: the fitted scores, in the description's order, each with the models of F folds.
+        scale: the scale of these scores, (F, K), or (L, F, K) where it varies over time.
         limits: beyond which decisions are invalid.
         choosers: further scores, which only choose among sampled chunks.
         encoder: the observation encoder, if the policy published no embeddings.
@@ -92,7 +99,7 @@ class Bundle:
     """
 
     description: BundleDescription
-    scores: tuple[Score, ...]
+    scores: tuple[FoldedScore, ...]
     scale: Scale
     limits: ValueLimits
     choosers: tuple[Score, ...] = ()
@@ -148,13 +155,24 @@ class Bundle:
             "these, or calibrate with successful rollouts of the task"
         )
 
-    def threshold(self, task: str = "") -> JointThreshold:
+    def threshold(self, task: str = "") -> PairedThreshold:
         """Return the calibrated rule for a task.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for it.
         """
-        return JointThreshold(self.rule, self.scale, self.promise(task).limit)
+        promise = self.promise(task)
+        if self.description.schema_version == 1:
+            limit, fold = np.array([promise.limit]), np.zeros(1, dtype=np.int64)
+            return PairedThreshold(self.rule, self.scale, limit, fold, rank=1)
+        own = [section for section in self.calibration if section.task == promise.task]
+        return PairedThreshold(
+            self.rule,
+            self.scale,
+            limits=np.array([section.limit for section in own], dtype=np.float64),
+            folds=np.array([section.fold for section in own], dtype=np.int64),
+            rank=promise.rank,
+        )
 
     def monitor(self, task: str = "") -> FailureMonitor:
         """Return a monitor at the start of a rollout of a task.
@@ -212,9 +230,9 @@ class Bundle:
     @property
     def sample_scores(self) -> dict[str, SampleScore]:
         """The scores that can choose among the sampled chunks of a decision, by name."""
-        able = [
-            score for score in (*self.scores, *self.choosers) if isinstance(score, SampleScore)
-        ]
+        # Samples are compared with one another, for which the models of one fold are enough.
+        own = (model for score in self.scores for model in score.models[:1])
+        able = [score for score in (*own, *self.choosers) if isinstance(score, SampleScore)]
         medoid = Medoid(ReachedPositions.of(self.policy))
         return {Medoid.name: medoid, **{score.name: score for score in able}}
 
@@ -391,15 +409,15 @@ def reject_other_content(folder: Path) -> None:
 def _files(bundle: Bundle) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     arrays: dict[str, NDArray[np.generic]] = {}
-    for score in (*bundle.scores, *bundle.choosers):
+    held: tuple[FoldedScore | Score, ...] = (*bundle.scores, *bundle.choosers)
+    for score in held:
         state = score.state()
         files |= {f"{score.name}.{part}.onnx": model for part, model in state.models.items()}
         arrays |= {f"{score.name}.{part}": array for part, array in state.arrays.items()}
     for section, model in _models(bundle):
         files[section.file] = model.model
         files |= {file: model.weights[name] for name, file in section.weights.items()}
-    if bundle.description.threshold == "time-varying":
-        arrays |= {CENTRE_ARRAY: bundle.scale.centre, SPREAD_ARRAY: bundle.scale.spread}
+    arrays |= {CENTRE_ARRAY: bundle.scale.centre, SPREAD_ARRAY: bundle.scale.spread}
     arrays |= {LIMITS + name: array for name, array in bundle.limits.arrays().items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -432,11 +450,15 @@ def load(folder: str | Path) -> Bundle:
         name: _read_checked(folder, name, sha256) for name, sha256 in description.files.items()
     }
     arrays = _read_arrays(folder, files)
-    scores, choosers = (
-        tuple(_read_score(section, files, arrays) for section in sections)
-        for sections in (description.scores, description.choosers)
+    scores = tuple(
+        _restored(restore_folded_score, section, files, arrays) for section in description.scores
     )
-    scale = _read_scale(folder, description, arrays)
+    choosers = tuple(
+        _restored(restore_score, section, files, arrays) for section in description.choosers
+    )
+    folds = max((score.folds for score in scores), default=1)
+    _check_folds(folder, description, [score.folds for score in scores])
+    scale = _read_scale(folder, description, arrays, folds)
     black_box = description.black_box
     encoder, sampler = (
         None if section is None else _read_model(folder, section, files)
@@ -522,29 +544,56 @@ def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.
         ) from None
 
 
+def _check_folds(folder: Path, description: BundleDescription, folds: Sequence[int]) -> None:
+    """Reject scores of different numbers of models, and rollouts of a fold that has none."""
+    last = max((rollout.fold or 0 for rollout in description.calibration), default=0)
+    if len(set(folds)) > 1 or last >= folds[0]:
+        raise BundleError(
+            f"{folder} has {', '.join(map(str, folds))} models of its scores, and rollouts of "
+            f"{last + 1} folds, expected as many models of each score as folds: calibrate again"
+        )
+
+
 def _read_scale(
-    folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
+    folder: Path,
+    description: BundleDescription,
+    arrays: dict[str, NDArray[np.generic]],
+    folds: int,
 ) -> Scale:
-    sections = description.scores
-    if description.threshold == "constant":
-        return Scale(
+    sections, is_constant = description.scores, description.threshold == "constant"
+    kind, dimensions = (Scale, 2) if is_constant else (TimeVaryingScale, 3)
+    if description.schema_version == 1 and is_constant:
+        of_one = Scale(
             centre=np.array([section.centre for section in sections], dtype=np.float64),
             spread=np.array([section.spread for section in sections], dtype=np.float64),
         )
+        return Scale.of_folds([of_one])
+    before = VERSION_1 if description.schema_version == 1 else ""
     try:
-        centre, spread = (arrays[name].astype(np.float64) for name in (CENTRE_ARRAY, SPREAD_ARRAY))
+        centre, spread = (
+            arrays[before + name].astype(np.float64) for name in (CENTRE_ARRAY, SPREAD_ARRAY)
+        )
     except KeyError as error:
         raise BundleError(
-            f"{folder / ARRAYS_FILE} lacks {error}, which a time-varying threshold needs: "
-            "calibrate again"
+            f"{folder / ARRAYS_FILE} lacks {error}, which the threshold needs: calibrate again"
         ) from None
-    if not (len(centre) and centre.shape == spread.shape == (len(centre), len(sections))):
+    if before:
+        centre, spread = (each.reshape(len(each), 1, -1) for each in (centre, spread))
+    if not (
+        centre.size
+        and centre.ndim == dimensions
+        and centre.shape == spread.shape
+        and centre.shape[-2:] == (folds, len(sections))
+        and np.isfinite(centre).all()
+        and np.isfinite(spread).all()
+        and (spread > 0).all()
+    ):
         raise BundleError(
-            f"{folder / ARRAYS_FILE} has a time-varying scale of shapes {centre.shape} and "
-            f"{spread.shape}, expected one column for each of {len(sections)} scores: calibrate "
-            "again"
+            f"{folder / ARRAYS_FILE} has a scale of shapes {centre.shape} and {spread.shape}, "
+            f"expected finite numbers, and positive spreads, of {folds} folds and {len(sections)} "
+            "scores: calibrate again"
         )
-    return TimeVaryingScale(centre, spread)
+    return kind(centre, spread)
 
 
 def _read_limits(
@@ -569,9 +618,12 @@ def _read_limits(
     return limits
 
 
-def _read_score(
-    section: ScoreSection, files: dict[str, bytes], arrays: dict[str, NDArray[np.generic]]
-) -> Score:
+def _restored(
+    restore: Callable[[str, ScoreState], Restored],
+    section: ScoreSection,
+    files: dict[str, bytes],
+    arrays: dict[str, NDArray[np.generic]],
+) -> Restored:
     prefix = f"{section.name}."
     state = ScoreState(
         parameters=dict(section.parameters),
@@ -587,7 +639,7 @@ def _read_score(
         },
     )
     try:
-        return restore_score(section.name, state)
+        return restore(section.name, state)
     except KeyError as error:
         raise BundleError(
             f"the bundle lacks {error} of the score {section.name}: calibrate again"

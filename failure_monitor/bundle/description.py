@@ -14,7 +14,8 @@ from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.schema import above, at_least, below, like, not_empty, plain, read
 from failure_monitor.thresholds.conformal import Rule, ThresholdKind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""In version 1 scores had one model, and each task one limit."""
 
 MIN_DECISION_AGE = 1.0
 """Seconds for which a decision is good at least, however often the policy decides: a busy machine
@@ -68,7 +69,10 @@ class PolicySection:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSection:
-    """One score of the rule: its parameters, and its scale if that is constant."""
+    """One score of the rule: its parameters.
+
+    Its scale is here in version 1, where it is constant.
+    """
 
     name: str
     centre: float | None = None
@@ -80,14 +84,18 @@ class ScoreSection:
 class RolloutSection:
     """A rollout of calibration or fitting, or a failure from which a score learned.
 
-    For a rollout of calibration, `max_level` and `max_normalised_scores`, by the scores' names,
-    are the largest values that the monitor would have shown, by scores fitted without the rollout.
+    For a rollout of calibration, `fold` is its fold, whose models did not learn from it, and
+    `limit` its largest combined number by these, with which a running rollout is compared.
+    `max_level` and `max_normalised_scores`, by the scores' names, are its largest values by these
+    models, where the limit of its task's promise is 1.
     """
 
     name: str
     decisions: Count
     sha256: str
     task: str = ""
+    fold: Annotated[int, at_least(0)] | None = None
+    limit: float | None = None
     max_level: float | None = None
     max_normalised_scores: Mapping[str, float] = field(default_factory=dict)
 
@@ -96,8 +104,9 @@ class RolloutSection:
 class PromiseSection:
     """The promise for future successful rollouts that are exchangeable with those of one task.
 
-    `limit` is the limit of the combined scores on their scale. `thresholds` are the thresholds of
-    each score that follow from it, by the scores' names, if they are constant.
+    `limit` is number `rank` of the limits of the task's rollouts, smallest first; in version 1,
+    and where scores were fitted on other rollouts, it alone decides. `thresholds` are about what
+    each score is compared with, by the scores' names, if they are constant.
     """
 
     task: str = ""
@@ -220,7 +229,10 @@ class BundleDescription:
         Raises:
             ValueError: they contradict each other.
         """
-        if self.threshold == "constant" and any(
+        if self.schema_version > 1:
+            if any(None in (rollout.fold, rollout.limit) for rollout in self.calibration):
+                raise ValueError("the threshold needs every calibration rollout's fold and limit")
+        elif self.threshold == "constant" and any(
             None in (score.centre, score.spread) for score in self.scores
         ):
             raise ValueError("a constant threshold needs every score's centre and spread")

@@ -40,11 +40,12 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
     for number, reason in enumerate(description.rule_choice):
         yield "" if number else "why this rule", reason
     for score in calibrated.scores:
-        if isinstance(score, Probe):
+        model = score.models[0]
+        if isinstance(model, Probe):
             yield (
                 score.name,
                 f"learned from {len(description.failures)} failures how to weigh "
-                f"{', '.join(score.score_names)} and the embedding",
+                f"{', '.join(model.score_names)} and the embedding",
             )
     yield (
         "promise",

@@ -4,8 +4,9 @@
 
 Every rollout sets the threshold with scores that were fitted without it. Either the scores are
 fitted on other rollouts altogether, or the calibration rollouts are dealt into folds, and each
-fold is scored by what the other folds taught (cross-fitting by rollout); the bundle's own scores
-are then fitted on all of them.
+fold is scored by what the other folds taught (cross-fitting by rollout). The bundle holds these
+very models of every fold, and compares a running rollout with each calibration rollout by the
+models that learned from neither.
 """
 
 from __future__ import annotations
@@ -46,21 +47,20 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
 from failure_monitor.monitoring.monitor import windowed_scores
-from failure_monitor.scores.base.score import Score
+from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES, score_named
 from failure_monitor.thresholds.conformal import (
     CalibrationError,
-    JointThreshold,
     Rule,
     Scale,
     ThresholdKind,
     combine,
     false_alarm_interval,
-    joint_threshold,
     rank,
     smallest_alpha,
 )
+from failure_monitor.thresholds.paired_threshold import PairedThreshold, paired_threshold
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
 from failure_monitor.thresholds.value_limits import ValueLimits
 
@@ -207,10 +207,11 @@ def calibrate(
 
     Where rollouts name their tasks there is a limit for each, set by its own rollouts, so that
     the promise holds in every task (Mondrian; Vovk, Gammerman and Shafer, section 4.5). Scores
-    and scale are of all tasks together.
+    and scales are of all tasks together.
 
     Without rollouts to fit on, the calibration rollouts are cross-fitted: each fold is scored and
-    brought to scale by the others, as a future rollout will be by rollouts that are not itself.
+    brought to scale by the others, and so is a running rollout where it is compared with those of
+    this fold (`PairedThreshold`).
 
     With them, scores and scale come from these rollouts alone, so that to the frozen rule
     calibration rollouts and future ones are alike: the promise is then exact. A scale from the
@@ -246,26 +247,30 @@ def calibrate(
     probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MAX_PROBE_FOLDS))
     recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
     held_out = cross_fit(teachers, recipe, folds=folds, jobs=settings.jobs, report=report)
-    report(f"fitting the scores on all {len(teachers)} rollouts")
-    scores = recipe.fit(teachers)
     kind = SCALES[settings.threshold]
-    scale = kind.fit(held_out.series)
     if fit_rollouts:
-        report(f"scoring the {len(rollouts)} calibration rollouts")
-        calibration = [windowed_scores(scores, rollout, settings.window) for rollout in rollouts]
-        scales: Sequence[Scale] = [scale] * len(calibration)
+        report(f"fitting the scores on all {len(teachers)} rollouts, scoring the {len(rollouts)}")
+        scores = tuple(FoldedScore([score]) for score in recipe.fit(teachers))
+        scales: Sequence[Scale] = [kind.fit(held_out.series)]
+        calibration = [
+            windowed_scores(scores, rollout, settings.window)[:, 0] for rollout in rollouts
+        ]
+        folds_of_rollouts = np.zeros(len(rollouts), dtype=np.int64)
     else:
-        calibration, scales = list(held_out.series), scales_of_other_folds(held_out, kind)
-    maxima = _maxima(calibration, scales, settings.rule)
+        scores, scales = held_out.scores, scales_of_other_folds(held_out, kind)
+        calibration, folds_of_rollouts = list(held_out.series), held_out.folds
+    maxima = largest_numbers(calibration, scales, folds_of_rollouts, settings.rule)
     thresholds = {}
     for task, own in _by_task(rollouts).items():
         with _naming(task):
-            thresholds[task] = joint_threshold(settings.rule, scale, maxima[own], settings.alpha)
+            thresholds[task] = paired_threshold(
+                settings.rule, scales, maxima[own], folds_of_rollouts[own], settings.alpha
+            )
     description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
     of_calibration = tuple(
-        replace(section, **_largest(series, own_scale, thresholds[section.task], settings.scores))
-        for section, series, own_scale in zip(
-            description.calibration, calibration, scales, strict=True
+        replace(section, **_largest(series, int(fold), thresholds[section.task], settings.scores))
+        for section, series, fold in zip(
+            description.calibration, calibration, folds_of_rollouts, strict=True
         )
     )
     further = tuple(name for name in settings.choosers if name not in settings.scores)
@@ -283,6 +288,7 @@ def calibrate(
         ),
     )
     limits = ValueLimits.of_rollouts((*rollouts, *fit_rollouts))
+    scale = Scale.of_folds(scales)
     return Bundle(checked(description), scores, scale, limits, choosers)
 
 
@@ -458,44 +464,48 @@ def _naming(task: str) -> Iterator[None]:
         raise CalibrationError(f"task '{task}': {error}" if task else str(error)) from None
 
 
-def _maxima(series: Sequence[Series], scales: Sequence[Scale], rule: Rule) -> NDArray[np.float64]:
-    """Return c_i, the maximum over time of each rollout's combined number; (n,)."""
+def largest_numbers(
+    series: Sequence[Series], scales: Sequence[Scale], folds: NDArray[np.int64], rule: Rule
+) -> NDArray[np.float64]:
+    """Return c_i, the maximum over time of each rollout's combined number; (n,).
+
+    Args:
+        series: the windowed scores of every rollout.
+        scales: of each fold.
+        folds: the fold of every rollout.
+        rule: how the scores combine.
+    """
     return np.array(
         [
-            float(combine(rule, scale.at(np.arange(len(own)))(own)).max())
-            for own, scale in zip(series, scales, strict=True)
+            float(combine(rule, scales[fold].at(np.arange(len(own)))(own)).max())
+            for own, fold in zip(series, folds, strict=True)
         ]
     )
 
 
 def scales_of_other_folds(held_out: HeldOutScores, kind: type[Scale]) -> list[Scale]:
-    """Return the scale of each rollout, fitted on the scores of the folds it is not in."""
-    scales = [kind.fit(held_out.of_all_but(fold)) for fold in range(held_out.folds.max() + 1)]
-    return [scales[fold] for fold in held_out.folds]
-
-
-def cross_fitted_maxima(
-    held_out: HeldOutScores, kind: type[Scale], rule: Rule
-) -> NDArray[np.float64]:
-    """Return c_i of each rollout, (n,), every fold brought to scale by the other folds."""
-    return _maxima(held_out.series, scales_of_other_folds(held_out, kind), rule)
+    """Return the scale of each fold, fitted on the scores of the other folds."""
+    return [kind.fit(held_out.of_all_but(fold)) for fold in range(held_out.folds.max() + 1)]
 
 
 def _largest(
-    series: Series, scale: Scale, threshold: JointThreshold, scores: Sequence[str]
+    series: Series, fold: int, threshold: PairedThreshold, scores: Sequence[str]
 ) -> dict[str, Any]:
     """Return the largest level and normalised scores of a rollout, for its section in the bundle.
 
-    Its scores, brought to their scale, are put on the bundle's: the level then exceeds 1 just
-    where its combined number exceeds the limit.
+    They are those by the models of its own fold, compared with the k-th smallest limit: the level
+    exceeds 1 just where the rollout's own limit exceeds that.
     """
-    decisions = np.arange(len(series))
-    own = threshold.at(decisions)
-    windowed = own.scale.centre + scale.at(decisions)(series) * own.scale.spread
-    normalised = windowed / own.thresholds
+    scale = threshold.scale.at(np.arange(len(series)))
+    own = PairedThreshold.of_one_limit(
+        threshold.rule,
+        Scale(scale.centre[..., fold, :], scale.spread[..., fold, :]),
+        threshold.limit,
+    )
+    thresholds = np.where(own.thresholds > 0, own.thresholds, np.nan)
+    normalised = series / thresholds
     return {
-        # Rounded, so that the one that sets the limit is at 1 and not a hair above.
-        "max_level": round(float(own.level(windowed).max()), 9),
+        "max_level": round(float(own.level(series[:, np.newaxis]).max()), 9),
         "max_normalised_scores": {
             name: round(float(np.nanmax(column)), 9)
             for name, column in zip(scores, normalised.T, strict=True)
@@ -510,11 +520,10 @@ def _describe(
     failures: Sequence[Rollout],
     policy: PolicyFormat,
     settings: CalibrationSettings,
-    thresholds: Mapping[str, JointThreshold],
-    scores: Sequence[Score],
+    thresholds: Mapping[str, PairedThreshold],
+    scores: Sequence[FoldedScore],
 ) -> BundleDescription:
     of_each_task = _by_task(rollouts)
-    scale = next(iter(thresholds.values())).scale
     return BundleDescription(
         schema_version=SCHEMA_VERSION,
         tool_version=__version__,
@@ -525,12 +534,7 @@ def _describe(
         threshold=settings.threshold,
         alpha=settings.alpha,
         scores=tuple(
-            ScoreSection(
-                name=score.name,
-                parameters=score.state().parameters,
-                **(_constant_scale(scale, index) if settings.threshold == "constant" else {}),
-            )
-            for index, score in enumerate(scores)
+            ScoreSection(name=score.name, parameters=score.state().parameters) for score in scores
         ),
         promises=tuple(
             _promise(task, threshold, len(of_each_task[task]), settings)
@@ -540,7 +544,7 @@ def _describe(
         seed=settings.seed,
         decision_period=_decision_period(rollouts),
         longest_decision_gap=_longest_decision_gap(rollouts),
-        calibration=_listed(rollouts),
+        calibration=_with_limits(rollouts, thresholds),
         fit=_listed(fit_rollouts),
         failures=_listed(failures),
     )
@@ -565,12 +569,8 @@ def _decision_gaps(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
     return np.asarray(gaps[gaps > 0])
 
 
-def _constant_scale(scale: Scale, index: int) -> dict[str, float]:
-    return {"centre": float(scale.centre[index]), "spread": float(scale.spread[index])}
-
-
 def _promise(
-    task: str, threshold: JointThreshold, n: int, settings: CalibrationSettings
+    task: str, threshold: PairedThreshold, n: int, settings: CalibrationSettings
 ) -> PromiseSection:
     constant = settings.threshold == "constant"
     return PromiseSection(
@@ -598,3 +598,15 @@ def _listed(rollouts: Sequence[Rollout]) -> tuple[RolloutSection, ...]:
         )
         for rollout in rollouts
     )
+
+
+def _with_limits(
+    rollouts: Sequence[Rollout], thresholds: Mapping[str, PairedThreshold]
+) -> tuple[RolloutSection, ...]:
+    """Return the sections of the calibration rollouts, with the fold and limit of each."""
+    sections = list(_listed(rollouts))
+    for task, places in _by_task(rollouts).items():
+        threshold = thresholds[task]
+        for place, fold, limit in zip(places, threshold.folds, threshold.limits, strict=True):
+            sections[place] = replace(sections[place], fold=int(fold), limit=float(limit))
+    return tuple(sections)

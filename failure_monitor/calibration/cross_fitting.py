@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cross-fitting by rollout: every rollout is scored by what the others taught.
 
-The rollouts are dealt into folds; scores that are fitted on all folds but one score that one.
+The rollouts are dealt into folds; of every score there is a model for each fold, fitted on the
+rollouts outside it, which scores those inside.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.calibration.fitting.probe import ProbeExample, fit_probe
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.monitoring.monitor import windowed_scores
-from failure_monitor.scores.base.score import Score
+from failure_monitor.monitoring.monitor import check_scores, windowed_scores
+from failure_monitor.scores.base.folded_score import FoldedScore, outside
+from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.probe import Probe
-from failure_monitor.thresholds.conformal import CalibrationError
+from failure_monitor.scores.registry import restore_folded_score, score_named
+from failure_monitor.thresholds.conformal import CalibrationError, windowed_mean
 from failure_monitor.worker_processes import worker_processes
 
 Series = NDArray[np.float64]
@@ -74,9 +77,10 @@ class Recipe:
             UsageError: a score does not exist.
         """
         ordered = [rollouts[place] for place in order_of_content(rollouts)]
-        return tuple(self._fit(name, ordered) for name in self.scores)
+        return tuple(self.fit_one(name, ordered) for name in self.scores)
 
-    def _fit(self, name: str, rollouts: Sequence[Rollout]) -> Score:
+    def fit_one(self, name: str, rollouts: Sequence[Rollout]) -> Score:
+        """Fit one score on these rollouts, in order of their content."""
         if name == Probe.name and self.probe is not None:
             return self._fit_probe(self.probe, rollouts)
         return fit_score(name, rollouts, self.policy, self.seed)
@@ -93,7 +97,7 @@ class Recipe:
                 for series, rollout in zip(held_out.series, rollouts, strict=True)
             ],
             failures=[
-                ProbeExample(windowed_scores(scores, rollout, window=1), rollout.embeddings)
+                ProbeExample(_by_one_model(scores, rollout), rollout.embeddings)
                 for rollout in probe.failures
             ],
         )
@@ -106,10 +110,12 @@ class HeldOutScores:
     Attributes:
         folds: int64 (n,), the fold of every rollout.
         series: the windowed scores of every rollout, n times (T, K).
+        scores: the K scores, each with the models of all folds.
     """
 
     folds: NDArray[np.int64]
     series: tuple[Series, ...]
+    scores: tuple[FoldedScore, ...] = ()
 
     def of(self, fold: int) -> list[Series]:
         """Return those of the fold's rollouts."""
@@ -138,21 +144,30 @@ def cross_fit(
         report: receives each step, a sentence.
     """
     order = order_of_content(rollouts)
-    dealt = np.empty(len(rollouts), dtype=np.int64)
-    dealt[order] = deal([rollouts[place].task for place in order], folds, recipe.seed)
-    dealing = _Dealing(tuple(rollouts), dealt, recipe)
-    held_out: list[Series] = [np.empty(0)] * len(rollouts)
+    dealt = deal([rollouts[place].task for place in order], folds, recipe.seed)
+    dealing = _Dealing(tuple(rollouts[place] for place in order), dealt, recipe)
+    parts = dealing.parts()
+    done: list[_Fitted] = []
     with _workers(jobs, dealing) as workers:
-        scores = (
-            map(dealing.score, range(folds))
-            if workers is None
-            else workers.map(_score_fold, range(folds))
+        fitted = (
+            map(dealing.fit, parts) if workers is None else workers.map(_fit_for_parent, parts)
         )
-        for fold, scored in enumerate(scores):
-            report(f"fold {fold + 1} of {folds} fitted and scored")
-            for position, series in zip(np.flatnonzero(dealt == fold), scored, strict=True):
-                held_out[position] = series
-    return HeldOutScores(dealt, tuple(held_out))
+        for part, each in zip(parts, fitted, strict=True):
+            of_folds = "" if part.fold is None else f", fold {part.fold + 1} of {folds}"
+            report(f"{part.name} fitted{of_folds} ({len(done) + 1} of {len(parts)})")
+            done.append(each)
+    columns = np.empty((len(rollouts), len(recipe.scores)), dtype=object)
+    scores = []
+    for column, name in enumerate(recipe.scores):
+        own = [each for part, each in zip(parts, done, strict=True) if part.name == name]
+        for each in own:
+            for place, values in each.held_out.items():
+                columns[order[place], column] = values
+        scores.append(_folded(name, own))
+    folds_of_rollouts = np.empty(len(rollouts), dtype=np.int64)
+    folds_of_rollouts[order] = dealt
+    series = tuple(np.stack(list(of_rollout), axis=-1) for of_rollout in columns)
+    return HeldOutScores(folds_of_rollouts, series, tuple(scores))
 
 
 def order_of_content(rollouts: Sequence[Rollout]) -> NDArray[np.int64]:
@@ -179,12 +194,39 @@ def deal(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
     return fold
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What is fitted at a time: a score for one fold, or for all that share its work.
+
+    Attributes:
+        name: of the score.
+        fold: the fold; None for all.
+    """
+
+    name: str
+    fold: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A part after it was fitted.
+
+    Attributes:
+        held_out: the windowed score of the rollouts that it did not learn from, (T,) each, by
+            their places in the dealing.
+        score: the fitted score, or its state where it comes from another process.
+    """
+
+    held_out: dict[int, NDArray[np.float64]]
+    score: FoldedScore | ScoreState
+
+
 @dataclass(frozen=True, eq=False)
 class _Dealing:
     """Rollouts and their folds, and what is fitted on them.
 
     Attributes:
-        rollouts: n of them.
+        rollouts: n of them, in order of their content.
         dealt: (n,), the fold of every rollout.
         recipe: what is fitted.
     """
@@ -193,12 +235,50 @@ class _Dealing:
     dealt: NDArray[np.int64]
     recipe: Recipe
 
-    def score(self, fold: int) -> list[Series]:
-        """Score a fold's rollouts by scores fitted on the others."""
-        pairs = [*zip(self.rollouts, self.dealt, strict=True)]
-        fitting = [rollout for rollout, own in pairs if own != fold]
-        held_out = [rollout for rollout, own in pairs if own == fold]
-        return _score_held_out((fitting, held_out), recipe=self.recipe)
+    def parts(self) -> list[_Part]:
+        """Return all that is to be fitted."""
+        parts = []
+        for name in self.recipe.scores:
+            if _shares_work(name):
+                parts.append(_Part(name))
+            else:
+                parts += [_Part(name, fold) for fold in range(int(self.dealt.max()) + 1)]
+        return parts
+
+    def fit(self, part: _Part) -> _Fitted:
+        """Fit a part, and score the rollouts that it did not learn from."""
+        recipe, rollouts = self.recipe, self.rollouts
+        if part.fold is None:
+            kind = score_named(part.name)
+            score = kind.fit_folds(rollouts, self.dealt, recipe.policy, recipe.seed)
+        else:
+            teachers = outside(part.fold, rollouts, self.dealt)
+            score = FoldedScore([recipe.fit_one(part.name, teachers)])
+        held_out = {}
+        for place, (rollout, fold) in enumerate(zip(rollouts, self.dealt, strict=True)):
+            if part.fold in (None, fold):
+                values = score.held_out(rollout, 0 if part.fold is not None else int(fold))
+                check_scores(values[:, np.newaxis], score, rollout)
+                held_out[place] = windowed_mean(values, recipe.window)
+        return _Fitted(held_out, score)
+
+
+def _shares_work(name: str) -> bool:
+    """Return whether a score fits the models of all folds together."""
+    return score_named(name).fit_folds.__func__ is not Score.fit_folds.__func__  # type: ignore[attr-defined]
+
+
+def _folded(name: str, fitted: Sequence[_Fitted]) -> FoldedScore:
+    """Return a score with the models of all folds, from its parts in order of the folds."""
+    scores = [
+        restore_folded_score(name, each.score)
+        if isinstance(each.score, ScoreState)
+        else each.score
+        for each in fitted
+    ]
+    if len(scores) == 1:
+        return scores[0]
+    return FoldedScore([model for score in scores for model in score.models])
 
 
 @contextmanager
@@ -232,12 +312,14 @@ def _take(path: str) -> None:
         _taken = pickle.load(file)
 
 
-def _score_fold(fold: int) -> list[Series]:
+def _fit_for_parent(part: _Part) -> _Fitted:
     assert _taken is not None, "a worker begins with _take"
-    return _taken.score(fold)
+    fitted = _taken.fit(part)
+    assert isinstance(fitted.score, FoldedScore)
+    # What runs a network cannot be handed to another process.
+    return _Fitted(fitted.held_out, fitted.score.state())
 
 
-def _score_held_out(part: tuple[list[Rollout], list[Rollout]], recipe: Recipe) -> list[Series]:
-    fitting, held_out = part
-    scores = recipe.fit(fitting)
-    return [windowed_scores(scores, rollout, recipe.window) for rollout in held_out]
+def _by_one_model(scores: Sequence[Score], rollout: Rollout) -> Series:
+    """Return the scores of a rollout by scores of one model, (T, K)."""
+    return windowed_scores([FoldedScore([score]) for score in scores], rollout, window=1)[:, 0]

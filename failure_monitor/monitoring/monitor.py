@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -19,8 +18,9 @@ from failure_monitor.decision import (
     ScoreVerdict,
     Verdict,
 )
-from failure_monitor.scores.base.score import Score
-from failure_monitor.thresholds.conformal import JointThreshold, mean_of_defined, windowed_mean
+from failure_monitor.scores.base.folded_score import FoldedScore
+from failure_monitor.thresholds.conformal import mean_of_defined, windowed_mean
+from failure_monitor.thresholds.paired_threshold import PairedThreshold
 from failure_monitor.thresholds.value_limits import ValueLimits
 
 
@@ -30,17 +30,17 @@ class FailureMonitor:
     def __init__(
         self,
         policy: PolicyFormat,
-        scores: Sequence[Score],
+        scores: Sequence[FoldedScore],
         *,
         window: int,
-        threshold: JointThreshold,
+        threshold: PairedThreshold,
         limits: ValueLimits | None = None,
     ) -> None:
         """Watch a policy.
 
         Args:
             policy: the format of its decisions.
-            scores: the K fitted scores of the rule.
+            scores: the K scores of the rule, F models of each.
             window: the number of decisions over which each score is averaged.
             threshold: the calibrated rule for these scores.
             limits: beyond which decisions are invalid; None if unknown.
@@ -60,9 +60,7 @@ class FailureMonitor:
     def start_rollout(self) -> None:
         """Start a rollout: the next decision is its first."""
         self._index = 0
-        self._recent: tuple[deque[float], ...] = tuple(
-            deque(maxlen=self._window) for _ in self._scores
-        )
+        self._recent: deque[NDArray[np.float64]] = deque(maxlen=self._window)
         for score in self._scores:
             score.start_rollout()
 
@@ -75,8 +73,8 @@ class FailureMonitor:
         the gap, as they are at a rollout's first decision.
         """
         self._index += decisions
-        for recent in self._recent:
-            recent.extend([math.nan] * min(decisions, self._window))
+        undefined = np.full((self._scores[0].folds, len(self._scores)), np.nan)
+        self._recent.extend([undefined] * min(decisions, self._window))
         for score in self._scores:
             score.resume(self._index)
 
@@ -86,8 +84,7 @@ class FailureMonitor:
         The windows start again with the next decision, and scores that compare it with the one
         before are undefined for it. Its number in the rollout stays right.
         """
-        for recent in self._recent:
-            recent.clear()
+        self._recent.clear()
         for score in self._scores:
             score.resume(self._index, stopped=True)
 
@@ -102,34 +99,39 @@ class FailureMonitor:
         self._policy.check_shapes(decision)
         self._limits.check(decision, self._policy)
         defined = [score.is_defined_for(decision) for score in self._scores]
-        values = [score.update(decision) for score in self._scores]
+        values = np.stack([score.update(decision) for score in self._scores], axis=-1)
         self._check_scores(values, defined)
-        for recent, value in zip(self._recent, values, strict=True):
-            recent.append(value)
-        windowed = np.array([mean_of_defined(recent) for recent in self._recent])
+        self._recent.append(values)
+        windowed = mean_of_defined(np.stack(self._recent))
         threshold = self._threshold.at(self._index)
+        compared = threshold.compare(windowed)
         verdict = Verdict(
             index=self._index,
             stamp=decision.stamp,
             scores=tuple(
                 ScoreVerdict(score.name, float(value), float(mean), float(limit), score.meaning)
                 for score, value, mean, limit in zip(
-                    self._scores, values, windowed, threshold.thresholds, strict=True
+                    self._scores,
+                    values[compared.fold],
+                    windowed[compared.fold],
+                    compared.thresholds,
+                    strict=True,
                 )
             ),
             rule=threshold.rule,
-            level=float(threshold.level(windowed)),
+            level=compared.level,
             past_calibration=not self._threshold.scale.covers(self._index),
+            rollouts=len(threshold.limits),
+            rollouts_below=compared.below,
         )
         self._index += 1
         return verdict
 
-    def _check_scores(self, values: Sequence[float], defined: Sequence[bool]) -> None:
-        names = [
-            score.name
-            for score, value, is_defined in zip(self._scores, values, defined, strict=True)
-            if math.isinf(value) or (math.isnan(value) and is_defined)
-        ]
+    def _check_scores(self, values: NDArray[np.float64], defined: Sequence[bool]) -> None:
+        if np.isfinite(values).all():
+            return
+        wrong = (np.isinf(values) | (np.isnan(values) & np.array(defined))).any(axis=0)
+        names = [self._scores[place].name for place in np.flatnonzero(wrong)]
         if names:
             raise InvalidDecisionError(
                 f"the score {', '.join(names)} is NaN or infinite: the decision is too far from "
@@ -154,8 +156,12 @@ class FailureMonitor:
         return np.concatenate([threshold.level(windowed), beyond])
 
 
-def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> NDArray[np.float64]:
-    """Return the windowed scores at every decision of a rollout, (T, K); NaN where undefined.
+def windowed_scores(
+    scores: Sequence[FoldedScore], rollout: Rollout, window: int
+) -> NDArray[np.float64]:
+    """Return the windowed scores at every decision of a rollout by every model, (T, F, K).
+
+    NaN is undefined.
 
     Raises:
         InvalidDecisionError: a score is NaN or infinite where it is defined.
@@ -163,11 +169,21 @@ def windowed_scores(scores: Sequence[Score], rollout: Rollout, window: int) -> N
     columns = []
     for score in scores:
         values = score.score_rollout(rollout)
-        wrong = np.isinf(values) | (np.isnan(values) & score.defined(rollout))
-        if wrong.any():
-            raise InvalidDecisionError(
-                f"{rollout.name}, decision {np.flatnonzero(wrong)[0]}: the score {score.name} is "
-                "NaN or infinite: the decision is too far from all that the score was fitted on"
-            )
-        columns.append(windowed_mean(values, window))
+        check_scores(values, score, rollout)
+        columns.append(np.stack([windowed_mean(column, window) for column in values.T], axis=-1))
     return np.stack(columns, axis=-1)
+
+
+def check_scores(values: NDArray[np.float64], score: FoldedScore, rollout: Rollout) -> None:
+    """Reject a score of a rollout's decisions, (T, F), that is no number where it is defined.
+
+    Raises:
+        InvalidDecisionError: a score is NaN or infinite where it is defined.
+    """
+    defined = score.defined(rollout)[:, np.newaxis]
+    wrong = (np.isinf(values) | (np.isnan(values) & defined)).any(axis=1)
+    if wrong.any():
+        raise InvalidDecisionError(
+            f"{rollout.name}, decision {np.flatnonzero(wrong)[0]}: the score {score.name} is "
+            "NaN or infinite: the decision is too far from all that the score was fitted on"
+        )

@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.scores.base.score import Score
-from failure_monitor.scores.base.together_score import TimedTogetherScore
+from failure_monitor.scores.base.folded_score import FoldedScore
 
 CELLS = 8
 """Number of patches along each side. A patch is twice as wide as a cell, so patches overlap."""
@@ -59,7 +58,7 @@ class Unfamiliarity:
     score: str
 
 
-def embedding_score(scores: tuple[Score, ...]) -> Score:
+def embedding_score(scores: tuple[FoldedScore, ...]) -> FoldedScore:
     """Return the score that shows where a picture is unfamiliar.
 
     Raises:
@@ -75,12 +74,14 @@ def embedding_score(scores: tuple[Score, ...]) -> Score:
     )
 
 
-def score_embedding(score: Score, embedding: NDArray[np.float32], number: int) -> float:
-    """Return such a score of an embedding (E,) at a decision's number in its rollout."""
-    decision = Decision(0, embedding, chunks=np.zeros((1, 1, 1), np.float32))
-    if isinstance(score, TimedTogetherScore):
-        return float(score.score_decision(decision, number)[0])
-    return score.update(decision)
+def score_embedding(score: FoldedScore, embedding: NDArray[np.float32], number: int) -> float:
+    """Return such a score of an embedding (E,) at a decision's number in its rollout.
+
+    It is the mean over the models of all folds. The score goes on from there.
+    """
+    score.resume(number)
+    chunks = np.zeros((1, 1, 1), np.float32)
+    return float(score.update(Decision(stamp=0, embedding=embedding, chunks=chunks)).mean())
 
 
 def unfamiliarity(

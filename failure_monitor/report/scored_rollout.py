@@ -88,8 +88,10 @@ def _normalised(bundle: Bundle, rollout: Rollout) -> NDArray[np.float64]:
     normalised = np.full((len(rollout), len(bundle.scores)), np.nan)
     valid = bundle.limits.valid_decisions(rollout)
     if valid:
-        threshold = bundle.threshold(rollout.task).at(np.arange(valid))
+        threshold = bundle.threshold(rollout.task)
         beginning = rollout.beginning(valid)
         windowed = windowed_scores(bundle.scores, beginning, bundle.description.window)
-        normalised[:valid] = windowed / threshold.thresholds
+        for decision, of_folds in enumerate(windowed):
+            deciding = threshold.at(decision).compare(of_folds)
+            normalised[decision] = of_folds[deciding.fold] / deciding.thresholds
     return normalised

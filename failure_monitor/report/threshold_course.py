@@ -27,7 +27,7 @@ def threshold_courses(bundle: Bundle) -> tuple[Drawing, ...]:
 
 
 def _course(bundle: Bundle, index: int) -> Drawing:
-    centre = bundle.scale.centre[:, index]
+    centre = np.median(bundle.scale.centre[..., index], axis=1)
     decisions = np.arange(len(centre))
     with axes(2.2 + 0.17 * (len(bundle.description.promises) + 1)) as drawn:
         for number, promise in enumerate(bundle.description.promises):

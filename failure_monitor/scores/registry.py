@@ -9,6 +9,7 @@ from dataclasses import replace
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.ace import ActionChunkEntropy
 from failure_monitor.scores.ace_per_dimension import ActionChunkEntropyPerDimension
+from failure_monitor.scores.base.folded_score import FoldedScore, states_of_folds
 from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.chunk_lag import ChunkLag
 from failure_monitor.scores.command_effect import CommandEffect
@@ -95,3 +96,15 @@ def restore_score(name: str, state: ScoreState) -> Score:
     kind = score_named(name)
     weighed = tuple(restore_score(*each) for each in kind.weighed_states(state).items())
     return kind.from_state(replace(state, scores=weighed))
+
+
+def restore_folded_score(name: str, state: ScoreState) -> FoldedScore:
+    """Restore the models of a score from its name and state, of all folds or of one model.
+
+    Raises:
+        UsageError: there is no score of that name.
+    """
+    kind, states = score_named(name), states_of_folds(state)
+    if any(kind.weighed_states(each) for each in states):
+        return FoldedScore([restore_score(name, each) for each in states])
+    return kind.folded_from_state(state)

@@ -13,8 +13,8 @@ Vovk, "Conditional validity of inductive conformal predictors", 2012.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -109,10 +109,14 @@ def windowed_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float6
     return np.concatenate([means, full])
 
 
-def mean_of_defined(values: Iterable[float]) -> float:
-    """Return the mean of the values that are not NaN, or NaN if all are."""
-    defined = [value for value in values if not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else math.nan
+def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the first axis of what is not NaN, or NaN where all is."""
+    is_undefined = np.isnan(values)
+    if not is_undefined.any():
+        return np.asarray(values.sum(axis=0) / len(values))
+    count = (~is_undefined).sum(axis=0)
+    total = np.where(is_undefined, 0.0, values).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +124,8 @@ class Scale:
     """What brings windowed scores of different kinds to one scale: z = (s − centre) / spread.
 
     Attributes:
-        centre: (K,), the median of each score; or (T, K), at each of T decisions.
+        centre: (K,), the median of each score; (F, K) of each of F folds; with a first axis more,
+            at each of several decisions.
         spread: for each score, its 95th percentile above the median; positive.
     """
 
@@ -147,6 +152,19 @@ class Scale:
         spread = np.nanquantile(windowed, 0.95, axis=0) - centre
         smallest = 1e-6 * np.maximum(np.nanmax(np.abs(windowed), axis=0), 1e-6)
         return cls(centre=centre, spread=np.maximum(spread, smallest))
+
+    @staticmethod
+    def of_folds(scales: Sequence[Scale]) -> Scale:
+        """Return the scales of F folds as one, of windowed scores (..., F, K)."""
+        return scales[0].side_by_side(scales)
+
+    @staticmethod
+    def side_by_side(scales: Sequence[Scale]) -> Scale:
+        """Return `of_folds` of scales of this kind."""
+        return Scale(
+            np.stack([scale.centre for scale in scales], axis=-2),
+            np.stack([scale.spread for scale in scales], axis=-2),
+        )
 
     def at(self, decisions: int | NDArray[np.int64]) -> Scale:
         """Return the scale at one decision or at several, counted from 0. Here it is constant."""
@@ -176,74 +194,10 @@ def combine(rule: Rule, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
     if rule == "mean":
         if scaled.shape[-1] > 1:
             scaled = np.minimum(scaled, CEILING)
+        if not undefined.any():
+            return np.asarray(scaled.sum(axis=-1) / scaled.shape[-1])
         count = (~undefined).sum(axis=-1)
         total = np.where(undefined, 0.0, scaled).sum(axis=-1)
         return np.where(count > 0, total / np.maximum(count, 1), -np.inf)
     extreme = np.min if rule == "all" else np.max
     return np.asarray(extreme(np.where(undefined, -np.inf, scaled), axis=-1))
-
-
-@dataclass(frozen=True, eq=False)
-class JointThreshold:
-    """The rule, the scale and the one limit that make up a calibrated alarm.
-
-    Attributes:
-        rule: how the scores combine.
-        scale: of each score.
-        limit: the combined number of a successful rollout exceeds it with a chance of at most
-            alpha.
-    """
-
-    rule: Rule
-    scale: Scale
-    limit: float
-
-    def at(self, decisions: int | NDArray[np.int64]) -> JointThreshold:
-        """Return the threshold at a decision, or at each of several; counted from 0."""
-        return replace(self, scale=self.scale.at(decisions))
-
-    @property
-    def thresholds(self) -> NDArray[np.float64]:
-        """What each windowed score is compared with, of the scale's shape."""
-        return self.scale.centre + self.limit * self.scale.spread
-
-    def level(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the combined normalised score: 0 where all scores are 0, 1 at the limit.
-
-        With one score it is the windowed score over its threshold. 0 where the rule has no score
-        that is defined (see `combine`). (..., K) to (...).
-        """
-        zero = np.where(np.isnan(windowed), np.nan, self.scale(np.zeros_like(self.scale.centre)))
-        combined = combine(self.rule, self.scale(windowed))
-        silent = np.isneginf(combined)
-        floor = np.where(silent, 0.0, combine(self.rule, zero))
-        return np.where(silent, 0.0, (combined - floor) / (self.limit - floor))
-
-
-def joint_threshold(
-    rule: Rule, scale: Scale, maxima: NDArray[np.float64], alpha: float
-) -> JointThreshold:
-    """Calibrate a rule.
-
-    Args:
-        rule: how the scores combine.
-        scale: of each score.
-        maxima: (n,), c_i: the maximum over time of each calibration rollout's combined number.
-        alpha: the promised false-alarm rate.
-
-    Raises:
-        CalibrationError: too few rollouts for alpha, or scores that leave no room for a threshold.
-    """
-    threshold = JointThreshold(rule, scale, finite_sample_quantile(maxima, alpha))
-    if rule == "mean" and len(scale.centre.T) > 1 and threshold.limit >= CEILING:
-        raise CalibrationError(
-            "the limit of the rule 'mean' would be out of reach: some calibration rollouts are "
-            "unlike all others in every score; inspect these, record more, or use the rule 'any'"
-        )
-    if not (threshold.thresholds > 0).all():
-        raise CalibrationError(
-            "a threshold would be 0 or less: in the calibration rollouts the scores hardly ever "
-            "leave 0, or are never raised together; use other scores, the rule 'any' or 'mean', "
-            "or a constant threshold"
-        )
-    return threshold

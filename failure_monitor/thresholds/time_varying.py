@@ -30,8 +30,8 @@ class TimeVaryingScale(Scale):
     """The scale at each of the first L decisions of a rollout; the last holds from there on.
 
     Attributes:
-        centre: (L, K), the usual course of each score.
-        spread: (L, K), how far above it the score comes; positive.
+        centre: (L, K), the usual course of each score; (L, F, K) of each of F folds.
+        spread: how far above it the score comes; positive.
     """
 
     @classmethod
@@ -56,6 +56,16 @@ class TimeVaryingScale(Scale):
         return cls(
             centre=np.stack([scale.centre for scale in scales]),
             spread=np.maximum(spread, MIN_SHARE * mean),
+        )
+
+    @staticmethod
+    def side_by_side(scales: Sequence[Scale]) -> TimeVaryingScale:
+        """Return the scales of F folds as one, of windowed scores (..., F, K)."""
+        longest = np.arange(max(len(scale.centre) for scale in scales))
+        at = [scale.at(longest) for scale in scales]
+        return TimeVaryingScale(
+            np.stack([scale.centre for scale in at], axis=-2),
+            np.stack([scale.spread for scale in at], axis=-2),
         )
 
     def at(self, decisions: int | NDArray[np.int64]) -> Scale:

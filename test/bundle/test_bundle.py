@@ -48,16 +48,20 @@ def test_thresholds_that_vary_over_time_are_kept_among_the_arrays(
         loaded.levels(rollouts[0]), time_varying_bundle.levels(rollouts[0])
     )
     with np.load(tmp_path / "bundle" / "arrays.npz") as arrays:
-        assert arrays["time_varying_scale.centre"].shape == (12, 2)
+        assert arrays["scale.centre"].shape == (12, 3, 2)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda arrays: arrays.pop("time_varying_scale.spread"), "lacks 'time_varying_scale.spr"),
+        (lambda arrays: arrays.pop("scale.spread"), "lacks 'scale.spread'"),
         (
-            lambda arrays: arrays.update({"time_varying_scale.spread": np.ones((12, 1))}),
-            r"\(12, 2\) and \(12, 1\), expected one column for each of 2 scores",
+            lambda arrays: arrays.update({"scale.spread": np.ones((12, 3, 1))}),
+            r"\(12, 3, 2\) and \(12, 3, 1\), expected .* of 3 folds and 2 scores",
+        ),
+        (
+            lambda arrays: arrays.update({"scale.spread": np.zeros((12, 3, 2))}),
+            "expected finite numbers, and positive spreads",
         ),
     ],
 )
@@ -119,8 +123,7 @@ def test_what_a_probe_is_made_of_is_stored_under_its_name_and_missed_by_it(
     save(bundle_with_probe, folder)
     with np.load(folder / "arrays.npz") as stored:
         arrays = dict(stored)
-    np.testing.assert_array_equal(arrays["probe.knn.memory"], arrays["knn.memory"])
-    del arrays["probe.knn.memory"]
+    del arrays["probe.1.knn.memory"]
     np.savez(folder / "arrays.npz", **arrays)
     digest = bundles._sha256((folder / "arrays.npz").read_bytes())
     edit(folder, lambda content: content["files"].update({"arrays.npz": digest}))
@@ -128,9 +131,16 @@ def test_what_a_probe_is_made_of_is_stored_under_its_name_and_missed_by_it(
         load(folder)
 
 
-def test_a_constant_threshold_that_is_not_stated_is_refused(folder):
-    edit(folder, lambda content: content["scores"][1].pop("spread"))
-    with pytest.raises(BundleError, match="needs every score's centre and spread"):
+@pytest.mark.parametrize("field", ["fold", "limit"])
+def test_a_calibration_rollout_without_fold_or_limit_is_refused(folder, field):
+    edit(folder, lambda content: content["calibration"][1].pop(field))
+    with pytest.raises(BundleError, match="needs every calibration rollout's fold and limit"):
+        load(folder)
+
+
+def test_a_calibration_rollout_of_a_fold_without_a_model_is_refused(folder):
+    edit(folder, lambda content: content["calibration"][1].update(fold=3))
+    with pytest.raises(BundleError, match="3, 3 models of its scores, and rollouts of 4 folds"):
         load(folder)
 
 
@@ -147,10 +157,14 @@ def test_a_bundle_of_several_tasks_judges_each_by_its_own_limit(bundle_of_two_ta
     save(bundle_of_two_tasks, tmp_path / "bundle")
     loaded = load(tmp_path / "bundle")
     rollout = synthetic_rollout(50)
-    levels = [loaded.levels(replace(rollout, task=task)) for task in ("pick", "place")]
-    limits = [loaded.threshold(task).thresholds for task in ("pick", "place")]
-    np.testing.assert_allclose(levels[0] * limits[0], levels[1] * limits[1])
-    assert limits[0] != limits[1]
+    for task in ("pick", "place"):
+        levels = loaded.levels(replace(rollout, task=task))
+        limits = np.array([each.limit for each in loaded.calibration if each.task == task])
+        np.testing.assert_array_equal(loaded.threshold(task).limits, limits)
+        np.testing.assert_array_equal(
+            levels, bundle_of_two_tasks.levels(replace(rollout, task=task))
+        )
+    assert loaded.promise("pick").limit != loaded.promise("place").limit
     assert loaded.description.promises == bundle_of_two_tasks.description.promises
 
 
@@ -230,14 +244,14 @@ def test_a_write_that_fails_leaves_the_old_bundle(bundle, folder, monkeypatch):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("name", ["bundle.yaml", "rnd_oe.network.onnx", "arrays.npz"])
+@pytest.mark.parametrize("name", ["bundle.yaml", "rnd_oe.0.network.onnx", "arrays.npz"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(BundleError, match=f"lacks {name}"):
         load(folder)
 
 
-@pytest.mark.parametrize("name", ["rnd_oe.network.onnx", "arrays.npz"])
+@pytest.mark.parametrize("name", ["rnd_oe.0.network.onnx", "arrays.npz"])
 def test_a_changed_file_is_named(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -297,7 +311,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
 
 def test_a_models_weights_are_never_read_from_other_files(bundle, folder, tmp_path, monkeypatch):
     onnx = pytest.importorskip("onnx")
-    name = "rnd_oe.network.onnx"
+    name = "rnd_oe.0.network.onnx"
     model = onnx.load_model_from_string((folder / name).read_bytes())
     weights = model.graph.initializer[0]
     # Where ONNX Runtime would look for them: relative to the folder that the process runs in.

@@ -199,10 +199,10 @@ def test_rollouts_of_another_policy_cannot_be_evaluated(calibrated, folder, tmp_
 
 def test_a_damaged_bundle_is_refused_by_the_name_of_its_file(calibrated, folder, tests, tmp_path):
     damaged = shutil.copytree(folder / "bundle", tmp_path / "bundle")
-    (damaged / "rnd_oe.network.onnx").write_bytes(b"")
+    (damaged / "rnd_oe.0.network.onnx").write_bytes(b"")
     result = run_here("evaluate", damaged, tests)
     assert result.exit_code == 1
-    assert "rnd_oe.network.onnx is not the file that was calibrated" in result.stderr
+    assert "rnd_oe.0.network.onnx is not the file that was calibrated" in result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -17,20 +17,23 @@ from testbed.synthetic import POLICY
 from failure_monitor.bundle.bundle import Bundle, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
+from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.base.score import Score
 from failure_monitor.scores.registry import score_named
 from failure_monitor.thresholds.value_limits import ValueLimits
 
 pytestmark = [pytest.mark.ros, pytest.mark.law(7)]
 
-NETWORK = "rnd_oe.network.onnx"
+NETWORK = "rnd_oe.0.network.onnx"
 
 
 @pytest.fixture(scope="module")
 def failing_bundle(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that loads and scores, and of which a network fails far off."""
     folder = tmp_path_factory.mktemp("bundles") / "failing"
-    failing = tuple(map(_failing_far_off, bundle.scores))
+    failing = tuple(
+        FoldedScore([_failing_far_off(model) for model in score.models]) for score in bundle.scores
+    )
     save(replace(bundle, scores=failing, limits=ValueLimits.unknown(POLICY)), folder)
     return folder
 

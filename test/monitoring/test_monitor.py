@@ -117,7 +117,7 @@ def test_sizes_other_than_the_calibrated_ones_are_refused(monitor, policy):
 
 def test_a_score_that_comes_out_as_nan_is_no_verdict(bundle, rollouts, monkeypatch):
     monitor = bundle.monitor()
-    monkeypatch.setattr(bundle.scores[0], "update", lambda decision: float("nan"))
+    monkeypatch.setattr(bundle.scores[0], "update", lambda decision: np.full(3, np.nan))
     with pytest.raises(InvalidDecisionError, match="score rnd_oe is NaN"):
         monitor.update(next(rollouts[0].decisions()))
 

@@ -13,6 +13,7 @@ from failure_monitor.monitoring.unfamiliarity import (
     score_embedding,
     unfamiliarity,
 )
+from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.knn import NearestNeighbourDistance
 from failure_monitor.scores.mahalanobis import Mahalanobis
 from failure_monitor.scores.phase_knn import PhaseNeighbourDistance
@@ -73,8 +74,8 @@ def test_scores_that_are_no_numbers_are_no_places():
     "kind", [Mahalanobis, NearestNeighbourDistance, PhaseNeighbourDistance], ids=lambda k: k.name
 )
 def test_score_of_an_embedding_is_that_of_its_decision(kind, rollouts, policy):
-    score = kind.fit(rollouts[:8], policy)
-    expected = score.score_rollout(rollouts[8])
+    score = kind.fit_folds(rollouts[:8], np.arange(8) % 2, policy)
+    expected = score.score_rollout(rollouts[8]).mean(axis=1)
     for number in (0, 5, 11):
         asked = score_embedding(score, rollouts[8].embeddings[number], number)
         assert asked == pytest.approx(expected[number])
@@ -82,6 +83,6 @@ def test_score_of_an_embedding_is_that_of_its_decision(kind, rollouts, policy):
 
 def test_score_of_the_embedding_alone_is_taken(bundle, rollouts, policy):
     assert embedding_score(bundle.scores).name == "rnd_oe"
-    ace = score_named("ace").fit(rollouts, policy)
+    ace = FoldedScore([score_named("ace").fit(rollouts, policy)])
     with pytest.raises(NoNoveltyError, match=r"calibrate with one of rnd_oe, mahalanobis"):
         embedding_score((ace,))

@@ -74,7 +74,7 @@ def test_calibrate_makes_the_bundle_of_the_command(bags: Path, by_command: Path,
     assert [rollout.name for rollout in calibration.rollouts] == [
         rollout.name for rollout in calibration.rollout_set.rollouts
     ]
-    assert any("fitting the scores on all 10 rollouts" in step for step in reported)
+    assert any("fitted, fold 1 of" in step for step in reported)
 
 
 def test_nothing_is_written_without_an_output(bags: Path, by_command: Path, folder: Path):

@@ -18,6 +18,7 @@ from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.monitoring.monitor import FailureMonitor, windowed_scores
 from failure_monitor.scores import registry
+from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.base.network_score import NetworkScore
 from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError
 
@@ -323,9 +324,12 @@ def test_a_score_that_is_not_finite_where_it_is_defined_is_refused_in_both_forms
     bundles, rollouts
 ):
     with pytest.raises(InvalidDecisionError, match="rollout 0, decision 2: the score broken"):
-        windowed_scores([Broken()], rollouts[0], window=2)
+        windowed_scores([FoldedScore([Broken()])], rollouts[0], window=2)
     monitor = FailureMonitor(
-        MOVING, [Broken()], window=2, threshold=bundles["elapsed_time"].threshold()
+        MOVING,
+        [FoldedScore([Broken()] * 2)],
+        window=2,
+        threshold=bundles["elapsed_time"].threshold(),
     )
     first, second, third, *_ = rollouts[0].decisions()
     monitor.update(first)

@@ -284,11 +284,12 @@ def test_every_fold_has_the_same_scale(rollouts, failures):
 def test_what_judges_a_rollout_learned_nothing_from_it(rollouts, failures, monkeypatch):
     """Neither the probe nor any score that it weighs, in any fold, at any depth."""
     held_out, taught = [], []
-    score_held_out, fit_score = cross_fitting._score_held_out, cross_fitting.fit_score
+    fit_part, fit_score = cross_fitting._Dealing.fit, cross_fitting.fit_score
 
-    def spy_on_fold(part, recipe):
-        held_out.append({rollout.name for rollout in part[1]})
-        result = score_held_out(part, recipe)
+    def spy_on_fold(dealing, part):
+        within = zip(dealing.rollouts, dealing.dealt, strict=True)
+        held_out.append({rollout.name for rollout, fold in within if fold == part.fold})
+        result = fit_part(dealing, part)
         held_out.pop()
         return result
 
@@ -299,10 +300,10 @@ def test_what_judges_a_rollout_learned_nothing_from_it(rollouts, failures, monke
         taught.append((len(held_out), len(names)))
         return fit_score(name, given, *rest)
 
-    monkeypatch.setattr(cross_fitting, "_score_held_out", spy_on_fold)
+    monkeypatch.setattr(cross_fitting._Dealing, "fit", spy_on_fold)
     monkeypatch.setattr(cross_fitting, "fit_score", spy_on_fit)
     calibrate(rollouts, POLICY, QUICK, failures=failures)
-    assert set(taught) == {(2, 5), (2, 6), (1, 8), (0, 12)}
+    assert set(taught) == {(2, 5), (2, 6), (1, 8)}
 
 
 def false_alarm_rates(fitting_rollouts: int, of_failures) -> list[float]:
@@ -362,7 +363,7 @@ def test_the_bundle_names_the_failures_and_keeps_the_probe(rollouts, failures, t
         failure.sha256 for failure in failures
     ]
     assert {section.sha256 for section in loaded.fit} == {r.sha256 for r in failures}
-    assert loaded.scores[-1].score_names == ("stac", "rnd_oe")
+    assert loaded.scores[-1].models[0].score_names == ("stac", "rnd_oe")
     rollout = failed_rollout(98)
     np.testing.assert_array_equal(loaded.levels(rollout), bundle.levels(rollout))
     monitor = loaded.monitor()
@@ -482,7 +483,8 @@ def test_calibrate_learns_from_failures_and_evaluate_says_what_it_has_seen(archi
         assert remark in made.stderr
     assert "learned from 14 failures how to weigh dispersion_profile, one_step" in made.stdout
     bundle = load(tmp_path / "bundle")
-    *others, probe = bundle.scores
+    *others, folded = bundle.scores
+    probe = folded.models[0]
     assert probe.score_names == ("dispersion_profile", "one_step", "phase_knn", "chunk_lag")
     assert tuple(score.name for score in others) == probe.score_names
     assert len(bundle.description.failures) == 14
@@ -513,7 +515,7 @@ def test_the_probe_weighs_the_scores_that_are_named_or_else_the_default_ones(
     assert made.exit_code == 0, made.output
     by_name = {score.name: score for score in load(tmp_path / "bundle").scores}
     assert tuple(by_name) == scores
-    assert by_name["probe"].score_names == weighed
+    assert by_name["probe"].models[0].score_names == weighed
 
 
 @pytest.mark.parametrize(

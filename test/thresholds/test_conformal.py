@@ -9,20 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from failure_monitor.thresholds.conformal import (
     CEILING,
     CalibrationError,
-    JointThreshold,
+    Rule,
     Scale,
     combine,
     false_alarm_interval,
     finite_sample_quantile,
-    joint_threshold,
     rank,
     smallest_alpha,
     windowed_mean,
 )
+from failure_monitor.thresholds.paired_threshold import PairedThreshold, paired_threshold
 
 finite = st.floats(-1e6, 1e6)
 
@@ -113,14 +114,22 @@ def test_a_mean_that_could_never_reach_its_limit_is_refused():
     scale = Scale(centre=np.array([1.0, 1.0]), spread=np.array([1.0, 1.0]))
     maxima = np.array([0.5] * 8 + [CEILING])
     with pytest.raises(CalibrationError, match="out of reach"):
-        joint_threshold("mean", scale, maxima, alpha=0.1)
-    assert joint_threshold("any", scale, maxima, alpha=0.1).limit == CEILING
+        calibrated("mean", scale, maxima)
+    assert calibrated("any", scale, maxima).limit == CEILING
+
+
+def calibrated(rule: Rule, scale: Scale, maxima: NDArray[np.float64]) -> PairedThreshold:
+    """The threshold of one model."""
+    folds = np.zeros(len(maxima), dtype=np.int64)
+    return paired_threshold(rule, [scale], maxima, folds, alpha=0.1)
 
 
 def test_one_score_is_normalised_by_its_threshold():
-    threshold = JointThreshold("all", Scale(np.array([2.0]), np.array([0.5])), limit=4.0)
+    scale = Scale(np.array([2.0]), np.array([0.5]))
+    threshold = PairedThreshold.of_one_limit("all", scale, limit=4.0)
     assert threshold.thresholds.tolist() == [4.0]
-    np.testing.assert_allclose(threshold.level(np.array([[1.0], [4.0], [6.0]])), [0.25, 1, 1.5])
+    windowed = np.array([[[1.0]], [[4.0]], [[6.0]]])
+    np.testing.assert_allclose(threshold.level(windowed), [0.25, 1, 1.5])
 
 
 @given(
@@ -129,17 +138,17 @@ def test_one_score_is_normalised_by_its_threshold():
 )
 def test_the_level_exceeds_1_just_when_the_rule_holds(windowed, rule):
     scale = Scale(np.array([1.0, 10.0]), np.array([0.5, 20.0]))
-    threshold = JointThreshold(rule, scale, limit=1.5)
+    threshold = PairedThreshold.of_one_limit(rule, scale, limit=1.5)
     over = windowed > threshold.thresholds
     holds = over.all(axis=1) if rule == "all" else over.any(axis=1)
     near = np.isclose(windowed, threshold.thresholds).any(axis=1)
-    assert ((threshold.level(windowed) > 1) == holds)[~near].all()
+    assert ((threshold.level(windowed[:, np.newaxis]) > 1) == holds)[~near].all()
 
 
 def test_scores_that_are_never_raised_together_leave_no_room_for_the_rule_all():
     scale = Scale(np.array([1.0, 1.0]), np.array([0.1, 0.1]))
     with pytest.raises(CalibrationError, match="never raised together"):
-        joint_threshold("all", scale, np.full(20, -50.0), alpha=0.1)
+        calibrated("all", scale, np.full(20, -50.0))
 
 
 def test_a_constant_score_has_a_scale_all_the_same():
@@ -166,14 +175,14 @@ def test_an_undefined_score_has_no_say():
 @pytest.mark.parametrize("rule", ["all", "any", "mean"])
 def test_the_level_is_over_exactly_where_the_rule_holds(rule):
     scale = Scale(centre=np.array([1.0, 4.0]), spread=np.array([1.0, 2.0]))
-    threshold = JointThreshold(rule, scale, 0.5)
+    threshold = PairedThreshold.of_one_limit(rule, scale, 0.5)
     values = [0.0, 1.0, 2.0, 6.0, np.nan]
     windowed = np.array([[one, other] for one in values for other in values])
-    level = threshold.level(windowed)
+    level = threshold.level(windowed[:, np.newaxis])
     assert np.isfinite(level).all()
     np.testing.assert_array_equal(level > 1, combine(rule, scale(windowed)) > 0.5)
-    assert threshold.level(np.array([0.0, np.nan])) == 0
-    assert threshold.level(np.array([np.nan, np.nan])) == 0
+    assert threshold.level(np.array([[0.0, np.nan]])) == 0
+    assert threshold.level(np.array([[np.nan, np.nan]])) == 0
 
 
 def test_a_score_that_is_nowhere_defined_is_refused():

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.thresholds.conformal import CalibrationError, JointThreshold, Scale, combine
+from failure_monitor.thresholds.conformal import CalibrationError, Scale, combine
+from failure_monitor.thresholds.paired_threshold import PairedThreshold
 from failure_monitor.thresholds.time_varying import MIN_SHARE, NEIGHBOURS, TimeVaryingScale
 
 
@@ -81,14 +82,14 @@ def test_the_sign_is_score_minus_centre():
 @pytest.mark.parametrize("rule", ["all", "any", "mean"])
 def test_one_decision_at_a_time_and_all_at_once_give_the_same_level(rule):
     series = [np.hstack([rising(seed, 15), rising(seed + 50, 15)]) for seed in range(10)]
-    threshold = JointThreshold(rule, TimeVaryingScale.fit(series), limit=1.5)
-    rollout = np.hstack([rising(200, 20), rising(300, 20)])
-    rollout[0, 1] = np.nan
+    threshold = PairedThreshold.of_one_limit(rule, TimeVaryingScale.fit(series), limit=1.5)
+    rollout = np.hstack([rising(200, 20), rising(300, 20)])[:, np.newaxis]
+    rollout[0, 0, 1] = np.nan
     at_once = threshold.at(np.arange(20)).level(rollout)
     one_by_one = [threshold.at(index).level(scores) for index, scores in enumerate(rollout)]
     np.testing.assert_allclose(at_once, one_by_one, rtol=1e-12)
     over = combine(rule, threshold.scale.at(np.arange(20))(rollout)) > 1.5
-    np.testing.assert_array_equal(at_once > 1, over)
+    np.testing.assert_array_equal(at_once > 1, over[:, 0])
 
 
 def test_a_constant_scale_is_the_same_at_every_decision():

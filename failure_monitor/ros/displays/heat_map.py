@@ -17,7 +17,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.matching import MatchedMessages
 from failure_monitor.monitoring.unfamiliarity import Unfamiliarity, score_embedding, unfamiliarity
 from failure_monitor.ros.common.queue_worker import QueueWorker
-from failure_monitor.scores.base.score import Score
+from failure_monitor.scores.base.folded_score import FoldedScore
 
 if TYPE_CHECKING:
     from failure_monitor.policy_models.models import ObservationEncoder
@@ -50,7 +50,7 @@ class _Comparison:
 class HeatMap:
     """Remembers the last familiar picture, and compares unfamiliar ones with it."""
 
-    def __init__(self, encoder: ObservationEncoder, score: Score) -> None:
+    def __init__(self, encoder: ObservationEncoder, score: FoldedScore) -> None:
         """Prepare the comparison; the thread starts with the first unfamiliar picture.
 
         Args:

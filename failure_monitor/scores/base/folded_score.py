@@ -9,12 +9,18 @@ rollout's fold, so that to this model both are equally new (cross-conformal pred
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, Rollout
-from failure_monitor.scores.base.score import Score
+from failure_monitor.scores.base.score import Score, ScoreState
+
+FOLDS = "number_of_folds"
+"""The array by which the state of several models is known."""
+
+Value = TypeVar("Value")
 
 
 class FoldedScore:
@@ -32,6 +38,41 @@ class FoldedScore:
     def kind(self) -> type[Score]:
         """The class of the score: its name, its meaning, what it needs."""
         return type(self.models[0])
+
+    @property
+    def name(self) -> str:
+        """The score's name."""
+        return self.kind.name
+
+    @property
+    def meaning(self) -> str:
+        """What is wrong where the score is above its threshold, for an operator."""
+        return self.kind.meaning
+
+    @property
+    def first_defined(self) -> int:
+        """The number of the first decision of a rollout that can have the score."""
+        return self.models[0].first_defined
+
+    @property
+    def follows_rollout(self) -> bool:
+        """Whether the score depends on when the rollout began."""
+        return self.models[0].follows_rollout
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether it needs measured positions of the robot."""
+        return self.models[0].needs_positions
+
+    @property
+    def needs_joints(self) -> bool:
+        """Whether it needs what joints did between decisions."""
+        return self.models[0].needs_joints
+
+    @property
+    def joint_quantities(self) -> tuple[str, ...]:
+        """The quantities of joints that it reads, as `Score.joint_quantities`."""
+        return self.models[0].joint_quantities
 
     @property
     def folds(self) -> int:
@@ -67,3 +108,50 @@ class FoldedScore:
     def held_out(self, rollout: Rollout, fold: int) -> NDArray[np.float64]:
         """Return the score of every decision by the model of one fold, (T,)."""
         return self.models[fold].score_rollout(rollout)
+
+    def state(self) -> ScoreState:
+        """Return the state from which `Score.folded_from_state` restores the models.
+
+        Of a single model it is that model's own.
+        """
+        states = [model.state() for model in self.models]
+        if len(states) == 1:
+            return states[0]
+        return ScoreState(
+            parameters=_numbered([state.parameters for state in states]),
+            arrays={
+                FOLDS: np.array(len(states)),
+                **_numbered([state.arrays for state in states]),
+            },
+            models=_numbered([state.models for state in states]),
+        )
+
+
+def outside(fold: int, rollouts: Sequence[Rollout], folds: NDArray[np.int64]) -> list[Rollout]:
+    """Return the rollouts that are not of a fold, given the fold of each, (n,)."""
+    return [rollout for rollout, own in zip(rollouts, folds, strict=True) if own != fold]
+
+
+def states_of_folds(state: ScoreState) -> list[ScoreState]:
+    """Return the states of the models that a state holds; of one model it is the state itself."""
+    if FOLDS not in state.arrays:
+        return [state]
+    return [
+        ScoreState(
+            parameters=_of_number(fold, state.parameters),
+            arrays=_of_number(fold, state.arrays),
+            models=_of_number(fold, state.models),
+        )
+        for fold in range(int(state.arrays[FOLDS]))
+    ]
+
+
+def _numbered(parts: Sequence[dict[str, Value]]) -> dict[str, Value]:
+    return {f"{n}.{key}": value for n, part in enumerate(parts) for key, value in part.items()}
+
+
+def _of_number(number: int, parts: dict[str, Value]) -> dict[str, Value]:
+    prefix = f"{number}."
+    return {
+        key.removeprefix(prefix): value for key, value in parts.items() if key.startswith(prefix)
+    }

@@ -7,13 +7,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+
+if TYPE_CHECKING:
+    from failure_monitor.scores.base.folded_score import FoldedScore
 
 
 class ScoreUndefinedError(FailureMonitorError):
@@ -74,6 +77,43 @@ class Score(ABC):
         raise NotImplementedError(
             f"{cls.name} is trained by failure_monitor.calibration.fitting.fit"
         )
+
+    @classmethod
+    def fit_folds(
+        cls,
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64],
+        policy: PolicyFormat,
+        seed: int = 0,
+    ) -> FoldedScore:
+        """Fit a model for each fold, on the rollouts outside it.
+
+        A score whose models have much in common overrides this, and `folded_from_state` with it.
+
+        Args:
+            rollouts: n successful ones.
+            folds: (n,), the fold of each, from 0.
+            policy: the format of their decisions.
+            seed: of the training.
+
+        Raises:
+            ScoreUndefinedError: the score means nothing for this policy or these rollouts.
+        """
+        from failure_monitor.scores.base.folded_score import FoldedScore, outside
+
+        return FoldedScore(
+            [
+                cls.fit(outside(fold, rollouts, folds), policy, seed)
+                for fold in range(int(folds.max()) + 1)
+            ]
+        )
+
+    @classmethod
+    def folded_from_state(cls, state: ScoreState) -> FoldedScore:
+        """Restore the models of all folds from the state of a `FoldedScore`, or of one model."""
+        from failure_monitor.scores.base.folded_score import FoldedScore, states_of_folds
+
+        return FoldedScore([cls.from_state(part) for part in states_of_folds(state)])
 
     def start_rollout(self) -> None:  # noqa: B027
         """Forget the past: the next decision is a rollout's first. Many scores have no past."""

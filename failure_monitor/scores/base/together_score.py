@@ -73,7 +73,11 @@ class TogetherScore(Score):
 
     @classmethod
     def fit_folds(
-        cls, rollouts: Sequence[Rollout], folds: NDArray[np.int64], policy: PolicyFormat, seed: int
+        cls,
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64],
+        policy: PolicyFormat,
+        seed: int = 0,
     ) -> FoldedScore:
         """Fit a model for each fold on the rollouts outside it; all in one object.
 

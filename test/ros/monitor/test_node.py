@@ -257,7 +257,8 @@ def test_the_task_chooses_the_thresholds(bundle_of_two_tasks, observer, decision
         observer.wait_for_monitor_alarm()
         observer.decide(decision)
         observer.wait_for_state("NOMINAL")
-        expected = load(bundle_of_two_tasks).promise("place").thresholds["ace"]
+        of_place = load(bundle_of_two_tasks).monitor("place")
+        expected = of_place.update(decision).scores[0].threshold
         threshold = float(observer.alarm_values()["ace.threshold"])
         assert threshold == pytest.approx(expected, rel=1e-4)
 

@@ -149,7 +149,7 @@ def test_a_topic_may_name_the_task(observer, decision, rollouts, policy, tmp_pat
             observer.decide(decision)
             wait_for_verdict(observer, 0)
             threshold = float(observer.alarm_values()["ace.threshold"])
-            expected = bundle.promise(name).thresholds["ace"]
+            expected = bundle.monitor(name).update(decision).scores[0].threshold
             assert threshold == pytest.approx(expected, rel=1e-4)
         task.publish(String(data="fold"))
         wait_for_reason(observer, "no threshold for the task 'fold', only for pick, place")
