@@ -142,3 +142,26 @@ def stacked(motions: Sequence[JointMotion]) -> JointMotion:
         motions[0].command_names,
         np.stack(commands) if commands else None,
     )
+
+
+def alike(motions: Sequence[JointMotion | None], lengths: Sequence[int]) -> list[JointMotion]:
+    """Return those of several rollouts with the same quantities, NaN where one has none.
+
+    Args:
+        motions: at least one; None where nothing is known.
+        lengths: the number of decisions of each rollout.
+    """
+    there = [motion for motion in motions if motion is not None]
+    names = tuple(dict.fromkeys(name for motion in there for name in motion.names))
+    sent = tuple(dict.fromkeys(name for motion in there for name in motion.command_names))
+    result = []
+    for motion, length in zip(motions, lengths, strict=True):
+        nothing = np.empty((length, 0))
+        known = JointMotion((), nothing, nothing) if motion is None else motion
+        commands = np.full((length, len(sent)), np.nan)
+        if known.commands is not None:
+            commands[:, [sent.index(name) for name in known.command_names]] = known.commands
+        result.append(
+            replace(known.spread(names), command_names=sent, commands=commands if sent else None)
+        )
+    return result

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.joint_motion import JointMotion, QuantityKind, quantity_names
+from failure_monitor.joint_motion import JointMotion, QuantityKind, alike, quantity_names
 
 FLOATS = "f"
 """Kind of dtypes in numpy."""
@@ -90,31 +90,18 @@ def written_joints(
         motions: what the joints did in each rollout.
         lengths: the number of decisions of each.
     """
-    quantities = _all_of([() if each is None else each.names for each in motions])
-    commands = _all_of([() if each is None else each.command_names for each in motions])
-    states, means, sent = [], [], []
-    for motion, length in zip(motions, lengths, strict=True):
-        nothing = np.empty((length, 0))
-        known = (motion or JointMotion((), nothing, nothing)).spread(quantities)
-        states.append(known.states)
-        means.append(known.means)
-        of_commands = np.full((length, len(commands)), np.nan)
-        if known.commands is not None:
-            of_commands[:, [commands.index(name) for name in known.command_names]] = known.commands
-        sent.append(of_commands)
+    known = alike(motions, lengths)
     arrays: dict[str, Array] = {}
     named: dict[str, Sequence[str]] = {}
-    if quantities:
-        arrays |= {"joint_states": np.concatenate(states), "joint_means": np.concatenate(means)}
-        named["joint_quantities"] = quantities
-    if commands:
+    if known[0].names:
+        arrays["joint_states"] = np.concatenate([motion.states for motion in known])
+        arrays["joint_means"] = np.concatenate([motion.means for motion in known])
+        named["joint_quantities"] = known[0].names
+    sent = [motion.commands for motion in known if motion.commands is not None]
+    if sent:
         arrays["command_means"] = np.concatenate(sent)
-        named["command_names"] = commands
+        named["command_names"] = known[0].command_names
     return arrays, named
-
-
-def _all_of(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for some in names for name in some))
 
 
 def _worked_out(arrays: Arrays, names: Names, decisions: int) -> JointMotion | None:

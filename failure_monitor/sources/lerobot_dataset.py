@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Rollout
+from failure_monitor.joint_motion import JointMotion
 from failure_monitor.listed_names import list_names
 from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.sources.lerobot_episodes import (
@@ -30,6 +31,7 @@ from failure_monitor.sources.lerobot_episodes import (
     read_episodes,
 )
 from failure_monitor.sources.lerobot_frames import FrameReader
+from failure_monitor.sources.lerobot_joints import measured_joints
 from failure_monitor.sources.lerobot_metadata import DatasetMetadata, is_dataset, read_metadata
 from failure_monitor.sources.own_actions import (
     MAX_DISTANCE_OF_EPISODE,
@@ -198,7 +200,17 @@ def _rollout(
         positions=None if positions is None else positions[decisions.frames],
         task=recorded.task,
         interventions=_interventions(recorded),
+        joints=_joints(metadata, recorded, decisions),
     )
+
+
+def _joints(
+    metadata: DatasetMetadata, recorded: RecordedEpisode, decisions: RecordedDecisions
+) -> JointMotion | None:
+    if decisions.joints is not None or metadata.is_exported:
+        # In what was exported, positions between decisions are no measurements.
+        return decisions.joints
+    return measured_joints(metadata.features, recorded.observations, decisions.frames)
 
 
 def _with_executed_first(

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.joint_motion import JointMotion
 from failure_monitor.listed_names import list_names
 from failure_monitor.sources.lerobot_columns import TIME, Part, episode_parts
+from failure_monitor.sources.lerobot_joints import JOINT_COLUMNS, written_joints
 from failure_monitor.sources.lerobot_metadata import ACTION, STATE, DatasetMetadata, Episode
 from failure_monitor.sources.source import DatasetOptions, SourceError
 
@@ -34,6 +36,9 @@ DECISION_COLUMNS = (DECISION, EMBEDDING, CHUNKS)
 """The columns of decisions: whether the policy decided at a frame, and with what; elsewhere
 embedding and chunks mean nothing. A policy without an embedding has no column of it."""
 
+AT_DECISIONS = (*DECISION_COLUMNS, *JOINT_COLUMNS)
+"""Columns that mean something at decisions alone."""
+
 NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -45,11 +50,13 @@ class RecordedDecisions:
         frames: At which frames, whole (N,).
         embeddings: float32 (N, E); (N, 0) where the policy gave none.
         chunks: float32 (N, B, H, D).
+        joints: What the joints did up to each, as this package wrote it; None if it did not.
     """
 
     frames: NDArray[np.int64]
     embeddings: NDArray[np.float32]
     chunks: NDArray[np.float32]
+    joints: JointMotion | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +135,7 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """All columns that are read, if they are there."""
-        decisions = DECISION_COLUMNS if self.has_decisions else ()
+        decisions = AT_DECISIONS if self.has_decisions else ()
         return [
             name
             for name in (
@@ -183,7 +190,7 @@ class _Gathered:
             self.decided.append(part.first + rows)
             # Of frames without a decision the chunks, most of all that is read, are not kept.
             kept = {
-                name: column[rows] if name in DECISION_COLUMNS else column
+                name: column[rows] if name in AT_DECISIONS else column
                 for name, column in kept.items()
             }
         for name, column in kept.items():
@@ -225,7 +232,17 @@ def _recorded(
         embeddings = np.empty((len(frames), 0), np.float32)
         if EMBEDDING in metadata.features:
             embeddings = _vectors(metadata, EMBEDDING, gathered)
-        decisions = RecordedDecisions(frames, embeddings, _vectors(metadata, CHUNKS, gathered))
+        joints = {
+            name: gathered.column(name).astype(np.float64).reshape(len(frames), -1)
+            for name in JOINT_COLUMNS
+            if name in metadata.features
+        }
+        decisions = RecordedDecisions(
+            frames,
+            embeddings,
+            _vectors(metadata, CHUNKS, gathered),
+            written_joints(metadata.features, joints) if len(frames) else None,
+        )
     return RecordedEpisode(
         episode,
         {name: _finite(metadata, episode, name, gathered) for name in columns.observations},

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from failure_monitor.atomic_file import UnwritableError
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.joint_motion import JointMotion, alike
 from failure_monitor.listed_names import list_names
 from failure_monitor.messages.camera_image import image_size, read_camera_image
 from failure_monitor.missing_package import missing_packages_named
@@ -34,6 +35,7 @@ from failure_monitor.sources.bag_messages import OpenBag, open_bag
 from failure_monitor.sources.bag_metadata import TopicCount
 from failure_monitor.sources.bag_recording import IMAGE_TYPES
 from failure_monitor.sources.lerobot_episodes import CHUNKS, DECISION, EMBEDDING, SUCCESS_COLUMNS
+from failure_monitor.sources.lerobot_joints import COMMAND_MEANS, JOINT_MEANS, JOINT_STATES
 from failure_monitor.sources.lerobot_metadata import ACTION, STATE
 from failure_monitor.sources.lerobot_writer import Column, DatasetWriter, VideoWriter
 from failure_monitor.sources.message_decoder import MessageDecoder
@@ -92,7 +94,7 @@ class _Frames:
         steps = np.arange(self.count) - self.decided[decisions]
         return np.asarray(chunks[decisions, np.minimum(steps, chunks.shape[1] - 1)])
 
-    def at_decisions(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def at_decisions(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values of decisions, at their frames; 0 elsewhere."""
         result = np.zeros((self.count, *values.shape[1:]), values.dtype)
         result[self.decided] = values
@@ -183,10 +185,14 @@ def _write(
 ) -> None:
     topics = _common_cameras(rollout_set.rollouts) if cameras is None else cameras
     images = _Images(topics, rollout_set.rollouts)
-    writer = DatasetWriter(folder, fps, _columns(rollout_set), images.sizes)
-    for each in frames:
+    rollouts = rollout_set.rollouts
+    joints = alike([rollout.joints for rollout in rollouts], [len(each) for each in rollouts])
+    columns = _columns(rollout_set) | _joint_columns(joints[0])
+    writer = DatasetWriter(folder, fps, columns, images.sizes)
+    for each, motion in zip(frames, joints, strict=True):
         images.write(each, writer)
-        writer.add(_values(each, rollout_set), each.rollout.task)
+        values = _values(each, rollout_set) | _joint_values(each, motion)
+        writer.add(values, each.rollout.task)
     stated = rollout_set.stated_policy
     writer.finish(
         {
@@ -216,6 +222,25 @@ def _columns(rollout_set: RolloutSet) -> dict[str, Column]:
         DECISION: Column("bool", (1,)),
         CHUNKS: Column("float32", policy.chunk_shape),
     }
+
+
+def _joint_columns(joints: JointMotion) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    if joints.names:
+        for name in (JOINT_STATES, JOINT_MEANS):
+            columns[name] = Column("float64", (len(joints.names),), joints.names)
+    if joints.command_names:
+        columns[COMMAND_MEANS] = Column(
+            "float64", (len(joints.command_names),), joints.command_names
+        )
+    return columns
+
+
+def _joint_values(frames: _Frames, joints: JointMotion) -> dict[str, NDArray[Any]]:
+    values = {JOINT_STATES: joints.states, JOINT_MEANS: joints.means}
+    if joints.commands is not None:
+        values[COMMAND_MEANS] = joints.commands
+    return {name: frames.at_decisions(known) for name, known in values.items()}
 
 
 def _values(frames: _Frames, rollout_set: RolloutSet) -> dict[str, NDArray[Any]]:

@@ -117,6 +117,7 @@ class DatasetMetadata:
         groups: The groups of its episodes for evaluation, by their numbers, where this package
             wrote it.
         stated_policy: What the policy stated about itself, likewise.
+        is_exported: Whether this package wrote it.
     """
 
     folder: Path
@@ -127,6 +128,7 @@ class DatasetMetadata:
     tasks: Mapping[int, str]
     groups: Mapping[int, str] = field(default_factory=dict)
     stated_policy: PolicyDescription | None = None
+    is_exported: bool = False
 
     @property
     def cameras(self) -> dict[str, Feature]:
@@ -191,6 +193,7 @@ def read_metadata(path: Path) -> DatasetMetadata:
         episodes,
         tasks,
         *_own_notes(folder),
+        is_exported=(folder / OWN_FILE).exists(),
     )
 
 
