@@ -53,9 +53,8 @@ class JointTelltale(InstantScore):
         return cls()
 
 
-registry.SCORES[JointTelltale.name] = JointTelltale
-
 if __name__ == "__main__":
     from failure_monitor.ros.monitor.node import main
 
+    registry.SCORES[JointTelltale.name] = JointTelltale
     main()

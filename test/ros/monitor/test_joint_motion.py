@@ -24,6 +24,7 @@ from testbed.synthetic import POLICY, synthetic_rollout
 from failure_monitor.bundle.bundle import load, save, with_joints
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+from failure_monitor.scores import registry
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
@@ -53,6 +54,14 @@ PARAMETERS = {
     "max_plan_age": 0.0,
     "max_unscored": 0,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_score():
+    """Make the score known here alone: other tests go over all scores of the registry."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.SCORES, JointTelltale.name, JointTelltale)
+        yield
 
 
 def write_bag(path: Path, seed: int, decisions: int = 6) -> Path:
