@@ -160,6 +160,11 @@ class PolicyFormat:
                 f"{_count_not_finite(decision.chunks)} of the action chunks' values are NaN or "
                 "infinite: check the policy's sampler"
             )
+        if decision.tokens is not None and not np.isfinite(decision.tokens).all():
+            raise InvalidDecisionError(
+                f"{_count_not_finite(decision.tokens)} of the tokens' values are NaN or "
+                "infinite: check the policy's network and its inputs"
+            )
         if decision.positions is not None and not np.isfinite(decision.positions).all():
             raise InvalidDecisionError(
                 f"{_count_not_finite(decision.positions)} of the measured positions are NaN or "

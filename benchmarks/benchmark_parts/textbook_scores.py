@@ -250,11 +250,35 @@ def kinematics(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
     if state.parameters["are_positions"]:
         velocities = np.diff(velocities, axis=0)
     v = velocities / state.arrays["sizes"]
-    reversals = np.mean(np.sum(v[1:] * v[:-1], axis=1) < 0)
     jerk = np.sqrt(np.mean(np.sum((v[2:] - 2 * v[1:-1] + v[:-2]) ** 2, axis=1)))
     variation = np.mean(np.linalg.norm(v[1:] - v[:-1], axis=1))
     scales = state.arrays["scales"]
-    return float(np.sum([reversals, jerk, variation] / scales) / np.isfinite(scales).sum())
+    return float(np.sum([jerk, variation] / scales) / np.isfinite(scales).sum())
+
+
+def reversal_rate(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
+    if len(past) < 2:
+        return np.nan
+    k, indices = int(state.parameters["executed"]), state.arrays["indices"]
+    executed = [decision.chunks[0, :k][:, indices].astype(np.float64) for decision in past[:-1]]
+    velocities = np.concatenate(executed)
+    if state.parameters["are_positions"]:
+        velocities = np.concatenate([np.zeros((1, len(indices))), np.diff(velocities, axis=0)])
+    changes = 0
+    for column, least in zip(velocities.T, state.arrays["least"], strict=True):
+        direction = 0.0
+        for step, velocity in enumerate(column):
+            if abs(velocity) > least:
+                is_new = step >= len(column) - k
+                changes += is_new and direction * velocity < 0
+                direction = velocity
+    return float(changes / (k * len(indices)))
+
+
+def token_distance(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
+    weights = state.arrays["weights"].astype(np.float64)
+    apart = (past[-1].tokens - state.arrays["means"]) @ weights
+    return float(np.mean(np.linalg.norm(apart, axis=1)))
 
 
 def tracking(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
@@ -336,9 +360,11 @@ FORMULAS: dict[str, Formula] = {
     "phase_knn": phase_knn,
     "pseudo_count": pseudo_count,
     "retrieval": retrieval,
+    "reversal_rate": reversal_rate,
     "rnd_a": rnd_a,
     "rnd_oe": rnd_oe,
     "stac": stac,
     "stac_single": stac_single,
+    "token_distance": token_distance,
     "tracking": tracking,
 }

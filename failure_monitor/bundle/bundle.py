@@ -228,6 +228,17 @@ class Bundle:
         )
 
     @property
+    def needs_tokens(self) -> bool:
+        """Whether a score needs tokens of the policy's network."""
+        return any(score.needs_tokens for score in self.scores)
+
+    @property
+    def token_shape(self) -> tuple[int, int] | None:
+        """The number and size of the tokens that a score needs; None if unknown or none does."""
+        shapes = (getattr(score, "token_shape", None) for score in self.scores)
+        return next((shape for shape in shapes if shape is not None), None)
+
+    @property
     def sample_scores(self) -> dict[str, SampleScore]:
         """The scores that can choose among the sampled chunks of a decision, by name."""
         # Samples are compared with one another, for which the models of one fold are enough.

@@ -148,7 +148,7 @@ def calibrate(
         failure_paths,
     ]
     with unchanged_files(reading.black_box) as (encoder, sampler):
-        read = reading.read_groups(groups, actions, progress=progress)
+        read = reading.for_scores(named).read_groups(groups, actions, progress=progress)
     if encoder is not None or sampler is not None:
         _reject_rollouts_without_bag(read)
     rollout_set = read[0]

@@ -41,7 +41,9 @@ def archive(
     """Put rollouts into one file, a rollout archive, or into a LeRobotDataset."""
     _check(output_file, lerobot, camera, cameras)
     topics = {} if not cameras else dict(named_topic("--camera", text) for text in camera or ())
-    rollout_set = reading.options.read(sources, actions.stated, progress=shown_progress)
+    # A LeRobotDataset has no place for them.
+    options = reading.options if output_file is None else reading.options.with_tokens()
+    rollout_set = options.read(sources, actions.stated, progress=shown_progress)
     if output_file is not None:
         from failure_monitor.sources.archive import write_archive
 

@@ -93,6 +93,9 @@ def check(
     action_chunks_topic: Annotated[
         str, _topic("its sampled action chunks")
     ] = MONITOR_DEFAULTS.action_chunks_topic,
+    tokens_topic: Annotated[
+        str, _topic("the tokens of its network, where the bundle needs them")
+    ] = MONITOR_DEFAULTS.tokens_topic,
     format_topic: Annotated[
         str, _topic("what the policy states about itself")
     ] = MONITOR_DEFAULTS.format_topic,
@@ -120,6 +123,7 @@ def check(
         place,
         embedding=embedding_topic,
         action_chunks=action_chunks_topic,
+        tokens=tokens_topic,
         format=format_topic,
         joint_states=joint_states_topic,
         cameras=image_topic or (),
@@ -151,6 +155,7 @@ def _names(
     *,
     embedding: str,
     action_chunks: str,
+    tokens: str,
     format: str,
     joint_states: str,
     cameras: Sequence[str],
@@ -168,6 +173,7 @@ def _names(
     return TopicNames(
         embedding="" if runs_encoder else _full(embedding, place),
         action_chunks="" if runs_sampler else _full(action_chunks, place),
+        tokens=_full(tokens, place) if bundle is not None and bundle.needs_tokens else "",
         format=_full(format, place),
         joint_states=_full(joint_states, place),
         cameras=tuple(_full(topic, place) for topic in cameras),

@@ -98,6 +98,13 @@ class Reading:
             "more than once"
         ),
     ] = None
+    tokens_topic: Annotated[
+        str,
+        _option(
+            "the tokens of the policy's network (PointCloud2), for scores that need them; "
+            "default: /policy/tokens where a score does, or an archive is written"
+        ),
+    ] = ""
     boundaries: Annotated[
         str,
         _option(
@@ -240,6 +247,7 @@ class Reading:
             positions=_absolute(self.positions_topic),
             more_joints=tuple(_absolute(name) for name in names(self.more_joint_states_topics)),
             external=dict(named_topic("--external", text) for text in self.external or ()),
+            tokens=_absolute(self.tokens_topic),
         )
 
     @property

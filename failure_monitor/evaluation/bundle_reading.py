@@ -15,9 +15,10 @@ from failure_monitor.bundle.description import BlackBoxSection
 from failure_monitor.bundle.input_types import COMPRESSED
 from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
+from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
 from failure_monitor.sources.reading_options import ReadingOptions
-from failure_monitor.sources.source import BlackBox, Topics
+from failure_monitor.sources.source import TOKENS, BlackBox, Topics
 
 
 @contextmanager
@@ -57,8 +58,9 @@ def _completed_topics(bundle: Bundle, stated: Topics) -> Topics:
     return replace(
         stated,
         more_joints=stated.more_joints or (() if joints is None else joints.topics[1:]),
-        external={**bundle.description.external_topics, **stated.external},
+        external={**_external_topics(bundle), **stated.external},
         positions=stated.positions or ("" if positions is None else positions.name),
+        tokens=stated.tokens or (TOKENS if bundle.needs_tokens else ""),
     )
 
 
@@ -67,6 +69,12 @@ def _with_joints_topic(bundle: Bundle, stated: BlackBox) -> BlackBox:
     if joints is None or not joints.topics or stated.joints != BlackBox.joints:
         return stated
     return replace(stated, joints=joints.topics[0])
+
+
+def _external_topics(bundle: Bundle) -> dict[str, str]:
+    """Return the topics of external scores in recordings: as in those of calibration."""
+    usual = {name: f"/{external_topic(name)}" for name in bundle.external_topics}
+    return {**usual, **bundle.description.external_topics}
 
 
 def _completed(bundle: Bundle, made: BlackBoxSection, stated: BlackBox) -> BlackBox:

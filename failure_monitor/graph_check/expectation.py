@@ -45,6 +45,7 @@ class TopicNames:
         external: the topics of external scores by the scores' names.
         positions: measured positions and their type; empty where no score needs them.
         more_joint_states: further joint states; none where no score needs them.
+        tokens: the tokens of the policy's network; empty where no score needs them.
     """
 
     embedding: str = f"/{MONITOR_DEFAULTS.embedding_topic}"
@@ -55,12 +56,13 @@ class TopicNames:
     external: Mapping[str, str] = field(default_factory=dict)
     positions: tuple[str, str] = ("", "")
     more_joint_states: tuple[str, ...] = ()
+    tokens: str = ""
 
     @property
     def all(self) -> tuple[str, ...]:
         """All topics that are not empty."""
         named = (self.embedding, self.action_chunks, self.format, self.joint_states)
-        others = (self.positions[0], *self.cameras, *self.external.values())
+        others = (self.positions[0], self.tokens, *self.cameras, *self.external.values())
         return tuple(filter(None, (*named, *others, *self.more_joint_states)))
 
     def named_by(self, monitor: MonitorSnapshot) -> TopicNames:
@@ -76,6 +78,7 @@ class TopicNames:
             self,
             embedding=full(self.embedding, "embedding_topic"),
             action_chunks=full(self.action_chunks, "action_chunks_topic"),
+            tokens=full(self.tokens, "tokens_topic"),
             format=full(self.format, "format_topic"),
             joint_states=full(self.joint_states, "joint_states_topic"),
         )
@@ -161,6 +164,8 @@ def expect_by_names(
         inputs.append(_embedding(names.embedding, bundle))
     if names.action_chunks:
         inputs.append(_chunks(names.action_chunks, bundle))
+    if names.tokens:
+        inputs.append(_tokens(names.tokens, bundle))
     description = None if bundle is None else bundle.description
     recorded = {} if bundle is None else bundle.external_topics
     inputs += [
@@ -192,6 +197,7 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
     named = {
         monitor.parameter("embedding_topic"): _embedding,
         monitor.parameter("action_chunks_topic"): _chunks,
+        monitor.parameter("tokens_topic"): _tokens,
     }
     scores = {} if bundle is None else {t: name for name, t in bundle.external_topics.items()}
     inputs = []
@@ -280,6 +286,16 @@ def _chunks(topic: str, bundle: Bundle | None) -> ExpectedInput:
         "--action-chunks-topic here, 'action_chunks_topic' or a remap for the monitor",
         shape=None if bundle is None else bundle.policy.chunk_shape,
         names=() if bundle is None else bundle.policy.action_names,
+    )
+
+
+def _tokens(topic: str, bundle: Bundle | None) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "tokens of the policy's network",
+        CLOUD,
+        "--tokens-topic here, 'tokens_topic' or a remap for the monitor",
+        shape=None if bundle is None else bundle.token_shape,
     )
 
 

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Embeddings and action chunks as sensor_msgs/PointCloud2: their layout and how they are read.
+"""Embeddings, action chunks and tokens as sensor_msgs/PointCloud2: layout, and how they are read.
 
 PointCloud2 is the one stamped, self-describing container of named floats among the standard
 messages. An embedding is a 1×1 cloud with one FLOAT32 field `embedding` of count E. A batch of
 action chunks is a cloud of height B (samples) and width H (future actions) with one FLOAT32
-field per action dimension, named after it. The header's stamp is the observation's.
+field per action dimension, named after it. Tokens are a cloud of height 1 and width N with one
+FLOAT32 field `token` of count F. The header's stamp is the observation's.
 
 The readers accept any object with the attributes of PointCloud2, from rclpy or from a bag reader.
 They import no ROS.
@@ -22,12 +23,13 @@ from numpy.typing import NDArray
 from failure_monitor.errors import FailureMonitorError
 
 EMBEDDING_FIELD = "embedding"
+TOKEN_FIELD = "token"
 FLOAT32 = 7
 """PointField.FLOAT32."""
 
 
 class PointCloudError(FailureMonitorError):
-    """A PointCloud2 message that holds neither an embedding nor action chunks."""
+    """A PointCloud2 message that holds no embedding, action chunks or tokens."""
 
 
 def read_embedding(message: Any) -> NDArray[np.float32]:
@@ -66,6 +68,23 @@ def read_action_chunks(message: Any) -> tuple[tuple[str, ...], NDArray[np.float3
         )
     floats = _read_floats(message, per_point=dimensions)
     return names, floats.reshape(message.height, message.width, dimensions)
+
+
+def read_tokens(message: Any) -> NDArray[np.float32]:
+    """Return the tokens, float32 (N, F), as a view on the message's data.
+
+    Raises:
+        PointCloudError: the message has another layout.
+    """
+    fields = [(field.name, field.datatype) for field in message.fields]
+    if fields != [(TOKEN_FIELD, FLOAT32)] or message.height != 1:
+        raise PointCloudError(
+            f"tokens are a cloud of height 1 with one FLOAT32 field '{TOKEN_FIELD}', got "
+            f"{message.height}×{message.width} with fields {_describe(message)}: publish them "
+            "with DecisionTap, or in this layout"
+        )
+    size = message.fields[0].count
+    return _read_floats(message, per_point=size).reshape(message.width, size)
 
 
 def _read_floats(message: Any, per_point: int) -> NDArray[np.float32]:

@@ -16,11 +16,15 @@ from failure_monitor.parameters.topics import (
     POLICY_FORMAT_TOPIC,
     ROLLOUT_TOPIC,
     SPEED_SCALE_TOPIC,
+    TOKENS_TOPIC,
+    external_topic,
 )
 
 TOPICS = (
     EMBEDDING_TOPIC,
     ACTION_CHUNKS_TOPIC,
+    TOKENS_TOPIC,
+    external_topic("*"),
     "policy/command",
     "command",
     "command_in",

@@ -22,6 +22,7 @@ from failure_monitor.parameters.topics import (
     JOINT_STATES_TOPIC,
     POLICY_FORMAT_TOPIC,
     ROLLOUT_TOPIC,
+    TOKENS_TOPIC,
 )
 
 AS_CALIBRATED = -1
@@ -74,6 +75,13 @@ class MonitorParameters:
     action_chunks_topic: str = parameter(
         ACTION_CHUNKS_TOPIC,
         "Topic of the policy's sampled action chunks.",
+        settable=UNTIL_CONFIGURED,
+        is_topic=True,
+    )
+    tokens_topic: str = parameter(
+        TOKENS_TOPIC,
+        "Topic of the last layer's tokens of the policy's network, with the stamps of its action "
+        "chunks; subscribed to only if a score of the bundle needs them.",
         settable=UNTIL_CONFIGURED,
         is_topic=True,
     )

@@ -37,16 +37,22 @@ from failure_monitor.parameters.topics import (
     EMBEDDING_TOPIC,
     EXTERNAL_NAME,
     POLICY_FORMAT_TOPIC,
+    TOKENS_TOPIC,
     external_topic,
 )
 from failure_monitor.policy_description import PolicyDescription
-from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.common.messages import (
+    action_chunks_message,
+    embedding_message,
+    tokens_message,
+)
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 
 __all__ = [
     "ACTION_CHUNKS_TOPIC",
     "EMBEDDING_TOPIC",
     "POLICY_FORMAT_TOPIC",
+    "TOKENS_TOPIC",
     "DecisionTap",
     "PolicyDescription",
 ]
@@ -66,7 +72,7 @@ class DecisionTap:
         frame_id: str = "",
         description: PolicyDescription | None = None,
     ) -> None:
-        """Create the publishers `policy/embedding` and `policy/action_chunks` on the node.
+        """Create the publishers of `policy/embedding`, `action_chunks` and `tokens` on the node.
 
         Args:
             node: the policy's node.
@@ -90,6 +96,7 @@ class DecisionTap:
         self._chunks_publisher = node.create_publisher(
             PointCloud2, ACTION_CHUNKS_TOPIC, DECISION_QOS
         )
+        self._tokens_publisher = node.create_publisher(PointCloud2, TOKENS_TOPIC, DECISION_QOS)
         self._extra_publishers: dict[str, Publisher] = {}
         self._description: PolicyDescription | None = None
         self._format_publisher: Publisher | None = None
@@ -131,6 +138,7 @@ class DecisionTap:
         for publisher in (
             self._embedding_publisher,
             self._chunks_publisher,
+            self._tokens_publisher,
             self._format_publisher,
             *self._extra_publishers.values(),
         ):
@@ -144,6 +152,7 @@ class DecisionTap:
         stamp: Time | ClockTime,
         *,
         extras: Mapping[str, Any] | None = None,
+        tokens: Any = None,
     ) -> None:
         """Publish one decision.
 
@@ -154,6 +163,8 @@ class DecisionTap:
             stamp: the stamp of the observation, which is that of the camera image.
             extras: further scores of this decision, by name; larger is worse. Each is published
                 on `external_scores/<name>` before the chunks, and is `external:<name>` in a rule.
+            tokens: the last layer's tokens of the policy's network, (N, F), like the embedding,
+                for scores that need them; None to publish none.
 
         Raises:
             ValueError: a shape or name is not as above, an extra is NaN or infinite, or one
@@ -165,10 +176,13 @@ class DecisionTap:
         header = Header(stamp=checked_stamp(stamp), frame_id=self._frame_id)
         scores = {} if extras is None else _checked_extras(extras)
         publisher = self._embedding_publisher_for(numbers)
+        features = None if tokens is None else _checked_tokens(float_array(tokens, "tokens"))
         self._state_extras(scores)
         # First, so that the monitor knows them when the decision is complete.
         for name, score in scores.items():
             self._extra_publishers[name].publish(Float64(data=score))
+        if features is not None:
+            self._tokens_publisher.publish(tokens_message(features, header))
         if publisher is not None and numbers is not None:
             publisher.publish(embedding_message(numbers, header))
         self._chunks_publisher.publish(action_chunks_message(samples, self._action_names, header))
@@ -243,6 +257,18 @@ def checked_stamp(stamp: Time | ClockTime) -> Time:
             "that of the observation's header"
         )
     return message
+
+
+def _checked_tokens(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return tokens (N, F).
+
+    Raises:
+        ValueError: they have another shape.
+    """
+    if tokens.ndim == 2 and tokens.size:
+        return tokens
+    remedy = "; of a batch of one observation pass tokens[0]" if tokens.shape[:1] == (1,) else ""
+    raise ValueError(f"tokens have shape (N, F), got {tokens.shape}{remedy}")
 
 
 def _checked_extras(extras: Mapping[str, Any]) -> dict[str, float]:

@@ -5,14 +5,15 @@
 Of the velocities v_h of the executed chunk's position dimensions (the actions themselves, or the
 differences of actions that are positions), each dimension scaled by its size:
 
-    reversals = share of steps with v_h · v_{h+1} < 0
     jerk      = root mean square over h of ‖v_{h+1} − 2 v_h + v_{h−1}‖
     variation = mean over h of ‖v_{h+1} − v_h‖
 
-    score = mean of the three, each divided by its root mean square over the fitting rollouts
+    score = mean of the two, each divided by its root mean square over the fitting rollouts
 
-It needs one sample per decision only. Jerk is the measure of smoothness of Flash and Hogan, "The
-Coordination of Arm Movements", Journal of Neuroscience 1985, up to the time step.
+It needs one sample per decision only. How often the motion turns back is the score
+`reversal_rate`; in bundles of older versions it is a third part of this one, before the two. Jerk
+is the measure of smoothness of Flash and Hogan, "The Coordination of Arm Movements", Journal of
+Neuroscience 1985, up to the time step.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ NEGLIGIBLE = 1e-5
 
 
 class Kinematics(InstantScore):
-    """Reversals, jerk and variation of the executed chunk."""
+    """Jerk and variation of the executed chunk."""
 
     name = "kinematics"
-    meaning = "the motion is jerky or turns back and forth"
+    meaning = "the motion is jerky"
 
     def __init__(
         self,
@@ -51,7 +52,8 @@ class Kinematics(InstantScore):
             indices: (P,), which action dimensions move the robot.
             are_positions: whether these actions are positions, not velocities or deltas.
             sizes: (P,), of the velocities; infinite where a dimension never moves.
-            scales: (3,), of reversals, jerk and variation; infinite where one never occurs.
+            scales: (2,), of jerk and variation, or (3,), of reversals before them; infinite where
+                one never occurs.
         """
         self._indices = indices
         self._are_positions = are_positions
@@ -76,7 +78,7 @@ class Kinematics(InstantScore):
         motions = [_velocities(rollout, indices, are_positions) for rollout in rollouts]
         velocities = np.concatenate(motions)
         sizes = _sizes(velocities.reshape(-1, len(indices)))
-        scales = _sizes(_unevenness(velocities / sizes))
+        scales = _sizes(_unevenness(velocities / sizes)[:, 1:])
         if np.isinf(scales).all():
             raise ScoreUndefinedError(
                 f"{cls.name}: every executed chunk moves evenly, so there is nothing to compare "
@@ -85,9 +87,9 @@ class Kinematics(InstantScore):
         return cls(indices=indices, are_positions=are_positions, sizes=sizes, scales=scales)
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """Return the mean of the three at every decision, (T,)."""
+        """Return the mean of what has a scale at every decision, (T,)."""
         velocities = _velocities(rollout, self._indices, self._are_positions)
-        scaled = _unevenness(velocities / self._sizes) / self._scales
+        scaled = _unevenness(velocities / self._sizes)[:, -len(self._scales) :] / self._scales
         return np.asarray(scaled.sum(axis=1) / np.isfinite(self._scales).sum())
 
     def state(self) -> ScoreState:

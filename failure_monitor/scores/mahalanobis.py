@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.scores.base.score import InstantScore, ScoreState
+from failure_monitor.scores.base.shrunk_covariance import shrunk_covariance, whitening
 from failure_monitor.scores.base.standardisation import Standardisation
-
-MIN_VARIANCE = 1e-6
-"""Variances along the covariance's axes are at least this share of their mean."""
 
 
 class Mahalanobis(InstantScore):
@@ -59,9 +57,8 @@ class Mahalanobis(InstantScore):
         standardisation = Standardisation.of_embeddings(rollouts, cls.name)
         embeddings = standardisation(np.concatenate([rollout.embeddings for rollout in rollouts]))
         mean = embeddings.mean(axis=0)
-        variances, axes = np.linalg.eigh(shrunk_covariance(embeddings - mean))
-        variances = np.maximum(variances, MIN_VARIANCE * variances.mean())
-        return cls(standardisation=standardisation, mean=mean, whitening=axes / np.sqrt(variances))
+        covariance = shrunk_covariance(embeddings - mean)
+        return cls(standardisation=standardisation, mean=mean, whitening=whitening(covariance))
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the distance at every decision, (T,)."""
@@ -86,19 +83,3 @@ class Mahalanobis(InstantScore):
             mean=state.arrays["mean"].astype(np.float64),
             whitening=state.arrays["whitening"].astype(np.float64),
         )
-
-
-def shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Ledoit–Wolf covariance of centred values (N, V): (1 − ρ) S + ρ m I.
-
-    S is the sample covariance, m = tr S / V, and ρ = min(1, b² / d²) with d² = ‖S − m I‖² and
-    b² = Σ_n ‖x_n x_nᵀ − S‖² / N², all in the Frobenius norm.
-    """
-    count, size = centred.shape
-    sample = centred.T @ centred / count
-    target = np.trace(sample) / size * np.eye(size)
-    distance = np.sum((sample - target) ** 2)
-    fourth = np.mean(np.sum(centred**2, axis=1) ** 2)
-    error = max((fourth - np.sum(sample**2)) / count, 0.0)
-    shrinkage = 1.0 if error >= distance else error / distance
-    return np.asarray((1 - shrinkage) * sample + shrinkage * target)

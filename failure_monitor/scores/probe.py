@@ -88,6 +88,7 @@ class Probe(Score):
         self.joint_quantities = tuple(
             dict.fromkeys(name for score in self._scores for name in score.joint_quantities)
         )
+        self.needs_tokens = any(score.needs_tokens for score in self._scores)
 
     @classmethod
     def fit(cls, rollouts: Sequence[Rollout], policy: PolicyFormat, seed: int = 0) -> Probe:

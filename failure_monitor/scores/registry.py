@@ -28,10 +28,12 @@ from failure_monitor.scores.phase_knn import PhaseNeighbourDistance
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.pseudo_count import PseudoCount
 from failure_monitor.scores.retrieval import Retrieval
+from failure_monitor.scores.reversal_rate import ReversalRate
 from failure_monitor.scores.rnd_a import ActionNetworkDistillation
 from failure_monitor.scores.rnd_oe import RandomNetworkDistillation
 from failure_monitor.scores.stac import TemporalConsistency
 from failure_monitor.scores.stac_single import SingleSampleConsistency
+from failure_monitor.scores.token_distance import TokenDistance
 from failure_monitor.scores.tracking import Tracking
 
 SCORES: dict[str, type[Score]] = {
@@ -57,8 +59,10 @@ SCORES: dict[str, type[Score]] = {
         PseudoCount,
         RandomNetworkDistillation,
         Retrieval,
+        ReversalRate,
         SingleSampleConsistency,
         TemporalConsistency,
+        TokenDistance,
         Tracking,
     )
 }

@@ -23,8 +23,9 @@ is_calibration (M,) bool; subtype (M,) str, the group; success_known and
 calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
 sha256 (M,) str; task (M,) str, by default the task of meta_json; intervention (N,) bool, whether a
 human acted between the decision and the next; and ee_pos (N, P) float, the measured positions of
-position_dims. ee_pos is divided by position_scale of meta_json, by default 1. Arrays of joints are
-described in `archive_joints`. Other arrays are not read.
+position_dims. ee_pos is divided by position_scale of meta_json, by default 1. tokens (N, T, F)
+float are those of the policy's network, and external_NAME (N,) float is the external score NAME.
+Arrays of joints are described in `archive_joints`. Other arrays are not read.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +44,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
+from failure_monitor.parameters.topics import EXTERNAL_NAME
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.schema import plain
 from failure_monitor.sources.archive_joints import read_joints, written_joints
@@ -53,6 +56,9 @@ FLOATS, WHOLE_NUMBERS, TRUTHS, TEXTS = "f", "iu", "b", "U"
 
 EMBEDDINGS = "obs_embedding"
 """The name of an array that may be missing."""
+
+EXTERNAL = "external_"
+"""What the names of the arrays of external scores begin with."""
 
 MAX_FIRST_STEP = 1e6
 """Seconds from a first stamp of 0 beyond which it is none, but missing."""
@@ -70,14 +76,19 @@ class Archive:
         return path.is_file() and path.suffix == ".npz"
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
-        """Return all its rollouts; of `options` only an empty topic of the format has an effect.
+        """Return all its rollouts; of `options` only empty topics of format and tokens count.
 
         Raises:
             SourceError: An array is missing, damaged, or of another kind or size; a rollout
                 lies outside of the arrays.
         """
         with _open(path) as arrays:
-            return _read(path, arrays, reads_stated_policy=bool(options.topics.format))
+            return _read(
+                path,
+                arrays,
+                reads_stated_policy=bool(options.topics.format),
+                reads_tokens=bool(options.topics.tokens),
+            )
 
 
 class _Arrays:
@@ -92,6 +103,12 @@ class _Arrays:
 
     def __exit__(self, *_: object) -> None:
         self._npz.close()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all arrays."""
+        names: Sequence[str] = self._npz.files
+        return names
 
     def __contains__(self, name: str) -> bool:
         return name in self._npz.files
@@ -157,7 +174,9 @@ def _open(path: Path) -> _Arrays:
     return _Arrays(path, npz)
 
 
-def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceContents:
+def _read(
+    path: Path, arrays: _Arrays, *, reads_stated_policy: bool, reads_tokens: bool
+) -> SourceContents:
     chunks = arrays.read("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
     decisions = len(chunks)
     embeddings = _embeddings(arrays, decisions)
@@ -179,6 +198,10 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
     if "intervention" in arrays:
         interventions = arrays.read("intervention", TRUTHS, (decisions,))
     joints = read_joints(arrays, meta.names, slices, decisions)
+    tokens = None
+    if reads_tokens and "tokens" in arrays:
+        tokens = arrays.read("tokens", FLOATS, (decisions, "T", "F")).astype(np.float32)
+    external = _external(arrays, decisions)
     rollouts = tuple(
         Rollout(
             name=str(names[index]) or f"{path.stem}/{index:03d}",
@@ -192,7 +215,9 @@ def _read(path: Path, arrays: _Arrays, *, reads_stated_policy: bool) -> SourceCo
             calibration=calibration[index],
             positions=None if positions is None else positions[part],
             task=str(tasks[index]) or meta.task(),
+            external={name: values[part] for name, values in external.items()},
             interventions=None if interventions is None else interventions[part],
+            tokens=None if tokens is None else tokens[part],
             joints=joints[index],
         )
         for index, part in enumerate(slices)
@@ -213,6 +238,15 @@ def _embeddings(arrays: _Arrays, decisions: int) -> NDArray[np.float32]:
     if EMBEDDINGS not in arrays:
         return np.empty((decisions, 0), np.float32)
     return arrays.read(EMBEDDINGS, FLOATS, (decisions, "E")).astype(np.float32)
+
+
+def _external(arrays: _Arrays, decisions: int) -> dict[str, NDArray[np.float64]]:
+    """Return the external scores by their names."""
+    return {
+        name.removeprefix(EXTERNAL): arrays.read(name, FLOATS, (decisions,)).astype(np.float64)
+        for name in arrays.names
+        if re.fullmatch(EXTERNAL + EXTERNAL_NAME, name)
+    }
 
 
 def _stamps(arrays: _Arrays, meta: _Meta, decisions: int) -> NDArray[np.float64]:
@@ -485,6 +519,13 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
         ]
     interventions = [known for known in helped if known is not None]
     measured = [rollout.positions for rollout in rollouts if rollout.positions is not None]
+    tokens = [rollout.tokens for rollout in rollouts if rollout.tokens is not None]
+    has_tokens = len(tokens) == len(rollouts) and len({one.shape[1:] for one in tokens}) == 1
+    external = [
+        name
+        for name in rollouts[0].external
+        if all(name in rollout.external for rollout in rollouts)
+    ]
     joints, joint_names = written_joints([r.joints for r in rollouts], lengths.tolist())
     meta |= joint_names
     return {
@@ -508,6 +549,11 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
             else {}
         ),
         **({"intervention": np.concatenate(interventions)} if interventions else {}),
+        **({"tokens": np.concatenate(tokens)} if has_tokens else {}),
+        **{
+            f"{EXTERNAL}{name}": np.concatenate([rollout.external[name] for rollout in rollouts])
+            for name in external
+        },
         **({"ee_pos": np.concatenate(measured)} if len(measured) == len(rollouts) else {}),
         **joints,
     }

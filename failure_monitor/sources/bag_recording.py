@@ -30,7 +30,7 @@ from failure_monitor.messages.measured_positions import (
     PositionsTopic,
     read_measurement,
 )
-from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
+from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding, read_tokens
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.sources.bag_metadata import TopicCount
@@ -113,6 +113,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         (topics.format, (STRING_TYPE,), False),
         (topics.group, (STRING_TYPE,), False),
         (topics.task, (STRING_TYPE,), False),
+        (topics.tokens, (POINT_CLOUD_TYPE,), False),
     ]
     if black_box.joints not in (*joints, topics.positions):
         statements.append((black_box.joints, (JOINT_STATE_TYPE,), False))
@@ -139,6 +140,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         topics.active: "--active-topic",
         topics.group: "--group-topic",
         topics.task: "--task-topic",
+        topics.tokens: "--tokens-topic",
     }
     return WantedTopics(types, tuple(filter(None, names)), option)
 
@@ -175,6 +177,7 @@ class BagRecording:
         has_embeddings: Whether decisions have embeddings: recorded ones, or those of the encoder.
         embeddings: The embeddings, float32 (E,) each.
         chunks: The action chunks, float32 (B, H, D) each.
+        tokens: The tokens of the policy's network, float32 (N, F) each.
         completions: The completions of decisions, by stamp in nanoseconds.
         action_names: The names of the D action dimensions; empty before the first action chunks.
         descriptions: The bag times and values of what the policy stated about itself.
@@ -209,6 +212,7 @@ class BagRecording:
         types = {name: topic.message_type for name, topic in recorded.items()}
         self.embeddings = StampedArrays(counts.get(options.topics.embedding, 0))
         self.chunks = StampedArrays(counts.get(options.topics.action_chunks, 0))
+        self.tokens = StampedArrays(counts.get(options.topics.tokens, 0))
         self.completions: dict[int, Completion] = {}
         self.action_names: tuple[str, ...] = ()
         self.descriptions: list[tuple[int, PolicyDescription]] = []
@@ -233,6 +237,7 @@ class BagRecording:
             decoder, POINT_CLOUD_TYPE, _extract_embedding
         )
         self._chunk_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _extract_chunks)
+        self._token_floats = StampedFloatsDecoder(decoder, POINT_CLOUD_TYPE, _extract_tokens)
         self._external = dict.fromkeys(options.topics.external, math.nan)
         self._fresh: set[str] = set()
         self._with_chunks: dict[int, dict[str, float]] = {}
@@ -270,6 +275,7 @@ class BagRecording:
             topics.format: self._on_description,
             topics.group: self._statement_handler(topics.group, self.groups, str),
             topics.task: self._statement_handler(topics.task, self.tasks, str),
+            topics.tokens: self._on_tokens,
             **{topic: self._external_handler(name) for name, topic in topics.external.items()},
         }
         if self._models.sampler is None:
@@ -387,6 +393,10 @@ class BagRecording:
         if stamp in self.chunks or self._models.sampler is not None:
             self._complete(stamp, received)
 
+    def _on_tokens(self, received: int, serialised: bytes) -> None:
+        stamp, tokens, _ = self._token_floats.decode(serialised)
+        self._keep(self.tokens, stamp, tokens)
+
     def _on_observation(self, matched: MatchedMessages, received: int) -> None:
         stamp = matched.stamp
         if self._models.sampler is None and stamp not in self.chunks:
@@ -454,20 +464,23 @@ class BagRecording:
             )
         self.repeated += 1
 
-    def pair_extras(self) -> None:
-        """Give every decision the extras that came with it; one without them is none.
+    def pair_published(self) -> None:
+        """Give every decision what was published with it; one that lacks something is none.
 
-        An extra is what the policy stated to publish with every decision, before its chunks: it
-        was received after the chunks before.
+        That are tokens of its stamp, where any were recorded, and extras, which the policy stated
+        to publish with every decision before its chunks: received after the chunks before.
         """
+        if self.tokens:
+            for stamp in self.completions.keys() - self.tokens.stamps():
+                del self.completions[stamp]
         topics = self._options.topics.external
         stated = {name for _, description in self.descriptions for name in description.extras}
-        extras = [name for name, topic in topics.items() if _is_extra(name, topic, stated)]
+        extras = {name for name, topic in topics.items() if _is_extra(name, topic, stated)}
         if not extras or self._models.sampler is not None:
             return
         for stamp, completion in list(self.completions.items()):
             own = self._with_chunks[stamp]
-            if not own.keys() >= set(extras):
+            if not extras <= own.keys():
                 del self.completions[stamp]
                 continue
             known = zip(topics, completion.external, strict=True)
@@ -543,6 +556,10 @@ def _positions_on(
 
 def _extract_embedding(message: Any) -> tuple[NDArray[np.float32], None]:
     return read_embedding(message), None
+
+
+def _extract_tokens(message: Any) -> tuple[NDArray[np.float32], None]:
+    return read_tokens(message), None
 
 
 def _extract_positions(message: Any) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:

@@ -71,7 +71,7 @@ def rollouts_of(
     Raises:
         SourceError: There is none, or the end of one is unknown.
     """
-    recording.pair_extras()
+    recording.pair_published()
     if not recording.completions:
         raise SourceError(_why_no_decision(bag, recording, options, models))
     runs = _runs(bag, recording, options)
@@ -133,6 +133,7 @@ def _rollout(
         task=task,
         external=dict(zip(options.topics.external, external.T, strict=True)),
         joints=_joints([completion.joints for completion in completions]),
+        tokens=recording.tokens.at(run.stamps) if recording.tokens else None,
     )
 
 

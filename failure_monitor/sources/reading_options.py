@@ -14,12 +14,21 @@ from typing import Any
 
 from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat
 from failure_monitor.errors import UsageError, one_of
+from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
+from failure_monitor.scores.external import EXTERNAL_PREFIX
+from failure_monitor.scores.registry import score_named
 from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.reading import Report
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import label, read_rollouts, reject_different_policies
-from failure_monitor.sources.source import BOUNDARY_KINDS, BlackBox, DatasetOptions, Topics
+from failure_monitor.sources.source import (
+    BOUNDARY_KINDS,
+    TOKENS,
+    BlackBox,
+    DatasetOptions,
+    Topics,
+)
 
 Progress = Callable[[], AbstractContextManager[Report]]
 """Opens a display of how far reading is, and returns what updates it."""
@@ -111,6 +120,28 @@ class ReadingOptions:
     labels: str | Path | None = None
     task: str = ""
     jobs: int | None = None
+
+    def for_scores(self, scores: Sequence[str]) -> ReadingOptions:
+        """Return these options, so that what scores need besides decisions is read, too.
+
+        Args:
+            scores: The names of the scores.
+        """
+        external = {
+            score.removeprefix(
+                EXTERNAL_PREFIX
+            ): f"/{external_topic(score[len(EXTERNAL_PREFIX) :])}"
+            for score in scores
+            if score.startswith(EXTERNAL_PREFIX)
+        }
+        topics = replace(self.topics, external={**external, **self.topics.external})
+        options = replace(self, topics=topics)
+        needs_tokens = any(score_named(score).needs_tokens for score in scores)
+        return options.with_tokens() if needs_tokens else options
+
+    def with_tokens(self) -> ReadingOptions:
+        """Return these options, so that tokens are read, too."""
+        return replace(self, topics=replace(self.topics, tokens=self.topics.tokens or TOKENS))
 
     @property
     def processes(self) -> int:

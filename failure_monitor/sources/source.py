@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from failure_monitor.decision import ActionKind, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.measured_positions import PositionsTopic
+from failure_monitor.parameters.topics import TOKENS_TOPIC
 from failure_monitor.policy_description import PolicyDescription
 
 BoundaryKind = Literal["auto", "bag", "markers", "outcomes", "pauses"]
@@ -47,6 +48,8 @@ class Topics:
             geometry_msgs/PoseStamped or PointStamped; empty if none are read.
         more_joints: Further topics of joint states beside that of the robot, such as a gripper's.
         external: The external scores, std_msgs/Float64 or Float32, by their names.
+        tokens: The tokens of the policy's network, sensor_msgs/PointCloud2; a bag may lack it.
+            Empty to read neither bags' nor archives' tokens, which take memory.
     """
 
     embedding: str = "/policy/embedding"
@@ -59,7 +62,11 @@ class Topics:
     positions: str = ""
     more_joints: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
+    tokens: str = ""
 
+
+TOKENS = f"/{TOKENS_TOPIC}"
+"""The usual topic of tokens."""
 
 SAMPLES = 64
 NOISE_SEED = 0

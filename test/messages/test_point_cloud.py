@@ -15,8 +15,13 @@ from failure_monitor.messages.point_cloud import (
     PointCloudError,
     read_action_chunks,
     read_embedding,
+    read_tokens,
 )
-from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.common.messages import (
+    action_chunks_message,
+    embedding_message,
+    tokens_message,
+)
 
 floats = st.floats(width=32, allow_nan=True)
 
@@ -38,6 +43,20 @@ def test_chunks_come_back_as_they_were_with_their_names(chunks):
     read_names, read = read_action_chunks(message)
     assert read_names == names
     np.testing.assert_array_equal(read, chunks)
+
+
+@given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=floats))
+def test_tokens_come_back_as_they_were(tokens):
+    message = over_the_wire(tokens_message(tokens, Header()))
+    np.testing.assert_array_equal(read_tokens(message), tokens)
+    with pytest.raises(PointCloudError, match="an embedding is a 1×1 cloud"):
+        read_embedding(message)
+
+
+def test_what_are_no_tokens_is_refused(embedding, chunks):
+    for message in (embedding, chunks):
+        with pytest.raises(PointCloudError, match="height 1 with one FLOAT32 field 'token'"):
+            read_tokens(message)
 
 
 def test_chunks_that_are_not_contiguous_in_memory_are_published_rightly():

@@ -109,6 +109,22 @@ def test_a_policy_with_an_embedding_may_not_leave_it_out(observer):
         tap.publish(None, CHUNKS, Time(sec=2))
 
 
+@pytest.mark.parametrize(
+    ("tokens", "why"),
+    [
+        (np.ones(3), r"tokens have shape \(N, F\), got \(3,\)$"),
+        (np.ones((1, 2, 3)), r"got \(1, 2, 3\); of a batch of one observation pass tokens\[0\]$"),
+        (np.ones((0, 3)), r"got \(0, 3\)$"),
+    ],
+)
+def test_wrong_tokens_are_refused_before_anything_is_sent(observer, tokens, why):
+    tap = DecisionTap(observer.node, action_names=["x", "y"])
+    with pytest.raises(ValueError, match=why):
+        tap.publish(EMBEDDING, CHUNKS, Time(sec=1), tokens=tokens)
+    observer.spin(0.2)
+    assert not observer.received[EMBEDDING_TOPIC]
+
+
 def test_a_time_of_the_clock_is_a_stamp_and_anything_else_is_none(observer):
     tap = DecisionTap(observer.node, action_names=["x", "y"])
     observer.spin(0.3)

@@ -97,13 +97,7 @@ def test_a_new_rollout_forgets_the_last_one(fitted, rollouts, name):
 @every_score
 def test_it_knows_the_past_only(fitted, rollouts, name):
     rollout = rollouts[-1]
-    begin = dataclasses.replace(
-        rollout,
-        **{
-            part: getattr(rollout, part)[:5]
-            for part in ("stamps", "embeddings", "chunks", "positions")
-        },
-    )
+    begin = rollout.beginning(5)
     np.testing.assert_allclose(
         fitted[name].score_rollout(begin), fitted[name].score_rollout(rollout)[:5], rtol=1e-6
     )
@@ -239,7 +233,9 @@ def test_one_sample_per_decision_is_enough(rollouts, name):
     assert np.nanmax(score.score_rollout(single[0])) >= 0
 
 
-@pytest.mark.parametrize("name", ["command_effect", "stac", "stac_single", "tracking"])
+@pytest.mark.parametrize(
+    "name", ["command_effect", "reversal_rate", "stac", "stac_single", "tracking"]
+)
 def test_it_must_know_how_much_of_a_chunk_is_executed(rollouts, name):
     with pytest.raises(ScoreUndefinedError, match=f"{name}: .* --executed-actions"):
         fit_score(name, rollouts, POLICY, seed=0)
@@ -256,16 +252,7 @@ def test_chunks_that_do_not_overlap_are_refused(rollouts, name):
 
 @pytest.mark.parametrize("name", SCORES)
 def test_rollouts_of_one_decision_are_refused_where_the_score_needs_two(rollouts, name):
-    short = [
-        dataclasses.replace(
-            r,
-            **{
-                part: getattr(r, part)[:1]
-                for part in ("stamps", "embeddings", "chunks", "positions")
-            },
-        )
-        for r in rollouts
-    ]
+    short = [rollout.beginning(1) for rollout in rollouts]
     if SCORES[name].first_defined == 0 and name != "command_effect":
         score = fit_score(name, short, MOVING, seed=0)
         assert score.score_rollout(short[0]).shape == (1,)

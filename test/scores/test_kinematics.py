@@ -16,7 +16,7 @@ from failure_monitor.decision import Rollout
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.kinematics import Kinematics
 
-UNIT = Kinematics(indices=np.arange(1), are_positions=False, sizes=np.ones(1), scales=np.ones(3))
+UNIT = Kinematics(indices=np.arange(1), are_positions=False, sizes=np.ones(1), scales=np.ones(2))
 
 
 def rollout_of(*chunks: list[float]) -> Rollout:
@@ -27,17 +27,25 @@ def rollout_of(*chunks: list[float]) -> Rollout:
 
 
 def test_a_case_by_hand():
-    # Velocities 1, −1, 2: two reversals of two, jerk 2 − 2·(−1) + 1 = 5, variation (2 + 3)/2.
+    # Velocities 1, −1, 2: jerk 2 − 2·(−1) + 1 = 5, variation (2 + 3)/2.
     (value,) = UNIT.score_rollout(rollout_of([1, -1, 2]))
-    assert value == pytest.approx((1 + 5 + 2.5) / 3)
-    # Velocities 0, 1, 3, 6: none reverses, jerks 1 and 1, variation (1 + 2 + 3)/3.
+    assert value == pytest.approx((5 + 2.5) / 2)
+    # Velocities 0, 1, 3, 6: jerks 1 and 1, variation (1 + 2 + 3)/3.
     (value,) = UNIT.score_rollout(rollout_of([0, 1, 3, 6]))
-    assert value == pytest.approx((0 + 1 + 2) / 3)
+    assert value == pytest.approx((1 + 2) / 2)
+
+
+def test_a_bundle_of_an_older_version_counts_reversals_too():
+    older = Kinematics(
+        indices=np.arange(1), are_positions=False, sizes=np.ones(1), scales=np.ones(3)
+    )
+    (value,) = older.score_rollout(rollout_of([1, -1, 2]))
+    assert value == pytest.approx((1 + 5 + 2.5) / 3)
 
 
 def test_positions_are_differentiated_first():
     positions = Kinematics(
-        indices=np.arange(1), are_positions=True, sizes=np.ones(1), scales=np.ones(3)
+        indices=np.arange(1), are_positions=True, sizes=np.ones(1), scales=np.ones(2)
     )
     np.testing.assert_allclose(
         positions.score_rollout(rollout_of([5, 6, 5, 7])),
@@ -73,13 +81,13 @@ def test_other_samples_and_the_gripper_do_not_matter():
 
 
 def test_a_part_that_never_occurs_does_not_count():
-    # Deltas that grow evenly: variation, but neither jerk nor reversals.
+    # Deltas that grow evenly: variation, but no jerk.
     growing = rollout_of(*([start, start + 1, start + 2, start + 3] for start in range(1, 5)))
     policy = dataclasses.replace(
         POLICY, samples=1, horizon=4, action_names=("dx",), position_names=()
     )
     score = Kinematics.fit([growing], policy)
-    assert np.isinf(score.state().arrays["scales"]).tolist() == [True, True, False]
+    assert np.isinf(score.state().arrays["scales"]).tolist() == [True, False]
     np.testing.assert_allclose(score.score_rollout(growing), 1)
     assert math.isfinite(score.score_rollout(rollout_of([5, -5, 5, -5]))[0])
 

@@ -29,7 +29,11 @@ def test_a_score_is_what_its_formula_says(name, kind):
         TASK.policy, action_kind=kind, position_names=("action_0", "action_2")
     )
     rollouts = [
-        dataclasses.replace(rollout, positions=rollout.positions[:, [0, 2]])
+        dataclasses.replace(
+            rollout,
+            positions=rollout.positions[:, [0, 2]],
+            tokens=rollout.embeddings.reshape(len(rollout), 2, 5),
+        )
         for rollout in (*FITTING, TEST)
     ]
     score = fit_score(name, rollouts[:-1], policy, seed=0)

@@ -24,6 +24,8 @@ from testbed.bags import (
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import MeasurementError, PositionsTopic
 from failure_monitor.policy_description import PolicyDescription
+from failure_monitor.sources.archive import write_archive
+from failure_monitor.sources.reading_options import ReadingOptions
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics
 
@@ -198,6 +200,35 @@ def test_an_extra_is_of_the_decision_that_it_was_published_with(tmp_path: Path) 
     rollout = read_one(tmp_path / "bag", Topics(external={"bend": topic}))
     np.testing.assert_array_equal(rollout.external["bend"], [0, 1, 3])
     assert len(read_one(tmp_path / "bag", Topics())) == 4
+
+
+def test_tokens_and_extras_survive_a_bag_and_an_archive(tmp_path: Path) -> None:
+    """A decision of which the policy published no tokens is none, where they are read."""
+    tokens = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
+    with BagBuilder(tmp_path / "bag") as bag:
+        for index in range(4):
+            if index != 1:
+                bag.tokens(tokens[index], BEGIN + index * PERIOD)
+            bag.number("/external_scores/bend", float(index), BEGIN + index * PERIOD)
+            write_decision(bag, index)
+    topics = Topics(external={"bend": "/external_scores/bend"}, tokens="/policy/tokens")
+    read = read_rollouts([tmp_path / "bag"], topics)
+    write_archive(tmp_path / "archive.npz", read)
+    for source in ("bag", "archive.npz"):
+        rollout = read_one(tmp_path / source, topics)
+        np.testing.assert_array_equal(rollout.tokens, tokens[[0, 2, 3]])
+        np.testing.assert_array_equal(rollout.external["bend"], [0, 2, 3])
+        assert rollout.external["bend"].dtype == np.float64
+        assert read_one(tmp_path / source, Topics()).tokens is None
+    assert len(read_one(tmp_path / "bag", Topics())) == 4
+
+
+def test_options_read_what_the_scores_need_besides_decisions() -> None:
+    topics = ReadingOptions().for_scores(("token_distance", "external:bend", "knn")).topics
+    assert topics == Topics(external={"bend": "/external_scores/bend"}, tokens="/policy/tokens")
+    named = ReadingOptions(topics=Topics(external={"bend": "/b"}, tokens="/t"))
+    assert named.for_scores(("token_distance", "external:bend")).topics == named.topics
+    assert ReadingOptions().for_scores(("knn",)).topics == Topics()
 
 
 def test_a_topic_cannot_mean_two_things(tmp_path: Path) -> None:

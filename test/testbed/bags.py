@@ -129,6 +129,10 @@ class BagBuilder:
         message = cloud(values, 1, 1, fields, stamp, **changes)
         self.write(EMBEDDING, message, stamp if received is None else received)
 
+    def tokens(self, values: NDArray[np.float32], stamp: int) -> None:
+        fields = [point_field("token", 0, count=values.shape[1])]
+        self.write("/policy/tokens", cloud(values, 1, len(values), fields, stamp), stamp)
+
     def chunks(
         self,
         values: NDArray[np.float32],

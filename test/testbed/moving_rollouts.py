@@ -17,10 +17,14 @@ MOVING = dataclasses.replace(POLICY, executed_actions=EXECUTED)
 
 
 def moving_rollout(seed: int, **changes: Any) -> Rollout:
-    """Return a rollout of a robot that does nearly what it is told."""
+    """Return a rollout of a robot that does nearly what it is told, with a network's tokens."""
     rollout = synthetic_rollout(seed, **changes)
     commanded = rollout.chunks[:, 0, :EXECUTED, :2].sum(axis=1)
     noise = 0.05 * np.random.default_rng(seed).normal(size=commanded.shape)
     reached = np.cumsum(0.9 * commanded + noise, axis=0)
     positions = np.concatenate([np.zeros((1, 2)), reached[:-1]])
-    return dataclasses.replace(rollout, positions=positions.astype(np.float32))
+    tokens = np.random.default_rng(seed).normal(size=(len(rollout), 3, 4))
+    tokens += rollout.embeddings[:, np.newaxis, :4]
+    return dataclasses.replace(
+        rollout, positions=positions.astype(np.float32), tokens=tokens.astype(np.float32)
+    )

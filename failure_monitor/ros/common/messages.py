@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from failure_monitor.messages.point_cloud import EMBEDDING_FIELD
+from failure_monitor.messages.point_cloud import EMBEDDING_FIELD, TOKEN_FIELD
 
 
 def embedding_message(embedding: NDArray[np.float32], header: Header) -> PointCloud2:
@@ -37,6 +37,13 @@ def action_chunks_message(
         for index, name in enumerate(action_names)
     ]
     return _cloud(header, height=samples, width=horizon, fields=fields, values=chunks)
+
+
+def tokens_message(tokens: NDArray[np.float32], header: Header) -> PointCloud2:
+    """Return tokens (N, F) as a cloud of height 1 and width N with one field of count F."""
+    number, size = tokens.shape
+    field = PointField(name=TOKEN_FIELD, offset=0, datatype=PointField.FLOAT32, count=size)
+    return _cloud(header, height=1, width=number, fields=[field], values=tokens)
 
 
 def _cloud(

@@ -57,6 +57,7 @@ STATUS_TYPE, PERMIT_TYPE = "diagnostic_msgs/msg/DiagnosticStatus", "std_msgs/msg
 TOPIC_PARAMETERS = (
     "embedding_topic",
     "action_chunks_topic",
+    "tokens_topic",
     "format_topic",
     "joint_states_topic",
 )

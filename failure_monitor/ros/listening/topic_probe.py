@@ -21,9 +21,11 @@ from std_msgs.msg import Float32, Float64, String
 from failure_monitor.graph_check.snapshot import Messages
 from failure_monitor.messages.point_cloud import (
     EMBEDDING_FIELD,
+    TOKEN_FIELD,
     PointCloudError,
     read_action_chunks,
     read_embedding,
+    read_tokens,
 )
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.ros.common.messages import stamp_nanoseconds
@@ -63,11 +65,15 @@ class ProbedType:
 
 
 def _read_cloud(message: PointCloud2) -> Size:
-    is_embedding = [field.name for field in message.fields] == [EMBEDDING_FIELD]
+    fields = [field.name for field in message.fields]
+    names: tuple[str, ...] = ()
     try:
-        names, values = (
-            ((), read_embedding(message)) if is_embedding else read_action_chunks(message)
-        )
+        if fields == [EMBEDDING_FIELD]:
+            values = read_embedding(message)
+        elif fields == [TOKEN_FIELD]:
+            values = read_tokens(message)
+        else:
+            names, values = read_action_chunks(message)
     except PointCloudError as error:
         raise UnusableMessageError(str(error)) from None
     unusable = np.count_nonzero(~np.isfinite(values))

@@ -43,7 +43,7 @@ from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
 from failure_monitor.ros.monitor.observation_input import ObservationInput
 from failure_monitor.ros.monitor.pairing import DecisionPairing, Pair, Unpaired
-from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, PendingDecision
+from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, TOKENS, PendingDecision
 from failure_monitor.ros.monitor.policy_input import PolicyInput, ReceivedPart
 from failure_monitor.ros.monitor.positions_input import PositionsInput
 from failure_monitor.ros.monitor.rollout_boundaries import RolloutBoundaries
@@ -56,6 +56,12 @@ MIN_WAITING_EMBEDDINGS, MAX_WAITING_EMBEDDINGS = 64, 1024
 
 MAX_WAITING_VALUES = 256
 """Number of values of an external score that may wait for their decisions."""
+
+MAX_WAITING_TOKENS = 32
+"""Number of decisions' tokens that may wait for their action chunks: they take memory."""
+
+TOKENS_OF = "policy/tokens"
+"""Stands for tokens among the values that are awaited, with names that no score has."""
 
 MAX_WAITING_IMAGES = 32
 """Number of observations that may wait for their action chunks: images take memory."""
@@ -153,14 +159,15 @@ class MonitorInputs:
             node,
             settings,
             monitored.bundle.policy,
-            models.published_parts,
+            (*models.published_parts, *((TOKENS,) if monitored.bundle.needs_tokens else ())),
             guard,
             on_received=self._on_received,
             on_part=self._on_part,
             on_rejected=self._on_rejected,
             on_fault=on_fault,
         )
-        self._awaited = AwaitedValues(dict.fromkeys(scores, MAX_WAITING_VALUES))
+        capacities = dict.fromkeys(scores, MAX_WAITING_VALUES)
+        self._awaited = AwaitedValues({**capacities, TOKENS_OF: MAX_WAITING_TOKENS})
         self._pairing = _pairing(models, monitored.bundle.policy.embedding_size)
         self._why_incomplete_yet = _why_incomplete_yet(self._observations, self._policy)
         self._inputs: tuple[MonitorInput, ...] = (
@@ -340,6 +347,8 @@ class MonitorInputs:
             self._complete(_Parts(number, matched.stamp, matched, None), now)
 
     def _on_received(self, message: ReceivedPart) -> int | None:
+        if message.part == TOKENS:
+            return None
         if self._pairing is not None and (
             message.part == EMBEDDING or self._is_old(message.stamp)
         ):
@@ -377,7 +386,10 @@ class MonitorInputs:
             self._on_unscored()
 
     def _on_part(self, message: ReceivedPart, number: int | None, values: Any) -> None:
-        if self._pairing is not None and message.part == EMBEDDING:
+        if message.part == TOKENS:
+            settled_by_tokens = self._awaited.add_value(TOKENS_OF, message.stamp, values)
+            self._handle_awaited(settled_by_tokens, message.received)
+        elif self._pairing is not None and message.part == EMBEDDING:
             self._handle(self._pairing.add_embedding(message.stamp, values), message.received)
         elif number is None:
             return
@@ -405,6 +417,8 @@ class MonitorInputs:
     def _await_values(self, parts: _Parts, publication: Places, now: float) -> None:
         """Complete a decision once the values have come that are published with it."""
         places = dict.fromkeys(self._external.extras, publication)
+        if TOKENS in self._policy.topics_by_part:
+            places[TOKENS_OF] = Places(parts.stamp - 1, parts.stamp)
         self._handle_awaited(self._awaited.add_decision(parts.number, parts, places), now)
         if missing := self._awaited.missing():
             self._tally.set_waiting(parts.number, self._why_missing(missing))
@@ -420,6 +434,12 @@ class MonitorInputs:
                 self._complete(one.decision, now, one.values)
 
     def _why_missing(self, name: str) -> str:
+        if name == TOKENS_OF:
+            topic = self._policy.topics_by_part[TOKENS].name
+            return (
+                f"no tokens with its stamp have come on '{topic}': publish those of every "
+                "decision, with its stamp"
+            )
         topic = self._external.topic_of(name).name
         return (
             f"the policy's tap published no value on '{topic}' with it, or it was lost: publish "
@@ -427,14 +447,14 @@ class MonitorInputs:
         )
 
     def _complete(
-        self, parts: _Parts, now: float, extras: Mapping[str, float] | None = None
+        self, parts: _Parts, now: float, values: Mapping[str, Any] | None = None
     ) -> None:
         """Hand a decision on, unless a position or score that the rule needs is missing.
 
         Args:
             parts: what has come of it.
             now: when it was complete, in seconds of the monotonic clock.
-            extras: the external scores that were published with it.
+            values: the external scores and tokens that were published with it.
         """
         self._last_complete = now
         number, stamp = parts.number, parts.stamp
@@ -450,11 +470,21 @@ class MonitorInputs:
                 self._on_rejected(number, problem)
                 return
         self._tally.set_at_work(number)
-        external = {**self._external.values(), **(extras or {})}
+        extras = dict(values or {})
+        tokens = extras.pop(TOKENS_OF, None)
+        external = {**self._external.values(), **extras}
         age = self._arrivals.age(stamp, self._clock.now().nanoseconds, time.monotonic())
         self._on_decision(
             PendingDecision(
-                number, stamp, parts.observation, parts.chunks, positions, joints, external, age
+                number,
+                stamp,
+                parts.observation,
+                parts.chunks,
+                positions,
+                joints,
+                external,
+                tokens,
+                age,
             ),
             now,
         )

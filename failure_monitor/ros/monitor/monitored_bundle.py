@@ -124,6 +124,7 @@ def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
         _require_long_pause(bundle, settings.rollout_pause)
     _require_positions(bundle)
     _require_embedding(bundle, settings)
+    _require_own_chunks(bundle)
     black_box = black_box_settings(settings, bundle)
     models = MonitoredModels(settings, bundle, noise_seed=black_box.noise_seed)
     cameras = camera_topics(models.cameras, settings.image_topics, bundle.description)
@@ -152,6 +153,17 @@ def _require_embedding(bundle: Bundle, settings: MonitorParameters) -> None:
         raise UsageError(
             "the parameter 'embedding_topic' is empty, and the bundle was calibrated with "
             "embeddings: name their topic, or calibrate without them (--embedding-topic '')"
+        )
+
+
+def _require_own_chunks(bundle: Bundle) -> None:
+    made = bundle.description.black_box
+    if bundle.needs_tokens and made is not None and made.sampler is not None:
+        asking = [score.name for score in bundle.scores if score.needs_tokens]
+        raise UsageError(
+            f"{', '.join(asking)} need the tokens that the policy publishes with its action "
+            "chunks, and the bundle's sampler makes those: calibrate with other scores, or on "
+            "the policy's own chunks"
         )
 
 

@@ -145,6 +145,7 @@ class MonitoredModels:
             positions=pending.positions,
             external=pending.external,
             joints=pending.joints,
+            tokens=pending.tokens,
         )
 
     def _load(

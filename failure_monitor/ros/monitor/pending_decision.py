@@ -16,6 +16,9 @@ from failure_monitor.messages.matching import MatchedMessages
 EMBEDDING, CHUNKS = "embedding", "chunks"
 """The two parts of a decision. Messages of cameras and joints may stand for the first."""
 
+TOKENS = "tokens"
+"""What further a policy may publish of a decision."""
+
 
 @dataclass(frozen=True, eq=False)
 class PendingDecision:
@@ -30,6 +33,7 @@ class PendingDecision:
         positions: float32 (P,), the measured positions of the robot; None if no score needs them.
         joints: what the joints did since the decision before; None if no score needs it.
         external: the newest values of external scores, by their names.
+        tokens: float32 (N, F), as the policy published them; None if no score needs them.
         age: seconds by which the observation was older than the reception, by its stamp.
     """
 
@@ -40,4 +44,5 @@ class PendingDecision:
     positions: NDArray[np.float32] | None
     joints: JointMotion | None
     external: Mapping[str, float]
+    tokens: NDArray[np.float32] | None
     age: float

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's messages: embeddings, action chunks, or both.
+"""The policy's messages: embeddings, action chunks, or both, and tokens.
 
 Where calibration knew no embedding, nobody may publish one: it would be another policy.
 
@@ -23,6 +23,7 @@ from failure_monitor.messages.point_cloud import (
     PointCloudError,
     read_action_chunks,
     read_embedding,
+    read_tokens,
 )
 from failure_monitor.monitoring.rollout_reports import FIRST
 from failure_monitor.parameters.monitor import MonitorParameters
@@ -37,7 +38,7 @@ from failure_monitor.ros.common.qos import DECISION_SUBSCRIPTION_QOS
 from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.monitor.awaited_values import Places
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
-from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING
+from failure_monitor.ros.monitor.pending_decision import CHUNKS, EMBEDDING, TOKENS
 from failure_monitor.ros.monitor.stamp_guard import StampGuard
 
 
@@ -46,7 +47,7 @@ class ReceivedPart:
     """A message of the policy, before its contents are read.
 
     Attributes:
-        part: `EMBEDDING` or `CHUNKS`.
+        part: `EMBEDDING`, `TOKENS` or `CHUNKS`.
         stamp: its stamp in nanoseconds.
         received: when it came, in seconds of the monotonic clock.
         lost: number of messages that the middleware lost before it.
@@ -95,7 +96,7 @@ class PolicyInput:
             node: the node that subscribes.
             settings: name the topics and bound the stamps.
             policy: the format of its decisions.
-            parts: which of `EMBEDDING` and `CHUNKS` the policy publishes.
+            parts: which of `EMBEDDING`, `TOKENS` and `CHUNKS` the policy publishes.
             guard: checks the stamps.
             on_received: called with every message.
             on_part: called with the contents of every message that can be used.
@@ -120,6 +121,7 @@ class PolicyInput:
         )
         topics = {
             EMBEDDING: (settings.embedding_topic, self._on_embedding),
+            TOKENS: (settings.tokens_topic, self._on_tokens),
             CHUNKS: (settings.action_chunks_topic, self._on_chunks),
         }
         self._topics = {
@@ -176,6 +178,9 @@ class PolicyInput:
 
     def _on_embedding(self, message: PointCloud2, info: MessageInfo) -> None:
         self._receive(EMBEDDING, message, info, read_embedding)
+
+    def _on_tokens(self, message: PointCloud2, info: MessageInfo) -> None:
+        self._receive(TOKENS, message, info, read_tokens)
 
     def _on_chunks(self, message: PointCloud2, info: MessageInfo) -> None:
         self._receive(CHUNKS, message, info, self._read_chunks)

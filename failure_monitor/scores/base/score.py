@@ -53,6 +53,7 @@ class Score(ABC):
         follows_rollout: whether the score depends on when the rollout began.
         needs_positions: whether it needs measured positions of the robot.
         joint_quantities: the quantities of joints that it needs, as `JointMotion` names them.
+        needs_tokens: whether it needs tokens of the policy's network.
     """
 
     name: ClassVar[str]
@@ -60,6 +61,7 @@ class Score(ABC):
     first_defined: ClassVar[int] = 0
     follows_rollout: ClassVar[bool] = False
     needs_positions: bool = False
+    needs_tokens: bool = False
     joint_quantities: tuple[str, ...] = ()
 
     @property

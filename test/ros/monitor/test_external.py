@@ -177,9 +177,23 @@ def test_the_bundle_says_where_its_scores_come_from(energy_folder):
     assert with_external_topics(bundle, {}).external_topics == {"energy": "external_scores/energy"}
 
 
-def test_an_extra_of_a_tap_counts_for_its_decision_alone(energy_folder, observer, tmp_path):
-    """A decision without it never gets the value of the decision before."""
-    save(with_external_topics(load(energy_folder), {}), tmp_path / "bundle")
+def test_extras_and_tokens_of_a_tap_count_for_their_decision_alone(
+    rollouts, policy, observer, tmp_path
+):
+    """A decision without them never gets those of the decision before."""
+    random = np.random.default_rng(0)
+    published = [
+        dataclasses.replace(
+            rollout,
+            external={"energy": random.uniform(0, 1, len(rollout))},
+            tokens=random.normal(size=(len(rollout), 3, 4)).astype(np.float32),
+        )
+        for rollout in rollouts
+    ]
+    settings = CalibrationSettings(
+        scores=("external:energy", "token_distance"), rule="any", window=1, folds=3, jobs=1
+    )
+    save(calibrate(published, policy, settings), tmp_path / "bundle")
     for publisher in (observer.embeddings, observer.chunks):
         observer.node.destroy_publisher(publisher)
     tap = DecisionTap(
@@ -190,17 +204,24 @@ def test_an_extra_of_a_tap_counts_for_its_decision_alone(energy_folder, observer
     observer.embeddings, observer.chunks = tap._embedding_publisher, tap._chunks_publisher
     decision, stamps = observer.decision, itertools.count(1)
 
-    def decide(extras) -> None:
+    usual = {"extras": {"energy": USUAL}, "tokens": published[0].tokens[0]}
+
+    def decide(**given) -> None:
         stamp = Time(sec=next(stamps))
-        tap.publish(decision.embedding, decision.chunks, stamp, extras=extras)
+        tap.publish(decision.embedding, decision.chunks, stamp, **given)
         observer.spin(0.1)
 
-    def decide_until(condition, what, extras) -> None:
+    def decide_until(condition, what, **given) -> None:
         def decided() -> bool:
-            decide(extras)
+            decide(**given)
             return condition()
 
         observer.wait_for(decided, what)
+
+    def recover() -> None:
+        decide_until(lambda: "cause is gone" in observer.reason(), "recovery", **usual)
+        observer.trigger("/failure_monitor/reset")
+        decide_until(lambda: observer.state() == "NOMINAL", "a verdict", **usual)
 
     parameters = {
         "max_joint_state_age": 0.0,
@@ -212,12 +233,24 @@ def test_an_extra_of_a_tap_counts_for_its_decision_alone(energy_folder, observer
     with node_process(MONITOR, bundle=tmp_path / "bundle", **parameters):
         observer.wait_for_monitor_alarm()
         # Slower than max_external_age, which is for other programs.
-        decide_until(lambda: observer.state() == "NOMINAL", "a verdict", {"energy": USUAL})
-        scored = observer.alarm_values()["decision"]
-        for _ in range(3):
-            decide({})
-        observer.wait_for(lambda: observer.state() == "STALE", "too many without their value")
-        assert "publish the extra 'energy' with every decision" in observer.reason()
-        assert observer.alarm_values()["decision"] == scored
-        decide({"energy": 50.0})
+        decide_until(lambda: observer.state() == "NOMINAL", "a verdict", **usual)
+        for missing, why in (
+            ("extras", "publish the extra 'energy' with every decision"),
+            ("tokens", "no tokens with its stamp have come on '/policy/tokens'"),
+        ):
+            scored = observer.alarm_values()["decision"]
+            for _ in range(3):
+                decide(**{name: value for name, value in usual.items() if name != missing})
+            observer.wait_for(lambda why=why: why in observer.reason(), "what is missing")
+            assert observer.state() == "STALE"
+            assert observer.alarm_values()["decision"] == scored
+            recover()
+        decide(**{**usual, "extras": {"energy": 50.0}})
         observer.wait_for(lambda: "external:energy" in observer.reason(), "the alarm")
+        recover()
+        decide(**{**usual, "tokens": 9 + usual["tokens"]})
+        observer.wait_for(lambda: "token_distance" in observer.reason(), "the alarm")
+        recover()
+        decide(**{**usual, "tokens": usual["tokens"][:2]})
+        observer.wait_for(lambda: "expected (N, F) = (3, 4)" in observer.reason(), "the alarm")
+        assert observer.state() == "ALARM"
