@@ -235,7 +235,7 @@ class Bundle:
     @property
     def token_shape(self) -> tuple[int, int] | None:
         """The number and size of the tokens that a score needs; None if unknown or none does."""
-        shapes = (getattr(score, "token_shape", None) for score in self.scores)
+        shapes = (getattr(score.models[0], "token_shape", None) for score in self.scores)
         return next((shape for shape in shapes if shape is not None), None)
 
     @property

@@ -75,6 +75,11 @@ class FoldedScore:
         return self.models[0].joint_quantities
 
     @property
+    def needs_tokens(self) -> bool:
+        """Whether it needs tokens of the policy's network."""
+        return self.models[0].needs_tokens
+
+    @property
     def folds(self) -> int:
         """F, how many models there are."""
         return len(self.models)
