@@ -428,7 +428,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     for section, model in _models(bundle):
         files[section.file] = model.model
         files |= {file: model.weights[name] for name, file in section.weights.items()}
-    arrays |= {CENTRE_ARRAY: bundle.scale.centre, SPREAD_ARRAY: bundle.scale.spread}
+    centre, spread = _scale_arrays(bundle.description)
+    arrays |= {centre: bundle.scale.centre, spread: bundle.scale.spread}
     arrays |= {LIMITS + name: array for name, array in bundle.limits.arrays().items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -555,6 +556,12 @@ def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.
         ) from None
 
 
+def _scale_arrays(description: BundleDescription) -> tuple[str, str]:
+    """Return the names of the arrays of centres and spreads."""
+    before = VERSION_1 if description.schema_version == 1 else ""
+    return before + CENTRE_ARRAY, before + SPREAD_ARRAY
+
+
 def _check_folds(folder: Path, description: BundleDescription, folds: Sequence[int]) -> None:
     """Reject scores of different numbers of models, and rollouts of a fold that has none."""
     last = max((rollout.fold or 0 for rollout in description.calibration), default=0)
@@ -579,16 +586,13 @@ def _read_scale(
             spread=np.array([section.spread for section in sections], dtype=np.float64),
         )
         return Scale.of_folds([of_one])
-    before = VERSION_1 if description.schema_version == 1 else ""
     try:
-        centre, spread = (
-            arrays[before + name].astype(np.float64) for name in (CENTRE_ARRAY, SPREAD_ARRAY)
-        )
+        centre, spread = (arrays[name].astype(np.float64) for name in _scale_arrays(description))
     except KeyError as error:
         raise BundleError(
             f"{folder / ARRAYS_FILE} lacks {error}, which the threshold needs: calibrate again"
         ) from None
-    if before:
+    if description.schema_version == 1:
         centre, spread = (each.reshape(len(each), 1, -1) for each in (centre, spread))
     if not (
         centre.size

@@ -28,6 +28,8 @@ from failure_monitor.thresholds.conformal import rank as rank_of
 
 MARGIN = 1e-9
 """A limit counts as above its least possible where it exceeds it by this share."""
+RAISED = 1e-3
+"""A limit that is too low is raised above its least possible by this share of what others are."""
 JUST_ABOVE = float(np.nextafter(1.0, 2.0))
 
 
@@ -126,12 +128,10 @@ class PairedThreshold:
             origin = np.where(undefined, np.nan, origin)
         combined = combine(self.rule, self.scale(windowed))
         silent = np.isneginf(combined)
+        floor = combine(self.rule, origin)
         if silent.any():
-            combined, floor = (
-                np.where(silent, 0.0, each) for each in (combined, combine(self.rule, origin))
-            )
-        else:
-            floor = combine(self.rule, origin)
+            combined = np.where(silent, 0.0, combined)
+            floor = np.where(silent, self.limits.min() - 1.0, floor)
         number, floor = combined[..., self.folds], floor[..., self.folds]
         below = (number > self.limits) & ~silent[..., self.folds]
         ratios = (number - floor) / (self.limits - floor)
@@ -181,8 +181,8 @@ def _raised(
 ) -> NDArray[np.float64]:
     """Return c_i, raised where a score's threshold would be 0 or less.
 
-    Fewer than k may be so low. They are raised to as little above the least possible as the lowest
-    of the others is: it costs no more than that they lie below less often.
+    Fewer than k may be so low. They are raised to a little above the least possible, and stay
+    below the others of their fold; at most it costs an alarm where scores hardly leave 0.
 
     Raises:
         CalibrationError: too many are.
@@ -196,4 +196,4 @@ def _raised(
             "leave 0, or are never raised together; use other scores, the rule 'any' or 'mean', "
             "or a constant threshold"
         )
-    return np.where(is_low, least + (maxima - least)[~is_low].min(), maxima)
+    return np.where(is_low, least + RAISED * (maxima - least)[~is_low].min(), maxima)

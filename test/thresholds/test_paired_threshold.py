@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Laws of the threshold by pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failure_monitor.thresholds.conformal import (
+    CEILING,
+    RULES,
+    CalibrationError,
+    Rule,
+    Scale,
+    combine,
+    finite_sample_quantile,
+    rank,
+)
+from failure_monitor.thresholds.paired_threshold import PairedThreshold, paired_threshold
+from failure_monitor.thresholds.time_varying import TimeVaryingScale
+
+rules = st.sampled_from(RULES)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def some_threshold(
+    rule: Rule, seed: int, *, folds: int = 3, ties: bool = False
+) -> tuple[PairedThreshold, np.random.Generator]:
+    """A threshold of 12 rollouts and 2 scores, scales that differ, and what drew it."""
+    random = np.random.default_rng(seed)
+    scales = [Scale(random.uniform(1, 3, 2), random.uniform(0.2, 1, 2)) for _ in range(folds)]
+    maxima = random.normal(1.0, 0.5, 12)
+    if ties:
+        maxima = np.round(maxima)
+    return paired_threshold(rule, scales, maxima, np.arange(12) % folds, alpha=0.2), random
+
+
+def some_scores(random: np.random.Generator, folds: int = 3) -> np.ndarray:
+    """Windowed scores of 40 decisions, of which each score is now and then undefined."""
+    windowed = random.uniform(0, 6, (40, folds, 2))
+    windowed[random.random(40) < 0.1, :, 0] = np.nan
+    windowed[random.random(40) < 0.1, :, 1] = np.nan
+    return windowed
+
+
+@given(rule=rules, seed=seeds, ties=st.booleans())
+def test_the_level_exceeds_1_just_where_k_calibration_rollouts_lie_below(rule, seed, ties):
+    threshold, random = some_threshold(rule, seed, ties=ties)
+    windowed = some_scores(random)
+    numbers = combine(rule, threshold.scale(windowed))[:, threshold.folds]
+    below = (numbers > threshold.limits).sum(axis=1)
+    levels = threshold.level(windowed)
+    assert np.isfinite(levels).all()
+    np.testing.assert_array_equal(levels > 1, below >= threshold.rank)
+
+
+@given(rule=rules, seed=seeds)
+def test_one_decision_at_a_time_gives_the_same_as_all_at_once(rule, seed):
+    threshold, random = some_threshold(rule, seed)
+    windowed = some_scores(random)
+    compared = [threshold.compare(each) for each in windowed]
+    np.testing.assert_array_equal([each.level for each in compared], threshold.level(windowed))
+    for each, scores in zip(compared, windowed, strict=True):
+        numbers = combine(rule, threshold.scale(scores))[threshold.folds]
+        assert each.below == (numbers > threshold.limits).sum()
+        assert (each.thresholds > 0).all()
+
+
+@given(rule=rules, seed=seeds)
+def test_the_deciding_pair_explains_the_level(rule, seed):
+    """By its fold's scores and thresholds alone the rule comes out the same."""
+    threshold, random = some_threshold(rule, seed)
+    for scores in random.uniform(0, 6, (20, 3, 2)):
+        compared = threshold.compare(scores)
+        ratios = scores[compared.fold] / compared.thresholds
+        if rule == "any":
+            assert (ratios.max() > 1) == (compared.level > 1)
+        elif rule == "all":
+            assert (ratios.min() > 1) == (compared.level > 1)
+
+
+@given(rule=rules, seed=seeds, more=st.floats(0, 3))
+def test_a_larger_score_never_lowers_the_level(rule, seed, more):
+    threshold, random = some_threshold(rule, seed)
+    windowed = some_scores(random)
+    raised = windowed + more * random.random(windowed.shape)
+    assert (threshold.level(raised) >= threshold.level(windowed)).all()
+
+
+@given(rule=rules, seed=seeds)
+def test_with_one_fold_the_kth_smallest_limit_decides(rule, seed):
+    random = np.random.default_rng(seed)
+    scale = Scale(random.uniform(1, 3, 2), random.uniform(0.2, 1, 2))
+    maxima = random.normal(1.0, 0.5, 12)
+    pairs = paired_threshold(rule, [scale], maxima, np.zeros(12, np.int64), alpha=0.2)
+    limit = finite_sample_quantile(maxima, alpha=0.2)
+    alone = PairedThreshold.of_one_limit(rule, scale, limit)
+    windowed = some_scores(random, folds=1)
+    np.testing.assert_array_equal(pairs.level(windowed), alone.level(windowed))
+    assert pairs.limit == limit
+    np.testing.assert_array_equal(pairs.thresholds, alone.thresholds)
+
+
+@given(rule=rules, seed=seeds)
+def test_the_order_of_the_calibration_rollouts_is_of_no_meaning(rule, seed):
+    threshold, random = some_threshold(rule, seed)
+    order = random.permutation(12)
+    shuffled = PairedThreshold(
+        rule, threshold.scale, threshold.limits[order], threshold.folds[order], threshold.rank
+    )
+    windowed = some_scores(random)
+    np.testing.assert_array_equal(shuffled.level(windowed), threshold.level(windowed))
+
+
+@given(rule=rules, seed=seeds)
+def test_a_stricter_alpha_never_raises_the_level(rule, seed):
+    random = np.random.default_rng(seed)
+    scales = [Scale(random.uniform(1, 3, 2), random.uniform(0.2, 1, 2)) for _ in range(3)]
+    maxima, folds = random.normal(1.0, 0.5, 12), np.arange(12) % 3
+    loose, strict = (paired_threshold(rule, scales, maxima, folds, alpha) for alpha in (0.3, 0.1))
+    windowed = some_scores(random)
+    assert (strict.level(windowed) <= loose.level(windowed)).all()
+
+
+@given(seed=seeds)
+def test_scales_over_time_of_different_lengths_keep_their_last_values(seed):
+    random = np.random.default_rng(seed)
+    scales = [
+        TimeVaryingScale(random.uniform(1, 3, (length, 2)), random.uniform(0.2, 1, (length, 2)))
+        for length in (4, 7)
+    ]
+    maxima, folds = random.normal(1.0, 0.5, 12), np.arange(12) % 2
+    threshold = paired_threshold("mean", scales, maxima, folds, alpha=0.2)
+    windowed = random.uniform(0, 6, (10, 2, 2))
+    levels = threshold.at(np.arange(10)).level(windowed)
+    for decision, scores in enumerate(windowed):
+        at = [scale.at(decision) for scale in scales]
+        own = PairedThreshold(
+            "mean", Scale.of_folds(at), threshold.limits, threshold.folds, threshold.rank
+        )
+        assert own.level(scores) == levels[decision]
+    assert threshold.scale.covers(6)
+    assert not threshold.scale.covers(7)
+
+
+@pytest.mark.parametrize("n", [10, 20, 40])
+@pytest.mark.parametrize("folds", [5, 10])
+def test_the_alarm_is_as_rare_as_promised_and_hardly_rarer(n, folds):
+    """The models are the mean and deviation of the rollouts outside their fold."""
+    random, alpha, repetitions = np.random.default_rng(n + folds), 0.1, 3000
+    fold = np.arange(n) % folds
+    alarms = 0
+    for _ in range(repetitions):
+        *calibration, fresh = random.normal(size=n + 1)
+        x = np.array(calibration)
+        scales = [
+            Scale(np.array([x[fold != f].mean() + 20]), np.array([x[fold != f].std(ddof=1)]))
+            for f in range(folds)
+        ]
+        maxima = np.array(
+            [scales[f](np.array([one + 20]))[0] for one, f in zip(x, fold, strict=True)]
+        )
+        threshold = paired_threshold("mean", scales, maxima, fold, alpha)
+        alarms += threshold.level(np.full((folds, 1), fresh + 20)) > 1
+    allowed = (n + 1 - rank(n, alpha)) / (n + 1)
+    error = np.sqrt(allowed * (1 - allowed) / repetitions)
+    assert 0.8 * allowed - 3 * error < alarms / repetitions < alpha + 3 * error
+
+
+def test_a_score_that_never_changes_is_at_its_threshold_and_not_above():
+    series = [np.full((5, 1), 3.0)] * 9
+    scales = [Scale.fit(series[3:])] * 3
+    maxima = np.array([float(scales[0](each).max()) for each in series])
+    threshold = paired_threshold("mean", scales, maxima, np.arange(9) % 3, alpha=0.2)
+    assert threshold.level(np.full((3, 1), 3.0)) == 1.0
+    assert threshold.compare(np.full((3, 1), 3.0)).below == 0
+    assert threshold.level(np.full((3, 1), 3.01)) > 1
+
+
+def test_scores_that_are_always_0_leave_no_room():
+    scales = [Scale.fit([np.zeros((5, 1))])] * 3
+    with pytest.raises(CalibrationError, match="a threshold would be 0 or less"):
+        paired_threshold("mean", scales, np.zeros(9), np.arange(9) % 3, alpha=0.2)
+
+
+@given(seed=seeds, low=st.integers(1, 10))
+def test_a_few_rollouts_that_hardly_leave_0_cost_no_threshold(seed, low):
+    """The rank is 11 of 12: fewer than 11 may have been lower than any score can be."""
+    random = np.random.default_rng(seed)
+    scales = [Scale(random.uniform(0, 1, 2), random.uniform(0.5, 1, 2)) for _ in range(3)]
+    maxima = random.uniform(0.5, 2, 12)
+    maxima[:low] = random.choice([-100.0, -np.inf, -3.0], low)
+    threshold = paired_threshold("all", scales, maxima, np.arange(12) % 3, alpha=0.2)
+    assert threshold.rank == 11
+    windowed = np.vstack([some_scores(random), np.zeros((1, 3, 2))])
+    assert np.isfinite(threshold.level(windowed)).all()
+    assert np.isfinite(threshold.limits).all()
+    assert (threshold.compare(np.zeros((3, 2))).thresholds > 0).all()
+    assert threshold.compare(np.zeros((3, 2))).below == 0
+    assert threshold.limit == finite_sample_quantile(maxima, alpha=0.2)
+
+
+def test_one_rollout_more_that_low_is_refused():
+    scales = [Scale(np.ones(2), np.ones(2))] * 3
+    maxima = np.concatenate([np.full(11, -100.0), [1.0]])
+    with pytest.raises(CalibrationError, match="never raised together"):
+        paired_threshold("all", scales, maxima, np.arange(12) % 3, alpha=0.2)
+
+
+def test_a_mean_needs_k_rollouts_below_its_ceiling():
+    scales = [Scale(np.ones(2), np.ones(2))] * 3
+    maxima = np.concatenate([np.full(9, 0.5), np.full(3, CEILING)])
+    folds = np.arange(12) % 3
+    with pytest.raises(CalibrationError, match="out of reach"):
+        paired_threshold("mean", scales, maxima, folds, alpha=0.2)
+    threshold = paired_threshold("mean", scales, np.sort(maxima)[:11], folds[:11], alpha=0.25)
+    assert threshold.level(np.full((3, 2), 1e9)) > 1
+
+
+def test_what_is_undefined_calls_for_no_alarm():
+    threshold, _ = some_threshold("any", 0)
+    compared = threshold.compare(np.full((3, 2), np.nan))
+    assert (compared.level, compared.below) == (0.0, 0)
