@@ -24,6 +24,7 @@ from failure_monitor.cli import (
     inspect,
     label,
     lerobot,
+    promise,
     watch,
 )
 from failure_monitor.cli.app import run
@@ -43,6 +44,7 @@ COMMANDS = (
     inspect.inspect,
     label.label,
     lerobot.lerobot,
+    promise.promise,
     watch.watch,
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from failure_monitor.cli.app import output, progress
 from failure_monitor.cli.declaration import Option
 from failure_monitor.cli.options import MAX_SEED, ActionOptions, Reading, Sources, names
-from failure_monitor.cli.promise import promise_table
+from failure_monitor.cli.promise_table import promise_table
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
 from failure_monitor.scores.registry import DEFAULT_SCORES, FIPER_SCORES

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from failure_monitor.atomic_file import write_json
 from failure_monitor.bundle import bundle
 from failure_monitor.cli.app import output
+from failure_monitor.cli.budget_options import BudgetOptions
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.cli.options import ActionOptions, Reading
 from failure_monitor.cli.reading_progress import shown_progress
@@ -30,6 +31,7 @@ def inspect(
     paths: Inspected,
     reading: Reading,
     actions: ActionOptions,
+    budget: BudgetOptions,
     json: Annotated[
         Path | None, Option(help="write all of it here as JSON", writes="file")
     ] = None,
@@ -46,17 +48,17 @@ def inspect(
     elif len(bundles) == 2:
         found = _compare_bundles(*bundles)
     else:
-        found = _inspect_bundle(bundles[0])
+        found = _inspect_bundle(bundles[0], budget)
     if json is not None:
         write_json(json, found)
 
 
-def _inspect_bundle(path: Path) -> dict[str, Any]:
+def _inspect_bundle(path: Path, budget: BudgetOptions) -> dict[str, Any]:
     from failure_monitor.cli.inspected_bundle import bundle_tables
 
     inspected = bundle.load(path)
     sha256 = bundle.content_hash(path)
-    for table in bundle_tables(inspected, path, sha256):
+    for table in bundle_tables(inspected, path, sha256, budget.rows(inspected)):
         output.print(table)
     return {"bundle_sha256": sha256, **plain(inspected.description)}
 

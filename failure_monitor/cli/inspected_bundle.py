@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -13,22 +13,26 @@ from rich.table import Table
 from failure_monitor.bundle.bundle import DESCRIPTION_FILE, Bundle
 from failure_monitor.bundle.description import BundleDescription, RolloutSection, ScoreSection
 from failure_monitor.cli.policy_rows import add_policy_rows
-from failure_monitor.cli.promise import promise_table
+from failure_monitor.cli.promise_table import promise_table
 
 SHORT_HASH = 12
 """Digits of a SHA-256 that are shown."""
 
 
-def bundle_tables(inspected: Bundle, path: Path, sha256: str) -> Iterator[Table]:
+def bundle_tables(
+    inspected: Bundle, path: Path, sha256: str, budget: Sequence[tuple[str, str]]
+) -> Iterator[Table]:
     """Yield the tables, the most important first.
 
     Args:
         inspected: the bundle.
         path: where it lies.
         sha256: the hash by which it is known.
+        budget: what the promise means in a week, as headings and texts.
     """
     description = inspected.description
     yield promise_table(inspected)
+    yield _budget_table(budget)
     yield _policy_table(inspected)
     if description.black_box is not None or description.positions_topic is not None:
         yield _inputs_table(description)
@@ -36,6 +40,13 @@ def bundle_tables(inspected: Bundle, path: Path, sha256: str) -> Iterator[Table]
     yield _making_table(description, sha256)
     yield _rollouts_table(description)
     yield _files_table(description, path)
+
+
+def _budget_table(budget: Sequence[tuple[str, str]]) -> Table:
+    table = Table(title="What it means in a week", show_header=False, title_justify="left")
+    for what, text in budget:
+        table.add_row(escape(what), escape(text))
+    return table
 
 
 def _policy_table(inspected: Bundle) -> Table:

@@ -10,6 +10,7 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.promise_text import promise_rows
 from failure_monitor.calibration.audit import Audit
 from failure_monitor.calibration.audit_text import audit_rows, audited_rollouts
+from failure_monitor.promise.alarm_budget import budget_rows
 from failure_monitor.report.page import PageSection
 from failure_monitor.report.promise_figure import MeasuredRate, promise_figure
 from failure_monitor.report.reproduction import Origin, bundle_rollouts_table, origin_rows
@@ -23,7 +24,10 @@ def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> 
     return PageSection(
         "promise",
         "The promise",
-        rows=tuple(promise_rows(bundle, with_thresholds=False)),
+        rows=(
+            *promise_rows(bundle, with_thresholds=False),
+            budget_rows(promises, bundle.alpha),
+        ),
         figures=(promise_figure(promises, bundle.alpha, measured),),
     )
 

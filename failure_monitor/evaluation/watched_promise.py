@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The watch of a bundle's promise over recorded rollouts, in order of time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from failure_monitor.bundle.bundle import Bundle, content_hash, load
+from failure_monitor.decision import InvalidDecisionError, Rollout
+from failure_monitor.errors import FailureMonitorError
+from failure_monitor.evaluation.bundle_reading import reading_for
+from failure_monitor.missing_package import missing_packages_named
+from failure_monitor.promise.finished_rollout import FinishedRollout, LargestValues
+from failure_monitor.promise.reference import references
+from failure_monitor.promise.watch import USUAL_DELTA, PromiseState, PromiseWatch
+from failure_monitor.schema import plain
+from failure_monitor.sources.reading_options import (
+    Progress,
+    ReadingOptions,
+    no_progress,
+    paths_of,
+)
+
+
+class PromiseError(FailureMonitorError):
+    """Rollouts cannot show whether a promise holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromiseCourse:
+    """What is known of a promise after every rollout.
+
+    Attributes:
+        state: in the end.
+        names: the rollouts that counted, in order of time.
+        states: what was known after each of these.
+        left_out: how many rollouts did not count, by the reason.
+    """
+
+    state: PromiseState
+    names: tuple[str, ...]
+    states: tuple[PromiseState, ...]
+    left_out: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything in JSON's own types."""
+        return {
+            "text": self.state.text,
+            **plain(self.state),
+            "left_out": dict(self.left_out),
+            "course": [
+                {"rollout": name, "word": state.word.value, "evidence": state.evidence}
+                for name, state in zip(self.names, self.states, strict=True)
+            ],
+        }
+
+
+@missing_packages_named()
+def promise_of_sources(
+    bundle_folder: Path,
+    sources: str | Path | Sequence[str | Path],
+    *,
+    delta: float = USUAL_DELTA,
+    reading: ReadingOptions | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Bundle, PromiseCourse]:
+    """Return a bundle, and whether its promise holds in recordings.
+
+    Args:
+        bundle_folder: the bundle.
+        sources: as `failure-monitor promise` takes them.
+        delta: the chance that a promise that holds is ever called broken.
+        reading: how the sources are read.
+        progress: shows how far reading is.
+
+    Raises:
+        FailureMonitorError: the bundle or a source cannot be read, or does not fit.
+    """
+    reading = reading or ReadingOptions()
+    reading.check()
+    bundle = load(bundle_folder)
+    with reading_for(bundle, reading) as completed:
+        rollout_set = completed.read(
+            paths_of(sources),
+            like=bundle.policy,
+            described=bundle.description.stated_policy,
+            progress=progress,
+        )
+    rollouts = rollout_set.rollouts
+    return bundle, promise_course(bundle, content_hash(bundle_folder), rollouts, delta)
+
+
+def promise_course(
+    bundle: Bundle, sha256: str, rollouts: Sequence[Rollout], delta: float = USUAL_DELTA
+) -> PromiseCourse:
+    """Watch a promise over rollouts, which are put in order of time.
+
+    Args:
+        bundle: the bundle.
+        sha256: its hash.
+        rollouts: of any outcome.
+        delta: the chance that a promise that holds is ever called broken.
+
+    Raises:
+        PromiseError: the bundle does not hold what its calibration rollouts reached.
+        UnknownTaskError: it has no promise for a rollout's task.
+    """
+    known = references(bundle.description, sha256)
+    if not known:
+        raise PromiseError(
+            "the bundle does not hold what its calibration rollouts reached, since an older "
+            "version made it: calibrate again"
+        )
+    watch = PromiseWatch(known, delta)
+    made_it = {section.sha256 for section in (*bundle.calibration, *bundle.fit)} - {""}
+    names, states, left_out = [], [], Counter[str]()
+    for rollout in sorted(rollouts, key=lambda each: float(each.stamps[0]) if len(each) else 0.0):
+        if reason := why_left_out(rollout, made_it):
+            left_out[reason] += 1
+            continue
+        finished = finished_rollout(bundle, rollout)
+        states.append(watch.add(finished.task, watch.place(finished)))
+        names.append(rollout.name)
+    return PromiseCourse(watch.state, tuple(names), tuple(states), dict(left_out))
+
+
+def why_left_out(rollout: Rollout, made_bundle: frozenset[str] | set[str]) -> str:
+    """Return why a rollout says nothing of the promise; empty if it does.
+
+    Args:
+        rollout: the rollout.
+        made_bundle: the hashes of the rollouts that the bundle was made of.
+    """
+    if rollout.sha256 in made_bundle or rollout.calibration:
+        return "set the thresholds, or is set apart for that"
+    if not len(rollout):
+        return "has no decision"
+    if rollout.has_intervention:
+        return "a human acted in it"
+    if rollout.success is None:
+        return "has no outcome"
+    return "" if rollout.success else "failed"
+
+
+def finished_rollout(bundle: Bundle, rollout: Rollout) -> FinishedRollout:
+    """Return the largest values of a rollout, as the monitor would have found them.
+
+    Raises:
+        UnknownTaskError: the bundle has no promise for its task.
+        InvalidDecisionError: a decision is not of the bundle's format.
+    """
+    task = bundle.promise(rollout.task).task
+    rollout.check(bundle.policy)
+    monitor = bundle.monitor(rollout.task)
+    largest = LargestValues(task)
+    for decision in rollout.decisions():
+        try:
+            largest.update(monitor.update(decision))
+        except InvalidDecisionError:
+            # Beyond the limits of its values: the monitor halts.
+            largest.exceed()
+            break
+    finished = largest.finished
+    assert finished is not None
+    return finished
