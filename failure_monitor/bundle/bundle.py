@@ -253,11 +253,30 @@ class Bundle:
         Raises:
             UnknownTaskError: the bundle has no threshold for the rollout's task.
         """
+        return self.compare(rollout)[0]
+
+    def compare(self, rollout: Rollout) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+        """Return `levels`, and how many calibration rollouts lie below every decision, (T,).
+
+        The latter is None for bundles that do not keep how their rollouts came out.
+
+        Raises:
+            UnknownTaskError: the bundle has no threshold for the rollout's task.
+        """
         try:
             monitor = self.monitor(rollout.task)
         except UnknownTaskError as error:
             raise UnknownTaskError(f"{rollout.name}: {error}") from None
-        return monitor.score_rollout(rollout)
+        levels, below = monitor.compare_rollout(rollout)
+        if self.description.schema_version == 1:
+            return levels, self._below(rollout, levels)
+        return levels, below
+
+    def _below(self, rollout: Rollout, levels: NDArray[np.float64]) -> NDArray[np.int64] | None:
+        """Return how many calibration rollouts of a bundle of version 1 lie below levels."""
+        known = [section.max_level for section in self.calibration_of(rollout)]
+        largest = np.sort([level for level in known if level is not None])
+        return np.searchsorted(largest, levels) if len(largest) == len(known) else None
 
     def calibration_of(self, rollout: Rollout) -> tuple[RolloutSection, ...]:
         """Return the rollouts from which the threshold for this rollout's task was calibrated.

@@ -13,7 +13,8 @@ from failure_monitor.cli.options import MAX_SEED, ActionOptions, Reading, Source
 from failure_monitor.cli.promise_table import promise_table
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
-from failure_monitor.scores.registry import DEFAULT_SCORES, FIPER_SCORES
+from failure_monitor.cli.wish import MaxDisturbedAlarms, wish_beside_calibration
+from failure_monitor.scores.registry import FIPER_SCORES
 from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS
 
 
@@ -44,8 +45,8 @@ def calibrate(
     scores: Annotated[
         str,
         Option(
-            help="comma-separated names of the rule's scores; default: those of "
-            f"{', '.join(DEFAULT_SCORES)} that the policy allows"
+            help="comma-separated names of the rule's scores; default: the best rule that is "
+            "known for what policy and robot give, which says why"
         ),
     ] = "",
     window: Annotated[
@@ -92,11 +93,13 @@ def calibrate(
         ),
     ] = "",
     seed: Annotated[int, Option(min=0, max=MAX_SEED, help="of the folds and of the training")] = 0,
+    max_disturbed_alarms: MaxDisturbedAlarms = None,
     report: ReportFolder = None,
 ) -> None:
     """Calibrate a rule on successful rollouts, and write the bundle that the monitor loads."""
     # Imported here, as in every command: help must not wait for what it does not need.
     from failure_monitor.calibration.from_sources import calibrate as calibrate_sources
+    from failure_monitor.evaluation.dial_text import wish_text
 
     check_report(report)
     stated = actions.stated
@@ -124,5 +127,9 @@ def calibrate(
     )
     output.print(promise_table(calibration.bundle))
     output.print(f"wrote {output_folder}", soft_wrap=True, markup=False)
+    if max_disturbed_alarms is not None:
+        wish = wish_beside_calibration(calibration, max_disturbed_alarms)
+        if wish is not None:
+            output.print(wish_text(wish), soft_wrap=True, markup=False)
     if report is not None:
         report_calibration(report, calibration, output_folder, reading.options.processes)

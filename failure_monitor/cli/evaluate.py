@@ -14,6 +14,7 @@ from failure_monitor.cli.options import Reading, Sources
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_evaluation
 from failure_monitor.cli.terminal_table import terminal_table
+from failure_monitor.cli.wish import MaxDisturbedAlarms, wish_for
 
 
 def evaluate(
@@ -31,6 +32,7 @@ def evaluate(
             choices=("group", "task"),
         ),
     ] = "group",
+    max_disturbed_alarms: MaxDisturbedAlarms = None,
     report: ReportFolder = None,
     report_camera: Annotated[
         str,
@@ -42,6 +44,7 @@ def evaluate(
     ] = "",
 ) -> None:
     """Measure a bundle on rollouts with known outcomes."""
+    from failure_monitor.evaluation.dial_text import dial_table, wish_json, wish_text
     from failure_monitor.evaluation.evaluate import text_tables
     from failure_monitor.evaluation.from_sources import evaluate_bundle
 
@@ -53,10 +56,16 @@ def evaluate(
         reading=reading.options,
         progress=shown_progress,
     )
+    dial, wish = evaluated.evaluation.dial, wish_for(evaluated.evaluation, max_disturbed_alarms)
     if json is not None:
-        write_json(json, evaluated.evaluation.to_json())
+        wished = {} if wish is None else {"wish": wish_json(wish)}
+        write_json(json, {**evaluated.evaluation.to_json(), **wished})
     for table in text_tables(evaluated.evaluation):
         output.print(terminal_table(table))
+    if dial is not None:
+        output.print(terminal_table(dial_table(dial, wish)))
+    if wish is not None:
+        output.print(wish_text(wish), soft_wrap=True, markup=False)
     if report is not None:
         report_evaluation(
             report,

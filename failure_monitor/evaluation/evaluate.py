@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.evaluation.dial import Dial
+from failure_monitor.evaluation.dial_text import dial_json
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
 from failure_monitor.listed_names import list_names
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -75,8 +77,12 @@ class CalibratedRule(Protocol):
     def calibration_of(self, rollout: Rollout) -> Sequence[CalibrationLength]:
         """Return the rollouts that set the threshold for one like this: those of its task."""
 
-    def levels(self, rollout: Rollout) -> NDArray[np.float64]:
-        """Return the combined normalised score at every decision, (T,); above 1 is an alarm."""
+    def compare(self, rollout: Rollout) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+        """Return the combined normalised score at every decision, (T,), and what lies below.
+
+        A score above 1 is an alarm. The latter is how many calibration rollouts lie below the
+        decision, (T,); None if that is unknown.
+        """
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ class Evaluation:
         control: those of elapsed time.
         left_out: how many rollouts were left out, being set apart for calibration.
         seen: how many of the evaluated rollouts the bundle was calibrated or its scores fitted on.
+        dial: the rule at other alphas; None if the bundle does not tell.
     """
 
     alpha: float
@@ -117,6 +124,7 @@ class Evaluation:
     control: Breakdown
     left_out: int
     seen: int
+    dial: Dial | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything in JSON's own types; what is not defined is null."""
@@ -140,6 +148,7 @@ class Evaluation:
             ],
             "metrics": asdict(self.metrics),
             "elapsed_time_control": asdict(self.control),
+            "dial": None if self.dial is None else dial_json(self.dial),
         }
 
 
@@ -165,7 +174,9 @@ def evaluate(
     seen = _warn_of_calibration_rollouts(bundle, rollouts)
     early_decisions = {rollout.task: _median_length(bundle, rollout) for rollout in rollouts}
 
-    def result(rollout: Rollout, levels: NDArray[np.float64]) -> RolloutResult:
+    def result(
+        rollout: Rollout, levels: NDArray[np.float64], below: NDArray[np.int64] | None = None
+    ) -> RolloutResult:
         return RolloutResult(
             name=rollout.name,
             success=bool(rollout.success),
@@ -174,9 +185,11 @@ def evaluate(
             levels=levels,
             stamps=rollout.stamps,
             early_decisions=early_decisions[rollout.task],
+            below=below,
+            calibration_rollouts=len(bundle.calibration_of(rollout)),
         )
 
-    results = tuple(result(rollout, _levels(bundle, rollout)) for rollout in rollouts)
+    results = tuple(result(rollout, *_compared(bundle, rollout)) for rollout in rollouts)
     elapsed = tuple(result(rollout, _elapsed(bundle, rollout)) for rollout in rollouts)
     return Evaluation(
         alpha=bundle.alpha,
@@ -190,6 +203,7 @@ def evaluate(
         control=_break_down(elapsed, group_by),
         left_out=left_out,
         seen=seen,
+        dial=Dial.of(results, bundle.alpha),
     )
 
 
@@ -244,14 +258,16 @@ def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rol
     return len(seen)
 
 
-def _levels(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:
-    levels = bundle.levels(rollout)
+def _compared(
+    bundle: CalibratedRule, rollout: Rollout
+) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    levels, below = bundle.compare(rollout)
     if not np.isfinite(levels).all():
         raise EvaluationError(
             f"{rollout.name}: the bundle's scores are not finite at decision "
             f"{np.flatnonzero(~np.isfinite(levels))[0]}: calibrate again"
         )
-    return levels
+    return levels, below
 
 
 def _lengths(bundle: CalibratedRule, rollout: Rollout) -> NDArray[np.float64]:

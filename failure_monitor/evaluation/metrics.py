@@ -35,6 +35,8 @@ class RolloutResult:
         early_decisions: the median length of its task's calibration rollouts, in decisions; only
             decisions of a smaller number are early.
         task: what the robot was to do; empty where it is unknown.
+        below: whole (T,), how many calibration rollouts lie below each decision; None if unknown.
+        calibration_rollouts: n, with how many it was compared.
     """
 
     name: str
@@ -44,6 +46,8 @@ class RolloutResult:
     stamps: NDArray[np.float64]
     early_decisions: float = math.inf
     task: str = ""
+    below: NDArray[np.int64] | None = None
+    calibration_rollouts: int = 0
 
     @property
     def decisions(self) -> int:

@@ -147,13 +147,25 @@ class FailureMonitor:
         Raises:
             InvalidDecisionError: a score is NaN or infinite where it is defined.
         """
+        return self.compare_rollout(rollout)[0]
+
+    def compare_rollout(self, rollout: Rollout) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return `score_rollout`, and how many calibration rollouts lie below each decision, (T,).
+
+        From a decision on that is beyond the limits of its values, all do.
+
+        Raises:
+            InvalidDecisionError: a score is NaN or infinite where it is defined.
+        """
         valid = self._limits.valid_decisions(rollout)
         beyond = np.maximum.accumulate(self._limits.levels(rollout)[valid:])
+        all_below = np.full(len(beyond), len(self._threshold.limits))
         if not valid:
-            return beyond
+            return beyond, all_below
         threshold = self._threshold.at(np.arange(valid))
         windowed = windowed_scores(self._scores, rollout.beginning(valid), self._window)
-        return np.concatenate([threshold.level(windowed), beyond])
+        levels, below = threshold.level_and_below(windowed)
+        return np.concatenate([levels, beyond]), np.concatenate([below, all_below])
 
 
 def windowed_scores(

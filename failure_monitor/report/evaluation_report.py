@@ -13,9 +13,12 @@ import numpy as np
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import RolloutSection
 from failure_monitor.calibration.audit import Audit
+from failure_monitor.evaluation.dial import Dial
+from failure_monitor.evaluation.dial_text import dial_table
 from failure_monitor.evaluation.evaluate import Evaluation, control_by_group, text_tables
 from failure_monitor.report.camera_frames import CameraFrames, read_camera_frames
 from failure_monitor.report.detection_figures import detection_times, roc_figures
+from failure_monitor.report.dial_figure import dial_figure
 from failure_monitor.report.distributions import (
     Strip,
     length_strips,
@@ -77,6 +80,7 @@ def evaluation_report(
         promise_section(bundle, _measured(bundle, evaluation)),
         _detection_section(evaluation),
         _tables_section(evaluation),
+        *([_dial_section(evaluation.dial)] if evaluation.dial is not None else []),
         _scores_section(bundle, rollouts),
         thresholds_section(bundle),
         _lengths_section(bundle, evaluation, rollouts),
@@ -146,6 +150,20 @@ def _tables_section(evaluation: Evaluation) -> PageSection:
             "control.",
         ),
         tables=(*text_tables(evaluation), *((control,) if control is not None else ())),
+    )
+
+
+def _dial_section(dial: Dial) -> PageSection:
+    return PageSection(
+        "dial",
+        "The dial",
+        paragraphs=(
+            "Alpha is the one dial of the rule: with a larger one more failures are found early, "
+            "and more rollouts that would have succeeded are stopped. These are the evaluated "
+            "rollouts at other alphas that the calibration rollouts can promise.",
+        ),
+        figures=(dial_figure(dial),),
+        tables=(dial_table(dial),),
     )
 
 

@@ -101,9 +101,15 @@ class PairedThreshold:
         fold it is the windowed score over its threshold. 0 where the rule has no score that is
         defined (see `combine`).
         """
-        ratios, _ = self._compare(windowed)
+        return self.level_and_below(windowed)[0]
+
+    def level_and_below(
+        self, windowed: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the level, and how many calibration rollouts lie below; (..., F, K) to (...)."""
+        ratios, below = self._compare(windowed)
         place = len(self.limits) - self.rank
-        return np.asarray(np.partition(ratios, place, axis=-1)[..., place])
+        return np.partition(ratios, place, axis=-1)[..., place], below.sum(axis=-1)
 
     def compare(self, windowed: NDArray[np.float64]) -> Comparison:
         """Compare the windowed scores of one decision, (F, K)."""

@@ -51,8 +51,9 @@ class FirstFeatureRule:
     def calibration_of(self, rollout: Rollout) -> tuple[CalibratedLength, ...]:
         return self.calibration
 
-    def levels(self, rollout: Rollout) -> NDArray[np.float64]:
-        return rollout.embeddings[:, 0].astype(np.float64)
+    def compare(self, rollout: Rollout) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        levels = rollout.embeddings[:, 0].astype(np.float64)
+        return levels, np.where(levels > 1, 10, 0)
 
 
 def rollout(
@@ -206,8 +207,8 @@ def test_a_value_that_is_not_finite_is_refused_by_rollout_and_decision() -> None
 
 def test_a_level_that_is_not_finite_is_no_silence() -> None:
     class Broken(FirstFeatureRule):
-        def levels(self, rollout: Rollout) -> NDArray[np.float64]:
-            return np.full(len(rollout), np.nan)
+        def compare(self, rollout: Rollout) -> tuple[NDArray[np.float64], None]:
+            return np.full(len(rollout), np.nan), None
 
     with pytest.raises(EvaluationError, match="rollout 0"):
         evaluate(Broken(), of(*labelled()))

@@ -101,11 +101,11 @@ def test_a_page_has_every_section_and_figure(bundle) -> None:
     page = Parsed(render(evaluated_page(bundle, rollouts, with_audit=True)))
     sections = [attributes["id"] for attributes in page.all("section")]
     assert sections == [
-        *("promise", "detection", "tables", "scores", "thresholds", "lengths"),
+        *("promise", "detection", "tables", "dial", "scores", "thresholds", "lengths"),
         *("timelines", "rollouts", "audit", "reproduce"),
     ]
     assert page.figures() >= {
-        *("promise", "early_roc", "roc", "detection_times", "levels"),
+        *("promise", "early_roc", "roc", "detection_times", "dial", "levels"),
         *("score_0", "score_1", "lengths"),
     }
     assert sum(name.startswith("timeline_") for name in page.figures()) >= 3
