@@ -16,6 +16,8 @@ from failure_monitor.scores.command_effect import CommandEffect
 from failure_monitor.scores.dispersion_profile import DispersionProfile
 from failure_monitor.scores.elapsed_time import ElapsedTime
 from failure_monitor.scores.external import EXTERNAL_PREFIX, external_score
+from failure_monitor.scores.gripper_effect import GripperEffect
+from failure_monitor.scores.joint_effect import JointEffect
 from failure_monitor.scores.kernel_support import KernelSupport
 from failure_monitor.scores.kinematics import Kinematics
 from failure_monitor.scores.knn import NearestNeighbourDistance
@@ -46,6 +48,8 @@ SCORES: dict[str, type[Score]] = {
         CommandEffect,
         DispersionProfile,
         ElapsedTime,
+        GripperEffect,
+        JointEffect,
         KernelSupport,
         Kinematics,
         Lag,

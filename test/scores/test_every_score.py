@@ -234,7 +234,16 @@ def test_one_sample_per_decision_is_enough(rollouts, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["command_effect", "reversal_rate", "stac", "stac_single", "tracking"]
+    "name",
+    [
+        "command_effect",
+        "gripper_effect",
+        "joint_effect",
+        "reversal_rate",
+        "stac",
+        "stac_single",
+        "tracking",
+    ],
 )
 def test_it_must_know_how_much_of_a_chunk_is_executed(rollouts, name):
     with pytest.raises(ScoreUndefinedError, match=f"{name}: .* --executed-actions"):

@@ -1,0 +1,459 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Joint residual: what joints did since the last decision, against what was to be expected.
+
+From the states s of all joints at the decision before, the mean command c since then (the executed
+actions of the chunk before) and the embedding e then, along its 64 principal components where more
+features vary, ridge regression predicts how the chosen quantities changed:
+
+    x_t = [s_{t−1}, c_t, e_{t−1}, 1],    ŷ_t = s_{t−1} + Wᵀ x_t
+
+with y the mean of a position or effort since the decision before, or its state where no mean is
+known. With residuals ρ of the fitting rollouts, each predicted from the others,
+
+    σ_q = √mean ρ_q²,    R²_q = 1 − mean ρ_q² / var (y_q − s_q), at least 0
+    w_q ∝ R²_q / Σ_p |corr(ρ_q, ρ_p)|,    Σ w_q = 1
+    score = (Σ_q w_q z_q⁴)^¼,    z_q = (y_q − ŷ_q) / σ_q, clipped
+
+so that what commands and state do not determine counts little, joints that err together count
+once, and one joint that is far off counts more than many that are slightly. Undefined at a
+rollout's first decision, and where no action was executed or a quantity is not known.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat, Rollout
+from failure_monitor.joint_motion import JointMotion, JointMotionError, is_of_kind
+from failure_monitor.scores.base.executed_actions import ExecutedActions
+from failure_monitor.scores.base.principal_components import principal_components
+from failure_monitor.scores.base.sampled_chunks import require_second_decisions
+from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError
+from failure_monitor.scores.base.standardisation import CLIP, Standardisation
+from failure_monitor.scores.base.together_score import TogetherScore, outside_each
+
+RIDGE = 1.0
+COMPONENTS = 64
+"""Most directions in which the embedding is known: there is one model of them for each fold."""
+MIN_RESIDUAL = 1e-3
+"""In standard deviations of the change: no quantity counts as predicted more exactly."""
+
+Residual = TypeVar("Residual", bound="JointResidual")
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the score remembers of the decision before.
+
+    Attributes:
+        stamp: in nanoseconds.
+        states: (S,), of the joints.
+        actions: (H, D), the executed chunk.
+        embedding: (P,), standardised.
+    """
+
+    stamp: int
+    states: Array
+    actions: Array
+    embedding: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the model is given, brought to scale.
+
+    Attributes:
+        quantities: the names of the S quantities of the joints.
+        executed: how many actions of a chunk are executed.
+        motion: standardisation of states and commands, (S + D,).
+        embedding: standardisation of embeddings; None where the policy gives none.
+        components: (V, P) of its features; None where P is V.
+    """
+
+    quantities: tuple[str, ...]
+    executed: ExecutedActions
+    motion: Standardisation
+    embedding: Standardisation | None
+    components: NDArray[np.float32] | None
+
+    def of_embedding(self, embedding: NDArray[np.float32]) -> Array:
+        """Return the embedding's features, (P,)."""
+        if self.embedding is None:
+            return np.empty(0)
+        seen = self.embedding(embedding)
+        return seen if self.components is None else seen @ self.components
+
+    def __call__(self, before: _Seen, command: Array) -> Array:
+        """Return x of the decision after `before`."""
+        moved = self.motion(np.concatenate([before.states, command]))
+        return np.concatenate([moved, before.embedding, [1.0]])
+
+
+class JointResidual(TogetherScore):
+    """The residual of what joints did; a subclass says which of their quantities count."""
+
+    first_defined = 1
+    counted: ClassVar[str]
+    """What errors call the quantities that count."""
+
+    _before: _Seen | None = None
+
+    def __init__(
+        self,
+        *,
+        inputs: Inputs,
+        targets: NDArray[np.int64],
+        are_means: NDArray[np.bool_],
+        change: Standardisation,
+        regression: Array,
+        residual: Array,
+        weights: Array,
+    ) -> None:
+        """Create the score from F models of Q quantities.
+
+        Args:
+            inputs: what the models are given.
+            targets: (T,), the places of predicted quantities among those of `inputs`.
+            are_means: (T,), whether their mean is predicted, or else their state.
+            change: standardisation of their changes, (T,) to (Q,).
+            regression: W of every model in a row, (X, F·Q).
+            residual: σ, (F, Q).
+            weights: w, (F, Q).
+        """
+        self._steps = _Steps(self.name, inputs, targets, are_means)
+        self._change = change
+        self._regression = regression
+        self._residual = residual
+        self._weights = weights
+        self.joint_quantities = inputs.quantities
+
+    @classmethod
+    @abstractmethod
+    def counts(cls, quantity: str) -> bool:
+        """Return whether a quantity counts that is a position or an effort."""
+
+    @property
+    def models(self) -> int:
+        """F, how many models there are."""
+        return len(self._residual)
+
+    @classmethod
+    def fit_together(
+        cls: type[Residual],
+        rollouts: Sequence[Rollout],
+        folds: NDArray[np.int64] | None,
+        policy: PolicyFormat,
+        seed: int = 0,
+    ) -> Residual:
+        """Fit the models to the rollouts.
+
+        Raises:
+            ScoreUndefinedError: what joints did is not known, or differs in kind between
+                rollouts; none of them counts; it is unknown how many actions are executed; no
+                rollout has a second decision; nothing moves, or as nothing predicts it.
+        """
+        motions = _common_joints(rollouts, cls.name)
+        quantities = motions[0].names
+        targets = np.array(
+            [place for place, name in enumerate(quantities) if _is_predicted(cls, name)], np.int64
+        )
+        if not len(targets):
+            raise ScoreUndefinedError(
+                f"{cls.name}: the rollouts give no position or effort of {cls.counted}, only "
+                f"{', '.join(quantities)}: record its joint states too "
+                "(--more-joint-states-topics), or leave this score out of the rule"
+            )
+        require_second_decisions(rollouts, cls.name)
+        executed = ExecutedActions.of(policy, rollouts, cls.name)
+        means = np.concatenate([motion.means for motion in motions])[:, targets]
+        are_means = np.isfinite(means).any(axis=0)
+        steps = _Steps(
+            cls.name, _inputs(cls.name, rollouts, motions, executed), targets, are_means
+        )
+        known = [[step for step in steps.of(rollout) if step is not None] for rollout in rollouts]
+        if not any(known):
+            raise ScoreUndefinedError(
+                f"{cls.name}: at no decision of the rollouts all of {', '.join(quantities)} are "
+                "known, as the joints are stated less often than the policy decides, or no "
+                "action was executed: record them more often, or leave this score out of the rule"
+            )
+        change = Standardisation.fit(
+            np.array([moved for of_rollout in known for _, moved in of_rollout]),
+            f"{cls.name}: the changes of {', '.join(np.array(quantities)[targets])}",
+        )
+        regressions, residuals, weights = [], [], []
+        for others in outside_each(rollouts, folds):
+            fitted = _ridge([known[place] for place in others if known[place]], change)
+            regressions.append(fitted.regression)
+            residuals.append(fitted.sizes)
+            weights.append(_weights(fitted, cls.name))
+        return cls(
+            inputs=steps.inputs,
+            targets=targets,
+            are_means=are_means,
+            change=change,
+            regression=np.concatenate(regressions, axis=1),
+            residual=np.stack(residuals),
+            weights=np.stack(weights),
+        )
+
+    def start_rollout(self) -> None:
+        """Forget the decision before."""
+        self._before = None
+
+    def resume(self, number: int, *, stopped: bool = False) -> None:
+        """Continue after decisions that were not seen, so that the next one has no step."""
+        self._before = None
+
+    def is_defined_for(self, decision: Decision) -> bool:
+        """Return whether all is known of the step from the decision before."""
+        return self._steps.is_known(self._before, decision)
+
+    def defined(self, rollout: Rollout) -> NDArray[np.bool_]:
+        """Return which decisions of a rollout have the score, (T,)."""
+        return np.array([step is not None for step in self._steps.of(rollout)])
+
+    def update_all(self, decision: Decision) -> Array:
+        """Return the size of the residual of the step from the last decision, (F,)."""
+        before, self._before = self._before, self._steps.seen(decision)
+        return self._sizes(self._steps.step(before, decision))
+
+    def score_all(self, rollout: Rollout) -> Array:
+        """Return the size of the residual of the step to every decision, (T, F)."""
+        return np.stack([*map(self._sizes, self._steps.of(rollout))])
+
+    def _sizes(self, step: tuple[Array, Array] | None) -> Array:
+        """Return the size of the residual of a step, (F,); NaN where there is none."""
+        if step is None:
+            return np.full(self.models, np.nan)
+        x, change = step
+        predicted = (x @ self._regression).reshape(self._residual.shape)
+        scaled = (self._change(change) - predicted) / self._residual
+        squared = np.minimum(np.abs(scaled), CLIP) ** 2
+        return np.asarray(np.sqrt(np.sqrt(np.sum(self._weights * squared**2, axis=1))))
+
+    def state(self) -> ScoreState:
+        """Return the models."""
+        inputs = self._steps.inputs
+        embedding = {} if inputs.embedding is None else inputs.embedding.arrays("embedding")
+        components = {} if inputs.components is None else {"components": inputs.components}
+        return ScoreState(
+            parameters=inputs.executed.parameters(),
+            arrays={
+                "quantities": np.array(inputs.quantities),
+                "targets": self._steps.targets,
+                "are_means": self._steps.are_means,
+                "regression": self._regression,
+                "residual": self._residual,
+                "weights": self._weights,
+                **inputs.motion.arrays("motion"),
+                **self._change.arrays("change"),
+                **embedding,
+                **components,
+            },
+        )
+
+    @classmethod
+    def from_state(cls: type[Residual], state: ScoreState) -> Residual:
+        """Restore the score with stored models."""
+        arrays = state.arrays
+        components = arrays.get("components")
+        return cls(
+            inputs=Inputs(
+                quantities=tuple(str(name) for name in arrays["quantities"]),
+                executed=ExecutedActions.from_parameters(state.parameters),
+                motion=Standardisation.from_state(state, "motion"),
+                embedding=(
+                    Standardisation.from_state(state, "embedding")
+                    if "embedding_varying" in arrays
+                    else None
+                ),
+                components=None if components is None else components.astype(np.float32),
+            ),
+            targets=arrays["targets"].astype(np.int64),
+            are_means=arrays["are_means"].astype(np.bool_),
+            change=Standardisation.from_state(state, "change"),
+            regression=arrays["regression"].astype(np.float64),
+            residual=arrays["residual"].astype(np.float64),
+            weights=arrays["weights"].astype(np.float64),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """The steps of a rollout from one decision to the next, as the models are given them.
+
+    Attributes:
+        score: the name of the score.
+        inputs: what the models are given.
+        targets: (T,), the places of predicted quantities.
+        are_means: (T,), whether their mean is predicted, or else their state.
+    """
+
+    score: str
+    inputs: Inputs
+    targets: NDArray[np.int64]
+    are_means: NDArray[np.bool_]
+
+    def seen(self, decision: Decision) -> _Seen:
+        """Return what is to be remembered of a decision."""
+        return _Seen(
+            decision.stamp,
+            self._joints(decision).states,
+            decision.chunks[0].astype(np.float64),
+            self.inputs.of_embedding(decision.embedding),
+        )
+
+    def is_known(self, before: _Seen | None, decision: Decision) -> bool:
+        """Return whether all is known of the step to a decision from the one before."""
+        return (
+            before is not None
+            and self.inputs.executed.between(before.stamp, decision.stamp) > 0
+            and bool(np.isfinite(before.states).all())
+            and bool(np.isfinite(self._reached(decision)).all())
+        )
+
+    def step(self, before: _Seen | None, decision: Decision) -> tuple[Array, Array] | None:
+        """Return x and the changes of the predicted quantities; None where one is not known."""
+        if before is None or not self.is_known(before, decision):
+            return None
+        executed = self.inputs.executed.between(before.stamp, decision.stamp)
+        x = self.inputs(before, before.actions[:executed].mean(axis=0))
+        return x, self._reached(decision) - before.states[self.targets]
+
+    def of(self, rollout: Rollout) -> Iterable[tuple[Array, Array] | None]:
+        """Yield the step to every decision of a rollout."""
+        before = None
+        for decision in rollout.decisions():
+            yield self.step(before, decision)
+            before = self.seen(decision)
+
+    def _reached(self, decision: Decision) -> Array:
+        """Return the predicted quantities as they came, (T,)."""
+        joints = self._joints(decision)
+        return np.where(self.are_means, joints.means[self.targets], joints.states[self.targets])
+
+    def _joints(self, decision: Decision) -> JointMotion:
+        if decision.joints is None:
+            raise InvalidDecisionError(
+                f"what the joints did is not known, which the score {self.score} needs: publish "
+                "and record joint states as in calibration, or calibrate a rule without it"
+            )
+        try:
+            return decision.joints.select(self.inputs.quantities)
+        except JointMotionError as error:
+            raise InvalidDecisionError(f"the score {self.score}: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A fitted model of Q quantities.
+
+    Attributes:
+        regression: W, (X, Q).
+        residuals: those of leaving each rollout out, (N, Q).
+        sizes: their sizes, (Q,).
+        determination: R², (Q,).
+    """
+
+    regression: Array
+    residuals: Array
+    sizes: Array
+    determination: Array
+
+
+def _is_predicted(score: type[JointResidual], quantity: str) -> bool:
+    return not is_of_kind(quantity, "velocity") and score.counts(quantity)
+
+
+def _common_joints(rollouts: Sequence[Rollout], score: str) -> list[JointMotion]:
+    """Return what the joints did in every rollout, the same quantities in the same order."""
+    motions: list[JointMotion] = []
+    for rollout in rollouts:
+        if rollout.joints is None:
+            raise ScoreUndefinedError(
+                f"{score}: what the joints did in {rollout.name} is not known: record joint "
+                "states, or leave this score out of the rule"
+            )
+        if motions and set(rollout.joints.names) != set(motions[0].names):
+            raise ScoreUndefinedError(
+                f"{score}: the joints of {rollout.name} give {', '.join(rollout.joints.names)}, "
+                f"those of {rollouts[0].name} {', '.join(motions[0].names)}: record the same of "
+                "every rollout, or leave this score out of the rule"
+            )
+        motions.append(rollout.joints.select(motions[0].names) if motions else rollout.joints)
+    return motions
+
+
+def _inputs(
+    score: str,
+    rollouts: Sequence[Rollout],
+    motions: Sequence[JointMotion],
+    executed: ExecutedActions,
+) -> Inputs:
+    """Return what the models are given, brought to the scale of these rollouts."""
+    states = np.concatenate([motion.states for motion in motions])
+    # A mean over actions varies no more than they do.
+    actions = np.concatenate([rollout.chunks[:, 0].mean(axis=1) for rollout in rollouts])
+    is_known = np.isfinite(states).all(axis=1)
+    if not is_known.any():
+        raise ScoreUndefinedError(
+            f"{score}: at no decision of the rollouts all of {', '.join(motions[0].names)} are "
+            "known: record them more often, or leave this score out of the rule"
+        )
+    motion = Standardisation.fit(
+        np.concatenate([states, actions], axis=1)[is_known],
+        f"{score}: the states of joints and the commands",
+    )
+    embedding, components = None, None
+    if rollouts[0].embeddings.shape[1]:
+        embedding = Standardisation.of_embeddings(rollouts, score)
+        features = embedding(np.concatenate([rollout.embeddings for rollout in rollouts]))
+        components = principal_components(features, COMPONENTS)
+    return Inputs(motions[0].names, executed, motion, embedding, components)
+
+
+def _ridge(known: Sequence[Sequence[tuple[Array, Array]]], change: Standardisation) -> _Fitted:
+    """Fit W to the steps of every rollout.
+
+    With H = X (XᵀX + λI)⁻¹ Xᵀ of one rollout, its residuals when it is left out are (I − H)⁻¹
+    times those of the fit with it: Allen's PRESS statistic, for several rows at once.
+    """
+    steps = [
+        (np.array([x for x, _ in of_rollout]), change(np.array([y for _, y in of_rollout])))
+        for of_rollout in known
+    ]
+    design, wanted = (np.concatenate(part) for part in zip(*steps, strict=True))
+    inverse = np.linalg.inv(design.T @ design + RIDGE * np.eye(design.shape[1]))
+    regression = inverse @ (design.T @ wanted)
+    residuals = np.concatenate(
+        [np.linalg.solve(np.eye(len(x)) - x @ inverse @ x.T, y - x @ regression) for x, y in steps]
+    )
+    mean_square = np.mean(residuals**2, axis=0)
+    variance = np.maximum(np.var(wanted, axis=0), MIN_RESIDUAL**2)
+    sizes = np.sqrt(mean_square) + MIN_RESIDUAL
+    return _Fitted(regression, residuals, sizes, 1 - mean_square / variance)
+
+
+def _weights(fitted: _Fitted, score: str) -> Array:
+    """Return w, (Q,)."""
+    determined = np.maximum(fitted.determination, 0.0)
+    if not determined.any():
+        raise ScoreUndefinedError(
+            f"{score}: nothing predicts what the joints do (R² is 0 on rollouts that were held "
+            "out): check that the executed chunk comes first among the samples, calibrate on "
+            "more rollouts, or leave this score out of the rule"
+        )
+    scaled = fitted.residuals / np.sqrt(np.mean(fitted.residuals**2, axis=0) + MIN_RESIDUAL**2)
+    alike = np.abs(scaled.T @ scaled) / len(scaled)
+    np.fill_diagonal(alike, 1.0)
+    shared = determined / alike.sum(axis=0)
+    return np.asarray(shared / shared.sum())
