@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.joint_motion import QUANTITY_KINDS, JointMotion, quantity_names
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -76,6 +77,7 @@ class SyntheticTask:
             success=True,
             sha256=f"{seed:064x}",
             positions=positions.astype(np.float32),
+            joints=self._joints(np.random.default_rng([seed, 2]), positions, moves),
         )
 
     def _chunks(self, random: np.random.Generator, goal: Array, phase: Array) -> Array:
@@ -93,6 +95,20 @@ class SyntheticTask:
         ways = random.choice([-1.0, 1.0], size=(T, B))
         chunks[..., 0] += (torn[:, np.newaxis] * ways)[..., np.newaxis]
         return chunks
+
+    def _joints(self, random: np.random.Generator, positions: Array, moves: Array) -> JointMotion:
+        """Return a joint for each action, the last a gripper's, with all that a robot measures."""
+        joints = [*(f"joint_{index}" for index in range(len(moves.T) - 1)), "gripper"]
+        moved = np.concatenate([np.zeros_like(moves[:1]), moves[:-1]])
+        states = np.concatenate([positions, moves, 3 * moved], axis=1)
+        means = np.concatenate([positions - moved / 2, moved, 3 * moved], axis=1)
+        means[0] = np.nan
+        names = (quantity_names(joints, kind) for kind in QUANTITY_KINDS)
+        return JointMotion(
+            tuple(name for of_kind in names for name in of_kind),
+            states + 0.02 * random.normal(size=states.shape),
+            means + 0.02 * random.normal(size=means.shape),
+        )
 
     def _embeddings(
         self, random: np.random.Generator, goal: Array, phase: Array, positions: Array

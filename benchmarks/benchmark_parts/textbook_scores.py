@@ -245,6 +245,32 @@ def command_effect(state: ScoreState, policy: PolicyFormat, past: Past) -> float
     return float(np.sqrt(np.sum(arrays["weights"] * z**2)))
 
 
+def joint_effect(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
+    if len(past) < 2:
+        return np.nan
+    arrays, (before, now) = state.arrays, past[-2:]
+    known = [joints_of(decision, arrays["quantities"]) for decision in (before, now)]
+    (states, _), (reached, means) = known
+    targets = arrays["targets"]
+    change = np.where(arrays["are_means"], means[targets], reached[targets]) - states[targets]
+    command = before.chunks[0, : int(state.parameters["executed"])].astype(np.float64).mean(axis=0)
+    moved = standardised(np.concatenate([states, command]), arrays, "motion")
+    embedding = standardised(before.embedding, arrays, "embedding")
+    if "components" in arrays:
+        embedding = embedding @ arrays["components"]
+    predicted = np.concatenate([moved, embedding, [1.0]]) @ arrays["regression"]
+    residual = (standardised(change, arrays, "change") - predicted) / arrays["residual"][0]
+    fourths = np.clip(residual, -CLIP, CLIP) ** 4
+    return float((arrays["weights"][0] @ fourths) ** 0.25)
+
+
+def joints_of(decision: Decision, quantities: Array) -> tuple[Array, Array]:
+    """Return states and means of these quantities."""
+    assert decision.joints is not None
+    places = [decision.joints.names.index(str(name)) for name in quantities]
+    return decision.joints.states[places], decision.joints.means[places]
+
+
 def kinematics(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
     velocities = past[-1].chunks[0][:, state.arrays["indices"]].astype(np.float64)
     if state.parameters["are_positions"]:
@@ -349,6 +375,8 @@ FORMULAS: dict[str, Formula] = {
     "command_effect": command_effect,
     "dispersion_profile": dispersion_profile,
     "elapsed_time": elapsed_time,
+    "gripper_effect": joint_effect,
+    "joint_effect": joint_effect,
     "kernel_support": kernel_support,
     "kinematics": kinematics,
     "knn": knn,

@@ -79,6 +79,8 @@ CANDIDATES = (
     Candidate("one_step", frozenset({Signal.EMBEDDING})),
     Candidate("phase_knn", frozenset({Signal.EMBEDDING})),
     Candidate("chunk_lag"),
+    Candidate("joint_effect", frozenset({Signal.JOINTS, Signal.EXECUTED})),
+    Candidate("gripper_effect", frozenset({Signal.JOINTS, Signal.EXECUTED})),
     Candidate(
         "stac",
         needs=frozenset({Signal.SAMPLES, Signal.EXECUTED}),

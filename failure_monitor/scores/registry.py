@@ -74,6 +74,9 @@ SCORES: dict[str, type[Score]] = {
 DEFAULT_SCORES = ("command_effect", "dispersion_profile", "one_step", "phase_knn", "chunk_lag")
 """Scores that detected best, as a mean, on tasks they were not chosen on: docs/detection.md."""
 
+JOINT_SCORES = ("joint_effect", "gripper_effect")
+"""Scores that join these where a robot tells what its joints do."""
+
 
 FIPER_SCORES = ("rnd_oe", "ace")
 """Scores of which all must be above their thresholds by the rule of the FIPER paper."""

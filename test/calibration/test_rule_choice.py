@@ -11,7 +11,7 @@ from testbed.synthetic import POLICY, synthetic_rollout, without_embedding
 
 from failure_monitor.calibration.rule_choice import CANDIDATES, Signal, choose_rule
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.scores.registry import DEFAULT_SCORES
+from failure_monitor.scores.registry import DEFAULT_SCORES, JOINT_SCORES
 from failure_monitor.thresholds.conformal import CalibrationError
 
 KNOWN = replace(POLICY, executed_actions=2)
@@ -34,7 +34,7 @@ def of(policy: PolicyFormat, given: list[Rollout]) -> PolicyFormat:
 def test_what_gives_all_that_scores_need_gets_the_default_scores():
     everything = frozenset(Signal)
     chosen = [each.score for each in CANDIDATES if each.belongs_to(everything)]
-    assert sorted(chosen) == sorted(DEFAULT_SCORES)
+    assert sorted(chosen) == sorted((*DEFAULT_SCORES, *JOINT_SCORES))
 
 
 @pytest.mark.parametrize(
