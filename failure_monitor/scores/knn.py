@@ -29,7 +29,8 @@ class NearestNeighbourDistance(NeighbourScore):
     def update_all(self, decision: Decision) -> NDArray[np.float64]:
         """Return the mean distance for every model, (F,)."""
         query = self._neighbours.query(decision.embedding)
-        return self._neighbours.nearest(query, NEIGHBOURS).mean_distances
+        nearest = self._neighbours.nearest(query, NEIGHBOURS)
+        return self._neighbours.mean_distances(query, nearest)
 
     def score_all(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the mean distance at every decision for every model, (T, F)."""

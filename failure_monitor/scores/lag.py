@@ -37,5 +37,5 @@ class Lag(NeighbourScore, TimedTogetherScore):
         """Return by how many decisions what is similar came earlier, (F,)."""
         nearest = self._neighbours.nearest(self._neighbours.query(values), NEIGHBOURS)
         expected = nearest.medians(self._neighbours.numbers)
-        expected[nearest.least_distances > self._neighbours.diameters] = 0.0
+        expected[nearest.least_squared > self._neighbours.squared_diameters] = 0.0
         return np.maximum(number - expected, 0.0)

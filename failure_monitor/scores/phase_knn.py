@@ -40,9 +40,8 @@ class PhaseNeighbourDistance(NeighbourScore, TimedTogetherScore):
         """Return the mean distance to what is nearest of the phase of that decision, (F,)."""
         among, about = self._phases[min(number, len(self._phases) - 1)]
         query = self._neighbours.query(values)
-        return self._neighbours.nearest(
-            query, NEIGHBOURS, among, about, PHASE_WIDTH
-        ).mean_distances
+        nearest = self._neighbours.nearest(query, NEIGHBOURS, among, about, PHASE_WIDTH)
+        return self._neighbours.mean_distances(query, nearest)
 
     @cached_property
     def _phases(self) -> list[tuple[slice, NDArray[np.int64] | None]]:

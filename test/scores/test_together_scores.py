@@ -134,8 +134,9 @@ def test_the_nearest_of_each_fold_by_brute_force(rollouts, count):
         outside = np.flatnonzero(neighbours.folds != fold)
         expected = outside[np.argsort(distances[outside])[:count]]
         np.testing.assert_array_equal(nearest.places[nearest.counted[fold]], expected)
-        assert nearest.mean_distances[fold] == pytest.approx(distances[expected].mean(), rel=1e-5)
-        assert nearest.least_distances[fold] == pytest.approx(distances[expected[0]], rel=1e-5)
+        mean = neighbours.mean_distances(query, nearest)[fold]
+        assert mean == pytest.approx(distances[expected].mean(), rel=1e-5)
+        assert nearest.least_squared[fold] == pytest.approx(distances[expected[0]] ** 2, rel=1e-4)
         median = np.median(neighbours.numbers[expected])
         assert nearest.medians(neighbours.numbers)[fold] == median
 

@@ -31,28 +31,23 @@ class Neighbours:
 
     Attributes:
         places: (K,), their places in the memory, nearest first.
-        distances: float32 (K,).
+        squared: float32 (K,), their squared distances, good enough to choose by.
         counted: (F, K), which of them are among the nearest that each model remembers.
     """
 
     places: NDArray[np.int64]
-    distances: NDArray[np.float32]
+    squared: NDArray[np.float32]
     counted: NDArray[np.bool_]
 
     @property
-    def mean_distances(self) -> NDArray[np.float64]:
-        """The mean distance for each model, (F,)."""
-        sums = np.where(self.counted, self.distances, 0.0).sum(axis=1)
-        return np.asarray(sums / self.counted.sum(axis=1))
-
-    @property
-    def least_distances(self) -> NDArray[np.float32]:
-        """The distance of the nearest for each model, (F,)."""
-        return np.asarray(self.distances[self.counted.argmax(axis=1)])
+    def least_squared(self) -> NDArray[np.float32]:
+        """The squared distance of the nearest for each model, (F,)."""
+        return np.asarray(self.squared[self.counted.argmax(axis=1)])
 
     def medians(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the median for each model, (F,), of numbers of all that is remembered (N,)."""
-        ordered = np.sort(np.where(self.counted, numbers[self.places], np.inf), axis=1)
+        ordered = np.where(self.counted, numbers[self.places], np.inf)
+        ordered.sort(axis=1)
         count = self.counted.sum(axis=1)
         models = np.arange(len(count))
         return np.asarray(ordered[models, (count - 1) // 2] + ordered[models, count // 2]) / 2
@@ -114,12 +109,16 @@ class NearestNeighbours:
         return np.asarray(np.einsum("nv,nv->n", self.memory, self.memory))
 
     @cached_property
-    def diameters(self) -> NDArray[np.float64]:
-        """A distance that no two of what each model remembers exceed, (F,)."""
-        squared = [
+    def squared_diameters(self) -> NDArray[np.float32]:
+        """The square of a distance that no two of what each model remembers exceed, (F,)."""
+        largest = [
             self._squared_norms[self.folds != model].max(initial=0) for model in range(self.models)
         ]
-        return 2 * np.sqrt(np.array(squared, dtype=np.float64))
+        return 4 * np.array(largest, dtype=np.float32)
+
+    @cached_property
+    def _all_models(self) -> NDArray[np.int64]:
+        return np.arange(self.models)[:, np.newaxis]
 
     def query(self, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return an embedding standardised, (V,)."""
@@ -145,22 +144,31 @@ class NearestNeighbours:
         memory = self.memory[among]
         # ‖m − q‖² − ‖q‖², in which squares cancel: good enough to choose by, not to measure with.
         ranks = self._squared_norms[among] - 2 * (memory @ query)
-        models = np.arange(self.models)[:, np.newaxis]
         wanted = count if self.models == 1 and about is None else TO_SPARE * count
         while True:
             wanted = min(wanted, len(memory))
-            places = np.argpartition(ranks, wanted - 1)[:wanted]
-            apart = memory[places] - query
-            squared = np.einsum("kv,kv->k", apart, apart)
-            order = np.argsort(squared, kind="stable")
-            places = places[order] + (among.start or 0)
-            remembered = self.folds[places] != models
+            places = ranks.argpartition(wanted - 1)[:wanted]
+            places = places[ranks[places].argsort(kind="stable")]
+            squared, places = ranks[places] + query @ query, places + (among.start or 0)
+            remembered = self.folds[places] != self._all_models
             if about is not None:
                 remembered &= np.abs(self.numbers[places] - about[:, np.newaxis]) <= within
             counts = remembered.cumsum(axis=1)
-            if wanted == len(memory) or counts[:, -1].min() >= count:
-                return Neighbours(places, np.sqrt(squared[order]), remembered & (counts <= count))
+            # Up to there every model has as many as it wants.
+            end = int(counts.min(axis=0).searchsorted(count)) + 1
+            if end <= wanted or wanted == len(memory):
+                counted = (remembered & (counts <= count))[:, :end]
+                return Neighbours(places[:end], squared[:end], counted)
             wanted *= TO_SPARE
+
+    def mean_distances(
+        self, query: NDArray[np.float32], nearest: Neighbours
+    ) -> NDArray[np.float64]:
+        """Return the mean distance to those that each model counts, (F,)."""
+        apart = self.memory[nearest.places] - query
+        distances = np.sqrt(np.einsum("kv,kv->k", apart, apart))
+        counted = nearest.counted.astype(np.float64)
+        return np.asarray(counted @ distances / counted.sum(axis=1))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what is to be stored."""
