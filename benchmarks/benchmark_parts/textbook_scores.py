@@ -17,7 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat
+from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.base.score import Score, ScoreState
+from failure_monitor.scores.base.together_score import FoldedTogether, TogetherScore
 
 Array: TypeAlias = NDArray[np.float64]
 Past: TypeAlias = Sequence[Decision]
@@ -27,12 +29,53 @@ CLIP = 10.0
 KNN_NEIGHBOURS, NEIGHBOURS = 10, 8
 PHASE_WIDTH = 3
 COMMANDS_BACK = 3
+REGRESSIONS = {"one_step": "weights", "command_effect": "regression"}
+"""By score, the array that holds the regressions of all models side by side."""
 
 
 def textbook(score: Score, policy: PolicyFormat) -> Callable[[Past], float]:
     """Return a fitted score as a formula: from decisions up to now, the score of the last."""
-    state, formula = unpacked(score.state()), FORMULAS[score.name]
+    state, formula = states_of_models(of_one(score))[0], FORMULAS[score.name]
     return lambda past: formula(state, policy, past)
+
+
+def textbook_of_folds(
+    score: FoldedScore, policy: PolicyFormat
+) -> Callable[[Past], NDArray[np.float64]]:
+    """Return a score of F models as a formula that gives the score of every model, (F,).
+
+    Every model is asked by itself: nothing that they have in common is computed once.
+    """
+    states = states_of_models(score)
+    formula = FORMULAS[score.name]
+    return lambda past: np.array([formula(state, policy, past) for state in states])
+
+
+def of_one(score: Score) -> FoldedScore:
+    """Return a score of one model as one of several."""
+    return FoldedTogether(score) if isinstance(score, TogetherScore) else FoldedScore([score])
+
+
+def states_of_models(score: FoldedScore) -> list[ScoreState]:
+    """Return the state of each model as if it had been fitted alone."""
+    if not isinstance(score, FoldedTogether):
+        return [unpacked(model.state()) for model in score.models]
+    return [_of_fold(score.state(), score.name, fold) for fold in range(score.folds)]
+
+
+def _of_fold(state: ScoreState, score: str, fold: int) -> ScoreState:
+    arrays = dict(state.arrays)
+    if "folds" in arrays:
+        outside = arrays["folds"] != fold
+        arrays |= {part: arrays[part][outside] for part in ("memory", "numbers")}
+    regression = REGRESSIONS.get(score)
+    if regression is not None:
+        models = len(arrays["residual"])
+        of_models = np.split(arrays[regression], models, axis=1)
+        apart = {"residual", "whitening", "weights"} & arrays.keys()
+        arrays |= {part: arrays[part][fold] for part in apart}
+        arrays[regression] = of_models[fold]
+    return ScoreState(state.parameters, arrays)
 
 
 def unpacked(state: ScoreState) -> ScoreState:
@@ -224,6 +267,8 @@ def one_step(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
         return np.nan
     arrays = state.arrays
     before, now = (standardised(d.embedding, arrays, "embedding") for d in past[-2:])
+    if "components" in arrays:
+        before, now = before @ arrays["components"], now @ arrays["components"]
     inputs = np.concatenate([before, standardised(mean_chunk(past[-2]), arrays, "chunk")])
     predicted = before + fourier_features(inputs, arrays) @ arrays["weights"]
     scaled = np.clip((now - predicted) / arrays["residual"], -CLIP, CLIP)
