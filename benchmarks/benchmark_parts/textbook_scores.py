@@ -107,7 +107,9 @@ def unpacked(state: ScoreState) -> ScoreState:
 def standardised(values: NDArray[np.floating], arrays: dict[str, Array], prefix: str) -> Array:
     varying = arrays[f"{prefix}_varying"]
     scaled = (values[varying] - arrays[f"{prefix}_mean"]) / arrays[f"{prefix}_deviation"]
-    return np.clip(scaled, -CLIP, CLIP)
+    clipped = np.clip(scaled, -CLIP, CLIP)
+    components = arrays.get(f"{prefix}_components")
+    return clipped if components is None else clipped @ components
 
 
 def mean_chunk(decision: Decision) -> Array:
@@ -267,8 +269,6 @@ def one_step(state: ScoreState, policy: PolicyFormat, past: Past) -> float:
         return np.nan
     arrays = state.arrays
     before, now = (standardised(d.embedding, arrays, "embedding") for d in past[-2:])
-    if "components" in arrays:
-        before, now = before @ arrays["components"], now @ arrays["components"]
     inputs = np.concatenate([before, standardised(mean_chunk(past[-2]), arrays, "chunk")])
     predicted = before + fourier_features(inputs, arrays) @ arrays["weights"]
     scaled = np.clip((now - predicted) / arrays["residual"], -CLIP, CLIP)

@@ -24,6 +24,9 @@ from failure_monitor.scores.base.nearest_neighbours import NearestNeighbours
 from failure_monitor.scores.base.standardisation import Standardisation, mean_chunks
 from failure_monitor.scores.lag import Lag
 
+COMPONENTS = 16
+"""Most directions in which mean chunks are compared."""
+
 
 class ChunkLag(Lag):
     """The decisions by which similar mean chunks came earlier in the fitting rollouts."""
@@ -47,7 +50,7 @@ class ChunkLag(Lag):
         # Rejected here by its own name; the neighbours would name embeddings.
         Standardisation.of_mean_chunks(rollouts, cls.name)
         planned = [replace(rollout, embeddings=mean_chunks(rollout)) for rollout in rollouts]
-        return cls(NearestNeighbours.fit(planned, seed, cls.name, folds))
+        return cls(NearestNeighbours.fit(planned, seed, cls.name, folds, COMPONENTS))
 
     def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
         """Return the lag for every model, (F,), in decisions."""

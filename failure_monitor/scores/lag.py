@@ -35,7 +35,7 @@ class Lag(NeighbourScore, TimedTogetherScore):
 
     def _behind(self, values: NDArray[np.floating], number: int) -> NDArray[np.float64]:
         """Return by how many decisions what is similar came earlier, (F,)."""
-        nearest = self._neighbours.nearest(self._neighbours.query(values), NEIGHBOURS)
+        nearest = self._neighbours.nearest(self._neighbours.features(values), NEIGHBOURS)
         expected = nearest.medians(self._neighbours.numbers)
         expected[nearest.least_squared > self._neighbours.squared_diameters] = 0.0
         return np.maximum(number - expected, 0.0)

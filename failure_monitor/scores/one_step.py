@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.base.fourier_features import FourierFeatures
-from failure_monitor.scores.base.principal_components import principal_components
+from failure_monitor.scores.base.principal_components import PrincipalFeatures
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import ScoreState
-from failure_monitor.scores.base.standardisation import CLIP, Standardisation
+from failure_monitor.scores.base.standardisation import CLIP, mean_chunks
 from failure_monitor.scores.base.together_score import TogetherScore, outside_each
 
 RIDGE = 10.0
@@ -38,6 +38,8 @@ MAX_LEVERAGE = 0.95
 """Beyond it a leave-one-out residual would rest on next to nothing."""
 COMPONENTS = 64
 """Most directions in which the embedding is followed: there is one model of them for each fold."""
+CHUNK_COMPONENTS = 16
+"""Most directions in which the mean chunk is."""
 MIN_RESIDUAL = 1e-3
 """In standard deviations of the embedding: no feature counts as predicted more exactly."""
 SHRINKAGE = 0.3
@@ -50,14 +52,13 @@ class OneStepPrediction(TogetherScore):
     name = "one_step"
     meaning = "the last action did not have its usual effect"
     first_defined = 1
-    _before: NDArray[np.float64] | None = None
+    _before: NDArray[np.float32] | None = None
 
     def __init__(
         self,
         *,
-        embedding: Standardisation,
-        components: NDArray[np.float32] | None,
-        chunk: Standardisation,
+        embedding: PrincipalFeatures,
+        chunk: PrincipalFeatures,
         features: FourierFeatures,
         weights: NDArray[np.float32],
         residual: NDArray[np.float64],
@@ -66,16 +67,14 @@ class OneStepPrediction(TogetherScore):
         """Create the score from F models of P embedding and U mean-chunk features.
 
         Args:
-            embedding: standardisation of embeddings.
-            components: (V, P), of the V features that vary; None where P is V.
-            chunk: standardisation of mean chunks.
+            embedding: what is taken of embeddings.
+            chunk: what is taken of mean chunks.
             features: φ, of P + U inputs.
             weights: W of every model in a row, (M + P + U + 1, F·P).
             residual: (F, P), the size of each feature's residual over the fitting rollouts.
             whitening: (F, P, P), a matrix A with A Aᵀ = S⁻¹ / P for each model.
         """
         self._embedding = embedding
-        self._components = components
         self._chunk = chunk
         self._features = features
         self._weights = weights
@@ -102,19 +101,23 @@ class OneStepPrediction(TogetherScore):
                 second decision.
         """
         require_second_decisions(rollouts, cls.name)
-        embedding = Standardisation.of_embeddings(rollouts, cls.name)
-        components = principal_components(
-            embedding(np.concatenate([rollout.embeddings for rollout in rollouts])), COMPONENTS
+        embedding = PrincipalFeatures.fit(
+            np.concatenate([rollout.embeddings for rollout in rollouts]),
+            f"{cls.name}: the embeddings",
+            COMPONENTS,
         )
-        chunk = Standardisation.of_mean_chunks(rollouts, cls.name)
+        chunk = PrincipalFeatures.fit(
+            np.concatenate([mean_chunks(rollout) for rollout in rollouts]),
+            f"{cls.name}: the mean action chunks",
+            CHUNK_COMPONENTS,
+        )
         seen = [
-            np.stack([_inputs(each, embedding, components, chunk) for each in rollout.decisions()])
+            np.stack([_inputs(decision, embedding, chunk) for decision in rollout.decisions()])
             for rollout in rollouts
         ]
-        size = len(embedding.varying) if components is None else components.shape[1]
-        features = FourierFeatures.draw(seen[0].shape[1], seed)
+        features = FourierFeatures.draw(embedding.size + chunk.size, seed)
         before = [features(inputs[:-1]).astype(np.float64) for inputs in seen]
-        steps = [np.diff(inputs[:, :size], axis=0) for inputs in seen]
+        steps = [np.diff(inputs[:, : embedding.size], axis=0) for inputs in seen]
         weights, residual, whitening = [], [], []
         for others in outside_each(rollouts, folds):
             of_model, residuals = _ridge(
@@ -127,7 +130,6 @@ class OneStepPrediction(TogetherScore):
             whitening.append(_whitening(residuals / sizes))
         return cls(
             embedding=embedding,
-            components=components,
             chunk=chunk,
             features=features,
             weights=np.concatenate(weights, axis=1).astype(np.float32),
@@ -149,20 +151,19 @@ class OneStepPrediction(TogetherScore):
 
     def update_all(self, decision: Decision) -> NDArray[np.float64]:
         """Return the size of the residual of the step from the last decision, (F,)."""
-        now = _inputs(decision, self._embedding, self._components, self._chunk)
+        now = _inputs(decision, self._embedding, self._chunk)
         before, self._before = self._before, now
         return self._sizes(before, now)
 
     def score_all(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the size of the residual of the step to every decision, (T, F)."""
         seen = [
-            _inputs(decision, self._embedding, self._components, self._chunk)
-            for decision in rollout.decisions()
+            _inputs(decision, self._embedding, self._chunk) for decision in rollout.decisions()
         ]
         return np.stack([*map(self._sizes, [None, *seen[:-1]], seen)])
 
     def _sizes(
-        self, before: NDArray[np.float64] | None, now: NDArray[np.float64]
+        self, before: NDArray[np.float32] | None, now: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         """Return the size of the residual of a step, (F,); NaN where there is none."""
         if before is None:
@@ -182,7 +183,6 @@ class OneStepPrediction(TogetherScore):
                 "weights": self._weights,
                 "residual": self._residual,
                 "whitening": self._whitening,
-                **({} if self._components is None else {"components": self._components}),
                 **self._features.arrays(),
                 **self._embedding.arrays("embedding"),
                 **self._chunk.arrays("chunk"),
@@ -194,11 +194,9 @@ class OneStepPrediction(TogetherScore):
         """Restore the score with a stored model."""
         residual = np.atleast_2d(state.arrays["residual"]).astype(np.float64)
         models, size = residual.shape
-        components = state.arrays.get("components")
         return cls(
-            embedding=Standardisation.from_state(state, "embedding"),
-            components=None if components is None else components.astype(np.float32),
-            chunk=Standardisation.from_state(state, "chunk"),
+            embedding=PrincipalFeatures.from_state(state, "embedding"),
+            chunk=PrincipalFeatures.from_state(state, "chunk"),
             features=FourierFeatures.from_state(state),
             weights=state.arrays["weights"].astype(np.float32),
             residual=residual,
@@ -207,16 +205,10 @@ class OneStepPrediction(TogetherScore):
 
 
 def _inputs(
-    decision: Decision,
-    embedding: Standardisation,
-    components: NDArray[np.float32] | None,
-    chunk: Standardisation,
-) -> NDArray[np.float64]:
-    """Return x, the embedding's features before the standardised mean chunk; (P + U,)."""
-    seen: NDArray[np.floating] = embedding(decision.embedding)
-    if components is not None:
-        seen = seen.astype(np.float32) @ components
-    return np.concatenate([seen, chunk(decision.mean_chunk)])
+    decision: Decision, embedding: PrincipalFeatures, chunk: PrincipalFeatures
+) -> NDArray[np.float32]:
+    """Return x, what is taken of the embedding before what is of the mean chunk; (P + U,)."""
+    return np.concatenate([embedding(decision.embedding), chunk(decision.mean_chunk)])
 
 
 def _ridge(

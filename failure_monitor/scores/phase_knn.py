@@ -39,7 +39,7 @@ class PhaseNeighbourDistance(NeighbourScore, TimedTogetherScore):
     def _apart_from_phase(self, values: NDArray[np.floating], number: int) -> NDArray[np.float64]:
         """Return the mean distance to what is nearest of the phase of that decision, (F,)."""
         among, about = self._phases[min(number, len(self._phases) - 1)]
-        query = self._neighbours.query(values)
+        query = self._neighbours.features(values)
         nearest = self._neighbours.nearest(query, NEIGHBOURS, among, about, PHASE_WIDTH)
         return self._neighbours.mean_distances(query, nearest)
 

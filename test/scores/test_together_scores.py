@@ -127,7 +127,7 @@ def test_a_fold_that_is_nearest_by_far_can_be_left_out():
 @pytest.mark.parametrize("count", [1, 3, 8, 100])
 def test_the_nearest_of_each_fold_by_brute_force(rollouts, count):
     neighbours = NearestNeighbours.fit(rollouts, 0, "knn", FOLDS)
-    query = neighbours.query(moving_rollout(99).embeddings[5])
+    query = neighbours.features(moving_rollout(99).embeddings[5])
     distances = np.linalg.norm(neighbours.memory - query.astype(np.float64), axis=1)
     nearest = neighbours.nearest(query, count)
     for fold in range(3):
@@ -144,7 +144,7 @@ def test_the_nearest_of_each_fold_by_brute_force(rollouts, count):
 def test_the_memory_is_searched_further_until_every_fold_has_enough(monkeypatch, rollouts):
     monkeypatch.setattr(nearest_neighbours, "TO_SPARE", 2)
     neighbours = NearestNeighbours.fit(rollouts, 0, "knn", np.array([0] * 9 + [1]))
-    nearest = neighbours.nearest(neighbours.query(rollouts[0].embeddings[0]), 8)
+    nearest = neighbours.nearest(neighbours.features(rollouts[0].embeddings[0]), 8)
     np.testing.assert_array_equal(nearest.counted.sum(axis=1), [8, 8])
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.scores.base.principal_components import PrincipalFeatures
 from failure_monitor.scores.base.score import ScoreState
-from failure_monitor.scores.base.standardisation import Standardisation
 from failure_monitor.scores.base.together_score import TogetherScore
 
 MAX_DECISIONS = 4000
@@ -58,14 +58,14 @@ class NearestNeighbours:
     """The embeddings of fitting decisions, and what is wanted of the nearest ones.
 
     Attributes:
-        standardisation: of the embeddings.
-        memory: float32 (N, V), the standardised embeddings, in order of their numbers.
+        features: of the embeddings.
+        memory: float32 (N, V), these features of the embeddings, in order of their numbers.
         numbers: int64 (N,), which decision of its rollout each one was, from 0.
         folds: int64 (N,), the fold of each, whose model does not remember it; or `OF_NO_FOLD`.
         models: F, how many models share the memory.
     """
 
-    standardisation: Standardisation
+    features: PrincipalFeatures
     memory: NDArray[np.float32]
     numbers: NDArray[np.int64]
     folds: NDArray[np.int64]
@@ -78,6 +78,7 @@ class NearestNeighbours:
         seed: int,
         score: str,
         folds: NDArray[np.int64] | None = None,
+        components: int | None = None,
     ) -> NearestNeighbours:
         """Remember the embeddings of the rollouts, for the score of that name.
 
@@ -86,19 +87,19 @@ class NearestNeighbours:
             seed: of the choice among too many decisions.
             score: what errors call it.
             folds: (n,), the fold of each; None for a single model of them all.
+            components: in how many directions to compare at most; None for all.
 
         Raises:
             ScoreUndefinedError: the embeddings never change.
         """
-        standardisation = Standardisation.of_embeddings(rollouts, score)
+        embeddings = np.concatenate([rollout.embeddings for rollout in rollouts])
+        features = PrincipalFeatures.fit(embeddings, f"{score}: the embeddings", components)
         chosen = choose_decisions(rollouts, MAX_DECISIONS, seed)
-        embeddings = np.concatenate([rollout.embeddings for rollout in rollouts])[chosen]
-        memory = standardisation(embeddings).astype(np.float32)
         if folds is None:
             folds = np.full(len(rollouts), OF_NO_FOLD)
         return cls(
-            standardisation,
-            memory,
+            features,
+            memory=np.stack([features(embedding) for embedding in embeddings[chosen]]),
             numbers=decision_numbers(rollouts)[chosen],
             folds=np.repeat(folds, [len(rollout) for rollout in rollouts])[chosen],
             models=max(int(folds.max()) + 1, 1),
@@ -120,10 +121,6 @@ class NearestNeighbours:
     def _all_models(self) -> NDArray[np.int64]:
         return np.arange(self.models)[:, np.newaxis]
 
-    def query(self, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return an embedding standardised, (V,)."""
-        return self.standardisation(embedding).astype(np.float32)
-
     def nearest(
         self,
         query: NDArray[np.float32],
@@ -135,7 +132,7 @@ class NearestNeighbours:
         """Return the `count` nearest of what each model remembers, or all if there are fewer.
 
         Args:
-            query: (V,), a standardised embedding.
+            query: (V,), the features of an embedding.
             count: how many to find for each.
             among: the part of the memory to search.
             about: (F,), about which decision's number each model remembers; None for any.
@@ -176,7 +173,7 @@ class NearestNeighbours:
             "memory": self.memory,
             "numbers": self.numbers,
             **({} if self.models == 1 else {"folds": self.folds, "models": np.array(self.models)}),
-            **self.standardisation.arrays("embedding"),
+            **self.features.arrays("embedding"),
         }
 
     @classmethod
@@ -185,7 +182,7 @@ class NearestNeighbours:
         numbers = state.arrays["numbers"].astype(np.int64)
         of_no_fold = np.full(len(numbers), OF_NO_FOLD)
         return cls(
-            standardisation=Standardisation.from_state(state, "embedding"),
+            features=PrincipalFeatures.from_state(state, "embedding"),
             memory=state.arrays["memory"].astype(np.float32),
             numbers=numbers,
             folds=state.arrays.get("folds", of_no_fold).astype(np.int64),

@@ -4,8 +4,71 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+from failure_monitor.scores.base.score import ScoreState
+from failure_monitor.scores.base.standardisation import Standardisation
+
+
+@dataclass(frozen=True, eq=False)
+class PrincipalFeatures:
+    """Standardised features, of many only what they vary in most.
+
+    Attributes:
+        standardisation: of the V features that vary.
+        components: float32 (V, P), what each contributes to P directions; None where P is V.
+    """
+
+    standardisation: Standardisation
+    components: NDArray[np.float32] | None = None
+
+    @classmethod
+    def fit(
+        cls, features: NDArray[np.floating], what: str, most: int | None = None
+    ) -> PrincipalFeatures:
+        """Return the statistics of fitting features (N, F).
+
+        Args:
+            features: one row per decision.
+            what: what errors call them.
+            most: how many directions at most; None for as many as there are features.
+
+        Raises:
+            ScoreUndefinedError: none of them varies.
+        """
+        standardisation = Standardisation.fit(features, what)
+        if most is None:
+            return cls(standardisation)
+        return cls(standardisation, principal_components(standardisation(features), most))
+
+    @property
+    def size(self) -> int:
+        """P, how many features there are."""
+        if self.components is None:
+            return len(self.standardisation.varying)
+        return int(self.components.shape[1])
+
+    def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Bring features (..., F) to (..., P)."""
+        standardised = self.standardisation(features).astype(np.float32)
+        return standardised if self.components is None else standardised @ self.components
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
+        """Return what is to be stored, under names that begin with `prefix`."""
+        components = {} if self.components is None else {f"{prefix}_components": self.components}
+        return {**self.standardisation.arrays(prefix), **components}
+
+    @classmethod
+    def from_state(cls, state: ScoreState, prefix: str) -> PrincipalFeatures:
+        """Return the one that was stored under `prefix`."""
+        components = state.arrays.get(f"{prefix}_components")
+        return cls(
+            Standardisation.from_state(state, prefix),
+            None if components is None else components.astype(np.float32),
+        )
 
 
 def principal_components(features: NDArray[np.float64], most: int) -> NDArray[np.float32] | None:
