@@ -99,10 +99,10 @@ class FailureMonitor:
         self._policy.check_shapes(decision)
         self._limits.check(decision, self._policy)
         defined = [score.is_defined_for(decision) for score in self._scores]
-        values = np.stack([score.update(decision) for score in self._scores], axis=-1)
+        values = np.array([score.update(decision) for score in self._scores]).T
         self._check_scores(values, defined)
         self._recent.append(values)
-        windowed = mean_of_defined(np.stack(self._recent))
+        windowed = mean_of_defined(np.array(self._recent))
         threshold = self._threshold.at(self._index)
         compared = threshold.compare(windowed)
         verdict = Verdict(

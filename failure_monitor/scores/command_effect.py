@@ -131,7 +131,8 @@ class CommandEffect(TogetherScore):
             command=command,
             embedding=embedding,
             features=features,
-            regression=np.concatenate(regression, axis=1).astype(np.float32),
+            # In this order of memory they are restored, and products are rounded alike.
+            regression=np.concatenate(regression, axis=1).astype(np.float32, order="C"),
             residual=np.stack(residual),
             weights=np.stack(weights),
         )
@@ -205,7 +206,7 @@ class CommandEffect(TogetherScore):
             features=FourierFeatures.from_state(state),
             command=Standardisation.from_state(state, "command"),
             embedding=Standardisation.from_state(state, "embedding"),
-            regression=state.arrays["regression"].astype(np.float32),
+            regression=state.arrays["regression"].astype(np.float32, order="C"),
             residual=np.atleast_2d(state.arrays["residual"]).astype(np.float64),
             weights=np.atleast_2d(state.arrays["weights"]).astype(np.float64),
             executed=ExecutedActions.from_parameters(state.parameters),

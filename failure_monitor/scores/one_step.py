@@ -132,9 +132,10 @@ class OneStepPrediction(TogetherScore):
             embedding=embedding,
             chunk=chunk,
             features=features,
-            weights=np.concatenate(weights, axis=1).astype(np.float32),
+            # In this order of memory they are restored, and products are rounded alike.
+            weights=np.concatenate(weights, axis=1).astype(np.float32, order="C"),
             residual=np.stack(residual),
-            whitening=np.stack(whitening).astype(np.float32),
+            whitening=np.stack(whitening).astype(np.float32, order="C"),
         )
 
     def start_rollout(self) -> None:
@@ -198,7 +199,7 @@ class OneStepPrediction(TogetherScore):
             embedding=PrincipalFeatures.from_state(state, "embedding"),
             chunk=PrincipalFeatures.from_state(state, "chunk"),
             features=FourierFeatures.from_state(state),
-            weights=state.arrays["weights"].astype(np.float32),
+            weights=state.arrays["weights"].astype(np.float32, order="C"),
             residual=residual,
             whitening=state.arrays["whitening"].astype(np.float32).reshape(models, size, size),
         )

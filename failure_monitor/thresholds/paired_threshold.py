@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,8 @@ class PairedThreshold:
 
     def at(self, decisions: int | NDArray[np.int64]) -> PairedThreshold:
         """Return the threshold at a decision, or at each of several; counted from 0."""
-        return replace(self, scale=self.scale.at(decisions))
+        scale = self.scale.at(decisions)
+        return self if scale is self.scale else replace(self, scale=scale)
 
     @property
     def limit(self) -> float:
@@ -129,21 +131,28 @@ class PairedThreshold:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the level that each pair gives, (..., n), and whether its rollout lies below."""
         undefined = np.isnan(windowed)
-        origin = -self.scale.centre / self.scale.spread
-        if undefined.any():
-            origin = np.where(undefined, np.nan, origin)
-        combined = combine(self.rule, self.scale(windowed))
-        silent = np.isneginf(combined)
-        floor = combine(self.rule, origin)
-        if silent.any():
-            combined = np.where(silent, 0.0, combined)
-            floor = np.where(silent, self.limits.min() - 1.0, floor)
-        number, floor = combined[..., self.folds], floor[..., self.folds]
-        below = (number > self.limits) & ~silent[..., self.folds]
-        ratios = (number - floor) / (self.limits - floor)
-        # Rounding must not part the level from the number of rollouts that lie below.
-        ratios = np.where(below, np.maximum(ratios, JUST_ABOVE), np.minimum(ratios, 1.0))
-        return np.where(silent[..., self.folds], 0.0, ratios), below
+        number = combine(self.rule, self.scale(windowed))[..., self.folds]
+        if not undefined.any():
+            floor, room = self._floor_and_room
+            return _ratios(number, floor, room, self.limits)
+        floor = combine(self.rule, np.where(undefined, np.nan, self._origin))[..., self.folds]
+        silent = np.isneginf(number)
+        floor = np.where(silent, self.limits.min() - 1.0, floor)
+        ratios, below = _ratios(
+            np.where(silent, 0.0, number), floor, self.limits - floor, self.limits
+        )
+        return np.where(silent, 0.0, ratios), below & ~silent
+
+    @property
+    def _origin(self) -> NDArray[np.float64]:
+        """Scores of 0 on the common scale."""
+        return -self.scale.centre / self.scale.spread
+
+    @cached_property
+    def _floor_and_room(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The number of scores of 0, and how far below the limit it is, of each pair."""
+        floor = combine(self.rule, self._origin)[..., self.folds]
+        return floor, self.limits - floor
 
     def _of_pairs(self) -> NDArray[np.float64]:
         """Return what each pair compares each windowed score with, (..., n, K)."""
@@ -151,6 +160,19 @@ class PairedThreshold:
             each[..., self.folds, :] for each in (self.scale.centre, self.scale.spread)
         )
         return np.asarray(centre + self.limits[:, np.newaxis] * spread)
+
+
+def _ratios(
+    number: NDArray[np.float64],
+    floor: NDArray[np.float64],
+    room: NDArray[np.float64],
+    limits: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the level that each pair gives, and whether its rollout lies below."""
+    below = number > limits
+    ratios = (number - floor) / room
+    # Rounding must not part the level from the number of rollouts that lie below.
+    return np.where(below, np.maximum(ratios, JUST_ABOVE), np.minimum(ratios, 1.0)), below
 
 
 def paired_threshold(

@@ -67,7 +67,7 @@ class PrincipalFeatures:
         components = state.arrays.get(f"{prefix}_components")
         return cls(
             Standardisation.from_state(state, prefix),
-            None if components is None else components.astype(np.float32),
+            None if components is None else components.astype(np.float32, order="C"),
         )
 
 
@@ -104,4 +104,4 @@ def principal_components(features: NDArray[np.float64], most: int) -> NDArray[np
     directions = directions * np.sign(directions[largest, np.arange(len(largest))])
     mean_square = np.mean(features**2)
     stretch = np.sqrt(mean_square * count * len(variances) / variances.sum())
-    return np.asarray(stretch * directions, dtype=np.float32)
+    return np.ascontiguousarray(stretch * directions, dtype=np.float32)
