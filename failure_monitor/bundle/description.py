@@ -241,6 +241,11 @@ class BundleDescription:
             raise ValueError("the trusted horizon needs a limit for every task that has a promise")
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether each calibration rollout is compared by the scores of its fold."""
+        return self.schema_version > 1 and not self.fit
+
+    @property
     def longest_gap(self) -> float:
         """The longest time between two decisions in calibration, in seconds; 0 if unknown."""
         return self.longest_decision_gap or self.decision_period or 0.0

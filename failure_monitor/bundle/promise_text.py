@@ -51,32 +51,42 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
         "promise",
         f"a successful rollout raises an alarm with a chance of at most {description.alpha:g}",
     )
+    if description.has_pairs:
+        yield (
+            "",
+            f"proved is at most {2 * description.alpha:g}, whatever the scores are; near "
+            f"{description.alpha:g} is what is found",
+        )
     yield "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
     if description.threshold == "time-varying":
         yield "time", "thresholds vary over a rollout: call ~/start_rollout when one starts"
 
 
 def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
+    description = calibrated.description
     low, high = promise.false_alarm_interval_90
     if promise.task:
         yield "task", promise.task
-    yield (
-        "calibrated on",
-        f"{promise.rollouts} rollouts{_fitted_on(calibrated.description)}; the threshold is "
-        f"number {promise.rank} of their maxima, smallest first",
+    threshold = (
+        f"an alarm is raised where {promise.rank} of them lie below, each by the scores of its "
+        "fold"
+        if description.has_pairs
+        else f"the threshold is number {promise.rank} of their maxima, smallest first"
     )
+    yield "calibrated on", f"{promise.rollouts} rollouts{_fitted_on(description)}; {threshold}"
     yield (
         "small print",
         "the chance is over the draw of the calibration rollouts too: given these, the true rate "
-        f"lies between {low:.3f} and {high:.3f} (90 %)",
+        f"lies between {'about ' if description.has_pairs else ''}{low:.3f} and {high:.3f} (90 %)",
     )
     yield "smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts"
 
 
 def _thresholds(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
     thresholds = np.atleast_2d(calibrated.threshold(promise.task).thresholds)
+    about = "about " if calibrated.description.has_pairs else ""
     for score, over_time in zip(calibrated.scores, thresholds.T, strict=True):
-        yield f"threshold of {score.name}", _range(over_time)
+        yield f"threshold of {score.name}", about + _range(over_time)
 
 
 def _range(over_time: NDArray[np.float64]) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
@@ -36,7 +38,7 @@ def bundle_tables(
     yield _policy_table(inspected)
     if description.black_box is not None or description.positions_topic is not None:
         yield _inputs_table(description)
-    yield _scores_table(description)
+    yield _scores_table(inspected)
     yield _making_table(description, sha256)
     yield _rollouts_table(description)
     yield _files_table(description, path)
@@ -77,21 +79,28 @@ def _inputs_table(description: BundleDescription) -> Table:
     return table
 
 
-def _scores_table(description: BundleDescription) -> Table:
+def _scores_table(inspected: Bundle) -> Table:
     table = Table(title="Scores", title_justify="left")
     for column in ("score", "part of", "centre", "spread", "numbers of its own"):
         table.add_column(column)
-    roles = (("rule", description.scores), ("choice", description.choosers))
-    for role, scores in roles:
-        for score in scores:
-            table.add_row(
-                score.name, role, _scale(score.centre), _scale(score.spread), _parameters(score)
-            )
+    scale = inspected.scale
+    for index, score in enumerate(inspected.description.scores):
+        table.add_row(
+            score.name,
+            "rule",
+            _range(scale.centre[..., index]),
+            _range(scale.spread[..., index]),
+            _parameters(score),
+        )
+    for score in inspected.description.choosers:
+        table.add_row(score.name, "choice", "", "", _parameters(score))
     return table
 
 
-def _scale(number: float | None) -> str:
-    return "over time" if number is None else f"{number:.4g}"
+def _range(numbers: NDArray[np.float64]) -> str:
+    """Return a number, or its range over folds and decisions."""
+    least, most = (f"{number:.4g}" for number in (numbers.min(), numbers.max()))
+    return least if least == most else f"{least} to {most}"
 
 
 def _parameters(score: ScoreSection) -> str:

@@ -40,6 +40,11 @@ def thresholds_section(bundle: Bundle) -> PageSection:
         "A score is averaged over a window and divided by its threshold. All thresholds go back "
         "to one limit of the rule, so that the promise is of the combined alarm."
     )
+    if description.has_pairs:
+        about += (
+            " A rollout is compared with each calibration rollout by the scores of its fold, so "
+            "that these thresholds are about those that decide."
+        )
     tasks = [promise.task or "all" for promise in description.promises]
     constant = TextTable(
         title="Thresholds of windowed scores",

@@ -63,8 +63,8 @@ def test_calibrate_writes_a_bundle_and_prints_its_promise(calibrated, folder):
     printed = " ".join(calibrated.stdout.replace("│", " ").split())
     low, high = bundle.promise().false_alarm_interval_90
     for words in (
-        "the threshold is number 10 of their maxima, smallest first",
-        f"the true rate lies between {low:.3f} and {high:.3f} (90 %)",
+        "an alarm is raised where 10 of them lie below",
+        f"the true rate lies between about {low:.3f} and {high:.3f} (90 %)",
         # 1 of 11: the new rollout is as likely to be the largest as any other.
         "smallest alpha 0.091 with this many rollouts",
     ):

@@ -45,7 +45,7 @@ def test_a_bundle_tells_what_was_promised_and_on_how_much(made: Path) -> None:
     text = said(made)
     assert "rule mean of ace, knn, window 3" in text
     assert "a successful rollout raises an alarm with a chance of at most 0.1" in text
-    assert "12 rollouts, cross-fitted in 3 folds; the threshold is number 12" in text
+    assert "12 rollouts, cross-fitted in 3 folds; an alarm is raised where 12 of them" in text
     assert "smallest alpha 0.077" in text
 
 
