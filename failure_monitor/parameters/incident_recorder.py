@@ -30,6 +30,7 @@ TOPICS = (
     "command_in",
     "command_out",
     JOINT_STATES_TOPIC,
+    f"*/{JOINT_STATES_TOPIC}",
     ROLLOUT_TOPIC,
     "rollout/success",
     "rollout/task",

@@ -15,7 +15,11 @@ from failure_monitor.bundle.bundle import (
     with_message_types,
     with_stated_policy,
 )
-from failure_monitor.bundle.description import BlackBoxSection, PositionsSection
+from failure_monitor.bundle.description import (
+    BlackBoxSection,
+    JointsSection,
+    PositionsSection,
+)
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.graph_check.expectation import (
     CLOUD,
@@ -42,6 +46,7 @@ from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.schema import plain, read
 
+FINGERS = "/gripper/joint_states"
 EMBEDDING, CHUNKS, JOINT_STATES = "/policy/embedding", "/policy/action_chunks", "/joint_states"
 MONITOR, GATE = "/failure_monitor", "/failure_monitor_gate"
 ALARM, PERMIT = f"{MONITOR}/alarm", f"{MONITOR}/permit"
@@ -254,6 +259,23 @@ def test_joint_states_that_are_no_more_than_a_part_of_decisions_are_not_advised_
     [line] = judged(seen, bundle=replace(bundle, description=description))
     assert line.startswith("look /joint_states: no node publishes joint states")
     assert "max_joint_state_age" not in line
+
+
+def test_further_joints_that_a_score_needs_are_expected(judged, bundle):
+    joints = JointsSection(quantities=("finger/position",), topics=("/joint_states", FINGERS))
+    needing = replace(bundle, description=replace(bundle.description, joints=joints))
+    topic = {FINGERS: SubscribedTopic(named=FINGERS, message_type=JOINTS)}
+    monitor = replace(MONITOR_NODE, inputs={**MONITOR_NODE.inputs, **topic})
+    seen = replace(HEALTHY, monitors=(monitor,))
+    [line] = judged(seen, bundle=needing)
+    assert line.startswith(f"wrong {FINGERS}: no node publishes further joint states")
+    assert "more_joint_states_topics" in line
+    [line] = judged(
+        replace(HEALTHY, monitors=()),
+        bundle=needing,
+        names=TopicNames(more_joint_states=(FINGERS,)),
+    )[:1]
+    assert line.startswith(f"wrong {FINGERS}: no node publishes further joint states")
 
 
 def test_a_missing_topic_names_those_of_its_type(judged):
