@@ -268,6 +268,27 @@ class MonitorParameters:
         "$ROS_HOME/failure_monitor, or ~/.ros/failure_monitor. In a container, name a volume. "
         "'none' for no file: then a monitor that is started again after a halt is not halted.",
     )
+    promise_delta: float = parameter(
+        0.01,
+        "Chance that ~/promise ever says broken of a promise that holds; 0 to watch no promise.",
+        bounds=(0.0, 0.5),
+        settable=UNTIL_CONFIGURED,
+        heading="Whether successful rollouts are still like those of calibration "
+        "(docs/promise.md). Nothing stops by it.",
+    )
+    promise_folder: str = parameter(
+        "",
+        "Folder of the file that keeps what the promise rests on; empty for "
+        "$ROS_HOME/failure_monitor, or ~/.ros/failure_monitor. In a container, name a volume. "
+        "'none' for no file: then each process starts again.",
+        settable=UNTIL_CONFIGURED,
+    )
+    promise_without_outcome: bool = parameter(
+        False,
+        "Whether a rollout without an alarm whose outcome nobody states, as with "
+        "rollout_boundaries topic and pause, counts as a success for the promise.",
+        settable=UNTIL_CONFIGURED,
+    )
     hardware_id: str = parameter(
         "",
         "Name of the robot or policy in /diagnostics.",

@@ -174,11 +174,12 @@ def halt_mark_file(folder: str, monitor: str, bundle: str) -> HaltMarkFile | Non
     return HaltMarkFile(path / f"{name}.{bundle[:SHORT_HASH]}.json", monitor)
 
 
-def halt_mark_folder(folder: str) -> Path | None:
+def halt_mark_folder(folder: str, parameter: str = "halt_mark_folder") -> Path | None:
     """Return the folder of the marks; None where there are to be none.
 
     Args:
         folder: as for `halt_mark_file`.
+        parameter: the parameter that names it.
 
     Raises:
         UsageError: it would be another one for a monitor that is started elsewhere.
@@ -189,7 +190,7 @@ def halt_mark_folder(folder: str) -> Path | None:
     path = Path(os.path.expanduser(folder or f"{home}/failure_monitor"))
     if not path.is_absolute():
         raise UsageError(
-            f"the parameter 'halt_mark_folder' stands for '{path}', which depends on where the "
+            f"the parameter '{parameter}' stands for '{path}', which depends on where the "
             "monitor is started: name a folder that begins with '/'"
         )
     return path

@@ -46,6 +46,7 @@ from failure_monitor.ros.monitor.parameters import (
 )
 from failure_monitor.ros.monitor.pending_decision import CHUNKS
 from failure_monitor.ros.monitor.session import MonitorSession
+from failure_monitor.ros.monitor.watched_promise import WatchedPromise, watch_promise
 from failure_monitor.ros.response.response import Response
 
 DIAGNOSTICS_PERIOD = 1.0
@@ -78,6 +79,9 @@ class MonitorNode(LeanLifecycleNode):
         self._alarm.end_rollout(NOT_CONFIGURED)
         self._mark_changed = self.create_guard_condition(self._publish_heartbeat)
         halt_mark_folder(self._settings.halt_mark_folder)
+        halt_mark_folder(self._settings.promise_folder, "promise_folder")
+        self._promise: WatchedPromise | None = None
+        self._promise_changed = self.create_guard_condition(self._publish_promise)
         self._halt_mark: HaltMark | None = None
         self._marked_bundle = ""
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
@@ -133,6 +137,12 @@ class MonitorNode(LeanLifecycleNode):
             self.get_logger().warning(monitored.models.warning)
         self._open_halt_mark(monitored.sha256)
         self._configuration = Configuration.start(monitored, wake=self._scored.trigger)
+        self._promise = watch_promise(
+            monitored,
+            self._settings,
+            self.get_fully_qualified_name(),
+            wake=self._promise_changed.trigger,
+        )
         self._outputs.open(
             monitored.bundle, samples=CHUNKS not in monitored.models.published_parts
         )
@@ -154,6 +164,7 @@ class MonitorNode(LeanLifecycleNode):
             response=self._response,
             outputs=self._outputs,
             alarm=self._alarm,
+            promise=self._promise,
             problems=self._problems,
             rejection=self._rejection,
             publish_heartbeat=self._publish_heartbeat,
@@ -220,6 +231,9 @@ class MonitorNode(LeanLifecycleNode):
             return
         self._configuration.worker.stop()
         self._configuration = None
+        if self._promise is not None:
+            self._promise.close()
+        self._promise = None
         self._outputs.close()
         self._alarm.end_rollout(NOT_CONFIGURED)
 
@@ -328,9 +342,16 @@ class MonitorNode(LeanLifecycleNode):
             statuses.append(
                 scoring_message(self._configuration, counts, warning=warning, **self._identity)
             )
+        if self._promise is not None:
+            statuses.append(self._promise.message(**self._identity))
         if session is not None:
             statuses += session.diagnose(**self._identity)
         self._outputs.publish_diagnostics(statuses)
+
+    def _publish_promise(self) -> None:
+        """Publish what is known of the promise, after a change."""
+        if self._promise is not None:
+            self._outputs.publish_promise(self._promise.message(**self._identity))
 
     # Services and parameters
 
@@ -370,7 +391,7 @@ class MonitorNode(LeanLifecycleNode):
         if self._session is None:
             return Answer(False, self._status().reason)
         self.get_logger().info(f"the rollout {'succeeded' if success else 'failed'}")
-        self._session.end_rollout("no rollout is running; call ~/start_rollout")
+        self._session.end_rollout("no rollout is running; call ~/start_rollout", success=success)
         return Answer(True, "ended")
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:

@@ -17,7 +17,7 @@ from std_msgs.msg import Bool, Float64, Header
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Verdict
 from failure_monitor.ros.common.messages import action_chunks_message, stamp_message
-from failure_monitor.ros.common.qos import DECISION_QOS, heartbeat_qos
+from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS, heartbeat_qos
 
 RULE_LEVEL = "rule"
 """The name under which the combined normalised score is published beside the scores'."""
@@ -43,6 +43,7 @@ class MonitorOutputs:
         self._alarm = node.create_publisher(
             DiagnosticStatus, "~/alarm", heartbeat_qos(heartbeat_period, latched=True)
         )
+        self._promise = node.create_publisher(DiagnosticStatus, "~/promise", LATCHED_QOS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._normalised: dict[str, Publisher] = {}
         self._chunks: Publisher | None = None
@@ -80,6 +81,10 @@ class MonitorOutputs:
     def publish_alarm(self, alarm: DiagnosticStatus) -> None:
         """Publish the present state."""
         self._alarm.publish(alarm)
+
+    def publish_promise(self, promise: DiagnosticStatus) -> None:
+        """Publish whether the bundle's promise still holds."""
+        self._promise.publish(promise)
 
     def publish_scores(self, verdict: Verdict) -> None:
         """Publish the normalised scores that are defined, and the level of the rule."""

@@ -21,8 +21,10 @@ from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.inputs import MonitorInputs
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
 from failure_monitor.ros.monitor.pending_decision import PendingDecision
+from failure_monitor.ros.monitor.promise_rollouts import PromiseRollouts
 from failure_monitor.ros.monitor.rollout_boundaries import open_boundaries
 from failure_monitor.ros.monitor.scoring_worker import ScoringResult
+from failure_monitor.ros.monitor.watched_promise import WatchedPromise
 from failure_monitor.ros.response.response import Response
 
 TRACE_PERIOD = 10.0
@@ -51,6 +53,7 @@ class MonitorSession:
         response: Response,
         outputs: MonitorOutputs,
         alarm: Alarm,
+        promise: WatchedPromise | None,
         problems: Callable[[], Sequence[str]],
         rejection: Rejection,
         publish_heartbeat: Callable[[], None],
@@ -64,6 +67,7 @@ class MonitorSession:
             response: steers the policy by each decision.
             outputs: publishes the scores of each decision.
             alarm: the state, which outlasts the session.
+            promise: counts rollouts that have ended; None if nothing does.
             problems: returns what is wrong beside the inputs.
             rejection: returns why no rollout can start at this moment, whatever starts it.
             publish_heartbeat: publishes the state at once, after a change.
@@ -83,6 +87,7 @@ class MonitorSession:
         self._tally = DecisionTally(settings.max_unscored)
         self._had_too_many_unscored = False
         self._alarm = alarm
+        self._promise = PromiseRollouts(promise, without_outcome=settings.promise_without_outcome)
         self._bound_ages(settings)
         self._boundaries = open_boundaries(node, settings, self)
         self._inputs = MonitorInputs(
@@ -114,6 +119,7 @@ class MonitorSession:
         # What would have halted in the next moment still does.
         self.status()
         self._alarm.end_rollout(reason)
+        self._promise.close()
         self._inputs.destroy()
 
     # State
@@ -121,6 +127,7 @@ class MonitorSession:
     def update(self, now: float) -> None:
         """End the rollout if its time is over; called at every heartbeat."""
         self._boundaries.update(now, is_policy_there=self._inputs.is_policy_there)
+        self._promise.check_end(now)
 
     def status(self) -> AlarmStatus:
         """Return the present state of the alarm."""
@@ -214,17 +221,20 @@ class MonitorSession:
         self._inputs.start_rollout(by_decision=by_decision)
         self._boundaries.set_running(True, time.monotonic())
         self._worker.start_rollout(self._bundle.task)
+        self._promise.start_rollout(self._bundle.bundle.promise(self._bundle.task).task)
         self._tally.start_rollout()
         self.verdict = None
         self._alarm.start_rollout()
         self._publish_heartbeat()
 
-    def end_rollout(self, reason: str) -> None:
+    def end_rollout(self, reason: str, *, success: bool | None = None) -> None:
         """End the rollout: nothing is permitted until the next one starts.
 
         Args:
             reason: why no rollout is running.
+            success: its outcome; None if nobody stated it.
         """
+        self._promise.end_rollout(success, time.monotonic())
         self._inputs.end_rollout()
         self._boundaries.set_running(False, time.monotonic())
         self._alarm.end_rollout(reason)
@@ -267,6 +277,7 @@ class MonitorSession:
     def _record(self, result: ScoringResult[PendingDecision]) -> None:
         """Update the alarm by a result."""
         now = time.monotonic()
+        self._promise.update(result)
         if result.verdict is None:
             self._tally.set_unscored(result.number, result.fault)
             self._alarm.fail(result.fault, now)
