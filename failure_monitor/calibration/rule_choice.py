@@ -26,8 +26,9 @@ class Signal(Enum):
 
     EMBEDDING = (
         "an embedding",
-        "no embedding: with it the rule knows what the policy sees, and on the development tasks "
-        "early AUROC was .88 instead of .85 (publish what the action head is conditioned on)",
+        "no embedding: with it the rule knows what the policy sees, and on development tasks "
+        "early AUROC was .87 instead of .85; where there are joint states it brought nothing more "
+        "(publish what the action head is conditioned on)",
     )
     SAMPLES = (
         "several sampled chunks a decision",
@@ -42,7 +43,8 @@ class Signal(Enum):
     )
     JOINTS = (
         "joint states",
-        "no joint states: with them changed dynamics and a weak gripper are found earlier",
+        "no joint states: with them changed dynamics and a weak gripper are found earlier, and on "
+        "development tasks of an arm early AUROC was .91 instead of .85",
     )
     TOKENS = (
         "tokens",
@@ -79,8 +81,9 @@ CANDIDATES = (
     Candidate("one_step", frozenset({Signal.EMBEDDING})),
     Candidate("phase_knn", frozenset({Signal.EMBEDDING})),
     Candidate("chunk_lag"),
-    Candidate("joint_effect", frozenset({Signal.JOINTS, Signal.EXECUTED})),
-    Candidate("gripper_effect", frozenset({Signal.JOINTS, Signal.EXECUTED})),
+    # Either says what it needs where neither executed actions nor sent commands are known.
+    Candidate("joint_effect", frozenset({Signal.JOINTS})),
+    Candidate("gripper_effect", frozenset({Signal.JOINTS})),
     Candidate(
         "stac",
         needs=frozenset({Signal.SAMPLES, Signal.EXECUTED}),

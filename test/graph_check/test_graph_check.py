@@ -227,6 +227,21 @@ def assert_matches(sentence: str, line: str) -> None:
     assert re.match(sentence, line), line
 
 
+def test_a_bundle_without_an_embedding_expects_none(judged, bundle):
+    policy = replace(bundle.description.policy, embedding_size=0)
+    plain = replace(bundle, description=replace(bundle.description, policy=policy))
+    [line] = judged(HEALTHY, bundle=plain)
+    assert_matches(
+        "wrong .*policy publishes observation embeddings, and the bundle was calibrated without",
+        line,
+    )
+    assert judged(with_topic(EMBEDDING, publishers=(), messages=None), bundle=plain) == []
+    # The parameter of the monitor allows it.
+    parameters = {**MONITOR_NODE.parameters, "embedding_topic": ""}
+    seen = with_monitor(parameters=parameters)
+    assert judged(seen, bundle=plain) == []
+
+
 def test_a_pause_between_rollouts_is_no_loss(judged):
     messages = replace(HEALTHY.topic(EMBEDDING).messages, lost=0.9)
     assert judged(with_topic(EMBEDDING, messages=messages)) == []
