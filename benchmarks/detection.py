@@ -4,7 +4,10 @@
 
 python benchmarks/detection.py ARCHIVE...: on rollout archives of several tasks,
 
-- every score alone, the rules of the literature, and the default rule with its ablation;
+- every score alone, the rules of the literature, and the default rule with its ablation: with
+  what the joints did, where the archives hold it;
+- the default rule task by task, with intervals, and what a threshold that was shown the failures
+  would reach;
 - what leave-one-task-out choice reaches: scores and window are chosen on all tasks but one, by
   adding to a mean whatever helps most, and measured on the one left out.
 
@@ -17,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Annotated
@@ -32,7 +35,8 @@ from failure_monitor.calibration.calibrate import USUAL_FOLDS
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.evaluation.metrics import Metrics
-from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES
+from failure_monitor.scores.base.network_score import NetworkScore
+from failure_monitor.scores.registry import DEFAULT_SCORES, JOINT_SCORES, SCORES, score_named
 from failure_monitor.thresholds import conformal
 
 FIGURES = (
@@ -49,6 +53,7 @@ WINDOWS = (1, 3, 5, 9)
 WINDOW = 3
 MAX_SCORES = 6
 CONTROL = "elapsed_time"
+DRAWS = 500
 
 console = Console(width=150)
 progress = Console(stderr=True)
@@ -72,6 +77,9 @@ def main(
     dealings: Annotated[int, Option(min=1, help="dealings into folds")] = 3,
     folds: Annotated[int, Option(min=2)] = USUAL_FOLDS,
     jobs: Annotated[int, Option(min=1, help="processes that fit at a time")] = 2,
+    networks: Annotated[
+        bool, Option("--networks/--no-networks", help="scores that are trained, which takes hours")
+    ] = True,
     cache: Annotated[
         Path | None,
         Option(help="a folder to keep scores in; empty it when a score has changed"),
@@ -80,7 +88,11 @@ def main(
 ) -> None:
     """Measure every score and rule."""
     # Without a failure to learn from there is no probe: failure_probe.py measures it.
-    names = [name for name in SCORES if name != "probe"]
+    names = [
+        name
+        for name in SCORES
+        if name != "probe" and (networks or not issubclass(score_named(name), NetworkScore))
+    ]
     scored: Dealings = {
         path.stem: [
             score_archive(
@@ -99,6 +111,7 @@ def main(
     parts = {
         "Scores alone": _scores_alone(scored, alpha),
         "Rules": _rules(scored, alpha),
+        "Task by task": _by_task(scored, alpha),
         "The default rule, changed": _ablation(scored, alpha),
         "By kind of perturbation, the default rule": _by_group(scored, alpha),
     }
@@ -113,7 +126,7 @@ def main(
 
 def _scores_alone(scored: Dealings, alpha: float) -> list[Row]:
     rows = [
-        _row(name, _with(scored, (name,)), RuleOf((name,), window=WINDOW), alpha)
+        _row(_alone(name, scored), _with(scored, (name,)), RuleOf((name,), window=WINDOW), alpha)
         for name in SCORES
         if name != CONTROL and _with(scored, (name,))
     ]
@@ -121,10 +134,17 @@ def _scores_alone(scored: Dealings, alpha: float) -> list[Row]:
     return [*rows, _control(scored, alpha)]
 
 
+def _alone(name: str, scored: Dealings) -> str:
+    """Return a score's title, with the number of archives on which it means something."""
+    there = len(_with(scored, (name,)))
+    return name if there == len(scored) else f"{name} ({there} of {len(scored)})"
+
+
 def _rules(scored: Dealings, alpha: float) -> list[Row]:
-    literature = ("rnd_oe", "ace", "stac")
+    literature, default = ("rnd_oe", "ace", "stac"), _default(scored)
     rules = {
-        "default": RuleOf(DEFAULT_SCORES),
+        "default": RuleOf(default),
+        "default, without joints": RuleOf(DEFAULT_SCORES),
         "fiper: all of rnd_oe, ace": RuleOf(("rnd_oe", "ace"), "all"),
         "the same, window 5": RuleOf(("rnd_oe", "ace"), "all", 5),
         "the same, window 9": RuleOf(("rnd_oe", "ace"), "all", 9),
@@ -135,31 +155,89 @@ def _rules(scored: Dealings, alpha: float) -> list[Row]:
         "mean of phase_knn, one_step, lag, rnd_oe": RuleOf(
             ("phase_knn", "one_step", "lag", "rnd_oe")
         ),
-        "any of the default's scores": RuleOf(DEFAULT_SCORES, "any"),
-        "all of the default's scores": RuleOf(DEFAULT_SCORES, "all"),
+        "any of the default's scores": RuleOf(default, "any"),
+        "all of the default's scores": RuleOf(default, "all"),
         "mean of all scores": RuleOf(tuple(_everywhere(scored))),
     }
-    rows = [_row(title, scored, rule, alpha) for title, rule in rules.items()]
+    there = set(_everywhere(scored))
+    rows = [
+        _row(title, scored, rule, alpha)
+        for title, rule in rules.items()
+        if set(rule.scores) <= there
+    ]
     return [*rows, _control(scored, alpha)]
 
 
 def _ablation(scored: Dealings, alpha: float) -> list[Row]:
-    rows = [_row("default", scored, RuleOf(DEFAULT_SCORES), alpha)]
-    for left_out in DEFAULT_SCORES:
-        scores = tuple(name for name in DEFAULT_SCORES if name != left_out)
+    default = _default(scored)
+    rows = [_row("default", scored, RuleOf(default), alpha)]
+    for left_out in default:
+        scores = tuple(name for name in default if name != left_out)
         rows.append(_row(f"without {left_out}", scored, RuleOf(scores), alpha))
     for window in WINDOWS:
         if window != WINDOW:
-            rule = RuleOf(DEFAULT_SCORES, window=window)
+            rule = RuleOf(default, window=window)
             rows.append(_row(f"window {window}", scored, rule, alpha))
     for ceiling in (2.0, 3.0, 10.0, np.inf):
         with _ceiling(ceiling):
-            rows.append(_row(f"ceiling {ceiling:g}", scored, RuleOf(DEFAULT_SCORES), alpha))
+            rows.append(_row(f"ceiling {ceiling:g}", scored, RuleOf(default), alpha))
     for added in _everywhere(scored):
-        if added not in DEFAULT_SCORES:
-            rule = RuleOf((*DEFAULT_SCORES, added))
-            rows.append(_row(f"with {added}", scored, rule, alpha))
+        if added not in default:
+            rows.append(_row(f"with {added}", scored, RuleOf((*default, added)), alpha))
     return rows
+
+
+def _by_task(scored: Dealings, alpha: float) -> list[Row]:
+    """Return the default rule on every task, and what bounds it."""
+    rows = []
+    for name, archives in scored.items():
+        alone = {name: archives}
+        default = RuleOf(_default(alone))
+        rows.append(_row(name, alone, default, alpha))
+        if default.scores != DEFAULT_SCORES:
+            rows.append(_row("  without joints", alone, RuleOf(DEFAULT_SCORES), alpha))
+        low, high = _interval(archives, default, alpha)
+        rows.append(Row("  tests drawn again, 5 %", low, {}))
+        rows.append(Row("  tests drawn again, 95 %", high, {}))
+        rows.append(_figures("  threshold in hindsight", alone, _in_hindsight(default, alpha)))
+        rows.append(_control(alone, alpha))
+    return rows
+
+
+def _interval(
+    archives: Sequence[ScoredArchive], rule: RuleOf, alpha: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the 5 and 95 % quantiles of the figures, tests drawn again with replacement."""
+    random = np.random.default_rng(0)
+    of_dealings = [archive.results(rule, alpha) for archive in archives]
+    drawn = []
+    for _ in range(DRAWS):
+        places = random.integers(len(of_dealings[0]), size=len(of_dealings[0]))
+        found = [
+            archives[0].figures([results[place] for place in places])[0] for results in of_dealings
+        ]
+        drawn.append([_mean(getattr(metrics, key) for metrics in found) for key in FIGURES])
+    quantiles = np.nanquantile(np.array(drawn), [0.05, 0.95], axis=0).tolist()
+    return dict(zip(FIGURES, quantiles[0], strict=True)), dict(
+        zip(FIGURES, quantiles[1], strict=True)
+    )
+
+
+def _in_hindsight(rule: RuleOf, alpha: float) -> Callable[[ScoredArchive], Metrics]:
+    """Return the figures with the threshold that tells these tests apart best."""
+
+    def best(archive: ScoredArchive) -> Metrics:
+        results = archive.results(rule, alpha)
+        return max(
+            (
+                archive.figures([replace(each, levels=each.levels / limit) for each in results])[0]
+                for limit in np.unique([each.early_max_level for each in results])
+                if limit > 0
+            ),
+            key=lambda metrics: metrics.early_balanced_accuracy or 0.0,
+        )
+
+    return best
 
 
 def _left_out(scored: Dealings, alpha: float) -> list[Row]:
@@ -200,7 +278,7 @@ def _choose(scored: Dealings, alpha: float) -> RuleOf:
 
 
 def _by_group(scored: Dealings, alpha: float) -> list[Row]:
-    rule = RuleOf(DEFAULT_SCORES)
+    rule = RuleOf(_default(scored))
     groups = sorted({test.group for archives in scored.values() for test in archives[0].tests})
     return [
         _figures(
@@ -250,6 +328,12 @@ def _everywhere(scored: Dealings) -> list[str]:
         if name != CONTROL
         and all(name in archive.calibration for each in scored.values() for archive in each)
     ]
+
+
+def _default(scored: Dealings) -> tuple[str, ...]:
+    """Return the scores of the default rule for what these archives hold."""
+    there = _everywhere(scored)
+    return (*DEFAULT_SCORES, *(name for name in JOINT_SCORES if name in there))
 
 
 def _with(scored: Dealings, scores: tuple[str, ...]) -> Dealings:

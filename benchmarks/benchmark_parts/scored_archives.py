@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ from failure_monitor.thresholds.conformal import (
 )
 from failure_monitor.thresholds.paired_threshold import paired_threshold
 
+Series: TypeAlias = list[NDArray[np.float64]]
+"""A value, or several, of every decision of every rollout."""
+
 
 @dataclass(frozen=True)
 class RuleOf:
@@ -62,6 +66,7 @@ class ScoredArchive:
         tests: the other rollouts, m of them.
         test_scores: by score, their values, m times (T,).
         undefined: why a score means nothing here, by score.
+        windowed: what was averaged over a window before, by score and window.
     """
 
     name: str
@@ -70,33 +75,39 @@ class ScoredArchive:
     tests: list[Rollout]
     test_scores: dict[str, list[NDArray[np.float64]]]
     undefined: dict[str, str]
+    windowed: dict[tuple[str, int], tuple[Series, Series]] = field(default_factory=dict)
 
     def measure(self, of: RuleOf, alpha: float) -> tuple[Metrics, dict[str, Metrics]]:
         """Return the figures of a rule, over all tests and by their group."""
-        calibration = _windowed(self.calibration, of)
+        return self.figures(self.results(of, alpha))
+
+    def results(self, of: RuleOf, alpha: float) -> list[RolloutResult]:
+        """Return what a rule says of every test."""
+        calibration, tests = self._windowed(of)
         held_out = HeldOutScores(self.folds, tuple(calibration))
         scales = scales_of_other_folds(held_out, Scale)
         maxima = largest_numbers(held_out.series, scales, self.folds, of.rule)
         threshold = paired_threshold(of.rule, scales, maxima, self.folds, alpha)
-        tests = _windowed(self.test_scores, of)
         ends = np.cumsum([len(series) for series in tests])
-        levels = np.split(threshold.level(np.concatenate(tests)), ends[:-1])
-        return self._figures(levels)
+        return self._results(np.split(threshold.level(np.concatenate(tests)), ends[:-1]))
 
     def control(self, alpha: float) -> tuple[Metrics, dict[str, Metrics]]:
         """Return the figures of a stop-watch."""
         lengths = np.array([float(n) for n in self._calibration_lengths()])
         limit = finite_sample_quantile(lengths, alpha)
-        return self._figures([np.arange(1, len(test) + 1) / limit for test in self.tests])
+        levels = [np.arange(1, len(test) + 1) / limit for test in self.tests]
+        return self.figures(self._results(levels))
 
-    def _figures(
-        self, levels: Sequence[NDArray[np.float64]]
-    ) -> tuple[Metrics, dict[str, Metrics]]:
+    def _results(self, levels: Sequence[NDArray[np.float64]]) -> list[RolloutResult]:
         early = float(np.median(self._calibration_lengths()))
-        results = [
+        return [
             RolloutResult(test.name, bool(test.success), test.group, level, test.stamps, early)
             for test, level in zip(self.tests, levels, strict=True)
         ]
+
+    @staticmethod
+    def figures(results: Sequence[RolloutResult]) -> tuple[Metrics, dict[str, Metrics]]:
+        """Return the figures of tests, of all and by their group."""
         longest = max(result.decisions for result in results)
 
         def figures(of: Sequence[RolloutResult]) -> Metrics:
@@ -108,19 +119,28 @@ class ScoredArchive:
             for group in groups
         }
 
+    def _windowed(self, of: RuleOf) -> tuple[Series, Series]:
+        """Return the windowed scores of calibration rollouts, (T, K), and of tests, (T, F, K)."""
+        for name in of.scores:
+            if (name, of.window) not in self.windowed:
+                self.windowed[name, of.window] = (
+                    _averaged(self.calibration[name], of.window),
+                    _averaged(self.test_scores[name], of.window),
+                )
+        of_scores = [self.windowed[name, of.window] for name in of.scores]
+        calibration, tests = zip(*of_scores, strict=True)
+        return _side_by_side(calibration), _side_by_side(tests)
+
     def _calibration_lengths(self) -> list[int]:
         return [len(values) for values in next(iter(self.calibration.values()))]
 
 
-def _windowed(
-    scores: dict[str, list[NDArray[np.float64]]], of: RuleOf
-) -> list[NDArray[np.float64]]:
-    """Return the windowed scores of every rollout, (T, K) or (T, F, K) each."""
-    columns = [
-        [np.apply_along_axis(windowed_mean, 0, values, of.window) for values in scores[name]]
-        for name in of.scores
-    ]
-    return [np.stack(series, axis=-1) for series in zip(*columns, strict=True)]
+def _averaged(scores: Series, window: int) -> Series:
+    return [np.apply_along_axis(windowed_mean, 0, values, window) for values in scores]
+
+
+def _side_by_side(columns: Sequence[Series]) -> Series:
+    return [np.stack(of_rollout, axis=-1) for of_rollout in zip(*columns, strict=True)]
 
 
 def score_archive(
