@@ -209,7 +209,8 @@ TYPE_ONE = {
 
 
 def main(
-    streams: Annotated[int, Option(min=BLOCK, help="simulated streams")] = 10_000,
+    streams: Annotated[int, Option(min=BLOCK, help="simulated streams of the watch")] = 10_000,
+    other_streams: Annotated[int, Option(min=BLOCK, help="streams of what stands beside")] = 2_000,
     delay_streams: Annotated[int, Option(min=BLOCK, help="streams for each shift")] = 1_000,
     rollouts: Annotated[int, Option(min=10, help="new rollouts of a stream")] = 300,
     only: Annotated[int, Option(min=0, help="calibration rollouts; 0: 10, 20 and 50")] = 0,
@@ -219,17 +220,18 @@ def main(
     figures: list[dict[str, object]] = []
     for n in (only,) if only else NUMBERS:
         for title, draw in (("continuous", continuous), ("five values", five_values)):
-            figures += _type_one(n, rollouts, streams, title, draw)
-        figures += _delays(n, rollouts, streams, delay_streams)
+            figures += _type_one(n, rollouts, (streams, other_streams), title, draw)
+        figures += _delays(n, rollouts, other_streams, delay_streams)
         if results is not None:
             results.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _type_one(
-    n: int, rollouts: int, streams: int, title: str, draw: Draw
+    n: int, rollouts: int, of_streams: tuple[int, int], title: str, draw: Draw
 ) -> list[dict[str, object]]:
     found = []
     for name, method in TYPE_ONE.items():
+        streams = of_streams[0 if method is watch else 1]
         blocks = (Blocks(n, rollouts, draw, seed) for seed in range(streams // BLOCK))
         wrong = sum(int(np.isfinite(method(block)).sum()) for block in blocks)
         total = streams // BLOCK * BLOCK

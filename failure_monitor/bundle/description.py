@@ -174,6 +174,19 @@ class JointsSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LineageSection:
+    """One recalibration: the bundle before it, and the rollouts that came and went, by SHA-256.
+
+    `parent` is the hash of the bundle before, made at `parent_created`.
+    """
+
+    parent: str
+    parent_created: str
+    came: tuple[str, ...]
+    went: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleDescription:
     """The content of bundle.yaml.
 
@@ -187,6 +200,7 @@ class BundleDescription:
     `folds` is the number of folds of the rollouts in `fit`, or if there are none of those in
     `calibration`.
     `black_box` is missing if the policy published its decisions, or if their models are unknown.
+    `lineage` are the recalibrations that led here, the first one first.
     `failures` are the failed rollouts from which the score `probe` learned.
     `decision_period` is the usual time between decisions of the calibration rollouts, in seconds;
     None if unknown, as in bundles of older versions. `longest_decision_gap` is the longest.
@@ -221,6 +235,7 @@ class BundleDescription:
     calibration: tuple[RolloutSection, ...]
     fit: tuple[RolloutSection, ...] = ()
     failures: tuple[RolloutSection, ...] = ()
+    lineage: tuple[LineageSection, ...] = ()
     files: Mapping[FileName, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from failure_monitor.cli import (
     label,
     lerobot,
     promise,
+    recalibrate,
     watch,
 )
 from failure_monitor.cli.app import run
@@ -45,6 +46,7 @@ COMMANDS = (
     label.label,
     lerobot.lerobot,
     promise.promise,
+    recalibrate.recalibrate,
     watch.watch,
 )
 

@@ -111,6 +111,12 @@ def _making_table(description: BundleDescription, sha256: str) -> Table:
     table = Table(title="How it was made", show_header=False, title_justify="left")
     table.add_row("made", f"{description.created} by failure_monitor {description.tool_version}")
     table.add_row("hash", f"{sha256} (of {DESCRIPTION_FILE}, which holds those of all files)")
+    for step in description.lineage:
+        table.add_row(
+            "recalibrated",
+            f"from {step.parent[:SHORT_HASH]}, made {step.parent_created}: {len(step.came)} "
+            f"rollouts came, {len(step.went)} went",
+        )
     table.add_row("rule", f"{description.rule}, window {description.window}")
     table.add_row("threshold", f"{description.threshold}, alpha {description.alpha:g}")
     if description.decision_period is not None:

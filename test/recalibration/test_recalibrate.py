@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle calibrated again: which rollouts come and go, what is refused, what changes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+from testbed.command_line import run_here, write_rollout_bag
+from testbed.synthetic import POLICY, synthetic_rollout
+
+from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle.bundle import Bundle, content_hash, load
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.decision import Rollout
+from failure_monitor.recalibration.chosen_rollouts import (
+    RecalibrationError,
+    Window,
+    choose_rollouts,
+)
+
+OLD = range(12)
+DAY = 86_400.0
+
+
+def dated(seed: int, **changed: object) -> Rollout:
+    """A rollout of its own day, counted from 1970."""
+    rollout = synthetic_rollout(seed)
+    return replace(rollout, stamps=rollout.stamps + seed * DAY, **changed)
+
+
+@pytest.fixture(scope="module")
+def made() -> Bundle:
+    settings = CalibrationSettings(scores=("ace", "knn"), folds=3, jobs=1)
+    return calibrate([dated(seed) for seed in OLD], POLICY, settings)
+
+
+def chosen(made: Bundle, rollouts: list[Rollout], **window: object):
+    return choose_rollouts(made.description, rollouts, Window(**window))
+
+
+def numbers(rollouts) -> list[int]:
+    return [int(rollout.name.split()[1]) for rollout in rollouts]
+
+
+def test_new_rollouts_come_beside_old_ones(made):
+    found = chosen(made, [dated(seed) for seed in range(15)])
+    assert numbers(found.calibration) == [*range(15)]
+    assert numbers(found.came) == [12, 13, 14]
+    assert found.went == ()
+
+
+def test_new_rollouts_come_instead_of_old_ones(made):
+    found = chosen(made, [dated(seed) for seed in range(24)], replaces=True)
+    assert numbers(found.calibration) == [*range(12, 24)]
+    assert numbers(found.went) == [*OLD]
+
+
+def test_a_window_by_count_is_of_the_newest_of_each_task(made):
+    found = chosen(made, [dated(seed) for seed in reversed(range(15))], last=10)
+    assert numbers(found.calibration) == [*range(5, 15)]
+    assert numbers(found.went) == [*range(5)]
+    tasks = [dated(seed, task="ab"[seed % 2]) for seed in range(12, 20)]
+    found = chosen(made, tasks, last=2)
+    assert sorted(numbers(found.calibration)) == [16, 17, 18, 19]
+
+
+def test_a_window_by_date_takes_what_started_then_or_later(made):
+    since = datetime(1970, 1, 9, tzinfo=timezone.utc)
+    found = chosen(made, [dated(seed) for seed in range(15)], since=since)
+    assert numbers(found.calibration) == [*range(8, 15)]
+
+
+def test_old_rollouts_may_not_be_forgotten(made):
+    with pytest.raises(RecalibrationError, match=r"2 of the 12 rollouts .* are not among these"):
+        chosen(made, [dated(seed) for seed in range(2, 15)])
+
+
+def test_without_a_new_rollout_there_is_nothing_to_do(made):
+    with pytest.raises(RecalibrationError, match="no successful rollout is new"):
+        chosen(made, [dated(seed) for seed in OLD])
+
+
+def test_what_could_hide_a_failure_calibrates_nothing(made):
+    human = np.arange(12) > 5
+    rollouts = [dated(seed) for seed in range(15)]
+    rollouts += [dated(20, success=False), dated(21, interventions=human)]
+    found = chosen(made, rollouts)
+    assert numbers(found.failed) == [20, 21]
+    assert numbers(found.calibration) == [*range(15)]
+    with pytest.raises(RecalibrationError, match=r"1 new rollouts have no outcome \(rollout 22\)"):
+        chosen(made, [*rollouts, dated(22, success=None)])
+
+
+def test_rollouts_that_scores_were_fitted_on_are_needed_again():
+    settings = CalibrationSettings(scores=("ace", "knn"), folds=3, jobs=1)
+    made = calibrate(
+        [dated(seed) for seed in OLD],
+        POLICY,
+        settings,
+        fit_rollouts=[dated(seed) for seed in range(30, 36)],
+    )
+    with pytest.raises(RecalibrationError, match="fitted its scores on 6 rollouts that are not"):
+        chosen(made, [dated(seed) for seed in range(15)])
+    found = chosen(made, [dated(seed) for seed in (*range(15), *range(30, 36))])
+    assert numbers(found.fit) == [*range(30, 36)]
+    assert numbers(found.calibration) == [*range(15)]
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Old rollouts, new ones whose embeddings have drifted, and a failure further on."""
+    folder = tmp_path_factory.mktemp("bags")
+    for seed in OLD:
+        write_rollout_bag(folder / "old" / f"rollout_{seed}", synthetic_rollout(seed))
+    for seed in range(20, 32):
+        write_rollout_bag(folder / "new" / f"rollout_{seed}", drifted(seed, 0.5))
+    write_rollout_bag(folder / "failed" / "rollout_40", drifted(40, 0.5), success=False)
+    return folder
+
+
+def drifted(seed: int, by: float) -> Rollout:
+    rollout = synthetic_rollout(seed)
+    return replace(rollout, embeddings=rollout.embeddings + np.float32(by))
+
+
+@pytest.fixture(scope="module")
+def calibrated(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundles") / "old"
+    result = run_here(
+        "calibrate", bags / "old", "--output", path, "--scores", "ace,knn", "--jobs", 1
+    )
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def said(*arguments: object, code: int = 0) -> str:
+    result = run_here("recalibrate", *arguments, "--jobs", 1)
+    assert result.exit_code == code, result.output
+    return re.sub(r"\s+", " ", re.sub(r"[─-╿]", " ", result.output))
+
+
+def test_the_effect_is_shown_before_anything_is_written(calibrated, bags):
+    text = said(calibrated, bags / "new", "--replace")
+    assert "12 before; 12 came, 12 went; 12 now" in text
+    assert "promise before broken since rollout" in text
+    assert re.search(r"threshold of knn [\d.]+ before, [\d.]+ now", text)
+    assert re.search(r"alarms in new successes [1-9]\d* of 12 before, [01] now", text)
+    assert "wrote" not in text
+
+
+def test_the_new_bundle_knows_where_it_comes_from_and_promises_again(calibrated, bags, tmp_path):
+    new = tmp_path / "new"
+    said(calibrated, bags / "old", bags / "new", "--output", new)
+    bundle = load(new)
+    (step,) = bundle.description.lineage
+    assert step.parent == content_hash(calibrated)
+    assert (len(step.came), step.went) == (12, ())
+    assert len(bundle.calibration) == 24
+    assert bundle.description.scores[1].name == "knn"
+    shown = run_here("inspect", new)
+    assert "12 rollouts came, 0 went" in re.sub(r"\s+", " ", shown.stdout)
+    again = tmp_path / "again"
+    said(new, bags / "new", "--last", 10, "--alpha", 0.2, "--output", again, code=1)
+    assert not again.exists()
+
+
+def test_a_failure_that_would_be_missed_from_now_on_is_a_reason_to_refuse(
+    calibrated, bags, tmp_path
+):
+    new = tmp_path / "new"
+    sources = (calibrated, bags / "new", bags / "failed", "--replace", "--output", new)
+    text = said(*sources, code=1)
+    assert "would raise no alarm in 1 failed rollouts in which the old one did" in text
+    assert not new.exists()
+    assert "missed from now on" in said(*sources, "--accept-missed")
+    assert bundles.load(new).description.lineage
+
+
+def test_a_date_is_a_date(calibrated, bags):
+    text = said(calibrated, bags / "new", "--since", "yesterday", code=2)
+    assert "'--since yesterday' is no date" in text
