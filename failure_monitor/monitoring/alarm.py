@@ -78,6 +78,9 @@ class Alarm:
     cause persists. Commands stop without latching at the end of a rollout, while the monitor is
     disabled, and where the table states `hold`. A decision that could not be scored always halts.
 
+    A human who intervenes ends the policy's part of the rollout. That is a halt, too: the reset
+    hands back, and is rejected while the human still intervenes.
+
     A halt outlasts the process by a mark, which is set aside before commands are permitted: see
     `needs_mark` and `restore_halt`.
     """
@@ -107,6 +110,8 @@ class Alarm:
         self._enabled = True
         self._halt: Halt | None = None
         self._why_no_rollout = "no rollout is running; call ~/start_rollout"
+        self._intervention = ""
+        self._taken_over = ""
         self._problems: tuple[str, ...] = ()
         self._stopped_by = ""
         self._is_slowed = False
@@ -129,6 +134,7 @@ class Alarm:
     def start_rollout(self) -> None:
         """Start a rollout: earlier verdicts no longer count, and a latched halt stays."""
         self._why_no_rollout = ""
+        self._taken_over = self._intervention
         self._forget()
 
     def end_rollout(self, reason: str = "no rollout is running; call ~/start_rollout") -> None:
@@ -138,6 +144,7 @@ class Alarm:
             reason: why no rollout is running.
         """
         self._why_no_rollout = reason
+        self._taken_over = ""
         self._forget()
 
     def enable(self, enabled: bool) -> None:
@@ -187,6 +194,16 @@ class Alarm:
         """
         self._problems = tuple(problems)
 
+    def set_intervention(self, reason: str) -> None:
+        """Set whether a human intervenes at present, which ends the policy's part of a rollout.
+
+        Args:
+            reason: by which that is known; empty if none does.
+        """
+        self._intervention = reason
+        if reason and not self._why_no_rollout:
+            self._taken_over = self._taken_over or reason
+
     def set_stopped(self, action: str) -> None:
         """Set which stop action keeps the policy silent, so that its silence is no cause of a
         halt.
@@ -217,6 +234,16 @@ class Alarm:
         return self._halt is not None
 
     @property
+    def is_taken_over(self) -> bool:
+        """Whether a human has ended the policy's part of this rollout."""
+        return bool(self._taken_over)
+
+    @property
+    def is_in_human_hands(self) -> bool:
+        """Whether a human intervenes, or did and has not handed back."""
+        return bool(self._taken_over or self._intervention)
+
+    @property
     def needs_mark(self) -> bool:
         """Whether a monitor that starts after this one was killed must be halted.
 
@@ -239,11 +266,14 @@ class Alarm:
         self._latch(live, now)
         if self._halt is None:
             return live
+        is_same = live.reason == self._halt.reason
         if self._persists(live):
-            return self._halted(self._halt.reason, live, now)
+            before = "" if is_same or not self._intervention else f"{self._intervention}; before: "
+            return self._halted(before + self._halt.reason, live, now)
         # The remedy comes first, because a display may not have room for the whole reason.
         reason = f"the cause is gone: call ~/reset to go on; it was: {self._halt.reason}"
-        awaited = f"; now {live.reason}" if live.state == AlarmState.STALE else ""
+        is_awaited = live.state == AlarmState.STALE and not is_same
+        awaited = f"; now {live.reason}" if is_awaited else ""
         return self._halted(reason + awaited, live, now)
 
     def reset(self, now: float) -> str:
@@ -255,16 +285,20 @@ class Alarm:
         live = self._live(now)
         self._latch(live, now)
         if self._persists(live):
-            return f"the cause of the halt persists: {live.reason}"
+            return f"the cause of the halt persists: {self._intervention or live.reason}"
         if self._halt is not None:
             self._halt = None
             self._await_decision("the reset")
             self._reset_at = now
+            if self._taken_over:
+                # What the policy decides from now on is no part of what it did before the human.
+                self._taken_over = ""
+                self._debounce.start_rollout()
         return ""
 
     @property
     def _is_watching(self) -> bool:
-        return self._enabled and not self._why_no_rollout
+        return self._enabled and not self._why_no_rollout and not self._taken_over
 
     def _halted(self, reason: str, live: AlarmStatus, now: float) -> AlarmStatus:
         assert self._halt is not None
@@ -280,26 +314,29 @@ class Alarm:
         )
 
     def _persists(self, live: AlarmStatus) -> bool:
-        """Return whether the present state halts: an alarm, or an input that no longer arrives."""
-        return live.reaction == Reaction.HALT
+        """Return whether the present state halts: an alarm, an input that no longer arrives, or
+        a human who intervenes."""
+        return live.reaction == Reaction.HALT or bool(self._intervention)
 
     def _latch(self, live: AlarmStatus, now: float) -> None:
         self._has_permitted |= live.permit
-        if not self._persists(live):
+        if live.reaction != Reaction.HALT and not (self._taken_over and self._enabled):
             return
         worse = self._halt is not None and (self._halt.state, live.state) == (
             AlarmState.STALE,
             AlarmState.ALARM,
         )
         if self._halt is None or worse:
-            self._halt = Halt(live.state, live.reason, since=now)
+            self._halt = Halt(live.state, live.reason, live.reaction, since=now)
 
     def _live(self, now: float) -> AlarmStatus:
         """Return the present state, as if no halt were latched."""
         disabled = "" if self._enabled else "the monitor is disabled; call ~/enable"
         if disabled or self._why_no_rollout:
-            reasons = filter(None, (disabled, self._why_no_rollout, *self._problems))
-            return _status(AlarmState.STALE, "; ".join(reasons), Reaction.HOLD)
+            why = (disabled, self._why_no_rollout, self._intervention, *self._problems)
+            return _status(AlarmState.STALE, "; ".join(filter(None, why)), Reaction.HOLD)
+        if self._taken_over:
+            return self._in_human_hands()
         if self.expects_silence and self._is_silent(now):
             return self._stopped()
         if self._fault:
@@ -330,6 +367,12 @@ class Alarm:
     def _is_permitting(self) -> bool:
         """Whether commands have been permitted, and were so up to now."""
         return self._has_permitted and self._halt is None
+
+    def _in_human_hands(self) -> AlarmStatus:
+        """Return the state after a human took over. Nothing is done to the robot that is theirs:
+        the stop menu is for a policy that has failed by itself."""
+        reason = f"{self._taken_over}; the policy's part of this rollout has ended"
+        return _status(AlarmState.STALE, reason, Reaction.HOLD)
 
     def _stopped(self) -> AlarmStatus:
         """Return the state while a stop action keeps the policy silent."""

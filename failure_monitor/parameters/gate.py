@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from failure_monitor.errors import UsageError
 from failure_monitor.parameters.command_types import COMMAND_ABILITIES, CommandAbilities
+from failure_monitor.parameters.intervention import InterventionParameters
 from failure_monitor.parameters.parameter import (
     NO_NAMES,
     check_choice,
     check_names,
+    group,
     named,
     parameter,
     repeated,
@@ -72,6 +74,21 @@ class CommandParameters:
         "m/s² and rad/s²; one number for all joints otherwise, in rad/s² or m/s².",
     )
 
+    at_intervention: str = parameter(
+        "yield",
+        "What the gate does, while a human intervenes, about what its commands have moved.",
+        choices={
+            "yield": "nothing, for what the human drives; it is stopped when the human lets go",
+            "stop": "stop it as ever, for what the human does not drive",
+        },
+    )
+    handover_tolerance: float = parameter(
+        0.1,
+        "Radians or metres by which the first command after a human's intervention may lie from "
+        "the measured joints, for commands that are joint positions; 0 for any distance.",
+        bounds=(0.0, 100.0),
+    )
+
     @property
     def abilities(self) -> CommandAbilities:
         """What can be done with commands of this type."""
@@ -88,6 +105,13 @@ class CommandParameters:
         return self.safe_command == "hold" or (
             self.safe_command == "decelerate" and self.abilities.decelerates_from_measured
         )
+
+    @property
+    def commands_positions(self) -> bool:
+        """Whether it is known that commands are, or may be, positions of named joints."""
+        if self.abilities.needs_joints:
+            return self.safe_command == "hold"
+        return "hold" in self.abilities.safe_commands
 
     def check(self) -> None:
         """Reject a safe command or a speed scale that the type does not have, or that lacks data.
@@ -198,6 +222,7 @@ class GateParameters:
         "try a monitor on a robot before it may stop it.",
     )
     hardware_id: str = parameter("", "Name of the robot or policy in /diagnostics.")
+    intervention: InterventionParameters = group(InterventionParameters, "intervention_")
 
     def check(self) -> None:
         """Reject lists of topics that are empty or name one twice.

@@ -9,10 +9,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from failure_monitor.errors import UsageError
+from failure_monitor.parameters.intervention import InterventionParameters
 from failure_monitor.parameters.parameter import (
     NO_NAMES,
     Settable,
     check,
+    group,
     parameter,
     settable_at_any_time,
 )
@@ -255,6 +257,7 @@ class MonitorParameters:
         bounds=(0.0, 60.0),
         settable=ANY_TIME,
     )
+    intervention: InterventionParameters = group(InterventionParameters, "intervention_")
     heartbeat_period: float = parameter(
         0.05,
         "Seconds between two messages on ~/permit and ~/alarm; well below the gate's "

@@ -10,6 +10,7 @@ TOKENS_TOPIC = "policy/tokens"
 POLICY_FORMAT_TOPIC = "policy/format"
 JOINT_STATES_TOPIC = "joint_states"
 ROLLOUT_TOPIC = "rollout/active"
+INTERVENTION_TOPIC = "intervention"
 PERMIT_TOPIC = "failure_monitor/permit"
 SPEED_SCALE_TOPIC = "failure_monitor/speed_scale"
 

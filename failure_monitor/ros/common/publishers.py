@@ -28,6 +28,20 @@ def contradiction(node: Node, topic: str) -> str:
     )
 
 
+def why_unreadable(node: Node, topic: str, message_type: str, *, is_reliable: bool) -> str:
+    """Return that what a node publishes on a topic cannot be received; empty if all of it can."""
+    for publisher in node.get_publishers_info_by_topic(topic):
+        if publisher.topic_type != message_type:
+            return (
+                f"{_name(publisher)} publishes {publisher.topic_type} on '{topic}', expected "
+                f"{message_type}"
+            )
+        reliability = publisher.qos_profile.reliability
+        if is_reliable and reliability == ReliabilityPolicy.BEST_EFFORT:
+            return f"{_name(publisher)} publishes '{topic}' best effort: let it publish reliably"
+    return ""
+
+
 def why_silent(node: Node, topic: str, message_type: str, qos: QoSProfile) -> str:
     """Return why no message may have come on a topic with this type and QoS."""
     publishers = node.get_publishers_info_by_topic(topic)

@@ -20,6 +20,7 @@ from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.common.alarm_message import alarm_message
+from failure_monitor.ros.common.intervention_input import InterventionInput
 from failure_monitor.ros.common.lean_lifecycle_node import LeanLifecycleNode
 from failure_monitor.ros.common.parameter_server import ParameterServer
 from failure_monitor.ros.common.parameters import (
@@ -77,6 +78,13 @@ class MonitorNode(LeanLifecycleNode):
         self._alarm = self._response.alarm(self._settings.max_decision_age)
         self._alarm.enable(self._settings.enable)
         self._alarm.end_rollout(NOT_CONFIGURED)
+        # Beyond every session: what a human said counts also for the next one.
+        self._intervention = InterventionInput(
+            self,
+            self._settings.intervention,
+            on_intervention=self._on_intervention,
+            changed=self._publish_heartbeat,
+        )
         self._mark_changed = self.create_guard_condition(self._publish_heartbeat)
         halt_mark_folder(self._settings.halt_mark_folder)
         halt_mark_folder(self._settings.promise_folder, "promise_folder")
@@ -239,8 +247,15 @@ class MonitorNode(LeanLifecycleNode):
 
     # State
 
+    def _on_intervention(self) -> None:
+        """End the policy's part of a rollout, however short the intervention is."""
+        self._alarm.set_intervention(self._intervention.last_reason)
+        if self._session is not None:
+            self._session.end_policys_part()
+
     def _status(self) -> AlarmStatus:
         now = time.monotonic()
+        self._alarm.set_intervention(self._intervention.reason(now))
         if self._halt_mark is not None:
             found = self._halt_mark.found
             if found is not None and not self._alarm.is_halted:
@@ -255,7 +270,8 @@ class MonitorNode(LeanLifecycleNode):
     def _problems(self) -> Sequence[str]:
         """Return what is wrong beside the inputs."""
         mark = "" if self._halt_mark is None else self._halt_mark.problem(time.monotonic())
-        return [*self._clock_problems(), *filter(None, (mark,))]
+        several = self._intervention.contradiction(time.monotonic())
+        return [*self._clock_problems(), *filter(None, (mark, several))]
 
     def _rejection(self) -> str:
         """Return why whatever could let the robot move is rejected at this moment."""
@@ -323,6 +339,7 @@ class MonitorNode(LeanLifecycleNode):
             None if session is None else session.verdict,
             decision_age=None if session is None else session.decision_age(),
             more={
+                "intervention": "true" if self._alarm.is_in_human_hands else "false",
                 "halt_mark": NO_MARK_YET if self._halt_mark is None else self._halt_mark.text,
                 **self._response.values(),
                 **({} if session is None else session.alarm_values()),
@@ -370,6 +387,9 @@ class MonitorNode(LeanLifecycleNode):
             return self._halt_mark.problem(now)
         if stopping := self._response.why_stopping():
             return stopping
+        # What a human said before the reset was read is known to it.
+        self._intervention.receive_pending()
+        self._alarm.set_intervention(self._intervention.reason(now))
         return self._alarm.reset(now) if self._session is None else self._session.reset()
 
     def _on_enable(self, enable: bool) -> Answer:

@@ -86,6 +86,8 @@ class MonitorSession:
         self._received = 0.0
         self._tally = DecisionTally(settings.max_unscored)
         self._had_too_many_unscored = False
+        self._task = ""
+        self._is_taken_over = False
         self._alarm = alarm
         self._promise = PromiseRollouts(promise, without_outcome=settings.promise_without_outcome)
         self._bound_ages(settings)
@@ -157,6 +159,10 @@ class MonitorSession:
         rejection = self._alarm.reset(time.monotonic())
         if was_stopped and not rejection:
             self._worker.resume()
+        if self._is_taken_over and not rejection:
+            # Handing back: what the policy does from now on begins where the human left it.
+            self.start_rollout(self._task)
+            self._promise.intervene()
         return rejection
 
     def change_settings(self, settings: MonitorParameters) -> None:
@@ -218,6 +224,7 @@ class MonitorSession:
         except UnknownTaskError as error:
             self.end_rollout(str(error))
             return
+        self._task, self._is_taken_over = task, False
         self._inputs.start_rollout(by_decision=by_decision)
         self._boundaries.set_running(True, time.monotonic())
         self._worker.start_rollout(self._bundle.task)
@@ -225,7 +232,23 @@ class MonitorSession:
         self._tally.start_rollout()
         self.verdict = None
         self._alarm.start_rollout()
+        if self._alarm.is_taken_over:
+            self.end_policys_part()
         self._publish_heartbeat()
+
+    def end_policys_part(self) -> None:
+        """Score no more decisions of this rollout: a human has taken over.
+
+        Its boundaries go on: it ends as it would have.
+        """
+        if not self._inputs.is_rollout_running:
+            return
+        self._is_taken_over = True
+        self._promise.intervene()
+        self._promise.end_rollout(False, time.monotonic())
+        self._inputs.end_rollout()
+        self._worker.start_rollout(self._bundle.task)
+        self.verdict = None
 
     def end_rollout(self, reason: str, *, success: bool | None = None) -> None:
         """End the rollout: nothing is permitted until the next one starts.
@@ -235,6 +258,7 @@ class MonitorSession:
             success: its outcome; None if nobody stated it.
         """
         self._promise.end_rollout(success, time.monotonic())
+        self._is_taken_over = False
         self._inputs.end_rollout()
         self._boundaries.set_running(False, time.monotonic())
         self._alarm.end_rollout(reason)

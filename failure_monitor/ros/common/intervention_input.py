@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The topic that says whether a human intervenes, as monitor and gate receive it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+from failure_monitor.errors import UsageError
+from failure_monitor.messages.teleoperation import BOOL_TYPE, is_active, is_measured
+from failure_monitor.monitoring.intervention import Intervention
+from failure_monitor.parameters.intervention import InterventionParameters
+from failure_monitor.ros.common.incompatible_qos import no_subscription_events
+from failure_monitor.ros.common.message_info import pending_messages, publisher_count
+from failure_monitor.ros.common.publishers import contradiction, why_unreadable
+from failure_monitor.ros.common.qos import LATCHED_QOS, PERMIT_SUBSCRIPTION_QOS
+from failure_monitor.ros.common.topic_name import full_topic_name
+
+ACTIVITY_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""For teleoperation devices, which publish in whatever quality, and often."""
+
+LOOK_PERIOD = 0.5
+"""Seconds between two looks at who publishes."""
+
+
+class InterventionInput:
+    """Whether a human intervenes.
+
+    A state is subscribed to twice: a publisher that is latched is heard although it spoke before
+    this node started, and one that is not is heard at all.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: InterventionParameters,
+        *,
+        on_intervention: Callable[[], object],
+        changed: Callable[[], object],
+    ) -> None:
+        """Subscribe to the topic, if there is one.
+
+        Args:
+            node: the node.
+            settings: its parameters.
+            on_intervention: called for every message by which a human intervenes, also where the
+                next one already says the opposite.
+            changed: called when a human begins or ceases to intervene.
+
+        Raises:
+            UsageError: the message type is not installed.
+        """
+        self._node = node
+        self._settings = settings
+        self._on_intervention = on_intervention
+        self._changed = changed
+        self._subscriptions: list[Subscription] = []
+        self._is_state = settings.type == BOOL_TYPE
+        self._looked_at = float("-inf")
+        self._unreadable = self._contradiction = ""
+        self._was_holding: bool | None = False
+        settings.check()
+        self.topic = full_topic_name(node, "intervention_topic", settings.topic, is_optional=True)
+        """The full name of the topic; empty where there is none."""
+        lasting = None if self._is_state else settings.timeout
+        self._intervention = Intervention(self.topic, lasting)
+        if not self.topic:
+            return
+        message = _message_class(settings.type)
+        qualities = [PERMIT_SUBSCRIPTION_QOS, LATCHED_QOS] if self._is_state else [ACTIVITY_QOS]
+        self._subscriptions = [self._subscribe(message, quality) for quality in qualities]
+        self._expiry = node.create_timer(
+            settings.timeout, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._expiry.cancel()
+
+    def _subscribe(self, message: Any, quality: QoSProfile) -> Subscription:
+        reads = self._is_state or is_measured(self._settings.type, self._settings.dead_band)
+        return self._node.create_subscription(
+            message,
+            self.topic,
+            self._on_message,
+            quality,
+            event_callbacks=no_subscription_events(),
+            raw=not reads,
+        )
+
+    def receive_pending(self) -> None:
+        """Receive the messages that wait for the executor."""
+        for subscription in self._subscriptions:
+            self._receive_pending(subscription)
+
+    def _receive_pending(self, subscription: Subscription) -> None:
+        limit = PERMIT_SUBSCRIPTION_QOS.depth
+        try:
+            messages = pending_messages(subscription, limit)
+        except Exception:
+            # The middleware's error for a message that cannot be read has no public name.
+            self._lose()
+            return
+        if len(messages) >= limit - 1:
+            # The queue was full: what a human said may have been lost to what came after it.
+            self._lose()
+        for message, _ in messages:
+            self._receive(message)
+
+    def _on_message(self, message: Any) -> None:
+        self._receive(message)
+        self.receive_pending()
+        self._report()
+
+    def _report(self) -> None:
+        """Tell of a change, and not of every message of a flood."""
+        holds = self._intervention.holds(time.monotonic())
+        if self._was_holding != holds:
+            self._was_holding = holds
+            self._changed()
+
+    def _receive(self, message: Any) -> None:
+        active = is_active(message, self._settings.type, self._settings.dead_band)
+        contested = self._is_state and publisher_count(self._node, self._subscriptions[0]) > 1
+        if self._intervention.update(active, time.monotonic(), contested=contested):
+            self._begin()
+
+    def _lose(self) -> None:
+        self._intervention.lose(time.monotonic())
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._is_state:
+            self._expiry.reset()
+        # However short it is: the next message may say the opposite before that is looked at.
+        self._was_holding = None
+        self._on_intervention()
+
+    @property
+    def last_reason(self) -> str:
+        """By what it was last known that a human intervenes, whether or not one still does."""
+        return self._intervention.last_reason
+
+    def reason(self, now: float) -> str:
+        """Return that a human intervenes, or that this cannot be known; empty if none does."""
+        self._look(now)
+        return self._intervention.reason(now) or self._unreadable
+
+    def contradiction(self, now: float) -> str:
+        """Return that several publishers may contradict each other; empty if there is one."""
+        self._look(now)
+        return self._contradiction
+
+    def _look(self, now: float) -> None:
+        """Look at who publishes, now and then: it takes the graph's lock."""
+        if not self.topic or now - self._looked_at < LOOK_PERIOD:
+            return
+        self._looked_at = now
+        is_reliable = self._is_state
+        why = why_unreadable(self._node, self.topic, self._settings.type, is_reliable=is_reliable)
+        self._unreadable = why and f"whether a human intervenes is not known: {why}"
+        self._contradiction = contradiction(self._node, self.topic) if self._is_state else ""
+
+
+def _message_class(message_type: str) -> Any:
+    package, kind, name = message_type.split("/")
+    try:
+        return getattr(import_module(f"{package}.{kind}"), name)
+    except (ImportError, AttributeError):
+        raise UsageError(
+            f"the parameter 'intervention_type' is '{message_type}', which is not installed on "
+            "this machine: install its package, or name another type"
+        ) from None
