@@ -101,6 +101,10 @@ class PermitLease:
             return self._unsteady(now)
         return f"the monitor permits on '{self._topic}'"
 
+    def was_withheld_since(self, time: float) -> bool:
+        """Return whether the permit has been withdrawn, by a message that says so."""
+        return self._withheld_at >= time
+
     def is_silent(self, now: float) -> bool:
         """Return whether neither a permit nor a withdrawal was published within the lease."""
         return not self._has_received or now - self._granted_at >= self._lease

@@ -4,6 +4,7 @@
 
 A debt arises when a command passes. It is due once the gate closes, and paid when the last safe
 command told the axes to stand. Whatever prevents that leaves the debt, and it is tried again.
+While a human moves the axes, payment is suspended: the debt is due again once they let go.
 
 Nothing here reads a clock: callers pass times, in seconds of a monotonic clock.
 """
@@ -121,6 +122,16 @@ class StopDebts(Generic[Command]):
         for debt in self._debts:
             if debt.due is None:
                 debt.due = now
+
+    def suspend(self) -> None:
+        """Demand no payment until `close`: a human moves the axes meanwhile.
+
+        What was told to stand has stood, and is theirs. All else is stopped anew, from where it
+        is by then.
+        """
+        self._debts = [debt for debt in self._debts if debt.told_to_stand is None]
+        for debt in self._debts:
+            debt.due, debt.stop, debt.problem = None, None, ""
 
     def remake_stops(self) -> None:
         """Make the stops of all that was not told to stand yet anew."""

@@ -113,6 +113,11 @@ class CommandParameters:
             return self.safe_command == "hold"
         return "hold" in self.abilities.safe_commands
 
+    @property
+    def needs_joint_states(self) -> bool:
+        """Whether joint states are ever asked for."""
+        return self.measures_joints or (self.commands_positions and self.handover_tolerance > 0)
+
     def check(self) -> None:
         """Reject a safe command or a speed scale that the type does not have, or that lacks data.
 

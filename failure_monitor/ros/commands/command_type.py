@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from builtin_interfaces.msg import Time
@@ -89,6 +89,14 @@ class CommandType(ABC, Generic[Message]):
         """
         raise NotImplementedError
 
+    def positions(self, command: Message, configured: Sequence[str]) -> Mapping[str, float]:
+        """Return the positions to which a command moves joints first, by joint, if it does.
+
+        Raises:
+            CommandError: it is not known for which joints they are.
+        """
+        return {}
+
     def at_rest(self, last: Message, positions: Sequence[float], seconds: float) -> Message:
         """Return a command to be at rest at these joint positions.
 
@@ -98,6 +106,20 @@ class CommandType(ABC, Generic[Message]):
             seconds: the time to get there, for types that carry it.
         """
         raise NotImplementedError
+
+
+def by_joint(values: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+    """Return values by joint.
+
+    Raises:
+        CommandError: they are not one for each.
+    """
+    if len(values) != len(names):
+        raise CommandError(
+            f"it has {len(values)} positions for {len(names)} joints that it or the gate's "
+            "parameter 'joints' names, so that they cannot be compared with where the robot is"
+        )
+    return dict(zip(names, values, strict=True))
 
 
 def check_numbers(kind: CommandType[Any], command: Any) -> None:

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from std_msgs.msg import Float64MultiArray
 
 from failure_monitor.monitoring.stop_debt import CommandError
-from failure_monitor.ros.commands.command_type import CommandType
+from failure_monitor.ros.commands.command_type import CommandType, by_joint
 
 
 class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
@@ -52,6 +52,12 @@ class Float64MultiArrayCommands(CommandType[Float64MultiArray]):
                 f"{len(configured)} joints"
             )
         return configured
+
+    def positions(
+        self, command: Float64MultiArray, configured: Sequence[str]
+    ) -> Mapping[str, float]:
+        """Return all numbers; asked only where they are positions."""
+        return by_joint(command.data, configured)
 
     def at_rest(
         self, last: Float64MultiArray, positions: Sequence[float], seconds: float

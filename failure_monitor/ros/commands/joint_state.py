@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from builtin_interfaces.msg import Time
@@ -13,7 +13,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
 from failure_monitor.monitoring.stop_debt import CommandError
-from failure_monitor.ros.commands.command_type import ALL_AXES, CommandType
+from failure_monitor.ros.commands.command_type import ALL_AXES, CommandType, by_joint
 
 
 class JointStateCommands(CommandType[JointState]):
@@ -90,6 +90,10 @@ class JointStateCommands(CommandType[JointState]):
         """Return the joints that the command names."""
         names: Sequence[str] = last.name
         return names
+
+    def positions(self, command: JointState, configured: Sequence[str]) -> Mapping[str, float]:
+        """Return its positions, if it has some."""
+        return by_joint(command.position, command.name or configured) if command.position else {}
 
     def at_rest(self, last: JointState, positions: Sequence[float], seconds: float) -> JointState:
         """Return the positions as a command."""

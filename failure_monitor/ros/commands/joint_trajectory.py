@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from builtin_interfaces.msg import Duration
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from failure_monitor.monitoring.stop_debt import CommandError
-from failure_monitor.ros.commands.command_type import ALL_AXES, CommandType
+from failure_monitor.ros.commands.command_type import ALL_AXES, CommandType, by_joint
 
 SECOND = 1_000_000_000
 """Nanoseconds of a second."""
@@ -65,6 +65,14 @@ class JointTrajectoryCommands(CommandType[JointTrajectory]):
         """Return the joints that the trajectory names."""
         names: Sequence[str] = last.joint_names
         return names
+
+    def positions(
+        self, command: JointTrajectory, configured: Sequence[str]
+    ) -> Mapping[str, float]:
+        """Return the first point's positions."""
+        if not command.points or not command.points[0].positions:
+            return {}
+        return by_joint(command.points[0].positions, command.joint_names or configured)
 
     def at_rest(
         self, last: JointTrajectory, positions: Sequence[float], seconds: float

@@ -65,7 +65,7 @@ class InterventionInput:
         self._subscriptions: list[Subscription] = []
         self._is_state = settings.type == BOOL_TYPE
         self._looked_at = float("-inf")
-        self._unreadable = self._contradiction = ""
+        self._unheard = self._contradiction = ""
         self._was_holding: bool | None = False
         settings.check()
         self.topic = full_topic_name(node, "intervention_topic", settings.topic, is_optional=True)
@@ -146,15 +146,22 @@ class InterventionInput:
         """By what it was last known that a human intervenes, whether or not one still does."""
         return self._intervention.last_reason
 
-    def reason(self, now: float) -> str:
-        """Return that a human intervenes, or that this cannot be known; empty if none does."""
-        self._look(now)
-        return self._intervention.reason(now) or self._unreadable
+    def holds(self, now: float) -> bool:
+        """Return whether a human intervenes at this moment."""
+        return self._intervention.holds(now)
 
-    def contradiction(self, now: float) -> str:
-        """Return that several publishers may contradict each other; empty if there is one."""
+    def reason(self, now: float) -> str:
+        """Return that a human intervenes, and by what that is known; empty if none does."""
+        return self._intervention.reason(now)
+
+    def unheard(self, now: float) -> str:
+        """Return that what a node publishes cannot be received; empty if all of it can."""
         self._look(now)
-        return self._contradiction
+        return self._unheard
+
+    def problems(self, now: float) -> list[str]:
+        """Return what is wrong with its publishers."""
+        return [*filter(None, (self.unheard(now), self._contradiction))]
 
     def _look(self, now: float) -> None:
         """Look at who publishes, now and then: it takes the graph's lock."""
@@ -163,7 +170,7 @@ class InterventionInput:
         self._looked_at = now
         is_reliable = self._is_state
         why = why_unreadable(self._node, self.topic, self._settings.type, is_reliable=is_reliable)
-        self._unreadable = why and f"whether a human intervenes is not known: {why}"
+        self._unheard = why and f"whether a human intervenes is not known: {why}"
         self._contradiction = contradiction(self._node, self.topic) if self._is_state else ""
 
 

@@ -17,6 +17,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message, serialize_message
 
 from failure_monitor.errors import UsageError
+from failure_monitor.monitoring.handover import Handover
 from failure_monitor.monitoring.stop_debt import CommandError, Moved, Stop, StopDebts
 from failure_monitor.monitoring.waiting_time import WaitingTime
 from failure_monitor.parameters.gate import CommandParameters, GateParameters
@@ -60,7 +61,8 @@ class GatedCommand:
         gate: GateParameters,
         command: CommandParameters,
         *,
-        joints: MeasuredJoints | None,
+        joints: Callable[[], MeasuredJoints],
+        intervenes: Callable[[], bool],
         permitted_scale: Callable[[CommandParameters], float | None],
         update: Callable[[], object],
         changed: Callable[[], object],
@@ -71,7 +73,8 @@ class GatedCommand:
             node: the gate.
             gate: parameters of the gate.
             command: parameters of this topic.
-            joints: measured joints, for safe commands that need them.
+            joints: returns the measured joints; called only where they are needed.
+            intervenes: returns whether a human intervenes at this moment.
             permitted_scale: returns the speed scale at which a command may pass now; None if it
                 may not pass.
             update: called when `rejection` or `is_moving` changes, which may open or close the
@@ -91,6 +94,9 @@ class GatedCommand:
         self._gate = gate
         self._kind = COMMAND_TYPES[command.type]
         self._joints = joints
+        self._intervenes = intervenes
+        self._handover = Handover(command.handover_tolerance)
+        self._was_in_human_hands = False
         self._permitted_scale = permitted_scale
         self._update = update
         self._changed = changed
@@ -99,7 +105,7 @@ class GatedCommand:
         self._fault_time = 0.0
         self._debt_problem = ""
         self._has_time = True
-        self._debts: StopDebts[Any] = StopDebts(self._make_stop, gate.safe_command_duration)
+        self._debts: StopDebts[Any] = StopDebts(self._make_owed_stop, gate.safe_command_duration)
         self._safe_command_timer = node.create_timer(
             1.0 / gate.safe_command_rate,
             self._send_safe_commands,
@@ -145,10 +151,35 @@ class GatedCommand:
     # Stopping
 
     def stop_robot(self) -> None:
-        """Stop all that a command has moved since it was last told to stand."""
+        """Stop all that a command has moved since it was last told to stand.
+
+        While a human drives it, nothing is sent: the stop is still owed, and paid when they let
+        go.
+        """
+        if self._yields:
+            self._debts.suspend()
+            self._report_debt()
+            return
         self._debts.close(time.monotonic())
         if self._debts.is_due:
             self._send_safe_commands()
+
+    def on_intervention(self) -> None:
+        """Note that a human intervenes: where the robot is by then, its commands do not know."""
+        self._was_in_human_hands = True
+        self._handover.begin()
+        if self._handover.is_awaited and self.parameters.commands_positions:
+            # From now on: a subscription takes a moment until it receives something.
+            self._joints()
+
+    @property
+    def _yields(self) -> bool:
+        return self.parameters.at_intervention == "yield" and self._intervenes()
+
+    @property
+    def leaves_debt_to_human(self) -> bool:
+        """Whether a stop is owed to what a human drives at this moment."""
+        return self._yields and bool(self._debts.moved)
 
     def stand_at_once(self) -> None:
         """End a ramp of velocities now: there is no time left for it.
@@ -186,6 +217,8 @@ class GatedCommand:
             return "none, as the gate only informs"
         if self.parameters.safe_command == "nothing":
             return "none: safe_command is nothing, so the robot must stop when commands cease"
+        if self.leaves_debt_to_human:
+            return f"{self.parameters.safe_command}, once the human who intervenes lets go"
         if not self.stops_unknown:
             return (
                 f"{self.parameters.safe_command}; not for what moved before the gate was started, "
@@ -243,6 +276,16 @@ class GatedCommand:
             self._node.get_logger().error(problem)
         self._changed()
 
+    def _make_owed_stop(self, moved: Moved[Any], due: float, now: float) -> Stop[Any]:
+        """Return the safe commands that are owed.
+
+        After a human, a ramp from the last command would ask for a speed that they have ended.
+        """
+        if self._was_in_human_hands and not self.parameters.measures_joints:
+            last = self._kind.only(moved.command, moved.axes)
+            return stop.zero(self._kind, last, now)
+        return self._make_stop(moved, due, now)
+
     def _make_stop(self, moved: Moved[Any], due: float, now: float) -> Stop[Any]:
         """Return the safe commands for what was moved.
 
@@ -253,10 +296,10 @@ class GatedCommand:
         wanted, limits = self.parameters.safe_command, self.parameters.max_deceleration
         if wanted == "zero" or not self._has_time:
             made = stop.zero(self._kind, last, now)
-        elif self._joints is None or not self.parameters.measures_joints:
+        elif not self.parameters.measures_joints:
             made = stop.decelerate(self._kind, last, limits, due)
         else:
-            motion = self._joints.motion(self._kind.joints(last, self.parameters.joint_names))
+            motion = self._joints().motion(self._kind.joints(last, self.parameters.joint_names))
             period = 1.0 / self._gate.safe_command_rate
             if wanted == "hold":
                 made = stop.hold(self._kind, last, motion, now, period)
@@ -289,6 +332,7 @@ class GatedCommand:
                 self.tally.dropped += 1
                 return
             self._check_wait(waited + time.monotonic() - read_at)
+            self._check_handover(ready[0])
         except CommandError as error:
             self._reject(error)
             return
@@ -342,6 +386,16 @@ class GatedCommand:
                     "still follow: commands of a topic must have one length"
                 )
 
+    def _check_handover(self, command: Any) -> None:
+        """Reject the first command after an intervention if it lies far from the robot."""
+        if not self._handover.is_awaited or not self.parameters.commands_positions:
+            return
+        commanded = self._kind.positions(command, self.parameters.joint_names)
+        joints = self._joints()
+        self._handover.check(
+            commanded, lambda names: joints.motion(names).positions, time.monotonic()
+        )
+
     def _check_wait(self, seconds: float) -> None:
         limit = self._gate.max_command_age
         if seconds > limit:
@@ -353,6 +407,7 @@ class GatedCommand:
     def _pass(self, command: Any, data: bytes) -> None:
         if self._gate.inform_only:
             return
+        self._was_in_human_hands = False
         if self.parameters.safe_command != "nothing":
             self._debts.add(command, self._kind.axes(command))
         self._publisher.publish(data)

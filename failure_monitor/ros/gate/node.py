@@ -19,6 +19,7 @@ from std_msgs.msg import Bool
 
 from failure_monitor.parameters.gate import CommandParameters, GateParameters
 from failure_monitor.ros.common.incompatible_qos import no_publisher_events
+from failure_monitor.ros.common.intervention_input import InterventionInput
 from failure_monitor.ros.common.parameter_server import ParameterServer
 from failure_monitor.ros.common.qos import LATCHED_QOS
 from failure_monitor.ros.common.qos_overrides import check_overrides
@@ -61,6 +62,14 @@ class GateNode(Node):
         self._state_publisher = self._make_publisher(DiagnosticStatus, "~/state", LATCHED_QOS)
         self._diagnostics_publisher = self._make_publisher(DiagnosticArray, "/diagnostics", 10)
         self._commands: list[GatedCommand] = []
+        self._joints: MeasuredJoints | None = None
+        self._intervened_at: float | None = None
+        self._intervention = InterventionInput(
+            self,
+            self._settings.intervention,
+            on_intervention=self._on_intervention,
+            changed=self._update,
+        )
         # The permit first: of two messages that wait, the executor takes that of the older
         # subscription, and a withdrawn permit must be known before the next command.
         self._permits = [
@@ -87,6 +96,7 @@ class GateNode(Node):
         now = time.monotonic()
         if self._ending_since is None:
             self._ending_since = now
+            self._log_what_is_left_to_a_human()
         self._update()
         if now - self._ending_since > self._settings.stop_timeout - END_MARGIN:
             for command in self._commands:
@@ -107,6 +117,14 @@ class GateNode(Node):
         self._failure = f"the gate has failed: {type(error).__name__}: {error}"
         self._update()
 
+    def _log_what_is_left_to_a_human(self) -> None:
+        for command in self._commands:
+            if command.leaves_debt_to_human:
+                self.get_logger().warning(
+                    f"ends while a human intervenes: what moves by '{command.parameters.output}' "
+                    "is theirs to stop"
+                )
+
     def _log_unpaid(self, command: GatedCommand) -> None:
         output = command.parameters.output
         why = (
@@ -126,23 +144,53 @@ class GateNode(Node):
         ]
 
     def _make_commands(self, settings: GateParameters) -> list[GatedCommand]:
-        joints = None
         if any(command.measures_joints for command in settings.command_groups):
-            joints = MeasuredJoints(
-                self, settings.joint_states_topic, settings.max_joint_state_age
-            )
+            self._measured_joints()
         return [
             GatedCommand(
                 self,
                 settings,
                 command,
-                joints=joints,
+                joints=self._measured_joints,
+                intervenes=self._is_human_intervening,
                 permitted_scale=self._permitted_scale,
                 update=self._update,
                 changed=self._publish_state,
             )
             for command in settings.command_groups
         ]
+
+    def _measured_joints(self) -> MeasuredJoints:
+        """Return the measured joints, which are subscribed to only where they are needed."""
+        if self._joints is None:
+            topic, age = self._settings.joint_states_topic, self._settings.max_joint_state_age
+            self._joints = MeasuredJoints(self, topic, age)
+        return self._joints
+
+    def _is_human_intervening(self) -> bool:
+        return self._intervention.holds(time.monotonic())
+
+    def _on_intervention(self) -> None:
+        self._intervened_at = time.monotonic()
+        for command in self._commands:
+            command.on_intervention()
+
+    def _why_in_human_hands(self, now: float) -> str:
+        """Return that a human intervenes or has not handed back; empty if neither.
+
+        It is handed back by a reset of the monitor, which had withheld its permit until then.
+        """
+        since = self._intervened_at
+        if since is not None and all(p.lease.was_withheld_since(since) for p in self._permits):
+            self._intervened_at = None
+        if reason := self._intervention.reason(now):
+            return reason
+        if self._intervened_at is None:
+            return ""
+        return (
+            "a human has intervened: commands pass once the monitor withheld its permit for that "
+            "and grants it anew; does its parameter 'intervention_topic' name the same topic?"
+        )
 
     def _status(self) -> GateStatus:
         now = time.monotonic()
@@ -166,6 +214,7 @@ class GateNode(Node):
             self._failure = ""
             for command in self._commands:
                 command.rejection = ""
+        closed += filter(None, [self._why_in_human_hands(now), self._intervention.unheard(now)])
         # What is rejected on one topic stops all others.
         closed += filter(None, [self._failure, *(command.rejection for command in self._commands)])
         closed += [
@@ -177,6 +226,7 @@ class GateNode(Node):
 
     def _permitted_scale(self, command: CommandParameters) -> float | None:
         """Return the speed scale at which a command may pass now; None if it may not pass."""
+        self._intervention.receive_pending()
         for leased in (*self._permits, *self._speed_scales):
             leased.receive_pending()
         status = self._update()
@@ -226,6 +276,7 @@ class GateNode(Node):
         assert self._published is not None, "the state is made when the node starts"
         faults = [self._failure, *(command.fault for command in self._commands)]
         faults += [permit.fault(time.monotonic()) for permit in self._permits]
+        faults += self._intervention.problems(time.monotonic())
         return status_message(
             self._published,
             [fault for fault in faults if fault],

@@ -22,7 +22,7 @@ def load_gate_parameters(node: Node) -> GateParameters:
         UsageError: they do not make sense; the message names the parameter.
     """
     parameters = load_parameters(node, GateParameters)
-    if any(command.measures_joints for command in parameters.command_groups):
+    if any(command.needs_joint_states for command in parameters.command_groups):
         full_topic_name(node, "joint_states_topic", parameters.joint_states_topic)
     _check_outputs(node, parameters)
     reject_unknown_parameters(node)

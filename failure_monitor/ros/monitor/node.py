@@ -270,8 +270,8 @@ class MonitorNode(LeanLifecycleNode):
     def _problems(self) -> Sequence[str]:
         """Return what is wrong beside the inputs."""
         mark = "" if self._halt_mark is None else self._halt_mark.problem(time.monotonic())
-        several = self._intervention.contradiction(time.monotonic())
-        return [*self._clock_problems(), *filter(None, (mark, several))]
+        unheard = self._intervention.problems(time.monotonic())
+        return [*self._clock_problems(), *filter(None, (mark,)), *unheard]
 
     def _rejection(self) -> str:
         """Return why whatever could let the robot move is rejected at this moment."""
