@@ -65,7 +65,7 @@ def test_the_table_stands_between_its_markers_and_the_rest_stays():
     assert with_table(written, [test]) == written
 
 
-def test_the_page_has_eleven_requirements_and_every_mark_means_one_of_them():
+def test_the_page_has_twelve_requirements_and_every_mark_means_one_of_them():
     assert list(requirements()) == list(range(1, 13))
     assert {test.law for test in marked_tests()} <= set(requirements())
 
