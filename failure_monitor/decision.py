@@ -298,6 +298,19 @@ class Rollout:
         return self.interventions is not None and bool(self.interventions.any())
 
     @property
+    def onset(self) -> int | None:
+        """The number of the last decision before a human first acted; None if none is known to."""
+        if self.interventions is None or not self.interventions.any():
+            return None
+        return int(self.interventions.argmax())
+
+    @property
+    def policys_part(self) -> Rollout:
+        """The rollout up to a human's intervention: a failure of the policy, which ends there."""
+        onset = self.onset
+        return self if onset is None else replace(self.beginning(onset + 1), success=False)
+
+    @property
     def nanoseconds(self) -> NDArray[np.float64]:
         """The stamps as whole nanoseconds, as its decisions have them, (T,)."""
         return np.rint(1e9 * self.stamps)

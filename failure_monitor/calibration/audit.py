@@ -217,6 +217,8 @@ def _faults(rollout: Rollout) -> list[str]:
     faults = []
     if rollout.success is False:
         faults.append("it failed")
+    if rollout.has_intervention:
+        faults.append("a human intervened")
     count = int(_not_finite(rollout).sum())
     if count:
         first = int(np.flatnonzero(_not_finite(rollout))[0])

@@ -174,13 +174,13 @@ def choose_failures(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[st
     """Return the rollouts that the score `probe` may learn from as failures, and remarks.
 
     Those that succeeded are left out; one without an outcome counts as a failure, as its owner
-    gave it as one.
+    gave it as one. One in which a human intervened failed there, whatever the human made of it.
 
     Raises:
         CalibrationError: all of them succeeded.
     """
     remarks = []
-    chosen = [rollout for rollout in rollouts if not rollout.success]
+    chosen = [part for part in (each.policys_part for each in rollouts) if not part.success]
     if rollouts and not chosen:
         raise CalibrationError(
             f"all {len(rollouts)} rollouts given as failures succeeded: give some that failed"
@@ -219,8 +219,9 @@ def calibrate(
     cross-fitted scores, since a score is too low on what it was fitted on, some much more than
     others, and a rule over scores so scaled would listen to these alone.
 
-    Failures teach the score `probe` and nothing else. They set no threshold, and the probe is
-    cross-fitted or frozen like any score, so the promise is the same with them.
+    Failures teach the score `probe` and nothing else, up to where a human intervened. They set no
+    threshold, and the probe is cross-fitted or frozen like any score, so the promise is the same
+    with them.
 
     Args:
         rollouts: successful ones, exchangeable with the successful ones to come.
@@ -239,6 +240,8 @@ def calibrate(
         ScoreUndefinedError: a score means nothing for this policy.
         UsageError: a score does not exist, or the score `probe` lacks what it is made of.
     """
+    _reject_interventions((*rollouts, *fit_rollouts))
+    failures = [rollout.policys_part for rollout in failures]
     _check(rollouts, fit_rollouts, policy, settings)
     _check_failures(failures, (*rollouts, *fit_rollouts), policy, settings)
     check_control_period(rollouts, policy, report)
@@ -290,6 +293,15 @@ def calibrate(
     limits = ValueLimits.of_rollouts((*rollouts, *fit_rollouts))
     scale = Scale.of_folds(scales)
     return Bundle(checked(description), scores, scale, limits, choosers)
+
+
+def _reject_interventions(rollouts: Sequence[Rollout]) -> None:
+    helped = [rollout.name for rollout in rollouts if rollout.has_intervention]
+    if helped:
+        raise CalibrationError(
+            f"a human intervened in {len(helped)} of the rollouts ({list_names(helped)}), which "
+            "are none of the policy's alone: leave them out"
+        )
 
 
 def _check(

@@ -140,6 +140,7 @@ class Evaluation:
                     "group": result.group,
                     "task": result.task,
                     "alarm_decision": result.alarm_decision,
+                    "intervention": result.intervention,
                     "decisions": result.decisions,
                     "max_normalised_score": result.max_level,
                     "early_max_normalised_score": result.early_max_level,
@@ -186,6 +187,7 @@ def evaluate(
             stamps=rollout.stamps,
             early_decisions=early_decisions[rollout.task],
             below=below,
+            intervention=None if rollout.interventions is None else rollout.has_intervention,
             calibration_rollouts=len(bundle.calibration_of(rollout)),
         )
 
@@ -208,8 +210,11 @@ def evaluate(
 
 
 def evaluated(rollout_set: RolloutSet) -> list[Rollout]:
-    """Return the rollouts of a set that are not set apart for calibration."""
-    return [rollout for rollout in rollout_set.rollouts if not rollout.calibration]
+    """Return the rollouts of a set that are not set apart for calibration.
+
+    Of those in which a human intervened, the policy's part: a failure that ends at its onset.
+    """
+    return [each.policys_part for each in rollout_set.rollouts if not each.calibration]
 
 
 def _reject(bundle: CalibratedRule, rollout_set: RolloutSet, rollouts: Sequence[Rollout]) -> None:
@@ -302,6 +307,22 @@ def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
         _table(_early_title(evaluation.early_decisions), rows, _early_cells),
         _table("Whole rollouts, where late alarms count too", rows, _whole_cells),
         _table("Alarms", rows, _alarm_cells, _caption(evaluation)),
+        *_intervention_table(rows),
+    )
+
+
+def _intervention_table(rows: Sequence[tuple[str, Metrics]]) -> tuple[TextTable, ...]:
+    """Return the table of a human's interventions; none where none is known of."""
+    if not rows[0][1].interventions:
+        return ()
+    return (
+        _table(
+            "Interventions: a failure each, which ends the rollout where a human took over",
+            rows,
+            _intervention_cells,
+            "Lead time from the alarm to the last decision before the human. Nobody followed an "
+            "alarm where no human intervened.",
+        ),
     )
 
 
@@ -381,6 +402,19 @@ def _alarm_cells(metrics: Metrics) -> dict[str, str]:
         "95 % interval": UNDEFINED if low is None else f"{_cell(low)}–{_cell(high)}",
         "lead time": _cell(metrics.lead_time_s, unit=" s"),
         "alarms per hour": _cell(metrics.alarms_per_hour, digits=0),
+    }
+
+
+def _intervention_cells(metrics: Metrics) -> dict[str, str]:
+    return {
+        "interventions": UNDEFINED
+        if metrics.interventions is None
+        else str(metrics.interventions),
+        "foreseen": _cell(metrics.interventions_foreseen),
+        "lead time": _cell(metrics.intervention_lead_time_s, unit=" s"),
+        "alarms nobody followed": UNDEFINED
+        if metrics.unfollowed_alarms is None
+        else str(metrics.unfollowed_alarms),
     }
 
 

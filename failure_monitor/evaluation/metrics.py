@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class RolloutResult:
         task: what the robot was to do; empty where it is unknown.
         below: whole (T,), how many calibration rollouts lie below each decision; None if unknown.
         calibration_rollouts: n, with how many it was compared.
+        intervention: whether a human intervened after its last decision; None if unknown.
     """
 
     name: str
@@ -48,6 +50,7 @@ class RolloutResult:
     task: str = ""
     below: NDArray[np.int64] | None = None
     calibration_rollouts: int = 0
+    intervention: bool | None = None
 
     @property
     def decisions(self) -> int:
@@ -116,6 +119,10 @@ class Metrics:
         false_alarm_interval: its 95 % Clopper–Pearson interval.
         lead_time_s: from the alarm to the end, median over failed rollouts with an alarm.
         alarms_per_hour: alarms, at most one a rollout, per hour of all rollouts.
+        interventions: rollouts in which a human intervened, of those of which that is known.
+        interventions_foreseen: the share of these with an alarm before.
+        intervention_lead_time_s: from the alarm to the intervention, median over these.
+        unfollowed_alarms: rollouts with an alarm in which no human intervened.
     """
 
     n_success: int
@@ -134,6 +141,10 @@ class Metrics:
     false_alarm_interval: tuple[float, float] | None
     lead_time_s: float | None
     alarms_per_hour: float | None
+    interventions: int | None = None
+    interventions_foreseen: float | None = None
+    intervention_lead_time_s: float | None = None
+    unfollowed_alarms: int | None = None
 
 
 def measure(results: Sequence[RolloutResult], *, longest: int) -> Metrics:
@@ -176,7 +187,23 @@ def measure(results: Sequence[RolloutResult], *, longest: int) -> Metrics:
         false_alarm_interval=clopper_pearson(sum(false_alarms), len(undisturbed)),
         lead_time_s=_median([r.lead_time_s for r in failures if r.lead_time_s is not None]),
         alarms_per_hour=_alarms_per_hour(results),
+        **_intervention_figures(results),
     )
+
+
+def _intervention_figures(results: Sequence[RolloutResult]) -> dict[str, Any]:
+    """Return the figures of interventions, over the rollouts of which these are known."""
+    known = [result for result in results if result.intervention is not None]
+    if not known:
+        return {}
+    ended = [result for result in known if result.intervention]
+    leads = [result.lead_time_s for result in ended if result.lead_time_s is not None]
+    return {
+        "interventions": len(ended),
+        "interventions_foreseen": _share(result.alarms for result in ended),
+        "intervention_lead_time_s": _median(leads),
+        "unfollowed_alarms": sum(result.alarms for result in known if not result.intervention),
+    }
 
 
 def auroc(failed: Sequence[float], successful: Sequence[float]) -> float | None:

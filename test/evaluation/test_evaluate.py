@@ -229,6 +229,7 @@ def test_the_json_file_has_the_documented_structure(tmp_path: Path) -> None:
         "group": "light",
         "task": "",
         "alarm_decision": 25,
+        "intervention": None,
         "decisions": 30,
         "max_normalised_score": 2.0,
         "early_max_normalised_score": 0.5,
