@@ -256,6 +256,10 @@ def test_the_json_file_has_the_documented_structure(tmp_path: Path) -> None:
         "false_alarm_interval",
         "lead_time_s",
         "alarms_per_hour",
+        "interventions",
+        "interventions_foreseen",
+        "intervention_lead_time_s",
+        "unfollowed_alarms",
     }
     assert len(overall["false_alarm_interval"]) == 2
     assert content["metrics"]["by_group"]["id"]["tpr"] is None
