@@ -3,7 +3,7 @@
 """How long calibration takes, from rollouts in memory to a bundle.
 
 python benchmarks/calibration_time.py: the default rule and `fiper`, whose networks are trained,
-with five folds on two processes, over a growing number of rollouts. A straight line through the
+with ten folds on two processes, over a growing number of rollouts. A straight line through the
 times, weighted so that each counts alike, shows how they grow: a constant for the processes to
 start, and so much for every rollout.
 """
@@ -32,8 +32,9 @@ from failure_monitor.cli.declaration import Option
 assert one_thread
 TASK = SyntheticTask.of_size(embedding=64, samples=64, horizon=16, actions=7, decisions=40)
 ROLLOUTS = (10, 20, 50, 100, 200)
-TARGET_ROLLOUTS, TARGET_S = 50, 20.0
-FOLDS = 5
+TARGET_ROLLOUTS = 50
+TARGETS_S = {"default": 5.0, "fiper": 40.0}
+FOLDS = 10
 
 console = Console(width=110)
 progress = Console(stderr=True)
@@ -94,7 +95,8 @@ def main(
         took = next(each.seconds for each in of_rule if each.rollouts == TARGET_ROLLOUTS)
         console.print(
             f"{rule}: {took:.1f} s for {TARGET_ROLLOUTS} rollouts "
-            f"{'meets' if took <= TARGET_S else 'MISSES'} the target of {TARGET_S:g} s",
+            f"{'meets' if took <= TARGETS_S[rule] else 'MISSES'} the target of "
+            f"{TARGETS_S[rule]:g} s",
             highlight=False,
         )
     if results is not None:

@@ -89,7 +89,10 @@ class Inputs:
         if self.embedding is None:
             return np.empty(0)
         seen = self.embedding(embedding)
-        return seen if self.components is None else seen @ self.components
+        if self.components is None:
+            return seen
+        # In one precision, or all components are copied to the other one.
+        return np.asarray(seen.astype(np.float32) @ self.components, dtype=np.float64)
 
     def __call__(self, before: _Seen, command: Array) -> Array:
         """Return x of the decision after `before`."""
