@@ -180,7 +180,7 @@ def test_the_default_rule_leaves_out_what_the_policy_does_not_allow_and_says_so(
     assert "one chunk a decision, or several that are the same: with 16 sampled" in said
     assert "unknown how many actions of a chunk are executed" in said
     description = load(tmp_path / "bundle").description
-    assert len(description.rule_choice) == 3
+    assert len(description.rule_choice) == 4
     assert "why this rule" in run_here("inspect", tmp_path / "bundle").stdout
     assert (description.rule, description.window) == ("mean", 3)
     assert [score.name for score in description.scores] == ["one_step", "phase_knn", "chunk_lag"]
