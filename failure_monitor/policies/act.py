@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""How LeRobot's ACTPolicy is watched: it draws no noise, so one chunk is enough."""
+"""How LeRobot's ACTPolicy is watched: it draws no noise, so one chunk is enough.
+
+Its last layer are the tokens of the decoder, one for each action of the chunk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,7 @@ from failure_monitor.policies.policy_class import Decided
 from failure_monitor.policies.twin import twin
 
 ENCODER = "model.encoder.forward"
+DECODER = "model.decoder.forward"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class ACT:
     has_noise = False
     decides = "predict_action_chunk"
     records: tuple[str, ...] = (ENCODER,)
+    follows: tuple[str, ...] = (DECODER,)
     needs: tuple[str, ...] = (
         "config.temporal_ensemble_coeff",
         "config.image_features",
@@ -60,6 +65,19 @@ class ACT:
     def embedding(self, encoding: Encoded) -> Any:
         """Return the mean of the tokens."""
         return encoding.tokens.mean(dim=0)[0]
+
+    def extra_names(self, policy: Any) -> Sequence[str]:
+        """Return none."""
+        return ()
+
+    def extras(self, policy: Any, decided: Decided) -> Mapping[str, float]:
+        """Return none: without noise there is no way from it."""
+        return {}
+
+    def tokens(self, policy: Any, decided: Decided, encoding: Encoded) -> Any:
+        """Return the tokens of the decoder, (H, C)."""
+        decoded = decided.followed.get(DECODER)
+        return decoded[-1][:, 0] if decoded else None
 
     def chunk(self, policy: Any, decided: Decided) -> Any:
         """Return the chunk that was predicted."""

@@ -61,7 +61,13 @@ class DecisionAlarm:
         with self._lock:
             try:
                 self.verdict = self._monitor.update(
-                    Decision(stamp, decision.embedding, decision.chunks)
+                    Decision(
+                        stamp,
+                        decision.embedding,
+                        decision.chunks,
+                        external=decision.extras,
+                        tokens=decision.tokens,
+                    )
                 )
             except FailureMonitorError as error:
                 self._alarm.fail(str(error), now)
@@ -86,7 +92,9 @@ def _check(bundle: Bundle) -> None:
     wanting = [
         score.name for score in bundle.scores if score.needs_positions or score.needs_joints
     ]
-    wanting += [f"external:{name}" for name in bundle.external_topics]
+    stated = bundle.description.stated_policy
+    extras = () if stated is None else stated.extras
+    wanting += [f"external:{name}" for name in bundle.external_topics if name not in extras]
     if wanting:
         raise UsageError(
             f"{', '.join(wanting)} need more than the policy's decisions, which ROS carries: run "

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from failure_monitor.policies.path_bend import DENOISING_BEND, path_bend
 from failure_monitor.policies.policy_class import Decided
 from failure_monitor.policies.twin import twin
 
 CONDITIONING = "diffusion._prepare_global_conditioning"
 SAMPLE = "diffusion.conditional_sample"
+PREDICT = "diffusion.unet.forward"
 
 
 class Diffusion:
@@ -25,6 +27,7 @@ class Diffusion:
     has_noise = True
     decides = "diffusion.generate_actions"
     records: tuple[str, ...] = (CONDITIONING, SAMPLE)
+    follows: tuple[str, ...] = (PREDICT,)
     needs: tuple[str, ...] = (
         "diffusion.unet",
         "diffusion.noise_scheduler",
@@ -44,6 +47,21 @@ class Diffusion:
     def embedding(self, encoding: Any) -> Any:
         """Return the conditioning."""
         return encoding[0]
+
+    def extra_names(self, policy: Any) -> Sequence[str]:
+        """Return the bend of the way from noise; none for DDPM, whose steps add noise."""
+        scheduler = getattr(policy.config, "noise_scheduler_type", None)
+        return (DENOISING_BEND,) if scheduler == "DDIM" else ()
+
+    def extras(self, policy: Any, decided: Decided) -> Mapping[str, float]:
+        """Return the bend of the way on which the executed chunk came about."""
+        predicted = [one[0] for one in decided.followed.get(PREDICT, ())]
+        named = self.extra_names(policy) if predicted else ()
+        return {name: path_bend(predicted) for name in named}
+
+    def tokens(self, policy: Any, decided: Decided, encoding: Any) -> Any:
+        """Return none: the denoising network has no tokens."""
+        return None
 
     def chunk(self, policy: Any, decided: Decided) -> Any:
         """Return the actions that were sampled, from the present one on."""

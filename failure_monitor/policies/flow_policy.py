@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from failure_monitor.policies.path_bend import FLOW_BEND, path_bend
 from failure_monitor.policies.policy_class import Decided
 from failure_monitor.policies.twin import repeat_rows, twin
 
 PREFIX = "model.embed_prefix"
+STEP = "model.denoise_step"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Encoded:
 
     prefix: Any
     read: Any
+
+
+def follows_of(network: str) -> tuple[str, ...]:
+    """Return the methods that are followed, for the name of the network that reads."""
+    return (STEP, f"model.{network}.forward")
 
 
 def records_of(network: str) -> tuple[str, ...]:
@@ -61,6 +68,9 @@ class FlowPolicy:
 
     records: tuple[str, ...] = ()
     """The methods that embed the prefix and that read it: see `records_of`."""
+
+    follows: tuple[str, ...] = ()
+    """The methods that take a step, and that compute it: see `follows_of`."""
 
     def encode(self, policy: Any, decided: Decided) -> Encoded:
         """Return what the network made of the observation."""
@@ -96,6 +106,22 @@ class FlowPolicy:
         tokens = encoding.read[0][0][0].float()
         is_valid = encoding.prefix[1][0]
         return tokens[is_valid].mean(dim=0)
+
+    def extra_names(self, policy: Any) -> Sequence[str]:
+        """Return the bend of the flow's way."""
+        return (FLOW_BEND,)
+
+    def extras(self, policy: Any, decided: Decided) -> Mapping[str, float]:
+        """Return the bend of the way on which the executed chunk came about, without padding."""
+        actions = policy.config.output_features["action"].shape[0]
+        velocities = [velocity[0, :, :actions] for velocity in decided.followed.get(STEP, ())]
+        return {FLOW_BEND: path_bend(velocities)} if velocities else {}
+
+    def tokens(self, policy: Any, decided: Decided, encoding: Encoded) -> Any:
+        """Return the tokens of the actions at the last step, (H, F), before their projection."""
+        computed = decided.followed.get(self.follows[1], ())
+        steps = [outputs[1] for outputs, *_ in computed if outputs[1] is not None]
+        return steps[-1][0, -policy.config.chunk_size :] if steps else None
 
     def chunk(self, policy: Any, decided: Decided) -> Any:
         """Return the chunk that was sampled."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from failure_monitor.policies.flow_policy import FlowPolicy, records_of
+from failure_monitor.policies.flow_policy import FlowPolicy, follows_of, records_of
 
 
 class Pi0(FlowPolicy):
@@ -12,6 +12,7 @@ class Pi0(FlowPolicy):
 
     network = "paligemma_with_expert"
     records: tuple[str, ...] = records_of(network)
+    follows: tuple[str, ...] = follows_of(network)
     needs: tuple[str, ...] = (*FlowPolicy.needs, "_action_queue")
 
     def __init__(self, kind: str) -> None:

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from failure_monitor.errors import FailureMonitorError
 
@@ -25,12 +25,15 @@ class Decided:
         result: what the call returned; None for a decision that the policy did not take.
         recorded: what the methods in `PolicyClass.records` returned first within the call, by
             their paths; nothing where the call was compiled.
+        followed: all that the methods in `SignalledClass.follows` returned within the call, one
+            after the other, by their paths; nothing where the call was compiled.
     """
 
     arguments: tuple[Any, ...] = ()
     named: dict[str, Any] = field(default_factory=dict)
     result: Any = None
     recorded: dict[str, Any] = field(default_factory=dict)
+    followed: dict[str, list[Any]] = field(default_factory=dict)
 
 
 class PolicyClass(Protocol):
@@ -92,3 +95,26 @@ class PolicyClass(Protocol):
 
     def queued(self, policy: Any) -> Sequence[Any]:
         """Return the actions that `select_action` still has, (1, D) each, the next one first."""
+
+
+@runtime_checkable
+class SignalledClass(Protocol):
+    """What a class of policies may have besides: signals that cost nothing.
+
+    They come of what a decision of the policy computes in any case. The methods are called for
+    decisions that the policy took.
+
+    Attributes:
+        follows: the paths of methods within `decides` of which all results are needed.
+    """
+
+    follows: tuple[str, ...]
+
+    def extra_names(self, policy: Any) -> Sequence[str]:
+        """Return the names of the extras that such a policy has, as `extras` gives them."""
+
+    def extras(self, policy: Any, decided: Decided) -> Mapping[str, float]:
+        """Return further scores of a decision, by name; none where nothing was followed."""
+
+    def tokens(self, policy: Any, decided: Decided, encoding: Any) -> Any:
+        """Return the last layer's tokens, (N, F); None where nothing was followed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from failure_monitor.policies.flow_policy import FlowPolicy, records_of
+from failure_monitor.policies.flow_policy import FlowPolicy, follows_of, records_of
 
 
 class SmolVLA(FlowPolicy):
@@ -16,6 +16,7 @@ class SmolVLA(FlowPolicy):
     kind = "smolvla"
     network = "vlm_with_expert"
     records: tuple[str, ...] = records_of(network)
+    follows: tuple[str, ...] = follows_of(network)
     needs: tuple[str, ...] = (
         *FlowPolicy.needs,
         "_get_action_chunk",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,12 @@ from failure_monitor.policies.checkpoint import (
     folder_of,
     kind_of,
 )
-from failure_monitor.policies.policy_class import Decided, PolicyClass, UnsupportedPolicyError
+from failure_monitor.policies.policy_class import (
+    Decided,
+    PolicyClass,
+    SignalledClass,
+    UnsupportedPolicyError,
+)
 from failure_monitor.policies.random_state import RandomState
 from failure_monitor.policies.registry import policy_class_of, resolve
 from failure_monitor.policies.robot_units import (
@@ -155,7 +161,7 @@ class PolicyWatch:
         self._shadow("reset", self._resetting)
         self._shadow("select_action", self._selecting)
         self._shadow(policy_class.decides, self._deciding)
-        for path in policy_class.records:
+        for path in dict.fromkeys((*policy_class.records, *_follows(policy_class, options))):
             self._shadow(path, self._recording(path))
 
     def restart(self) -> None:
@@ -197,12 +203,16 @@ class PolicyWatch:
         return result
 
     def _recording(self, path: str) -> Any:
+        is_followed = path in _follows(self._class, self._options)
+
         def around(original: Any, args: Any, kwargs: Any) -> Any:
             result = original(*args, **kwargs)
             if not torch.compiler.is_compiling():
                 recorded = getattr(self._local, "recorded", None)
                 if recorded is not None:
                     recorded.setdefault(path, result)
+                    if is_followed:
+                        self._local.followed.setdefault(path, []).append(result)
             return result
 
         return around
@@ -216,7 +226,7 @@ class PolicyWatch:
         return call
 
     def _begin(self, call: _Call) -> None:
-        self._local.recorded = {}
+        self._local.recorded, self._local.followed = {}, {}
         if not self._is_checked:
             call.random_state = RandomState(self._policy)
 
@@ -224,7 +234,8 @@ class PolicyWatch:
     def _ended(self, call: _Call, args: Any, kwargs: Any, result: Any) -> None:
         recorded, self._local.recorded = getattr(self._local, "recorded", None), None
         # The policy may change in place what it got.
-        call.decided = Decided(args, kwargs, result.detach().clone(), recorded or {})
+        followed, self._local.followed = getattr(self._local, "followed", {}), {}
+        call.decided = Decided(args, kwargs, result.detach().clone(), recorded or {}, followed)
         selecting = getattr(self._local, "selecting", None)
         if selecting is not None:
             selecting.decided, selecting.random_state = call.decided, call.random_state
@@ -262,7 +273,7 @@ class PolicyWatch:
             if self._options.samples > 1:
                 others = self._sample(decided, encoding, self._options.samples - 1)
                 chunks.append(others.to(plan.dtype))
-            self._publish(encoding, torch.cat(chunks), is_executed=True)
+            self._publish(encoding, torch.cat(chunks), decided)
 
     def _look_between(self, batch: Any, action: Any) -> None:
         decided = self._class.between(self._policy, batch)
@@ -271,14 +282,23 @@ class PolicyWatch:
             fresh = self._sample(decided, encoding, self._options.samples - 1)
             rest = [action, *self._class.queued(self._policy)]
             plan = torch.cat([torch.stack(rest, dim=1), fresh[:1, len(rest) :]], dim=1)
-            self._publish(encoding, torch.cat([plan, fresh]), is_executed=False)
+            self._publish(encoding, torch.cat([plan, fresh]), None)
 
-    def _publish(self, encoding: Any, chunks: Any, is_executed: bool) -> None:
+    def _publish(self, encoding: Any, chunks: Any, executed: Decided | None) -> None:
         embedding = self._class.embedding(encoding)
+        extras: dict[str, float] = {}
+        tokens = None
+        if executed is not None and executed.followed and isinstance(self._class, SignalledClass):
+            known = self._class.extras(self._policy, executed)
+            # Of a policy that fails there is none, and its chunks tell it.
+            extras = {name: value for name, value in known.items() if math.isfinite(value)}
+            tokens = self._class.tokens(self._policy, executed, encoding)
         decision = WatchedDecision(
-            embedding=np.array(embedding.detach().to("cpu", torch.float32).numpy()),
+            embedding=np.array(_float_array(embedding)),
             chunks=in_robot_units(self._postprocessor, chunks),
-            is_executed=is_executed,
+            is_executed=executed is not None,
+            extras=extras,
+            tokens=None if tokens is None else np.array(_float_array(tokens)),
         )
         self._options.on_decision(decision)
 
@@ -448,7 +468,27 @@ def _description(
         executed_actions=executed,
         guided_actions=guided,
         dispersion_of=_dispersion_of(policy_class, options, execution),
+        extras=_extra_names(policy, policy_class, options),
     )
+
+
+def _follows(policy_class: PolicyClass, options: _Options) -> Sequence[str]:
+    """Return what is followed: nothing where decisions are also taken between the policy's.
+
+    Those have no way from noise, and no decision of a rollout may lack what others have.
+    """
+    is_signalled = isinstance(policy_class, SignalledClass) and options.every is None
+    return policy_class.follows if is_signalled else ()  # type: ignore[attr-defined]
+
+
+def _extra_names(policy: Any, policy_class: PolicyClass, options: _Options) -> tuple[str, ...]:
+    if not isinstance(policy_class, SignalledClass) or options.every is not None:
+        return ()
+    return tuple(policy_class.extra_names(policy))
+
+
+def _float_array(tensor: Any) -> Any:
+    return tensor.detach().to("cpu", torch.float32).numpy()
 
 
 def _execution(

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,15 @@ class WatchedDecision:
             executed.
         is_executed: whether the policy decided; if not, the decision was taken for watching only,
             between two decisions of the policy.
+        extras: what the policy gives away of its doubt as it decides, by name; larger is worse.
+        tokens: the last layer's tokens of its network, float32 (N, F); None if it has none.
     """
 
     embedding: NDArray[np.float32]
     chunks: NDArray[np.float32]
     is_executed: bool = True
+    extras: Mapping[str, float] = field(default_factory=dict)
+    tokens: NDArray[np.float32] | None = None
 
 
 OnDecision = Callable[[WatchedDecision], None]

@@ -195,7 +195,15 @@ class LeRobotTap:
             self._described = self._watch.description
             self._submit(lambda: self._tap.describe(self.description))
         published = stamp or self._node.get_clock().now().to_msg()
-        self._submit(lambda: self._tap.publish(decision.embedding, decision.chunks, published))
+        self._submit(
+            lambda: self._tap.publish(
+                decision.embedding,
+                decision.chunks,
+                published,
+                extras=decision.extras,
+                tokens=decision.tokens,
+            )
+        )
 
     def _on_restart(self) -> None:
         with self._lock:

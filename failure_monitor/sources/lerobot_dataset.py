@@ -114,7 +114,11 @@ def _replayed(
     black_box = options.black_box
     with (
         Replay(
-            options.dataset.policy, metadata, samples=black_box.samples, seed=black_box.seed
+            options.dataset.policy,
+            metadata,
+            samples=black_box.samples,
+            seed=black_box.seed,
+            keeps_tokens=bool(options.topics.tokens),
         ) as replay,
         FrameReader(metadata, replay.inputs.cameras) as reader,
     ):
@@ -200,7 +204,9 @@ def _rollout(
         positions=None if positions is None else positions[decisions.frames],
         task=recorded.task,
         interventions=_interventions(recorded),
+        external=decisions.external,
         joints=_joints(metadata, recorded, decisions),
+        tokens=decisions.tokens,
     )
 
 

@@ -51,12 +51,16 @@ class RecordedDecisions:
         embeddings: float32 (N, E); (N, 0) where the policy gave none.
         chunks: float32 (N, B, H, D).
         joints: What the joints did up to each, as this package wrote it; None if it did not.
+        external: External scores by their names, float64 (N,) each.
+        tokens: The tokens of the policy's network, float32 (N, T, F); None if there are none.
     """
 
     frames: NDArray[np.int64]
     embeddings: NDArray[np.float32]
     chunks: NDArray[np.float32]
     joints: JointMotion | None = None
+    external: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    tokens: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ returns is executed: the recorded actions were.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +42,7 @@ class Replay:
         *,
         samples: int | None = None,
         seed: int | None = None,
+        keeps_tokens: bool = False,
     ) -> None:
         """Load the policy.
 
@@ -50,6 +51,7 @@ class Replay:
             metadata: The dataset, whose columns the policy takes.
             samples: The number of chunks that are sampled per decision; None for the usual one.
             seed: Of the noise that they are sampled from.
+            keeps_tokens: Whether the tokens of its network are kept, which take memory.
 
         Raises:
             FailureMonitorError: The checkpoint cannot be loaded, the policy cannot be watched, or
@@ -62,6 +64,7 @@ class Replay:
         )
         self._metadata = metadata
         self._seed = NOISE_SEED if seed is None else seed
+        self._keeps_tokens = keeps_tokens
         self._decided: list[WatchedDecision] = []
         self._faults: list[str] = []
         inputs = self._loaded.policy.config.input_features
@@ -118,7 +121,7 @@ class Replay:
                     f"{self._metadata.folder}, episode {recorded.episode.index}, frame {number}: "
                     f"{self._faults[0]}"
                 )
-            made += self._decided
+            made += map(self._kept, self._decided)
             at += [number] * len(self._decided)
         if not made:
             raise SourceError(
@@ -130,7 +133,16 @@ class Replay:
             np.array(at),
             np.array([decision.embedding for decision in made], np.float32),
             np.array([decision.chunks for decision in made], np.float32),
+            external={
+                name: np.array([decision.extras[name] for decision in made])
+                for name in made[0].extras
+                if all(name in decision.extras for decision in made)
+            },
+            tokens=_tokens(made),
         )
+
+    def _kept(self, decision: WatchedDecision) -> WatchedDecision:
+        return decision if self._keeps_tokens else replace(decision, tokens=None)
 
     def _batch(
         self, recorded: RecordedEpisode, number: int, images: Mapping[str, NDArray[np.uint8]]
@@ -158,6 +170,12 @@ class Replay:
         traceback: TracebackType | None,
     ) -> None:
         self._watch.close()
+
+
+def _tokens(made: Sequence[WatchedDecision]) -> NDArray[np.float32] | None:
+    """Return the tokens of all decisions; None if one has none."""
+    tokens = [decision.tokens for decision in made if decision.tokens is not None]
+    return np.array(tokens, np.float32) if len(tokens) == len(made) else None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from failure_monitor.policies.openpi.server import (
     WatchedPolicy,
     checkpoint_hash,
 )
+from failure_monitor.policies.path_bend import path_bend
 from failure_monitor.policy_description import PolicyDescription
 
 SAMPLES = 6
@@ -118,6 +119,21 @@ class TestWhatIsWatched:
         embedding = watched.infer(observed(0.1))[KEY]["embedding"]
         assert embedding.shape == (WIDTH,)
         np.testing.assert_allclose(embedding, expected.detach(), **SAME)
+
+    def test_the_bend_is_that_of_the_executed_chunk(self, unwatched, watched):
+        velocities = []
+        step = unwatched._model.denoise_step
+
+        def recorded(*arguments):
+            velocities.append(step(*arguments))
+            return velocities[-1]
+
+        unwatched._model.denoise_step = recorded
+        unwatched.infer(observed(0.1), noise=NOISE)
+        answer = watched.infer(observed(0.1), noise=NOISE)
+        expected = pytest.approx(path_bend(velocities), abs=1e-5)
+        assert answer[KEY]["extras"] == {"flow_bend": expected}
+        assert watched.description.extras == ("flow_bend",)
 
     def test_an_observation_is_encoded_once(self):
         model = TorchModel()

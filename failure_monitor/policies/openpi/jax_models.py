@@ -18,7 +18,13 @@ from failure_monitor.policies.openpi.sampled import Sampled, check_unchanged, re
 
 
 class JaxSampler:
-    """Takes the place of a model's compiled `sample_actions` in openpi's policy."""
+    """Takes the place of a model's compiled `sample_actions` in openpi's policy.
+
+    Attributes:
+        extra_names: none, as the steps of a compiled flow cannot be followed.
+    """
+
+    extra_names: tuple[str, ...] = ()
 
     def __init__(self, policy: Any, samples: int) -> None:
         """Compile the sampling of many chunks.

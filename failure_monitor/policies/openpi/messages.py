@@ -8,6 +8,7 @@ answer that number again, with the embedding and all sampled chunks. openpi read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -99,7 +100,19 @@ def read_watched(watched: Any, actions: NDArray[np.float32]) -> WatchedDecision:
             "the first chunk that the policy server sampled is not the one to be executed: put "
             "nothing that changes the actions between the WatchedPolicy and the server"
         )
-    return WatchedDecision(embedding, chunks)
+    return WatchedDecision(embedding, chunks, extras=_extras(watched.get("extras", {})))
+
+
+def _extras(stated: Any) -> dict[str, float]:
+    """Return what a watching server states as extras; servers of older versions state none."""
+    try:
+        extras = {str(name): float(value) for name, value in stated.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UnwatchedAnswerError(
+            f"the policy server answered with extras that are no numbers ({stated!r:.60}): use "
+            "the same failure_monitor on both sides"
+        ) from None
+    return {name: value for name, value in extras.items() if math.isfinite(value)}
 
 
 def one_chunk(

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -27,11 +28,13 @@ class Sampled:
         executed: what the unwatched model would have returned, (1, H, D), of its own library.
         chunks: all chunks, (B, H, D); the first is the executed one.
         embedding: the mean of the valid tokens of the encoded observation, (E,).
+        extras: further scores of the decision, by name; larger is worse.
     """
 
     executed: Any
     chunks: NDArray[np.float32]
     embedding: NDArray[np.float32]
+    extras: Mapping[str, float] = field(default_factory=dict)
 
 
 def require(owner: Any, *paths: str) -> None:

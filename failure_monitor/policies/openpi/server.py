@@ -81,6 +81,7 @@ class WatchedPolicy:
             unit="robot",
             control_period=control_period,
             dispersion_of="noise" if samples > 1 else "nothing",
+            extras=self._sampler.extra_names,
         )
 
     @property
@@ -136,7 +137,11 @@ class WatchedPolicy:
         except Exception as error:
             logger.exception("a decision is not watched: the output transforms failed")
             return {"error": f"{type(error).__name__}: {error}"}
-        return {"embedding": sampled.embedding, "chunks": chunks}
+        return {
+            "embedding": sampled.embedding,
+            "chunks": chunks,
+            "extras": dict(sampled.extras),
+        }
 
     def _in_robot_units(self, chunk: NDArray[np.float32]) -> Any:
         # Copies: openpi's transforms change their inputs in place.

@@ -18,11 +18,18 @@ from failure_monitor.policies.openpi.sampled import (
     check_unchanged,
     require,
 )
+from failure_monitor.policies.path_bend import FLOW_BEND, path_bend
 from failure_monitor.policies.policy_class import UnsupportedPolicyError
 
 
 class TorchSampler:
-    """Takes the place of a model's `sample_actions` in openpi's policy."""
+    """Takes the place of a model's `sample_actions` in openpi's policy.
+
+    Attributes:
+        extra_names: the names of the extras of every decision.
+    """
+
+    extra_names: tuple[str, ...] = (FLOW_BEND,)
 
     def __init__(self, policy: Any, samples: int) -> None:
         """Shadow the methods of the policy's model that see the encoded observation.
@@ -46,6 +53,7 @@ class TorchSampler:
         self._generator: torch.Generator | None = None
         self._seen: list[Any] = []
         self._repeated: list[Any] = []
+        self._velocities: list[Any] = []
         self._denoise_step = model.denoise_step
         self._forward = model.paligemma_with_expert.forward
         # As a method of the class it is not compiled, where that of the object is.
@@ -81,7 +89,7 @@ class TorchSampler:
             dtype=noise.dtype,
         )
         with torch.no_grad():
-            actions, hidden, mask = self._sample_rows(
+            actions, hidden, mask, velocities = self._sample_rows(
                 device, observation, torch.cat([noise, others]), options
             )
             if not self._is_checked:
@@ -94,14 +102,16 @@ class TorchSampler:
             executed=actions[:1],
             chunks=actions.detach().to("cpu", torch.float32).numpy(),
             embedding=embedding.cpu().numpy(),
+            extras={FLOW_BEND: path_bend(velocities)},
         )
 
     def _sample_all(self, device: Any, observation: Any, noise: Any, options: Any) -> Any:
-        """Return (B, H, D), and the encoded observation with its mask."""
-        self._seen, self._repeated = [], []
+        """Return (B, H, D), the encoded observation with its mask, and the first one's steps."""
+        self._seen, self._repeated, self._velocities = [], [], []
         actions = self._sample_one(device, observation, noise, **options)
         (hidden, mask), self._seen, self._repeated = self._seen, [], []
-        return actions, hidden, mask
+        velocities, self._velocities = self._velocities, []
+        return actions, hidden, mask, velocities
 
     def _encode(self, *arguments: Any, **options: Any) -> Any:
         outputs, cache = self._forward(*arguments, **options)
@@ -110,6 +120,13 @@ class TorchSampler:
         return outputs, cache
 
     def _denoise_rows(
+        self, state: Any, prefix_pad_masks: Any, past_key_values: Any, x_t: Any, timestep: Any
+    ) -> Any:
+        velocities = self._step_rows(state, prefix_pad_masks, past_key_values, x_t, timestep)
+        self._velocities.append(velocities[:1])
+        return velocities
+
+    def _step_rows(
         self, state: Any, prefix_pad_masks: Any, past_key_values: Any, x_t: Any, timestep: Any
     ) -> Any:
         rows = x_t.shape[0]
