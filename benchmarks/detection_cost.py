@@ -42,6 +42,7 @@ from failure_monitor.sources.rollouts import read_rollouts
 SAMPLES = (1, 4, 16, 64)
 TIMED_ROLLOUTS = 20
 TIMED_SAMPLINGS = 20
+FIGURES = ("early bal. acc.", "early AUROC", "false alarms", "ms a decision")
 DEFAULT, BLIND = "default", "default, no embedding"
 RULES: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     DEFAULT: ((), SAMPLES),
@@ -72,22 +73,32 @@ def main(
                 if key not in found:
                     found[key] = _measured(_with_samples(whole, samples, title), scores)
                     results.write_text(json.dumps(found, indent=1))
-    print("| rule | B | early bal. acc. | early AUROC | false alarms | ms a decision | archives |")
-    print("|---|---|---|---|---|---|---|")
-    for title, (_, numbers) in RULES.items():
-        for samples in numbers:
-            rows = [
-                figures
-                for key, figures in found.items()
-                if key.split(" | ")[1:] == [title, str(samples)]
-            ]
-            if rows:
-                figures = " | ".join(f"{mean(column):.3f}" for column in zip(*rows, strict=True))
-                print(f"| {title} | {samples} | {figures} | {len(rows)} |")
+    for names in _families(found):
+        print(f"{', '.join(names)}:\n\n| rule | B | {' | '.join(FIGURES)} |")
+        print("|---|---|" + len(FIGURES) * "---|")
+        for title, (_, numbers) in RULES.items():
+            for samples in numbers:
+                keys = [f"{name} | {title} | {samples}" for name in names]
+                rows = [found[key] for key in keys if key in found]
+                if rows:
+                    figures = " | ".join(f"{mean(part):.3f}" for part in zip(*rows, strict=True))
+                    print(f"| {title} | {samples} | {figures} |")
     print("\n| the demo's policy | " + " | ".join(f"B {samples}" for samples in SAMPLES) + " |")
     print("|---|" + len(SAMPLES) * "---|")
     times = " | ".join(f"{1e3 * _sampling(samples):.1f} ms" for samples in SAMPLES)
     print(f"| sampling | {times} |")
+
+
+def _families(found: dict[str, Any]) -> list[list[str]]:
+    """Return the names of archives that have equally many chunks, in lists."""
+    most: dict[str, int] = {}
+    for key in found:
+        name, _, samples = key.split(" | ")
+        most[name] = max(most.get(name, 0), int(samples))
+    return [
+        [name for name, number in most.items() if number == samples]
+        for samples in sorted(set(most.values()), reverse=True)
+    ]
 
 
 def _with_samples(whole: RolloutSet, samples: int, title: str) -> RolloutSet:
