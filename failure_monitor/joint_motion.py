@@ -17,6 +17,10 @@ QuantityKind = Literal["position", "velocity", "effort"]
 QUANTITY_KINDS: tuple[QuantityKind, ...] = get_args(QuantityKind)
 
 
+MAX_UNKNOWN_SHARE = 0.1
+"""Share of decisions without a mean of a quantity above which it is stated too seldom."""
+
+
 class JointMotionError(FailureMonitorError):
     """Joints that lack a quantity that is needed of them."""
 
@@ -165,3 +169,15 @@ def alike(motions: Sequence[JointMotion | None], lengths: Sequence[int]) -> list
             replace(known.spread(names), command_names=sent, commands=commands if sent else None)
         )
     return result
+
+
+def seldom_stated(motions: Sequence[JointMotion], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the quantities of which too often no value came between two decisions of rollouts.
+
+    Those whose means are never known, as where none were recorded, are not among them.
+    """
+    means = np.concatenate([motion.select(names).means[1:] for motion in motions])
+    unknown = np.isnan(means).mean(axis=0) if len(means) else np.zeros(len(names))
+    return tuple(
+        name for name, share in zip(names, unknown, strict=True) if MAX_UNKNOWN_SHARE < share < 1
+    )

@@ -22,6 +22,7 @@ from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError, one_of
+from failure_monitor.joint_motion import seldom_stated
 from failure_monitor.listed_names import list_names
 from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.scores.probe import Probe
@@ -185,6 +186,9 @@ def calibrate(
     bundle = bundles.with_stated_policy(bundle, rollout_set.stated_policy)
     bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
     bundle = bundles.with_joints(bundle, rollout_set.joint_topics)
+    if seldom := _why_seldom(bundle, chosen.rollouts):
+        remarks = (*remarks, seldom)
+        report(seldom)
     bundle = bundles.with_models(
         bundle,
         encoder,
@@ -198,6 +202,19 @@ def calibrate(
     if output is not None:
         bundles.save(bundle, Path(output))
     return Calibration(bundle, tuple(chosen.rollouts), rollout_set, remarks)
+
+
+def _why_seldom(bundle: Bundle, rollouts: Sequence[Rollout]) -> str:
+    """Return which joints beside the robot would be missed too often; empty if none would."""
+    motions = [rollout.joints for rollout in rollouts if rollout.joints is not None]
+    names = seldom_stated(motions, bundle.joint_quantities) if bundle.joint_quantities else ()
+    if not names:
+        return ""
+    return (
+        f"of {list_names(names)} no value came between many decisions and those before, which "
+        "beside the robot is STALE: have the joints stated more often than the policy decides, "
+        "leave their topic out of --more-joint-states-topics, or choose --scores without joints"
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.joint_motion import JointMotion
+from failure_monitor.joint_motion import JointMotion, seldom_stated
 from failure_monitor.messages import joint_intervals
 from failure_monitor.messages.joint_intervals import JointIntervals
 
@@ -306,3 +306,12 @@ def test_what_fits_no_joint_is_left_out_and_named(
     intervals.topics[TOPIC].add(START, names, [], [], efforts)
     assert motion(intervals, 1).names == ()
     assert fault in intervals.topics[TOPIC].fault
+
+
+def test_what_is_stated_less_often_than_the_policy_decides_is_known() -> None:
+    means = np.ones((12, 3))
+    means[::2, 1] = np.nan
+    means[:, 2] = np.nan
+    names = ("arm/position", "slow/position", "unrecorded/position")
+    motions = [JointMotion(names, np.ones((12, 3)), means)]
+    assert seldom_stated(motions, names) == ("slow/position",)

@@ -153,7 +153,9 @@ class MonitorInputs:
             settings,
             needed=monitored.bundle.joint_quantities,
             more_topics=more_joint_topics(settings, description),
-            on_message=None if self._observations is None else self._observations.add_joints,
+            on_message=self._observations.add_joints
+            if self._observations is not None and models.takes_joints
+            else None,
         )
         self._policy = PolicyInput(
             node,

@@ -3,7 +3,8 @@
 """The robot's joint states: their absence is a problem, and so is what cannot be relied on.
 
 Where the bundle's scores need them, what the joints did is added up for every decision, from
-further topics too.
+further topics too. Unless somebody wants each message at once, they wait until the next decision
+or heartbeat.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from failure_monitor.messages.joint_intervals import JointIntervals, JointTopic
 from failure_monitor.messages.joint_soundness import JointSoundness
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.parameters.parameter import named
+from failure_monitor.ros.common.collected_subscription import Collected
 from failure_monitor.ros.common.message_info import MessageInfo, sequence_number, with_info
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
@@ -68,13 +70,26 @@ class _JointStates:
         """When the first message came."""
         self._added_up = added_up
         self._forward = on_message
-        qos = qos_profile_sensor_data
-        if added_up is not None:
-            qos = QoSProfile(depth=MAX_WAITING, reliability=qos.reliability)
-        self.topic = MonitoredTopic(node, JointState, topic, with_info(self._on_message), qos)
+        # Who wants the messages themselves wants them at once.
+        self._is_collected = on_message is None
+        self.topic = MonitoredTopic(
+            node,
+            JointState,
+            topic,
+            with_info(self._on_message),
+            QoSProfile(depth=MAX_WAITING, reliability=qos_profile_sensor_data.reliability),
+            group=Collected() if self._is_collected else None,
+        )
+
+    def collect(self) -> None:
+        """Handle the messages that wait."""
+        if self._is_collected:
+            self.topic.collect(MAX_WAITING, self._handle)
 
     def _on_message(self, message: JointState, info: MessageInfo) -> None:
-        now = time.monotonic()
+        self._handle(message, info, time.monotonic())
+
+    def _handle(self, message: JointState, info: MessageInfo, now: float) -> None:
         header = message.header.stamp
         stamp = stamp_nanoseconds(header)
         self.topic.stream.add(now, stamp)
@@ -161,6 +176,7 @@ class JointInput:
 
     def restart(self) -> None:
         """Forget all messages, because stamps start again."""
+        self._collect()
         self._intervals.clear()
 
     def take(self, stamp: int) -> JointMotion | None:
@@ -174,6 +190,7 @@ class JointInput:
         """
         if not self._needed:
             return None
+        self._collect()
         motion = self._intervals.take(stamp)
         self._why_unknown = self._why_missing() or broken(motion, self._intervals)
         if why := self._why_unknown or gaps(motion, self._intervals):
@@ -183,6 +200,7 @@ class JointInput:
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """Return what is wrong with them; empty if nothing is, or if they are not needed."""
         states = next(each for each in self._inputs if each.topic is topic)
+        states.collect()
         if problem := self._late_or_unsound(states, now):
             return problem
         if states is not self._inputs[0] or not self._needed:
@@ -191,6 +209,10 @@ class JointInput:
             return ""
         why = self._why_unknown or self._why_missing()
         return why and f"what the joints did is unknown: {why}"
+
+    def _collect(self) -> None:
+        for states in self._inputs:
+            states.collect()
 
     def _late_or_unsound(self, states: _JointStates, now: float) -> str:
         topic, limit = states.topic, self.settings.max_joint_state_age

@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from failure_monitor.ros.common.collected_subscription import collect
+from failure_monitor.ros.common.message_info import MessageInfo
 from failure_monitor.ros.common.publishers import contradiction, why_silent
 from failure_monitor.ros.common.stream import MAX_LOST_SHARE, Stream
 
@@ -36,11 +39,15 @@ class MonitoredTopic:
         topic: str,
         callback: Callable[[Any], None],
         qos: QoSProfile,
+        *,
+        group: CallbackGroup | None = None,
     ) -> None:
-        """Subscribe."""
+        """Subscribe; in a group of callbacks, if one is given."""
         self._node = node
         self._qos = qos
-        self._subscription = node.create_subscription(message, topic, callback, qos)
+        self._subscription = node.create_subscription(
+            message, topic, callback, qos, callback_group=group
+        )
         self._type = _type_name(message)
         self._named = topic
         self.stream = Stream(self._subscription.topic_name)
@@ -60,6 +67,10 @@ class MonitoredTopic:
     def has_publisher(self) -> bool:
         """Whether there is a publisher."""
         return bool(self.publishers)
+
+    def collect(self, limit: int, handle: Callable[[Any, MessageInfo, float], None]) -> None:
+        """Handle messages of a group for which no executor waits, with when they came."""
+        collect(self._node, self._subscription, limit, handle)
 
     def destroy(self) -> None:
         """Destroy the subscription."""
