@@ -16,6 +16,8 @@ from failure_monitor.calibration.audit import Audit
 from failure_monitor.evaluation.dial import Dial
 from failure_monitor.evaluation.dial_text import dial_table
 from failure_monitor.evaluation.evaluate import Evaluation, control_by_group, text_tables
+from failure_monitor.evaluation.watched_promise import promise_course
+from failure_monitor.promise.reference import references
 from failure_monitor.report.camera_frames import CameraFrames, read_camera_frames
 from failure_monitor.report.detection_figures import detection_times, roc_figures
 from failure_monitor.report.dial_figure import dial_figure
@@ -37,6 +39,7 @@ from failure_monitor.report.drawing import (
 )
 from failure_monitor.report.headline import evaluated, key_figures
 from failure_monitor.report.page import Card, Page, PageSection, Picture
+from failure_monitor.report.promise_course_figure import promise_course_figure
 from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
 from failure_monitor.report.reproduction import Origin, rollouts_table
 from failure_monitor.report.rollout_row import belongs_to, fate, row_groups, several_tasks
@@ -78,6 +81,7 @@ def evaluation_report(
     """
     sections = [
         promise_section(bundle, _measured(bundle, evaluation)),
+        *_watched_promise_section(bundle, rollouts, origin),
         _detection_section(evaluation),
         _tables_section(evaluation),
         *([_dial_section(evaluation.dial)] if evaluation.dial is not None else []),
@@ -115,6 +119,35 @@ def _measured(bundle: Bundle, evaluation: Evaluation) -> list[MeasuredRate | Non
             [r for r, task in zip(evaluation.results, tasks, strict=True) if task == promise.task]
         )
         for promise in bundle.description.promises
+    ]
+
+
+def _watched_promise_section(
+    bundle: Bundle, rollouts: Sequence[ScoredRollout], origin: Origin
+) -> list[PageSection]:
+    """Return the promise over the undisturbed successes; nothing where none is new."""
+    if not references(bundle.description, origin.bundle_sha256):
+        return []
+    course = promise_course(
+        bundle,
+        origin.bundle_sha256,
+        [each.rollout for each in rollouts if each.result.success and each.is_undisturbed],
+    )
+    if not course.names:
+        return []
+    rows = [("state", course.state.text)]
+    rows += [("left out", f"{number}: {reason}") for reason, number in course.left_out.items()]
+    return [
+        PageSection(
+            "watched_promise",
+            "Whether it still holds",
+            paragraphs=(
+                "Undisturbed successes in order of time, as `failure-monitor promise` and the "
+                "monitor's ~/promise compare them with those of calibration.",
+            ),
+            rows=(rows,),
+            figures=(promise_course_figure(course),),
+        )
     ]
 
 

@@ -101,14 +101,21 @@ def test_a_page_has_every_section_and_figure(bundle) -> None:
     page = Parsed(render(evaluated_page(bundle, rollouts, with_audit=True)))
     sections = [attributes["id"] for attributes in page.all("section")]
     assert sections == [
-        *("promise", "detection", "tables", "dial", "scores", "thresholds", "lengths"),
-        *("timelines", "rollouts", "audit", "reproduce"),
+        *("promise", "watched_promise", "detection", "tables", "dial", "scores", "thresholds"),
+        *("lengths", "timelines", "rollouts", "audit", "reproduce"),
     ]
     assert page.figures() >= {
-        *("promise", "early_roc", "roc", "detection_times", "dial", "levels"),
+        *("promise", "promise_course", "early_roc", "roc", "detection_times", "dial", "levels"),
         *("score_0", "score_1", "lengths"),
     }
     assert sum(name.startswith("timeline_") for name in page.figures()) >= 3
+
+
+def test_it_says_whether_the_promise_still_holds(bundle) -> None:
+    drifted = [replace(each, embeddings=each.embeddings + 0.5) for each in successes(30)]
+    disturbed = [replace(each, group="lamp") for each in drifted]
+    assert "broken since rollout" in parsed(bundle, drifted).words()
+    assert "promise_course" not in parsed(bundle, disturbed).figures()
 
 
 def test_the_headline_says_what_was_promised_and_what_was_measured(bundle) -> None:
