@@ -263,7 +263,7 @@ def _textbook_rule(bundle: Bundle) -> Callable[[Past], float]:
         numbers = np.array([mean(windowed[fold], fold) for fold in folds])[threshold.folds]
         floors = np.array([mean(zeros[fold], fold) for fold in folds])[threshold.folds]
         ratios = np.sort((numbers - floors) / (threshold.limits - floors))
-        return float(ratios[len(ratios) - threshold.rank])
+        return float(ratios[len(ratios) - int(threshold.needed)])
 
     return level
 

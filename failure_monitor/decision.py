@@ -432,6 +432,7 @@ class Verdict:
         rollouts: n, how many calibration rollouts the decision is compared with.
         rollouts_below: how many of these lie below the decision: their largest combined number
             is less than its own, each by the models of the calibration rollout's fold.
+        caution: why the state is CAUTION at least, whatever the scores; empty if it need not be.
     """
 
     index: int
@@ -442,6 +443,7 @@ class Verdict:
     past_calibration: bool = False
     rollouts: int = 0
     rollouts_below: int = 0
+    caution: str = ""
 
     @property
     def is_undefined(self) -> bool:
@@ -483,7 +485,8 @@ class Verdict:
             if self.past_calibration
             else ""
         )
-        return f"{'; '.join(parts)} (rule '{self.rule}' at {self.level:.2f}){past}"
+        caution = f"; {self.caution}" if self.caution else ""
+        return f"{'; '.join(parts)} (rule '{self.rule}' at {self.level:.2f}){past}{caution}"
 
 
 def _score_text(score: ScoreVerdict) -> str:

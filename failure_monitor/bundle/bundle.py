@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.external import EXTERNAL_PREFIX
 from failure_monitor.scores.registry import restore_folded_score, restore_score
 from failure_monitor.thresholds.conformal import Rule, Scale
-from failure_monitor.thresholds.paired_threshold import PairedThreshold
+from failure_monitor.thresholds.paired_threshold import PairedThreshold, weights_across_tasks
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
 from failure_monitor.thresholds.value_limits import ValueLimits
 
@@ -164,14 +165,26 @@ class Bundle:
         promise = self.promise(task)
         if self.description.schema_version == 1:
             limit, fold = np.array([promise.limit]), np.zeros(1, dtype=np.int64)
-            return PairedThreshold(self.rule, self.scale, limit, fold, rank=1)
-        own = [section for section in self.calibration if section.task == promise.task]
+            return PairedThreshold(self.rule, self.scale, limit, fold, np.ones(1), needed=1.0)
+        own = self._compared_with(promise)
+        weights, needed = np.ones(len(own)), float(promise.rank)
+        if promise.tasks is not None:
+            weights, needed = weights_across_tasks([each.task for each in own], self.alpha)
         return PairedThreshold(
             self.rule,
             self.scale,
             limits=np.array([section.limit for section in own], dtype=np.float64),
             folds=np.array([section.fold for section in own], dtype=np.int64),
-            rank=promise.rank,
+            weights=weights,
+            needed=needed,
+        )
+
+    def _compared_with(self, promise: PromiseSection) -> tuple[RolloutSection, ...]:
+        """Return the calibration rollouts of a promise."""
+        return tuple(
+            section
+            for section in self.calibration
+            if promise.tasks is not None or section.task == promise.task
         )
 
     def monitor(self, task: str = "") -> FailureMonitor:
@@ -186,6 +199,7 @@ class Bundle:
             window=self.description.window,
             threshold=self.threshold(task),
             limits=self.limits,
+            caution=shortfall(self.promise(task), self.alpha),
         )
 
     def trusted_horizon(self, task: str = "") -> TrustedHorizon | None:
@@ -284,8 +298,7 @@ class Bundle:
         Raises:
             UnknownTaskError: the bundle has no threshold for the rollout's task.
         """
-        task = self.promise(rollout.task).task
-        return tuple(section for section in self.calibration if section.task == task)
+        return self._compared_with(self.promise(rollout.task))
 
 
 def with_rule_choice(bundle: Bundle, reasons: Sequence[str]) -> Bundle:
@@ -296,6 +309,18 @@ def with_rule_choice(bundle: Bundle, reasons: Sequence[str]) -> Bundle:
         reasons: a sentence each; none if the user named the scores.
     """
     return replace(bundle, description=replace(bundle.description, rule_choice=tuple(reasons)))
+
+
+def shortfall(promise: PromiseSection, alpha: float) -> str:
+    """Return why a promise across tasks is less than alpha; empty if it is not."""
+    if promise.tasks is None or promise.smallest_alpha <= alpha + 1e-9:
+        return ""
+    needed = math.ceil(round(1 / alpha, 9)) - 1
+    return (
+        f"calibrated across {promise.tasks} tasks, which promise false alarms in at most "
+        f"{promise.smallest_alpha:.2f} of the successful rollouts of a task: {needed} tasks "
+        f"promise {alpha:g}"
+    )
 
 
 def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:

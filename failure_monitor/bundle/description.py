@@ -12,7 +12,7 @@ from failure_monitor.decision import ActionKind
 from failure_monitor.messages.measured_positions import PositionType
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.schema import above, at_least, below, like, not_empty, plain, read
-from failure_monitor.thresholds.conformal import Rule, ThresholdKind
+from failure_monitor.thresholds.conformal import PromiseKind, Rule, ThresholdKind
 
 SCHEMA_VERSION = 2
 """In version 1 scores had one model, and each task one limit."""
@@ -106,13 +106,15 @@ class PromiseSection:
 
     `limit` is number `rank` of the limits of the task's rollouts, smallest first; in version 1,
     and where scores were fitted on other rollouts, it alone decides. `thresholds` are about what
-    each score is compared with, by the scores' names, if they are constant.
+    each score is compared with, by the scores' names, if they are constant. `tasks` is the number
+    of tasks of a promise across tasks, of which `rank` and interval are then.
     """
 
     task: str = ""
     limit: float
     thresholds: Mapping[str, Positive] = field(default_factory=dict)
     rollouts: Count
+    tasks: Count | None = None
     rank: Count
     smallest_alpha: float
     false_alarm_interval_90: tuple[float, float]
@@ -216,6 +218,7 @@ class BundleDescription:
     rule: Rule
     window: Count
     threshold: ThresholdKind = "constant"
+    promise: PromiseKind = "per-task"
     alpha: Annotated[float, above(0), below(1)]
     scores: Annotated[tuple[ScoreSection, ...], not_empty]
     promises: Annotated[tuple[PromiseSection, ...], not_empty]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle, shortfall
 from failure_monitor.bundle.description import BundleDescription, PromiseSection
 from failure_monitor.scores.probe import Probe
 
@@ -57,7 +57,13 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
             f"proved is at most {2 * description.alpha:g}, whatever the scores are; near "
             f"{description.alpha:g} is what is found",
         )
-    yield "", "it holds for successful rollouts like these: same robot, task, policy and set-up"
+    if description.promise == "across-tasks":
+        yield "", "it holds for one rollout of any task that is like these tasks, also a new one"
+    else:
+        yield (
+            "",
+            "it holds for successful rollouts like these: same robot, task, policy and set-up",
+        )
     if description.threshold == "time-varying":
         yield "time", "thresholds vary over a rollout: call ~/start_rollout when one starts"
 
@@ -73,13 +79,21 @@ def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
         if description.has_pairs
         else f"the threshold is number {promise.rank} of their maxima, smallest first"
     )
+    if promise.tasks is not None:
+        threshold = (
+            f"each of {promise.tasks} tasks weighs the same, and an alarm is raised where "
+            f"the weights of those below reach what {promise.rank} tasks weigh"
+        )
     yield "calibrated on", f"{promise.rollouts} rollouts{_fitted_on(description)}; {threshold}"
+    if less := shortfall(promise, description.alpha):
+        yield "caution", f"{less}; until then every rollout is watched in CAUTION at least"
     yield (
         "small print",
         "the chance is over the draw of the calibration rollouts too: given these, the true rate "
         f"lies between {'about ' if description.has_pairs else ''}{low:.3f} and {high:.3f} (90 %)",
     )
-    yield "smallest alpha", f"{promise.smallest_alpha:.3f} with this many rollouts"
+    many = "rollouts" if promise.tasks is None else "tasks"
+    yield "smallest alpha", f"{promise.smallest_alpha:.3f} with this many {many}"
 
 
 def _thresholds(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:

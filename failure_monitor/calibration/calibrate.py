@@ -52,6 +52,7 @@ from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES, score_named
 from failure_monitor.thresholds.conformal import (
     CalibrationError,
+    PromiseKind,
     Rule,
     Scale,
     ThresholdKind,
@@ -82,6 +83,9 @@ MAX_GAP = 5.0
 MAX_CHUNKS = 3
 """Number of chunks that would fit between two decisions above which that is told."""
 
+MIN_TASKS = 2
+"""For a promise across tasks: the models of a fold learn from the other tasks."""
+
 MIN_FAILURES = 5
 """With fewer failures than this, what they have in common is mostly chance."""
 
@@ -104,6 +108,8 @@ class CalibrationSettings:
             rule's other scores.
         choosers: the names of scores to choose among sampled chunks by, whether or not they are
             part of the rule.
+        promise: for rollouts of each task, or across tasks for those of any task, also of one
+            that was never seen.
     """
 
     scores: tuple[str, ...] = DEFAULT_SCORES
@@ -116,6 +122,7 @@ class CalibrationSettings:
     jobs: int = 2
     probed_scores: tuple[str, ...] = ()
     choosers: tuple[str, ...] = ()
+    promise: PromiseKind = "per-task"
 
     def folds_of(self, rollouts: int) -> int:
         """Into how many parts so many rollouts are dealt."""
@@ -209,6 +216,9 @@ def calibrate(
     the promise holds in every task (Mondrian; Vovk, Gammerman and Shafer, section 4.5). Scores
     and scales are of all tasks together.
 
+    Across tasks there is one promise for rollouts of any task: tasks are exchangeable then, each
+    weighs the same, and folds are of whole tasks (`weights_across_tasks`).
+
     Without rollouts to fit on, the calibration rollouts are cross-fitted: each fold is scored and
     brought to scale by the others, and so is a running rollout where it is compared with those of
     this fold (`PairedThreshold`).
@@ -247,9 +257,19 @@ def calibrate(
     check_control_period(rollouts, policy, report)
     teachers = fit_rollouts or rollouts
     folds = settings.folds_of(len(teachers))
+    whole_tasks = settings.promise == "across-tasks" and not fit_rollouts
+    if whole_tasks:
+        folds = min(folds, len(_by_task(rollouts)))
     probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MAX_PROBE_FOLDS))
     recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
-    held_out = cross_fit(teachers, recipe, folds=folds, jobs=settings.jobs, report=report)
+    held_out = cross_fit(
+        teachers,
+        recipe,
+        folds=folds,
+        jobs=settings.jobs,
+        whole_tasks=whole_tasks,
+        report=report,
+    )
     kind = SCALES[settings.threshold]
     if fit_rollouts:
         report(f"fitting the scores on all {len(teachers)} rollouts, scoring the {len(rollouts)}")
@@ -263,17 +283,26 @@ def calibrate(
         scores, scales = held_out.scores, scales_of_other_folds(held_out, kind)
         calibration, folds_of_rollouts = list(held_out.series), held_out.folds
     maxima = largest_numbers(calibration, scales, folds_of_rollouts, settings.rule)
-    thresholds = {}
-    for task, own in _by_task(rollouts).items():
+    thresholds: dict[str, PairedThreshold] = {}
+    by_promise = _of_promises(rollouts, settings)
+    own_threshold: dict[int, PairedThreshold] = {}
+    for task, own in by_promise.items():
         with _naming(task):
             thresholds[task] = paired_threshold(
-                settings.rule, scales, maxima[own], folds_of_rollouts[own], settings.alpha
+                settings.rule,
+                scales,
+                maxima[own],
+                folds_of_rollouts[own],
+                settings.alpha,
+                tasks=_tasks_across(rollouts, settings),
             )
+        own_threshold |= dict.fromkeys(own.tolist(), thresholds[task])
     description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
+    description = replace(description, folds=int(held_out.folds.max()) + 1)
     of_calibration = tuple(
-        replace(section, **_largest(series, int(fold), thresholds[section.task], settings.scores))
-        for section, series, fold in zip(
-            description.calibration, calibration, folds_of_rollouts, strict=True
+        replace(section, **_largest(series, int(fold), own_threshold[place], settings.scores))
+        for place, (section, series, fold) in enumerate(
+            zip(description.calibration, calibration, folds_of_rollouts, strict=True)
         )
     )
     further = tuple(name for name in settings.choosers if name not in settings.scores)
@@ -283,7 +312,11 @@ def calibrate(
         calibration=of_calibration,
         longest_plan_age=longest_plan_age(rollouts, delays),
         steering=calibrate_horizon(
-            rollouts, fit_rollouts, policy, folds=held_out.folds, alpha=settings.alpha
+            rollouts if settings.promise == "per-task" else _without_tasks(rollouts),
+            fit_rollouts,
+            policy,
+            folds=held_out.folds,
+            alpha=max(settings.alpha, smallest_alpha(min(map(len, by_promise.values())))),
         ),
         choosers=tuple(
             ScoreSection(name=score.name, parameters=score.state().parameters)
@@ -325,9 +358,19 @@ def _check(
             f"{len(failed)} of the rollouts failed ({list_names(failed)}): only successful "
             "ones can calibrate; leave these out"
         )
-    for task, own in _by_task(rollouts).items():
-        with _naming(task):
-            rank(len(own), settings.alpha)
+    by_task = _by_task(rollouts)
+    if settings.promise == "across-tasks":
+        if len(by_task) < MIN_TASKS:
+            named = ", ".join(sorted(by_task.keys() - {""}))
+            raise CalibrationError(
+                f"a promise across tasks needs rollouts of {MIN_TASKS} or more tasks, and these "
+                f"{f'are of {named} alone' if named else 'name none'}: record others, or promise "
+                "for each task"
+            )
+    else:
+        for task, own in by_task.items():
+            with _naming(task):
+                rank(len(own), settings.alpha)
     _reject_shared(rollouts, fit_rollouts)
     teachers = len(fit_rollouts or rollouts)
     folds = settings.folds_of(teachers)
@@ -454,6 +497,25 @@ def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> 
         )
 
 
+def _of_promises(
+    rollouts: Sequence[Rollout], settings: CalibrationSettings
+) -> dict[str, NDArray[np.int64]]:
+    """Return the indices of the rollouts of each promise; one across tasks has no name."""
+    if settings.promise == "across-tasks":
+        return {"": np.arange(len(rollouts))}
+    return _by_task(rollouts)
+
+
+def _tasks_across(rollouts: Sequence[Rollout], settings: CalibrationSettings) -> list[str]:
+    """Return the task of each rollout, for a promise across tasks; else none."""
+    across = settings.promise == "across-tasks"
+    return [rollout.task for rollout in rollouts] if across else []
+
+
+def _without_tasks(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    return [replace(rollout, task="") for rollout in rollouts]
+
+
 def _by_task(rollouts: Sequence[Rollout]) -> dict[str, NDArray[np.int64]]:
     """Return the indices of each task's rollouts; unnamed tasks are one task without a name."""
     tasks = np.array([rollout.task for rollout in rollouts])
@@ -535,7 +597,8 @@ def _describe(
     thresholds: Mapping[str, PairedThreshold],
     scores: Sequence[FoldedScore],
 ) -> BundleDescription:
-    of_each_task = _by_task(rollouts)
+    of_each = _of_promises(rollouts, settings)
+    tasks = len(_by_task(rollouts)) if settings.promise == "across-tasks" else None
     return BundleDescription(
         schema_version=SCHEMA_VERSION,
         tool_version=__version__,
@@ -544,19 +607,20 @@ def _describe(
         rule=settings.rule,
         window=settings.window,
         threshold=settings.threshold,
+        promise=settings.promise,
         alpha=settings.alpha,
         scores=tuple(
             ScoreSection(name=score.name, parameters=score.state().parameters) for score in scores
         ),
         promises=tuple(
-            _promise(task, threshold, len(of_each_task[task]), settings)
+            _promise(task, threshold, len(of_each[task]), tasks, settings)
             for task, threshold in thresholds.items()
         ),
         folds=settings.folds_of(len(fit_rollouts or rollouts)),
         seed=settings.seed,
         decision_period=_decision_period(rollouts),
         longest_decision_gap=_longest_decision_gap(rollouts),
-        calibration=_with_limits(rollouts, thresholds),
+        calibration=_with_limits(rollouts, thresholds, of_each),
         fit=_listed(fit_rollouts),
         failures=_listed(failures),
     )
@@ -582,8 +646,14 @@ def _decision_gaps(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
 
 
 def _promise(
-    task: str, threshold: PairedThreshold, n: int, settings: CalibrationSettings
+    task: str,
+    threshold: PairedThreshold,
+    n: int,
+    tasks: int | None,
+    settings: CalibrationSettings,
 ) -> PromiseSection:
+    exchangeable = tasks or n
+    alpha = max(settings.alpha, smallest_alpha(exchangeable))
     constant = settings.threshold == "constant"
     return PromiseSection(
         task=task,
@@ -594,9 +664,10 @@ def _promise(
             else {}
         ),
         rollouts=n,
-        rank=rank(n, settings.alpha),
-        smallest_alpha=smallest_alpha(n),
-        false_alarm_interval_90=false_alarm_interval(n, settings.alpha),
+        tasks=tasks,
+        rank=rank(exchangeable, alpha),
+        smallest_alpha=smallest_alpha(exchangeable),
+        false_alarm_interval_90=false_alarm_interval(exchangeable, alpha),
     )
 
 
@@ -613,11 +684,13 @@ def _listed(rollouts: Sequence[Rollout]) -> tuple[RolloutSection, ...]:
 
 
 def _with_limits(
-    rollouts: Sequence[Rollout], thresholds: Mapping[str, PairedThreshold]
+    rollouts: Sequence[Rollout],
+    thresholds: Mapping[str, PairedThreshold],
+    places_of: Mapping[str, NDArray[np.int64]],
 ) -> tuple[RolloutSection, ...]:
     """Return the sections of the calibration rollouts, with the fold and limit of each."""
     sections = list(_listed(rollouts))
-    for task, places in _by_task(rollouts).items():
+    for task, places in places_of.items():
         threshold = thresholds[task]
         for place, fold, limit in zip(places, threshold.folds, threshold.limits, strict=True):
             sections[place] = replace(sections[place], fold=int(fold), limit=float(limit))

@@ -132,6 +132,7 @@ def cross_fit(
     *,
     folds: int,
     jobs: int = 1,
+    whole_tasks: bool = False,
     report: Callable[[str], None] = lambda step: None,
 ) -> HeldOutScores:
     """Score every rollout by scores fitted on the other folds.
@@ -141,10 +142,12 @@ def cross_fit(
         recipe: what is fitted.
         folds: into how many parts the rollouts are dealt, at least 2.
         jobs: how many processes fit at a time.
+        whole_tasks: whether rollouts of one task are of one fold; at least as many tasks as folds.
         report: receives each step, a sentence.
     """
     order = order_of_content(rollouts)
-    dealt = deal([rollouts[place].task for place in order], folds, recipe.seed)
+    tasks = [rollouts[place].task for place in order]
+    dealt = (deal_tasks if whole_tasks else deal)(tasks, folds, recipe.seed)
     dealing = _Dealing(tuple(rollouts[place] for place in order), dealt, recipe)
     parts = dealing.parts()
     done: list[_Fitted] = []
@@ -192,6 +195,12 @@ def deal(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
     fold = np.empty(len(tasks), dtype=np.int64)
     fold[order] = np.arange(len(tasks)) % folds
     return fold
+
+
+def deal_tasks(tasks: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
+    """Deal whole tasks into folds: return the fold of each rollout, (n,), given their n tasks."""
+    names, task = np.unique(np.array(tasks), return_inverse=True)
+    return np.asarray(deal([""] * len(names), folds, seed)[task])
 
 
 @dataclass(frozen=True)

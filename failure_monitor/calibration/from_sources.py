@@ -38,7 +38,7 @@ from failure_monitor.sources.reading_options import (
 )
 from failure_monitor.sources.replay_models import unchanged_files
 from failure_monitor.sources.rollout_set import RolloutSet
-from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS, Rule
+from failure_monitor.thresholds.conformal import PROMISE_KINDS, RULES, THRESHOLD_KINDS, Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,7 @@ def calibrate(
     scores: str | Sequence[str] = (),
     window: int = 3,
     threshold: str = "constant",
+    promise: str = "per-task",
     folds: int | None = None,
     fit: str | Path | Sequence[str | Path] = (),
     failures: str | Path | Sequence[str | Path] = (),
@@ -92,6 +93,7 @@ def calibrate(
         scores: the names of the rule's scores; none means the default ones that the policy allows.
         window: the number of decisions over which a score is averaged.
         threshold: 'constant', or 'time-varying' with the decision's number in its rollout.
+        promise: 'per-task', or 'across-tasks' for rollouts of any task, also one never seen.
         folds: parts for cross-fitting by rollout; None means 10, or one for each of fewer
             rollouts.
         fit: sources of other successful rollouts to fit the scores on.
@@ -117,6 +119,7 @@ def calibrate(
     """
     reading = reading or ReadingOptions()
     threshold_kind = one_of(threshold, THRESHOLD_KINDS, "threshold")
+    promise_kind = one_of(promise, PROMISE_KINDS, "promise")
     rule_of_scores, named = _check_rule(rule, names_of(scores))
     require_training((*named, *names_of(choose_by)))
     fit_paths, failure_paths = paths_of(fit), paths_of(failures)
@@ -165,6 +168,7 @@ def calibrate(
         alpha=alpha,
         window=window,
         threshold=threshold_kind,
+        promise=promise_kind,
         folds=folds,
         seed=seed,
         jobs=reading.processes,

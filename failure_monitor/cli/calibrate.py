@@ -15,7 +15,7 @@ from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.cli.report import ReportFolder, check_report, report_calibration
 from failure_monitor.cli.wish import MaxDisturbedAlarms, wish_beside_calibration
 from failure_monitor.scores.registry import FIPER_SCORES
-from failure_monitor.thresholds.conformal import RULES, THRESHOLD_KINDS
+from failure_monitor.thresholds.conformal import PROMISE_KINDS, RULES, THRESHOLD_KINDS
 
 
 def calibrate(
@@ -59,6 +59,14 @@ def calibrate(
             choices=THRESHOLD_KINDS,
         ),
     ] = "constant",
+    promise: Annotated[
+        str,
+        Option(
+            help="per-task: for each task; across-tasks: one for rollouts of any task, "
+            "also one never seen, which takes 1/alpha − 1 tasks",
+            choices=PROMISE_KINDS,
+        ),
+    ] = "per-task",
     folds: Annotated[
         int | None,
         Option(
@@ -111,6 +119,7 @@ def calibrate(
         scores=names(scores),
         window=window,
         threshold=threshold,
+        promise=promise,
         folds=folds,
         fit=fit or [],
         failures=failures or [],

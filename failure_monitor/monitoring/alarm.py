@@ -396,7 +396,8 @@ class Alarm:
             return _status(AlarmState.ALARM, reason, reaction)
         if verdict.is_undefined:
             return self._stale(f"the rule is undefined for this decision: {verdict.reason}")
-        if verdict.calls_for_alarm or any(score.is_above_threshold for score in verdict.scores):
+        above = verdict.calls_for_alarm or any(each.is_above_threshold for each in verdict.scores)
+        if above or verdict.caution:
             return _status(AlarmState.CAUTION, reason, self._table.caution)
         return _status(AlarmState.NOMINAL, reason, self._table.nominal)
 

@@ -35,6 +35,7 @@ class FailureMonitor:
         window: int,
         threshold: PairedThreshold,
         limits: ValueLimits | None = None,
+        caution: str = "",
     ) -> None:
         """Watch a policy.
 
@@ -44,11 +45,13 @@ class FailureMonitor:
             window: the number of decisions over which each score is averaged.
             threshold: the calibrated rule for these scores.
             limits: beyond which decisions are invalid; None if unknown.
+            caution: why less is promised than the alpha that was asked for; empty if it is not.
         """
         self._limits = limits or ValueLimits.unknown(policy)
         self._policy = policy
         self._scores = tuple(scores)
         self._window = window
+        self._caution = caution
         self._threshold = threshold
         self.start_rollout()
 
@@ -123,6 +126,7 @@ class FailureMonitor:
             past_calibration=not self._threshold.scale.covers(self._index),
             rollouts=len(threshold.limits),
             rollouts_below=compared.below,
+            caution=self._caution,
         )
         self._index += 1
         return verdict

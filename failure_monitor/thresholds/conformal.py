@@ -26,6 +26,8 @@ Rule = Literal["all", "any", "mean"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 ThresholdKind = Literal["constant", "time-varying"]
 THRESHOLD_KINDS: tuple[ThresholdKind, ...] = get_args(ThresholdKind)
+PromiseKind = Literal["per-task", "across-tasks"]
+PROMISE_KINDS: tuple[PromiseKind, ...] = get_args(PromiseKind)
 CEILING = 5.0
 """Largest value that counts of one score in a mean, so that no score outvotes all others.
 Thresholds are calibrated with it, so bundles depend on it."""

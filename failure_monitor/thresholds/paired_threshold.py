@@ -24,9 +24,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.thresholds.conformal import CEILING, CalibrationError, Rule, Scale, combine
-from failure_monitor.thresholds.conformal import rank as rank_of
+from failure_monitor.thresholds.conformal import (
+    CEILING,
+    CalibrationError,
+    Rule,
+    Scale,
+    combine,
+    rank,
+)
 
+ROUNDING = 1e-9
+"""Weights that sum up to what is needed but for this have reached it."""
 MARGIN = 1e-9
 """A limit counts as above its least possible where it exceeds it by this share."""
 RAISED = 1e-3
@@ -60,21 +68,23 @@ class PairedThreshold:
         scale: of each fold and score, (F, K), or (L, F, K) where it varies over time.
         limits: (n,), c_i of each calibration rollout.
         folds: int64 (n,), the fold of each.
-        rank: k, how many of them lie below a decision that calls for an alarm.
+        weights: (n,), how much each counts: 1, or less where a task has many.
+        needed: the weights of those that lie below a decision which calls for an alarm; k where
+            each counts as 1.
     """
 
     rule: Rule
     scale: Scale
     limits: NDArray[np.float64]
     folds: NDArray[np.int64]
-    rank: int
+    weights: NDArray[np.float64]
+    needed: float
 
     @classmethod
     def of_one_limit(cls, rule: Rule, scale: Scale, limit: float) -> PairedThreshold:
         """Return the threshold of one model, with its scale of (..., K), and one limit."""
-        return cls(
-            rule, Scale.of_folds([scale]), np.array([limit]), np.zeros(1, dtype=np.int64), rank=1
-        )
+        fold = np.zeros(1, dtype=np.int64)
+        return cls(rule, Scale.of_folds([scale]), np.array([limit]), fold, np.ones(1), needed=1.0)
 
     def at(self, decisions: int | NDArray[np.int64]) -> PairedThreshold:
         """Return the threshold at a decision, or at each of several; counted from 0."""
@@ -84,7 +94,7 @@ class PairedThreshold:
     @property
     def limit(self) -> float:
         """The k-th smallest c_i; it alone decides where there is one fold."""
-        return float(np.sort(self.limits)[self.rank - 1])
+        return float(self._deciding(self.limits[:, np.newaxis])[0])
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
@@ -93,8 +103,7 @@ class PairedThreshold:
         It is the k-th smallest of the pairs' thresholds: exactly what decides where there is one
         fold, or where the rule is of one score on which all models agree.
         """
-        of_pairs = np.sort(self._of_pairs(), axis=-2)
-        return np.asarray(of_pairs[..., self.rank - 1, :])
+        return self._deciding(self._of_pairs())
 
     def level(self, windowed: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the combined normalised score, (..., F, K) to (...): 0 where all scores are 0.
@@ -110,14 +119,13 @@ class PairedThreshold:
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the level, and how many calibration rollouts lie below; (..., F, K) to (...)."""
         ratios, below = self._compare(windowed)
-        place = len(self.limits) - self.rank
-        return np.partition(ratios, place, axis=-1)[..., place], below.sum(axis=-1)
+        return -self._deciding(-ratios[..., np.newaxis])[..., 0], below.sum(axis=-1)
 
     def compare(self, windowed: NDArray[np.float64]) -> Comparison:
         """Compare the windowed scores of one decision, (F, K)."""
         ratios, below = self._compare(windowed)
-        place = len(self.limits) - self.rank
-        pair = np.argpartition(ratios, place)[place]
+        order = np.argsort(-ratios)
+        pair = order[np.searchsorted(self.weights[order].cumsum(), self.needed - ROUNDING)]
         fold = int(self.folds[pair])
         return Comparison(
             level=float(ratios[pair]),
@@ -154,6 +162,16 @@ class PairedThreshold:
         floor = combine(self.rule, self._origin)[..., self.folds]
         return floor, self.limits - floor
 
+    def _deciding(self, of_pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the value up to which the pairs, smallest first, have the weight that is needed.
+
+        Where each counts as 1 it is the k-th smallest. (..., n, K) to (..., K).
+        """
+        order = np.argsort(of_pairs, axis=-2)
+        reached = self.weights[order].cumsum(axis=-2) >= self.needed - ROUNDING
+        place = np.take_along_axis(order, reached.argmax(axis=-2)[..., np.newaxis, :], axis=-2)
+        return np.asarray(np.take_along_axis(of_pairs, place, axis=-2)[..., 0, :])
+
     def _of_pairs(self) -> NDArray[np.float64]:
         """Return what each pair compares each windowed score with, (..., n, K)."""
         centre, spread = (
@@ -181,6 +199,7 @@ def paired_threshold(
     maxima: NDArray[np.float64],
     folds: NDArray[np.int64],
     alpha: float,
+    tasks: Sequence[str] = (),
 ) -> PairedThreshold:
     """Calibrate a rule.
 
@@ -190,38 +209,55 @@ def paired_threshold(
         maxima: (n,), c_i: the maximum over time of each calibration rollout's combined number.
         folds: int64 (n,), the fold of each.
         alpha: the promised false-alarm rate.
+        tasks: the task of each, for a promise across tasks (`weights_across_tasks`); none for one
+            of rollouts like these.
 
     Raises:
         CalibrationError: too few rollouts for alpha, or scores that leave no room for a threshold.
     """
-    k = rank_of(len(maxima), alpha)
+    if tasks:
+        weights, needed = weights_across_tasks(tasks, alpha)
+    else:
+        weights, needed = np.ones(len(maxima)), float(rank(len(maxima), alpha))
     scale = Scale.of_folds(scales)
-    if rule == "mean" and scale.centre.shape[-1] > 1 and np.sum(maxima < CEILING) < k:
+    below_ceiling = weights[maxima < CEILING].sum()
+    if rule == "mean" and scale.centre.shape[-1] > 1 and below_ceiling < needed - ROUNDING:
         raise CalibrationError(
             "the limit of the rule 'mean' would be out of reach: some calibration rollouts are "
             "unlike all others in every score; inspect these, record more, or use the rule 'any'"
         )
-    return PairedThreshold(rule, scale, _raised(maxima, scale, folds, k), folds, k)
-
-
-def _raised(
-    maxima: NDArray[np.float64], scale: Scale, folds: NDArray[np.int64], k: int
-) -> NDArray[np.float64]:
-    """Return c_i, raised where a score's threshold would be 0 or less.
-
-    Fewer than k may be so low. They are raised to a little above the least possible, and stay
-    below the others of their fold; at most it costs an alarm where scores hardly leave 0.
-
-    Raises:
-        CalibrationError: too many are.
-    """
     origin = -scale.centre / scale.spread
     least = origin.reshape(-1, *origin.shape[-2:]).max(axis=(0, 2))[folds]
     is_low = ~(maxima > least + MARGIN * (1.0 + np.abs(least)))
-    if is_low.sum() >= k:
+    if weights[is_low].sum() >= needed - ROUNDING:
         raise CalibrationError(
             "a threshold would be 0 or less: in the calibration rollouts the scores hardly ever "
             "leave 0, or are never raised together; use other scores, the rule 'any' or 'mean', "
             "or a constant threshold"
         )
+    limits = _raised(maxima, least, is_low)
+    return PairedThreshold(rule, scale, limits, folds, weights, needed)
+
+
+def weights_across_tasks(tasks: Sequence[str], alpha: float) -> tuple[NDArray[np.float64], float]:
+    """Return the weight of each rollout, (n,), and what is needed, of a promise for any task.
+
+    Tasks are exchangeable, and so are the rollouts within each: of K tasks, the n_t rollouts of
+    one weigh 1 / ((K+1) n_t) each, and 1 − alpha is needed. Fewer than 1/alpha − 1 tasks do not
+    weigh as much: then all of them are needed, and the chance of a false alarm is 1/(K+1).
+    Lee, Barber and Willett, "Distribution-free inference with hierarchical data", 2023.
+    """
+    _, task, counts = np.unique(np.array(tasks), return_inverse=True, return_counts=True)
+    each = len(counts) + 1
+    return 1.0 / (each * counts[task]), min(1.0 - alpha, len(counts) / each)
+
+
+def _raised(
+    maxima: NDArray[np.float64], least: NDArray[np.float64], is_low: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return c_i, raised where a score's threshold would be 0 or less.
+
+    They are raised to a little above the least possible of their fold, and stay below the others
+    of it; at most it costs an alarm where scores hardly leave 0.
+    """
     return np.where(is_low, least + RAISED * (maxima - least)[~is_low].min(), maxima)

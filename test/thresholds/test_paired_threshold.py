@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,7 +56,7 @@ def test_the_level_exceeds_1_just_where_k_calibration_rollouts_lie_below(rule, s
     below = (numbers > threshold.limits).sum(axis=1)
     levels = threshold.level(windowed)
     assert np.isfinite(levels).all()
-    np.testing.assert_array_equal(levels > 1, below >= threshold.rank)
+    np.testing.assert_array_equal(levels > 1, below >= threshold.needed)
 
 
 @given(rule=rules, seed=seeds)
@@ -109,7 +111,12 @@ def test_the_order_of_the_calibration_rollouts_is_of_no_meaning(rule, seed):
     threshold, random = some_threshold(rule, seed)
     order = random.permutation(12)
     shuffled = PairedThreshold(
-        rule, threshold.scale, threshold.limits[order], threshold.folds[order], threshold.rank
+        rule,
+        threshold.scale,
+        threshold.limits[order],
+        threshold.folds[order],
+        threshold.weights[order],
+        threshold.needed,
     )
     windowed = some_scores(random)
     np.testing.assert_array_equal(shuffled.level(windowed), threshold.level(windowed))
@@ -138,9 +145,7 @@ def test_scales_over_time_of_different_lengths_keep_their_last_values(seed):
     levels = threshold.at(np.arange(10)).level(windowed)
     for decision, scores in enumerate(windowed):
         at = [scale.at(decision) for scale in scales]
-        own = PairedThreshold(
-            "mean", Scale.of_folds(at), threshold.limits, threshold.folds, threshold.rank
-        )
+        own = replace(threshold, scale=Scale.of_folds(at))
         assert own.level(scores) == levels[decision]
     assert threshold.scale.covers(6)
     assert not threshold.scale.covers(7)
@@ -194,7 +199,7 @@ def test_a_few_rollouts_that_hardly_leave_0_cost_no_threshold(seed, low):
     maxima = random.uniform(0.5, 2, 12)
     maxima[:low] = random.choice([-100.0, -np.inf, -3.0], low)
     threshold = paired_threshold("all", scales, maxima, np.arange(12) % 3, alpha=0.2)
-    assert threshold.rank == 11
+    assert threshold.needed == 11
     windowed = np.vstack([some_scores(random), np.zeros((1, 3, 2))])
     assert np.isfinite(threshold.level(windowed)).all()
     assert np.isfinite(threshold.limits).all()
@@ -224,3 +229,51 @@ def test_what_is_undefined_calls_for_no_alarm():
     threshold, _ = some_threshold("any", 0)
     compared = threshold.compare(np.full((3, 2), np.nan))
     assert (compared.level, compared.below) == (0.0, 0)
+
+
+@given(rule=rules, seed=seeds)
+def test_across_tasks_each_task_weighs_the_same(rule, seed):
+    """However often a task's rollouts are repeated, and as one rollout each they are ranked."""
+    random = np.random.default_rng(seed)
+    scales = [Scale(random.uniform(1, 3, 2), random.uniform(0.2, 1, 2)) for _ in range(3)]
+    maxima, folds = random.normal(1.0, 0.5, 12), np.arange(12) % 3
+    names = [f"task {number}" for number in range(12)]
+    across = paired_threshold(rule, scales, maxima, folds, 0.2, names)
+    ranked = paired_threshold(rule, scales, maxima, folds, 0.2)
+    again = np.concatenate([np.arange(12), [3, 3, 3, 7]])
+    repeated = paired_threshold(
+        rule, scales, maxima[again], folds[again], 0.2, [names[place] for place in again]
+    )
+    windowed = some_scores(random)
+    np.testing.assert_array_equal(across.level(windowed), ranked.level(windowed))
+    np.testing.assert_array_equal(repeated.level(windowed), ranked.level(windowed))
+    assert across.limit == repeated.limit == ranked.limit
+
+
+def test_with_too_few_tasks_for_alpha_all_of_them_must_lie_below():
+    scale, limits = Scale(np.zeros(1), np.ones(1)), np.array([1.0, 2.0, 3.0, 4.0])
+    tasks = ["pick", "pick", "place", "place"]
+    threshold = paired_threshold("any", [scale], limits, np.zeros(4, np.int64), 0.1, tasks)
+    assert threshold.needed == pytest.approx(2 / 3)
+    assert threshold.level(np.array([[3.9]])) < 1 < threshold.level(np.array([[4.1]]))
+
+
+@pytest.mark.parametrize(("tasks", "allowed"), [(19, 0.1), (9, 0.1), (4, 0.2)])
+def test_the_promise_across_tasks_holds_for_a_task_never_seen(tasks, allowed):
+    """Tasks differ more than their rollouts do, and have one to eight of these."""
+    random, repetitions = np.random.default_rng(tasks), 3000
+    alarms = pooled = 0
+    for _ in range(repetitions):
+        counts = random.integers(1, 9, tasks)
+        task = np.repeat(np.arange(tasks), counts)
+        numbers = np.repeat(random.normal(size=tasks), counts) + random.normal(0, 0.3, len(task))
+        fresh = random.normal() + random.normal(0, 0.3)
+        fold, scale = np.zeros(len(task), np.int64), Scale(np.full(1, 20.0), np.ones(1))
+        across = paired_threshold("any", [scale], numbers, fold, 0.1, [str(one) for one in task])
+        alarms += across.level(np.array([[fresh + 20]])) > 1
+        ranked = paired_threshold("any", [scale], numbers, fold, 0.1 if len(task) > 8 else 0.2)
+        pooled += ranked.level(np.array([[fresh + 20]])) > 1
+    error = np.sqrt(allowed * (1 - allowed) / repetitions)
+    assert 0.5 * allowed < alarms / repetitions < allowed + 3 * error
+    # A rank among all rollouts would promise what it does not keep where tasks are few.
+    assert pooled > alarms or tasks == 4
