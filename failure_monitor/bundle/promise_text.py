@@ -45,7 +45,8 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
             yield (
                 score.name,
                 f"learned from {len(description.failures)} failures how to weigh "
-                f"{', '.join(model.score_names)} and the embedding",
+                f"{', '.join(model.score_names)}"
+                f"{' and the embedding' if calibrated.policy.embedding_size else ''}",
             )
     yield (
         "promise",

@@ -132,6 +132,25 @@ def test_scores_that_need_an_embedding_say_so(folder, tmp_path):
         assert f"{score}: the embeddings are missing, as the policy publishes none" in said
 
 
+def test_failures_teach_by_the_scores_alone(folder, tmp_path):
+    for seed in range(20, 26):
+        failed = without_embedding(synthetic_rollout(seed, decisions=20))
+        failed.chunks[8:] += 1.0
+        write_rollout_bag(tmp_path / "failures" / f"rollout_{seed}", failed, success=False)
+    result = run_here(
+        *("calibrate", folder / "without", "--output", tmp_path / "bundle", *OPTIONS),
+        *("--failures", tmp_path / "failures"),
+    )
+    assert result.exit_code == 0, result.output
+    bundle = load(tmp_path / "bundle")
+    assert [score.name for score in bundle.scores][-1] == "probe"
+    failed = without_embedding(synthetic_rollout(30, decisions=20))
+    failed.chunks[8:] += 1.0
+    assert bundle.levels(failed).max() > 1
+    shown = " ".join(run_here("inspect", tmp_path / "bundle").stdout.split())
+    assert "and the embedding" not in shown
+
+
 def test_the_audit_finds_nothing_frozen(folder):
     result = run_here("audit", folder / "without", "--jobs", "1", *OPTIONS[:4])
     assert result.exit_code == 0, result.output

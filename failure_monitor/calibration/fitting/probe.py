@@ -158,7 +158,10 @@ def _fit_features(names: Sequence[str], successes: Sequence[ProbeExample]) -> Pr
     typical[typical == 0] = 1
     compressed = np.arcsinh(values / typical)
     embeddings = np.concatenate([rollout.embeddings for rollout in successes])
-    embedding = Standardisation.fit(embeddings, "probe: the embeddings")
+    # Of a policy that gives no embedding the scores alone tell.
+    embedding = Standardisation(np.empty(0, np.int64), np.empty(0), np.empty(0))
+    if embeddings.shape[1]:
+        embedding = Standardisation.fit(embeddings, "probe: the embeddings")
     return ProbeFeatures(
         typical=typical,
         scores=Standardisation.fit(
@@ -172,6 +175,8 @@ def _fit_features(names: Sequence[str], successes: Sequence[ProbeExample]) -> Pr
 
 def _principal_axes(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the principal axes of embeddings (N, V), each over the deviation along it; (V, P)."""
+    if not embeddings.shape[1]:
+        return np.empty((0, 0))
     variances, axes = np.linalg.eigh(embeddings.T @ embeddings / len(embeddings))
     variances, axes = variances[-COMPONENTS:], axes[:, -COMPONENTS:]
     kept = variances > MIN_VARIANCE
