@@ -56,6 +56,10 @@ class Reading:
         ),
     ] = "/policy/format"
     success_topic: Annotated[str, _option("a rollout's outcome (Bool)")] = "/rollout/success"
+    intervention_topic: Annotated[
+        str,
+        _option("whether a human intervenes (Bool, or Joy, Twist or TwistStamped of a device)"),
+    ] = "/intervention"
     active_topic: Annotated[
         str, _option("true, or a task's name, while a rollout runs (Bool or String)")
     ] = "/rollout/active"
@@ -238,6 +242,7 @@ class Reading:
 
         return Topics(
             embedding=_absolute(self.embedding_topic),
+            intervention=_absolute(self.intervention_topic),
             action_chunks=_absolute(self.action_chunks_topic),
             format=_absolute(self.format_topic),
             success=_absolute(self.success_topic),

@@ -15,6 +15,13 @@ BOOL_TYPE = "std_msgs/msg/Bool"
 """The type of a topic that states whether a human intervenes."""
 
 
+USUAL_DEAD_BAND = 0.05
+"""What a number exceeds when a device is moved, unless stated otherwise."""
+
+USUAL_LASTING = 0.5
+"""Seconds after the last activity for which a human still intervenes, unless stated otherwise."""
+
+
 def _joy(message: Any) -> Iterator[float]:
     # A button that is pressed is far outside of any dead band.
     return chain(message.axes, (1e9 * button for button in message.buttons))

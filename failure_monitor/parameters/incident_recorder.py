@@ -11,6 +11,7 @@ from failure_monitor.parameters.parameter import UNLIMITED, parameter
 from failure_monitor.parameters.topics import (
     ACTION_CHUNKS_TOPIC,
     EMBEDDING_TOPIC,
+    INTERVENTION_TOPIC,
     JOINT_STATES_TOPIC,
     PERMIT_TOPIC,
     POLICY_FORMAT_TOPIC,
@@ -33,6 +34,7 @@ TOPICS = (
     f"*/{JOINT_STATES_TOPIC}",
     ROLLOUT_TOPIC,
     "rollout/success",
+    INTERVENTION_TOPIC,
     "rollout/task",
     "rollout/group",
     PERMIT_TOPIC,
@@ -64,7 +66,7 @@ class IncidentParameters:
     alarm_topics: tuple[str, ...] = parameter(
         ("failure_monitor/alarm",),
         "Topics of the alarms of all monitors. Any of them that turns to ALARM starts an "
-        "incident.",
+        "incident, and so does a human who takes over from the policy.",
         is_topic=True,
         is_optional=True,
     )

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from failure_monitor.errors import UsageError
 from failure_monitor.parameters.parameter import NO_NAMES, parameter
-from failure_monitor.parameters.topics import POLICY_FORMAT_TOPIC, ROLLOUT_TOPIC
+from failure_monitor.parameters.topics import (
+    INTERVENTION_TOPIC,
+    POLICY_FORMAT_TOPIC,
+    ROLLOUT_TOPIC,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,13 @@ class RecordParameters:
         POLICY_FORMAT_TOPIC,
         "Topic on which the policy states which one it is and what its actions mean. It is "
         "recorded in any case. Empty for none.",
+        is_topic=True,
+        is_optional=True,
+    )
+    intervention_topic: str = parameter(
+        INTERVENTION_TOPIC,
+        "Topic that says whether a human intervenes. It is recorded in any case, and what it said "
+        "last begins a bag. Empty for none.",
         is_topic=True,
         is_optional=True,
     )

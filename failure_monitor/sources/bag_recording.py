@@ -31,6 +31,12 @@ from failure_monitor.messages.measured_positions import (
     read_measurement,
 )
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding, read_tokens
+from failure_monitor.messages.teleoperation import (
+    NUMBERS,
+    USUAL_DEAD_BAND,
+    USUAL_LASTING,
+    is_active,
+)
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.sources.bag_metadata import TopicCount
@@ -109,6 +115,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
     statements = [
         (topics.success, (BOOL_TYPE,), options.boundaries == "outcomes"),
+        (topics.intervention, (BOOL_TYPE, *NUMBERS), False),
         (topics.active, (BOOL_TYPE, STRING_TYPE), options.boundaries == "markers"),
         (topics.format, (STRING_TYPE,), False),
         (topics.group, (STRING_TYPE,), False),
@@ -137,6 +144,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         topics.action_chunks: "--action-chunks-topic",
         topics.format: "--format-topic",
         topics.success: "--success-topic",
+        topics.intervention: "--intervention-topic",
         topics.active: "--active-topic",
         topics.group: "--group-topic",
         topics.task: "--task-topic",
@@ -183,6 +191,8 @@ class BagRecording:
         descriptions: The bag times and values of what the policy stated about itself.
         markers: The bag times and values of markers, which are true while a rollout runs.
         outcomes: The bag times and values of outcomes.
+        interventions: The bag times at which it was said that a human intervenes, or not; None if
+            the bag does not say.
         groups: The bag times and values of groups.
         tasks: The bag times and values of tasks.
         repeated: The number of messages whose stamp their topic had already used.
@@ -218,6 +228,8 @@ class BagRecording:
         self.descriptions: list[tuple[int, PolicyDescription]] = []
         self.markers: list[tuple[int, bool]] = []
         self.outcomes: list[tuple[int, bool]] = []
+        says = options.topics.intervention in types
+        self.interventions: list[tuple[int, bool]] | None = [] if says else None
         self.groups: list[tuple[int, str]] = []
         self.tasks: list[tuple[int, str]] = []
         self._marked_task = ""
@@ -272,6 +284,7 @@ class BagRecording:
         handlers: dict[str, MessageHandler] = {
             topics.success: self._statement_handler(topics.success, self.outcomes, bool),
             topics.active: self._on_marker,
+            topics.intervention: self._on_intervention,
             topics.format: self._on_description,
             topics.group: self._statement_handler(topics.group, self.groups, str),
             topics.task: self._statement_handler(topics.task, self.tasks, str),
@@ -316,6 +329,19 @@ class BagRecording:
     def why_no_observation(self) -> list[str]:
         """Return why there was no observation at all."""
         return [] if self._observed is None else self._observed.why_none()
+
+    @property
+    def human_acts_for(self) -> int | None:
+        """For how many nanoseconds a message of a human's device counts; None for a state."""
+        message_type = self._types.get(self._options.topics.intervention)
+        return None if message_type == BOOL_TYPE else round(1e9 * USUAL_LASTING)
+
+    def _on_intervention(self, received: int, serialised: bytes) -> None:
+        assert self.interventions is not None
+        message_type = self._types[self._options.topics.intervention]
+        message = self._decoder.decode(serialised, message_type)
+        active = is_active(message, message_type, USUAL_DEAD_BAND)
+        self.interventions.append((received, active))
 
     def _statement_handler(
         self, topic: str, statements: list[tuple[int, Any]], kind: type

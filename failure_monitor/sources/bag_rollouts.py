@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -22,9 +23,11 @@ from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.bag_files import Bag
 from failure_monitor.sources.bag_recording import BagRecording
 from failure_monitor.sources.boundaries import (
+    ALWAYS,
     NEVER,
     WHOLE_BAG,
     Span,
+    spans_of_activity,
     spans_of_markers,
     spans_of_outcomes,
     spans_of_pauses,
@@ -132,6 +135,7 @@ def _rollout(
         positions=_positions([completion.positions for completion in completions]),
         task=task,
         external=dict(zip(options.topics.external, external.T, strict=True)),
+        interventions=_interventions(recording, run),
         joints=_joints([completion.joints for completion in completions]),
         tokens=recording.tokens.at(run.stamps) if recording.tokens else None,
     )
@@ -252,6 +256,32 @@ def _joints(motions: Sequence[JointMotion | None]) -> JointMotion | None:
     # Before the first decision there was none of this rollout.
     joints.means[0] = np.nan
     return joints.given()
+
+
+def _interventions(recording: BagRecording, run: _Run) -> NDArray[np.bool_] | None:
+    """Return whether a human acted between each decision and the next; None if unknown.
+
+    Before the first decision, from where the rollout is known to begin, counts as after it.
+    """
+    if recording.interventions is None:
+        return None
+    lasting = recording.human_acts_for
+    if lasting is None:
+        spans = spans_of_markers(recording.interventions)
+    else:
+        spans = spans_of_activity(recording.interventions, lasting)
+    bounds = [recording.completions[stamp].received for stamp in run.stamps]
+    # A later stamp may have been received sooner.
+    bounds = [*np.maximum.accumulate(np.array(bounds, dtype=object)), run.span.end]
+    if run.span.begin != ALWAYS:
+        bounds[0] = min(bounds[0], run.span.begin)
+    return np.array(
+        [
+            any(span.begin < after and span.end >= before for span in spans)
+            for before, after in pairwise(bounds)
+        ],
+        dtype=bool,
+    )
 
 
 def _sha256(

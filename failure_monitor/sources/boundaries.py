@@ -51,6 +51,11 @@ def spans_of_markers(markers: Sequence[tuple[int, bool]]) -> list[Span]:
     return spans
 
 
+def spans_of_activity(statements: Sequence[tuple[int, bool]], lasting: int) -> list[Span]:
+    """Return a span of so many nanoseconds from each true statement."""
+    return [Span(time, time + lasting, True) for time, active in statements if active]
+
+
 def spans_of_outcomes(outcomes: Sequence[int], decisions: Sequence[int]) -> list[Span]:
     """Return a span from the first decision after an outcome to the next outcome.
 

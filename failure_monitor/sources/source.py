@@ -40,6 +40,8 @@ class Topics:
         format: What the policy states about itself, std_msgs/String; a bag may lack it. Empty to
             read neither bags' nor archives' statement.
         success: The outcome, std_msgs/Bool; a bag may lack it.
+        intervention: Whether a human intervenes, std_msgs/Bool, or sensor_msgs/Joy,
+            geometry_msgs/Twist or TwistStamped of their device; a bag may lack it.
         active: True from the start of a rollout to its end, std_msgs/Bool, or the task's name and
             then an empty text, std_msgs/String; a bag may lack it.
         group: The group for evaluation, std_msgs/String; a bag may lack it.
@@ -56,6 +58,7 @@ class Topics:
     action_chunks: str = "/policy/action_chunks"
     format: str = "/policy/format"
     success: str = "/rollout/success"
+    intervention: str = "/intervention"
     active: str = "/rollout/active"
     group: str = "/rollout/group"
     task: str = "/rollout/task"

@@ -35,3 +35,18 @@ def test_monitors_are_told_apart():
     assert not alarms.update("/left/alarm", AlarmState.NOMINAL)
     assert not alarms.update("/right/alarm", AlarmState.ALARM)
     assert alarms.update("/left/alarm", AlarmState.ALARM)
+
+
+def test_a_human_who_takes_over_is_an_incident_once():
+    alarms = NewAlarms([AlarmState.ALARM])
+    hands = {"intervention": "true", "halted": "true"}
+    free = {"intervention": "false", "halted": "false"}
+    between_rollouts = {"intervention": "true", "halted": "false"}
+    found = []
+    for values in (free, between_rollouts, hands, hands, free, hands):
+        found.append(alarms.update_intervention("/alarm", values))
+        alarms.update("/alarm", AlarmState.STALE)
+    assert found == [False, False, True, False, False, True]
+    other = NewAlarms([AlarmState.ALARM])
+    assert not other.update_intervention("/alarm", hands)
+    assert not NewAlarms([]).update_intervention("/of before there were interventions", {})

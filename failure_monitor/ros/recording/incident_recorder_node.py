@@ -19,7 +19,7 @@ from std_srvs.srv import Trigger
 from failure_monitor.errors import UsageError
 from failure_monitor.incidents.folder import IncidentFolder
 from failure_monitor.incidents.memory import IncidentMemory, RecordedMessage
-from failure_monitor.incidents.trigger import Incident, NewAlarms
+from failure_monitor.incidents.trigger import INTERVENTION, Incident, NewAlarms
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.monitoring.rollout_reports import RolloutReports, RolloutStart
 from failure_monitor.parameters.incident_recorder import IncidentParameters
@@ -170,8 +170,11 @@ class IncidentRecorderNode(Node):
         reading = read_alarm(alarm)
         if not has_known_level(alarm):
             self._on_problem(topic, f"'{topic}' has the unknown level {alarm.level!r}")
-        elif self._new_alarms.update(topic, reading.state):
-            self._begin(Incident(reading.state.value, reading.reason, topic, now, reading.values))
+            return
+        by_human = self._new_alarms.update_intervention(topic, reading.values)
+        if self._new_alarms.update(topic, reading.state) or by_human:
+            cause = INTERVENTION if by_human else reading.state.value
+            self._begin(Incident(cause, reading.reason, topic, now, reading.values))
 
     def _on_record(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._gives_up_at is not None:

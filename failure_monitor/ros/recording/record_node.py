@@ -55,6 +55,9 @@ class RecordNode(Node):
         self._format_topic = full_topic_name(
             self, "format_topic", settings.format_topic, is_optional=True
         )
+        self._intervention_topic = full_topic_name(
+            self, "intervention_topic", settings.intervention_topic, is_optional=True
+        )
         self._bag: BagWriter | None = None
         self._end: Timer | None = None
         self._is_ending = False
@@ -64,7 +67,12 @@ class RecordNode(Node):
         self._problems: dict[str, str] = {}
         self._topics = RawTopics(
             self,
-            [*settings.topics, settings.format_topic, settings.boundary_topic],
+            [
+                *settings.topics,
+                settings.format_topic,
+                settings.intervention_topic,
+                settings.boundary_topic,
+            ],
             self._on_message,
             period=DISCOVERY_PERIOD,
             on_latched=self._latched.latch,
@@ -96,6 +104,9 @@ class RecordNode(Node):
             except UsageError as error:
                 self._on_problem(topic, str(error))
         self._write(message)
+        if topic == self._intervention_topic and message_type == BOOL_TYPE:
+            # A human who took over before the rollout may say so only once.
+            self._latched.latch(topic, 1)
         if not self._is_of_a_rollout(message):
             self._latched.add(message)
 
@@ -137,7 +148,7 @@ class RecordNode(Node):
 
         Such as its outcome or its group, which would be wrong in the next bag.
         """
-        if message.topic == self._format_topic:
+        if message.topic in (self._format_topic, self._intervention_topic):
             return False
         namespace = self._boundary_topic.rpartition("/")[0]
         is_beside = bool(namespace) and message.topic.startswith(f"{namespace}/")

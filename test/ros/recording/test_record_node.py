@@ -48,7 +48,10 @@ def run_rollout(robot, *words: str) -> None:
 
 
 def read(path, *topics) -> list[tuple[str, str | bool]]:
-    types = {"/rollout/active": Bool, "/rollout/success": Bool, "/words": String}
+    types = {
+        **dict.fromkeys(("/rollout/active", "/rollout/success", "/intervention"), Bool),
+        "/words": String,
+    }
     with Reader(path) as reader:
         chosen = [one for one in reader.connections if not topics or one.topic in topics]
         return [
@@ -82,6 +85,18 @@ def test_a_bag_in_the_making_is_finished_when_the_recorder_ends(robot, tmp_path)
         code, output = process.end(signal.SIGTERM)
     assert code == 0, output
     assert ("/words", "word") in read(tmp_path / "rollout_0000")
+
+
+def test_a_bag_begins_with_a_human_who_took_over_before_it(robot, tmp_path):
+    human = robot.node.create_publisher(Bool, "intervention", 10)
+    with node_process(RECORDER, topics="[words]", output=tmp_path, tail=0.2):
+        robot.wait_for(human.get_subscription_count, "the recorder")
+        human.publish(Bool(data=True))
+        robot.spin(0.3)
+        run_rollout(robot, "word")
+        robot.wait_for(lambda: (tmp_path / "rollout_0000").exists(), "the bag")
+    found = read(tmp_path / "rollout_0000")
+    assert found[0] == ("/intervention", True)
 
 
 def test_bags_carry_what_was_offered_and_what_was_published_once(robot, tmp_path):
