@@ -225,10 +225,12 @@ class TestAServerThatKnowsNothingOfUs:
             assert client.description.dispersion_of == "nothing"
             assert not client.is_watched
 
-    def test_without_a_name_the_first_action_does(self):
+    def test_without_a_name_there_is_no_embedding(self):
         with policy_server(NumberedPolicy()) as server, tapped(server.port) as client:
             client.infer(observed(2))
-            np.testing.assert_array_equal(client.decisions[0][0].embedding, [2, 2])
+            decision, _ = client.decisions[0]
+            assert decision.embedding.shape == (0,)
+            assert decision.chunks.shape == (1, HORIZON, DIMENSIONS)
 
     def test_several_entries_and_nested_ones(self):
         with (
