@@ -199,13 +199,13 @@ def _alarms(old: Bundle, new: Bundle, chosen: ChosenRollouts) -> tuple[PastAlarm
 
     def after(rollout: Rollout) -> bool:
         level = held_out.get(rollout.sha256)
-        return _calls(new, rollout) if level is None else level > 1
+        return _calls(new, rollout.policys_part) if level is None else level > 1
 
     return tuple(
         PastAlarm(
             rollout.name,
             success=bool(rollout.success) and not rollout.has_intervention,
-            before=_calls(old, rollout),
+            before=_calls(old, rollout.policys_part),
             after=after(rollout),
         )
         for rollout in (*chosen.came, *chosen.failed)
