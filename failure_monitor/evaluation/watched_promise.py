@@ -110,6 +110,11 @@ def promise_course(
         PromiseError: the bundle does not hold what its calibration rollouts reached.
         UnknownTaskError: it has no promise for a rollout's task.
     """
+    if bundle.description.promise == "across-tasks":
+        raise PromiseError(
+            "a promise across tasks is not watched, as rollouts of one task are more alike than "
+            "those of several: calibrate for each task"
+        )
     known = references(bundle.description, sha256)
     if not known:
         raise PromiseError(

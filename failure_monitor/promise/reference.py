@@ -118,12 +118,17 @@ RULE = "rule"
 
 
 def references(description: BundleDescription, sha256: str) -> tuple[Reference, ...]:
-    """Return the calibration rollouts of each task; none if the bundle does not hold their values.
+    """Return the calibration rollouts of each task; none if they cannot be compared with.
+
+    They cannot if the bundle does not hold their values, or promises across tasks: then rollouts
+    of one task are more alike than those of several.
 
     Args:
         description: what the bundle states of itself.
         sha256: its hash.
     """
+    if description.promise == "across-tasks":
+        return ()
     found = []
     for promise in description.promises:
         sections = [each for each in description.calibration if each.task == promise.task]

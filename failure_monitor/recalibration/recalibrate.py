@@ -160,6 +160,7 @@ def _settings(
         alpha=description.alpha if alpha is None else alpha,
         window=description.window,
         threshold=description.threshold,
+        promise=description.promise,
         folds=description.folds if description.folds > USUAL_FOLDS else None,
         seed=description.seed,
         jobs=jobs,

@@ -101,3 +101,9 @@ def test_a_bundle_without_the_values_of_its_rollouts_is_rejected(made):
     old = replace(made, description=replace(made.description, calibration=sections))
     with pytest.raises(PromiseError, match="an older version made it: calibrate again"):
         promise_course(old, HASH, [later(100)])
+
+
+def test_a_promise_across_tasks_is_not_watched(made):
+    across = replace(made, description=replace(made.description, promise="across-tasks"))
+    with pytest.raises(PromiseError, match="rollouts of one task are more alike"):
+        promise_course(across, HASH, [later(100)])
