@@ -26,7 +26,7 @@ from statistics import mean
 from typing import Annotated
 
 import numpy as np
-from benchmark_parts.scored_archives import RuleOf, ScoredArchive, score_archive
+from benchmark_parts.scored_archives import RuleOf, ScoredArchive, of_all, score_archive
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +38,7 @@ from failure_monitor.evaluation.metrics import Metrics
 from failure_monitor.scores.base.network_score import NetworkScore
 from failure_monitor.scores.registry import DEFAULT_SCORES, JOINT_SCORES, SCORES, score_named
 from failure_monitor.thresholds import conformal
+from failure_monitor.thresholds.conformal import CalibrationError
 
 FIGURES = (
     "early_balanced_accuracy",
@@ -53,7 +54,7 @@ WINDOWS = (1, 3, 5, 9)
 WINDOW = 3
 MAX_SCORES = 6
 CONTROL = "elapsed_time"
-DRAWS = 500
+DRAWS = 200
 
 console = Console(width=150)
 progress = Console(stderr=True)
@@ -213,9 +214,7 @@ def _interval(
     drawn = []
     for _ in range(DRAWS):
         places = random.integers(len(of_dealings[0]), size=len(of_dealings[0]))
-        found = [
-            archives[0].figures([results[place] for place in places])[0] for results in of_dealings
-        ]
+        found = [of_all([results[place] for place in places]) for results in of_dealings]
         drawn.append([_mean(getattr(metrics, key) for metrics in found) for key in FIGURES])
     quantiles = np.nanquantile(np.array(drawn), [0.05, 0.95], axis=0).tolist()
     return dict(zip(FIGURES, quantiles[0], strict=True)), dict(
@@ -230,7 +229,7 @@ def _in_hindsight(rule: RuleOf, alpha: float) -> Callable[[ScoredArchive], Metri
         results = archive.results(rule, alpha)
         return max(
             (
-                archive.figures([replace(each, levels=each.levels / limit) for each in results])[0]
+                of_all([replace(each, levels=each.levels / limit) for each in results])
                 for limit in np.unique([each.early_max_level for each in results])
                 if limit > 0
             ),
@@ -291,7 +290,11 @@ def _by_group(scored: Dealings, alpha: float) -> list[Row]:
 
 
 def _row(title: str, scored: Dealings, rule: RuleOf, alpha: float) -> Row:
-    return _figures(title, scored, lambda archive: archive.measure(rule, alpha)[0])
+    try:
+        return _figures(title, scored, lambda archive: archive.measure(rule, alpha)[0])
+    except CalibrationError:
+        # Such as of `all` of scores that are never raised together.
+        return Row(f"{title} (no threshold)", dict.fromkeys(FIGURES, np.nan), {})
 
 
 def _control(scored: Dealings, alpha: float) -> Row:

@@ -109,13 +109,9 @@ class ScoredArchive:
     def figures(results: Sequence[RolloutResult]) -> tuple[Metrics, dict[str, Metrics]]:
         """Return the figures of tests, of all and by their group."""
         longest = max(result.decisions for result in results)
-
-        def figures(of: Sequence[RolloutResult]) -> Metrics:
-            return measure(of, longest=longest)
-
         groups = sorted({result.group for result in results})
-        return figures(results), {
-            group: figures([result for result in results if result.group == group])
+        return of_all(results), {
+            group: measure([each for each in results if each.group == group], longest=longest)
             for group in groups
         }
 
@@ -133,6 +129,11 @@ class ScoredArchive:
 
     def _calibration_lengths(self) -> list[int]:
         return [len(values) for values in next(iter(self.calibration.values()))]
+
+
+def of_all(results: Sequence[RolloutResult]) -> Metrics:
+    """Return the figures of tests."""
+    return measure(results, longest=max(result.decisions for result in results))
 
 
 def _averaged(scores: Series, window: int) -> Series:
