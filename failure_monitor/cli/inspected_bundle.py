@@ -36,7 +36,7 @@ def bundle_tables(
     yield promise_table(inspected)
     yield _budget_table(budget)
     yield _policy_table(inspected)
-    if description.black_box is not None or description.positions_topic is not None:
+    if any((description.black_box, description.positions_topic, description.joints)):
         yield _inputs_table(description)
     yield _scores_table(inspected)
     yield _making_table(description, sha256)
@@ -76,6 +76,9 @@ def _inputs_table(description: BundleDescription) -> Table:
         table.add_row(
             "measured positions", escape(f"{positions.message_type} on {positions.name}{joints}")
         )
+    if description.joints is not None:
+        topics = f" on {', '.join(description.joints.topics)}" if description.joints.topics else ""
+        table.add_row("joints", escape(f"{', '.join(description.joints.quantities)}{topics}"))
     return table
 
 
