@@ -230,6 +230,7 @@ def _read(
         meta.executed_actions(),
         meta.control_period(has_steps="stamp" not in arrays),
         meta.stated_policy(action_names) if reads_stated_policy else None,
+        joint_topics=meta.joint_topics(),
     )
 
 
@@ -453,6 +454,11 @@ class _Meta:
             )
         return stated
 
+    def joint_topics(self) -> tuple[str, ...]:
+        topics = self._content.get("joint_topics")
+        count = len(topics) if isinstance(topics, list) else 0
+        return () if topics is None else self.names("joint_topics", count, ())
+
     def task(self) -> str:
         task = self._content.get("task")
         if task is not None and not isinstance(task, str):
@@ -528,6 +534,8 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
     ]
     joints, joint_names = written_joints([r.joints for r in rollouts], lengths.tolist())
     meta |= joint_names
+    if joint_names and rollout_set.joint_topics:
+        meta["joint_topics"] = rollout_set.joint_topics
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
         "stamp": np.concatenate([rollout.stamps for rollout in rollouts]),

@@ -150,6 +150,7 @@ def test_joints_of_bags_survive_being_archived(tmp_path: Path) -> None:
         [write(tmp_path / "bag", gripper=True)], topics=Topics(more_joints=(GRIPPER,))
     )
     write_archive(tmp_path / "set.npz", known)
+    assert read_rollouts([tmp_path / "set.npz"]).joint_topics == (JOINTS, GRIPPER)
     joints, archived = known.rollouts[0].joints, joints_of(tmp_path / "set.npz")
     assert joints is not None
     assert archived.names == joints.names
