@@ -272,7 +272,8 @@ class Bundle:
     def compare(self, rollout: Rollout) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
         """Return `levels`, and how many calibration rollouts lie below every decision, (T,).
 
-        The latter is None for bundles that do not keep how their rollouts came out.
+        The latter is None for bundles that do not keep how their rollouts came out, and across
+        tasks, where not all of them weigh the same.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for the rollout's task.
@@ -284,7 +285,7 @@ class Bundle:
         levels, below = monitor.compare_rollout(rollout)
         if self.description.schema_version == 1:
             return levels, self._below(rollout, levels)
-        return levels, below
+        return levels, below if self.description.promise == "per-task" else None
 
     def _below(self, rollout: Rollout, levels: NDArray[np.float64]) -> NDArray[np.int64] | None:
         """Return how many calibration rollouts of a bundle of version 1 lie below levels."""

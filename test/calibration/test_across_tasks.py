@@ -8,13 +8,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle, load, save
 from failure_monitor.bundle.promise_text import promise_rows
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.cross_fitting import deal_tasks
 from failure_monitor.decision import Rollout
 from failure_monitor.monitoring.alarm import Alarm, AlarmState
+from failure_monitor.sources.archive import write_archive
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.thresholds.conformal import CalibrationError
 
 ACROSS = CalibrationSettings(
@@ -63,6 +67,8 @@ def test_any_task_is_watched_by_all_rollouts(bundle, tmp_path):
     (verdict, *_) = map(loaded.monitor("new").update, rollout.decisions())
     assert (verdict.rollouts, verdict.caution) == (10, "")
     assert len(loaded.calibration_of(rollout)) == 10
+    # Ranks among rollouts are none where these do not weigh the same.
+    assert loaded.compare(rollout)[1] is None
 
 
 def test_the_promise_is_of_tasks(bundle):
@@ -112,3 +118,24 @@ def test_scores_may_be_fitted_on_other_tasks(bundle):
     )
     assert {section.fold for section in apart.calibration} == {0}
     assert apart.promise("new").tasks == 4
+
+
+def test_the_command_promises_across_tasks_and_says_so(tmp_path):
+    write_archive(tmp_path / "tasks.npz", RolloutSet(POLICY, tuple(of_tasks([3, 1, 4, 2]))))
+    made = run_here(
+        *("calibrate", tmp_path / "tasks.npz", "--promise", "across-tasks", "--alpha", 0.2),
+        *("--scores", "ace,phase_knn", "--jobs", 1, "--output", tmp_path / "bundle"),
+    )
+    assert made.exit_code == 0, made.output
+    said = " ".join(made.stdout.replace("│", " ").split())
+    assert "any task that is like these tasks" in said
+    inspected = run_here("inspect", tmp_path / "bundle")
+    assert "each of 4 tasks weighs the same" in " ".join(inspected.stdout.split())
+
+
+def test_tasks_are_dealt_whole_and_evenly():
+    tasks = ["a"] * 3 + ["b"] + ["c"] * 4 + ["d"] * 2 + ["e"]
+    folds = deal_tasks(tasks, 2, seed=1)
+    of_task = {task: set(folds[np.array(tasks) == task]) for task in "abcde"}
+    assert [len(found) for found in of_task.values()] == [1] * 5
+    assert sorted(np.bincount([min(found) for found in of_task.values()])) == [2, 3]
