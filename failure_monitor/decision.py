@@ -433,6 +433,8 @@ class Verdict:
         rollouts_below: how many of these lie below the decision: their largest combined number
             is less than its own, each by the models of the calibration rollout's fold.
         caution: why the state is CAUTION at least, whatever the scores; empty if it need not be.
+        largest_by_fold: (F, K), the largest normalised scores of the rollout so far by the models
+            of each fold; NaN where they were never defined.
     """
 
     index: int
@@ -444,6 +446,7 @@ class Verdict:
     rollouts: int = 0
     rollouts_below: int = 0
     caution: str = ""
+    largest_by_fold: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_undefined(self) -> bool:

@@ -53,6 +53,7 @@ class FailureMonitor:
         self._window = window
         self._caution = caution
         self._threshold = threshold
+        self._limit = threshold.limit
         self.start_rollout()
 
     @property
@@ -63,6 +64,7 @@ class FailureMonitor:
     def start_rollout(self) -> None:
         """Start a rollout: the next decision is its first."""
         self._index = 0
+        self._largest = np.full((self._scores[0].folds, len(self._scores)), np.nan)
         self._recent: deque[NDArray[np.float64]] = deque(maxlen=self._window)
         for score in self._scores:
             score.start_rollout()
@@ -108,6 +110,8 @@ class FailureMonitor:
         windowed = mean_of_defined(np.array(self._recent))
         threshold = self._threshold.at(self._index)
         compared = threshold.compare(windowed)
+        limits = threshold.scale.centre + self._limit * threshold.scale.spread
+        self._largest = np.fmax(self._largest, windowed / np.where(limits > 0, limits, np.nan))
         verdict = Verdict(
             index=self._index,
             stamp=decision.stamp,
@@ -127,6 +131,7 @@ class FailureMonitor:
             rollouts=len(threshold.limits),
             rollouts_below=compared.below,
             caution=self._caution,
+            largest_by_fold=self._largest,
         )
         self._index += 1
         return verdict

@@ -56,6 +56,7 @@ class Reference:
         below: the largest normalised scores of the k − 1 rollouts below the threshold,
             (k − 1, K); −∞ where a score was never defined.
         below_lots: their lots, (k − 1,).
+        below_folds: the fold of each, int64 (k − 1,), whose models are those of its scores.
         seed: of the lots of new rollouts.
     """
 
@@ -66,6 +67,7 @@ class Reference:
     scores: tuple[str, ...]
     below: NDArray[np.float64]
     below_lots: NDArray[np.float64]
+    below_folds: NDArray[np.int64]
     seed: int
 
     @property
@@ -93,11 +95,19 @@ class Reference:
         below += int((tied & (self.lots < lot)).sum())
         if finished.level > 1 + SAME or below >= self.rank:
             return Place()
-        values = [finished.scores.get(score, -math.inf) for score in self.scores]
-        return Place((below, *self._scores_below(np.array(values), lot)))
+        return Place((below, *self._scores_below(self._scores_of(finished), lot)))
+
+    def _scores_of(self, finished: FinishedRollout) -> NDArray[np.float64]:
+        """Return a rollout's scores as each calibration rollout is compared with them.
+
+        They are by the models of its own fold, which learned from neither: (k − 1, K), or (K,).
+        """
+        if finished.by_fold is not None and self.scores:
+            return np.nan_to_num(finished.by_fold[self.below_folds], nan=-np.inf)
+        return np.array([finished.scores.get(score, -math.inf) for score in self.scores])
 
     def _scores_below(self, values: NDArray[np.float64], lot: float) -> list[int]:
-        if not len(values):
+        if not self.scores:
             return []
         tied = self._equal(self.below, values)
         lower = (self.below < values) & ~tied | tied & (self.below_lots[:, None] < lot)
@@ -164,5 +174,6 @@ def _reference(
         scores=scores,
         below=values[lowest],
         below_lots=lots[lowest],
+        below_folds=np.array([sections[i].fold or 0 for i in lowest], dtype=np.int64),
         seed=seed,
     )

@@ -22,7 +22,8 @@ from failure_monitor.promise.watch import PromiseWatch, PromiseWord
 
 EMPTY = StoredPromise(monitor="/left/failure_monitor", bundle="ab" * 32, series=("rule",))
 LOTS = np.linspace(0, 1, 20)
-TWENTY = Reference("", 19, np.arange(1, 21) / 19, LOTS, (), np.zeros((18, 0)), LOTS[:18], 0)
+NO_SCORES, FOLDS = np.zeros((18, 0)), np.zeros(18, dtype=np.int64)
+TWENTY = Reference("", 19, np.arange(1, 21) / 19, LOTS, (), NO_SCORES, LOTS[:18], FOLDS, 0)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from failure_monitor.thresholds.conformal import rank
 
 HASH = "ab" * 32
 ALPHA = 0.1
+FOLDS = np.arange(20) % 2
 
 
 def reference(levels, scores=(), values=None, *, task="") -> Reference:
@@ -28,7 +29,9 @@ def reference(levels, scores=(), values=None, *, task="") -> Reference:
     levels = levels / levels[k - 1]
     values = np.zeros((len(levels), 0)) if values is None else np.array(values, dtype=float)
     lots = np.random.default_rng(0).random(len(levels))
-    return Reference(task, k, levels, lots, tuple(scores), values[: k - 1], lots[: k - 1], 7)
+    return Reference(
+        task, k, levels, lots, tuple(scores), values[: k - 1], lots[: k - 1], FOLDS[: k - 1], 7
+    )
 
 
 def finished(level, task="", **scores) -> FinishedRollout:
@@ -54,6 +57,14 @@ def test_scores_are_compared_with_rollouts_below_the_threshold_alone():
     two = reference(range(1, 21), ("a", "b"), [[i, -i] for i in range(20)])
     assert two.place(finished(0.5, a=100.0, b=-7.5), 0).cells[1:] == (18, 10)
     assert two.place(finished(0.5, a=100.0), 0).cells[1:] == (18, 0)
+
+
+def test_each_calibration_rollout_is_compared_by_the_models_of_its_own_fold():
+    two = reference(range(1, 21), ("a", "b"), [[10.0, 10.0]] * 20)
+    by_fold = np.array([[11.0, np.nan], [9.0, 11.0]])
+    place = two.place(replace(finished(0.5, a=9.0), by_fold=by_fold), 0)
+    # Of 18 rollouts below the threshold, nine are of each fold.
+    assert place.cells[1:] == (9, 9)
 
 
 def test_equal_values_are_put_in_order_by_lot_and_always_alike():
