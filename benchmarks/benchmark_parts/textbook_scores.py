@@ -29,7 +29,12 @@ CLIP = 10.0
 KNN_NEIGHBOURS, NEIGHBOURS = 10, 8
 PHASE_WIDTH = 3
 COMMANDS_BACK = 3
-REGRESSIONS = {"one_step": "weights", "command_effect": "regression"}
+REGRESSIONS = {
+    "one_step": "weights",
+    "command_effect": "regression",
+    "joint_effect": "regression",
+    "gripper_effect": "regression",
+}
 """By score, the array that holds the regressions of all models side by side."""
 
 
@@ -73,7 +78,7 @@ def _of_fold(state: ScoreState, score: str, fold: int) -> ScoreState:
         models = len(arrays["residual"])
         of_models = np.split(arrays[regression], models, axis=1)
         apart = {"residual", "whitening", "weights"} & arrays.keys()
-        arrays |= {part: arrays[part][fold] for part in apart}
+        arrays |= {part: arrays[part][[fold]] for part in apart}
         arrays[regression] = of_models[fold]
     return ScoreState(state.parameters, arrays)
 

@@ -11,7 +11,7 @@ from benchmark_parts.textbook_scores import FORMULAS, textbook, textbook_of_fold
 
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import ActionKind
-from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES
+from failure_monitor.scores.registry import DEFAULT_SCORES, JOINT_SCORES, SCORES
 
 TASK = SyntheticTask.of_size(embedding=10, samples=12, horizon=6, actions=3, decisions=15)
 FITTING, TEST = TASK.rollouts(range(15)), TASK.rollout(99)
@@ -44,7 +44,7 @@ def test_a_score_is_what_its_formula_says(name, kind):
     np.testing.assert_allclose(score.score_rollout(rollouts[-1]), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [*DEFAULT_SCORES, "knn", "lag"])
+@pytest.mark.parametrize("name", [*DEFAULT_SCORES, *JOINT_SCORES, "knn", "lag"])
 @pytest.mark.parametrize("embedding", [10, 80])
 def test_so_is_every_model_of_a_folded_score(name, embedding):
     task = SyntheticTask.of_size(
