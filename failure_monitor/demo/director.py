@@ -32,6 +32,7 @@ from failure_monitor.demo.observer import Observer
 from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.rig import Watch, open_rig
+from failure_monitor.demo.scripted_human import Takeover, takeover_picture
 from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
 from failure_monitor.demo.summary_table import summary_table
 from failure_monitor.demo.tasks import TASKS, task_named
@@ -72,6 +73,7 @@ class DemoSettings:
         scores: the scores of the rule, comma-separated; empty means the default ones.
         window: decisions that a score is averaged over.
         alpha: the promised false-alarm rate.
+        human: whether a scripted human takes over in one more rollout.
     """
 
     task: str
@@ -83,6 +85,7 @@ class DemoSettings:
     scores: str
     window: int
     alpha: float
+    human: bool = False
 
 
 def plans(seed: int) -> list[RolloutPlan]:
@@ -91,8 +94,8 @@ def plans(seed: int) -> list[RolloutPlan]:
     return [RolloutPlan("Undisturbed", seed=seed), *perturbed]
 
 
-def run_demo(settings: DemoSettings) -> list[Timeline]:
-    """Calibrate, run all rollouts, and return what was observed of them."""
+def run_demo(settings: DemoSettings) -> tuple[list[Timeline], Takeover | None]:
+    """Calibrate, run all rollouts, and return what was observed of them, with the human's last."""
     output, bundle = settings.output, settings.output / "bundle"
     output.mkdir(parents=True, exist_ok=True)
     arguments = calibrate_arguments(
@@ -121,7 +124,12 @@ def run_demo(settings: DemoSettings) -> list[Timeline]:
         rig.connect(bundle)
         view = stack.enter_context(TableView(progress)) if progress.is_terminal else None
         follow = _follower(view or LineView(progress))
-        return [rig.run(plan, follow) for plan in plans(settings.seed)]
+        timelines = [rig.run(plan, follow) for plan in plans(settings.seed)]
+        if not settings.human:
+            return timelines, None
+        return timelines, rig.run_with_human(
+            RolloutPlan("Human takes over", seed=settings.seed), follow
+        )
 
 
 def _follower(view: View) -> Watch:
@@ -155,6 +163,15 @@ def report_results(timelines: Sequence[Timeline], settings: DemoSettings) -> lis
     write_summary(settings.output / "summary.json", summaries, missing, settings)
     results.print(f"figures, summary and logs: {settings.output}/", soft_wrap=True, markup=False)
     return missing
+
+
+def report_takeover(takeover: Takeover) -> list[str]:
+    """Print what became of the human's rollout, and return what did not hold."""
+    for line in takeover_picture(takeover):
+        results.print(line, soft_wrap=True, markup=False, highlight=False)
+    if takeover.was_open_meanwhile:
+        return ["the gate was open while a human had the robot: see its output"]
+    return []
 
 
 def write_summary(
@@ -204,15 +221,20 @@ def demo(
     ] = "",
     window: Annotated[int, Option(min=1, help="decisions a score is averaged over")] = 3,
     alpha: Annotated[float, Option(help="the promised false-alarm rate")] = 0.1,
+    human: Annotated[
+        bool, Option(help="run one more rollout, in which a scripted human takes over")
+    ] = False,
 ) -> None:
     """Watch a simulated robot and its policy, undisturbed and perturbed in three ways."""
     settings = DemoSettings(
-        task, output, spawn, real_time_factor, seed, rule, scores, window, alpha
+        task, output, spawn, real_time_factor, seed, rule, scores, window, alpha, human
     )
     try:
         task_named(task)
         require_demo_data()
-        missing = report_results(run_demo(settings), settings)
+        timelines, takeover = run_demo(settings)
+        missing = report_results(timelines, settings)
+        missing += [] if takeover is None else report_takeover(takeover)
     except FailureMonitorError as error:
         _complain(f"failure-monitor demo: {error}")
         raise SystemExit(error.exit_code) from None

@@ -52,6 +52,10 @@ class MonitorClient:
         self._monitor.trigger(self._reset, TIMEOUT)
         self._monitor.trigger(self._start, TIMEOUT)
 
+    def reset(self) -> None:
+        """Leave a latched halt."""
+        self._monitor.trigger(self._reset, TIMEOUT)
+
     def _transition_from(self, state: int, transition: int, what: str) -> None:
         answer = self._monitor.call(self._get_state, GetState.Request(), TIMEOUT)
         if answer.current_state.id == state:

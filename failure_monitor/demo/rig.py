@@ -21,6 +21,7 @@ from failure_monitor.demo.node_processes import NodeProcesses, private_domain
 from failure_monitor.demo.observer import Observer
 from failure_monitor.demo.remote_node import RemoteNode
 from failure_monitor.demo.robot_client import RobotClient
+from failure_monitor.demo.scripted_human import ScriptedHuman, Takeover
 from failure_monitor.demo.timeline import RolloutPlan, Timeline, timeline
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.ros.common.start_ros import start_ros
@@ -85,6 +86,28 @@ class Rig:
         self._begin(plan, time_limit=0.0)
         self._follow(plan, watch)
         return timeline(plan, self._observer.observed)
+
+    def run_with_human(self, plan: RolloutPlan, watch: Watch) -> Takeover:
+        """Run a rollout in which a scripted human takes over and hands back.
+
+        Raises:
+            FailureMonitorError: it ended before they did.
+        """
+        human = ScriptedHuman(
+            self._node, self._monitor.reset, real_time_factor=self._real_time_factor
+        )
+
+        def watch_both(plan: RolloutPlan, observer: Observer) -> None:
+            human.watch(plan, observer)
+            watch(plan, observer)
+
+        observed = self.run(plan, watch_both)
+        if not human.ended:
+            raise FailureMonitorError(
+                f"'{plan.title}' ended after {observed.duration:.1f} s, before the human let go: "
+                "try another --seed"
+            )
+        return Takeover(observed, human.began, human.ended)
 
     def _begin(self, plan: RolloutPlan, *, time_limit: float) -> None:
         self._observer.clear()
