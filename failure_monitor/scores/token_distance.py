@@ -93,7 +93,7 @@ class TokenDistance(InstantScore):
         """Return the mean distance at every decision, (T,).
 
         Raises:
-            InvalidDecisionError: the tokens are missing, or of another shape.
+            InvalidDecisionError: the tokens are missing, of another shape, NaN or infinite.
         """
         if rollout.tokens is None:
             raise InvalidDecisionError(
@@ -106,7 +106,16 @@ class TokenDistance(InstantScore):
                 f"(N, F) = {self.token_shape}: the policy was re-trained, or these are another "
                 "policy's; calibrate again"
             )
-        return np.concatenate([self._distances(part) for part in _parts([rollout], np.float32)])
+        distances = np.concatenate(
+            [self._distances(part) for part in _parts([rollout], np.float32)]
+        )
+        wrong = np.flatnonzero(~np.isfinite(distances))
+        if len(wrong) and not np.isfinite(rollout.tokens[wrong[0]]).all():
+            raise InvalidDecisionError(
+                f"some of the tokens' values of {rollout.name} are NaN or infinite at decision "
+                f"{wrong[0]}: check the policy's network and its inputs"
+            )
+        return distances
 
     def _distances(self, tokens: NDArray[np.floating]) -> NDArray[np.float64]:
         apart = tokens @ self._weights - self._offsets

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from testbed.synthetic import synthetic_rollout
 
+from failure_monitor.bundle.bundle import with_stated_policy
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.policies.decision_alarm import DecisionAlarm
 from failure_monitor.policies.watched_decision import WatchedDecision
+from failure_monitor.policy_description import PolicyDescription
 
 
 def decisions():
@@ -64,6 +67,38 @@ def test_a_late_decision_halts_even_if_it_comes(alarm, bundle):
     assert decide(alarm, decisions()[0], 1.0).permit
     late = 1.0 + bundle.description.max_decision_age + 0.01
     assert not decide(alarm, decisions()[1], late).permit
+
+
+def test_a_policy_s_own_extras_and_tokens_are_scored(rollouts, policy):
+    random = np.random.default_rng(0)
+    published = [
+        replace(
+            rollout,
+            external={"flow_bend": random.uniform(0, 1, len(rollout))},
+            tokens=random.normal(size=(len(rollout), 3, 4)).astype(np.float32),
+        )
+        for rollout in rollouts
+    ]
+    settings = CalibrationSettings(
+        scores=("external:flow_bend", "token_distance"), rule="any", window=1, folds=3, jobs=1
+    )
+    bundle = calibrate(published, policy, settings)
+    with pytest.raises(UsageError, match="external:flow_bend need more than the policy's"):
+        DecisionAlarm(bundle, "")
+    alarm = DecisionAlarm(with_stated_policy(bundle, PolicyDescription(extras=("flow_bend",))), "")
+    usual = replace(decisions()[0], extras={"flow_bend": 0.5}, tokens=published[0].tokens[0])
+    assert decide(alarm, usual).permit
+    for change, why in (
+        ({"extras": {"flow_bend": 50.0}}, "external:flow_bend"),
+        ({"tokens": usual.tokens + 9}, "token_distance"),
+        ({"extras": {}}, "has no value of the score external:flow_bend"),
+        ({"tokens": None}, "has no tokens"),
+        ({"tokens": usual.tokens * np.nan}, "of the tokens' values are NaN"),
+    ):
+        alarm.start_rollout(2.0)
+        status = decide(alarm, replace(usual, **change), 2.0)
+        assert not status.permit
+        assert why in status.reason
 
 
 def test_what_ros_alone_carries_is_rejected(bundle):

@@ -30,7 +30,7 @@ from failure_monitor.sources.lerobot_frames import FrameReader
 from failure_monitor.sources.lerobot_metadata import read_metadata
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
-from failure_monitor.sources.source import BlackBox, DatasetOptions
+from failure_monitor.sources.source import BlackBox, DatasetOptions, Topics
 
 pytestmark = pytest.mark.lerobot
 
@@ -84,6 +84,7 @@ def record(folder: Path, run: LeRobotPolicy, **changes: Any) -> Path:
 def replay(folder: Path, checkpoint: Path, **options: Any) -> RolloutSet:
     return read_rollouts(
         [folder],
+        Topics(tokens=options.pop("tokens", "")),
         black_box=BlackBox(samples=options.pop("samples", None)),
         dataset=DatasetOptions(policy=checkpoint, **options),
     )
@@ -110,6 +111,17 @@ def test_a_policy_without_noise_is_replayed_as_it_acted(tmp_path: Path) -> None:
         np.testing.assert_allclose(each.stamps, np.arange(0, LENGTH, 5) / 10)
         recorded = acted(run, index).columns["action"]
         np.testing.assert_array_equal(each.chunks[:, 0, :5].reshape(LENGTH, 3), recorded)
+
+
+def test_a_replay_gives_the_tokens_of_the_network_where_they_are_wanted(tmp_path: Path) -> None:
+    run = act_policy()
+    folder, checkpoint = record(tmp_path / "eval_cups", run), save(tmp_path / "act", run)
+    for each in replay(folder, checkpoint, tokens="/policy/tokens").rollouts:
+        assert each.tokens is not None
+        chunks = run.policy.model.action_head(torch.from_numpy(each.tokens)).detach()
+        own = [run.postprocessor(chunk[None])[0].numpy() for chunk in chunks]
+        np.testing.assert_allclose(own, each.chunks[:, 0], rtol=0, atol=1e-4)
+    assert all(each.tokens is None for each in replay(folder, checkpoint).rollouts)
 
 
 def test_a_policy_with_noise_is_replayed_from_the_same_noise_each_time(tmp_path: Path) -> None:
