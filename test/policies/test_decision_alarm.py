@@ -93,7 +93,7 @@ def test_a_policy_s_own_extras_and_tokens_are_scored(rollouts, policy):
         ({"tokens": usual.tokens + 9}, "token_distance"),
         ({"extras": {}}, "has no value of the score external:flow_bend"),
         ({"tokens": None}, "has no tokens"),
-        ({"tokens": usual.tokens * np.nan}, "of the tokens' values are NaN"),
+        ({"tokens": usual.tokens * np.nan}, "tokens' values of the decision are NaN"),
     ):
         alarm.start_rollout(2.0)
         status = decide(alarm, replace(usual, **change), 2.0)
