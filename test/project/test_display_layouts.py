@@ -204,6 +204,7 @@ def analyzed_by(status: str) -> list[str]:
     [
         ("failure_monitor: alarm", "alarm"),
         ("failure_monitor: scoring", "scoring"),
+        ("failure_monitor: promise", "promise"),
         ("failure_monitor: input policy/embedding", "inputs"),
         ("failure_monitor_displays: displays", "displays"),
         ("failure_monitor_gate: state", "gate"),
@@ -218,7 +219,7 @@ def test_every_status_has_one_analyzer(namespace, status, name):
 def test_status_names_are_those_of_the_nodes():
     sources = "".join(path.read_text() for path in (ROOT / "failure_monitor/ros").rglob("*.py"))
     told = set(re.findall(r'name=f"\{[^}]+\}: (\w+)"', sources))
-    assert told == {"alarm", "scoring", "displays", "state", "incidents"}
+    assert told == {"alarm", "scoring", "promise", "displays", "state", "incidents"}
 
 
 # Launch file
