@@ -32,7 +32,7 @@ def test_the_default_rule_is_the_one_that_was_measured():
     assert f"over a window of {NUMBERS[settings.window]} decisions" in text
     assert f"counts for more than {CEILING:g} (the *ceiling*)" in text
     data = section("The data")
-    assert f"into {NUMBERS[USUAL_FOLDS]} folds, at alpha {settings.alpha:g}." in data
+    assert f"into {NUMBERS[USUAL_FOLDS]} folds, at alpha {settings.alpha:g}," in data
 
 
 @pytest.mark.parametrize(
