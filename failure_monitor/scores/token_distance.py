@@ -36,7 +36,7 @@ class TokenDistance(InstantScore):
     """The mean distance of tokens from those of successful rollouts at the same places."""
 
     name = "token_distance"
-    meaning = "what the policy's network makes of it is unlike successful rollouts"
+    meaning = "its network's tokens are unlike those of successes"
     needs_tokens = True
 
     def __init__(self, *, means: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
