@@ -84,12 +84,14 @@ def belongs_to(rollout: Rollout, *, with_task: bool) -> str:
 
 def fate(result: RolloutResult) -> str:
     """Return what became of a rollout, as text."""
+    ends = "a human took over" if result.intervention else "its end"
     if result.alarm_decision is None:
-        return f"{result.decisions} decisions, no alarm; at most {result.max_level:.2f}"
+        until = f" until {ends}" if result.intervention else ""
+        return f"{result.decisions} decisions{until}, no alarm; at most {result.max_level:.2f}"
     lead = result.lead_time_s or 0.0
     return (
         f"alarm at decision {result.alarm_decision} of {result.decisions}, {lead:.1f} s before "
-        "its end"
+        f"{ends}"
     )
 
 

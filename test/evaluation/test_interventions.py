@@ -21,6 +21,7 @@ from failure_monitor.calibration.calibrate import (
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.evaluate import evaluate, text_tables
 from failure_monitor.evaluation.watched_promise import promise_course
+from failure_monitor.report.rollout_row import fate
 from failure_monitor.sources.rollout_set import RolloutSet
 
 T = 12
@@ -122,6 +123,8 @@ def test_what_evaluate_says_of_interventions(bundle):
     assert [each["intervention"] for each in found.to_json()["rollouts"]] == [
         *(True, True, False, False, None),
     ]
+    assert fate(found.results[0]).endswith(" s before a human took over")
+    assert fate(found.results[1]).startswith("7 decisions until a human took over, no alarm")
     titles = [table.title for table in text_tables(found)]
     assert titles[-1].startswith("Interventions: a failure each")
     without = evaluate(bundle, rollout_set(calm, replace(unknown, success=False)))
