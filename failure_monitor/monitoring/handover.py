@@ -7,7 +7,7 @@ Nothing here reads a clock: callers pass times, in seconds of a monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from failure_monitor.monitoring.stop_debt import CommandError
 
@@ -64,7 +64,10 @@ class Handover:
         worst = max(names, key=lambda name: abs(commanded[name] - measured[name]))
         if abs(commanded[worst] - measured[worst]) > self._tolerance:
             raise CommandError(self._too_far(worst, commanded[worst], measured[worst], now))
-        self._met.update(names)
+
+    def meet(self, joints: Iterable[str]) -> None:
+        """Note that a command to these joints has passed."""
+        self._met.update(joints)
 
     def _too_far(self, joint: str, commanded: float, measured: float, now: float) -> str:
         """Return the same sentence for a while: a policy that moves on would fill a log."""

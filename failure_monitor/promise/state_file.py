@@ -9,6 +9,7 @@ What is not exactly such a file is neither used nor replaced.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +27,9 @@ VERSION = 1
 MAX_ROLLOUTS = 10_000
 """Number of rollouts that are kept; a promise that held for so long is due for recalibration."""
 
-MAX_BYTES = 64_000_000
-"""A file that is larger was not written here."""
+MAX_BYTES = 4_000_000
+"""A file that is larger is not read: it was not written here, and nothing else of a process runs
+while it parses JSON."""
 
 REMEDY = "move it away to watch the promise from the start"
 
@@ -86,6 +88,7 @@ class PromiseFile:
         self._empty = empty
         self._writer = secrets.token_hex(8)
         self._read_writer = ""
+        self._written: os.stat_result | None = None
 
     def read(self) -> StoredPromise:
         """Return what the file holds; without a file, no rollout.
@@ -112,30 +115,46 @@ class PromiseFile:
         """Replace the content.
 
         Raises:
-            PromiseFileError: another process has written it since it was read.
+            PromiseFileError: another process has written it since it was read, or it would be
+                too large to be read again.
             UnwritableError, OSError: it cannot be written.
         """
-        found = self._content()
-        if found is not None and found.writer not in (self._writer, self._read_writer):
-            raise PromiseFileError(
-                f"another process writes '{self.path}', too: give each monitor a name or a "
-                "'promise_folder' of its own"
-            )
+        if not self._is_as_written():
+            found = self._content()
+            if found is not None and found.writer not in (self._writer, self._read_writer):
+                raise PromiseFileError(
+                    f"another process writes '{self.path}', too: give each monitor a name or a "
+                    "'promise_folder' of its own"
+                )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = plain(replace(stored, writer=self._writer))
-        write_atomically(self.path, json.dumps(content, ensure_ascii=False) + "\n")
+        text = json.dumps(content, ensure_ascii=False) + "\n"
+        if len(text.encode(errors="backslashreplace")) > MAX_BYTES:
+            raise PromiseFileError(f"'{self.path}' would be too large: {REMEDY}")
+        write_atomically(self.path, text)
         self._read_writer = self._writer
+        self._written = self.path.stat()
+
+    def _is_as_written(self) -> bool:
+        """Return whether nobody has replaced the content since; to read it again takes long."""
+        try:
+            now, before = self.path.stat(), self._written
+        except OSError:
+            return False
+        return before is not None and _identity(now) == _identity(before)
 
     def _content(self) -> StoredPromise | None:
         try:
             if not self.path.is_file() and (self.path.exists() or self.path.is_symlink()):
                 raise PromiseFileError(f"'{self.path}' is no file: {REMEDY}")
             with self.path.open("rb") as stream:
-                text = stream.read(MAX_BYTES)
+                text = stream.read(MAX_BYTES + 1)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise PromiseFileError(f"'{self.path}' cannot be read ({error})") from None
+        if len(text) > MAX_BYTES:
+            raise PromiseFileError(f"'{self.path}' is too large for such a file: {REMEDY}")
         try:
             content = json.loads(text)
             version = content.get("version") if isinstance(content, dict) else None
@@ -147,6 +166,10 @@ class PromiseFile:
             return read(StoredPromise, content)
         except (SchemaError, ValueError, RecursionError) as error:
             raise PromiseFileError(f"'{self.path}' is damaged ({error}): {REMEDY}") from None
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def watch_from(

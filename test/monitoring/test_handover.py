@@ -82,6 +82,10 @@ class TestFirstCommand:
         with pytest.raises(CommandError, match=r"'elbow' to 1\.250, which is at 0\.500"):
             handover.check({"shoulder": 0.35, "elbow": 1.25}, measure, 0.0)
         handover.check({"shoulder": 0.3, "elbow": 0.3}, measure, 0.1)
+        # One that lies well but does not pass, because the gate is closed, meets nothing.
+        with pytest.raises(CommandError, match="'shoulder'"):
+            handover.check({"shoulder": 9.0}, measure, 0.1)
+        handover.meet(["shoulder", "elbow"])
         # Each joint is met once, and asked for no more.
         handover.check({"shoulder": 9.0}, lambda names: pytest.fail("measured again"), 0.2)
         handover.begin()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 
 from failure_monitor.promise.reference import Place, Reference
 from failure_monitor.promise.state_file import (
+    MAX_BYTES,
+    MAX_ROLLOUTS,
     PromiseFile,
     PromiseFileError,
     StoredPromise,
@@ -73,6 +76,8 @@ def test_what_was_written_is_read_and_gives_the_same_state(path):
         (lambda path: change(path, series=["rule", "ace"]), "is of another scores"),
         (lambda path: change(path, rollouts=[{"task": "", "cells": [-1]}]), "is damaged"),
         (lambda path: change(path, rollouts=[{"task": "", "cells": [0.5]}]), "is damaged"),
+        # Of a file that is larger not even the beginning is parsed.
+        (lambda path: path.write_text("[" + "0," * (MAX_BYTES // 2) + "0]"), "is too large"),
         (lambda path: (path.unlink(), path.mkdir()), "is no file"),
         (lambda path: (path.unlink(), os.mkfifo(path)), "is no file"),
     ],
@@ -113,6 +118,33 @@ def test_two_monitors_with_one_file_do_not_mix_their_rollouts(path):
         first.write(EMPTY)
     assert path.read_bytes() == before
     second.write(EMPTY)
+
+
+def test_what_this_process_wrote_itself_is_not_read_again(path, monkeypatch):
+    file = file_at(path)
+    file.read()
+    file.write(EMPTY)
+    read = []
+    content = PromiseFile._content
+    monkeypatch.setattr(PromiseFile, "_content", lambda self: read.append(1) or content(self))
+    for cell in range(3):
+        file.write(EMPTY.with_rollout("", Place((cell,))))
+    assert not read
+    # But whatever took its place is, though it is as large as before.
+    path.write_text(path.read_text().replace('"cells": [2]', '"cells": 222'))
+    with pytest.raises(PromiseFileError, match="is damaged"):
+        file.write(EMPTY)
+    assert read
+
+
+def test_what_could_not_be_read_again_is_not_written(path):
+    one = EMPTY.with_rollout("pick " * 100, Place((1,))).rollouts
+    stored = replace(EMPTY, rollouts=one * MAX_ROLLOUTS)
+    file = file_at(path)
+    file.write(EMPTY)
+    with pytest.raises(PromiseFileError, match="would be too large"):
+        file.write(stored)
+    assert file_at(path).read().rollouts == ()
 
 
 def test_thousands_of_rollouts_are_kept(path):

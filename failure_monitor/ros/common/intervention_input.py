@@ -137,8 +137,9 @@ class InterventionInput:
     def _begin(self) -> None:
         if not self._is_state:
             self._expiry.reset()
-        # However short it is: the next message may say the opposite before that is looked at.
-        self._was_holding = None
+        if not self._was_holding:
+            # However short it is: the next message may say the opposite before that is looked at.
+            self._was_holding = None
         self._on_intervention()
 
     @property

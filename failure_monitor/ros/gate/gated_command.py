@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,7 +166,10 @@ class GatedCommand:
 
     def on_intervention(self) -> None:
         """Note that a human intervenes: where the robot is by then, its commands do not know."""
-        self._was_in_human_hands = True
+        if self.parameters.at_intervention == "yield":
+            self._was_in_human_hands = True
+            # However short it was: what goes on was made for a motion that they have changed.
+            self._debts.remake_stops()
         self._handover.begin()
         if self._handover.is_awaited and self.parameters.commands_positions:
             # From now on: a subscription takes a moment until it receives something.
@@ -325,6 +328,9 @@ class GatedCommand:
             command = self._checked(data)
             self._check_wait(waited)
             self._check_stop(command)
+            if self.rejection and not self._intervenes():
+                # First: the gate would open for a moment for what is rejected again.
+                self._check_handover(command)
             # It clears a rejection of the one before, which keeps the gate closed.
             self.rejection = ""
             ready = self._permitted(command, data)
@@ -337,6 +343,7 @@ class GatedCommand:
             self._reject(error)
             return
         self.tally.passed += 1
+        self._handover.meet(self._compared(ready[0]))
         self._clear_fault()
         self._pass(*ready)
 
@@ -388,13 +395,17 @@ class GatedCommand:
 
     def _check_handover(self, command: Any) -> None:
         """Reject the first command after an intervention if it lies far from the robot."""
-        if not self._handover.is_awaited or not self.parameters.commands_positions:
-            return
-        commanded = self._kind.positions(command, self.parameters.joint_names)
-        joints = self._joints()
         self._handover.check(
-            commanded, lambda names: joints.motion(names).positions, time.monotonic()
+            self._compared(command),
+            lambda names: self._joints().motion(names).positions,
+            time.monotonic(),
         )
+
+    def _compared(self, command: Any) -> Mapping[str, float]:
+        """Return its positions by joint, if they are to be compared after an intervention."""
+        if not self._handover.is_awaited or not self.parameters.commands_positions:
+            return {}
+        return self._kind.positions(command, self.parameters.joint_names)
 
     def _check_wait(self, seconds: float) -> None:
         limit = self._gate.max_command_age

@@ -35,6 +35,9 @@ MAX_WAITING = 64
 MAX_LAST_WAIT = 1.0
 """Seconds for which the end of a configuration waits for the disk."""
 
+MAX_PROBLEM = 1000
+"""Characters of a problem: a damaged file may state names of any length."""
+
 FULL = f"came after the {MAX_ROLLOUTS} that are kept"
 
 LEVELS = {
@@ -167,9 +170,12 @@ class WatchedPromise:
                 self._count(ended)
         except (FailureMonitorError, OSError) as error:
             problem = f"the promise is not watched: {error}"
+        except Exception as error:
+            # What the file or a rollout may hold is not all foreseen: never silent, never old.
+            problem = f"the promise is not watched: {type(error).__name__}: {error}"
         state = None if self._watch is None else self._watch.state
         with self._lock:
-            self._known = _Known(state, problem, dict(self._stored.left_out))
+            self._known = _Known(state, problem[:MAX_PROBLEM], dict(self._stored.left_out))
 
     def _read(self) -> None:
         stored = self._stored if self._file is None else self._file.read()

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool
-from testbed.gate_robot import STATE, GateRobot
+from testbed.gate_robot import OPEN, STATE, GateRobot
 from testbed.ros_graph import LATCHED, node_process
 
 GATE = "failure_monitor.ros.gate.node"
@@ -114,12 +114,28 @@ def test_a_human_who_takes_over_in_motion_is_sent_nothing_else(robot):
 
 
 def test_what_the_human_does_not_drive_is_stopped_as_ever(robot):
-    with gate_process(command__safe_command="zero", command__at_intervention="stop"):
+    ramp = {"command__safe_command": "decelerate", "command__max_deceleration": [2.0]}
+    with gate_process(**ramp, command__at_intervention="stop"):
         connect(robot)
         move(robot)
         human(robot, True)
         robot.wait_for(lambda: 0.0 in values(robot), "the stop")
+        # By its ramp: the human has not ended its motion.
+        assert any(0.1 < value < 0.9 for value in values(robot))
         robot.wait_until_said(HUMAN)
+
+
+def test_a_human_who_is_there_for_a_moment_ends_a_ramp(robot):
+    ramp = {"command__safe_command": "decelerate", "command__max_deceleration": [0.1]}
+    with gate_process(**ramp):
+        connect(robot)
+        move(robot)
+        robot.close_gate()
+        robot.wait_for(lambda: any(0.5 < value < 1.0 for value in values(robot)), "the ramp")
+        human(robot, True)
+        human(robot, False)
+        # It would go on for ten seconds.
+        robot.wait_for(lambda: 0.0 in values(robot), "the command to stand", timeout=4.0)
 
 
 def test_a_human_who_toggles_is_not_overruled_by_a_permit_that_was_never_withheld(robot):
@@ -220,6 +236,12 @@ def test_the_first_command_after_a_human_lies_where_the_robot_is(robot):
         robot.wait_until_said("it moves 'elbow' to 1.250, which is at 0.500")
         assert "more than handover_tolerance, 0.2, away" in robot.gate_says()
         assert robot.gate_values()["command.refused"] == "1"
+        # The gate does not open and close again for each that is rejected.
+        robot.received[OPEN].clear()
+        for _ in range(3):
+            robot.send(0.0, 1.3)
+        robot.wait_for(lambda: robot.gate_values()["command.refused"] == "4", "the rejections")
+        assert robot.received[OPEN] == []
         robot.send(0.0, 0.6)
         robot.wait_for(lambda: [0.0, 0.6] in [list(m.data) for m in robot.passed()], "it")
         # From then on the policy goes where it likes.

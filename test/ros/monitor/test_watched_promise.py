@@ -96,6 +96,23 @@ def test_a_disk_that_hangs_delays_nobody(tmp_path, monkeypatch):
         goes_on.set()
 
 
+def test_what_nobody_foresaw_is_said_and_not_counted_in_silence(tmp_path):
+    # A task of which the bundle has no promise: no rollout of this node has one.
+    odd = EndedRollout(FinishedRollout("another task", 0.01))
+    said = closed_after(tmp_path / "promise.json", LOW, odd)
+    assert said.level == DiagnosticStatus.STALE
+    assert said.message == "the promise is not watched: KeyError: 'another task'"
+    assert closed_after(tmp_path / "promise.json", LOW).message.startswith("holds; 2 rollouts")
+
+
+def test_a_file_with_endless_names_fills_no_diagnostics(tmp_path):
+    path = tmp_path / "promise.json"
+    path.write_text('{"%s": 1}' % ("x" * 1_000_000))
+    said = closed_after(path, LOW)
+    assert said.level == DiagnosticStatus.STALE
+    assert len(said.message) <= 1000
+
+
 class Collected(WatchedPromise):
     """Keeps what ends."""
 
