@@ -84,10 +84,10 @@ class TestFirstCommand:
         handover.check({"shoulder": 0.3, "elbow": 0.3}, measure, 0.1)
         # One that lies well but does not pass, because the gate is closed, meets nothing.
         with pytest.raises(CommandError, match="'shoulder'"):
-            handover.check({"shoulder": 9.0}, measure, 0.1)
+            handover.check({"shoulder": 9.0}, measure, 2.0)
         handover.meet(["shoulder", "elbow"])
         # Each joint is met once, and asked for no more.
-        handover.check({"shoulder": 9.0}, lambda names: pytest.fail("measured again"), 0.2)
+        handover.check({"shoulder": 9.0}, lambda names: pytest.fail("measured again"), 2.1)
         handover.begin()
         with pytest.raises(CommandError, match="'shoulder'"):
             handover.check({"shoulder": 9.0}, measure, 5.0)
