@@ -10,11 +10,12 @@ missing. The table was chosen on development tasks, every task by the others: do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.listed_names import list_names
 from failure_monitor.scores.base.executed_actions import usual_actions
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.registry import score_named
@@ -74,6 +75,12 @@ class Candidate:
         """Return whether it is part of the rule for what is given."""
         return self.needs <= given and not self.stands_in_for & given
 
+
+OF_ROLLOUTS: Mapping[Signal, Callable[[Rollout], bool]] = {
+    Signal.JOINTS: lambda rollout: rollout.joints is not None,
+    Signal.TOKENS: lambda rollout: rollout.tokens is not None,
+}
+"""Whether a rollout gives what some may give and others not."""
 
 CANDIDATES = (
     Candidate("command_effect", frozenset({Signal.EMBEDDING, Signal.EXECUTED})),
@@ -141,7 +148,9 @@ def choose_rule(rollouts: Sequence[Rollout], policy: PolicyFormat) -> RuleChoice
                 chosen.append(candidate.score)
     if not chosen:
         raise CalibrationError(f"none of the default scores can be used: {'; '.join(left_out)}")
-    return RuleChoice(tuple(chosen), _why(chosen, given), tuple(left_out), tuple(_lacking(given)))
+    return RuleChoice(
+        tuple(chosen), _why(chosen, given), tuple(left_out), tuple(_lacking(given, rollouts))
+    )
 
 
 def _why(scores: Sequence[str], given: frozenset[Signal]) -> str:
@@ -152,7 +161,7 @@ def _why(scores: Sequence[str], given: frozenset[Signal]) -> str:
     )
 
 
-def _lacking(given: frozenset[Signal]) -> list[str]:
+def _lacking(given: frozenset[Signal], rollouts: Sequence[Rollout]) -> list[str]:
     """Return what each missing signal would bring, where a score is there that would use it."""
     more = [
         candidate
@@ -160,16 +169,22 @@ def _lacking(given: frozenset[Signal]) -> list[str]:
         if not candidate.belongs_to(given) and not candidate.stands_in_for & given
     ]
     missing = frozenset().union(*(candidate.needs for candidate in more)) - given
-    return [signal.without for signal in Signal if signal in missing]
+    return [_without(signal, rollouts) for signal in Signal if signal in missing]
+
+
+def _without(signal: Signal, rollouts: Sequence[Rollout]) -> str:
+    """Return what a rule lacks without a signal, and which rollouts lack it if not all do."""
+    gives = OF_ROLLOUTS.get(signal)
+    names = [rollout.name for rollout in rollouts if gives is not None and not gives(rollout)]
+    if gives is None or len(names) == len(rollouts):
+        return signal.without
+    count = f"{len(names)} of {len(rollouts)} rollouts"
+    return f"{signal.without} ({count} lack them: {list_names(names)})"
 
 
 def signals_of(rollouts: Sequence[Rollout], policy: PolicyFormat) -> frozenset[Signal]:
     """Return what all of the rollouts give."""
-    has: dict[Signal, Callable[[Rollout], bool]] = {
-        Signal.JOINTS: lambda rollout: rollout.joints is not None,
-        Signal.TOKENS: lambda rollout: rollout.tokens is not None,
-    }
-    given = {signal for signal, of in has.items() if all(map(of, rollouts))}
+    given = {signal for signal, gives in OF_ROLLOUTS.items() if all(map(gives, rollouts))}
     if policy.embedding_size:
         given.add(Signal.EMBEDDING)
     if any((rollout.chunks[:, 1:] != rollout.chunks[:, :1]).any() for rollout in rollouts):

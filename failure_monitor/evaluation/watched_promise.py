@@ -107,7 +107,7 @@ def promise_course(
         delta: the chance that a promise that holds is ever called broken.
 
     Raises:
-        PromiseError: the bundle does not hold what its calibration rollouts reached.
+        PromiseError: the bundle does not hold what new rollouts are compared with.
         UnknownTaskError: it has no promise for a rollout's task.
     """
     if bundle.description.promise == "across-tasks":
@@ -118,8 +118,8 @@ def promise_course(
     known = references(bundle.description, sha256)
     if not known:
         raise PromiseError(
-            "the bundle does not hold what its calibration rollouts reached, since an older "
-            "version made it: calibrate again"
+            "the bundle does not hold what new rollouts are compared with, since an older version "
+            "made it: calibrate again"
         )
     watch = PromiseWatch(known, delta)
     made_it = {section.sha256 for section in (*bundle.calibration, *bundle.fit)} - {""}

@@ -130,14 +130,16 @@ RULE = "rule"
 def references(description: BundleDescription, sha256: str) -> tuple[Reference, ...]:
     """Return the calibration rollouts of each task; none if they cannot be compared with.
 
-    They cannot if the bundle does not hold their values, or promises across tasks: then rollouts
-    of one task are more alike than those of several.
+    They cannot if the bundle does not hold their values; if it is of version 1, whose models had
+    not learned from all rollouts where they scored those of calibration, but have where they score
+    new ones; or if it promises across tasks: then rollouts of one task are more alike than those
+    of several.
 
     Args:
         description: what the bundle states of itself.
         sha256: its hash.
     """
-    if description.promise == "across-tasks":
+    if description.promise == "across-tasks" or description.schema_version == 1:
         return ()
     found = []
     for promise in description.promises:

@@ -151,6 +151,12 @@ def _shape(rollouts: Sequence[Rollout]) -> tuple[int, int]:
             "rollouts of one policy"
         )
     [(number, size)] = shapes
+    if not number * size:
+        raise ScoreUndefinedError(
+            f"{TokenDistance.name}: the tokens of {rollouts[0].name} have shape {(number, size)} "
+            "and hold nothing: check what the policy publishes, or leave this score out of the "
+            "rule"
+        )
     return number, size
 
 

@@ -398,7 +398,7 @@ class _Meta:
         if (
             not isinstance(names, list)
             or len(names) != count
-            or not all(isinstance(name, str) for name in names)
+            or not all(name and isinstance(name, str) for name in names)
             or len(set(names)) != count
         ):
             raise self._wrong(key, names, f"a list of {count} names, each another")

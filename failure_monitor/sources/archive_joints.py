@@ -43,6 +43,8 @@ MEASURED: Mapping[str, QuantityKind] = {
 GRIPPER = "gripper"
 
 Array = NDArray[Any]
+Size = int | str
+"""Of an axis: a number, or a letter where any will do."""
 Names = Callable[[str, int, Sequence[str]], tuple[str, ...]]
 """Returns the names under a key of meta_json, so many, or else those by default."""
 
@@ -53,7 +55,7 @@ class Arrays(Protocol):
     def __contains__(self, name: str) -> bool:
         """Return whether it has an array of that name."""
 
-    def read(self, name: str, kinds: str, sizes: Sequence[int | str]) -> Array:
+    def read(self, name: str, kinds: str, sizes: Sequence[Size]) -> Array:
         """Return the array of that name, of these kinds of dtypes and sizes."""
 
     def dimensions(self, name: str) -> int:
@@ -124,13 +126,15 @@ def _worked_out(arrays: Arrays, names: Names, decisions: int) -> JointMotion | N
 def _measured(arrays: Arrays, names: Names, decisions: int) -> JointMotion | None:
     """Return what was measured at decisions and in the steps between them."""
     parts = []
+    size: Size = "J"
     for name, kind in MEASURED.items():
-        if (of_joints := _states_and_means(arrays, name, decisions)) is not None:
+        if (of_joints := _states_and_means(arrays, name, decisions, size)) is not None:
+            size = of_joints[0].shape[1]
             joints = names("joint_names", of_joints[0].shape[1], _numbered("joint", of_joints))
             parts.append((quantity_names(joints, kind), *of_joints))
     if not parts:
         return None
-    if (of_gripper := _states_and_means(arrays, GRIPPER, decisions)) is not None:
+    if (of_gripper := _states_and_means(arrays, GRIPPER, decisions, "G")) is not None:
         one = of_gripper[0].shape[1] == 1
         default = (GRIPPER,) if one else _numbered(GRIPPER, of_gripper)
         fingers = names("gripper_names", of_gripper[0].shape[1], default)
@@ -147,25 +151,32 @@ def _numbered(name: str, measured: tuple[Array, Array]) -> list[str]:
 
 
 def _states_and_means(
-    arrays: Arrays, name: str, decisions: int
+    arrays: Arrays, name: str, decisions: int, size: Size
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return the values at each decision and their means over the steps before it, (N, J)."""
     steps_name = f"{name}_hist"
     states, steps = None, None
     if name in arrays:
-        axes = ("J",)[: arrays.dimensions(name) - 1]
+        axes = _last_axis(arrays, name, 1, size)
         states = arrays.read(name, FLOATS, (decisions, *axes)).reshape(decisions, -1)
+        size = states.shape[1]
     if steps_name in arrays:
-        axes = ("J",)[: arrays.dimensions(steps_name) - 2]
-        steps = arrays.read(steps_name, FLOATS, (decisions, "K", *axes))
-        steps = steps.reshape(*steps.shape[:2], -1).astype(np.float64)
-    if steps is None:
+        axes = _last_axis(arrays, steps_name, 2, size)
+        steps = arrays.read(steps_name, FLOATS, (decisions, "K", *axes)).astype(np.float64)
+        steps = steps[..., np.newaxis] if not axes else steps
+    if steps is None or not steps.shape[1]:
         if states is None:
             return None
         return states.astype(np.float64), np.full(states.shape, np.nan)
     if states is None:
         states = _newest(steps)
     return states.astype(np.float64), _means(steps)
+
+
+def _last_axis(arrays: Arrays, name: str, before: int, size: Size) -> tuple[Size, ...]:
+    """Return the axis of joints behind so many; none where one gripper joint has none."""
+    has_none = size in ("G", 1) and name.startswith(GRIPPER) and arrays.dimensions(name) == before
+    return () if has_none else (size,)
 
 
 def _means(steps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from testbed.synthetic import POLICY, synthetic_rollout, without_embedding
 
 from failure_monitor.calibration.rule_choice import CANDIDATES, Signal, choose_rule
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.joint_motion import JointMotion
 from failure_monitor.scores.registry import DEFAULT_SCORES, JOINT_SCORES
 from failure_monitor.thresholds.conformal import CalibrationError
 
@@ -108,6 +110,17 @@ def test_a_score_that_means_nothing_is_left_out_with_its_reason():
         "without the score one_step",
         "without the score phase_knn",
     ]
+
+
+def test_rollouts_that_lack_what_others_give_are_named():
+    given = rollouts()
+    zeros = np.zeros((len(given[0]), 1))
+    given[0] = replace(given[0], joints=JointMotion(("elbow/position",), zeros, zeros))
+    choice = choose_rule(given, of(KNOWN, given))
+    (joints,) = (text for text in choice.lacking if text.startswith(Signal.JOINTS.without))
+    count = f"{len(given) - 1} of {len(given)} rollouts"
+    assert f"({count} lack them: {given[1].name}, " in joints
+    assert given[0].name not in joints
 
 
 def test_a_policy_that_never_plans_anything_new_has_no_rule():

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from failure_monitor.bundle.bundle import load
 from failure_monitor.decision import ScoreVerdict, Verdict
 from failure_monitor.promise.finished_rollout import FinishedRollout, LargestValues
 from failure_monitor.promise.martingale import Direction
@@ -194,3 +196,9 @@ def test_a_bundle_gives_its_calibration_rollouts(bundle):
         calibration=tuple(replace(each, max_level=None) for each in bundle.calibration),
     )
     assert references(without, HASH) == ()
+
+
+def test_a_bundle_of_version_1_is_not_watched():
+    # Its calibration rollouts were scored by less than what scores new ones, which are lower.
+    old = Path(__file__).parents[1] / "bundle" / "version_1" / "mean"
+    assert references(load(old).description, HASH) == ()

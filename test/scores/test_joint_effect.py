@@ -213,8 +213,11 @@ def test_rollouts_without_joints_are_refused_by_name(rollouts, kind):
 @both_scores
 def test_rollouts_whose_joints_differ_are_refused_by_name(rollouts, kind):
     fewer = only(rollouts[1], JOINTS[1:])
-    with pytest.raises(ScoreUndefinedError, match=f"{kind.name}: the joints of rollout 1 give"):
+    with pytest.raises(ScoreUndefinedError) as refused:
         kind.fit([rollouts[0], fewer], MOVING)
+    assert str(refused.value).startswith(
+        f"{kind.name}: only rollout 0 gives {JOINTS[0]} of its joints: record the same"
+    )
 
 
 def test_joints_without_a_gripper_are_refused(rollouts):

@@ -78,6 +78,9 @@ def test_a_feature_that_never_changes_does_not_count(rollouts):
     same = [with_tokens(r, np.ones_like(r.tokens)) for r in rollouts]
     with pytest.raises(ScoreUndefinedError, match="token_distance: the tokens are the same"):
         TokenDistance.fit(same, MOVING)
+    none = [with_tokens(r, r.tokens[:, :0]) for r in rollouts]
+    with pytest.raises(ScoreUndefinedError, match=r"have shape \(0, 4\) and hold nothing"):
+        TokenDistance.fit(none, MOVING)
 
 
 def test_missing_tokens_and_those_of_another_policy_are_refused(rollouts):

@@ -160,3 +160,52 @@ def test_joints_of_another_shape_or_name_are_refused(tmp_path: Path) -> None:
         "'joint_names' in 'meta_json' is [\"elbow\", \"elbow\"], expected a list of 2 names, each "
         "another" in refusal(path)
     )
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (
+            {"joint_pos": (DECISIONS, 2), "joint_pos_hist": (DECISIONS, STEPS, 3)},
+            "'joint_pos_hist' is float64 (12, 4, 3), expected float (12, K, 2)",
+        ),
+        (
+            {"joint_pos": (DECISIONS, 2), "joint_vel": (DECISIONS, 3)},
+            "'joint_vel' is float64 (12, 3), expected float (12, 2)",
+        ),
+        ({"joint_pos": (DECISIONS,)}, "'joint_pos' is float64 (12,), expected float (12, J)"),
+        (
+            {"joint_pos_hist": (DECISIONS, STEPS)},
+            "'joint_pos_hist' is float64 (12, 4), expected float (12, K, J)",
+        ),
+        (
+            {
+                "joint_pos": (DECISIONS, 2),
+                "gripper": (DECISIONS, 2),
+                "gripper_hist": (DECISIONS, STEPS),
+            },
+            "'gripper_hist' is float64 (12, 4), expected float (12, K, 2)",
+        ),
+    ],
+)
+def test_arrays_of_joints_that_contradict_each_other_are_refused(
+    tmp_path: Path, arrays: dict[str, tuple[int, ...]], words: str
+) -> None:
+    path = write_arrays(tmp_path / "arm.npz", **{k: np.ones(v) for k, v in arrays.items()})
+    assert words in refusal(path)
+
+
+def test_a_joint_without_a_name_is_refused(tmp_path: Path) -> None:
+    meta = meta_json(joint_names=["", "elbow"])
+    path = write_arrays(tmp_path / "arm.npz", joint_pos_hist=of_steps(0), meta_json=meta)
+    assert "expected a list of 2 names, each another" in refusal(path)
+
+
+def test_no_step_between_decisions_is_as_good_as_none_recorded(tmp_path: Path) -> None:
+    steps = of_steps(0)[:, :0]
+    path = write_arrays(tmp_path / "arm.npz", joint_pos=of_steps(0)[:, -1], joint_pos_hist=steps)
+    for motion in motions(path):
+        assert motion is not None
+        assert np.isfinite(motion.states).all()
+        assert np.isnan(motion.means).all()
+    assert motions(write_arrays(tmp_path / "arm.npz", joint_pos_hist=steps)) == [None, None, None]

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, InvalidDecisionError, PolicyFormat, Rollout
 from failure_monitor.joint_motion import JointMotion, JointMotionError, is_of_kind
+from failure_monitor.listed_names import list_names
 from failure_monitor.scores.base.executed_actions import ExecutedActions
 from failure_monitor.scores.base.principal_components import principal_components
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
@@ -388,12 +389,21 @@ def _common_joints(rollouts: Sequence[Rollout], score: str) -> list[JointMotion]
             )
         if motions and set(rollout.joints.names) != set(motions[0].names):
             raise ScoreUndefinedError(
-                f"{score}: the joints of {rollout.name} give {', '.join(rollout.joints.names)}, "
-                f"those of {rollouts[0].name} {', '.join(motions[0].names)}: record the same of "
-                "every rollout, or leave this score out of the rule"
+                f"{score}: {_difference(rollouts[0], rollout)}: record the same of every rollout, "
+                "or leave this score out of the rule"
             )
         motions.append(rollout.joints.select(motions[0].names) if motions else rollout.joints)
     return motions
+
+
+def _difference(one: Rollout, other: Rollout) -> str:
+    """Return which quantities of joints only one of two rollouts gives, as text."""
+    named = [(each.name, each.joints.names) for each in (one, other) if each.joints is not None]
+    only = []
+    for (name, names), (_, others) in zip(named, named[::-1], strict=True):
+        if own := [quantity for quantity in names if quantity not in others]:
+            only.append(f"only {name} gives {list_names(own)} of its joints")
+    return "; ".join(only)
 
 
 def _inputs(
