@@ -113,6 +113,7 @@ SHARED_MODULES = {
     *(
         f"rclpy.{module}"
         for module in (
+            "callback_groups",
             "client",
             "clock",
             "context",
