@@ -20,6 +20,10 @@ ActionKind = Literal["position", "velocity", "delta"]
 ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
 
 
+EARLIEST_DATE = 1e8
+"""Seconds since 1970 below which a time is no date, but of a simulation or a count of steps."""
+
+
 class InvalidDecisionError(FailureMonitorError):
     """A decision of another shape than expected, or with values that are not finite."""
 
@@ -305,6 +309,11 @@ class Rollout:
         return int(self.interventions.argmax())
 
     @property
+    def has_date(self) -> bool:
+        """Whether its times are dates, and none of a simulation or a count of steps."""
+        return bool(len(self)) and float(self.stamps[0]) >= EARLIEST_DATE
+
+    @property
     def policys_part(self) -> Rollout:
         """The rollout up to a human's intervention: a failure of the policy, which ends there."""
         onset = self.onset
@@ -378,6 +387,13 @@ class Rollout:
                 f"{self.stamps[index - 1]:.3f} s, that of the decision before: put the decisions "
                 "in order of time"
             )
+
+
+def in_order_of_time(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Return rollouts in the order of their dates; as they are given, where one has none."""
+    if not all(rollout.has_date for rollout in rollouts):
+        return list(rollouts)
+    return sorted(rollouts, key=lambda each: float(each.stamps[0]))
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,8 @@ def _rows(recalibration: Recalibration) -> Iterator[tuple[str, str]]:
         f"{len(old.calibration)} before; {len(chosen.came)} came, {len(chosen.went)} went; "
         f"{len(new.calibration)} now",
     )
+    if chosen.for_tests:
+        yield "left out", f"{len(chosen.for_tests)} rollouts that their source keeps for tests"
     if recalibration.promise is not None:
         yield "promise before", recalibration.promise.state.text
     before = {promise.task: promise for promise in old.description.promises}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from failure_monitor.bundle.bundle import Bundle, content_hash, load
-from failure_monitor.decision import InvalidDecisionError, Rollout
+from failure_monitor.decision import InvalidDecisionError, Rollout, in_order_of_time
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.bundle_reading import reading_for
 from failure_monitor.missing_package import missing_packages_named
@@ -98,7 +98,7 @@ def promise_of_sources(
 def promise_course(
     bundle: Bundle, sha256: str, rollouts: Sequence[Rollout], delta: float = USUAL_DELTA
 ) -> PromiseCourse:
-    """Watch a promise over rollouts, which are put in order of time.
+    """Watch a promise over rollouts, which are put in order of time (`in_order_of_time`).
 
     Args:
         bundle: the bundle.
@@ -124,10 +124,13 @@ def promise_course(
     watch = PromiseWatch(known, delta)
     made_it = {section.sha256 for section in (*bundle.calibration, *bundle.fit)} - {""}
     names, states, left_out = [], [], Counter[str]()
-    for rollout in sorted(rollouts, key=lambda each: float(each.stamps[0]) if len(each) else 0.0):
+    counting = []
+    for rollout in rollouts:
         if reason := why_left_out(rollout, made_it):
             left_out[reason] += 1
-            continue
+        else:
+            counting.append(rollout)
+    for rollout in in_order_of_time(counting):
         finished = finished_rollout(bundle, rollout)
         states.append(watch.add(finished.task, watch.place(finished)))
         names.append(rollout.name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from failure_monitor.bundle.description import BundleDescription, RolloutSection
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import Rollout, in_order_of_time
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.listed_names import list_names
 
@@ -42,8 +42,19 @@ class Window:
         return self.replaces or self.last is not None or self.since is not None
 
     def of(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """Return the rollouts in the window, in order of time."""
-        ordered = sorted(rollouts, key=lambda each: float(each.stamps[0]))
+        """Return the rollouts in the window, in order of time.
+
+        Raises:
+            RecalibrationError: a time is asked for, and a rollout has no date.
+        """
+        undated = [rollout.name for rollout in rollouts if not rollout.has_date]
+        if undated and (self.last is not None or self.since is not None):
+            raise RecalibrationError(
+                f"--last and --since go by dates, and the times of {len(undated)} rollouts are "
+                f"none, as those of a simulation ({list_names(undated)}): leave out both options, "
+                "and give the sources of those rollouts alone that are to be used (--replace)"
+            )
+        ordered = in_order_of_time(rollouts)
         if self.since is not None:
             start = self.since.timestamp()
             ordered = [each for each in ordered if each.stamps[0] >= start]
@@ -66,6 +77,7 @@ class ChosenRollouts:
         came: those to calibrate on that are new.
         went: the bundle's own that are used no more.
         failed: those that failed or in which a human acted; they calibrate nothing.
+        for_tests: those that their source keeps for tests; they calibrate nothing either.
     """
 
     calibration: tuple[Rollout, ...]
@@ -74,6 +86,7 @@ class ChosenRollouts:
     came: tuple[Rollout, ...]
     went: tuple[RolloutSection, ...]
     failed: tuple[Rollout, ...]
+    for_tests: tuple[Rollout, ...] = ()
 
 
 def choose_rollouts(
@@ -91,32 +104,39 @@ def choose_rollouts(
     others = [rollout for key, rollout in unique.items() if key not in {*fit, *learned}]
     old = {section.sha256: section for section in description.calibration}
     _reject_unknown_outcomes([each for each in others if each.sha256 not in old])
-    failed = [
-        rollout
-        for rollout in others
-        if rollout.has_intervention or (rollout.success is False and rollout.sha256 not in old)
+    failed = [each for each in others if each.has_intervention or each.success is False]
+    succeeded = [
+        each for each in others if not each.has_intervention and each.success is not False
     ]
-    is_failed = {id(rollout) for rollout in failed}
-    usable = [rollout for rollout in others if id(rollout) not in is_failed]
+    for_tests = [each for each in succeeded if each.calibration is False]
+    usable = [each for each in succeeded if each.calibration is not False]
     if window.replaces:
         usable = [rollout for rollout in usable if rollout.sha256 not in old]
     chosen = window.of(usable)
     used = {rollout.sha256 for rollout in chosen}
     went = tuple(section for sha256, section in old.items() if sha256 not in used)
-    if went and not window.drops_old:
+    absent = [section.name for sha256, section in old.items() if sha256 not in unique]
+    if absent and not window.drops_old:
         raise RecalibrationError(
-            f"{len(went)} of the {len(old)} rollouts that the bundle was calibrated on are not "
-            f"among these ({list_names([section.name for section in went])}): give their sources, "
+            f"{len(absent)} of the {len(old)} rollouts that the bundle was calibrated on are not "
+            f"among these ({list_names(absent)}): give their sources, "
             "too, or state which may go (--replace, --last, --since)"
         )
     came = tuple(rollout for rollout in chosen if rollout.sha256 not in old)
-    if not came:
+    if not came and not any(rollout.sha256 in old for rollout in failed):
+        kept = f" ({len(for_tests)} are kept for tests by their source)" if for_tests else ""
         raise RecalibrationError(
-            "no successful rollout is new, so there is nothing to calibrate again: give sources "
-            "of newer rollouts, or a larger window"
+            f"no successful rollout is new{kept}, so there is nothing to calibrate again: give "
+            "sources of newer rollouts, or a larger window"
         )
     return ChosenRollouts(
-        tuple(chosen), tuple(fit.values()), tuple(learned.values()), came, went, tuple(failed)
+        tuple(chosen),
+        tuple(fit.values()),
+        tuple(learned.values()),
+        came,
+        went,
+        tuple(failed),
+        tuple(for_tests),
     )
 
 

@@ -188,7 +188,9 @@ def _as_before(made: Bundle, old: Bundle, lineage: LineageSection) -> Bundle:
 def _promise(old: Bundle, sha256: str, chosen: ChosenRollouts) -> PromiseCourse | None:
     if not references(old.description, sha256):
         return None
-    return promise_course(old, sha256, chosen.came)
+    # Also those that their source sets apart for calibration.
+    came = [replace(rollout, calibration=None) for rollout in chosen.came]
+    return promise_course(old, sha256, came)
 
 
 def _alarms(old: Bundle, new: Bundle, chosen: ChosenRollouts) -> tuple[PastAlarm, ...]:

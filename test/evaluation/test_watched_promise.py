@@ -21,6 +21,7 @@ from failure_monitor.evaluation.watched_promise import (
 from failure_monitor.promise.watch import PromiseWord
 
 HASH = "ab" * 32
+YEAR_2000 = 946_684_800.0
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def made() -> Bundle:
 
 def later(seed: int, at: float | None = None, **changed: object) -> Rollout:
     rollout = synthetic_rollout(seed)
-    stamps = rollout.stamps + (100.0 * seed if at is None else at)
+    stamps = rollout.stamps + (YEAR_2000 + 100.0 * seed if at is None else at)
     return replace(rollout, stamps=stamps, **changed)
 
 
@@ -54,6 +55,15 @@ def test_a_lens_that_gets_dirty_breaks_it_with_the_first_rollouts_after_that(mad
     assert course.state.word is PromiseWord.BROKEN
     assert course.state.broken_since > 15
     assert course.to_json()["course"][0]["word"] == "holds"
+
+
+def test_rollouts_without_dates_stay_in_the_order_in_which_they_are_given(made):
+    rollouts = [later(100, at=5.0), later(101, at=0.0), later(102)]
+    assert promise_course(made, HASH, rollouts).names == (
+        "rollout 100",
+        "rollout 101",
+        "rollout 102",
+    )
 
 
 def test_a_frozen_camera_breaks_it_too(made):

@@ -26,12 +26,13 @@ from failure_monitor.recalibration.chosen_rollouts import (
 
 OLD = range(12)
 DAY = 86_400.0
+YEAR_2000 = datetime(2000, 1, 1, tzinfo=timezone.utc).timestamp()
 
 
 def dated(seed: int, **changed: object) -> Rollout:
-    """A rollout of its own day, counted from 1970."""
+    """A rollout of its own day, counted from the year 2000."""
     rollout = synthetic_rollout(seed)
-    return replace(rollout, stamps=rollout.stamps + seed * DAY, **changed)
+    return replace(rollout, stamps=rollout.stamps + YEAR_2000 + seed * DAY, **changed)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_a_window_by_count_is_of_the_newest_of_each_task(made):
 
 
 def test_a_window_by_date_takes_what_started_then_or_later(made):
-    since = datetime(1970, 1, 9, tzinfo=timezone.utc)
+    since = datetime(2000, 1, 9, tzinfo=timezone.utc)
     found = chosen(made, [dated(seed) for seed in range(15)], since=since)
     assert numbers(found.calibration) == [*range(8, 15)]
 
@@ -95,6 +96,33 @@ def test_what_could_hide_a_failure_calibrates_nothing(made):
     assert numbers(found.calibration) == [*range(15)]
     with pytest.raises(RecalibrationError, match=r"1 new rollouts have no outcome \(rollout 22\)"):
         chosen(made, [*rollouts, dated(22, success=None)])
+
+
+def test_an_old_rollout_that_turned_out_a_failure_goes(made):
+    rollouts = [dated(0, success=False), *(dated(seed) for seed in range(1, 12))]
+    found = chosen(made, rollouts)
+    assert numbers(found.failed) == [0]
+    assert numbers(found.calibration) == [*range(1, 12)]
+    assert [section.name for section in found.went] == ["rollout 0"]
+
+
+def test_what_a_source_keeps_for_tests_calibrates_nothing(made):
+    rollouts = [dated(seed) for seed in OLD]
+    tests = [dated(seed, calibration=False) for seed in (20, 21)]
+    with pytest.raises(RecalibrationError, match=r"is new \(2 are kept for tests"):
+        chosen(made, [*rollouts, *tests])
+    found = chosen(made, [*rollouts, *tests, dated(22, calibration=True)])
+    assert numbers(found.came) == [22]
+    assert numbers(found.for_tests) == [20, 21]
+
+
+@pytest.mark.parametrize("window", [{"last": 10}, {"since": datetime(2000, 1, 9)}])
+def test_a_window_of_time_needs_dates(made, window):
+    undated = replace(dated(20), stamps=synthetic_rollout(20).stamps)
+    rollouts = [*(dated(seed) for seed in range(15)), undated]
+    with pytest.raises(RecalibrationError, match=r"of 1 rollouts are none, .* \(rollout 20\)"):
+        chosen(made, rollouts, **window)
+    assert numbers(chosen(made, rollouts, replaces=True).came) == [12, 13, 14, 20]
 
 
 def test_rollouts_that_scores_were_fitted_on_are_needed_again():
