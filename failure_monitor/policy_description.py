@@ -130,9 +130,9 @@ class PolicyDescription:
     def why_unreadable(self) -> str:
         """Return why nobody could read this on `policy/format`; empty if everybody can."""
         try:
-            is_same = read(type(self), plain(self)) == self
+            is_same = read(type(self), _parsed(self.to_json())) == self
         except SchemaError as error:
-            return f"{error.where}: {error.reason}"
+            return f"{error.where}: {error.reason}" if error.where else error.reason
         return "" if is_same else "a number in it is not finite"
 
     def why_not_of(self, action_names: tuple[str, ...], horizon: int | None = None) -> str:

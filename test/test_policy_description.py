@@ -97,6 +97,14 @@ def test_what_no_message_or_terminal_can_show_is_rejected(text: str, character: 
     assert str(raised.value).isprintable()
 
 
+def test_what_could_not_be_read_is_known_before_it_is_published() -> None:
+    assert FULL.why_unreadable() == ""
+    # Of a policy that names another extra at every decision.
+    endless = replace(FULL, extras=tuple(f"loss_of_step_{number}" for number in range(3000)))
+    assert "characters, expected at most 30000" in endless.why_unreadable()
+    assert "expected printable characters" in replace(FULL, policy="act\n").why_unreadable()
+
+
 def test_names_in_any_script_are_read() -> None:
     assert PolicyDescription.from_json('{"policy": "Größe 抓"}').policy == "Größe 抓"
 

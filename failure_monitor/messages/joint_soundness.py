@@ -58,6 +58,16 @@ class JointSoundness:
         self._not_finite.update(broken)
         return bool(stated) and len(stated) == len(names) and is_finite
 
+    def contradiction(self, topic: str, now: float) -> str:
+        """Return that several publishers state a joint, so that its values are of none."""
+        several = self._sources.contradicted(now)
+        if not several:
+            return ""
+        return (
+            f"several publishers on '{topic}' state the position of {_listed(several)}: stop all "
+            "but one"
+        )
+
     def problem(self, topic: str, now: float, limit: float) -> str:
         """Return what is wrong with the joint states; empty if nothing is.
 
@@ -66,11 +76,8 @@ class JointSoundness:
             now: the time.
             limit: seconds after which a position is too old.
         """
-        if several := self._sources.contradicted(now):
-            return (
-                f"several publishers on '{topic}' state the position of {_listed(several)}: stop "
-                "all but one"
-            )
+        if contradiction := self.contradiction(topic, now):
+            return contradiction
         if not_finite := [*sorted(self._not_finite), *self._unnamed_not_finite]:
             return (
                 f"'{topic}': the position of {_listed(not_finite)} is NaN or infinite: check the "

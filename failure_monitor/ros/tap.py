@@ -175,8 +175,9 @@ class DecisionTap:
         samples = self._checked_chunks(float_array(chunks, "action chunks"))
         header = Header(stamp=checked_stamp(stamp), frame_id=self._frame_id)
         scores = {} if extras is None else _checked_extras(extras)
-        publisher = self._embedding_publisher_for(numbers)
         features = None if tokens is None else _checked_tokens(float_array(tokens, "tokens"))
+        # Last of what may be rejected: it settles whether there are embeddings.
+        publisher = self._embedding_publisher_for(numbers)
         self._state_extras(scores)
         # First, so that the monitor knows them when the decision is complete.
         for name, score in scores.items():

@@ -120,9 +120,11 @@ def test_a_policy_with_an_embedding_may_not_leave_it_out(observer):
 def test_wrong_tokens_are_refused_before_anything_is_sent(observer, tokens, why):
     tap = DecisionTap(observer.node, action_names=["x", "y"])
     with pytest.raises(ValueError, match=why):
-        tap.publish(EMBEDDING, CHUNKS, Time(sec=1), tokens=tokens)
+        tap.publish(None, CHUNKS, Time(sec=1), tokens=tokens)
     observer.spin(0.2)
-    assert not observer.received[EMBEDDING_TOPIC]
+    assert not observer.received[ACTION_CHUNKS_TOPIC]
+    # What was refused settles nothing, such as that there are no embeddings.
+    tap.publish(EMBEDDING, CHUNKS, Time(sec=2))
 
 
 def test_a_time_of_the_clock_is_a_stamp_and_anything_else_is_none(observer):

@@ -10,6 +10,7 @@ knows neither ROS nor a clock.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,12 +96,16 @@ class AwaitedValues:
 
     def add_value(self, name: str, place: int, value: Any) -> Settled:
         """Receive a value; return the decisions that are settled by it, oldest first."""
+        settled: list[Completed | Incomplete] = []
         if place < self._newest.get(name, place):
-            # Its publisher's clock was set back: the places start again.
+            # Its publisher's clock was set back: the places start again, and what waits for one
+            # of before would hold up all that comes until the clock is there again.
+            self._newest[name] = sys.maxsize
+            settled += self._settle()
             self._forget(name)
         self._values[name].append((place, value))
         self._newest[name] = place
-        return list(self._settle())
+        return [*settled, *self._settle()]
 
     def add_decision(self, number: int, decision: Any, places: Mapping[str, Places]) -> Settled:
         """Receive a decision; return the decisions that are settled by it, oldest first.
@@ -113,8 +118,8 @@ class AwaitedValues:
         self._waiting.append(_Waiting(number, decision, places))
         settled = list(self._settle())
         if len(self._waiting) > MAX_WAITING_DECISIONS:
-            oldest = self._waiting.popleft()
-            settled.append(Incomplete(oldest.number, next(iter(oldest.places))))
+            missing = self.missing()
+            settled.append(Incomplete(self._waiting.popleft().number, missing))
             settled.extend(self._settle())
         return settled
 

@@ -162,7 +162,7 @@ class JointInput:
     def settings(self, settings: MonitorParameters) -> None:
         self._settings = settings
         for states in self._inputs:
-            states.is_watched = bool(settings.max_joint_state_age)
+            states.is_watched = bool(settings.max_joint_state_age or self._needed)
 
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
@@ -217,7 +217,8 @@ class JointInput:
     def _late_or_unsound(self, states: _JointStates, now: float) -> str:
         topic, limit = states.topic, self.settings.max_joint_state_age
         if limit == 0:
-            return ""
+            # However old they may be: a mean over two robots is of none.
+            return states.soundness.contradiction(topic.name, now) if self._needed else ""
         if topic.stream.age(now) is None:
             remedy = (
                 "calibrate with other scores for a robot without them"

@@ -91,6 +91,25 @@ def test_a_clock_that_was_set_back_starts_the_places_again(awaited):
     ]
 
 
+def test_a_decision_from_before_a_clock_was_set_back_holds_up_no_other(awaited):
+    awaited.add_value("energy", 1_000, 0.5)
+    assert not awaited.add_decision(0, None, {"energy": Places(1_000, 1_010)})
+    results = (
+        awaited.add_value("energy", 1, 0.75),
+        awaited.add_decision(1, None, {"energy": Places(None, 2)}),
+    )
+    assert settled(*results) == [(0, "energy"), (1, {"energy": 0.75})]
+
+
+def test_of_a_decision_that_waited_too_long_what_is_missing_is_named(awaited):
+    awaited.add_value("energy", 1, 0.5)
+    places = {"energy": Places(None, 2), "bend": Places(None, 2)}
+    results = [
+        awaited.add_decision(number, None, places) for number in range(MAX_WAITING_DECISIONS + 1)
+    ]
+    assert settled(*results) == [(0, "bend")]
+
+
 def test_what_waits_is_bounded_and_every_decision_ends(awaited):
     results = [
         awaited.add_decision(number, None, {"energy": Places(None, 2)})

@@ -254,6 +254,23 @@ def test_what_is_not_known_of_the_joints_is_named_and_nothing_is_permitted(tellt
         assert process.is_running
 
 
+@pytest.mark.law(10)
+def test_two_robots_on_one_topic_are_not_one_however_old_joint_states_may_be(telltale, robot):
+    other = robot.node.create_publisher(JointState, JOINTS, 100)
+    with node_process(MONITOR, bundle=telltale[0], **PARAMETERS):
+        robot.wait_until_there()
+        robot.wait_for(other.get_subscription_count, "the monitor to hear the other robot")
+        robot.recover()
+        first = robot.joints[JOINTS]
+        for publisher in (other, first, other):
+            robot.joints[JOINTS] = publisher
+            robot.state_joints()
+        robot.wait_for_reason(
+            f"several publishers on '{JOINTS}' state the position of wrist, elbow: stop all but"
+        )
+        robot.wait_for_stop("STALE")
+
+
 def test_other_joints_than_those_of_calibration_are_named_before_any_decision(telltale, robot):
     with node_process(MONITOR, bundle=telltale[0], **PARAMETERS):
         robot.wait_until_there()
