@@ -119,8 +119,13 @@ class Bundle:
 
     @property
     def alpha(self) -> float:
-        """The promised false-alarm rate."""
+        """The false-alarm rate that was asked for."""
         return self.description.alpha
+
+    @property
+    def promised_rate(self) -> float:
+        """The promised false-alarm rate: alpha, or more from fewer tasks than alpha needs."""
+        return self.description.promised_rate
 
     @property
     def calibration(self) -> tuple[RolloutSection, ...]:

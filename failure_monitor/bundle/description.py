@@ -259,6 +259,11 @@ class BundleDescription:
             raise ValueError("the trusted horizon needs a limit for every task that has a promise")
 
     @property
+    def promised_rate(self) -> float:
+        """The promised false-alarm rate: alpha, or more from fewer tasks than alpha needs."""
+        return max(self.alpha, *(promise.smallest_alpha for promise in self.promises))
+
+    @property
     def has_pairs(self) -> bool:
         """Whether each calibration rollout is compared by the scores of its fold."""
         return self.schema_version > 1 and not self.fit

@@ -36,6 +36,7 @@ def promise_rows(calibrated: Bundle, *, with_thresholds: bool = True) -> list[li
 def _general(calibrated: Bundle) -> Iterator[Row]:
     description = calibrated.description
     names = ", ".join(score.name for score in description.scores)
+    rate = f"{description.promised_rate:.3g}"
     yield "rule", f"{description.rule} of {names}, window {description.window}"
     for number, reason in enumerate(description.rule_choice):
         yield "" if number else "why this rule", reason
@@ -50,13 +51,13 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
             )
     yield (
         "promise",
-        f"a successful rollout raises an alarm with a chance of at most {description.alpha:g}",
+        f"a successful rollout raises an alarm with a chance of at most {rate}",
     )
     if description.has_pairs:
         yield (
             "",
-            f"proved is at most {2 * description.alpha:g}, whatever the scores are; near "
-            f"{description.alpha:g} is what is found",
+            f"proved is at most {2 * description.promised_rate:.3g}, whatever the scores are; "
+            f"near {rate} is what is found",
         )
     if description.promise == "across-tasks":
         yield "", "it holds for one rollout of any task that is like these tasks, also a new one"

@@ -39,5 +39,8 @@ class BudgetOptions:
     def rows(self, bundle: Bundle) -> list[tuple[str, str]]:
         """Return what a bundle promises for a week, and what a wish would take, as text."""
         return budget_rows(
-            bundle.description.promises, bundle.alpha, self.rollouts_per_day, self.stops_per_week
+            bundle.description.promises,
+            bundle.promised_rate,
+            self.rollouts_per_day,
+            self.stops_per_week,
         )

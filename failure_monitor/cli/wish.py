@@ -36,8 +36,9 @@ def wish_for(evaluation: Evaluation, most: float | None) -> Wish | None:
         return None
     if evaluation.dial is None:
         raise UsageError(
-            "the bundle is of an older version, which does not tell what another alpha would do: "
-            "calibrate again, or leave out --max-disturbed-alarms"
+            "the bundle does not tell what another alpha would do, since it promises across tasks "
+            "or an older version made it: leave out --max-disturbed-alarms, or calibrate again "
+            "for each task"
         )
     return evaluation.dial.wish(most)
 

@@ -46,7 +46,7 @@ def calibration_report(
     description = bundle.description
     low, high = description.promises[0].false_alarm_interval_90
     figures = [
-        KeyFigure(f"≤ {percent(bundle.alpha)}", "false alarms promised"),
+        KeyFigure(f"≤ {percent(bundle.promised_rate)}", "false alarms promised"),
         KeyFigure(str(len(bundle.calibration)), "successful rollouts calibrated on"),
     ]
     if len(description.promises) == 1:

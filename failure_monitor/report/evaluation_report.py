@@ -105,7 +105,7 @@ def evaluation_report(
         title=f"{Path(origin.bundle).name}, evaluated on {len(rollouts)} "
         f"rollout{'s' if len(rollouts) > 1 else ''}",
         lead=tuple(evaluated(bundle, evaluation)),
-        key_figures=tuple(key_figures(evaluation)),
+        key_figures=tuple(key_figures(bundle, evaluation)),
         sections=tuple(sections),
         made=origin.made,
     )

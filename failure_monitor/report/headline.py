@@ -35,9 +35,10 @@ def calibrated(bundle: Bundle) -> str:
     tasks = [promise.task for promise in description.promises if promise.task]
     each = f" in each of {len(tasks)} tasks" if len(tasks) > 1 else ""
     return (
-        f"At most {percent(bundle.alpha)} of successful rollouts will raise an alarm{each}: this "
-        f"is calibrated on {_count(len(bundle.calibration), 'successful rollout')}, and holds for "
-        "rollouts like these."
+        f"At most {percent(bundle.promised_rate)} of successful rollouts will raise an alarm"
+        f"{each}: this is calibrated on "
+        f"{_count(len(bundle.calibration), 'successful rollout')}, and holds for rollouts like "
+        "these."
     )
 
 
@@ -53,9 +54,9 @@ def evaluated(bundle: Bundle, evaluation: Evaluation) -> list[str]:
     return sentences
 
 
-def key_figures(evaluation: Evaluation) -> list[KeyFigure]:
+def key_figures(bundle: Bundle, evaluation: Evaluation) -> list[KeyFigure]:
     """Return the numbers of the headline."""
-    found = [KeyFigure(f"≤ {percent(evaluation.alpha)}", "false alarms promised")]
+    found = [KeyFigure(f"≤ {percent(bundle.promised_rate)}", "false alarms promised")]
     rate = measured_rate(evaluation.results)
     if rate is not None:
         low, high = rate.interval
@@ -77,7 +78,9 @@ def key_figures(evaluation: Evaluation) -> list[KeyFigure]:
 
 
 def _promise_kept(bundle: Bundle, rate: MeasuredRate | None) -> str:
-    promised = f"At most {percent(bundle.alpha)} of successful rollouts were to raise an alarm"
+    promised = (
+        f"At most {percent(bundle.promised_rate)} of successful rollouts were to raise an alarm"
+    )
     if rate is None:
         return (
             f"{promised}; whether that holds is unknown, for no undisturbed rollout here "
@@ -86,7 +89,7 @@ def _promise_kept(bundle: Bundle, rate: MeasuredRate | None) -> str:
     measured = (
         f"{promised}; {rate.alarms} of {rate.rollouts} undisturbed ones did ({percent(rate.rate)})"
     )
-    if rate.rate <= bundle.alpha:
+    if rate.rate <= bundle.promised_rate:
         return f"{measured}: within the promise."
     # Chance has two parts: the draw of the calibration rollouts, and that of these.
     likely = max(promise.false_alarm_interval_90[1] for promise in bundle.description.promises)

@@ -26,9 +26,9 @@ def promise_section(bundle: Bundle, measured: Sequence[MeasuredRate | None]) -> 
         "The promise",
         rows=(
             *promise_rows(bundle, with_thresholds=False),
-            budget_rows(promises, bundle.alpha),
+            budget_rows(promises, bundle.promised_rate),
         ),
-        figures=(promise_figure(promises, bundle.alpha, measured),),
+        figures=(promise_figure(promises, bundle.promised_rate, measured),),
     )
 
 

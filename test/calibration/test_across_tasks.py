@@ -15,8 +15,10 @@ from failure_monitor.bundle.bundle import Bundle, load, save
 from failure_monitor.bundle.promise_text import promise_rows
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.cross_fitting import deal_tasks
+from failure_monitor.cli.budget_options import BudgetOptions
 from failure_monitor.decision import Rollout
 from failure_monitor.monitoring.alarm import Alarm, AlarmState
+from failure_monitor.report.headline import calibrated
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.thresholds.conformal import CalibrationError
@@ -92,6 +94,16 @@ def test_too_few_tasks_are_watched_in_caution_with_the_reason(short):
         assert status.state != AlarmState.NOMINAL
         assert reason in status.reason
     assert "4 tasks promise 0.2" in status.reason
+
+
+def test_no_page_promises_more_than_too_few_tasks_can(short):
+    assert (short.alpha, short.promised_rate) == (0.2, pytest.approx(1 / 3))
+    words = [text for _, text in promise_rows(short)[0]]
+    assert "a successful rollout raises an alarm with a chance of at most 0.333" in words
+    assert any(text.startswith("proved is at most 0.667") for text in words)
+    assert calibrated(short).startswith("At most 33 % of successful rollouts will raise an alarm")
+    ((_, budget),) = BudgetOptions(rollouts_per_day=3).rows(short)
+    assert "at most 7 false stops a week on average" in budget
 
 
 def test_what_is_unlike_all_tasks_raises_an_alarm_all_the_same(short):
