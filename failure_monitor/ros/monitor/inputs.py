@@ -57,8 +57,10 @@ MIN_WAITING_EMBEDDINGS, MAX_WAITING_EMBEDDINGS = 64, 1024
 MAX_WAITING_VALUES = 256
 """Number of values of an external score that may wait for their decisions."""
 
-MAX_WAITING_TOKENS = 32
-"""Number of decisions' tokens that may wait for their action chunks: they take memory."""
+TOKEN_BYTES = 1 << 26
+"""Bytes of tokens that may wait for their action chunks, as far as the limits below allow."""
+
+MIN_WAITING_TOKENS, MAX_WAITING_TOKENS = 4, 32
 
 TOKENS_OF = "policy/tokens"
 """Stands for tokens among the values that are awaited, with names that no score has."""
@@ -163,13 +165,15 @@ class MonitorInputs:
             monitored.bundle.policy,
             (*models.published_parts, *((TOKENS,) if monitored.bundle.needs_tokens else ())),
             guard,
+            token_shape=monitored.bundle.token_shape,
             on_received=self._on_received,
             on_part=self._on_part,
             on_rejected=self._on_rejected,
             on_fault=on_fault,
         )
         capacities = dict.fromkeys(scores, MAX_WAITING_VALUES)
-        self._awaited = AwaitedValues({**capacities, TOKENS_OF: MAX_WAITING_TOKENS})
+        waiting_tokens = waiting_tokens_of(monitored.bundle.token_shape)
+        self._awaited = AwaitedValues({**capacities, TOKENS_OF: waiting_tokens})
         self._pairing = _pairing(models, monitored.bundle.policy.embedding_size)
         self._why_incomplete_yet = _why_incomplete_yet(self._observations, self._policy)
         self._inputs: tuple[MonitorInput, ...] = (
@@ -518,6 +522,14 @@ def _why_incomplete_yet(observations: ObservationInput | None, policy: PolicyInp
         topic = policy.topics_by_part[EMBEDDING].name
         return f"no embedding with its stamp has come on '{topic}': it is missing, or late"
     return NOT_YET_SCORED
+
+
+def waiting_tokens_of(shape: tuple[int, int] | None) -> int:
+    """Return of how many decisions tokens of a shape may wait for their action chunks."""
+    if shape is None:
+        return MAX_WAITING_TOKENS
+    waiting = TOKEN_BYTES // (4 * shape[0] * shape[1])
+    return min(max(waiting, MIN_WAITING_TOKENS), MAX_WAITING_TOKENS)
 
 
 def _pairing(models: MonitoredModels, embedding_size: int) -> DecisionPairing | None:

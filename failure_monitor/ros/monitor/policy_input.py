@@ -85,6 +85,7 @@ class PolicyInput:
         parts: Collection[str],
         guard: StampGuard,
         *,
+        token_shape: tuple[int, int] | None = None,
         on_received: OnReceived,
         on_part: OnPart,
         on_rejected: OnRejected,
@@ -98,6 +99,7 @@ class PolicyInput:
             policy: the format of its decisions.
             parts: which of `EMBEDDING`, `TOKENS` and `CHUNKS` the policy publishes.
             guard: checks the stamps.
+            token_shape: the number and size of the tokens that are expected; None if unknown.
             on_received: called with every message.
             on_part: called with the contents of every message that can be used.
             on_rejected: called for every other message.
@@ -110,6 +112,7 @@ class PolicyInput:
         """Whether the monitor itself has stopped the policy."""
         self._node = node
         self._policy = policy
+        self._token_shape = token_shape
         self._guard = guard
         self._on_received = on_received
         self._on_part = on_part
@@ -180,10 +183,20 @@ class PolicyInput:
         self._receive(EMBEDDING, message, info, read_embedding)
 
     def _on_tokens(self, message: PointCloud2, info: MessageInfo) -> None:
-        self._receive(TOKENS, message, info, read_tokens)
+        self._receive(TOKENS, message, info, self._read_tokens)
 
     def _on_chunks(self, message: PointCloud2, info: MessageInfo) -> None:
         self._receive(CHUNKS, message, info, self._read_chunks)
+
+    def _read_tokens(self, message: PointCloud2) -> Any:
+        """Return the tokens. Those of another policy would wait in vain, and take memory."""
+        tokens = read_tokens(message)
+        if self._token_shape not in (None, tokens.shape):
+            raise PointCloudError(
+                f"the tokens have shape {tokens.shape}, expected (N, F) = {self._token_shape}: "
+                "the policy was re-trained, or these are another policy's; calibrate again"
+            )
+        return tokens
 
     def _read_chunks(self, message: PointCloud2) -> Any:
         names, chunks = read_action_chunks(message)

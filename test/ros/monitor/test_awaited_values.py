@@ -11,6 +11,7 @@ from failure_monitor.ros.monitor.awaited_values import (
     Incomplete,
     Places,
 )
+from failure_monitor.ros.monitor.inputs import waiting_tokens_of
 
 # The values of decision k are published at 10 k + 1, its chunks at 10 k + 2.
 PUBLISHED = {
@@ -122,3 +123,10 @@ def test_what_waits_is_bounded_and_every_decision_ends(awaited):
         awaited.add_value("energy", place, float(place))
     result = awaited.add_decision(0, None, {"energy": Places(None, 50)})
     assert isinstance(result[0], Incomplete)
+
+
+def test_large_tokens_that_wait_take_no_more_memory_than_many_small_ones():
+    assert waiting_tokens_of(None) == waiting_tokens_of((50, 720)) == 32
+    # 4 MiB each, as of a large language model.
+    assert waiting_tokens_of((1024, 1024)) == 16
+    assert waiting_tokens_of((8192, 8192)) == 4

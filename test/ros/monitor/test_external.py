@@ -252,5 +252,6 @@ def test_extras_and_tokens_of_a_tap_count_for_their_decision_alone(
         observer.wait_for(lambda: "token_distance" in observer.reason(), "the alarm")
         recover()
         decide(**{**usual, "tokens": usual["tokens"][:2]})
-        observer.wait_for(lambda: "expected (N, F) = (3, 4)" in observer.reason(), "the alarm")
+        reason = "'/policy/tokens': the tokens have shape (2, 4), expected (N, F) = (3, 4)"
+        observer.wait_for(lambda: reason in observer.reason(), "the alarm")
         assert observer.state() == "ALARM"
