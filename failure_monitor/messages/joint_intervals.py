@@ -216,7 +216,7 @@ class JointTopic:
     def _find(self, names: Sequence[str], lengths: tuple[int, int, int]) -> _Places:
         layout = (tuple(names), lengths)
         if layout not in self._known:
-            if len(self._known) >= MAX_LAYOUTS:
+            if len(self._known) >= MAX_LAYOUTS or len(names) > MAX_QUANTITIES:
                 self._known.clear()
             self._known[layout] = self._placed(*layout)
             if not self._known[layout].is_full:

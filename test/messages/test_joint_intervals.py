@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from failure_monitor.joint_motion import JointMotion, seldom_stated
 from failure_monitor.messages import joint_intervals
-from failure_monitor.messages.joint_intervals import JointIntervals
+from failure_monitor.messages.joint_intervals import JointIntervals, JointTopic
 
 TOPIC = "/joint_states"
 START = 10**12
@@ -191,6 +191,16 @@ def test_memory_is_bounded_whatever_names_come(monkeypatch: pytest.MonkeyPatch) 
     for number in range(200):
         add(wanted, Message(number + 1, {f"joint{number}": 1.0}))
     assert wanted.topics[TOPIC].quantities == ["joint199/position"]
+
+
+def test_orders_of_endless_names_are_not_all_remembered() -> None:
+    topic = JointTopic(frozenset({"elbow/position"}))
+    for number in range(70):
+        names = [f"joint_{number}_{index}" for index in range(2000)]
+        topic.add(number + 1, names, np.zeros(2000), (), ())
+    topic.add(100, ["elbow"], [0.5], (), ())
+    assert sum(len(names) for names, _ in topic._known) < 2 * 2000
+    assert topic.take(100).states.tolist() == [0.5]
 
 
 def test_a_first_decision_has_no_means() -> None:
