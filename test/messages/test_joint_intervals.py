@@ -195,10 +195,10 @@ def test_memory_is_bounded_whatever_names_come(monkeypatch: pytest.MonkeyPatch) 
 
 def test_orders_of_endless_names_are_not_all_remembered() -> None:
     topic = JointTopic(frozenset({"elbow/position"}))
-    for number in range(70):
+    topic.add(1, ["elbow"], [0.5], (), ())
+    for number in range(20):
         names = [f"joint_{number}_{index}" for index in range(2000)]
-        topic.add(number + 1, names, np.zeros(2000), (), ())
-    topic.add(100, ["elbow"], [0.5], (), ())
+        topic.add(number + 2, names, np.zeros(2000), (), ())
     assert sum(len(names) for names, _ in topic._known) < 2 * 2000
     assert topic.take(100).states.tolist() == [0.5]
 
