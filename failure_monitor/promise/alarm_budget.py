@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from failure_monitor.bundle.description import PromiseSection
+from failure_monitor.errors import UsageError
 from failure_monitor.thresholds.conformal import false_alarm_interval
 
 DAYS = 7
 
 USUAL_ROLLOUTS_PER_DAY = 100.0
 
-MAX_ROLLOUTS = 1_000_000
-"""The largest number of calibration rollouts that is looked for."""
+LEAST_ALPHA = 1e-14
+"""Below this, numbers of rollouts mean nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,18 @@ def alarm_budget(promise: PromiseSection, alpha: float, rollouts_per_day: float)
 
 
 def needed_calibration(stops_per_week: float, rollouts_per_day: float) -> NeededCalibration:
-    """Return what keeps false stops at or below a number a week."""
+    """Return what keeps false stops at or below a number a week.
+
+    Raises:
+        UsageError: no number of rollouts that anyone could record promises so few.
+    """
     # At alpha 0.5 a monitor is of no use, and any number of rollouts will do.
     alpha = min(stops_per_week / (DAYS * rollouts_per_day), 0.5)
+    if alpha < LEAST_ALPHA:
+        raise UsageError(
+            f"no calibration promises as few as {stops_per_week:g} false stops a week at "
+            f"{rollouts_per_day:g} rollouts a day: ask for more"
+        )
     rollouts = max(math.ceil(round(1 / alpha, 9)) - 1, 1)
     return NeededCalibration(
         stops_per_week, rollouts_per_day, alpha, rollouts, _sure_rollouts(alpha, rollouts)
@@ -94,7 +104,7 @@ def needed_calibration(stops_per_week: float, rollouts_per_day: float) -> Needed
 def _sure_rollouts(alpha: float, rollouts: int) -> int:
     """Return for how many rollouts the interval is narrow, by halving."""
     low = high = rollouts
-    while false_alarm_interval(high, alpha)[1] > 1.5 * alpha and high < MAX_ROLLOUTS:
+    while false_alarm_interval(high, alpha)[1] > 1.5 * alpha:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

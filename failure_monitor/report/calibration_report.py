@@ -110,11 +110,12 @@ def _score_figure(bundle: Bundle, score: str, index: int) -> Drawing:
 
 
 def by_task(bundle: Bundle) -> list[tuple[Kind, list[RolloutSection]]]:
-    """Return the calibration rollouts of each task, which has a limit of its own."""
+    """Return the calibration rollouts of each promise: of a task, or of all across tasks."""
+    across = bundle.description.promise == "across-tasks"
     return [
         (
             Kind(promise.task or CALIBRATION.title, CALIBRATION.color, CALIBRATION.marker),
-            [rollout for rollout in bundle.calibration if rollout.task == promise.task],
+            [each for each in bundle.calibration if across or each.task == promise.task],
         )
         for promise in bundle.description.promises
     ]

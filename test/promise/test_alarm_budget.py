@@ -5,6 +5,7 @@
 import pytest
 
 from failure_monitor.bundle.description import PromiseSection
+from failure_monitor.errors import UsageError
 from failure_monitor.promise.alarm_budget import alarm_budget, budget_rows, needed_calibration
 from failure_monitor.thresholds.conformal import false_alarm_interval, rank
 
@@ -41,7 +42,11 @@ def test_a_wish_gives_alpha_and_the_number_of_rollouts(stops, alpha, rollouts):
 
 def test_wishes_beyond_reason_have_an_answer():
     assert needed_calibration(1e6, 1).alpha == 0.5
-    assert needed_calibration(1e-6, 1e6).rollouts > 1e9
+    needed = needed_calibration(1e-6, 1e6)
+    assert needed.rollouts > 1e9
+    assert false_alarm_interval(needed.sure_rollouts, needed.alpha)[1] <= 1.5 * needed.alpha
+    with pytest.raises(UsageError, match="no calibration promises as few as 1e-20 false stops"):
+        needed_calibration(1e-20, 100)
 
 
 def test_every_task_has_its_row():

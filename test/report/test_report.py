@@ -275,6 +275,15 @@ def test_a_calibration_has_its_held_out_scores_and_audit_on_the_page(bundle, rol
     assert rollouts[0].sha256 in page.words()
 
 
+def test_a_calibration_across_tasks_has_a_page_too(bundle, rollouts) -> None:
+    named = [replace(each, task=f"task {n % 4}") for n, each in enumerate(rollouts)]
+    settings = CalibrationSettings(scores=("ace", "knn"), promise="across-tasks", jobs=1)
+    page = Parsed(render(calibration_page(calibrate(named, POLICY, settings), named)))
+    assert {"levels", "lengths"} <= page.figures()
+    # Four tasks promise one in five.
+    assert "At most 20 % of successful rollouts will raise an alarm" in page.words()
+
+
 # On disk
 
 
