@@ -5,6 +5,9 @@
 Rollouts of an imaginary task, with the default scores that need no joints. After calibration all
 embeddings move in one direction, by so many of their standard deviations, as with a camera that
 was pushed. Every split draws all rollouts again.
+
+Before that: what weights bring where one of two groups becomes more frequent, by one normal number
+for each rollout, which is higher by 2 in that group.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.watched_promise import promise_course
+from failure_monitor.thresholds.conformal import rank
+from failure_monitor.thresholds.paired_threshold import effective_number, weights_of_groups
 
 assert one_thread
 TASK = SyntheticTask.of_size(embedding=12, samples=16, horizon=8, actions=3, decisions=20)
@@ -33,6 +38,7 @@ SETTINGS = CalibrationSettings(
     scores=("phase_knn", "chunk_lag", "dispersion_profile"), jobs=1, seed=0
 )
 DRIFTS = (0.0, 1.0, 2.0)
+SHIFTS = ((45, 5, 0.1), (45, 5, 0.3), (40, 12, 0.9), (60, 9, 1.0))
 HASH = "ab" * 32
 
 
@@ -40,6 +46,26 @@ def drifted(rollout: Rollout, by: float) -> Rollout:
     direction = np.random.default_rng(0).normal(size=rollout.embeddings.shape[1])
     moved = rollout.embeddings + by * rollout.embeddings.std(axis=0) * np.sign(direction)
     return replace(rollout, embeddings=moved.astype(np.float32))
+
+
+def shifted_groups(morning: int, evening: int, share: float, splits: int = 20_000) -> str:
+    """Return false alarms where a share of evenings comes, unweighted and weighted, as text."""
+    random = np.random.default_rng(evening)
+    groups = ["morning"] * morning + ["evening"] * evening
+    numbers = random.normal(size=(splits, len(groups))) + 2.0 * np.repeat(
+        [0, 1], [morning, evening]
+    )
+    fresh = random.normal(size=splits) + 2.0 * (random.random(splits) < share)
+    future = {"morning": 1 - share, "evening": share} if share < 1 else {"evening": 1.0}
+    weights, needed = weights_of_groups(groups, future, SETTINGS.alpha)
+    below = numbers < fresh[:, np.newaxis]
+    alike = (below.sum(axis=1) >= rank(len(groups), SETTINGS.alpha)).mean()
+    weighed = (below @ weights >= needed - 1e-9).mean()
+    return (
+        f"{morning} and {evening} rollouts, then {share:g} of the second group: false alarms "
+        f"{alike:.4f}, weighted {weighed:.4f} (both ± {np.sqrt(0.1 * 0.9 / splits):.4f}); they "
+        f"count as {effective_number(weights):.1f}"
+    )
 
 
 def false_alarms(bundle: Bundle, rollouts: list[Rollout]) -> float:
@@ -53,6 +79,8 @@ def main(
     results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Measure false alarms, words of the promise, and what recalibration brings."""
+    for morning, evening, share in SHIFTS:
+        print(shifted_groups(morning, evening, share), flush=True)
     figures = []
     for drift in DRIFTS:
         rates = []

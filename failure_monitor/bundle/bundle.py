@@ -59,7 +59,11 @@ from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.external import EXTERNAL_PREFIX
 from failure_monitor.scores.registry import restore_folded_score, restore_score
 from failure_monitor.thresholds.conformal import Rule, Scale
-from failure_monitor.thresholds.paired_threshold import PairedThreshold, weights_across_tasks
+from failure_monitor.thresholds.paired_threshold import (
+    PairedThreshold,
+    weights_across_tasks,
+    weights_of_groups,
+)
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
 from failure_monitor.thresholds.value_limits import ValueLimits
 
@@ -175,6 +179,9 @@ class Bundle:
         weights, needed = np.ones(len(own)), float(promise.rank)
         if promise.tasks is not None:
             weights, needed = weights_across_tasks([each.task for each in own], self.alpha)
+        elif future := self.description.future:
+            groups = [each.group for each in own]
+            weights, needed = weights_of_groups(groups, future, self.alpha)
         return PairedThreshold(
             self.rule,
             self.scale,
@@ -277,8 +284,8 @@ class Bundle:
     def compare(self, rollout: Rollout) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
         """Return `levels`, and how many calibration rollouts lie below every decision, (T,).
 
-        The latter is None for bundles that do not keep how their rollouts came out, and across
-        tasks, where not all of them weigh the same.
+        The latter is None for bundles that do not keep how their rollouts came out, and where not
+        all of them weigh the same.
 
         Raises:
             UnknownTaskError: the bundle has no threshold for the rollout's task.
@@ -290,7 +297,7 @@ class Bundle:
         levels, below = monitor.compare_rollout(rollout)
         if self.description.schema_version == 1:
             return levels, self._below(rollout, levels)
-        return levels, below if self.description.promise == "per-task" else None
+        return levels, below if self.description.weighs_alike else None
 
     def _below(self, rollout: Rollout, levels: NDArray[np.float64]) -> NDArray[np.int64] | None:
         """Return how many calibration rollouts of a bundle of version 1 lie below levels."""

@@ -94,6 +94,7 @@ class RolloutSection:
     decisions: Count
     sha256: str
     task: str = ""
+    group: str = ""
     fold: Annotated[int, at_least(0)] | None = None
     limit: float | None = None
     max_level: float | None = None
@@ -107,7 +108,9 @@ class PromiseSection:
     `limit` is number `rank` of the limits of the task's rollouts, smallest first; in version 1,
     and where scores were fitted on other rollouts, it alone decides. `thresholds` are about what
     each score is compared with, by the scores' names, if they are constant. `tasks` is the number
-    of tasks of a promise across tasks, of which `rank` and interval are then.
+    of tasks of a promise across tasks, of which `rank` and interval are then. `counting` is as how
+    many rollouts those count that are weighed for groups to come; `rank` and interval are of
+    these then, and `limit` is the weighed one.
     """
 
     task: str = ""
@@ -115,6 +118,7 @@ class PromiseSection:
     thresholds: Mapping[str, Positive] = field(default_factory=dict)
     rollouts: Count
     tasks: Count | None = None
+    counting: Count | None = None
     rank: Count
     smallest_alpha: float
     false_alarm_interval_90: tuple[float, float]
@@ -195,6 +199,8 @@ class BundleDescription:
     `rule_choice` is why calibration chose these scores, and what more would bring, a sentence
     each; empty if they were named, and in bundles of older versions.
     `stated_policy` is what the policy stated about itself on `policy/format`.
+    `future` are the shares of groups among successful rollouts to come, which those of calibration
+    are weighed for; none where all weigh the same.
     `choosers` are scores that only choose among sampled chunks and are no part of the rule.
     `external_topics` are the topics of external scores, by the scores' names without prefix.
     `message_types` are the types of the topics of external scores and cameras, by the names of the
@@ -219,6 +225,7 @@ class BundleDescription:
     window: Count
     threshold: ThresholdKind = "constant"
     promise: PromiseKind = "per-task"
+    future: Mapping[str, Positive] = field(default_factory=dict)
     alpha: Annotated[float, above(0), below(1)]
     scores: Annotated[tuple[ScoreSection, ...], not_empty]
     promises: Annotated[tuple[PromiseSection, ...], not_empty]
@@ -267,6 +274,11 @@ class BundleDescription:
     def has_pairs(self) -> bool:
         """Whether each calibration rollout is compared by the scores of its fold."""
         return self.schema_version > 1 and not self.fit
+
+    @property
+    def weighs_alike(self) -> bool:
+        """Whether every calibration rollout counts as one."""
+        return self.promise == "per-task" and not self.future
 
     @property
     def longest_gap(self) -> float:

@@ -53,7 +53,9 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
         "promise",
         f"a successful rollout raises an alarm with a chance of at most {rate}",
     )
-    if description.has_pairs:
+    if description.has_pairs and description.future:
+        yield "", "of cross-fitted scores whose rollouts are weighed that is found, not proved"
+    elif description.has_pairs:
         yield (
             "",
             f"proved is at most {2 * description.promised_rate:.3g}, whatever the scores are; "
@@ -66,6 +68,9 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
             "",
             "it holds for successful rollouts like these: same robot, task, policy and set-up",
         )
+    if description.future:
+        shares = ", ".join(f"{name} {share:.3g}" for name, share in description.future.items())
+        yield "groups to come", f"rollouts are weighed for these shares of successes: {shares}"
     if description.threshold == "time-varying":
         yield "time", "thresholds vary over a rollout: call ~/start_rollout when one starts"
 
@@ -86,15 +91,23 @@ def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:
             f"each of {promise.tasks} tasks weighs the same, and an alarm is raised where "
             f"the weights of those below reach what {promise.rank} tasks weigh"
         )
+    if promise.counting is not None:
+        threshold = (
+            f"weighed for groups to come they count as {promise.counting}, and an alarm is raised "
+            f"where the weights of those below reach {1 - description.alpha:.3g}; that of the "
+            "rollout to come lies above"
+        )
     yield "calibrated on", f"{promise.rollouts} rollouts{_fitted_on(description)}; {threshold}"
     if less := shortfall(promise, description.alpha):
         yield "caution", f"{less}; until then every rollout is watched in CAUTION at least"
+    about = "about " if description.has_pairs or description.future else ""
     yield (
         "small print",
         "the chance is over the draw of the calibration rollouts too: given these, the true rate "
-        f"lies between {'about ' if description.has_pairs else ''}{low:.3f} and {high:.3f} (90 %)",
+        f"lies between {about}{low:.3f} and {high:.3f} (90 %)",
     )
     many = "rollouts" if promise.tasks is None else "tasks"
+    many += " of these weights" if promise.counting is not None else ""
     yield "smallest alpha", f"{promise.smallest_alpha:.3f} with this many {many}"
 
 

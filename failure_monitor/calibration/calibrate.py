@@ -15,7 +15,7 @@ import datetime
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -61,7 +61,11 @@ from failure_monitor.thresholds.conformal import (
     rank,
     smallest_alpha,
 )
-from failure_monitor.thresholds.paired_threshold import PairedThreshold, paired_threshold
+from failure_monitor.thresholds.paired_threshold import (
+    PairedThreshold,
+    effective_number,
+    paired_threshold,
+)
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
 from failure_monitor.thresholds.value_limits import ValueLimits
 
@@ -110,6 +114,8 @@ class CalibrationSettings:
             part of the rule.
         promise: for rollouts of each task, or across tasks for those of any task, also of one
             that was never seen.
+        future: the shares of groups among successful rollouts to come, where these are not as
+            here; calibration rollouts are weighed for them then.
     """
 
     scores: tuple[str, ...] = DEFAULT_SCORES
@@ -123,6 +129,7 @@ class CalibrationSettings:
     probed_scores: tuple[str, ...] = ()
     choosers: tuple[str, ...] = ()
     promise: PromiseKind = "per-task"
+    future: Mapping[str, float] = field(default_factory=dict)
 
     def folds_of(self, rollouts: int) -> int:
         """Into how many parts so many rollouts are dealt."""
@@ -295,6 +302,8 @@ def calibrate(
                 folds_of_rollouts[own],
                 settings.alpha,
                 tasks=_tasks_across(rollouts, settings),
+                groups=[rollouts[place].group for place in own],
+                future=settings.future,
             )
         own_threshold |= dict.fromkeys(own.tolist(), thresholds[task])
     description = _describe(rollouts, fit_rollouts, failures, policy, settings, thresholds, scores)
@@ -359,6 +368,8 @@ def _check(
             "ones can calibrate; leave these out"
         )
     by_task = _by_task(rollouts)
+    if settings.future:
+        _check_groups(rollouts, settings)
     if settings.promise == "across-tasks":
         if len(by_task) < MIN_TASKS:
             named = ", ".join(sorted(by_task.keys() - {""}))
@@ -392,6 +403,20 @@ def _check(
         )
     for rollout in (*rollouts, *fit_rollouts):
         rollout.check(policy)
+
+
+def _check_groups(rollouts: Sequence[Rollout], settings: CalibrationSettings) -> None:
+    if settings.promise == "across-tasks":
+        raise CalibrationError(
+            "a promise across tasks weighs every task the same, so that its rollouts cannot be "
+            "weighed for groups to come, too: calibrate for each task"
+        )
+    unnamed = [rollout.name for rollout in rollouts if not rollout.group]
+    if unnamed:
+        raise CalibrationError(
+            f"{len(unnamed)} of the rollouts name no group ({list_names(unnamed)}), so that it is "
+            "unknown how much they weigh: name it (column 'group' of --labels)"
+        )
 
 
 def check_control_period(
@@ -608,6 +633,7 @@ def _describe(
         window=settings.window,
         threshold=settings.threshold,
         promise=settings.promise,
+        future=settings.future,
         alpha=settings.alpha,
         scores=tuple(
             ScoreSection(name=score.name, parameters=score.state().parameters) for score in scores
@@ -652,7 +678,8 @@ def _promise(
     tasks: int | None,
     settings: CalibrationSettings,
 ) -> PromiseSection:
-    exchangeable = tasks or n
+    counting = math.floor(effective_number(threshold.weights)) if settings.future else None
+    exchangeable = tasks or counting or n
     alpha = max(settings.alpha, smallest_alpha(exchangeable))
     constant = settings.threshold == "constant"
     return PromiseSection(
@@ -665,8 +692,11 @@ def _promise(
         ),
         rollouts=n,
         tasks=tasks,
+        counting=counting,
         rank=rank(exchangeable, alpha),
-        smallest_alpha=smallest_alpha(exchangeable),
+        smallest_alpha=(
+            1 - float(threshold.weights.sum()) if settings.future else smallest_alpha(exchangeable)
+        ),
         false_alarm_interval_90=false_alarm_interval(exchangeable, alpha),
     )
 
@@ -678,6 +708,7 @@ def _listed(rollouts: Sequence[Rollout]) -> tuple[RolloutSection, ...]:
             decisions=len(rollout),
             sha256=rollout.sha256,
             task=rollout.task,
+            group=rollout.group,
         )
         for rollout in rollouts
     )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
 
 if TYPE_CHECKING:
+    from failure_monitor.bundle.bundle import Bundle
     from failure_monitor.recalibration.recalibrate import PastAlarm, Recalibration
 
 
@@ -57,6 +59,14 @@ def recalibrate(
             help="the chance that a successful rollout ever raises an alarm; default: as before",
         ),
     ] = None,
+    future: Annotated[
+        str,
+        Option(
+            metavar="SHARES",
+            help="weigh rollouts for the groups of successful rollouts to come, as "
+            "evening=0.7,morning=0.3, or as-new for those of the new ones",
+        ),
+    ] = "",
     accept_missed: Annotated[
         bool, Option(help="accept that alarms in failed rollouts are lost")
     ] = False,
@@ -71,6 +81,7 @@ def recalibrate(
         output_folder,
         window=Window(last, _date(since), replace),
         alpha=alpha,
+        future=future,
         accept_missed=accept_missed,
         reading=reading.options,
         report=lambda text: progress.print(text, markup=False),
@@ -108,6 +119,8 @@ def _rows(recalibration: Recalibration) -> Iterator[tuple[str, str]]:
     )
     if chosen.for_tests:
         yield "left out", f"{len(chosen.for_tests)} rollouts that their source keeps for tests"
+    if new.description.future:
+        yield from _weighed(new)
     if recalibration.promise is not None:
         yield "promise before", recalibration.promise.state.text
     before = {promise.task: promise for promise in old.description.promises}
@@ -127,6 +140,17 @@ def _rows(recalibration: Recalibration) -> Iterator[tuple[str, str]]:
         yield "alarms in failures", _change(failures)
     for name in recalibration.missed:
         yield "missed from now on", name
+
+
+def _weighed(new: Bundle) -> Iterator[tuple[str, str]]:
+    counts = Counter(rollout.group for rollout in new.calibration)
+    future = new.description.future
+    for name, number in sorted(counts.items()):
+        share = f"a share of {future[name]:.3g} to come" if name in future else "weighs nothing"
+        yield f"group {name}", f"{number} of {len(new.calibration)} rollouts; {share}"
+    for promise in new.description.promises:
+        of = f" in {promise.task}" if promise.task else ""
+        yield f"they count as{of}", f"{promise.counting} rollouts of one weight (Kish)"
 
 
 def _change(alarms: list[PastAlarm]) -> str:

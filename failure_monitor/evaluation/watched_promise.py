@@ -115,6 +115,12 @@ def promise_course(
             "a promise across tasks is not watched, as rollouts of one task are more alike than "
             "those of several: calibrate for each task"
         )
+    if bundle.description.future:
+        raise PromiseError(
+            "a promise whose calibration rollouts are weighed for groups to come is not watched, "
+            "as a shift of groups is expected: watch one that was calibrated on rollouts like "
+            "those to come"
+        )
     known = references(bundle.description, sha256)
     if not known:
         raise PromiseError(

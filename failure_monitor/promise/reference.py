@@ -132,14 +132,14 @@ def references(description: BundleDescription, sha256: str) -> tuple[Reference, 
 
     They cannot if the bundle does not hold their values; if it is of version 1, whose models had
     not learned from all rollouts where they scored those of calibration, but have where they score
-    new ones; or if it promises across tasks: then rollouts of one task are more alike than those
-    of several.
+    new ones; or if they do not all weigh the same: rollouts of one task are more alike than those
+    of several, and groups that shifted are no longer exchangeable.
 
     Args:
         description: what the bundle states of itself.
         sha256: its hash.
     """
-    if description.promise == "across-tasks" or description.schema_version == 1:
+    if not description.weighs_alike or description.schema_version == 1:
         return ()
     found = []
     for promise in description.promises:

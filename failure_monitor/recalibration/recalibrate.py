@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from failure_monitor.recalibration.chosen_rollouts import (
     Window,
     choose_rollouts,
 )
+from failure_monitor.recalibration.group_shares import AS_NEW, read_shares, shares_of
 from failure_monitor.scores.probe import Probe
 from failure_monitor.sources.reading_options import (
     Progress,
@@ -80,6 +81,7 @@ def recalibrate(
     *,
     window: Window | None = None,
     alpha: float | None = None,
+    future: str = "",
     accept_missed: bool = False,
     reading: ReadingOptions | None = None,
     report: Callable[[str], None] = lambda text: None,
@@ -93,6 +95,9 @@ def recalibrate(
         output: the folder to write the new bundle to; None writes nothing.
         window: which rollouts are used; None for all.
         alpha: the promised false-alarm rate; None for the bundle's.
+        future: the shares of groups among successful rollouts to come, such as
+            'evening=0.7,morning=0.3', or 'as-new' for those of the new rollouts; empty for what
+            the bundle was weighed for, if it was.
         accept_missed: whether alarms in failed rollouts may be lost.
         reading: how the sources are read.
         report: receives each step, a sentence.
@@ -104,6 +109,7 @@ def recalibrate(
     """
     reading = reading or ReadingOptions()
     reading.check()
+    stated = read_shares(future) if future not in ("", AS_NEW) else None
     old, sha256 = bundles.load(bundle_folder), bundles.content_hash(bundle_folder)
     if output is not None:
         reject_unwritable_folder(output)
@@ -116,10 +122,11 @@ def recalibrate(
             progress=progress,
         )
     chosen = choose_rollouts(old.description, rollout_set.rollouts, window or Window())
+    shares = shares_of(chosen.came) if future == AS_NEW else stated or old.description.future
     made = calibrate(
         chosen.calibration,
         old.policy,
-        _settings(old.description, alpha, reading.processes),
+        _settings(old.description, alpha, shares, reading.processes),
         fit_rollouts=chosen.fit,
         failures=chosen.learned_failures,
         delays={key: reception.delays for key, reception in rollout_set.receptions.items()},
@@ -150,7 +157,7 @@ def recalibrate(
 
 
 def _settings(
-    description: BundleDescription, alpha: float | None, jobs: int
+    description: BundleDescription, alpha: float | None, future: Mapping[str, float], jobs: int
 ) -> CalibrationSettings:
     scores = tuple(score.name for score in description.scores)
     return CalibrationSettings(
@@ -161,6 +168,7 @@ def _settings(
         window=description.window,
         threshold=description.threshold,
         promise=description.promise,
+        future=future,
         folds=description.folds if description.folds > USUAL_FOLDS else None,
         seed=description.seed,
         jobs=jobs,

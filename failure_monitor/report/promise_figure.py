@@ -73,7 +73,7 @@ def promise_figure(
     rates = np.linspace(1e-6, min(1.0, right), 240)
     with axes(0.6 + ROW_HEIGHT * len(promises)) as drawn:
         for row, (promise, rate) in enumerate(zip(promises[::-1], measured[::-1], strict=True)):
-            n, k = promise.tasks or promise.rollouts, promise.rank
+            n, k = promise.tasks or promise.counting or promise.rollouts, promise.rank
             density = beta.pdf(rates, n + 1 - k, k)
             height = 0.5 * density / density.max()
             low, high = promise.false_alarm_interval_90

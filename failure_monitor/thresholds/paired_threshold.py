@@ -17,13 +17,16 @@ k-th smallest c_i, and the chance is at most alpha.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.listed_names import list_names
 from failure_monitor.thresholds.conformal import (
     CEILING,
     CalibrationError,
@@ -68,7 +71,8 @@ class PairedThreshold:
         scale: of each fold and score, (F, K), or (L, F, K) where it varies over time.
         limits: (n,), c_i of each calibration rollout.
         folds: int64 (n,), the fold of each.
-        weights: (n,), how much each counts: 1, or less where a task has many.
+        weights: (n,), how much each counts: 1, or less where a task has many, or where its group
+            is rarer among rollouts to come than here.
         needed: the weights of those that lie below a decision which calls for an alarm; k where
             each counts as 1.
     """
@@ -200,6 +204,8 @@ def paired_threshold(
     folds: NDArray[np.int64],
     alpha: float,
     tasks: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    future: Mapping[str, float] = MappingProxyType({}),
 ) -> PairedThreshold:
     """Calibrate a rule.
 
@@ -211,12 +217,17 @@ def paired_threshold(
         alpha: the promised false-alarm rate.
         tasks: the task of each, for a promise across tasks (`weights_across_tasks`); none for one
             of rollouts like these.
+        groups: the group of each, where `future` is given.
+        future: the shares of groups among successful rollouts to come (`weights_of_groups`); none
+            where these are as those of calibration.
 
     Raises:
         CalibrationError: too few rollouts for alpha, or scores that leave no room for a threshold.
     """
     if tasks:
         weights, needed = weights_across_tasks(tasks, alpha)
+    elif future:
+        weights, needed = weights_of_groups(groups, future, alpha)
     else:
         weights, needed = np.ones(len(maxima)), float(rank(len(maxima), alpha))
     scale = Scale.of_folds(scales)
@@ -250,6 +261,50 @@ def weights_across_tasks(tasks: Sequence[str], alpha: float) -> tuple[NDArray[np
     _, task, counts = np.unique(np.array(tasks), return_inverse=True, return_counts=True)
     each = len(counts) + 1
     return 1.0 / (each * counts[task]), min(1.0 - alpha, len(counts) / each)
+
+
+def weights_of_groups(
+    groups: Sequence[str], future: Mapping[str, float], alpha: float
+) -> tuple[NDArray[np.float64], float]:
+    """Return the weight of each rollout, (n,), and what is needed, where groups shifted.
+
+    Of a group with n_g rollouts, which p_g of the successful rollouts to come belong to, each
+    weighs p_g / (n_g + 1), and 1 − alpha is needed: the rollout to come is one more of its own
+    group, and whichever group that is, it may lie above all others. Within each group rollouts
+    are exchangeable, which is all that the promise needs; how many there are of each is free.
+
+    It is the weight p_future / p_calibration of Tibshirani et al., "Conformal prediction under
+    covariate shift", 2019, where the covariate is a group and its share in calibration is counted,
+    not known.
+
+    Raises:
+        CalibrationError: a group to come has no rollouts, or too few for alpha.
+    """
+    counts = {name: list(groups).count(name) for name in future}
+    missing = [name for name, count in counts.items() if not count]
+    if missing:
+        raise CalibrationError(
+            f"of the groups of rollouts to come, {list_names(missing)} has no calibration "
+            f"rollout (there are {list_names(sorted(set(groups)))}): record successful ones, or "
+            "correct the name"
+        )
+    share = {name: future[name] / (count + 1) for name, count in counts.items()}
+    least = sum(share.values())
+    needed = round(1 - alpha, 12)
+    if 1 - least < needed - ROUNDING:
+        worst = max(share, key=lambda name: share[name])
+        raise CalibrationError(
+            f"these calibration rollouts, weighed for those to come, cannot promise a false-alarm "
+            f"rate of {alpha:g}: record more successful ones, above all of {worst} "
+            f"({counts[worst]} rollouts for a share of {future[worst]:g}), or ask for alpha "
+            f"{math.ceil(1000 * least) / 1000:g} or more"
+        )
+    return np.array([share.get(name, 0.0) for name in groups]), needed
+
+
+def effective_number(weights: NDArray[np.float64]) -> float:
+    """Return as how many rollouts of one weight these count (Kish)."""
+    return float(weights.sum() ** 2 / np.square(weights).sum())
 
 
 def _raised(

@@ -213,3 +213,70 @@ def test_a_failure_that_would_be_missed_from_now_on_is_a_reason_to_refuse(
 def test_a_date_is_a_date(calibrated, bags):
     text = said(calibrated, bags / "new", "--since", "yesterday", code=2)
     assert "'--since yesterday' is no date" in text
+
+
+@pytest.fixture(scope="module")
+def shifts(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels: old rollouts are of the morning, new ones of the evening but for three."""
+    path = tmp_path_factory.mktemp("labels") / "shifts.csv"
+    lines = [f"rollout_{seed},morning" for seed in (*OLD, 20, 21, 22)]
+    lines += [f"rollout_{seed},evening" for seed in range(23, 32)]
+    path.write_text("\n".join(["rollout,group", *lines]) + "\n")
+    return path
+
+
+def test_rollouts_are_weighed_for_groups_to_come(calibrated, bags, shifts, tmp_path):
+    new = tmp_path / "new"
+    sources = (calibrated, bags / "old", bags / "new", "--labels", shifts)
+    text = said(*sources, "--future", "evening=0.8,morning=0.2", "--output", new)
+    assert "group evening 9 of 24 rollouts; a share of 0.8 to come" in text
+    # (0.8 · 9/10 + 0.2 · 15/16)² / (9 (0.8/10)² + 15 (0.2/16)²) = 13.7
+    assert "they count as 13 rollouts of one weight (Kish)" in text
+    bundle = load(new)
+    assert bundle.description.future == {"evening": 0.8, "morning": 0.2}
+    (promise,) = bundle.description.promises
+    assert promise.smallest_alpha == pytest.approx(0.8 / 10 + 0.2 / 16)
+    assert bundle.threshold().limit == promise.limit
+    weights = {
+        each.group: weight
+        for each, weight in zip(bundle.calibration, bundle.threshold().weights, strict=True)
+    }
+    assert weights == pytest.approx({"evening": 0.08, "morning": 0.0125})
+    shown = re.sub(r"\s+", " ", run_here("inspect", new).stdout)
+    assert "that is found, not proved" in shown
+    assert "weighed for these shares of successes: evening 0.8, morning 0.2" in shown
+    assert "they count as 13, and an alarm is raised where the weights of those below" in shown
+    watched = run_here("promise", new, bags / "new")
+    assert watched.exit_code == 1
+    assert "a shift of groups is expected" in re.sub(r"\s+", " ", watched.output)
+
+
+def test_groups_to_come_are_those_of_the_new_rollouts_where_asked(calibrated, bags, shifts):
+    sources = (calibrated, bags / "old", bags / "new")
+    text = said(*sources, "--labels", shifts, "--future", "as-new")
+    assert "group evening 9 of 24 rollouts; a share of 0.75 to come" in text
+    assert "group morning 15 of 24 rollouts; a share of 0.25 to come" in text
+    assert "12 of the new rollouts name no group" in said(*sources, "--future", "as-new", code=1)
+    text = said(*sources, "--future", "evening=1", code=1)
+    assert "24 of the rollouts name no group" in text
+
+
+@pytest.mark.parametrize(
+    ("shares", "words", "code"),
+    [
+        ("night=1", "night has no calibration rollout", 1),
+        ("evening=1", None, 1),
+        ("evening", "names no shares", 2),
+        ("evening=0.7,morning=0.1", "the shares sum up to 0.8, expected 1", 2),
+        ("evening=nan,morning=1", "the share of evening is 'nan'", 2),
+        ("evening=0.5,evening=0.5", "names evening twice", 2),
+    ],
+)
+def test_shares_that_cannot_be_weighed_are_refused(calibrated, bags, shifts, shares, words, code):
+    sources = (calibrated, bags / "old", bags / "new", "--labels", shifts, "--future", shares)
+    if words is None:  # 9 evenings suffice for alpha 0.1, and for no less.
+        assert "group morning 15 of 24 rollouts; weighs nothing" in said(*sources)
+        text = said(*sources, "--alpha", 0.09, code=1)
+        assert "record more successful ones, above all of evening (9 rollouts" in text
+    else:
+        assert words in said(*sources, code=code)

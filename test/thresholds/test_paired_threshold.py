@@ -21,7 +21,11 @@ from failure_monitor.thresholds.conformal import (
     finite_sample_quantile,
     rank,
 )
-from failure_monitor.thresholds.paired_threshold import PairedThreshold, paired_threshold
+from failure_monitor.thresholds.paired_threshold import (
+    PairedThreshold,
+    effective_number,
+    paired_threshold,
+)
 from failure_monitor.thresholds.time_varying import TimeVaryingScale
 
 rules = st.sampled_from(RULES)
@@ -277,3 +281,64 @@ def test_the_promise_across_tasks_holds_for_a_task_never_seen(tasks, allowed):
     assert 0.5 * allowed < alarms / repetitions < allowed + 3 * error
     # A rank among all rollouts would promise what it does not keep where tasks are few.
     assert pooled > alarms or tasks == 4
+
+
+def of_groups(numbers, groups, future, alpha=0.1):
+    """A threshold of one score on the scale of its numbers, which are far above 0."""
+    fold, scale = np.zeros(len(groups), np.int64), Scale(np.full(1, 20.0), np.ones(1))
+    return paired_threshold("any", [scale], numbers, fold, alpha, groups=groups, future=future)
+
+
+@given(alpha=st.sampled_from([0.05, 0.1, 0.2]), seed=seeds)
+def test_one_group_to_come_is_ranked_among_its_own(alpha, seed):
+    """Rollouts of a group that comes no more weigh nothing, wherever they lie."""
+    random = np.random.default_rng(seed)
+    numbers, groups = random.normal(size=30), ["morning"] * 20 + ["evening"] * 10
+    alone = of_groups(numbers, groups, {"morning": 1.0}, alpha)
+    assert alone.limit == np.sort(numbers[:20])[rank(20, alpha) - 1]
+    windowed = random.normal(20, 1, (1, 1))
+    level = of_groups(numbers[:20], groups[:20], {}, alpha).level(windowed)
+    np.testing.assert_array_equal(alone.level(windowed) > 1, level > 1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "shifted"),
+    [((45, 5), 0.3, True), ((40, 12), 0.9, True), ((60, 9), 1.0, True), ((12, 12), 0.5, False)],
+)
+def test_weighed_rollouts_keep_the_promise_where_groups_shift(counts, share, shifted):
+    """In the evening numbers are higher, and evenings become more frequent."""
+    random, repetitions = np.random.default_rng(counts[1]), 3000
+    groups = ["morning"] * counts[0] + ["evening"] * counts[1]
+    future = {"morning": 1 - share, "evening": share} if share < 1 else {"evening": 1.0}
+    calibration = random.normal(size=(repetitions, len(groups)))
+    calibration[:, counts[0] :] += 2
+    fresh = random.normal(size=repetitions) + 2 * (random.random(repetitions) < share)
+    alarms = {}
+    for name, shares in {"weighed": future, "alike": {}}.items():
+        alarms[name] = np.mean(
+            [
+                of_groups(numbers, groups, shares).level(np.array([[one + 20]])) > 1
+                for numbers, one in zip(calibration, fresh, strict=True)
+            ]
+        )
+    error = np.sqrt(0.1 * 0.9 / repetitions)
+    assert 0.03 < alarms["weighed"] < 0.1 + 3 * error
+    if shifted:
+        assert alarms["alike"] > 0.1 + 5 * error
+
+
+def test_a_group_to_come_needs_enough_rollouts():
+    numbers, groups = np.arange(24.0), ["morning"] * 20 + ["evening"] * 4
+    with pytest.raises(CalibrationError, match=r"night has no calibration rollout .*evening"):
+        of_groups(numbers, groups, {"night": 0.5, "morning": 0.5})
+    # 0.7 / 5 + 0.3 / 21 lies above all that there are.
+    with pytest.raises(
+        CalibrationError, match=r"all of evening \(4 rollouts .* alpha 0\.155 or more"
+    ):
+        of_groups(numbers, groups, {"evening": 0.7, "morning": 0.3})
+    assert of_groups(numbers, groups, {"evening": 0.7, "morning": 0.3}, 0.155).limit == 23
+
+
+def test_the_effective_number_is_that_of_equal_weights():
+    assert effective_number(np.full(7, 0.3)) == pytest.approx(7)
+    assert effective_number(np.array([1.0, 1.0, 0.0, 0.0])) == pytest.approx(2)
