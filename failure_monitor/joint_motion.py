@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.listed_names import list_names
 
 QuantityKind = Literal["position", "velocity", "effort"]
 QUANTITY_KINDS: tuple[QuantityKind, ...] = get_args(QuantityKind)
@@ -97,7 +98,7 @@ class JointMotion:
         missing = [name for name in names if name not in self.names]
         if missing:
             raise JointMotionError(
-                f"the joints lack {', '.join(missing)}, they have {', '.join(self.names)}: "
+                f"the joints lack {list_names(missing)}; they have {list_names(self.names)}: "
                 "publish and record the same of them as in calibration"
             )
         return self._of([self.names.index(name) for name in names])

@@ -143,7 +143,8 @@ def choose_rule(rollouts: Sequence[Rollout], policy: PolicyFormat) -> RuleChoice
             try:
                 score_named(candidate.score).fit(rollouts, policy)
             except ScoreUndefinedError as error:
-                left_out.append(f"without the score {candidate.score}: {error}")
+                reason = str(error).removeprefix(f"{candidate.score}: ")
+                left_out.append(f"without the score {candidate.score}: {reason}")
             else:
                 chosen.append(candidate.score)
     if not chosen:

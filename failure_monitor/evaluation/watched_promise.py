@@ -166,19 +166,22 @@ def finished_rollout(bundle: Bundle, rollout: Rollout) -> FinishedRollout:
 
     Raises:
         UnknownTaskError: the bundle has no promise for its task.
-        InvalidDecisionError: a decision is not of the bundle's format.
+        InvalidDecisionError: a decision is not of the bundle's format, or lacks what a score
+            needs.
     """
     task = bundle.promise(rollout.task).task
     rollout.check(bundle.policy)
     monitor = bundle.monitor(rollout.task)
     largest = LargestValues(task)
-    for decision in rollout.decisions():
-        try:
+    valid = bundle.limits.valid_decisions(rollout)
+    try:
+        for decision in rollout.beginning(valid).decisions():
             largest.update(monitor.update(decision))
-        except InvalidDecisionError:
-            # Beyond the limits of its values: the monitor halts.
-            largest.exceed()
-            break
+    except InvalidDecisionError as error:
+        raise InvalidDecisionError(f"{rollout.name}: {error}") from None
+    if valid < len(rollout):
+        # Beyond the limits of its values: the monitor halts.
+        largest.exceed()
     finished = largest.finished
     assert finished is not None
     return finished

@@ -110,6 +110,7 @@ def test_a_score_that_means_nothing_is_left_out_with_its_reason():
         "without the score one_step",
         "without the score phase_knn",
     ]
+    assert not any("phase_knn: phase_knn" in reason for reason in choice.left_out)
 
 
 def test_rollouts_that_lack_what_others_give_are_named():

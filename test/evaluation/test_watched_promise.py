@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from testbed.moving_rollouts import MOVING, moving_rollout
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.evaluation.watched_promise import (
     PromiseError,
     finished_rollout,
@@ -104,6 +105,15 @@ def test_a_decision_beyond_the_limits_of_its_values_is_above_the_threshold(made)
     wild.chunks[5] += 1e6
     assert finished_rollout(made, wild).level == np.inf
     assert promise_course(made, HASH, [wild]).state.above_threshold == 1
+
+
+def test_a_rollout_that_lacks_what_a_score_needs_is_refused_and_no_alarm():
+    rollouts = [moving_rollout(seed) for seed in range(10)]
+    settings = CalibrationSettings(scores=("joint_effect",), folds=2, jobs=1)
+    made = calibrate(rollouts, MOVING, settings)
+    without = replace(moving_rollout(11), joints=None)
+    with pytest.raises(InvalidDecisionError, match=f"{without.name}: what the joints did is not"):
+        promise_course(made, HASH, [without])
 
 
 def test_a_bundle_without_the_values_of_its_rollouts_is_rejected(made):

@@ -336,9 +336,12 @@ class _Steps:
     def of(self, rollout: Rollout) -> Iterable[tuple[Array, Array] | None]:
         """Yield the step to every decision of a rollout."""
         before = None
-        for decision in rollout.decisions():
-            yield self.step(before, decision)
-            before = self.seen(decision)
+        try:
+            for decision in rollout.decisions():
+                yield self.step(before, decision)
+                before = self.seen(decision)
+        except InvalidDecisionError as error:
+            raise InvalidDecisionError(f"{rollout.name}: {error}") from None
 
     def _reached(self, decision: Decision) -> Array:
         """Return the predicted quantities as they came, (T,)."""
