@@ -36,9 +36,9 @@ def wish_for(evaluation: Evaluation, most: float | None) -> Wish | None:
         return None
     if evaluation.dial is None:
         raise UsageError(
-            "the bundle does not tell what another alpha would do, since it promises across tasks "
-            "or an older version made it: leave out --max-disturbed-alarms, or calibrate again "
-            "for each task"
+            "the bundle does not tell what another alpha would do: it promises across tasks, "
+            "weighs rollouts for groups to come, or is of an older version. Leave out "
+            "--max-disturbed-alarms, or give a bundle that was calibrated for each task"
         )
     return evaluation.dial.wish(most)
 
