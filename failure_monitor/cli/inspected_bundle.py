@@ -150,13 +150,16 @@ def _rollouts_table(description: BundleDescription) -> Table:
     table.add_column("for")
     if with_tasks:
         table.add_column("task")
+    if description.future:
+        table.add_column("group")
     table.add_column("decisions", justify="right")
     table.add_column("SHA-256")
     for purpose, rollouts in rollouts_by_purpose(description).items():
         for rollout in rollouts:
             tasks = (escape(rollout.task),) if with_tasks else ()
+            groups = (escape(rollout.group),) if description.future else ()
             number, sha256 = str(rollout.decisions), rollout.sha256[:SHORT_HASH]
-            table.add_row(escape(rollout.name), purpose, *tasks, number, sha256)
+            table.add_row(escape(rollout.name), purpose, *tasks, *groups, number, sha256)
     return table
 
 

@@ -246,6 +246,7 @@ def test_rollouts_are_weighed_for_groups_to_come(calibrated, bags, shifts, tmp_p
     assert "that is found, not proved" in shown
     assert "weighed for these shares of successes: evening 0.8, morning 0.2" in shown
     assert "they count as 13, and an alarm is raised where the weights of those below" in shown
+    assert re.search(r"rollout_23 . calibration . evening", shown)
     watched = run_here("promise", new, bags / "new")
     assert watched.exit_code == 1
     assert "a shift of groups is expected" in re.sub(r"\s+", " ", watched.output)
