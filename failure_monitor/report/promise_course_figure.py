@@ -8,6 +8,7 @@ import io
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from failure_monitor.evaluation.watched_promise import PromiseCourse
 from failure_monitor.promise.watch import DOUBT
@@ -68,6 +69,8 @@ def _draw(drawn: Axes, course: PromiseCourse) -> None:
             fontsize=7.5,
         )
     drawn.set_yscale("log")
+    drawn.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    drawn.yaxis.set_minor_formatter(NullFormatter())
     drawn.set_ylim(LEAST / 1.5, max(2.0, 1.5 * max(evidence, default=1.0)))
     drawn.set_xlim(0, len(evidence) + 1)
     drawn.set_xlabel("successful rollouts, in order of time")

@@ -390,18 +390,24 @@ class _Meta:
             raise self._wrong("action_names", names, f"a list of {dimensions} names")
         return tuple(names)
 
-    def names(self, key: str, count: int, default: Sequence[str]) -> tuple[str, ...]:
-        """Return so many names, each another, that stand under a key; else the default ones."""
+    def names(
+        self, key: str, count: int, default: Sequence[str], endings: tuple[str, ...] = ("",)
+    ) -> tuple[str, ...]:
+        """Return so many names, each another, that stand under a key; else the default ones.
+
+        Each ends with one of the endings.
+        """
         names = self._content.get(key)
         if names is None and default:
             return tuple(default)
         if (
             not isinstance(names, list)
             or len(names) != count
-            or not all(name and isinstance(name, str) for name in names)
+            or not all(name and isinstance(name, str) and name.endswith(endings) for name in names)
             or len(set(names)) != count
         ):
-            raise self._wrong(key, names, f"a list of {count} names, each another")
+            ending = f" and ending with {' or '.join(endings)}" if all(endings) else ""
+            raise self._wrong(key, names, f"a list of {count} names, each another{ending}")
         return tuple(names)
 
     def action_kind(self) -> ActionKind | None:

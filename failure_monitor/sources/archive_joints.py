@@ -21,14 +21,20 @@ At a rollout's first decision means and steps are not read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.joint_motion import JointMotion, QuantityKind, alike, quantity_names
+from failure_monitor.joint_motion import (
+    QUANTITY_KINDS,
+    JointMotion,
+    QuantityKind,
+    alike,
+    quantity_names,
+)
 
 FLOATS = "f"
 """Kind of dtypes in numpy."""
@@ -41,12 +47,21 @@ MEASURED: Mapping[str, QuantityKind] = {
 """What was measured of joints, by the name of its array."""
 
 GRIPPER = "gripper"
+KINDS = tuple(f"/{kind}" for kind in QUANTITY_KINDS)
+"""With what the name of a quantity ends."""
 
 Array = NDArray[Any]
 Size = int | str
 """Of an axis: a number, or a letter where any will do."""
-Names = Callable[[str, int, Sequence[str]], tuple[str, ...]]
-"""Returns the names under a key of meta_json, so many, or else those by default."""
+
+
+class Names(Protocol):
+    """Reads names from meta_json."""
+
+    def __call__(
+        self, key: str, count: int, default: Sequence[str], endings: tuple[str, ...] = ("",)
+    ) -> tuple[str, ...]:
+        """Return so many names under a key, or else those by default."""
 
 
 class Arrays(Protocol):
@@ -111,7 +126,7 @@ def _worked_out(arrays: Arrays, names: Names, decisions: int) -> JointMotion | N
         return None
     states = arrays.read("joint_states", FLOATS, (decisions, "Q")).astype(np.float64)
     means = arrays.read("joint_means", FLOATS, states.shape).astype(np.float64)
-    quantities = names("joint_quantities", states.shape[1], ())
+    quantities = names("joint_quantities", states.shape[1], (), KINDS)
     motion = JointMotion(quantities, states, means)
     if "command_means" not in arrays:
         return motion

@@ -47,7 +47,10 @@ def test_it_says_since_when_by_which_score_and_what_was_left_out(made, bags, tmp
     assert re.search(r"broken since rollout \d+", text)
     assert "1 rollout: has no outcome" in text
     assert "at 100 successful rollouts a day at most 70 false stops a week" in text
-    assert "<svg" in figure.read_text()
+    drawn = figure.read_text()
+    assert "<svg" in drawn
+    assert "0.01" in drawn
+    assert "mathdefault" not in drawn
     found = json.loads(results.read_text())
     assert found["word"] == "broken"
     assert found["rollouts"] == len(found["course"]) == len(DRIFTED)

@@ -209,3 +209,14 @@ def test_no_step_between_decisions_is_as_good_as_none_recorded(tmp_path: Path) -
         assert np.isfinite(motion.states).all()
         assert np.isnan(motion.means).all()
     assert motions(write_arrays(tmp_path / "arm.npz", joint_pos_hist=steps)) == [None, None, None]
+
+
+def test_a_quantity_is_one_of_a_joint(tmp_path: Path) -> None:
+    values = np.ones((DECISIONS, 2))
+    path = write_arrays(
+        tmp_path / "arm.npz",
+        joint_states=values,
+        joint_means=values,
+        meta_json=meta_json(joint_quantities=["elbow/position", "elbow/temperature"]),
+    )
+    assert "ending with /position or /velocity or /effort" in refusal(path)
