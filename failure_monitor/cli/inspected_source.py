@@ -63,6 +63,8 @@ def contents_table(rollout_set: RolloutSet, title: str) -> Table:
         f"{len(rollouts)}: {outcomes.count(True)} succeeded, {outcomes.count(False)} failed, "
         f"{outcomes.count(None)} without an outcome",
     )
+    if helped := sum(rollout.has_intervention for rollout in rollouts):
+        table.add_row("interventions", f"a human acted in {helped} of them")
     tasks = sorted({rollout.task for rollout in rollouts} - {""})
     table.add_row("tasks", escape(", ".join(tasks)) or "unknown")
     groups = sorted({rollout.group for rollout in rollouts} - {""})

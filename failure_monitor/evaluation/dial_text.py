@@ -74,9 +74,10 @@ def wish_text(wish: Wish) -> str:
     found = wish.point.found_early
     cost = "" if found.value is None else f"; {_counted(found)} failures are then found early"
     return (
-        f"at most {wish.most:g} of disturbed rollouts that succeed with an alarm needs alpha "
-        f"{wish.point.alpha:g}: {_at(wish.point)}{cost}. One more alarm was counted than there "
-        "is, since these rollouts chose it; calibrate with --alpha to have it"
+        f"an alarm in at most {wish.most:g} of disturbed rollouts that succeed needs alpha "
+        f"{wish.point.alpha:g}: {_at(wish.point)}{cost}. One alarm more was counted than there "
+        f"is, since these rollouts chose it; `calibrate --alpha {wish.point.alpha:g}` makes such "
+        "a bundle"
     )
 
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from testbed.bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder, decision_arrays, write_bag
 from testbed.command_line import run_here
@@ -18,6 +19,8 @@ from failure_monitor.bundle import bundle
 from failure_monitor.bundle.description import BundleDescription
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.schema import read
+from failure_monitor.sources.archive import write_archive
+from failure_monitor.sources.rollout_set import RolloutSet
 
 
 def said(*arguments: object) -> str:
@@ -175,3 +178,11 @@ def test_results_that_cannot_be_written_are_told(made: Path, tmp_path: Path) -> 
     result = run_here("inspect", made, "--json", tmp_path / "nowhere" / "file.json")
     assert result.exit_code == 2
     assert "--json: cannot write" in result.stderr
+
+
+def test_what_a_source_holds_tells_of_interventions(tmp_path: Path) -> None:
+    human = np.arange(12) == 4
+    rollouts = [synthetic_rollout(seed, success=True) for seed in range(3)]
+    rollouts[1] = replace(rollouts[1], interventions=human)
+    write_archive(tmp_path / "some.npz", RolloutSet(POLICY, tuple(rollouts)))
+    assert "interventions a human acted in 1 of them" in said(tmp_path / "some.npz")
