@@ -99,15 +99,19 @@ def choose_rollouts(
             failure.
     """
     unique = {rollout.sha256 or str(id(rollout)): rollout for rollout in rollouts if len(rollout)}
-    fit = _found(unique, description.fit, "fitted its scores on")
+    fitted = _found(unique, description.fit, "fitted its scores on")
+    fit = {key: each for key, each in fitted.items() if not _has_failed(each)}
+    if fitted and not fit:
+        raise RecalibrationError(
+            f"all {len(fitted)} rollouts that the bundle fitted its scores on have failed, as "
+            "their outcomes are stated now: calibrate anew"
+        )
     learned = _found(unique, description.failures, "learned failures from")
     others = [rollout for key, rollout in unique.items() if key not in {*fit, *learned}]
     old = {section.sha256: section for section in description.calibration}
     _reject_unknown_outcomes([each for each in others if each.sha256 not in old])
-    failed = [each for each in others if each.has_intervention or each.success is False]
-    succeeded = [
-        each for each in others if not each.has_intervention and each.success is not False
-    ]
+    failed = [each for each in others if _has_failed(each)]
+    succeeded = [each for each in others if not _has_failed(each)]
     for_tests = [each for each in succeeded if each.calibration is False]
     usable = [each for each in succeeded if each.calibration is not False]
     if window.replaces:
@@ -123,7 +127,7 @@ def choose_rollouts(
             "too, or state which may go (--replace, --last, --since)"
         )
     came = tuple(rollout for rollout in chosen if rollout.sha256 not in old)
-    if not came and not any(rollout.sha256 in old for rollout in failed):
+    if not came and not any(rollout.sha256 in {*old, *fitted} for rollout in failed):
         kept = f" ({len(for_tests)} are kept for tests by their source)" if for_tests else ""
         raise RecalibrationError(
             f"no successful rollout is new{kept}, so there is nothing to calibrate again: give "
@@ -138,6 +142,10 @@ def choose_rollouts(
         tuple(failed),
         tuple(for_tests),
     )
+
+
+def _has_failed(rollout: Rollout) -> bool:
+    return rollout.has_intervention or rollout.success is False
 
 
 def _found(

@@ -138,6 +138,13 @@ def test_rollouts_that_scores_were_fitted_on_are_needed_again():
     found = chosen(made, [dated(seed) for seed in (*range(15), *range(30, 36))])
     assert numbers(found.fit) == [*range(30, 36)]
     assert numbers(found.calibration) == [*range(15)]
+    # What turned out a failure teaches no longer what success looks like.
+    failed = [dated(30, success=False), *(dated(seed) for seed in range(31, 36))]
+    found = chosen(made, [*(dated(seed) for seed in OLD), *failed])
+    assert numbers(found.fit) == [*range(31, 36)]
+    assert numbers(found.failed) == [30]
+    with pytest.raises(RecalibrationError, match=r"all 6 rollouts .* have failed"):
+        chosen(made, [dated(seed, success=seed < 30) for seed in (*OLD, *range(30, 36))])
 
 
 @pytest.fixture(scope="module")
