@@ -121,7 +121,7 @@ def alarms(bundle: Bundle, rollouts: list[Rollout]) -> int:
 
 def main(
     task: Annotated[str, Option(help="of the demo")] = "button-press-topdown-v3",
-    splits: Annotated[int, Option(min=1, help="times that all rollouts are drawn")] = 2,
+    splits: Annotated[int, Option(min=1, help="times that all rollouts are drawn")] = 3,
     calibration: Annotated[int, Option(min=10, help="successful rollouts")] = 40,
     days: Annotated[int, Option(min=1, help="that the change takes at most")] = 15,
     per_day: Annotated[int, Option(min=1, help="rollouts a day")] = 10,
