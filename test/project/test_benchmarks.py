@@ -104,7 +104,7 @@ def test_calibration_time(tmp_path):
     assert found.keys() == {"default", "fiper"}
     for rule in found.values():
         assert [timing["rollouts"] for timing in rule["timings"]] == [10, 50]
-    assert "the target of 20 s" in printed
+    assert "the target of 5 s" in printed
 
 
 @pytest.mark.slow
