@@ -207,7 +207,7 @@ def test_the_page_shows_a_script_that_runs(bags: Path, labelled: Path, tmp_path:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "my_bundle" / "bundle.yaml").is_file()
-    assert len(done.stdout.splitlines()) == 2 + 4
+    assert len(done.stdout.splitlines()) == 5 + 4
 
 
 @pytest.mark.parametrize(
