@@ -78,6 +78,7 @@ def test_it_permits_after_a_nominal_decision_and_says_what_it_rests_on(
     assert names == {
         "failure_monitor: alarm",
         "failure_monitor: scoring",
+        "failure_monitor: promise",
         "failure_monitor: input policy/embedding",
         "failure_monitor: input policy/action_chunks",
         "failure_monitor: input policy/format",
