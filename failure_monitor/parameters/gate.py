@@ -75,11 +75,12 @@ class CommandParameters:
     )
 
     at_intervention: str = parameter(
-        "yield",
-        "What the gate does, while a human intervenes, about what its commands have moved.",
+        "stop",
+        "What the gate does, when a human intervenes, about what its commands have moved.",
         choices={
-            "yield": "nothing, for what the human drives; it is stopped when the human lets go",
-            "stop": "stop it as ever, for what the human does not drive",
+            "stop": "stop it as ever, where a multiplexer lets the human's commands pass",
+            "yield": "nothing, where the human commands on the gate's output; stop it when they "
+            "let go",
         },
     )
     handover_tolerance: float = parameter(

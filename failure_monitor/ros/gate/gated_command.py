@@ -96,7 +96,7 @@ class GatedCommand:
         self._joints = joints
         self._intervenes = intervenes
         self._handover = Handover(command.handover_tolerance)
-        self._was_in_human_hands = False
+        self._is_in_human_hands = self._was_in_human_hands = False
         self._permitted_scale = permitted_scale
         self._update = update
         self._changed = changed
@@ -153,23 +153,24 @@ class GatedCommand:
     def stop_robot(self) -> None:
         """Stop all that a command has moved since it was last told to stand.
 
-        While a human drives it, nothing is sent: the stop is still owed, and paid when they let
-        go.
+        Where it yields to a human, nothing is sent: the stop is still owed, and paid when they
+        let go. A ramp that goes on when they let go ends there.
         """
         if self._yields:
             self._debts.suspend()
             self._report_debt()
             return
+        if self._is_in_human_hands and not self._intervenes():
+            self._is_in_human_hands, self._was_in_human_hands = False, True
+            # However short it was: what goes on was made for a motion that they have changed.
+            self._debts.remake_stops()
         self._debts.close(time.monotonic())
         if self._debts.is_due:
             self._send_safe_commands()
 
     def on_intervention(self) -> None:
         """Note that a human intervenes: where the robot is by then, its commands do not know."""
-        if self.parameters.at_intervention == "yield":
-            self._was_in_human_hands = True
-            # However short it was: what goes on was made for a motion that they have changed.
-            self._debts.remake_stops()
+        self._is_in_human_hands = True
         self._handover.begin()
         if self._handover.is_awaited and self.parameters.commands_positions:
             # From now on: a subscription takes a moment until it receives something.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""While a human intervenes, the gate is closed to the policy, and does not fight the human."""
+"""While a human intervenes, the gate is closed to the policy, and can yield to the human."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def hand_back(robot: GateRobot) -> None:
     robot.wait_for(lambda: "human" not in robot.gate_says(), "the human to let go")
 
 
-def test_it_is_silent_while_a_human_drives_and_stops_what_they_leave(robot):
+def test_it_yields_to_a_human_and_stops_what_they_leave(robot):
     ramp = {"command__safe_command": "decelerate", "command__max_deceleration": [0.2]}
-    with gate_process(**ramp):
+    with gate_process(**ramp, command__at_intervention="yield"):
         connect(robot)
         # During a stop: a ramp of five seconds goes on.
         move(robot)
@@ -100,7 +100,7 @@ def test_it_is_silent_while_a_human_drives_and_stops_what_they_leave(robot):
 
 
 def test_a_human_who_takes_over_in_motion_is_sent_nothing_else(robot):
-    with gate_process(command__safe_command="zero"):
+    with gate_process(command__safe_command="zero", command__at_intervention="yield"):
         connect(robot)
         move(robot)
         robot.received["command_out"].clear()
@@ -113,21 +113,24 @@ def test_a_human_who_takes_over_in_motion_is_sent_nothing_else(robot):
         assert set(values(robot)) == {0.0}
 
 
-def test_what_the_human_does_not_drive_is_stopped_as_ever(robot):
-    ramp = {"command__safe_command": "decelerate", "command__max_deceleration": [2.0]}
-    with gate_process(**ramp, command__at_intervention="stop"):
+def test_what_moves_is_stopped_as_ever_and_stands_when_the_human_lets_go(robot):
+    ramp = {"command__safe_command": "decelerate", "command__max_deceleration": [0.2]}
+    with gate_process(**ramp):
         connect(robot)
         move(robot)
         human(robot, True)
-        robot.wait_for(lambda: 0.0 in values(robot), "the stop")
-        # By its ramp: the human has not ended its motion.
-        assert any(0.1 < value < 0.9 for value in values(robot))
+        robot.wait_for(lambda: any(0.5 < value < 0.95 for value in values(robot)), "the ramp")
         robot.wait_until_said(HUMAN)
+        human(robot, False)
+        # It would go on for three seconds and more, at a speed that the human has ended.
+        robot.wait_for(lambda: 0.0 in values(robot), "the command to stand", timeout=2.0)
+        assert not any(0.0 < value < 0.4 for value in values(robot))
 
 
-def test_a_human_who_is_there_for_a_moment_ends_a_ramp(robot):
+@pytest.mark.parametrize("reaction", ["stop", "yield"])
+def test_a_human_who_is_there_for_a_moment_ends_a_ramp(robot, reaction):
     ramp = {"command__safe_command": "decelerate", "command__max_deceleration": [0.1]}
-    with gate_process(**ramp):
+    with gate_process(**ramp, command__at_intervention=reaction):
         connect(robot)
         move(robot)
         robot.close_gate()
