@@ -72,6 +72,14 @@ def _inspect_gate(seen: GraphSnapshot, gate: GateSnapshot) -> Iterator[Finding]:
         )
     lease = gate.parameter("permit_lease")
     for monitor in seen.monitors:
+        if monitor.intervention_topic != gate.intervention_topic:
+            yield attention(
+                gate.node,
+                "learns of a human who intervenes by "
+                f"'{gate.intervention_topic}', and {monitor.node} by "
+                f"'{monitor.intervention_topic}': give both the same 'intervention_topic', or "
+                "only one of them acts on it",
+            )
         period = monitor.parameter("heartbeat_period")
         if monitor.permit_topic in gate.permits and lease < HEARTBEATS_PER_LEASE * period:
             finding = wrong if lease <= period else attention

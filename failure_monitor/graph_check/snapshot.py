@@ -146,6 +146,11 @@ class MonitorSnapshot:
         return f"{self.node}/alarm"
 
     @property
+    def intervention_topic(self) -> str:
+        """The topic by which it learns of a human who intervenes; empty for none."""
+        return _intervention_topic(self.parameters, self.node)
+
+    @property
     def permit_topic(self) -> str:
         """The topic of its permit."""
         return f"{self.node}/permit"
@@ -200,6 +205,11 @@ class GateSnapshot:
     def parameter(self, name: str) -> Any:
         """Return a parameter, or its default where the node did not answer."""
         return (self.parameters or {}).get(name, getattr(GATE_DEFAULTS, name))
+
+    @property
+    def intervention_topic(self) -> str:
+        """The topic by which it learns of a human who intervenes; empty for none."""
+        return _intervention_topic(self.parameters, self.node)
 
     @property
     def unstopped(self) -> tuple[str, ...]:
@@ -274,3 +284,8 @@ def node_names(ends: Sequence[Endpoint]) -> str:
 def absolute(topic: str, node: str) -> str:
     """Return the full name of a topic in the namespace of a node, if nothing remaps it."""
     return topic if topic.startswith("/") else f"{node.rpartition('/')[0]}/{topic}"
+
+
+def _intervention_topic(parameters: Mapping[str, Any] | None, node: str) -> str:
+    name = (parameters or {}).get("intervention_topic", GATE_DEFAULTS.intervention.topic)
+    return absolute(name, node) if name else ""

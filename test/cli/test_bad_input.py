@@ -188,7 +188,7 @@ def test_rollouts_of_one_decision_calibrate_what_can_be_said_of_them(tmp_path):
     output = tmp_path / "bundle"
     code, printed = run("calibrate", archive, "--output", output, "--jobs", 1)
     assert code == 0
-    assert "without the score one_step: one_step: every rollout" in printed
+    assert "without the score one_step: every rollout" in printed
     scores = [score.name for score in load(output).description.scores]
     assert scores == ["dispersion_profile", "phase_knn", "chunk_lag"]
     code, _ = run("evaluate", output, write(tmp_path / "tests.npz", good_arrays()))
@@ -218,7 +218,7 @@ def test_what_never_changes_leaves_the_default_rule_with_remarks(tmp_path):
     code, printed = run("calibrate", archive, "--output", tmp_path / "bundle", "--jobs", 1)
     assert code == 0
     for score in ("command_effect", "one_step", "phase_knn"):
-        assert f"without the score {score}: {score}: the embeddings are the same" in printed
+        assert f"without the score {score}: the embeddings are the same" in printed
 
 
 @pytest.mark.parametrize(

@@ -523,6 +523,11 @@ def test_two_publishers_of_a_permit_are_wrong(judged):
     assert line.startswith("wrong /failure_monitor/permit: 2 publishers of one permit")
 
 
+def test_another_topic_of_interventions_at_the_gate_is_worth_a_look(judged):
+    [line] = judged(with_gate(parameters={"intervention_topic": "takeover"}))
+    assert "learns of a human who intervenes by '/takeover', and /failure_monitor by" in line
+
+
 # What the policy does not publish
 
 

@@ -29,7 +29,6 @@ from rclpy.utilities import remove_ros_args
 from std_msgs.msg import Bool
 
 from failure_monitor.graph_check.snapshot import (
-    GATE_DEFAULTS,
     GateSnapshot,
     GraphSnapshot,
     MonitorSnapshot,
@@ -76,9 +75,17 @@ MONITOR_PARAMETERS = (
     "rollout_boundaries",
     "rollout_topic",
     "rollout_topic_type",
+    "intervention_topic",
     "use_sim_time",
 )
-GATE_PARAMETERS = ("permit_lease", "joint_states_topic", "inform_only", "commands", "stop_timeout")
+GATE_PARAMETERS = (
+    "permit_lease",
+    "joint_states_topic",
+    "intervention_topic",
+    "inform_only",
+    "commands",
+    "stop_timeout",
+)
 
 
 class GraphListener(Node):
@@ -199,7 +206,7 @@ class GraphListener(Node):
 
     def _gate(self, probe: GateProbe) -> GateSnapshot:
         parameters = self._remote_parameters.of(probe.node)
-        joints = absolute(self._joints_of(parameters), probe.node)
+        others = _inputs_beside_commands(parameters, probe.node)
         outputs = {
             topic: kind
             for topic, kind in published_by(self, probe.node).items()
@@ -207,20 +214,19 @@ class GraphListener(Node):
         }
         subscribed = subscribed_by(self, probe.node)
         return probe.snapshot(
-            [topic for topic, kind in subscribed.items() if kind == PERMIT_TYPE],
             [
                 topic
                 for topic, kind in subscribed.items()
-                if kind in outputs.values() and topic != joints
+                if kind == PERMIT_TYPE and topic not in others
+            ],
+            [
+                topic
+                for topic, kind in subscribed.items()
+                if kind in outputs.values() and topic not in others
             ],
             [*outputs],
             parameters,
         )
-
-    @staticmethod
-    def _joints_of(parameters: Any) -> str:
-        name: str = (parameters or {}).get("joint_states_topic", GATE_DEFAULTS.joint_states_topic)
-        return name
 
     def _topic(self, name: str) -> TopicSnapshot:
         snapshot = topic_snapshot(self, name)
@@ -228,6 +234,12 @@ class GraphListener(Node):
         if probe is None:
             return snapshot
         return replace(snapshot, messages=probe.messages(time.monotonic()))
+
+
+def _inputs_beside_commands(parameters: Mapping[str, Any] | None, node: str) -> tuple[str, ...]:
+    """Return the topics that a gate subscribes to besides commands and permits."""
+    gate = GateSnapshot(node, parameters=parameters)
+    return absolute(gate.parameter("joint_states_topic"), node), gate.intervention_topic
 
 
 def _topics_of(

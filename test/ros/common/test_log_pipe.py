@@ -14,11 +14,19 @@ LOGS = """
 import os, sys, time
 from failure_monitor.ros.common.log_pipe import flush, replace_standard_streams
 
+def log(line):
+    while True:
+        try:
+            return os.write(2, line)
+        except BlockingIOError:
+            # The thread that empties the pipe had no turn yet, on a busy machine.
+            time.sleep(0.001)
+
 pipes = replace_standard_streams()
 longest = 0.0
 for number in range({lines}):
     begin = time.monotonic()
-    os.write(2, b"line %d " % number + 80 * b"x" + b"\\n")
+    log(b"line %d " % number + 80 * b"x" + b"\\n")
     longest = max(longest, time.monotonic() - begin)
     if number % 100 == 0:
         time.sleep(0.001)
