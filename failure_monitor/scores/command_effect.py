@@ -125,6 +125,12 @@ class CommandEffect(TogetherScore):
             regression.append(of_model)
             residual.append(np.sqrt(np.mean(residuals**2, axis=0)) + MIN_RESIDUAL)
             weights.append(_weights(_determination(residuals, wanted)))
+        if not np.any(weights):
+            raise ScoreUndefinedError(
+                f"{cls.name}: the commands predict none of the embedding's features (R² is 0 on "
+                "rollouts that were held out): check that the executed chunk comes first among "
+                "the samples, calibrate on more rollouts, or leave it out of the rule"
+            )
         return cls(
             executed=executed,
             are_positions=are_positions,
@@ -263,12 +269,10 @@ def _determination(
 
 
 def _weights(determination: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return w of the coefficients of determination R², (V,)."""
+    """Return w of the coefficients of determination R², (V,).
+
+    Of few rollouts a model of one fold may predict nothing: then it weighs nothing, and its score
+    is 0 for the calibration rollouts of that fold as for a running one.
+    """
     determined = np.maximum(determination, 0.0) ** 3
-    if not determined.any():
-        raise ScoreUndefinedError(
-            f"{CommandEffect.name}: the commands predict none of the embedding's features "
-            "(R² is 0 on rollouts that were held out): check that the executed chunk comes first "
-            "among the samples, calibrate on more rollouts, or leave it out of the rule"
-        )
-    return np.asarray(determined / determined.sum())
+    return np.asarray(determined / (determined.sum() or 1.0))

@@ -116,6 +116,10 @@ def test_weights_by_hand():
     np.testing.assert_allclose(_weights(np.array([1.0, 0.5, -3.0, 0.0])), [8 / 9, 1 / 9, 0, 0])
 
 
+def test_a_model_that_predicts_nothing_weighs_nothing():
+    assert _weights(np.array([-1.0, 0.0])).tolist() == [0.0, 0.0]
+
+
 def test_embeddings_that_have_nothing_to_do_with_commands_are_refused():
     def unrelated(seed: int) -> Rollout:
         noise = np.random.default_rng(seed + 1000).normal(size=(20, 6))

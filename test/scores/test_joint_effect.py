@@ -11,6 +11,7 @@ from testbed.synthetic import synthetic_rollout
 
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.joint_motion import JointMotion
+from failure_monitor.scores.base import joint_residual
 from failure_monitor.scores.base.joint_residual import RIDGE, _Fitted, _ridge, _weights
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import Standardisation
@@ -296,9 +297,15 @@ def test_quantities_that_err_together_share_their_weight():
     shared, alone = random.normal(size=(2, 10_000))
     residuals = np.stack([shared, shared, alone, alone], axis=1)
     fitted = _Fitted(np.empty(0), residuals, np.ones(4), np.array([0.8, 0.8, 0.8, -1.0]))
-    np.testing.assert_allclose(_weights(fitted, "it"), [1 / 3, 1 / 3, 1 / 3, 0], atol=0.02)
-    with pytest.raises(ScoreUndefinedError, match="it: nothing predicts what the joints do"):
-        _weights(dataclasses.replace(fitted, determination=-np.ones(4)), "it")
+    np.testing.assert_allclose(_weights(fitted), [1 / 3, 1 / 3, 1 / 3, 0], atol=0.02)
+    nothing = dataclasses.replace(fitted, determination=-np.ones(4))
+    assert _weights(nothing).tolist() == [0.0] * 4
+
+
+def test_joints_that_nothing_predicts_are_refused(monkeypatch):
+    monkeypatch.setattr(joint_residual, "_weights", lambda fitted: np.zeros(len(fitted.sizes)))
+    with pytest.raises(ScoreUndefinedError, match="joint_effect: nothing predicts what the"):
+        JointEffect.fit([moving_rollout(seed) for seed in range(10)], MOVING)
 
 
 def test_the_scores_of_a_robot_that_moves_say_which_joints_they_need():

@@ -195,10 +195,22 @@ class JointResidual(TogetherScore):
         )
         regressions, residuals, weights = [], [], []
         for others in outside_each(rollouts, folds):
-            fitted = _ridge([known[place] for place in others if known[place]], change)
+            taught = [known[place] for place in others if known[place]]
+            if not taught:
+                raise ScoreUndefinedError(
+                    f"{cls.name}: what the joints did is known in too few rollouts to leave a "
+                    "fold of them out: record it in more, or leave this score out of the rule"
+                )
+            fitted = _ridge(taught, change)
             regressions.append(fitted.regression)
             residuals.append(fitted.sizes)
-            weights.append(_weights(fitted, cls.name))
+            weights.append(_weights(fitted))
+        if not np.any(weights):
+            raise ScoreUndefinedError(
+                f"{cls.name}: nothing predicts what the joints do (R² is 0 on rollouts that were "
+                "held out): check that the executed chunk comes first among the samples, "
+                "calibrate on more rollouts, or leave this score out of the rule"
+            )
         return cls(
             inputs=steps.inputs,
             targets=targets,
@@ -459,17 +471,11 @@ def _ridge(known: Sequence[Sequence[tuple[Array, Array]]], change: Standardisati
     return _Fitted(regression, residuals, sizes, 1 - mean_square / variance)
 
 
-def _weights(fitted: _Fitted, score: str) -> Array:
-    """Return w, (Q,)."""
+def _weights(fitted: _Fitted) -> Array:
+    """Return w, (Q,); 0 where the rollouts of a fold's model let it predict nothing."""
     determined = np.maximum(fitted.determination, 0.0)
-    if not determined.any():
-        raise ScoreUndefinedError(
-            f"{score}: nothing predicts what the joints do (R² is 0 on rollouts that were held "
-            "out): check that the executed chunk comes first among the samples, calibrate on "
-            "more rollouts, or leave this score out of the rule"
-        )
     scaled = fitted.residuals / np.sqrt(np.mean(fitted.residuals**2, axis=0) + MIN_RESIDUAL**2)
     alike = np.abs(scaled.T @ scaled) / len(scaled)
     np.fill_diagonal(alike, 1.0)
     shared = determined / alike.sum(axis=0)
-    return np.asarray(shared / shared.sum())
+    return np.asarray(shared / (shared.sum() or 1.0))
