@@ -27,6 +27,7 @@ from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.base.commanded_places import CommandedPlaces
 from failure_monitor.scores.base.executed_actions import ExecutedActions
 from failure_monitor.scores.base.fourier_features import FourierFeatures
+from failure_monitor.scores.base.ridge import ridge_leaving_out
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import CLIP, Standardisation
@@ -114,14 +115,16 @@ class CommandEffect(TogetherScore):
         inputs = [features(_now_and_before(command(place))).astype(np.float64) for place in places]
         targets = [embedding(rollout.embeddings) for rollout in rollouts]
         if len(embedding.varying) > MOST_FEATURES:
-            _, residuals = _ridge(inputs, targets)
+            _, residuals = ridge_leaving_out(inputs, targets, RIDGE)
             ordered = np.argsort(-_determination(residuals, targets), kind="stable")
             kept = np.sort(ordered[:MOST_FEATURES])
             embedding, targets = embedding.only(kept), [target[:, kept] for target in targets]
         regression, residual, weights = [], [], []
         for others in outside_each(rollouts, folds):
             wanted = [targets[place] for place in others]
-            of_model, residuals = _ridge([inputs[place] for place in others], wanted)
+            of_model, residuals = ridge_leaving_out(
+                [inputs[place] for place in others], wanted, RIDGE
+            )
             regression.append(of_model)
             residual.append(np.sqrt(np.mean(residuals**2, axis=0)) + MIN_RESIDUAL)
             weights.append(_weights(_determination(residuals, wanted)))
@@ -234,31 +237,6 @@ def _now_and_before(places: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what is predicted from, (T, U) to (T, 2U)."""
     before = np.maximum(np.arange(len(places)) - BACK, 0)
     return np.concatenate([places, places[before]], axis=1)
-
-
-def _ridge(
-    inputs: Sequence[NDArray[np.float64]], targets: Sequence[NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ridge regression, and its residuals of every rollout when fitted on the others.
-
-    With H = Φ (ΦᵀΦ + λI)⁻¹ Φᵀ of one rollout's features Φ, the residuals of the fit without it are
-    (I − H)⁻¹ times those of the fit with it: Allen's PRESS statistic, for several rows at once.
-
-    Args:
-        inputs: of every rollout, (T, F).
-        targets: of every rollout, (T, V).
-
-    Returns:
-        The regression, (F, V), and the residuals, (N, V).
-    """
-    design, wanted = np.concatenate(inputs), np.concatenate(targets)
-    inverse = np.linalg.inv(design.T @ design + RIDGE * np.eye(design.shape[1]))
-    regression = inverse @ (design.T @ wanted)
-    residuals = [
-        np.linalg.solve(np.eye(len(x)) - x @ inverse @ x.T, y - x @ regression)
-        for x, y in zip(inputs, targets, strict=True)
-    ]
-    return regression, np.concatenate(residuals)
 
 
 def _determination(

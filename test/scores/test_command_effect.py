@@ -10,13 +10,13 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.decision import Rollout
 from failure_monitor.scores.base.executed_actions import ExecutedActions
+from failure_monitor.scores.base.ridge import ridge_leaving_out
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.command_effect import (
     BACK,
     RIDGE,
     CommandEffect,
     _commanded_places,
-    _ridge,
     _weights,
 )
 
@@ -108,7 +108,7 @@ def test_the_residuals_of_the_ridge_are_those_of_leaving_each_rollout_out():
         x = np.concatenate(inputs[:place] + inputs[place + 1 :])
         y = np.concatenate(targets[:place] + targets[place + 1 :])
         left_out.append(wanted - own @ np.linalg.solve(x.T @ x + RIDGE * np.eye(4), x.T @ y))
-    _, residuals = _ridge(inputs, targets)
+    _, residuals = ridge_leaving_out(inputs, targets, RIDGE)
     np.testing.assert_allclose(residuals, np.concatenate(left_out))
 
 

@@ -35,6 +35,7 @@ from failure_monitor.joint_motion import JointMotion, JointMotionError, is_of_ki
 from failure_monitor.listed_names import list_names
 from failure_monitor.scores.base.executed_actions import ExecutedActions
 from failure_monitor.scores.base.principal_components import principal_components
+from failure_monitor.scores.base.ridge import ridge_leaving_out
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import CLIP, Standardisation
@@ -450,23 +451,12 @@ def _inputs(
 
 
 def _ridge(known: Sequence[Sequence[tuple[Array, Array]]], change: Standardisation) -> _Fitted:
-    """Fit W to the steps of every rollout.
-
-    With H = X (XᵀX + λI)⁻¹ Xᵀ of one rollout, its residuals when it is left out are (I − H)⁻¹
-    times those of the fit with it: Allen's PRESS statistic, for several rows at once.
-    """
-    steps = [
-        (np.array([x for x, _ in of_rollout]), change(np.array([y for _, y in of_rollout])))
-        for of_rollout in known
-    ]
-    design, wanted = (np.concatenate(part) for part in zip(*steps, strict=True))
-    inverse = np.linalg.inv(design.T @ design + RIDGE * np.eye(design.shape[1]))
-    regression = inverse @ (design.T @ wanted)
-    residuals = np.concatenate(
-        [np.linalg.solve(np.eye(len(x)) - x @ inverse @ x.T, y - x @ regression) for x, y in steps]
-    )
+    """Fit W to the steps of every rollout, with the residuals of each when it is left out."""
+    inputs = [np.array([x for x, _ in of_rollout]) for of_rollout in known]
+    wanted = [change(np.array([y for _, y in of_rollout])) for of_rollout in known]
+    regression, residuals = ridge_leaving_out(inputs, wanted, RIDGE)
     mean_square = np.mean(residuals**2, axis=0)
-    variance = np.maximum(np.var(wanted, axis=0), MIN_RESIDUAL**2)
+    variance = np.maximum(np.var(np.concatenate(wanted), axis=0), MIN_RESIDUAL**2)
     sizes = np.sqrt(mean_square) + MIN_RESIDUAL
     return _Fitted(regression, residuals, sizes, 1 - mean_square / variance)
 
