@@ -19,6 +19,10 @@ from failure_monitor.joint_motion import JointMotion
 ActionKind = Literal["position", "velocity", "delta"]
 ACTION_KINDS: tuple[ActionKind, ...] = get_args(ActionKind)
 
+OutcomeSource = Literal["", "claim", "operator", "labels"]
+"""Who stated an outcome: the policy or its caller, the operator, a file of labels; empty for a
+recording that does not tell."""
+
 
 EARLIEST_DATE = 1e8
 """Seconds since 1970 below which a time is no date, but of a simulation or a count of steps."""
@@ -268,6 +272,10 @@ class Rollout:
             if unknown.
         joints: what the joints did as in `Decision`, of T decisions; None if that is unknown.
         tokens: the tokens as in `Decision`, float32 (T, N, F); None if there are none.
+        claim: whether the policy, or its caller, claimed success when it ended, whatever is known
+            by now; None if nothing was claimed.
+        outcome_by: who stated `success`: of several the best, which are labels, then the
+            operator, then the claim.
     """
 
     name: str
@@ -285,6 +293,8 @@ class Rollout:
     interventions: NDArray[np.bool_] | None = None
     joints: JointMotion | None = None
     tokens: NDArray[np.float32] | None = None
+    claim: bool | None = None
+    outcome_by: OutcomeSource = ""
 
     @property
     def timing(self) -> RolloutTiming:
