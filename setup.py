@@ -13,9 +13,11 @@ PACKAGE = "failure_monitor"
 CALIBRATE = ["torch>=2.4", "onnx>=1.16", "matplotlib>=3.5", "jinja2>=3.0", "markupsafe"]
 DEMO = [*CALIBRATE, "metaworld==3.1.1", "mujoco>=3.0"]
 LEROBOT = ["av>=11", "pyarrow>=12"]
+RAY = ["ray>=2.40"]
 TEST = [
     *DEMO,
     *LEROBOT,
+    *RAY,
     "colcon-common-extensions",
     "crepes",
     "hypothesis",
@@ -79,7 +81,13 @@ setup(
         "rich>=11.2",
         "rosbags>=0.11",
     ],
-    extras_require={"calibrate": CALIBRATE, "demo": DEMO, "lerobot": LEROBOT, "test": TEST},
+    extras_require={
+        "calibrate": CALIBRATE,
+        "demo": DEMO,
+        "lerobot": LEROBOT,
+        "ray": RAY,
+        "test": TEST,
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

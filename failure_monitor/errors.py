@@ -3,7 +3,7 @@
 """The errors that every part of the package raises for bad input."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Word = TypeVar("Word", bound=str)
 
@@ -17,6 +17,18 @@ class FailureMonitorError(Exception):
     """
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes the same error in another process, whatever it is made of there."""
+        return _same_error, (type(self), self.args), dict(vars(self))
+
+
+def _same_error(
+    kind: type[FailureMonitorError], arguments: tuple[Any, ...]
+) -> FailureMonitorError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
 
 
 class UsageError(FailureMonitorError):

@@ -18,6 +18,7 @@ EXTRAS = {
     "mujoco": "demo",
     "onnx": "calibrate",
     "pyarrow": "lerobot",
+    "ray": "ray",
     "torch": "calibrate",
 }
 """The extra of setup.py that installs a package, by the name under which it is imported."""

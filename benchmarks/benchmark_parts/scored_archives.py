@@ -26,6 +26,7 @@ from failure_monitor.calibration.calibrate import (
 from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe, cross_fit
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
+from failure_monitor.executors.process_executor import ProcessExecutor
 from failure_monitor.monitoring.monitor import windowed_scores
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -195,7 +196,7 @@ def _score(
     jobs: int,
 ) -> dict[str, NDArray[np.generic]]:
     recipe = Recipe(rollout_set.policy, (name,), window=1, seed=seed)
-    held_out = cross_fit(rollouts, recipe, folds=folds, jobs=jobs)
+    held_out = cross_fit(rollouts, recipe, folds=folds, executor=ProcessExecutor(jobs))
     return {
         "folds": held_out.folds,
         "calibration": np.concatenate(held_out.series)[:, 0],

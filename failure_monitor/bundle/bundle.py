@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -110,6 +110,20 @@ class Bundle:
     choosers: tuple[Score, ...] = ()
     encoder: OnnxFile | None = None
     sampler: OnnxFile | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be handed to another process, as what runs a network cannot."""
+        return {
+            **vars(self),
+            "scores": [(score.name, score.state()) for score in self.scores],
+            "choosers": [(score.name, score.state()) for score in self.choosers],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become the bundle that was handed over."""
+        scores = tuple(restore_folded_score(*each) for each in state["scores"])
+        choosers = tuple(restore_score(*each) for each in state["choosers"])
+        vars(self).update({**state, "scores": scores, "choosers": choosers})
 
     @property
     def policy(self) -> PolicyFormat:

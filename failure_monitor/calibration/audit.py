@@ -22,6 +22,7 @@ from failure_monitor.calibration.data_quality import DataQuality
 from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.executors.executor import Executor
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.thresholds.conformal import Scale
@@ -141,7 +142,7 @@ def audit(
     descriptions: Sequence[PolicyDescription | None] = (),
     receptions: Mapping[str, ReceptionQuality] | None = None,
     seed: int = 0,
-    jobs: int = 1,
+    executor: Executor | None = None,
     report: Callable[[str], None] = lambda step: None,
 ) -> Audit:
     """Audit rollouts that are meant to be successful ones of one policy and task.
@@ -152,7 +153,7 @@ def audit(
         descriptions: what the policy of each stated about itself; none if unknown.
         receptions: of those in bags, by their SHA-256.
         seed: of the folds in which they are compared.
-        jobs: how many processes fit at a time.
+        executor: what compares them; None for this process.
         report: receives each step, a sentence.
     """
     faults = [_faults(rollout) for rollout in rollouts]
@@ -172,11 +173,11 @@ def audit(
     else:
         policy = formats[sound[0]]
         report("comparing state trajectories")
-        trajectory = _unlike(compared, policy, TRAJECTORY_SCORES, seed, jobs, remarks)
+        trajectory = _unlike(compared, policy, TRAJECTORY_SCORES, seed, executor, remarks)
         report("comparing scores")
         chosen = choose_rule(compared, policy)
         remarks += chosen.left_out
-        scores = _unlike(compared, policy, chosen.scores, seed, jobs, remarks)
+        scores = _unlike(compared, policy, chosen.scores, seed, executor, remarks)
     suspicions = _suspicions(compared, receptions or {}, trajectory, scores)
     place = {index: number for number, index in enumerate(sound)}
 
@@ -253,13 +254,13 @@ def _unlike(
     policy: PolicyFormat,
     scores: tuple[str, ...],
     seed: int,
-    jobs: int,
+    executor: Executor | None,
     remarks: list[str],
 ) -> Unlike | None:
     recipe = Recipe(policy, scores, WINDOW, seed)
     folds = min(MAX_FOLDS, len(rollouts))
     try:
-        held_out = cross_fit(rollouts, recipe, folds=folds, jobs=jobs)
+        held_out = cross_fit(rollouts, recipe, folds=folds, executor=executor)
         return Unlike.of(_maxima(held_out.series))
     except FailureMonitorError as error:
         remarks.append(f"not compared by {', '.join(scores)}: {error}")

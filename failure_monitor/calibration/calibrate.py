@@ -34,6 +34,7 @@ from failure_monitor.bundle.description import (
     checked,
 )
 from failure_monitor.calibration.cross_fitting import (
+    FittedScores,
     HeldOutScores,
     ProbeRecipe,
     Recipe,
@@ -45,8 +46,9 @@ from failure_monitor.calibration.horizon import calibrate_horizon
 from failure_monitor.calibration.plan_age import longest_plan_age
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
+from failure_monitor.executors.executor import Executor
+from failure_monitor.executors.process_executor import ProcessExecutor
 from failure_monitor.listed_names import list_names
-from failure_monitor.monitoring.monitor import windowed_scores
 from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import DEFAULT_SCORES, SCORES, score_named
@@ -215,6 +217,7 @@ def calibrate(
     fit_rollouts: Sequence[Rollout] = (),
     failures: Sequence[Rollout] = (),
     delays: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+    executor: Executor | None = None,
     report: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
     """Fit the scores and calibrate their joint threshold.
@@ -249,6 +252,7 @@ def calibrate(
         failures: failed ones, for the score `probe` to learn from.
         delays: seconds from each decision's stamp to its reception, (T,), by the SHA-256 of its
             rollout, where they are known.
+        executor: what fits and scores; None for as many processes as the settings have jobs.
         report: receives each step, a sentence.
 
     Raises:
@@ -269,11 +273,12 @@ def calibrate(
         folds = min(folds, len(_by_task(rollouts)))
     probe = ProbeRecipe(settings.probed, tuple(failures), min(folds, MAX_PROBE_FOLDS))
     recipe = Recipe(policy, settings.scores, settings.window, settings.seed, probe)
+    executor = executor or ProcessExecutor(settings.jobs)
     held_out = cross_fit(
         teachers,
         recipe,
         folds=folds,
-        jobs=settings.jobs,
+        executor=executor,
         whole_tasks=whole_tasks,
         report=report,
     )
@@ -282,9 +287,10 @@ def calibrate(
         report(f"fitting the scores on all {len(teachers)} rollouts, scoring the {len(rollouts)}")
         scores = tuple(FoldedScore([score]) for score in recipe.fit(teachers))
         scales: Sequence[Scale] = [kind.fit(held_out.series)]
-        calibration = [
-            windowed_scores(scores, rollout, settings.window)[:, 0] for rollout in rollouts
-        ]
+        fixed = FittedScores(scores, settings.window)
+        calibration = executor.map(
+            FittedScores.of_rollout, fixed, rollouts, sizes=[len(each) for each in rollouts]
+        )
         folds_of_rollouts = np.zeros(len(rollouts), dtype=np.int64)
     else:
         scores, scales = held_out.scores, scales_of_other_folds(held_out, kind)

@@ -9,13 +9,9 @@ rollouts outside it, which scores those inside.
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +19,13 @@ from numpy.typing import NDArray
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.calibration.fitting.probe import ProbeExample, fit_probe
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.executors.executor import Executor, SerialExecutor
 from failure_monitor.monitoring.monitor import check_scores, windowed_scores
 from failure_monitor.scores.base.folded_score import FoldedScore, outside
 from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.probe import Probe
 from failure_monitor.scores.registry import restore_folded_score, score_named
 from failure_monitor.thresholds.conformal import CalibrationError, windowed_mean
-from failure_monitor.worker_processes import worker_processes
 
 Series = NDArray[np.float64]
 """Windowed scores of one rollout, (T, K); NaN where undefined."""
@@ -126,12 +122,37 @@ class HeldOutScores:
         return [series for series, f in zip(self.series, self.folds, strict=True) if f != fold]
 
 
+@dataclass(frozen=True, eq=False)
+class FittedScores:
+    """Scores that learn no more, in a form that can be handed to another process.
+
+    Attributes:
+        scores: the K scores.
+        window: over how many decisions each is averaged.
+    """
+
+    scores: tuple[FoldedScore, ...]
+    window: int
+
+    def of_rollout(self, rollout: Rollout) -> Series:
+        """Return the windowed scores of a rollout by the models of the first fold."""
+        return windowed_scores(self.scores, rollout, self.window)[:, 0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what the scores are made of, as what runs a network cannot be handed over."""
+        return _restored, ([(score.name, score.state()) for score in self.scores], self.window)
+
+
+def _restored(scores: Sequence[tuple[str, ScoreState]], window: int) -> FittedScores:
+    return FittedScores(tuple(restore_folded_score(*each) for each in scores), window)
+
+
 def cross_fit(
     rollouts: Sequence[Rollout],
     recipe: Recipe,
     *,
     folds: int,
-    jobs: int = 1,
+    executor: Executor | None = None,
     whole_tasks: bool = False,
     report: Callable[[str], None] = lambda step: None,
 ) -> HeldOutScores:
@@ -141,7 +162,7 @@ def cross_fit(
         rollouts: at least as many as folds.
         recipe: what is fitted.
         folds: into how many parts the rollouts are dealt, at least 2.
-        jobs: how many processes fit at a time.
+        executor: what fits them; None for this process.
         whole_tasks: whether rollouts of one task are of one fold; at least as many tasks as folds.
         report: receives each step, a sentence.
     """
@@ -150,15 +171,18 @@ def cross_fit(
     dealt = (deal_tasks if whole_tasks else deal)(tasks, folds, recipe.seed)
     dealing = _Dealing(tuple(rollouts[place] for place in order), dealt, recipe)
     parts = dealing.parts()
-    done: list[_Fitted] = []
-    with _workers(jobs, dealing) as workers:
-        fitted = (
-            map(dealing.fit, parts) if workers is None else workers.map(_fit_for_parent, parts)
-        )
-        for part, each in zip(parts, fitted, strict=True):
-            of_folds = "" if part.fold is None else f", fold {part.fold + 1} of {folds}"
-            report(f"{part.name} fitted{of_folds} ({len(done) + 1} of {len(parts)})")
-            done.append(each)
+    fitted = 0
+
+    def finished(place: int) -> None:
+        nonlocal fitted
+        fitted += 1
+        part = parts[place]
+        of_folds = "" if part.fold is None else f", fold {part.fold + 1} of {folds}"
+        report(f"{part.name} fitted{of_folds} ({fitted} of {len(parts)})")
+
+    done = (executor or SerialExecutor()).map(
+        _Dealing.fit, dealing, parts, finished=finished, lost=_unfitted
+    )
     columns = np.empty((len(rollouts), len(recipe.scores)), dtype=object)
     scores = []
     for column, name in enumerate(recipe.scores):
@@ -229,6 +253,11 @@ class _Fitted:
     held_out: dict[int, NDArray[np.float64]]
     score: FoldedScore | ScoreState
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be handed to another process, as what runs a network cannot."""
+        score = self.score
+        return {**vars(self), "score": score.state() if isinstance(score, FoldedScore) else score}
+
 
 @dataclass(frozen=True, eq=False)
 class _Dealing:
@@ -290,43 +319,12 @@ def _folded(name: str, fitted: Sequence[_Fitted]) -> FoldedScore:
     return FoldedScore([model for score in scores for model in score.models])
 
 
-@contextmanager
-def _workers(jobs: int, dealing: _Dealing) -> Iterator[ProcessPoolExecutor | None]:
-    """Start processes that have the dealing once, not again for every fold; None for one job."""
-    if jobs < 2:
-        yield None
-        return
-    # In a file: if a process died while it starts, this one would wait for ever to hand it over.
-    with NamedTemporaryFile(suffix=".pickle") as file:
-        pickle.dump(dealing, file, protocol=pickle.HIGHEST_PROTOCOL)
-        file.flush()
-        try:
-            with worker_processes(jobs, _take, file.name) as workers:
-                yield workers
-        except BrokenProcessPool:
-            raise CalibrationError(
-                "a process that fits scores ended by itself: a script must call this below "
-                "`if __name__ == '__main__':`, since processes import it; else memory may have "
-                "run out; with one job ('--jobs 1') no process is started"
-            ) from None
-
-
-_taken: _Dealing | None = None
-"""What this process works on, if it is a worker."""
-
-
-def _take(path: str) -> None:
-    global _taken
-    with open(path, "rb") as file:
-        _taken = pickle.load(file)
-
-
-def _fit_for_parent(part: _Part) -> _Fitted:
-    assert _taken is not None, "a worker begins with _take"
-    fitted = _taken.fit(part)
-    assert isinstance(fitted.score, FoldedScore)
-    # What runs a network cannot be handed to another process.
-    return _Fitted(fitted.held_out, fitted.score.state())
+def _unfitted(part: _Part, why: str) -> _Fitted:
+    """Reject rollouts that no worker can fit a score on."""
+    raise CalibrationError(
+        f"to fit the score {part.name} {why}: give workers more memory, or have fewer at a time "
+        "(--jobs)"
+    )
 
 
 def _by_one_model(scores: Sequence[Score], rollout: Rollout) -> Series:

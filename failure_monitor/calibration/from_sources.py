@@ -171,7 +171,6 @@ def calibrate(
         promise=promise_kind,
         folds=folds,
         seed=seed,
-        jobs=reading.processes,
         choosers=names_of(choose_by),
     )
     bundle = calibrate_rollouts(
@@ -183,6 +182,7 @@ def calibrate(
         delays={
             rollout: reception.delays for rollout, reception in rollout_set.receptions.items()
         },
+        executor=reading.workers,
         report=report,
     )
     bundle = bundles.with_rule_choice(bundle, why)

@@ -59,7 +59,7 @@ def audit(
         descriptions=[each.stated_policy for each in sets for _ in each.rollouts],
         receptions=receptions_of(sets),
         seed=seed,
-        jobs=reading.options.processes,
+        executor=reading.options.workers,
         report=lambda step: progress.print(step),
     )
     output.print(terminal_table(audited_rollouts(found), STYLES))

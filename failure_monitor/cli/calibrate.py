@@ -141,4 +141,4 @@ def calibrate(
         if wish is not None:
             output.print(wish_text(wish), soft_wrap=True, markup=False)
     if report is not None:
-        report_calibration(report, calibration, output_folder, reading.options.processes)
+        report_calibration(report, calibration, output_folder, reading.options.workers)

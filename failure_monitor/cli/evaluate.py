@@ -72,5 +72,5 @@ def evaluate(
             evaluated,
             bundle_folder,
             camera=report_camera,
-            jobs=reading.options.processes,
+            executor=reading.options.workers,
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import ACTION_KINDS
 from failure_monitor.errors import UsageError
+from failure_monitor.executors.choice import EXECUTOR_KINDS
+from failure_monitor.executors.memory_limit import read_size
 
 if TYPE_CHECKING:
     from failure_monitor.sources.reading_options import ReadingOptions, StatedActions
@@ -27,6 +29,7 @@ Sources = Annotated[
 
 MAX_SEED = 2**32 - 1
 
+WORKERS = "Where the work runs"
 BLACK_BOX = "Where the policy published nothing"
 DATASETS = "How LeRobotDatasets are read"
 
@@ -206,9 +209,36 @@ class Reading:
     jobs: Annotated[
         int | None,
         _option(
-            "processes that work at a time; default: as many as cores", panel="", min=1, max=4096
+            "processes that work at a time; default: as many as cores",
+            panel=WORKERS,
+            min=1,
+            max=4096,
         ),
     ] = None
+    executor: Annotated[
+        str,
+        _option(
+            "serial: in this process; processes: in several of this machine; ray: on the cluster "
+            "that RAY_ADDRESS names, or on one of this machine that ends with the command",
+            panel=WORKERS,
+            choices=EXECUTOR_KINDS,
+        ),
+    ] = "processes"
+    worker_memory: Annotated[
+        str,
+        _option("the memory that each worker may take, such as 2G; default: all", panel=WORKERS),
+    ] = ""
+    worker_gpus: Annotated[
+        float | None,
+        _option("the GPUs of each worker, for ray, such as 1 or 0.25", panel=WORKERS, above=0),
+    ] = None
+    skip_unreadable: Annotated[
+        bool,
+        _option(
+            "leave out sources that are damaged, or that no worker survives, with a warning",
+            panel=WORKERS,
+        ),
+    ] = False
 
     @property
     def options(self) -> ReadingOptions:
@@ -229,6 +259,10 @@ class Reading:
             labels=self.labels,
             task=self.task,
             jobs=self.jobs,
+            executor=self.executor,
+            worker_memory=read_size(self.worker_memory) if self.worker_memory else None,
+            worker_gpus=self.worker_gpus or 0.0,
+            skips_unreadable=self.skip_unreadable,
         )
 
     @property

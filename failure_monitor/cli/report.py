@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from failure_monitor.calibration.audit import Audit
     from failure_monitor.calibration.from_sources import Calibration
     from failure_monitor.evaluation.from_sources import EvaluatedBundle
+    from failure_monitor.executors.executor import Executor
     from failure_monitor.report.page import Page
     from failure_monitor.report.reproduction import Origin
     from failure_monitor.sources.rollout_set import RolloutSet
@@ -51,7 +52,7 @@ def check_report(folder: Path | None) -> None:
 
 
 def report_calibration(
-    folder: Path, calibration: Calibration, bundle_folder: Path, jobs: int
+    folder: Path, calibration: Calibration, bundle_folder: Path, executor: Executor
 ) -> None:
     """Write the report of a calibration.
 
@@ -59,7 +60,7 @@ def report_calibration(
         folder: where to.
         calibration: what was calibrated, and on what.
         bundle_folder: where the bundle was written to.
-        jobs: how many processes work at a time.
+        executor: what works over the rollouts.
 
     Raises:
         FailureMonitorError: it cannot be written.
@@ -69,7 +70,7 @@ def report_calibration(
     bundle, rollouts = calibration.bundle, calibration.rollouts
     calibrated = replace(calibration.rollout_set, rollouts=rollouts)
     with _interrupted_after_all_else():
-        found = _audit(calibrated, bundle.description.seed, jobs)
+        found = _audit(calibrated, bundle.description.seed, executor)
         progress.print("drawing the report")
         _write(calibration_report(bundle, rollouts, found, _origin(bundle_folder)), folder)
 
@@ -80,7 +81,7 @@ def report_evaluation(
     bundle_folder: Path,
     *,
     camera: str,
-    jobs: int,
+    executor: Executor,
 ) -> None:
     """Write the report of an evaluation.
 
@@ -89,7 +90,7 @@ def report_evaluation(
         evaluated_bundle: the bundle, the rollouts and the figures.
         bundle_folder: where the bundle lies.
         camera: the topic whose frames are shown; empty for the first that can be.
-        jobs: how many processes work at a time.
+        executor: what works over the rollouts.
 
     Raises:
         FailureMonitorError: it cannot be written.
@@ -104,12 +105,12 @@ def report_evaluation(
     successes = tuple(rollout for rollout in rollouts if rollout.success)
     succeeded = replace(rollout_set, rollouts=successes)
     with _interrupted_after_all_else():
-        found = _audit(succeeded, bundle.description.seed, jobs) if successes else None
+        found = _audit(succeeded, bundle.description.seed, executor) if successes else None
         progress.print("drawing the report")
         page = evaluation_report(
             bundle,
             evaluation,
-            scored(bundle, rollouts, evaluation.results),
+            scored(bundle, rollouts, evaluation.results, executor),
             found,
             _origin(bundle_folder),
             camera=camera,
@@ -127,7 +128,7 @@ def _interrupted_after_all_else() -> Iterator[None]:
         raise SystemExit(130) from None
 
 
-def _audit(rollout_set: RolloutSet, seed: int, jobs: int) -> Audit:
+def _audit(rollout_set: RolloutSet, seed: int, executor: Executor) -> Audit:
     from failure_monitor.calibration.audit import audit, receptions_of
 
     return audit(
@@ -135,7 +136,7 @@ def _audit(rollout_set: RolloutSet, seed: int, jobs: int) -> Audit:
         [rollout_set.policy] * len(rollout_set.rollouts),
         receptions=receptions_of([rollout_set]),
         seed=seed,
-        jobs=jobs,
+        executor=executor,
         report=lambda step: progress.print(f"audit: {step}"),
     )
 

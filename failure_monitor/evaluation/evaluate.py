@@ -21,6 +21,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.dial import Dial
 from failure_monitor.evaluation.dial_text import dial_json
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
+from failure_monitor.executors.executor import Executor, SerialExecutor
 from failure_monitor.listed_names import list_names
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.text_table import TextTable
@@ -154,7 +155,11 @@ class Evaluation:
 
 
 def evaluate(
-    bundle: CalibratedRule, rollout_set: RolloutSet, *, group_by: GroupKey = "group"
+    bundle: CalibratedRule,
+    rollout_set: RolloutSet,
+    *,
+    group_by: GroupKey = "group",
+    executor: Executor | None = None,
 ) -> Evaluation:
     """Score rollouts of known outcome, and measure how well the alarms separate them.
 
@@ -164,6 +169,7 @@ def evaluate(
         bundle: what is measured.
         rollout_set: on which rollouts.
         group_by: what the figures are broken down by.
+        executor: what scores the rollouts; None for this process.
 
     Raises:
         EvaluationError: the rollouts are of another policy, have no outcome, or none is left.
@@ -191,7 +197,12 @@ def evaluate(
             calibration_rollouts=len(bundle.calibration_of(rollout)),
         )
 
-    results = tuple(result(rollout, *_compared(bundle, rollout)) for rollout in rollouts)
+    compared = (executor or SerialExecutor()).map(
+        _compared, bundle, rollouts, sizes=[len(rollout) for rollout in rollouts]
+    )
+    results = tuple(
+        result(rollout, *each) for rollout, each in zip(rollouts, compared, strict=True)
+    )
     elapsed = tuple(result(rollout, _elapsed(bundle, rollout)) for rollout in rollouts)
     return Evaluation(
         alpha=bundle.alpha,

@@ -86,6 +86,5 @@ def evaluate_bundle(
             described=loaded.description.stated_policy,
             progress=progress,
         )
-    return EvaluatedBundle(
-        loaded, rollout_set, evaluate_rollouts(loaded, rollout_set, group_by=key)
-    )
+    evaluation = evaluate_rollouts(loaded, rollout_set, group_by=key, executor=reading.workers)
+    return EvaluatedBundle(loaded, rollout_set, evaluation)

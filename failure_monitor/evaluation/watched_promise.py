@@ -14,6 +14,7 @@ from failure_monitor.bundle.bundle import Bundle, content_hash, load
 from failure_monitor.decision import InvalidDecisionError, Rollout, in_order_of_time
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.bundle_reading import reading_for
+from failure_monitor.executors.executor import Executor, SerialExecutor
 from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.promise.finished_rollout import FinishedRollout, LargestValues
 from failure_monitor.promise.reference import references
@@ -91,12 +92,16 @@ def promise_of_sources(
             described=bundle.description.stated_policy,
             progress=progress,
         )
-    rollouts = rollout_set.rollouts
-    return bundle, promise_course(bundle, content_hash(bundle_folder), rollouts, delta)
+    sha256 = content_hash(bundle_folder)
+    return bundle, promise_course(bundle, sha256, rollout_set.rollouts, delta, reading.workers)
 
 
 def promise_course(
-    bundle: Bundle, sha256: str, rollouts: Sequence[Rollout], delta: float = USUAL_DELTA
+    bundle: Bundle,
+    sha256: str,
+    rollouts: Sequence[Rollout],
+    delta: float = USUAL_DELTA,
+    executor: Executor | None = None,
 ) -> PromiseCourse:
     """Watch a promise over rollouts, which are put in order of time (`in_order_of_time`).
 
@@ -105,6 +110,7 @@ def promise_course(
         sha256: its hash.
         rollouts: of any outcome.
         delta: the chance that a promise that holds is ever called broken.
+        executor: what scores the rollouts; None for this process.
 
     Raises:
         PromiseError: the bundle does not hold what new rollouts are compared with.
@@ -136,8 +142,11 @@ def promise_course(
             left_out[reason] += 1
         else:
             counting.append(rollout)
-    for rollout in in_order_of_time(counting):
-        finished = finished_rollout(bundle, rollout)
+    in_order = in_order_of_time(counting)
+    scored = (executor or SerialExecutor()).map(
+        finished_rollout, bundle, in_order, sizes=[len(rollout) for rollout in in_order]
+    )
+    for rollout, finished in zip(in_order, scored, strict=True):
         states.append(watch.add(finished.task, watch.place(finished)))
         names.append(rollout.name)
     return PromiseCourse(watch.state, tuple(names), tuple(states), dict(left_out))

@@ -5,10 +5,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+
+from failure_monitor.executors.present_work import present_work
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Finished = Callable[[int], None]
+Advanced = Callable[[int, float], None]
+
+
+def nothing_finished(place: int) -> None:
+    """Tell nobody that an item is finished."""
+
+
+def nothing_advanced(place: int, share: float) -> None:
+    """Tell nobody how far an item is."""
 
 
 class Executor(Protocol):
@@ -21,7 +35,9 @@ class Executor(Protocol):
         items: Sequence[Item],
         *,
         sizes: Sequence[float] = (),
-        finished: Callable[[int], None] = lambda place: None,
+        finished: Finished = nothing_finished,
+        advanced: Advanced = nothing_advanced,
+        lost: Callable[[Item, str], Result] | None = None,
     ) -> list[Result]:
         """Return the results of `work(shared, item)`, in the order of the items.
 
@@ -31,6 +47,10 @@ class Executor(Protocol):
             items: What is worked on.
             sizes: How large each is, so that the largest begin first; none where all are alike.
             finished: Receives the place of each item when its result is there.
+            advanced: Receives the place of an item and the share of it that is done, as its work
+                tells by `advance`, where this is known.
+            lost: Returns the result that stands for an item that no worker survives, given the
+                item and why, the end of a sentence; None raises an error.
 
         Raises:
             FailureMonitorError: What the work raised for the first item, by place, that failed,
@@ -38,6 +58,7 @@ class Executor(Protocol):
         """
 
 
+@dataclass(frozen=True)
 class SerialExecutor:
     """Runs everything in this process, one item after the other."""
 
@@ -48,11 +69,21 @@ class SerialExecutor:
         items: Sequence[Item],
         *,
         sizes: Sequence[float] = (),
-        finished: Callable[[int], None] = lambda place: None,
+        finished: Finished = nothing_finished,
+        advanced: Advanced = nothing_advanced,
+        lost: Callable[[Item, str], Result] | None = None,
     ) -> list[Result]:
         """Return the results, as `Executor.map` does."""
         results = []
         for place, item in enumerate(items):
-            results.append(work(shared, item))
+            results.append(work_here(work, shared, item, place, advanced))
             finished(place)
         return results
+
+
+def work_here(
+    work: Callable[[Any, Item], Result], shared: Any, item: Item, place: int, advanced: Advanced
+) -> Result:
+    """Do a piece of work in this process."""
+    with present_work(lambda share: advanced(place, share)):
+        return work(shared, item)

@@ -16,6 +16,7 @@ from failure_monitor.calibration.calibrate import USUAL_FOLDS, CalibrationSettin
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.bundle_reading import reading_for
 from failure_monitor.evaluation.watched_promise import PromiseCourse, promise_course
+from failure_monitor.executors.executor import Executor
 from failure_monitor.listed_names import list_names
 from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.promise.reference import references
@@ -126,10 +127,11 @@ def recalibrate(
     made = calibrate(
         chosen.calibration,
         old.policy,
-        _settings(old.description, alpha, shares, reading.processes),
+        _settings(old.description, alpha, shares),
         fit_rollouts=chosen.fit,
         failures=chosen.learned_failures,
         delays={key: reception.delays for key, reception in rollout_set.receptions.items()},
+        executor=reading.workers,
         report=report,
     )
     new = _as_before(
@@ -143,7 +145,11 @@ def recalibrate(
         ),
     )
     recalibration = Recalibration(
-        old, new, chosen, _promise(old, sha256, chosen), _alarms(old, new, chosen)
+        old,
+        new,
+        chosen,
+        _promise(old, sha256, chosen, reading.workers),
+        _alarms(old, new, chosen, reading.workers),
     )
     if recalibration.missed and not accept_missed:
         raise RecalibrationError(
@@ -157,7 +163,7 @@ def recalibrate(
 
 
 def _settings(
-    description: BundleDescription, alpha: float | None, future: Mapping[str, float], jobs: int
+    description: BundleDescription, alpha: float | None, future: Mapping[str, float]
 ) -> CalibrationSettings:
     scores = tuple(score.name for score in description.scores)
     return CalibrationSettings(
@@ -171,7 +177,6 @@ def _settings(
         future=future,
         folds=description.folds if description.folds > USUAL_FOLDS else None,
         seed=description.seed,
-        jobs=jobs,
         choosers=tuple(score.name for score in description.choosers),
     )
 
@@ -193,33 +198,42 @@ def _as_before(made: Bundle, old: Bundle, lineage: LineageSection) -> Bundle:
     return replace(made, description=description, encoder=old.encoder, sampler=old.sampler)
 
 
-def _promise(old: Bundle, sha256: str, chosen: ChosenRollouts) -> PromiseCourse | None:
+def _promise(
+    old: Bundle, sha256: str, chosen: ChosenRollouts, executor: Executor
+) -> PromiseCourse | None:
     if not references(old.description, sha256):
         return None
     # Also those that their source sets apart for calibration.
     came = [replace(rollout, calibration=None) for rollout in chosen.came]
-    return promise_course(old, sha256, came)
+    return promise_course(old, sha256, came, executor=executor)
 
 
-def _alarms(old: Bundle, new: Bundle, chosen: ChosenRollouts) -> tuple[PastAlarm, ...]:
+def _alarms(
+    old: Bundle, new: Bundle, chosen: ChosenRollouts, executor: Executor
+) -> tuple[PastAlarm, ...]:
     """Return the alarms of new and failed rollouts.
 
     A rollout that the new bundle was calibrated on counts by what was fitted without it.
     """
+    rollouts = (*chosen.came, *chosen.failed)
     held_out = {section.sha256: section.max_level for section in new.calibration}
+    before = executor.map(_calls, old, [rollout.policys_part for rollout in rollouts])
+    fresh = [rollout for rollout in rollouts if held_out.get(rollout.sha256) is None]
+    called = executor.map(_calls, new, [rollout.policys_part for rollout in fresh])
+    calls = {id(rollout): call for rollout, call in zip(fresh, called, strict=True)}
 
     def after(rollout: Rollout) -> bool:
         level = held_out.get(rollout.sha256)
-        return _calls(new, rollout.policys_part) if level is None else level > 1
+        return calls[id(rollout)] if level is None else level > 1
 
     return tuple(
         PastAlarm(
             rollout.name,
             success=bool(rollout.success) and not rollout.has_intervention,
-            before=_calls(old, rollout.policys_part),
+            before=call,
             after=after(rollout),
         )
-        for rollout in (*chosen.came, *chosen.failed)
+        for rollout, call in zip(rollouts, before, strict=True)
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.metrics import IN_DISTRIBUTION_GROUPS, RolloutResult
+from failure_monitor.executors.executor import Executor, SerialExecutor
 from failure_monitor.monitoring.monitor import windowed_scores
 
 
@@ -68,7 +69,10 @@ class ScoredRollout:
 
 
 def scored(
-    bundle: Bundle, rollouts: Sequence[Rollout], results: Sequence[RolloutResult]
+    bundle: Bundle,
+    rollouts: Sequence[Rollout],
+    results: Sequence[RolloutResult],
+    executor: Executor | None = None,
 ) -> tuple[ScoredRollout, ...]:
     """Score rollouts that were evaluated.
 
@@ -76,10 +80,13 @@ def scored(
         bundle: what was evaluated.
         rollouts: on which.
         results: one for each of these.
+        executor: what scores them; None for this process.
     """
+    sizes = [len(rollout) for rollout in rollouts]
+    normalised = (executor or SerialExecutor()).map(_normalised, bundle, rollouts, sizes=sizes)
     return tuple(
-        ScoredRollout(rollout, result, _normalised(bundle, rollout))
-        for rollout, result in zip(rollouts, results, strict=True)
+        ScoredRollout(rollout, result, each)
+        for rollout, result, each in zip(rollouts, results, normalised, strict=True)
     )
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,8 @@ from typing import Any
 
 from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat
 from failure_monitor.errors import UsageError, one_of
+from failure_monitor.executors.choice import chosen_executor
+from failure_monitor.executors.executor import Executor
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.scores.external import EXTERNAL_PREFIX
@@ -109,6 +110,11 @@ class ReadingOptions:
         labels: A file of outcomes, groups and tasks.
         task: The task of all rollouts; empty leaves it to the sources.
         jobs: Processes that work at a time; None means one for each core.
+        executor: Where the work runs: serial, in processes, or on Ray.
+        worker_memory: The bytes of memory that each worker may take; None for no limit.
+        worker_gpus: The GPUs of each worker on Ray.
+        skips_unreadable: Whether sources that are damaged, or that no worker survives, are left
+            out with a warning.
     """
 
     topics: Topics = field(default_factory=Topics)
@@ -120,6 +126,10 @@ class ReadingOptions:
     labels: str | Path | None = None
     task: str = ""
     jobs: int | None = None
+    executor: str = "processes"
+    worker_memory: int | None = None
+    worker_gpus: float = 0.0
+    skips_unreadable: bool = False
 
     def for_scores(self, scores: Sequence[str]) -> ReadingOptions:
         """Return these options, so that what scores need besides decisions is read, too.
@@ -144,9 +154,19 @@ class ReadingOptions:
         return replace(self, topics=replace(self.topics, tokens=self.topics.tokens or TOKENS))
 
     @property
-    def processes(self) -> int:
-        """How many processes work at a time."""
-        return self.jobs or len(os.sched_getaffinity(0))
+    def workers(self) -> Executor:
+        """What works over sources and rollouts.
+
+        Raises:
+            UsageError: There is no such executor, or it takes no such setting.
+        """
+        return chosen_executor(
+            self.executor,
+            jobs=self.jobs,
+            memory=self.worker_memory,
+            gpus=self.worker_gpus,
+            isolates=self.skips_unreadable,
+        )
 
     def read(
         self,
@@ -240,7 +260,8 @@ class ReadingOptions:
             "black_box": self.black_box,
             "dataset": self.dataset,
             "task": self.task or None,
-            "jobs": self.processes,
+            "executor": self.workers,
+            "skips_unreadable": self.skips_unreadable,
             "action_kind": stated.known_kind,
             "position_names": stated.position_names or None,
             "executed_actions": stated.executed_actions,
@@ -254,8 +275,7 @@ class ReadingOptions:
             UsageError: Names the option.
         """
         one_of(self.boundaries, BOUNDARY_KINDS, "kind of boundary")
-        if self.jobs is not None and self.jobs < 1:
-            raise UsageError(f"{self.jobs} jobs cannot work: give a number from 1 on, or none")
+        self.workers  # noqa: B018
         if (self.boundaries == "pauses") is not (self.pause is not None):
             raise UsageError(
                 "'--boundaries pauses' and '--pause SECONDS' go together: give both or none"

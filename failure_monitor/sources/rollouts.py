@@ -17,6 +17,8 @@ import numpy as np
 
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
+from failure_monitor.executors.executor import Executor
+from failure_monitor.executors.process_executor import ProcessExecutor
 from failure_monitor.listed_names import list_names
 from failure_monitor.policy_description import (
     PERIOD_TOLERANCE,
@@ -83,6 +85,8 @@ def read_rollouts(
     described: PolicyDescription | None = None,
     task: str | None = None,
     jobs: int = 1,
+    executor: Executor | None = None,
+    skips_unreadable: bool = False,
     report: Report = lambda so_far: None,
     logs_delays: bool = True,
 ) -> RolloutSet:
@@ -110,6 +114,8 @@ def read_rollouts(
         described: What that policy stated about itself, which they must not contradict either.
         task: The task of all these rollouts; that of the sources if None.
         jobs: The number of processes that read at a time.
+        executor: What reads the sources; None for these processes.
+        skips_unreadable: Whether sources that cannot be read are left out, with a warning.
         report: Called now and then with the progress.
         logs_delays: True to call `log_delays`.
 
@@ -131,7 +137,13 @@ def read_rollouts(
         dataset=dataset or DatasetOptions(),
         task=task or "",
     )
-    contents = read_all(find_sources(paths), options, jobs=jobs, report=report)
+    contents = read_all(
+        find_sources(paths),
+        options,
+        executor=executor or ProcessExecutor(jobs),
+        report=report,
+        skips_unreadable=skips_unreadable,
+    )
     rollouts = _with_unique_names([rollout for held in contents for rollout in held.rollouts])
     if not rollouts:
         raise SourceError(

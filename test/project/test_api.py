@@ -259,6 +259,8 @@ def test_a_script_without_a_guard_ends_with_a_sentence(bags: Path, tmp_path: Pat
     script = tmp_path / "script.py"
     script.write_text(
         "from failure_monitor import ReadingOptions, calibrate\n"
+        "from failure_monitor.executors import process_executor\n"
+        "process_executor.MIN_SECONDS_FOR_PROCESSES = -1.0\n"
         f"calibrate({str(bags)!r}, scores=['ace', 'knn'], reading=ReadingOptions(jobs=2))\n"
     )
     done = subprocess.run(

@@ -67,6 +67,7 @@ MODULES = {
     "pyarrow": Declared("pyarrow"),
     "rich": Declared("rich", "python3-rich"),
     "rosbags": Declared("rosbags"),
+    "ray": Declared("ray"),
     "scipy": Declared("scipy", "python3-scipy"),
     "torch": Declared("torch"),
     "yaml": Declared("PyYAML", "python3-yaml"),
@@ -109,6 +110,7 @@ ROOMS_OF_EXTRAS = {
     ),
     "demo": ("demo",),
     "lerobot": ("sources", "policies"),
+    "ray": ("executors/ray_cluster.py", "executors/ray_executor.py"),
 }
 """Rooms and files that may import what only an extra installs."""
 

@@ -25,7 +25,7 @@ from testbed.bags import join_bags
 from failure_monitor import demo
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.sources import reading
+from failure_monitor.executors import process_executor
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import BlackBox, Topics
@@ -155,7 +155,7 @@ def test_joints_may_be_measured_positions_as_well() -> None:
 
 
 def test_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MIN_SECONDS_FOR_PROCESSES", -1.0)
+    monkeypatch.setattr(process_executor, "MIN_SECONDS_FOR_PROCESSES", -1.0)
     for name in ("rollout_0000", "rollout_0001"):
         shutil.copytree(BAG.with_name(name), tmp_path / name)
     alone, together = (

@@ -34,6 +34,8 @@ from testbed.bags import (
 from testbed.command_line import COMMAND
 
 from failure_monitor.errors import UsageError
+from failure_monitor.executors import process_executor
+from failure_monitor.executors.outcome import Outcome
 from failure_monitor.sources import reading
 from failure_monitor.sources.reading import ReadSoFar
 from failure_monitor.sources.rollouts import read_rollouts
@@ -42,7 +44,7 @@ from failure_monitor.sources.source import SourceError, Topics
 
 @pytest.fixture
 def by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MIN_SECONDS_FOR_PROCESSES", -1.0)
+    monkeypatch.setattr(process_executor, "MIN_SECONDS_FOR_PROCESSES", -1.0)
 
 
 @pytest.mark.usefixtures("by_processes")
@@ -85,19 +87,22 @@ def test_processes_are_started_once_they_pay(
     for seed in range(4):
         write_bag(tmp_path / f"run_{seed}", seed=seed)
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr("failure_monitor.sources.reading.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(
+        "failure_monitor.executors.process_executor.time.monotonic", lambda: next(clock)
+    )
     started = []
 
-    def read(sources, begin, options, jobs, progress):
-        started.append((begin, jobs))
-        return [reading._read(source, options, lambda share: None) for source in sources[begin:]]
+    def do(pieces, options, begin):
+        started.append((begin, pieces.executor.jobs))
+        places = range(begin, len(pieces.items))
+        return {place: Outcome(pieces.work(options, pieces.items[place])) for place in places}
 
-    monkeypatch.setattr(reading, "_read_by_processes", read)
-    monkeypatch.setattr(reading, "_at_intervals", lambda advance, place: lambda share: None)
+    monkeypatch.setattr(process_executor._Pieces, "do", do)
+    monkeypatch.setattr(reading, "_at_intervals", lambda: lambda share: None)
     assert len(read_rollouts([tmp_path], jobs=3).rollouts) == 4
     # By the clock the first bag took seconds, so that the others will take three times as long.
     assert started == [(1, 3)]
-    monkeypatch.setattr(reading, "MIN_SECONDS_FOR_PROCESSES", 30.0)
+    monkeypatch.setattr(process_executor, "MIN_SECONDS_FOR_PROCESSES", 30.0)
     assert len(read_rollouts([tmp_path], jobs=3).rollouts) == 4
     assert len(read_rollouts([tmp_path], jobs=1).rollouts) == 4
     assert started == [(1, 3)]
@@ -120,6 +125,7 @@ def test_progress_rises_to_everything(tmp_path: Path, monkeypatch: pytest.Monkey
 SLOW = """
 import os, sys, time
 from pathlib import Path
+from failure_monitor.executors import process_executor
 from failure_monitor.sources import reading
 from failure_monitor.sources.source import BagOptions, SourceContents
 
@@ -131,10 +137,11 @@ class SlowKind:
         return SourceContents((), ())
 
 if __name__ == "__main__":
-    reading.MIN_SECONDS_FOR_PROCESSES = -1.0
+    process_executor.MIN_SECONDS_FOR_PROCESSES = -1.0
+    executor = process_executor.ProcessExecutor(3)
     sources = [reading.Found(Path(str(place)), SlowKind(), 1) for place in range(3)]
     try:
-        reading.read_all(sources, BagOptions(), jobs=3, report=lambda so_far: None)
+        reading.read_all(sources, BagOptions(), executor=executor, report=lambda so_far: None)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 """

@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
-from failure_monitor.worker_processes import worker_processes
+from failure_monitor.executors.worker_processes import worker_processes
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""Work on a Ray cluster, or on a local one that ends with this process.
+
+Ray decides where and when a piece of work runs, and runs it again where a worker or a node ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from failure_monitor.executors.executor import (
+    Advanced,
+    Finished,
+    Item,
+    Result,
+    nothing_advanced,
+    nothing_finished,
+)
+from failure_monitor.executors.memory_limit import limit_memory
+from failure_monitor.executors.outcome import Outcome, outcome_of, results_of
+from failure_monitor.executors.present_work import present_work
+from failure_monitor.executors.ray_cluster import connected, reject_wants
+
+MAX_RETRIES = 2
+"""How often Ray does a piece of work again whose worker ended."""
+
+BATCH = 256
+"""Pieces of work that may be done before this process looks: to look takes longer for many."""
+
+LOOK_PERIOD = 0.5
+"""Seconds after which it looks anyway."""
+
+
+@dataclass(frozen=True)
+class RayExecutor:
+    """Runs work on the cluster that RAY_ADDRESS names, else on a local one.
+
+    Attributes:
+        jobs: The CPUs of the local one.
+        memory: The bytes that each worker may take; None for no limit.
+        gpus: The GPUs of each worker.
+    """
+
+    jobs: int
+    memory: int | None = None
+    gpus: float = 0.0
+
+    def map(
+        self,
+        work: Callable[[Any, Item], Result],
+        shared: Any,
+        items: Sequence[Item],
+        *,
+        sizes: Sequence[float] = (),
+        finished: Finished = nothing_finished,
+        advanced: Advanced = nothing_advanced,
+        lost: Callable[[Item, str], Result] | None = None,
+    ) -> list[Result]:
+        """Return the results, as `Executor.map` does."""
+        if not items:
+            return []
+        ray = connected(self.jobs)
+        reject_wants(ray, self.gpus, self.memory)
+        piece = ray.remote(_work).options(
+            num_cpus=1,
+            num_gpus=self.gpus or None,
+            memory=self.memory,
+            max_retries=MAX_RETRIES,
+            name=getattr(work, "__qualname__", "work"),
+        )
+        handed = _Handed(ray.put(shared), work, self.memory)
+        sizes = sizes or [1.0] * len(items)
+        # The largest first, so that at the end no worker works alone.
+        order = sorted(range(len(items)), key=lambda place: -sizes[place])
+        try:
+            places = {piece.remote(handed, items[place]): place for place in order}
+            outcomes = _gathered(ray, places, finished)
+        except BaseException:
+            # Without a driver, Ray ends its work at once, whatever that does.
+            ray.shutdown()
+            raise
+        return results_of(outcomes, items, lost)
+
+
+def _gathered(ray: Any, places: dict[Any, int], finished: Finished) -> dict[int, Outcome]:
+    """Return how each piece of work came out, or those before one that failed."""
+    outcomes: dict[int, Outcome] = {}
+    failed: float = math.inf
+    pending = list(places)
+    while pending:
+        ready, pending = ray.wait(
+            pending, num_returns=min(BATCH, len(pending)), timeout=LOOK_PERIOD
+        )
+        for reference in ready:
+            place = places.pop(reference)
+            outcomes[place] = _outcome(ray, reference)
+            if outcomes[place].error is not None:
+                failed = min(failed, place)
+            finished(place)
+        if failed < math.inf:
+            for reference in [each for each in pending if places[each] > failed]:
+                ray.cancel(reference, force=True)
+                pending.remove(reference)
+    return outcomes
+
+
+def _outcome(ray: Any, reference: Any) -> Outcome:
+    """Return how a piece of work came out that Ray does no more."""
+    kinds = ray.exceptions
+    try:
+        return ray.get(reference)  # type: ignore[no-any-return]
+    except kinds.OutOfMemoryError:
+        return Outcome(lost="ran out of memory on every worker that worked on it")
+    except (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.ObjectLostError) as error:
+        return Outcome(lost=f"ended every worker that worked on it ({type(error).__name__})")
+
+
+@dataclass(frozen=True, eq=False)
+class _Handed:
+    """What every piece of work takes: a reference within an object, which Ray leaves alone."""
+
+    shared: Any
+    work: Callable[[Any, Any], Any]
+    memory: int | None
+
+
+_kept: dict[str, Any] = {}
+"""What this worker has of what is shared, by its reference: the last alone."""
+
+
+def _work(handed: _Handed, item: Any) -> Outcome:
+    """Work on an item, on a worker."""
+    import ray
+
+    limit_memory(handed.memory)
+    key = handed.shared.hex()
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = ray.get(handed.shared)
+    node = ray.util.get_node_ip_address()
+    with present_work(worker=f"the worker on node {node}"):
+        return outcome_of(handed.work, _kept[key], item)
