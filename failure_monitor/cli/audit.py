@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,8 @@ from failure_monitor.errors import FailureMonitorError
 if TYPE_CHECKING:
     from failure_monitor.calibration.audit import Audit, AuditVerdict
     from failure_monitor.sources.exclusions import Exclusions
+    from failure_monitor.sources.reading import Found, Report
+    from failure_monitor.sources.reading_options import ReadingOptions, StatedActions
     from failure_monitor.sources.rollout_set import RolloutSet
 
 STYLES: dict[str, str] = {"keep": "green", "look": "yellow", "drop": "red"}
@@ -84,6 +87,8 @@ def _read_each(
 ) -> tuple[list[RolloutSet], dict[Path, str]]:
     """Read every source by itself; return the rollouts, and why a source cannot be read."""
     from failure_monitor.sources.labels import read_labels
+    from failure_monitor.sources.reading import SourceProgress, unread
+    from failure_monitor.sources.rollout_set import RolloutSet
     from failure_monitor.sources.rollouts import (
         SourceError,
         completed_by_one_another,
@@ -92,18 +97,26 @@ def _read_each(
         log_delays,
     )
 
-    options, stated = reading.options, actions.stated
-    unlabelled = replace(options, labels=None)
-    sets: list[RolloutSet] = []
-    unreadable: dict[Path, str] = {}
-    for source in find_sources(paths):
-        try:
-            read = unlabelled.read(
-                [source.path], stated, progress=shown_progress, logs_delays=False
-            )
-            sets.append(_to_calibrate_on(read))
-        except FailureMonitorError as error:
-            unreadable[source.path] = str(error)
+    options = reading.options
+    options.check()
+    sources = find_sources(paths)
+    with shown_progress() as report:
+        so_far = SourceProgress(sources, report)
+        read = options.workers.map(
+            _read_one,
+            (options.alone, actions.stated),
+            sources,
+            sizes=so_far.sizes,
+            finished=so_far.whole,
+            advanced=so_far.at,
+            lost=unread,
+        )
+    sets = [_to_calibrate_on(each) for each in read if isinstance(each, RolloutSet)]
+    unreadable = {
+        source.path: str(each)
+        for source, each in zip(sources, read, strict=True)
+        if isinstance(each, FailureMonitorError)
+    }
     sets = completed_by_one_another([each for each in sets if each.rollouts])
     # Once for all of them, instead of for each.
     log_delays(sets)
@@ -111,6 +124,25 @@ def _read_each(
         raise SourceError("; ".join(unreadable.values()) or "there is nothing to calibrate on")
     labels = None if options.labels is None else read_labels(Path(options.labels))
     return list(label(sets, labels)), unreadable
+
+
+def _read_one(
+    how: tuple[ReadingOptions, StatedActions], source: Found
+) -> RolloutSet | FailureMonitorError:
+    """Return the rollouts of a source, or why it cannot be read."""
+    options, stated = how
+    try:
+        return options.read([source.path], stated, progress=_told_on, logs_delays=False)
+    except FailureMonitorError as error:
+        return error
+
+
+@contextmanager
+def _told_on() -> Iterator[Report]:
+    """Tell whoever waits for this source how far it is."""
+    from failure_monitor.executors.present_work import advance
+
+    yield lambda so_far: advance(so_far.size / max(so_far.of_size, 1))
 
 
 def _to_calibrate_on(rollout_set: RolloutSet) -> RolloutSet:

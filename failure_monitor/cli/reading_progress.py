@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from failure_monitor.cli.app import progress as console
 
@@ -36,6 +43,7 @@ def _bar() -> Iterator[Callable[[ReadSoFar], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
+        TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bars:
@@ -53,17 +61,25 @@ def _bar() -> Iterator[Callable[[ReadSoFar], None]]:
 
 
 def _lines() -> Callable[[ReadSoFar], None]:
-    last = time.monotonic()
+    begin = last = time.monotonic()
 
     def show(so_far: ReadSoFar) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= LINE_PERIOD:
             last = now
-            console.print(
-                f"read {so_far.sources} of {so_far.of_sources} sources, "
-                f"{1e-6 * so_far.size:.1f} of {1e-6 * so_far.of_size:.1f} MB",
-                highlight=False,
-            )
+            console.print(_line(so_far, now - begin), highlight=False, soft_wrap=True)
 
     return show
+
+
+def _line(so_far: ReadSoFar, seconds: float) -> str:
+    """Return how far reading is, how fast it was, and how long it will take."""
+    text = (
+        f"read {so_far.sources} of {so_far.of_sources} sources, "
+        f"{1e-6 * so_far.size:.1f} of {1e-6 * so_far.of_size:.1f} MB"
+    )
+    if not so_far.size or seconds <= 0:
+        return text
+    left = seconds * (so_far.of_size / so_far.size - 1)
+    return f"{text}, {1e-6 * so_far.size / seconds:.1f} MB/s, about {left:.0f} s left"

@@ -43,6 +43,10 @@ def chosen_executor(
     check_size(memory)
     if not 0 <= gpus < math.inf:
         raise UsageError(f"{gpus:g} GPUs are no number of GPUs: give 0 or more (--worker-gpus)")
+    if gpus > 1 and not float(gpus).is_integer():
+        raise UsageError(
+            f"{gpus:g} GPUs cannot be had: give a whole number, or a share of one (--worker-gpus)"
+        )
     if gpus and chosen != "ray":
         raise UsageError(
             "'--worker-gpus' is for '--executor ray', which knows who has a GPU: choose it, or "

@@ -23,15 +23,18 @@ _present = _Present()
 
 
 @contextmanager
-def present_work(told: Callable[[float], None] = _nobody, worker: str = "") -> Iterator[None]:
+def present_work(
+    told: Callable[[float], None] = _nobody, worker: str | None = None
+) -> Iterator[None]:
     """Let the work in the block tell how far it is, and know where it runs.
 
     Args:
         told: Receives the share of the work that is done.
-        worker: Names the worker; empty in this process, and in others of this machine.
+        worker: Names the worker; None if it is known already, or of this machine.
     """
     before = _present.told, _present.worker
-    _present.told, _present.worker = told, worker
+    _present.told = told
+    _present.worker = before[1] if worker is None else worker
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from failure_monitor import __version__
-from failure_monitor.errors import FailureMonitorError, UsageError
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import require_package
 
 ADDRESS = "RAY_ADDRESS"
@@ -50,8 +50,6 @@ def connected(jobs: int) -> Any:
         return ray
     address = os.environ.get(ADDRESS, "")
     settings = {"log_to_driver": False, "logging_level": logging.ERROR}
-    # Ray would say so of every version to come.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not address:
         ray.init("local", num_cpus=jobs, include_dashboard=False, **settings)
         return ray
@@ -137,10 +135,12 @@ def _reject_strange_workers(ray: Any) -> None:
             return f"no failure_monitor that it can use ({error})"
         return version()
 
-    probe = ray.remote(version_there).options(num_cpus=0, max_retries=1)
+    probe = ray.remote(version_there)
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     asked = {
-        probe.options(scheduling_strategy=strategy(node, soft=False)).remote(): address
+        probe.options(
+            num_cpus=0, max_retries=1, scheduling_strategy=strategy(node, soft=False)
+        ).remote(): address
         for node, address in nodes.items()
     }
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
@@ -167,15 +167,3 @@ def version() -> str:
     for path in sorted(root.rglob("*.py")):
         code.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return f"failure_monitor {__version__} ({code.hexdigest()[:12]})"
-
-
-def check_usage(gpus: float) -> None:
-    """Reject a share of a GPU that Ray does not know.
-
-    Raises:
-        UsageError: It is more than one and no whole number.
-    """
-    if gpus > 1 and not float(gpus).is_integer():
-        raise UsageError(
-            f"{gpus:g} GPUs cannot be had: give a whole number, or a share of one (--worker-gpus)"
-        )

@@ -98,15 +98,15 @@ def read_each(
     sources: Sequence[Found], options: BagOptions, *, executor: Executor, report: Report
 ) -> list[ReadResult]:
     """Return the contents of each source, or why it cannot be read, in the same order."""
-    progress = _Progress(sources, report)
+    progress = SourceProgress(sources, report)
     return executor.map(
         _read,
         options,
         sources,
         sizes=progress.sizes,
-        finished=lambda place: progress.at(place, 1.0),
+        finished=progress.whole,
         advanced=progress.at,
-        lost=_unread,
+        lost=unread,
     )
 
 
@@ -141,7 +141,7 @@ def _read(options: BagOptions, source: Found) -> ReadResult:
         return error
 
 
-def _unread(source: Found, why: str) -> ReadResult:
+def unread(source: Found, why: str) -> SourceError:
     """Return the error of a source that no worker survives."""
     return SourceError(
         f"{source.path} {why}, perhaps for want of memory: read fewer at a time (--jobs), or "
@@ -149,7 +149,7 @@ def _unread(source: Found, why: str) -> ReadResult:
     )
 
 
-class _Progress:
+class SourceProgress:
     """Adds up how far each source is read."""
 
     def __init__(self, sources: Sequence[Found], report: Report) -> None:
@@ -158,9 +158,14 @@ class _Progress:
         self._report = report
 
     def at(self, place: int, share: float) -> None:
+        """Report that a source is read to a share."""
         self._shares[place] = max(share, self._shares[place])
-        whole = sum(share >= 1.0 for share in self._shares)
-        self._report(ReadSoFar(whole, len(self.sizes), self._read, sum(self.sizes)))
+        done = sum(share >= 1.0 for share in self._shares)
+        self._report(ReadSoFar(done, len(self.sizes), self._read, sum(self.sizes)))
+
+    def whole(self, place: int) -> None:
+        """Report that a source is read."""
+        self.at(place, 1.0)
 
     @property
     def _read(self) -> float:

@@ -168,6 +168,18 @@ class ReadingOptions:
             isolates=self.skips_unreadable,
         )
 
+    @property
+    def alone(self) -> ReadingOptions:
+        """These options for one source by itself, in the process that reads it."""
+        return replace(
+            self,
+            labels=None,
+            executor="serial",
+            worker_memory=None,
+            worker_gpus=0.0,
+            skips_unreadable=False,
+        )
+
     def read(
         self,
         sources: Sequence[Path],

@@ -18,6 +18,7 @@ import numpy as np
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.executors.executor import Executor
+from failure_monitor.executors.present_work import on_worker
 from failure_monitor.executors.process_executor import ProcessExecutor
 from failure_monitor.listed_names import list_names
 from failure_monitor.policy_description import (
@@ -317,7 +318,7 @@ def _matching(path: Path) -> list[Path]:
 
 def _sources_at(path: Path) -> Iterator[tuple[Path, SourceKind]]:
     if not path.exists():
-        raise SourceError(f"{path} does not exist: name {_known_kinds()}")
+        raise SourceError(f"{path} does not exist{on_worker()}: name {_known_kinds()}")
     try:
         kind = _kind_of(path)
         if kind is not None:

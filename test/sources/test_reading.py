@@ -363,9 +363,13 @@ def test_lines_instead_of_a_bar_go_where_no_terminal_is(
     from failure_monitor.cli import reading_progress
 
     monkeypatch.setattr(reading_progress, "LINE_PERIOD", 0.0)
+    clock = iter((0.0, 40.0))
+    monkeypatch.setattr("failure_monitor.cli.reading_progress.time.monotonic", clock.__next__)
     with reading_progress.shown_progress() as show:
         show(ReadSoFar(1, 3, 2e9, 5_000_000_000))
-    assert capsys.readouterr().err == "read 1 of 3 sources, 2000.0 of 5000.0 MB\n"
+    assert capsys.readouterr().err == (
+        "read 1 of 3 sources, 2000.0 of 5000.0 MB, 50.0 MB/s, about 60 s left\n"
+    )
 
 
 def test_a_terminal_shows_a_bar_that_is_gone_afterwards(tmp_path: Path) -> None:
