@@ -7,10 +7,15 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
-from testbed.executed_work import RefusedError, add, end_on, refuse_odd, take_memory
+from testbed.bags import write_bag
+from testbed.executed_work import RefusedError, add, end_on, refuse_odd, take_memory, undated
 
+from failure_monitor import ReadingOptions, calibrate, evaluate
+from failure_monitor.bundle.bundle import save
 from failure_monitor.errors import UsageError
+from failure_monitor.evaluation.watched_promise import promise_of_sources
 from failure_monitor.executors import process_executor
 from failure_monitor.executors.choice import chosen_executor
 from failure_monitor.executors.executor import SerialExecutor
@@ -69,6 +74,34 @@ def test_outcomes_in_any_order_are_the_same_results() -> None:
     forwards = {place: Outcome(10 * place) for place in items}
     backwards = dict(reversed(forwards.items()))
     assert results_of(forwards, items, None) == results_of(backwards, items, None)
+
+
+class Shuffled(SerialExecutor):
+    """Is done with the items in an order of its own."""
+
+    def map(self, work, shared, items, *, finished=lambda place: None, **settings):
+        results = {}
+        for place in np.random.default_rng(len(items)).permutation(len(items)).tolist():
+            results[place] = pickle.loads(pickle.dumps(work(shared, items[place])))
+            finished(place)
+        return [results[place] for place in range(len(items))]
+
+
+def test_whoever_is_done_first_the_bundle_and_the_figures_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(9):
+        write_bag(tmp_path / "bags" / f"run_{seed}", 12 + seed, seed=seed, success=True)
+    found = []
+    for executor in (SerialExecutor(), Shuffled()):
+        monkeypatch.setattr(ReadingOptions, "workers", executor)
+        made = calibrate(tmp_path / "bags", scores=["ace", "knn"], folds=3)
+        folder = tmp_path / type(executor).__name__
+        save(made.bundle, folder)
+        figures = evaluate(made.bundle, tmp_path / "bags").to_json()
+        _, course = promise_of_sources(folder, tmp_path / "bags")
+        found.append((undated(folder), figures, course.to_json()))
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow
