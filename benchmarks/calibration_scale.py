@@ -117,7 +117,9 @@ def measure(source: Path, kind: str, rule: str, rollouts: int, jobs: int) -> Sca
         )
     files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
     size = 1e-6 * sum(path.stat().st_size for path in files)
-    scale = Scale(kind, rule, rollouts, size, **asdict(taken))
+    scale = Scale(
+        kind, rule, rollouts, size, taken.seconds, taken.cpu_seconds, taken.peak_megabytes
+    )
     progress.print(f"{scale.cpu_seconds:.1f} s of CPU time, {scale.peak_megabytes:.0f} MB")
     return scale
 

@@ -24,11 +24,13 @@ class Taken:
         cpu_seconds: of all its processes.
         peak_megabytes: of all its processes at once, at most; what they share counts once (PSS,
             as Linux reports it).
+        own_megabytes: of its first process alone, at most.
     """
 
     seconds: float
     cpu_seconds: float
     peak_megabytes: float
+    own_megabytes: float
 
 
 def run_measured(command: Sequence[object]) -> Taken:
@@ -41,15 +43,16 @@ def run_measured(command: Sequence[object]) -> Taken:
     process = subprocess.Popen(
         [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    peak = 0.0
+    peak = own = 0.0
     while process.poll() is None:
-        peak = max(peak, sum(map(_megabytes, _family(process.pid))))
+        each = [_megabytes(pid) for pid in _family(process.pid)]
+        peak, own = max(peak, sum(each)), max(own, each[0])
         time.sleep(PERIOD)
     seconds = time.perf_counter() - began
     said, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed: {said}")
-    return Taken(seconds, _children_seconds() - cpu_before, peak)
+    return Taken(seconds, _children_seconds() - cpu_before, peak, own)
 
 
 def _children_seconds() -> float:

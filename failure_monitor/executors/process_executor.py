@@ -106,6 +106,7 @@ class _Pieces:
     advanced: Advanced
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     failed: int | None = None
+    idle_ends: int = 0
 
     def do(self, shared: Any, begin: int) -> Mapping[int, Outcome]:
         """Return how the items from a place on came out, or those up to one that failed."""
@@ -162,17 +163,23 @@ class _Pieces:
             begun = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
             for place in begun:
                 (folder / str(place)).unlink()
-            suspects = self._open(sorted(begun))
             if not begun:
-                raise WorkerEndedError(
-                    "a process ended by itself before it began to work: a script must call this "
-                    "below `if __name__ == '__main__':`, since processes import it; else memory "
-                    "may have run out; with one job ('--jobs 1') no process is started"
-                ) from None
-            return suspects
+                self._reject_idle_ends()
+            return self._open(sorted(begun))
+
+    def _reject_idle_ends(self) -> None:
+        """Reject processes that end again and again before they begin to work."""
+        self.idle_ends += 1
+        if self.idle_ends >= MAX_ATTEMPTS:
+            raise WorkerEndedError(
+                "a process ended by itself before it began to work: a script must call this "
+                "below `if __name__ == '__main__':`, since processes import it; else memory "
+                "may have run out; with one job ('--jobs 1') no process is started"
+            ) from None
 
     def _keep(self, place: int, outcome: Outcome) -> None:
         self.outcomes[place] = outcome
+        self.idle_ends = 0
         if outcome.error is not None:
             self.failed = min(place, len(self.items) if self.failed is None else self.failed)
         self.finished(place)

@@ -8,9 +8,16 @@ Ray decides where and when a piece of work runs, and runs it again where a worke
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
 
 from failure_monitor.executors.executor import (
     Advanced,
@@ -28,8 +35,8 @@ from failure_monitor.executors.ray_cluster import connected, reject_wants
 MAX_RETRIES = 2
 """How often Ray does a piece of work again whose worker ended."""
 
-BATCH = 256
-"""Pieces of work that may be done before this process looks: to look takes longer for many."""
+PIECES_PER_CPU = 8
+"""Pieces of work that Ray has at a time, for each CPU of the cluster."""
 
 LOOK_PERIOD = 0.5
 """Seconds after which it looks anyway."""
@@ -72,13 +79,15 @@ class RayExecutor:
             max_retries=MAX_RETRIES,
             name=getattr(work, "__qualname__", "work"),
         )
-        handed = _Handed(ray.put(shared), work, self.memory)
+        # As an array, which workers of a node share; each makes it anew once, and not every time.
+        packed = ray.put(np.frombuffer(pickle.dumps(shared, protocol=5), np.uint8))
+        handed = _Handed(uuid4().hex, work, self.memory)
         sizes = sizes or [1.0] * len(items)
         # The largest first, so that at the end no worker works alone.
         order = sorted(range(len(items)), key=lambda place: -sizes[place])
+        submitted = ((piece.remote(packed, handed, items[place]), place) for place in order)
         try:
-            places = {piece.remote(handed, items[place]): place for place in order}
-            outcomes = _gathered(ray, places, finished)
+            outcomes = _gathered(ray, submitted, finished)
         except BaseException:
             # Without a driver, Ray ends its work at once, whatever that does.
             ray.shutdown()
@@ -86,26 +95,30 @@ class RayExecutor:
         return results_of(outcomes, items, lost)
 
 
-def _gathered(ray: Any, places: dict[Any, int], finished: Finished) -> dict[int, Outcome]:
+def _gathered(
+    ray: Any, submitted: Iterator[tuple[Any, int]], finished: Finished
+) -> dict[int, Outcome]:
     """Return how each piece of work came out, or those before one that failed."""
     outcomes: dict[int, Outcome] = {}
     failed: float = math.inf
-    pending = list(places)
-    while pending:
-        ready, pending = ray.wait(
-            pending, num_returns=min(BATCH, len(pending)), timeout=LOOK_PERIOD
+    pending: dict[Any, int] = {}
+    most = math.ceil(PIECES_PER_CPU * ray.cluster_resources().get("CPU", 1.0))
+    while True:
+        # No more than keep all workers at work: Ray holds what each takes until it is done.
+        if failed == math.inf:
+            pending.update(islice(submitted, max(0, most - len(pending))))
+        if not pending:
+            return outcomes
+        references = list(pending)
+        ready, _ = ray.wait(
+            references, num_returns=math.ceil(len(references) / 2), timeout=LOOK_PERIOD
         )
         for reference in ready:
-            place = places.pop(reference)
+            place = pending.pop(reference)
             outcomes[place] = _outcome(ray, reference)
             if outcomes[place].error is not None:
                 failed = min(failed, place)
             finished(place)
-        if failed < math.inf:
-            for reference in [each for each in pending if places[each] > failed]:
-                ray.cancel(reference, force=True)
-                pending.remove(reference)
-    return outcomes
 
 
 def _outcome(ray: Any, reference: Any) -> Outcome:
@@ -121,26 +134,29 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Handed:
-    """What every piece of work takes: a reference within an object, which Ray leaves alone."""
+    """What every piece of work takes, but for what is shared, of which this has the name."""
 
-    shared: Any
+    name: str
     work: Callable[[Any, Any], Any]
     memory: int | None
 
 
 _kept: dict[str, Any] = {}
-"""What this worker has of what is shared, by its reference: the last alone."""
+"""What this worker has of what is shared, by its name: the last alone."""
 
 
-def _work(handed: _Handed, item: Any) -> Outcome:
+def _work(packed: NDArray[np.uint8], handed: _Handed, item: Any) -> Outcome:
     """Work on an item, on a worker."""
+    limit_memory(handed.memory)
+    if handed.name not in _kept:
+        _kept.clear()
+        _kept[handed.name] = pickle.loads(packed.data)
+    with present_work(worker=f"the worker on node {_node()}"):
+        return outcome_of(handed.work, _kept[handed.name], item)
+
+
+@cache
+def _node() -> str:
     import ray
 
-    limit_memory(handed.memory)
-    key = handed.shared.hex()
-    if key not in _kept:
-        _kept.clear()
-        _kept[key] = ray.get(handed.shared)
-    node = ray.util.get_node_ip_address()
-    with present_work(worker=f"the worker on node {node}"):
-        return outcome_of(handed.work, _kept[key], item)
+    return str(ray.util.get_node_ip_address())

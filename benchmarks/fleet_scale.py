@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""What one process, several, and a Ray cluster of this machine take for more and more rollouts.
+
+python benchmarks/fleet_scale.py: the commands themselves, from their start to their end, over
+archives of one small rollout each, which are made here. `evaluate` reads and scores, `calibrate`
+reads, fits and scores. Executors take turns at every number of rollouts, so that what else the
+machine does is the same for all. Memory is that of all processes at once at most, of which Ray's
+own servers are some; what they share counts once. `own` is that of the command's own process.
+Every result is compared with that of one process.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+from benchmark_parts import one_thread
+
+# isort: split
+from benchmark_parts.process_memory import run_measured
+from benchmark_parts.synthetic_task import SyntheticTask
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
+from failure_monitor.executors.choice import EXECUTOR_KINDS
+from failure_monitor.sources.archive import write_archive
+from failure_monitor.sources.rollout_set import RolloutSet
+
+assert one_thread
+NUMBERS = (10, 100, 1000, 10_000)
+MOST_TO_CALIBRATE = 1000
+TASK = SyntheticTask.of_size(embedding=32, samples=8, horizon=8, actions=3, decisions=20)
+SCORES = "ace,knn"
+
+console = Console(width=110)
+progress = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command took.
+
+    Attributes:
+        command: evaluate or calibrate.
+        rollouts: how many.
+        executor: what worked over them.
+        seconds: from the command's start to its end.
+        cpu_seconds: of all processes.
+        peak_megabytes: of all processes at once.
+        own_megabytes: of the command's own.
+        result: a hash of what it found, but for the date.
+    """
+
+    command: str
+    rollouts: int
+    executor: str
+    seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
+    own_megabytes: float
+    result: str
+
+
+def main(
+    most: Annotated[int, Option(min=10, help="rollouts at most")] = NUMBERS[-1],
+    jobs: Annotated[int, Option(min=1, help="processes or workers")] = 2,
+    folder: Annotated[Path | None, Option(help="where rollouts are made")] = None,
+    results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
+) -> None:
+    """Evaluate and calibrate on more and more rollouts, wherever that can run."""
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        root = Path(name)
+        numbers = [number for number in NUMBERS if number <= most]
+        for number in numbers:
+            make_rollouts(root / str(number), number)
+        for executor in EXECUTOR_KINDS:  # untimed: first readings of packages from disk
+            measure(root, "calibrate", numbers[0], executor, jobs)
+        for number in numbers:
+            for command in ("evaluate", "calibrate"):
+                if command == "evaluate" or number <= MOST_TO_CALIBRATE:
+                    for executor in EXECUTOR_KINDS:
+                        runs.append(measure(root, command, number, executor, jobs))
+                    if results is not None:
+                        results.write_text(json.dumps([*map(asdict, runs)], indent=2) + "\n")
+    console.print(runs_table(runs, jobs))
+
+
+def make_rollouts(folder: Path, number: int) -> None:
+    folder.mkdir()
+    for seed in range(number):
+        rollout_set = RolloutSet(TASK.policy, (TASK.rollout(seed),))
+        write_archive(folder / f"{seed:05d}.npz", rollout_set)
+
+
+def measure(root: Path, command: str, number: int, executor: str, jobs: int) -> Run:
+    progress.print(f"{command}, {number} rollouts, {executor}")
+    bundle, found = root / "bundle", root / "found"
+    how = (root / str(number), "--executor", executor, "--jobs", jobs)
+    if command == "calibrate":
+        shutil.rmtree(found, ignore_errors=True)
+        written = ("--output", found, "--scores", SCORES, "--action-kind", TASK.policy.action_kind)
+        taken = run_measured([*command_line(), command, *how, *written])
+        if not bundle.exists():
+            shutil.copytree(found, bundle)
+    else:
+        taken = run_measured([*command_line(), command, bundle, *how, "--json", found / "e.json"])
+    run = Run(command, number, executor, **asdict(taken), result=content(found))
+    progress.print(f"{run.seconds:.1f} s, {run.peak_megabytes:.0f} MB")
+    return run
+
+
+def command_line() -> tuple[str, ...]:
+    return (sys.executable, "-m", "failure_monitor.cli")
+
+
+def content(folder: Path) -> str:
+    """Return a hash of all files, but for the date."""
+    found = sha256()
+    for path in sorted(folder.iterdir()):
+        lines = path.read_bytes().split(b"\n")
+        found.update(b"\n".join(line for line in lines if not line.startswith(b"created:")))
+    return found.hexdigest()
+
+
+def runs_table(runs: Sequence[Run], jobs: int) -> Table:
+    table = Table(
+        title=f"Rollouts of {TASK.decisions} decisions in an archive each, {jobs} processes or "
+        f"workers, scores {SCORES}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    for column in ("command", "rollouts", "executor"):
+        table.add_column(column)
+    for column in ("seconds", "CPU, s", "peak, MB", "own, MB", "same"):
+        table.add_column(column, justify="right")
+    for run in runs:
+        alone = next(
+            other
+            for other in runs
+            if (other.command, other.rollouts) == (run.command, run.rollouts)
+        )
+        table.add_row(
+            run.command,
+            str(run.rollouts),
+            run.executor,
+            f"{run.seconds:.1f}",
+            f"{run.cpu_seconds:.1f}",
+            f"{run.peak_megabytes:.0f}",
+            f"{run.own_megabytes:.0f}",
+            "yes" if run.result == alone.result else "no",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    run_alone(main)
