@@ -58,7 +58,7 @@ def connected(jobs: int) -> Any:
         ray.init(address, **settings)
     except RuntimeError as error:
         raise ClusterError(_refusal(address, str(error))) from None
-    except (ConnectionError, ValueError, TimeoutError, OSError) as error:
+    except (ray.exceptions.RayError, ConnectionError, ValueError, OSError) as error:
         raise ClusterError(_not_there(address, str(error))) from None
     try:
         _reject_strange_workers(ray)

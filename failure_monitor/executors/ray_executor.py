@@ -30,7 +30,7 @@ from failure_monitor.executors.executor import (
 from failure_monitor.executors.memory_limit import limit_memory
 from failure_monitor.executors.outcome import Outcome, outcome_of, results_of
 from failure_monitor.executors.present_work import present_work
-from failure_monitor.executors.ray_cluster import connected, reject_wants
+from failure_monitor.executors.ray_cluster import ClusterError, connected, reject_wants
 
 MAX_RETRIES = 2
 """How often Ray does a piece of work again whose worker ended."""
@@ -130,6 +130,14 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
         return Outcome(lost="ran out of memory on every worker that worked on it")
     except (kinds.WorkerCrashedError, kinds.NodeDiedError, kinds.ObjectLostError) as error:
         return Outcome(lost=f"ended every worker that worked on it ({type(error).__name__})")
+    except kinds.RayTaskError:  # a fault of this program, with its traceback
+        raise
+    except kinds.RayError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise ClusterError(
+            f"the Ray cluster cannot go on ({type(error).__name__}: {said}): look at its logs, "
+            "and run this again"
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import pickle
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from testbed.bags import write_bag
 from testbed.executed_work import RefusedError, add, end_on, refuse_odd, take_memory, undated
@@ -118,6 +122,35 @@ def test_work_whose_process_ends_is_done_again_and_named_if_no_process_survives(
     assert left_out == ["a", "deadly ended every process that worked on it", "b", "c"]
     with pytest.raises(WorkerEndedError, match="piece 2 of 4 of the work ended every process"):
         executor.map(end_on, tmp_path, items)
+
+
+def kill_a_worker(killed: list[int]) -> None:
+    """Kill a process that reads or fits, as soon as there is one."""
+    while not killed:
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                if not killed and "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
+                    killed.append(child.pid)
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_changes_nothing_of_a_bundle(tmp_path: Path) -> None:
+    for seed in range(9):
+        write_bag(tmp_path / "bags" / f"run_{seed}", 12 + seed, seed=seed, success=True)
+    # The limit of memory lets processes begin at once.
+    for name, reading in {
+        "alone": ReadingOptions(executor="serial"),
+        "disturbed": ReadingOptions(jobs=2, worker_memory=8 << 30),
+    }.items():
+        killed: list[int] = [] if name == "disturbed" else [0]
+        killer = threading.Thread(target=kill_a_worker, args=(killed,))
+        killer.start()
+        made = calibrate(tmp_path / "bags", scores=["ace", "knn"], folds=3, reading=reading)
+        killer.join()
+        save(made.bundle, tmp_path / name)
+    assert undated(tmp_path / "alone") == undated(tmp_path / "disturbed")
 
 
 @pytest.mark.slow

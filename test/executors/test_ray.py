@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from testbed.bags import write_bag
-from testbed.executed_work import end_on, tell_worker, undated
+from testbed.executed_work import end_on, gpus_here, tell_worker, undated
 from testbed.repository import ROOT
 
 from failure_monitor import ReadingOptions, calibrate, evaluate
@@ -37,6 +37,7 @@ def cluster() -> Iterator[None]:
         ray.init(
             "local",
             num_cpus=2,
+            num_gpus=1,  # on its word: Ray looks at none
             include_dashboard=False,
             log_to_driver=False,
             object_store_memory=200 * 2**20,
@@ -82,6 +83,7 @@ def test_a_worker_that_ends_or_sees_no_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkerEndedError, match="piece 1 of 1 of the work ended every worker"):
         RAY.map(end_on, tmp_path, ["deadly"])
     assert RAY.map(tell_worker, None, [bag])[0].startswith("True on the worker on node ")
+    assert RayExecutor(2, gpus=1.0).map(gpus_here, None, [0, 1]) == ["0", "0"]
     with pytest.raises(ClusterError, match="no node of the Ray cluster has 99 GPUs"):
         RayExecutor(2, gpus=99.0).map(tell_worker, None, [bag])
 

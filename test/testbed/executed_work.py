@@ -51,6 +51,10 @@ def tell_worker(_: object, path: Path) -> str:
     return f"{path.exists()}{on_worker()}"
 
 
+def gpus_here(_: object, item: int) -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
 def undated(folder: Path) -> dict[str, bytes]:
     """Return a bundle's files, but for its date."""
     return {
