@@ -7,7 +7,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +54,8 @@ def connected(jobs: int) -> Any:
     address = os.environ.get(ADDRESS, "")
     settings = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        ray.init("local", num_cpus=jobs, include_dashboard=False, **settings)
+        with _interrupts_later():
+            ray.init("local", num_cpus=jobs, include_dashboard=False, **settings)
         return ray
     _reject_silent(address)
     try:
@@ -85,6 +89,16 @@ def reject_wants(ray: Any, gpus: float, memory: int | None) -> None:
                 f"no node of the Ray cluster has {wanted:g} {unit} for a worker, the largest has "
                 f"{largest:g}: ask for less ({option}), or add such a node before"
             )
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold interrupts back: of a cluster that has half begun, servers would stay."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _reject_silent(address: str) -> None:
