@@ -49,6 +49,7 @@ from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion, TrustedHorizon
+from failure_monitor.outcome.check import OutcomeCheck
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.policy_models.onnx_file import OnnxFile
@@ -101,6 +102,8 @@ class Bundle:
         choosers: further scores, which only choose among sampled chunks.
         encoder: the observation encoder, if the policy published no embeddings.
         sampler: the policy sampler, if the policy published no action chunks.
+        outcome_check: compares ends of rollouts with those of calibration; None if it was turned
+            off, and in bundles of older versions.
     """
 
     description: BundleDescription
@@ -110,6 +113,7 @@ class Bundle:
     choosers: tuple[Score, ...] = ()
     encoder: OnnxFile | None = None
     sampler: OnnxFile | None = None
+    outcome_check: OutcomeCheck | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be handed to another process, as what runs a network cannot."""
