@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The outcome check: is the end of a rollout like the ends of true successes?"""
+"""The outcome check: whether the end of a rollout is like the ends of true successes."""
 
 from __future__ import annotations
 
