@@ -99,8 +99,8 @@ def is_at_work(process: psutil.Process) -> bool:
         command = " ".join(process.cmdline())
     except psutil.Error:
         return False
-    is_rays = command.startswith("ray::") and not command.startswith("ray::IDLE")
-    return is_rays or "spawn_main" in command
+    # A worker of Ray is called by what it does, as in ray::_read; its servers by what they are.
+    return command.startswith("ray::_") or "spawn_main" in command
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -55,7 +55,7 @@ def connected(jobs: int) -> Any:
     settings = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         with _interrupts_later():
-            ray.init("local", num_cpus=jobs, include_dashboard=False, **settings)
+            _start_here(ray, num_cpus=jobs, include_dashboard=False, **settings)
         return ray
     _reject_silent(address)
     try:
@@ -89,6 +89,16 @@ def reject_wants(ray: Any, gpus: float, memory: int | None) -> None:
                 f"no node of the Ray cluster has {wanted:g} {unit} for a worker, the largest has "
                 f"{largest:g}: ask for less ({option}), or add such a node before"
             )
+
+
+def _start_here(ray: Any, **settings: Any) -> None:
+    try:
+        ray.init("local", **settings)
+    except Exception as error:  # whatever keeps Ray's servers from starting
+        raise ClusterError(
+            f"Ray cannot start a cluster on this machine ({_first_line(str(error))}): look at its "
+            "logs in /tmp/ray, or choose '--executor processes'"
+        ) from None
 
 
 @contextmanager

@@ -8,8 +8,10 @@ Ray decides where and when a piece of work runs, and runs it again where a worke
 from __future__ import annotations
 
 import math
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -81,7 +83,7 @@ class RayExecutor:
         )
         # As an array, which workers of a node share; each makes it anew once, and not every time.
         packed = ray.put(np.frombuffer(pickle.dumps(shared, protocol=5), np.uint8))
-        handed = _Handed(uuid4().hex, work, self.memory)
+        handed = _Handed(uuid4().hex, work, self.memory, os.getcwd())
         sizes = sizes or [1.0] * len(items)
         # The largest first, so that at the end no worker works alone.
         order = sorted(range(len(items)), key=lambda place: -sizes[place])
@@ -147,6 +149,7 @@ class _Handed:
     name: str
     work: Callable[[Any, Any], Any]
     memory: int | None
+    folder: str
 
 
 _kept: dict[str, Any] = {}
@@ -156,6 +159,9 @@ _kept: dict[str, Any] = {}
 def _work(packed: NDArray[np.uint8], handed: _Handed, item: Any) -> Outcome:
     """Work on an item, on a worker."""
     limit_memory(handed.memory)
+    # So that paths mean what they mean to the command; where it is not, they are not either.
+    with suppress(OSError):
+        os.chdir(handed.folder)
     if handed.name not in _kept:
         _kept.clear()
         _kept[handed.name] = pickle.loads(packed.data)

@@ -71,7 +71,9 @@ def test_ray_gives_the_bundle_and_the_figures_of_one_process(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_worker_that_ends_or_sees_no_path_is_named(tmp_path: Path) -> None:
+def test_a_worker_that_ends_is_named_and_others_are_where_the_command_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bag = write_bag(tmp_path / "run")
     items = ["a", "once", "b"]
     assert RAY.map(end_on, tmp_path, items) == items
@@ -82,7 +84,8 @@ def test_a_worker_that_ends_or_sees_no_path_is_named(tmp_path: Path) -> None:
     ]
     with pytest.raises(WorkerEndedError, match="piece 1 of 1 of the work ended every worker"):
         RAY.map(end_on, tmp_path, ["deadly"])
-    assert RAY.map(tell_worker, None, [bag])[0].startswith("True on the worker on node ")
+    monkeypatch.chdir(tmp_path)
+    assert RAY.map(tell_worker, None, [Path("run")])[0].startswith("True on the worker on node ")
     assert RayExecutor(2, gpus=1.0).map(gpus_here, None, [0, 1]) == ["0", "0"]
     with pytest.raises(ClusterError, match="no node of the Ray cluster has 99 GPUs"):
         RayExecutor(2, gpus=99.0).map(tell_worker, None, [bag])
@@ -140,6 +143,19 @@ def test_what_ray_says_of_a_cluster_becomes_a_sentence(
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(ClusterError, match=sentence):
+        connected(2)
+
+
+def test_a_local_cluster_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def fail(*_, **__):
+        raise Exception("The current node timed out during startup. And more.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(ClusterError, match="cannot start a cluster on this machine"):
         connected(2)
 
 
