@@ -35,6 +35,7 @@ from testbed.command_line import COMMAND
 
 from failure_monitor.errors import UsageError
 from failure_monitor.executors import process_executor
+from failure_monitor.executors.executor import SerialExecutor
 from failure_monitor.executors.outcome import Outcome
 from failure_monitor.sources import reading
 from failure_monitor.sources.reading import ReadSoFar
@@ -79,6 +80,33 @@ def test_what_a_process_refuses_is_refused(tmp_path: Path) -> None:
         read_rollouts([tmp_path], jobs=2)
     with pytest.raises(UsageError, match="two meanings"):
         read_rollouts([tmp_path], Topics(success="/rollout/active"), jobs=2)
+
+
+class Deadly(SerialExecutor):
+    """Has workers of which none survives a bag called deadly."""
+
+    def map(self, work, shared, items, *, lost, **settings):
+        return [
+            lost(item, "ended every process that worked on it")
+            if item.path.name == "deadly"
+            else work(shared, item)
+            for item in items
+        ]
+
+
+def test_a_source_that_no_worker_survives_is_refused_or_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag, deadly = (write_bag(tmp_path / name, seed=n) for n, name in enumerate(("run", "deadly")))
+    with pytest.raises(SourceError) as refused:
+        read_rollouts([bag, deadly], executor=Deadly())
+    assert str(refused.value).startswith(f"{deadly} ended every process")
+    assert "--skip-unreadable" in str(refused.value)
+    read = read_rollouts([bag, deadly], executor=Deadly(), skips_unreadable=True)
+    assert [rollout.name for rollout in read.rollouts] == ["run"]
+    assert f"left out: {deadly} ended every process" in caplog.text
+    with pytest.raises(SourceError, match="deadly ended"):
+        read_rollouts([deadly], executor=Deadly(), skips_unreadable=True)
 
 
 def test_processes_are_started_once_they_pay(
