@@ -36,6 +36,8 @@ from failure_monitor.bundle.description import (
     BundleDescription,
     JointsSection,
     ModelSection,
+    OutcomeSection,
+    OutcomeTaskSection,
     PositionsSection,
     PromiseSection,
     RolloutSection,
@@ -50,6 +52,8 @@ from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.monitoring.response.chosen_chunk import Medoid, SampleScore
 from failure_monitor.monitoring.response.trusted_horizon import Dispersion, TrustedHorizon
 from failure_monitor.outcome.check import OutcomeCheck
+from failure_monitor.outcome.end_parts import PARTS, EndFormat
+from failure_monitor.outcome.stored_check import StoredEndsError, arrays_of, ends_from
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.policy_models.onnx_file import OnnxFile
@@ -78,6 +82,7 @@ CENTRE_ARRAY, SPREAD_ARRAY = "scale.centre", "scale.spread"
 VERSION_1 = "time_varying_"
 """What the names of these two began with in version 1, which had them if they vary over time."""
 LIMITS = "value_limits."
+OUTCOME = "outcome."
 
 Restored = TypeVar("Restored")
 
@@ -354,6 +359,35 @@ def shortfall(promise: PromiseSection, alpha: float) -> str:
     )
 
 
+def with_outcome_check(bundle: Bundle, check: OutcomeCheck, rule: Rule) -> Bundle:
+    """Return the bundle with a check of how rollouts end.
+
+    Args:
+        bundle: the calibrated bundle.
+        check: the outcome check.
+        rule: how it combines the parts of an end.
+    """
+    section = OutcomeSection(
+        alpha=check.alpha,
+        rule=rule,
+        parts=check.parts,
+        left_out=check.left_out,
+        joints=check.format.joints,
+        tasks=(
+            *(
+                OutcomeTaskSection(task=task, rollouts=len(ends.threshold.limits))
+                for task, ends in check.tasks.items()
+            ),
+            *(
+                OutcomeTaskSection(task=task, unknown=reason)
+                for task, reason in check.unknown.items()
+            ),
+        ),
+    )
+    description = replace(bundle.description, outcome=section)
+    return replace(bundle, description=description, outcome_check=check)
+
+
 def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
     """Return the bundle with the topics of its external scores.
 
@@ -506,6 +540,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     centre, spread = _scale_arrays(bundle.description)
     arrays |= {centre: bundle.scale.centre, spread: bundle.scale.spread}
     arrays |= {LIMITS + name: array for name, array in bundle.limits.arrays().items()}
+    arrays |= _outcome_arrays(bundle)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     files[ARRAYS_FILE] = buffer.getvalue()
@@ -552,7 +587,8 @@ def load(folder: str | Path) -> Bundle:
         for section in ((black_box.encoder, black_box.sampler) if black_box else (None, None))
     )
     limits = _read_limits(folder, description, arrays)
-    return Bundle(description, scores, scale, limits, choosers, encoder, sampler)
+    check = _read_outcome_check(folder, description, arrays)
+    return Bundle(description, scores, scale, limits, choosers, encoder, sampler, check)
 
 
 def load_description(folder: str | Path) -> BundleDescription:
@@ -706,6 +742,58 @@ def _read_limits(
             "again"
         )
     return limits
+
+
+def _outcome_arrays(bundle: Bundle) -> dict[str, NDArray[np.generic]]:
+    section, check = bundle.description.outcome, bundle.outcome_check
+    if section is None or check is None:
+        return {}
+    return {
+        f"{OUTCOME}{number}.{name}": array
+        for number, task in enumerate(section.tasks)
+        if task.task in check.tasks
+        for name, array in arrays_of(check.tasks[task.task]).items()
+    }
+
+
+def _read_outcome_check(
+    folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
+) -> OutcomeCheck | None:
+    section = description.outcome
+    if section is None:
+        return None
+    strange = [part for part in section.parts if part not in PARTS]
+    if strange:
+        raise BundleError(
+            f"{folder / DESCRIPTION_FILE} compares {list_names(strange)} of the ends of rollouts, "
+            f"and known are {list_names(PARTS)}: update failure_monitor, or calibrate again"
+        )
+    try:
+        tasks = {
+            task.task: ends_from(
+                _under(f"{OUTCOME}{number}.", arrays), section.parts, section.rule
+            )
+            for number, task in enumerate(section.tasks)
+            if not task.unknown
+        }
+    except (StoredEndsError, ValueError) as error:
+        raise BundleError(f"{folder / ARRAYS_FILE}: {error}: calibrate again") from None
+    return OutcomeCheck(
+        EndFormat(policy_format(description), section.joints),
+        section.alpha,
+        tasks,
+        section.parts,
+        {task.task: task.unknown for task in section.tasks if task.unknown},
+        section.left_out,
+    )
+
+
+def _under(prefix: str, arrays: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 def _restored(

@@ -180,6 +180,31 @@ class JointsSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutcomeTaskSection:
+    """The ends of true successes of a task: how many there are, or why none are compared with."""
+
+    task: str = ""
+    rollouts: Annotated[int, at_least(0)] = 0
+    unknown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeSection:
+    """The outcome check: whether an end is like those of true successes.
+
+    `alpha` is the chance that a true success is doubted. `parts` are what is compared of an end,
+    and `left_out` is why other parts are not. `joints` are quantities of joints.
+    """
+
+    alpha: Annotated[float, above(0), below(1)]
+    rule: Rule
+    parts: Annotated[tuple[str, ...], not_empty]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    joints: tuple[str, ...] = ()
+    tasks: Annotated[tuple[OutcomeTaskSection, ...], not_empty]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LineageSection:
     """One recalibration: the bundle before it, and the rollouts that came and went, by SHA-256.
 
@@ -208,6 +233,7 @@ class BundleDescription:
     `folds` is the number of folds of the rollouts in `fit`, or if there are none of those in
     `calibration`.
     `black_box` is missing if the policy published its decisions, or if their models are unknown.
+    `outcome` is the outcome check; None if it was turned off, and in bundles of older versions.
     `lineage` are the recalibrations that led here, the first one first.
     `failures` are the failed rollouts from which the score `probe` learned.
     `decision_period` is the usual time between decisions of the calibration rollouts, in seconds;
@@ -237,6 +263,7 @@ class BundleDescription:
     positions_topic: PositionsSection | None = None
     joints: JointsSection | None = None
     black_box: BlackBoxSection | None = None
+    outcome: OutcomeSection | None = None
     folds: int
     seed: int
     decision_period: Positive | None = None

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor import __version__
-from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.bundle import Bundle, with_outcome_check
 from failure_monitor.bundle.description import (
     SCHEMA_VERSION,
     BundleDescription,
@@ -43,6 +43,8 @@ from failure_monitor.calibration.cross_fitting import (
 )
 from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.calibration.horizon import calibrate_horizon
+from failure_monitor.calibration.outcome_fitting import RULE as OUTCOME_RULE
+from failure_monitor.calibration.outcome_fitting import end_settings, fit_outcome_check
 from failure_monitor.calibration.plan_age import longest_plan_age
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
@@ -83,6 +85,9 @@ MAX_PROBE_FOLDS = 5
 """Within each fold the score `probe` cross-fits once more: what it learns from needs to be unseen,
 not just as unseen as a future rollout."""
 
+OUTCOME_ALPHA = 0.1
+"""The usual chance that the outcome check doubts a true success."""
+
 MAX_GAP = 5.0
 """Factor of the usual time between decisions above which a gap is a pause, and no example."""
 
@@ -118,6 +123,7 @@ class CalibrationSettings:
             that was never seen.
         future: the shares of groups among successful rollouts to come, where these are not as
             here; calibration rollouts are weighed for them then.
+        outcome_alpha: the chance that the outcome check doubts a true success; 0 for no check.
     """
 
     scores: tuple[str, ...] = DEFAULT_SCORES
@@ -132,6 +138,7 @@ class CalibrationSettings:
     choosers: tuple[str, ...] = ()
     promise: PromiseKind = "per-task"
     future: Mapping[str, float] = field(default_factory=dict)
+    outcome_alpha: float = OUTCOME_ALPHA
 
     def folds_of(self, rollouts: int) -> int:
         """Into how many parts so many rollouts are dealt."""
@@ -340,7 +347,21 @@ def calibrate(
     )
     limits = ValueLimits.of_rollouts((*rollouts, *fit_rollouts))
     scale = Scale.of_folds(scales)
-    return Bundle(checked(description), scores, scale, limits, choosers)
+    bundle = Bundle(checked(description), scores, scale, limits, choosers)
+    if not settings.outcome_alpha:
+        return bundle
+    ends = end_settings((*rollouts, *fit_rollouts), policy, scores, settings.outcome_alpha)
+    check = fit_outcome_check(
+        rollouts,
+        folds_of_rollouts,
+        policy,
+        replace(ends, future=settings.future, across_tasks=settings.promise == "across-tasks"),
+        fit_rollouts,
+        held_out.folds if fit_rollouts else None,
+    )
+    for task, reason in check.unknown.items():
+        report(f"the outcome check judges no end{f' of {task}' if task else ''}: {reason}")
+    return with_outcome_check(bundle, check, OUTCOME_RULE)
 
 
 def _reject_interventions(rollouts: Sequence[Rollout]) -> None:
@@ -449,6 +470,22 @@ def check_control_period(
             f"{period:.3g} s pass, and a chunk has {policy.horizon} actions: the robot waits for "
             "most of the time, or the control period is longer (--control-period)"
         )
+
+
+def check_outcome_alpha(rollouts: Sequence[Rollout], settings: CalibrationSettings) -> None:
+    """Reject a chance of doubted true successes that is too small for the rollouts of a task.
+
+    Raises:
+        CalibrationError: states how many rollouts it takes.
+    """
+    if settings.promise == "across-tasks":
+        return
+    for task, own in _by_task(rollouts).items():
+        with _naming(task):
+            try:
+                rank(len(own), settings.outcome_alpha)
+            except CalibrationError as error:
+                raise CalibrationError(f"the outcome check: {error}") from None
 
 
 def check_choosers(names: Sequence[str]) -> None:

@@ -12,8 +12,10 @@ from failure_monitor.atomic_file import reject_unwritable_folder
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import (
+    OUTCOME_ALPHA,
     CalibrationSettings,
     check_choosers,
+    check_outcome_alpha,
     choose,
     choose_failures,
 )
@@ -73,6 +75,7 @@ def calibrate(
     fit: str | Path | Sequence[str | Path] = (),
     failures: str | Path | Sequence[str | Path] = (),
     exclude: str | Path | None = None,
+    outcome_alpha: float | None = None,
     choose_by: str | Sequence[str] = (),
     seed: int = 0,
     action_kind: str | None = None,
@@ -99,6 +102,8 @@ def calibrate(
         fit: sources of other successful rollouts to fit the scores on.
         failures: sources of failed rollouts, from which the score 'probe' learns.
         exclude: a list of what to leave out, as `failure-monitor audit --drop` writes it.
+        outcome_alpha: the chance that the outcome check doubts a true success; 0 for no check;
+            None for 0.1, or no check where the rollouts are too few for that.
         choose_by: the names of scores that may choose among sampled chunks.
         seed: of the folds and of the training.
         action_kind: what an action means: 'position', 'velocity' or 'delta'; None for what the
@@ -130,6 +135,11 @@ def calibrate(
         )
     if not 0 < alpha < 1:
         raise UsageError(f"an alpha of {alpha:g} is no chance: give a number between 0 and 1")
+    if outcome_alpha is not None and not 0 <= outcome_alpha < 1:
+        raise UsageError(
+            f"an outcome alpha of {outcome_alpha:g} is no chance: give a number below 1, or 0 for "
+            "no outcome check"
+        )
     if seed < 0:
         raise UsageError(f"the seed is {seed}: give a number from 0 on")
     if folds is not None and folds < 2:
@@ -172,7 +182,10 @@ def calibrate(
         folds=folds,
         seed=seed,
         choosers=names_of(choose_by),
+        outcome_alpha=OUTCOME_ALPHA if outcome_alpha is None else outcome_alpha,
     )
+    if outcome_alpha:
+        check_outcome_alpha(chosen.rollouts, settings)
     bundle = calibrate_rollouts(
         chosen.rollouts,
         rollout_set.policy,

@@ -93,6 +93,15 @@ def calibrate(
         Path | None,
         Option(help="a list of what to leave out, as `failure-monitor audit --drop` writes"),
     ] = None,
+    outcome_alpha: Annotated[
+        float | None,
+        Option(
+            min=0,
+            below=1,
+            help="the chance that the outcome check doubts a true success; 0 for no check; "
+            "default: 0.1, or no check where the rollouts are too few for that",
+        ),
+    ] = None,
     choose_by: Annotated[
         str,
         Option(
@@ -124,6 +133,7 @@ def calibrate(
         fit=fit or [],
         failures=failures or [],
         exclude=exclude,
+        outcome_alpha=outcome_alpha,
         choose_by=names(choose_by),
         seed=seed,
         action_kind=stated.action_kind,

@@ -178,6 +178,7 @@ def _settings(
         folds=description.folds if description.folds > USUAL_FOLDS else None,
         seed=description.seed,
         choosers=tuple(score.name for score in description.choosers),
+        outcome_alpha=0.0 if description.outcome is None else description.outcome.alpha,
     )
 
 

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The outcome check: whether an end is like the ends of true successes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from testbed.synthetic import POLICY, synthetic_rollout
+
+from failure_monitor.bundle import bundle as bundles
+from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.outcome.rollout_end import RolloutEnd
+from failure_monitor.outcome.verdict import OutcomeWord
+
+SETTINGS = CalibrationSettings(scores=("mahalanobis", "ace"), jobs=1)
+
+
+def lasting(seed, **changed):
+    return replace(synthetic_rollout(seed, decisions=10 + seed % 5), **changed)
+
+
+def end_of(rollout):
+    end = RolloutEnd.of_rollout(rollout)
+    assert end is not None
+    return end
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return calibrate([lasting(seed) for seed in range(20)], POLICY, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def check(bundle):
+    return bundle.outcome_check
+
+
+def test_true_successes_are_mostly_confirmed(check):
+    words = [check.check(end_of(lasting(seed)), "").word for seed in range(100, 140)]
+    assert set(words) <= {OutcomeWord.CONFIRMED, OutcomeWord.DOUBTFUL}
+    assert words.count(OutcomeWord.DOUBTFUL) <= 10
+
+
+def test_a_rollout_that_ends_half_way_is_doubted_for_its_length_and_its_embedding(check):
+    verdict = check.check(end_of(lasting(101).beginning(5)), "")
+    assert verdict.word is OutcomeWord.DOUBTFUL
+    assert verdict.level > 1
+    assert verdict.rollouts == 20
+    assert verdict.rollouts_below >= 19
+    assert "ended after 5 decisions, true successes after 10 to 14" in verdict.reason
+    assert "what the policy sees at the end" in verdict.reason
+
+
+def test_a_rollout_that_lasts_too_long_is_doubted(check):
+    verdict = check.check(replace(end_of(lasting(101)), length=40), "")
+    assert verdict.word is OutcomeWord.DOUBTFUL
+    assert "ended after 40 decisions" in verdict.reason
+
+
+def test_a_bundle_keeps_its_check(bundle, check, tmp_path):
+    bundles.save(bundle, tmp_path / "bundle")
+    read = bundles.load(tmp_path / "bundle").outcome_check
+    for rollout in (lasting(101), lasting(102).beginning(6)):
+        assert read.check(end_of(rollout), "") == check.check(end_of(rollout), "")
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (end_of(lasting(101).beginning(1)), "ended after 1 decision, and the last 3 are compared"),
+        (end_of(replace(lasting(101), embeddings=np.ones((11, 3), np.float32))), "shape"),
+        (
+            end_of(replace(lasting(101), embeddings=np.full((11, 6), np.nan, np.float32))),
+            "NaN or infinite",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_not_judged(check, end, reason):
+    verdict = check.check(end, "")
+    assert verdict.word is OutcomeWord.NOT_JUDGED
+    assert reason in verdict.reason
+    assert verdict.level is None
+
+
+def test_each_task_has_its_own_ends_and_another_is_not_judged():
+    def backwards(rollout):
+        return replace(rollout, embeddings=rollout.embeddings[::-1].copy(), task="put back")
+
+    rollouts = [lasting(seed, task="fetch") for seed in range(10)]
+    rollouts += [backwards(lasting(seed)) for seed in range(10, 20)]
+    check = calibrate(rollouts, POLICY, SETTINGS).outcome_check
+    end = end_of(lasting(101))
+    assert check.check(end, "put back").word is OutcomeWord.DOUBTFUL
+    assert check.check(end, "fetch").word is OutcomeWord.CONFIRMED
+    for task in ("", "sweep"):
+        assert check.check(end, task).word is OutcomeWord.NOT_JUDGED
+        assert "fetch, put back" in check.check(end, task).reason
+
+
+def test_too_few_rollouts_for_its_alpha_leave_the_rule_as_it_is():
+    settings = replace(SETTINGS, alpha=0.2)
+    made = calibrate([lasting(seed) for seed in range(6)], POLICY, settings)
+    verdict = made.outcome_check.check(end_of(lasting(101)), "")
+    assert verdict.word is OutcomeWord.NOT_JUDGED
+    assert "6 calibration rollouts cannot promise" in verdict.reason
+
+
+def test_alpha_0_turns_it_off():
+    settings = replace(SETTINGS, outcome_alpha=0.0)
+    made = calibrate([lasting(seed) for seed in range(10)], POLICY, settings)
+    assert made.outcome_check is None
+    assert made.description.outcome is None
