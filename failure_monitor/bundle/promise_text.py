@@ -71,8 +71,34 @@ def _general(calibrated: Bundle) -> Iterator[Row]:
     if description.future:
         shares = ", ".join(f"{name} {share:.3g}" for name, share in description.future.items())
         yield "groups to come", f"rollouts are weighed for these shares of successes: {shares}"
+    yield from _outcome_check(description)
     if description.threshold == "time-varying":
         yield "time", "thresholds vary over a rollout: call ~/start_rollout when one starts"
+
+
+def _outcome_check(description: BundleDescription) -> Iterator[Row]:
+    section = description.outcome
+    if section is None:
+        return
+    yield (
+        "outcome check",
+        f"a true success is doubted with a chance of at most {section.alpha:g}, by the ends' "
+        f"{', '.join(section.parts)}",
+    )
+    if description.has_pairs:
+        yield (
+            "",
+            f"proved is at most {2 * section.alpha:g}, near {section.alpha:g} is what is found; "
+            "how many false successes are found is not promised",
+        )
+    else:
+        yield "", "how many false successes are found is not promised"
+    for part, reason in section.left_out.items():
+        yield "", f"without {part}: {reason}"
+    for task in section.tasks:
+        if task.unknown:
+            of = f" of {task.task}" if task.task else ""
+            yield "", f"judges no end{of}: {task.unknown}"
 
 
 def _of_task(calibrated: Bundle, promise: PromiseSection) -> Iterator[Row]:

@@ -21,8 +21,14 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.dial import Dial
 from failure_monitor.evaluation.dial_text import dial_json
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
+from failure_monitor.evaluation.outcome_figures import (
+    OutcomeFigures,
+    outcome_figures,
+    outcome_table,
+)
 from failure_monitor.executors.executor import Executor, SerialExecutor
 from failure_monitor.listed_names import list_names
+from failure_monitor.outcome.check import OutcomeCheck
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.text_table import TextTable
 from failure_monitor.thresholds.conformal import finite_sample_quantile
@@ -75,6 +81,10 @@ class CalibratedRule(Protocol):
     def fit(self) -> Sequence[CalibrationLength]:
         """The rollouts that its scores were fitted on, where these are others."""
 
+    @property
+    def outcome_check(self) -> OutcomeCheck | None:
+        """The check of how rollouts end; None if it has none."""
+
     def calibration_of(self, rollout: Rollout) -> Sequence[CalibrationLength]:
         """Return the rollouts that set the threshold for one like this: those of its task."""
 
@@ -112,6 +122,7 @@ class Evaluation:
         left_out: how many rollouts were left out, being set apart for calibration.
         seen: how many of the evaluated rollouts the bundle was calibrated or its scores fitted on.
         dial: the rule at other alphas; None if the bundle does not tell.
+        outcome: what the outcome check finds; None if the bundle has none.
     """
 
     alpha: float
@@ -126,6 +137,7 @@ class Evaluation:
     left_out: int
     seen: int
     dial: Dial | None = None
+    outcome: OutcomeFigures | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything in JSON's own types; what is not defined is null."""
@@ -151,6 +163,7 @@ class Evaluation:
             "metrics": asdict(self.metrics),
             "elapsed_time_control": asdict(self.control),
             "dial": None if self.dial is None else dial_json(self.dial),
+            "outcome_check": None if self.outcome is None else self.outcome.to_json(),
         }
 
 
@@ -217,6 +230,7 @@ def evaluate(
         left_out=left_out,
         seen=seen,
         dial=Dial.of(results, bundle.alpha),
+        outcome=outcome_figures(bundle.outcome_check, rollouts),
     )
 
 
@@ -318,8 +332,14 @@ def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
         _table(_early_title(evaluation.early_decisions), rows, _early_cells),
         _table("Whole rollouts, where late alarms count too", rows, _whole_cells),
         _table("Alarms", rows, _alarm_cells, _caption(evaluation)),
+        *_outcome_table(evaluation.outcome),
         *_intervention_table(rows),
     )
+
+
+def _outcome_table(outcome: OutcomeFigures | None) -> tuple[TextTable, ...]:
+    """Return the table of the outcome check; none where no rollout claims success."""
+    return (outcome_table(outcome),) if outcome is not None and outcome.rollouts else ()
 
 
 def _intervention_table(rows: Sequence[tuple[str, Metrics]]) -> tuple[TextTable, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.evaluation.evaluate import Evaluation
 from failure_monitor.evaluation.metrics import RolloutResult
+from failure_monitor.evaluation.outcome_figures import OutcomeFigures
 from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
 
 
@@ -47,6 +48,7 @@ def evaluated(bundle: Bundle, evaluation: Evaluation) -> list[str]:
     sentences = [_promise_kept(bundle, measured_rate(evaluation.results))]
     sentences += _disturbed(evaluation.results)
     sentences.append(_detected(evaluation.results))
+    sentences += _outcomes(evaluation.outcome)
     if evaluation.seen:
         sentences.append(
             f"Beware: {evaluation.seen} of these rollouts made the bundle, and flatter it."
@@ -127,5 +129,19 @@ def _detected(results: Sequence[RolloutResult]) -> str:
     )
 
 
+def _outcomes(outcome: OutcomeFigures | None) -> list[str]:
+    """Return what the outcome check found; nothing where no rollout that claims success failed."""
+    if outcome is None or not outcome.false_successes.rollouts:
+        return []
+    false, true = outcome.false_successes, outcome.true_successes
+    return [
+        f"Of {_count(false.rollouts, 'rollout')} that claimed success and failed, the outcome "
+        f"check doubted {false.doubted}, which is not promised; of "
+        f"{_count(true.judged, 'undisturbed true success')} it doubted {true.doubted}, and "
+        f"at most {percent(outcome.alpha)} were promised."
+    ]
+
+
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+    plural = "es" if what.endswith("s") else "s"
+    return f"{number} {what}" + ("" if number == 1 else plural)

@@ -47,6 +47,7 @@ class FirstFeatureRule:
         default=tuple(CalibratedLength(10 + index, f"calibration {index}") for index in range(10))
     )
     fit: tuple[CalibratedLength, ...] = (CalibratedLength(10, "fitting 0"),)
+    outcome_check: None = None
 
     def calibration_of(self, rollout: Rollout) -> tuple[CalibratedLength, ...]:
         return self.calibration
