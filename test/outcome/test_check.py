@@ -111,3 +111,59 @@ def test_alpha_0_turns_it_off():
     made = calibrate([lasting(seed) for seed in range(10)], POLICY, settings)
     assert made.outcome_check is None
     assert made.description.outcome is None
+
+
+def test_values_beyond_all_measure_are_doubted_without_an_error(check):
+    far = replace(lasting(101), embeddings=np.full((11, 6), 3e38, np.float32))
+    assert check.check(end_of(far), "").word is OutcomeWord.DOUBTFUL
+
+
+def test_with_rollouts_to_fit_on_the_limits_are_of_the_others():
+    made = calibrate(
+        [lasting(seed) for seed in range(20)],
+        POLICY,
+        SETTINGS,
+        fit_rollouts=[lasting(seed) for seed in range(40, 60)],
+    )
+    verdict = made.outcome_check.check(end_of(lasting(101).beginning(5)), "")
+    assert (verdict.word, verdict.rollouts) == (OutcomeWord.DOUBTFUL, 20)
+    assert made.outcome_check.check(end_of(lasting(102)), "").word is OutcomeWord.CONFIRMED
+
+
+def test_across_tasks_an_end_of_a_new_task_is_judged():
+    tasks = [f"task {number}" for number in range(10)]
+    rollouts = [
+        lasting(10 * row + column, task=task)
+        for row, task in enumerate(tasks)
+        for column in range(3)
+    ]
+    made = calibrate(rollouts, POLICY, replace(SETTINGS, promise="across-tasks"))
+    verdict = made.outcome_check.check(end_of(lasting(200).beginning(5)), "another")
+    assert verdict.word is OutcomeWord.DOUBTFUL
+
+
+def with_positions(rollout):
+    path = np.linspace(0, 1, len(rollout))[:, np.newaxis] * [0.3, 0.1]
+    noise = 0.01 * np.random.default_rng(len(rollout)).normal(size=path.shape)
+    return replace(rollout, positions=(path + noise).astype(np.float32))
+
+
+def test_measured_positions_count_where_the_rule_needs_them_and_must_not_be_missing():
+    policy = replace(POLICY, executed_actions=2)
+    rollouts = [with_positions(lasting(seed)) for seed in range(20)]
+    settings = replace(SETTINGS, scores=("tracking", "mahalanobis"))
+    check = calibrate(rollouts, policy, settings).outcome_check
+    assert "positions" in check.parts
+    moved = with_positions(lasting(101))
+    moved.positions[-1] += [0.0, 0.2]
+    verdict = check.check(end_of(moved), "")
+    assert verdict.word is OutcomeWord.DOUBTFUL
+    assert "dy is" in verdict.reason
+    without = check.check(end_of(lasting(101)), "")
+    assert without.word is OutcomeWord.NOT_JUDGED
+    assert "no positions were measured" in without.reason
+
+
+def test_what_is_left_out_is_told_with_the_reason(check):
+    assert check.parts == ("embedding", "actions", "length")
+    assert "no score of the rule needs them" in check.left_out["positions"]
