@@ -6,7 +6,8 @@
     <score>.<fold>.<part>.onnx
     encoder.onnx, sampler.onnx    the policy's models whose outputs it did not publish, and weights
     arrays.npz      the scores' arrays, as <score>.<fold>.<part> or <score>.<part>; the limits of a
-                    decision's values; the scales
+                    decision's values; the scales; the ends of true successes, as
+                    outcome.<number of the task>.<part>.<name>
 
 There is never a pickle. The folder is written beside its place and renamed, so it is always
 complete. bundle.yaml holds every file's SHA-256; a file that is missing or changed is rejected by
