@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The outcome check: whether an end is like the ends of true successes."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -167,3 +168,24 @@ def test_measured_positions_count_where_the_rule_needs_them_and_must_not_be_miss
 def test_what_is_left_out_is_told_with_the_reason(check):
     assert check.parts == ("embedding", "actions", "length")
     assert "no score of the rule needs them" in check.left_out["positions"]
+
+
+def test_a_check_travels_to_another_process(check):
+    end = end_of(lasting(101).beginning(6))
+    assert pickle.loads(pickle.dumps(check)).check(end, "") == check.check(end, "")
+
+
+def test_a_bundle_whose_ends_are_damaged_is_rejected(bundle, tmp_path):
+    ends = bundle.outcome_check.tasks[""]
+    ends = replace(ends, threshold=replace(ends.threshold, limits=np.full(20, np.nan)))
+    damaged = replace(bundle, outcome_check=replace(bundle.outcome_check, tasks={"": ends}))
+    bundles.save(damaged, tmp_path / "bundle")
+    with pytest.raises(bundles.BundleError, match="'limits' of the ends of true successes"):
+        bundles.load(tmp_path / "bundle")
+
+
+def test_a_single_named_task_need_not_be_named_but_no_other_is_judged():
+    rollouts = [lasting(seed, task="fetch") for seed in range(12)]
+    check = calibrate(rollouts, POLICY, SETTINGS).outcome_check
+    assert check.check(end_of(lasting(101)), "").word is OutcomeWord.CONFIRMED
+    assert check.check(end_of(lasting(101)), "sweep").word is OutcomeWord.NOT_JUDGED
