@@ -11,6 +11,8 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import bundle as bundles
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
+from failure_monitor.joint_motion import JointMotion
 from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.outcome.verdict import OutcomeWord
 
@@ -189,3 +191,21 @@ def test_a_single_named_task_need_not_be_named_but_no_other_is_judged():
     check = calibrate(rollouts, POLICY, SETTINGS).outcome_check
     assert check.check(end_of(lasting(101)), "").word is OutcomeWord.CONFIRMED
     assert check.check(end_of(lasting(101)), "sweep").word is OutcomeWord.NOT_JUDGED
+
+
+def with_gripper(rollout, opening):
+    states = np.full((len(rollout), 1), opening)
+    return replace(rollout, joints=JointMotion(("finger/position",), states, states))
+
+
+def test_a_gripper_that_is_open_at_the_end_is_named():
+    openings = 0.02 + 0.001 * np.random.default_rng(0).normal(size=20)
+    rollouts = [with_gripper(lasting(seed), opening) for seed, opening in enumerate(openings)]
+    settings = EndSettings(0.1, ("joints", "length"), ("finger/position",))
+    check = fit_outcome_check(rollouts, np.arange(20) % 10, POLICY, settings)
+    verdict = check.check(end_of(with_gripper(lasting(101), 0.04)), "")
+    assert verdict.word is OutcomeWord.DOUBTFUL
+    assert verdict.reason.startswith("finger/position is 0.04 at the end, 0.01")
+    assert check.check(end_of(with_gripper(lasting(101), 0.02)), "").word is OutcomeWord.CONFIRMED
+    for missing in (lasting(101), with_gripper(lasting(101), np.nan)):
+        assert check.check(end_of(missing), "").word is OutcomeWord.NOT_JUDGED
