@@ -18,21 +18,33 @@ def label(
     outcome: Annotated[
         str, Option(help="how it ended: success or failure", choices=tuple(OUTCOMES))
     ],
+    label_topic: Annotated[
+        str, Option(help="the topic that gets the operator's word (Bool)", is_optional=False)
+    ] = "/rollout/label",
     success_topic: Annotated[
-        str, Option(help="the topic that gets the outcome (Bool)", is_optional=False)
+        str, Option(help="the topic of what was claimed at the end (Bool)", is_optional=False)
     ] = "/rollout/success",
     active_topic: Annotated[
         str, Option(help="the topic that is true while a rollout runs (Bool)")
     ] = "/rollout/active",
 ) -> None:
-    """Label a recorded rollout with its outcome: a false alarm can then calibrate."""
+    """Label a recorded rollout with its outcome: a false alarm can then calibrate.
+
+    It is the operator's word, and stands beside what was claimed.
+    """
     from failure_monitor.incidents.outcome import write_outcome
 
     labelled = write_outcome(
-        bag, OUTCOMES[outcome], success_topic=success_topic, active_topic=active_topic
+        bag,
+        OUTCOMES[outcome],
+        label_topic=label_topic,
+        success_topic=success_topic,
+        active_topic=active_topic,
     )
     what = "is now" if labelled.is_corrected else "is"
     text = f"{bag} {what} a {outcome}"
+    if labelled.claim not in (None, OUTCOMES[outcome]):
+        text += f", which was claimed to be a {'success' if labelled.claim else 'failure'}"
     if "incident.reason" in labelled.custom_data:
         cause, reason = (
             labelled.custom_data.get(f"incident.{key}", "") for key in ("cause", "reason")

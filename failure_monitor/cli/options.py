@@ -58,7 +58,12 @@ class Reading:
             "what the policy states about itself (String); '' to read bags and archives without it"
         ),
     ] = "/policy/format"
-    success_topic: Annotated[str, _option("a rollout's outcome (Bool)")] = "/rollout/success"
+    success_topic: Annotated[
+        str, _option("a rollout's outcome, as it was claimed at its end (Bool)")
+    ] = "/rollout/success"
+    label_topic: Annotated[
+        str, _option("an operator's word on the rollout that ended last (Bool)")
+    ] = "/rollout/label"
     intervention_topic: Annotated[
         str,
         _option("whether a human intervenes (Bool, or Joy, Twist or TwistStamped of a device)"),
@@ -280,6 +285,7 @@ class Reading:
             action_chunks=_absolute(self.action_chunks_topic),
             format=_absolute(self.format_topic),
             success=_absolute(self.success_topic),
+            label=_absolute(self.label_topic),
             active=_absolute(self.active_topic),
             group=_absolute(self.group_topic),
             task=_absolute(self.task_topic),

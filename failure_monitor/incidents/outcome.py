@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Adds the outcome of a rollout to its bag after recording.
+"""Adds an operator's word on a rollout to its bag after recording.
 
-A rosbag2 folder may consist of several files. The outcome becomes another file, with one message
-on the topic of outcomes behind all others, as a robot that knows the outcome would record it. The
-recorded files do not change. A second outcome replaces the first.
+A rosbag2 folder may consist of several files. The word becomes another file, with one message on
+the topic of labels behind all others, as if the operator had said so while the bag was recorded.
+The recorded files do not change, nor does what was claimed. A second word replaces the first.
 """
 
 from __future__ import annotations
@@ -43,26 +43,29 @@ Information = dict[str, Any]
 
 @dataclass(frozen=True)
 class LabelledBag:
-    """A bag to which an outcome was added.
+    """A bag to which an operator's word was added.
 
     Attributes:
         custom_data: What the recorder stated about the bag; empty for most recorders.
-        is_corrected: True if an earlier outcome was replaced.
+        is_corrected: True if an earlier word was replaced.
+        claim: What was claimed when the rollout ended; None if nothing was.
     """
 
     custom_data: Mapping[str, str]
     is_corrected: bool
+    claim: bool | None
 
 
 def write_outcome(
-    path: Path, success: bool, *, success_topic: str, active_topic: str
+    path: Path, success: bool, *, label_topic: str, success_topic: str, active_topic: str
 ) -> LabelledBag:
-    """Add the outcome of the only rollout in a bag to the bag.
+    """Add an operator's word on the only rollout in a bag to the bag.
 
     Args:
         path: A rosbag2 folder.
-        success: The outcome.
-        success_topic: The topic of outcomes, std_msgs/Bool.
+        success: Whether it succeeded, by the operator's word.
+        label_topic: The topic of such words, std_msgs/Bool.
+        success_topic: The topic of what was claimed, std_msgs/Bool; a bag may lack it.
         active_topic: The topic that is true while a rollout runs; a bag may lack it.
 
     Raises:
@@ -78,9 +81,15 @@ def write_outcome(
     try:
         _remove_unfinished(path)
         bag = bag_at(path)
-        _reject_several_rollouts(bag, active_topic)
-        _reject_another_type(bag, success_topic)
-        return _add_outcome(path, success, success_topic)
+        _reject_another_type(bag, label_topic, "--label-topic")
+        _reject_another_type(bag, success_topic, "--success-topic")
+        before = _topic_of_earlier_word(bag)
+        claims = _read_claims(bag, active_topic, success_topic)
+        # Words were written on the topic of claims once, and then are no claim.
+        claims = claims[:-1] if before == success_topic else claims
+        return _add_outcome(
+            path, success, label_topic, before=before, claim=claims[-1] if claims else None
+        )
     except UnsupportedBagError as error:
         raise SourceError(f"{path}: {error}") from None
     except (DamagedBagError, KeyError, TypeError) as error:
@@ -100,18 +109,27 @@ def _remove_unfinished(path: Path) -> None:
             file.unlink()
 
 
-def _reject_several_rollouts(bag: Bag, active_topic: str) -> None:
+def _read_claims(bag: Bag, active_topic: str, success_topic: str) -> list[bool]:
+    """Return what was claimed of the only rollout of a bag.
+
+    Raises:
+        SourceError: There are several rollouts.
+    """
+    claims: list[bool] = []
     markers: list[tuple[int, bool]] = []
     decoder = MessageDecoder(ros1=False)
 
     with open_bag(bag) as messages:
         types = {topic.name: topic.message_type for topic in messages.summary().topics}
 
-        def handle(received: int, serialised: bytes) -> None:
+        def on_marker(received: int, serialised: bytes) -> None:
             # A text names the task while a rollout runs, and is empty while none does.
             markers.append((received, bool(decoder.decode(serialised, types[active_topic]).data)))
 
-        messages.read({active_topic: handle})
+        def on_claim(received: int, serialised: bytes) -> None:
+            claims.append(bool(decoder.decode(serialised, BOOL_TYPE).data))
+
+        messages.read({active_topic: on_marker, success_topic: on_claim})
     rollouts = len(spans_of_markers(markers))
     if rollouts > 1:
         raise SourceError(
@@ -119,31 +137,42 @@ def _reject_several_rollouts(bag: Bag, active_topic: str) -> None:
             "write all outcomes to a file of labels, which 'calibrate' and 'evaluate' read with "
             "--labels"
         )
+    return claims
 
 
-def _reject_another_type(bag: Bag, success_topic: str) -> None:
+def _topic_of_earlier_word(bag: Bag) -> str:
+    """Return the topic of the word that was added before; empty if none was."""
+    for file in filter(lambda file: _is_outcome(file.name), bag.files):
+        with open_bag(bag_at(file)) as messages:
+            return next(topic.name for topic in messages.summary().topics if topic.messages)
+    return ""
+
+
+def _reject_another_type(bag: Bag, name: str, option: str) -> None:
     for topic in bag.topics or ():
-        if topic.name == success_topic and topic.message_type != BOOL_TYPE:
+        if topic.name == name and topic.message_type != BOOL_TYPE:
             raise SourceError(
-                f"{bag.path}: {success_topic} is a {topic.message_type}, expected a {BOOL_TYPE}: "
-                "name another --success-topic"
+                f"{bag.path}: {name} is a {topic.message_type}, expected a {BOOL_TYPE}: "
+                f"name another {option}"
             )
 
 
-def _add_outcome(path: Path, success: bool, success_topic: str) -> LabelledBag:
+def _add_outcome(
+    path: Path, success: bool, label_topic: str, *, before: str, claim: bool | None
+) -> LabelledBag:
     metadata = yaml.safe_load((path / METADATA_FILE).read_bytes())
     information: Information = metadata["rosbag2_bagfile_information"]
-    is_corrected = _remove_outcome(information, success_topic)
+    is_corrected = _remove_outcome(information, before)
     end = _begin(information) + int(information["duration"]["nanoseconds"])
     time = end if is_corrected else end + 1
-    file, digest = _make_file(path, information, success, success_topic, time)
-    _name_file(information, file.name, success_topic, digest, time)
+    file, digest = _make_file(path, information, success, label_topic, time)
+    _name_file(information, file.name, label_topic, digest, time)
     # The file is moved before the metadata name it. If this is interrupted in between, the bag is
     # rejected until it is labelled again.
     os.replace(file, path / file.name)
     write_atomically(path / METADATA_FILE, yaml.safe_dump(metadata, sort_keys=False))
     shutil.rmtree(path / WORK_FOLDER)
-    return LabelledBag(dict(information.get("custom_data") or {}), is_corrected)
+    return LabelledBag(dict(information.get("custom_data") or {}), is_corrected, claim)
 
 
 def _begin(information: Information) -> int:
@@ -154,8 +183,8 @@ def _is_outcome(file: str) -> bool:
     return file.rpartition("/")[2].startswith(f"{OUTCOME_STEM}.")
 
 
-def _remove_outcome(information: Information, success_topic: str) -> bool:
-    """Remove an earlier outcome from the metadata, and return whether there was one."""
+def _remove_outcome(information: Information, topic: str) -> bool:
+    """Remove an earlier word on a topic from the metadata, and return whether there was one."""
     names = information["relative_file_paths"]
     kept = [name for name in names if not _is_outcome(name)]
     if len(kept) == len(names):
@@ -165,7 +194,7 @@ def _remove_outcome(information: Information, success_topic: str) -> bool:
         file for file in information.get("files") or () if not _is_outcome(file["path"])
     ]
     information["message_count"] -= 1
-    _topic(information, success_topic)["message_count"] -= 1
+    _topic(information, topic)["message_count"] -= 1
     return True
 
 

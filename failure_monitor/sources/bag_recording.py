@@ -115,6 +115,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
     statements = [
         (topics.success, (BOOL_TYPE,), options.boundaries == "outcomes"),
+        (topics.label, (BOOL_TYPE,), False),
         (topics.intervention, (BOOL_TYPE, *NUMBERS), False),
         (topics.active, (BOOL_TYPE, STRING_TYPE), options.boundaries == "markers"),
         (topics.format, (STRING_TYPE,), False),
@@ -144,6 +145,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         topics.action_chunks: "--action-chunks-topic",
         topics.format: "--format-topic",
         topics.success: "--success-topic",
+        topics.label: "--label-topic",
         topics.intervention: "--intervention-topic",
         topics.active: "--active-topic",
         topics.group: "--group-topic",
@@ -191,6 +193,7 @@ class BagRecording:
         descriptions: The bag times and values of what the policy stated about itself.
         markers: The bag times and values of markers, which are true while a rollout runs.
         outcomes: The bag times and values of outcomes.
+        labels: The bag times and values of what an operator said of rollouts.
         interventions: The bag times at which it was said that a human intervenes, or not; None if
             the bag does not say.
         groups: The bag times and values of groups.
@@ -228,6 +231,7 @@ class BagRecording:
         self.descriptions: list[tuple[int, PolicyDescription]] = []
         self.markers: list[tuple[int, bool]] = []
         self.outcomes: list[tuple[int, bool]] = []
+        self.labels: list[tuple[int, bool]] = []
         says = options.topics.intervention in types
         self.interventions: list[tuple[int, bool]] | None = [] if says else None
         self.groups: list[tuple[int, str]] = []
@@ -283,6 +287,7 @@ class BagRecording:
         topics = self._options.topics
         handlers: dict[str, MessageHandler] = {
             topics.success: self._statement_handler(topics.success, self.outcomes, bool),
+            topics.label: self._statement_handler(topics.label, self.labels, bool),
             topics.active: self._on_marker,
             topics.intervention: self._on_intervention,
             topics.format: self._on_description,

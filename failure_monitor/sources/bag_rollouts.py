@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import OutcomeSource, Rollout
 from failure_monitor.joint_motion import JointMotion, stacked
 from failure_monitor.listed_names import list_names
 from failure_monitor.policy_description import PolicyDescription
@@ -66,6 +66,14 @@ class _Run(NamedTuple):
     until: int
 
 
+class _Outcome(NamedTuple):
+    """How a rollout ended by the best that is known, what was claimed, and who says the former."""
+
+    success: bool | None
+    claim: bool | None
+    by: OutcomeSource
+
+
 def rollouts_of(
     bag: Bag, recording: BagRecording, options: BagOptions, models: ReplayModels
 ) -> SourceContents:
@@ -84,10 +92,11 @@ def rollouts_of(
     names = [bag.name]
     if len(runs) > 1:
         names = [f"{bag.name}/{number:03d}" for number in range(len(runs))]
+    labels = _labels(recording, runs)
     contents = SourceContents(
         rollouts=tuple(
-            _rollout(name, bag, recording, run, options, models)
-            for name, run in zip(names, runs, strict=True)
+            _rollout(name, bag, recording, run, label, options, models)
+            for name, run, label in zip(names, runs, labels, strict=True)
         ),
         action_names=recording.action_names,
         stated_policy=_stated_policy(bag, recording, dict(zip(names, runs, strict=True)), options),
@@ -113,6 +122,7 @@ def _rollout(
     bag: Bag,
     recording: BagRecording,
     run: _Run,
+    label: bool | None,
     options: BagOptions,
     models: ReplayModels,
 ) -> Rollout:
@@ -120,7 +130,8 @@ def _rollout(
     embeddings = recording.embeddings_at(run.stamps)
     chunks = _chunks(bag, recording, run, options.black_box, models, embeddings)
     external = np.array([completion.external for completion in completions], np.float64)
-    end = _end(recording, run, max(completion.received for completion in completions))
+    end = _end(recording, run)
+    outcome = _outcome(bag, recording, run, label, alone=name == bag.name)
     task = options.task or _stated_by(recording.tasks, end, run.until) or ""
     _reject_late_task(bag, recording, run, task)
     return Rollout(
@@ -128,7 +139,7 @@ def _rollout(
         stamps=1e-9 * np.array(run.stamps, dtype=np.float64),
         embeddings=embeddings,
         chunks=chunks,
-        success=_outcome(bag, recording, run, alone=name == bag.name),
+        success=outcome.success,
         group=_stated_by(recording.groups, end, run.until) or "",
         source=str(bag.path),
         sha256=_sha256(run.stamps, embeddings, chunks),
@@ -138,6 +149,8 @@ def _rollout(
         interventions=_interventions(recording, run),
         joints=_joints([completion.joints for completion in completions]),
         tokens=recording.tokens.at(run.stamps) if recording.tokens else None,
+        claim=outcome.claim,
+        outcome_by=outcome.by,
     )
 
 
@@ -416,28 +429,54 @@ def _warn_of_long_pause(bag: Bag, stamps: Sequence[int]) -> None:
         )
 
 
-def _outcome(bag: Bag, recording: BagRecording, run: _Run, *, alone: bool) -> bool | None:
-    outcomes = [
+def _outcome(
+    bag: Bag, recording: BagRecording, run: _Run, label: bool | None, *, alone: bool
+) -> _Outcome:
+    """Return how a rollout ended: by an operator's word, else by what was claimed."""
+    claims = [
         success for time, success in recording.outcomes if run.span.begin <= time <= run.until
     ]
+    claim = claims[-1] if claims else None
+    known = _Outcome(claim, claim, "" if claim is None else "claim")
+    if label is not None:
+        known = _Outcome(label, claim, "operator")
     mark = OUTCOME_MARK.search(bag.name) if alone else None
     if mark is None:
-        return outcomes[-1] if outcomes else None
+        return known
     named = mark[1] == "s"
-    if outcomes and outcomes[-1] is not named:
+    if known.success not in (None, named):
         raise SourceError(
             f"{bag.path}: by its name the rollout {_ended(named)}, by its topic it "
-            f"{_ended(outcomes[-1])}: rename it, or leave it out"
+            f"{_ended(bool(known.success))}: rename it, or leave it out"
         )
-    return named
+    return _Outcome(named, claim, "labels")
 
 
-def _end(recording: BagRecording, run: _Run, last_decision: int) -> int:
+def _labels(recording: BagRecording, runs: Sequence[_Run]) -> list[bool | None]:
+    """Return what an operator said last of each rollout.
+
+    A word belongs to the rollout that ended last before it. One that comes while the first
+    rollout runs is of a rollout before the bag; where nothing marks the beginning of that, the
+    bag is of one rollout, and so is the word.
+    """
+    ends = [_end(recording, run) for run in runs]
+    labels: list[bool | None] = [None] * len(runs)
+    for time, label in recording.labels:
+        place = bisect_right(ends, time) - 1
+        if place >= 0:
+            labels[place] = label
+        elif len(runs) == 1 and runs[0].span.begin == ALWAYS:
+            labels[0] = label
+    return labels
+
+
+def _end(recording: BagRecording, run: _Run) -> int:
     """Return the end of a rollout: its marker, else its outcome, else its last decision."""
     if run.span.ended and run.span.end < run.until:
         return run.span.end
+    decisions = [recording.completions[stamp].received for stamp in run.stamps]
     outcomes = [time for time, _ in recording.outcomes if run.span.begin <= time <= run.until]
-    return max([last_decision, *outcomes])
+    return max([*decisions, *outcomes])
 
 
 def _ended(success: bool) -> str:

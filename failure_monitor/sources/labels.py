@@ -4,14 +4,16 @@
 
 Either CSV, whose first row names the columns; `rollout` is required:
 
-    rollout,outcome,group,task
-    rollout_0001,success,,
-    rollout_0002,failure,camera,pick
+    rollout,outcome,group,task,claim
+    rollout_0001,success,,,
+    rollout_0002,failure,camera,pick,success
 
 or YAML, with the outcome alone or with more fields:
 
     rollout_0001: success
-    rollout_0002: {outcome: failure, group: camera, task: pick}
+    rollout_0002: {outcome: failure, group: camera, task: pick, claim: success}
+
+The outcome is what is known by now, the claim what was said at the end of the rollout.
 
 A rollout is named as in every table, or by the end of its path: `monday/rollout_0001`.
 """
@@ -41,7 +43,7 @@ OUTCOMES = {
 }
 """The words for an outcome, in any case; an empty one stands for an unknown outcome."""
 
-NAME, OUTCOME, GROUP, TASK = COLUMNS = ("rollout", "outcome", "group", "task")
+NAME, OUTCOME, GROUP, TASK, CLAIM = COLUMNS = ("rollout", "outcome", "group", "task", "claim")
 MAX_FILE_SIZE = 64 << 20
 
 
@@ -53,11 +55,13 @@ class Label:
         success: The outcome; None if unknown.
         group: The group for evaluation; empty if unknown.
         task: The robot's task; empty if unknown.
+        claim: What was claimed at the end; None if unknown.
     """
 
     success: bool | None = None
     group: str = ""
     task: str = ""
+    claim: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,19 @@ class Labels:
             logger.warning(
                 "%s: %s overrides the outcome that was recorded", rollout.name, self.path
             )
+        claim = rollout.claim if label.claim is None else label.claim
+        success, by = rollout.success, rollout.outcome_by
+        if label.success is not None:
+            success, by = label.success, "labels"
+        elif claim is not None and by in ("", "claim"):
+            success, by = claim, "claim"
         return replace(
             rollout,
-            success=rollout.success if label.success is None else label.success,
+            success=success,
             group=label.group or rollout.group,
             task=label.task or rollout.task,
+            claim=claim,
+            outcome_by=by,
         )
 
 
@@ -223,12 +235,13 @@ def _label(path: Path, name: str, fields: Mapping[str, str]) -> Label:
         raise SourceError(
             f"{path}, {name}: unknown field '{unknown[0]}', expected {', '.join(COLUMNS[1:])}"
         )
-    outcome, group, task = (fields.get(key, "").strip() for key in COLUMNS[1:])
-    if outcome.lower() not in OUTCOMES:
-        raise SourceError(
-            f"{path}, {name}: the outcome is '{outcome}', expected success or failure"
-        )
-    return Label(OUTCOMES[outcome.lower()], group, task)
+    outcome, group, task, claim = (fields.get(key, "").strip() for key in COLUMNS[1:])
+    for what, word in ((OUTCOME, outcome), (CLAIM, claim)):
+        if word.lower() not in OUTCOMES:
+            raise SourceError(
+                f"{path}, {name}: the {what} is '{word}', expected success or failure"
+            )
+    return Label(OUTCOMES[outcome.lower()], group, task, OUTCOMES[claim.lower()])
 
 
 def _is_called(rollout: Rollout, name: str) -> bool:

@@ -39,7 +39,9 @@ class Topics:
         action_chunks: The sampled action chunks, sensor_msgs/PointCloud2.
         format: What the policy states about itself, std_msgs/String; a bag may lack it. Empty to
             read neither bags' nor archives' statement.
-        success: The outcome, std_msgs/Bool; a bag may lack it.
+        success: The outcome as it was claimed at the end, std_msgs/Bool; a bag may lack it.
+        label: The operator's word on the rollout that ended last, std_msgs/Bool; a bag may lack
+            it.
         intervention: Whether a human intervenes, std_msgs/Bool, or sensor_msgs/Joy,
             geometry_msgs/Twist or TwistStamped of their device; a bag may lack it.
         active: True from the start of a rollout to its end, std_msgs/Bool, or the task's name and
@@ -58,6 +60,7 @@ class Topics:
     action_chunks: str = "/policy/action_chunks"
     format: str = "/policy/format"
     success: str = "/rollout/success"
+    label: str = "/rollout/label"
     intervention: str = "/intervention"
     active: str = "/rollout/active"
     group: str = "/rollout/group"

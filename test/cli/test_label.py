@@ -1,12 +1,20 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""An outcome that is written into a bag afterwards is read as if the robot had said it."""
+"""An operator's word that is written into a bag afterwards stands beside the claim."""
 
 import pytest
 import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from testbed.bags import ACTIVE, BEGIN, SECOND, SUCCESS, BagBuilder, write_bag
+from testbed.bags import (
+    ACTIVE,
+    BEGIN,
+    LABEL,
+    SECOND,
+    SUCCESS,
+    BagBuilder,
+    write_bag,
+)
 from testbed.command_line import run_command
 
 from failure_monitor.incidents.outcome import write_outcome
@@ -15,7 +23,9 @@ from failure_monitor.sources.source import SourceError
 
 
 def label(path, success: bool):
-    return write_outcome(path, success, success_topic=SUCCESS, active_topic=ACTIVE)
+    return write_outcome(
+        path, success, label_topic=LABEL, success_topic=SUCCESS, active_topic=ACTIVE
+    )
 
 
 def outcome(path) -> bool | None:
@@ -60,10 +70,23 @@ def test_outcome_is_stored_as_the_bag_is(tmp_path, mode):
     assert outcome(bag) is True
 
 
-def test_outcome_overrides_what_the_robot_said(tmp_path):
+def test_outcome_overrides_what_the_robot_said_and_leaves_the_claim(tmp_path):
     bag = write_bag(tmp_path / "bag", success=True)
-    label(bag, False)
-    assert outcome(bag) is False
+    assert label(bag, False).claim is True
+    [rollout] = read_rollouts([bag]).rollouts
+    assert (rollout.success, rollout.claim, rollout.outcome_by) == (False, True, "operator")
+
+
+def test_a_word_of_an_older_version_stood_in_the_place_of_the_claim_and_is_replaced(tmp_path):
+    bag = write_bag(tmp_path / "bag", success=None)
+    write_outcome(bag, True, label_topic=SUCCESS, success_topic=SUCCESS, active_topic=ACTIVE)
+    corrected = label(bag, False)
+    assert corrected.is_corrected
+    assert corrected.claim is None
+    [rollout] = read_rollouts([bag]).rollouts
+    assert (rollout.success, rollout.claim, rollout.outcome_by) == (False, None, "operator")
+    with Reader(bag) as reader:
+        assert reader.message_count == len(list(reader.messages()))
 
 
 def test_labelled_bag_is_one_for_other_readers_too(tmp_path):
@@ -124,7 +147,13 @@ def test_bag_of_several_rollouts_is_refused_and_stays_as_it_was(tmp_path):
 def test_success_topic_of_another_type_is_named(tmp_path):
     bag = write_bag(tmp_path / "bag", success=None)
     with pytest.raises(SourceError, match="/policy/embedding is a sensor_msgs/msg/PointCloud2"):
-        write_outcome(bag, True, success_topic="/policy/embedding", active_topic=ACTIVE)
+        write_outcome(
+            bag,
+            True,
+            label_topic="/policy/embedding",
+            success_topic=SUCCESS,
+            active_topic=ACTIVE,
+        )
 
 
 def test_what_is_no_rosbag2_folder_is_refused(tmp_path):
@@ -153,6 +182,9 @@ def test_command_says_what_it_did(tmp_path):
     assert (done.returncode, done.stdout) == (0, f"{bag} is a success\n"), done.stderr
     assert run_command("label", bag, "--outcome", "failure").stdout == f"{bag} is now a failure\n"
     assert outcome(bag) is False
+    claimed = write_bag(tmp_path / "claimed", success=True)
+    said = run_command("label", claimed, "--outcome", "failure").stdout
+    assert said == f"{claimed} is a failure, which was claimed to be a success\n"
 
 
 def test_command_says_for_what_an_incident_was_recorded_and_whether_all_of_it_is_there(tmp_path):

@@ -8,8 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from testbed.bags import ACTIVE, BEGIN, PERIOD, BagBuilder, decision_arrays, write_bag
+from testbed.bags import (
+    ACTIVE,
+    BEGIN,
+    LABEL,
+    PERIOD,
+    SUCCESS,
+    BagBuilder,
+    decision_arrays,
+    write_bag,
+)
 
+from failure_monitor.incidents.outcome import write_outcome
 from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.rollouts import label, read_rollouts
 from failure_monitor.sources.source import SourceError
@@ -200,3 +210,57 @@ def test_one_file_may_label_several_sets(folder: Path) -> None:
     assert [s.rollouts[0].success for s in (first, second, third)] == [True, False, True]
     with pytest.raises(SourceError, match="no such rollout"):
         label(sets[1:], read_labels(folder / "labels.yaml"))
+
+
+def test_an_operators_word_in_a_bag_stands_beside_the_claim_and_labels_above_both(
+    tmp_path: Path,
+) -> None:
+    def known(rollout):
+        return rollout.success, rollout.claim, rollout.outcome_by
+
+    for seed in range(3):
+        write_bag(tmp_path / "bags" / f"run_{seed}", seed=seed, success=(None, True, True)[seed])
+    write_outcome(
+        tmp_path / "bags" / "run_2",
+        False,
+        label_topic=LABEL,
+        success_topic=SUCCESS,
+        active_topic=ACTIVE,
+    )
+    rollouts = read_rollouts([tmp_path / "bags"]).rollouts
+    assert [known(each) for each in rollouts] == [
+        (None, None, ""),
+        (True, True, "claim"),
+        (False, True, "operator"),
+    ]
+    text = "rollout,outcome,claim\nrun_0,,success\nrun_1,failure,\nrun_2,success,failure\n"
+    assert [known(each) for each in labelled(tmp_path, text)] == [
+        (True, True, "claim"),
+        (False, True, "labels"),
+        (True, False, "labels"),
+    ]
+    assert "the claim is 'maybe'" in refusal(tmp_path, "rollout,claim\nrun_0,maybe\n")
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_word_in_a_bag_is_of_the_rollout_that_ended_last(
+    tmp_path: Path, is_marked: bool
+) -> None:
+    with BagBuilder(tmp_path / "day") as bag:
+        at = BEGIN
+        for seed in range(3):
+            if is_marked:
+                bag.flag(ACTIVE, True, at)
+            for embedding, chunks in zip(*decision_arrays(4, seed=seed), strict=True):
+                at += PERIOD
+                bag.embedding(embedding, at)
+                bag.chunks(chunks, at)
+            # Of the rollout before: this one still runs.
+            bag.flag(LABEL, seed == 2, at - 1)
+            at += PERIOD
+            bag.flag(ACTIVE if is_marked else SUCCESS, not is_marked, at)
+            at += PERIOD
+    boundaries = "markers" if is_marked else "outcomes"
+    rollouts = read_rollouts([tmp_path / "day"], boundaries=boundaries).rollouts
+    assert [each.success for each in rollouts] == [False, True, None if is_marked else True]
+    assert [each.outcome_by for each in rollouts[:2]] == ["operator", "operator"]

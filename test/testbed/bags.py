@@ -27,6 +27,7 @@ EMBEDDING = "/policy/embedding"
 CHUNKS = "/policy/action_chunks"
 FORMAT = "/policy/format"
 SUCCESS = "/rollout/success"
+LABEL = "/rollout/label"
 ACTIVE = "/rollout/active"
 ACTION_NAMES = ("dx", "dy", "gripper")
 FLOAT32 = 7
