@@ -22,6 +22,7 @@ from failure_monitor.parameters.topics import (
     ACTION_CHUNKS_TOPIC,
     EMBEDDING_TOPIC,
     JOINT_STATES_TOPIC,
+    LABEL_TOPIC,
     POLICY_FORMAT_TOPIC,
     ROLLOUT_TOPIC,
     TOKENS_TOPIC,
@@ -204,6 +205,21 @@ class MonitorParameters:
         bounds=(0.05, 60.0),
         settable=UNTIL_CONFIGURED,
     )
+    success_topic: str = parameter(
+        "",
+        "Topic on which a program claims that the rollout that runs has succeeded, std_msgs/Bool: "
+        "true claims it, false takes that back. ~/end_rollout claims it, too. Empty for none.",
+        settable=UNTIL_CONFIGURED,
+        is_topic=True,
+        is_optional=True,
+    )
+    label_topic: str = parameter(
+        LABEL_TOPIC,
+        "Topic of the operator's word on the rollout that ended last, std_msgs/Bool. What is said "
+        "by ~/label is repeated there, for recorders. Empty for none.",
+        is_topic=True,
+        is_optional=True,
+    )
     max_decision_age: float = parameter(
         float(AS_CALIBRATED),
         "Seconds after which the last verdict no longer permits anything: a little more than the "
@@ -281,9 +297,9 @@ class MonitorParameters:
     )
     promise_folder: str = parameter(
         "",
-        "Folder of the file that keeps what the promise rests on; empty for "
+        "Folder of the files that keep what the promise rests on, and the rollout log; empty for "
         "$ROS_HOME/failure_monitor, or ~/.ros/failure_monitor. In a container, name a volume. "
-        "'none' for no file: then each process starts again.",
+        "'none' for no file: then each process starts again, and there is no log.",
         settable=UNTIL_CONFIGURED,
     )
     promise_without_outcome: bool = parameter(

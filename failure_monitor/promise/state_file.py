@@ -73,6 +73,15 @@ class StoredPromise:
         left_out = {**self.left_out, reason: self.left_out.get(reason, 0) + 1}
         return replace(self, left_out=left_out)
 
+    def taken_back(self, place: int) -> StoredPromise:
+        """Return it without the rollout at a place, whose outcome was another one."""
+        return replace(self, rollouts=(*self.rollouts[:place], *self.rollouts[place + 1 :]))
+
+    def taken_back_without(self, reason: str) -> StoredPromise:
+        """Return it with one rollout less that did not count for a reason."""
+        left_out = {**self.left_out, reason: max(self.left_out.get(reason, 0) - 1, 0)}
+        return replace(self, left_out={why: number for why, number in left_out.items() if number})
+
 
 class PromiseFile:
     """The file of one monitor and bundle. Every method may block for as long as the disk does."""

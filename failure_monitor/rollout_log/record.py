@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -80,3 +81,15 @@ class RolloutRecord:
     def outcome(self) -> Outcome | None:
         """The best that is known of its outcome: the operator's word, else the claim."""
         return self.label or self.claim
+
+
+def rollout_name(started: float, number: int) -> str:
+    """Return the name of a rollout.
+
+    Args:
+        started: when it started, in seconds since 1970.
+        number: its number within its process.
+    """
+    seconds, milliseconds = divmod(round(1000 * started), 1000)
+    date = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+    return f"{date}.{milliseconds:03d}Z-{number}"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from rclpy.parameter import Parameter
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.rollout_log.record import RolloutRecord, rollout_name
 from failure_monitor.ros.common.alarm_message import alarm_message
 from failure_monitor.ros.common.intervention_input import InterventionInput
 from failure_monitor.ros.common.lean_lifecycle_node import LeanLifecycleNode
@@ -32,13 +34,15 @@ from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.services import Answer, offer_switch, offer_trigger
 from failure_monitor.ros.common.stall_watch import StallWatch
 from failure_monitor.ros.common.time_guard import TimeGuard
+from failure_monitor.ros.common.topic_name import full_topic_name
 from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.monitor.clock_watch import ClockWatch
 from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.diagnostics import scoring_message
 from failure_monitor.ros.monitor.halt_mark import HaltMark
 from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file, halt_mark_folder
-from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
+from failure_monitor.ros.monitor.label_input import LabelInput
+from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle, load_monitored_bundle
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
 from failure_monitor.ros.monitor.parameters import (
     DISPLAYED,
@@ -46,8 +50,11 @@ from failure_monitor.ros.monitor.parameters import (
     report_displayed_parameters,
 )
 from failure_monitor.ros.monitor.pending_decision import CHUNKS
+from failure_monitor.ros.monitor.rollout_log_writer import open_log
+from failure_monitor.ros.monitor.rollout_results import RolloutResults
 from failure_monitor.ros.monitor.session import MonitorSession
 from failure_monitor.ros.monitor.watched_promise import WatchedPromise, watch_promise
+from failure_monitor.ros.monitor.work_thread import WorkThread
 from failure_monitor.ros.response.response import Response
 
 DIAGNOSTICS_PERIOD = 1.0
@@ -90,6 +97,13 @@ class MonitorNode(LeanLifecycleNode):
         halt_mark_folder(self._settings.promise_folder, "promise_folder")
         self._promise: WatchedPromise | None = None
         self._promise_changed = self.create_guard_condition(self._publish_promise)
+        self._disk: WorkThread | None = None
+        self._results: RolloutResults | None = None
+        self._rollout_numbers = itertools.count(1)
+        label_topic = full_topic_name(
+            self, "label_topic", self._settings.label_topic, is_optional=True
+        )
+        self._labels = LabelInput(self, label_topic, lambda: self._results)
         self._halt_mark: HaltMark | None = None
         self._marked_bundle = ""
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
@@ -121,6 +135,7 @@ class MonitorNode(LeanLifecycleNode):
         offer_switch(self, "~/enable", self._on_enable)
         offer_trigger(self, "~/start_rollout", self._on_start_rollout, rejection=self._rejection)
         offer_switch(self, "~/end_rollout", self._on_end_rollout)
+        offer_switch(self, "~/label", self._labels.answer)
 
     def _create_timers(self) -> None:
         # Steady: the heartbeat must not stop with a clock that is simulated or stepped.
@@ -145,12 +160,7 @@ class MonitorNode(LeanLifecycleNode):
             self.get_logger().warning(monitored.models.warning)
         self._open_halt_mark(monitored.sha256)
         self._configuration = Configuration.start(monitored, wake=self._scored.trigger)
-        self._promise = watch_promise(
-            monitored,
-            self._settings,
-            self.get_fully_qualified_name(),
-            wake=self._promise_changed.trigger,
-        )
+        self._keep_rollouts(monitored)
         self._outputs.open(
             monitored.bundle, samples=CHUNKS not in monitored.models.published_parts
         )
@@ -162,7 +172,7 @@ class MonitorNode(LeanLifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start a session."""
         rejection = self._rejection()
-        if self._configuration is None or rejection:
+        if self._configuration is None or self._results is None or rejection:
             self.get_logger().error(f"not activated: {rejection or NOT_CONFIGURED}")
             return TransitionCallbackReturn.FAILURE
         self._session = MonitorSession(
@@ -172,7 +182,8 @@ class MonitorNode(LeanLifecycleNode):
             response=self._response,
             outputs=self._outputs,
             alarm=self._alarm,
-            promise=self._promise,
+            results=self._results,
+            blank=self._blank_record,
             problems=self._problems,
             rejection=self._rejection,
             publish_heartbeat=self._publish_heartbeat,
@@ -213,6 +224,34 @@ class MonitorNode(LeanLifecycleNode):
         self._close_halt_mark()
         super().destroy_node()
 
+    def _keep_rollouts(self, monitored: MonitoredBundle) -> None:
+        """Watch the promise of a bundle, check how its rollouts end, and keep a log of them."""
+        name, self._disk = self.get_fully_qualified_name(), WorkThread("disk")
+        self._promise = watch_promise(
+            monitored, self._settings, name, self._disk, wake=self._promise_changed.trigger
+        )
+        self._results = RolloutResults(
+            monitored.bundle.outcome_check,
+            self._promise,
+            open_log(self._settings.promise_folder, name, monitored.sha256, self._disk),
+            without_outcome=self._settings.promise_without_outcome,
+        )
+
+    def _blank_record(self) -> RolloutRecord:
+        """Return the record of a rollout that starts now."""
+        assert self._configuration is not None
+        started = time.time()
+        return RolloutRecord(
+            rollout=rollout_name(started, next(self._rollout_numbers)),
+            robot=self._settings.hardware_id,
+            monitor=self.get_fully_qualified_name(),
+            bundle=self._configuration.bundle.sha256,
+            alpha=self._configuration.bundle.bundle.alpha,
+            started=started,
+            ended=started,
+            decisions=0,
+        )
+
     def _open_halt_mark(self, bundle: str) -> None:
         """Use the mark of a bundle by its hash, from now until another bundle is configured."""
         if bundle == self._marked_bundle:
@@ -239,9 +278,12 @@ class MonitorNode(LeanLifecycleNode):
             return
         self._configuration.worker.stop()
         self._configuration = None
-        if self._promise is not None:
-            self._promise.close()
-        self._promise = None
+        if self._results is not None:
+            self._results.close()
+            self._publish_outcome()
+        if self._disk is not None:
+            self._disk.close()
+        self._results, self._promise, self._disk = None, None, None
         self._outputs.close()
         self._alarm.end_rollout(NOT_CONFIGURED)
 
@@ -297,6 +339,18 @@ class MonitorNode(LeanLifecycleNode):
         self._response.update(status, None if self._session is None else self._session.verdict)
         if status.state != self._logged_state:
             self._log_transition(status)
+        self._follow_rollouts()
+
+    def _follow_rollouts(self) -> None:
+        """Learn what became of rollouts; last, because nothing waits for it."""
+        now = time.monotonic()
+        if self._session is not None:
+            self._session.follow_rollouts(now)
+        self._labels.collect()
+        if self._results is not None:
+            self._results.update(now)
+            if self._results.has_changed:
+                self._publish_outcome()
 
     def _log_transition(self, status: AlarmStatus) -> None:
         """Log a change of state once, with its cause, and publish the diagnostics at once."""
@@ -370,6 +424,11 @@ class MonitorNode(LeanLifecycleNode):
         if self._promise is not None:
             self._outputs.publish_promise(self._promise.message(**self._identity))
 
+    def _publish_outcome(self) -> None:
+        """Publish what is known of how the last rollout ended, after a change."""
+        if self._results is not None:
+            self._outputs.publish_outcome(self._results.message(**self._identity))
+
     # Services and parameters
 
     def _on_reset(self) -> Answer:
@@ -410,7 +469,12 @@ class MonitorNode(LeanLifecycleNode):
     def _on_end_rollout(self, success: bool) -> Answer:
         if self._session is None:
             return Answer(False, self._status().reason)
-        self.get_logger().info(f"the rollout {'succeeded' if success else 'failed'}")
+        said = "success" if success else "failure"
+        if not self._session.is_rollout_running:
+            why_not = self._session.claim_ended(success)
+            ended = f"no rollout is running: the last one had ended, and {said} is claimed of it"
+            return Answer(not why_not, f"no rollout is running: {why_not}" if why_not else ended)
+        self.get_logger().info(f"the rollout ended, and {said} is claimed")
         self._session.end_rollout("no rollout is running; call ~/start_rollout", success=success)
         return Answer(True, "ended")
 

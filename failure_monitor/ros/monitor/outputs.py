@@ -44,6 +44,7 @@ class MonitorOutputs:
             DiagnosticStatus, "~/alarm", heartbeat_qos(heartbeat_period, latched=True)
         )
         self._promise = node.create_publisher(DiagnosticStatus, "~/promise", LATCHED_QOS)
+        self._outcome = node.create_publisher(DiagnosticStatus, "~/outcome", LATCHED_QOS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._normalised: dict[str, Publisher] = {}
         self._chunks: Publisher | None = None
@@ -85,6 +86,10 @@ class MonitorOutputs:
     def publish_promise(self, promise: DiagnosticStatus) -> None:
         """Publish whether the bundle's promise still holds."""
         self._promise.publish(promise)
+
+    def publish_outcome(self, outcome: DiagnosticStatus) -> None:
+        """Publish what is known of how the last rollout ended."""
+        self._outcome.publish(outcome)
 
     def publish_scores(self, verdict: Verdict) -> None:
         """Publish the normalised scores that are defined, and the level of the rule."""

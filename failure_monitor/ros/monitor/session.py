@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
@@ -16,15 +17,18 @@ from failure_monitor.decision import Decision, Verdict
 from failure_monitor.monitoring.alarm import Alarm, AlarmStatus
 from failure_monitor.monitoring.decision_tally import DecisionTally
 from failure_monitor.parameters.monitor import MonitorParameters
+from failure_monitor.rollout_log.record import RolloutRecord
 from failure_monitor.ros.common.services import Rejection
+from failure_monitor.ros.monitor.claim_input import ClaimInput
 from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.inputs import MonitorInputs
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
 from failure_monitor.ros.monitor.pending_decision import PendingDecision
-from failure_monitor.ros.monitor.promise_rollouts import PromiseRollouts
 from failure_monitor.ros.monitor.rollout_boundaries import open_boundaries
+from failure_monitor.ros.monitor.rollout_results import RolloutResults
+from failure_monitor.ros.monitor.running_rollout import Claim
 from failure_monitor.ros.monitor.scoring_worker import ScoringResult
-from failure_monitor.ros.monitor.watched_promise import WatchedPromise
+from failure_monitor.ros.monitor.watched_rollouts import WatchedRollouts
 from failure_monitor.ros.response.response import Response
 
 TRACE_PERIOD = 10.0
@@ -53,7 +57,8 @@ class MonitorSession:
         response: Response,
         outputs: MonitorOutputs,
         alarm: Alarm,
-        promise: WatchedPromise | None,
+        results: RolloutResults,
+        blank: Callable[[], RolloutRecord],
         problems: Callable[[], Sequence[str]],
         rejection: Rejection,
         publish_heartbeat: Callable[[], None],
@@ -67,7 +72,8 @@ class MonitorSession:
             response: steers the policy by each decision.
             outputs: publishes the scores of each decision.
             alarm: the state, which outlasts the session.
-            promise: counts rollouts that have ended; None if nothing does.
+            results: keeps rollouts that have ended.
+            blank: returns the record of a rollout that starts now.
             problems: returns what is wrong beside the inputs.
             rejection: returns why no rollout can start at this moment, whatever starts it.
             publish_heartbeat: publishes the state at once, after a change.
@@ -89,7 +95,13 @@ class MonitorSession:
         self._task = ""
         self._is_taken_over = False
         self._alarm = alarm
-        self._promise = PromiseRollouts(promise, without_outcome=settings.promise_without_outcome)
+        self._blank = blank
+        self._rollouts = WatchedRollouts(
+            results,
+            max_age=self._bundle.bundle.description.max_decision_age,
+            newest_wins=self._worker.newest_wins,
+            unscored=lambda: self._tally.unscored,
+        )
         self._bound_ages(settings)
         self._boundaries = open_boundaries(node, settings, self)
         self._inputs = MonitorInputs(
@@ -104,6 +116,11 @@ class MonitorSession:
             on_change=publish_heartbeat,
         )
         self._worker.on_drop = self._on_dropped
+        self._claims = (
+            ClaimInput(node, settings.success_topic, self._on_claim)
+            if settings.success_topic
+            else None
+        )
 
     def start(self) -> None:
         """Start the first rollout, or wait for its start, as the parameters say."""
@@ -121,15 +138,22 @@ class MonitorSession:
         # What would have halted in the next moment still does.
         self.status()
         self._alarm.end_rollout(reason)
-        self._promise.close()
+        self._rollouts.close()
         self._inputs.destroy()
+        if self._claims is not None:
+            self._claims.destroy()
 
     # State
 
     def update(self, now: float) -> None:
         """End the rollout if its time is over; called at every heartbeat."""
         self._boundaries.update(now, is_policy_there=self._inputs.is_policy_there)
-        self._promise.check_end(now)
+
+    def follow_rollouts(self, now: float) -> None:
+        """Receive claims and hand on rollouts that have ended; called after every heartbeat."""
+        if self._claims is not None:
+            self._claims.collect()
+        self._rollouts.check_end(now)
 
     def status(self) -> AlarmStatus:
         """Return the present state of the alarm."""
@@ -138,7 +162,9 @@ class MonitorSession:
         self._inputs.expect_silence(self._alarm.expects_silence)
         problems = [*self._problems(), *self._unscored_problems(now)]
         self._alarm.set_input_problems([*problems, *self._inputs.problems(now)])
-        return self._alarm.status(now)
+        status = self._alarm.status(now)
+        self._rollouts.observe(status, now)
+        return status
 
     def _unscored_problems(self, now: float) -> Sequence[str]:
         """Return that too many decisions of this rollout were not scored, if so."""
@@ -162,7 +188,7 @@ class MonitorSession:
         if self._is_taken_over and not rejection:
             # Handing back: what the policy does from now on begins where the human left it.
             self.start_rollout(self._task)
-            self._promise.intervene()
+            self._rollouts.intervene()
         return rejection
 
     def change_settings(self, settings: MonitorParameters) -> None:
@@ -227,8 +253,14 @@ class MonitorSession:
         self._task, self._is_taken_over = task, False
         self._inputs.start_rollout(by_decision=by_decision)
         self._boundaries.set_running(True, time.monotonic())
+        if self._claims is not None:
+            self._claims.start_rollout()
         self._worker.start_rollout(self._bundle.task)
-        self._promise.start_rollout(self._bundle.bundle.promise(self._bundle.task).task)
+        self._rollouts.start_rollout(
+            replace(self._blank(), task=self._bundle.task),
+            self._bundle.bundle.promise(self._bundle.task).task,
+            time.monotonic(),
+        )
         self._tally.start_rollout()
         self.verdict = None
         self._alarm.start_rollout()
@@ -244,8 +276,7 @@ class MonitorSession:
         if not self._inputs.is_rollout_running:
             return
         self._is_taken_over = True
-        self._promise.intervene()
-        self._promise.end_rollout(False, time.monotonic())
+        self._rollouts.intervene()
         self._inputs.end_rollout()
         self._worker.start_rollout(self._bundle.task)
         self.verdict = None
@@ -257,12 +288,30 @@ class MonitorSession:
             reason: why no rollout is running.
             success: its outcome; None if nobody stated it.
         """
-        self._promise.end_rollout(success, time.monotonic())
+        self._rollouts.end_rollout(self._claim(success), reason)
         self._is_taken_over = False
         self._inputs.end_rollout()
         self._boundaries.set_running(False, time.monotonic())
         self._alarm.end_rollout(reason)
         self._publish_heartbeat()
+
+    @property
+    def is_rollout_running(self) -> bool:
+        """Whether a rollout runs."""
+        return self._rollouts.is_running
+
+    def claim_ended(self, success: bool) -> str:
+        """Receive what is claimed of the rollout that has ended; return why it is too late."""
+        return self._rollouts.claim_ended(self._claim(success))
+
+    def _on_claim(self, success: bool) -> None:
+        self._rollouts.claim(self._claim(success))
+
+    def _claim(self, success: bool | None) -> Claim:
+        """Return what is said now of the rollout that runs, or that ended last."""
+        halted = self._alarm.status(time.monotonic()) if self._alarm.is_halted else None
+        hindrance = f"the robot was halted by then: {halted.reason}" if halted else ""
+        return Claim(success, time.monotonic(), self._tally.received, hindrance)
 
     def fail(self, reason: str) -> None:
         """Withdraw the permit for a fault of the monitor itself."""
@@ -301,7 +350,7 @@ class MonitorSession:
     def _record(self, result: ScoringResult[PendingDecision]) -> None:
         """Update the alarm by a result."""
         now = time.monotonic()
-        self._promise.update(result)
+        self._rollouts.update(result)
         if result.verdict is None:
             self._tally.set_unscored(result.number, result.fault)
             self._alarm.fail(result.fault, now)

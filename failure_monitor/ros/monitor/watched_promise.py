@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Watches the promise over the rollouts of a monitor, on a thread of its own.
+"""Watches the promise over the rollouts of a monitor, on the thread of the disk.
 
 Neither permit nor gate depends on it: a disk that is slow, full or gone costs the watch alone.
 """
@@ -25,15 +25,12 @@ from failure_monitor.promise.state_file import (
 )
 from failure_monitor.promise.watch import PromiseState, PromiseWatch, PromiseWord
 from failure_monitor.ros.common.key_values import key_values
-from failure_monitor.ros.common.queue_worker import QueueWorker
 from failure_monitor.ros.monitor.halt_mark_file import SHORT_HASH, halt_mark_folder
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle
+from failure_monitor.ros.monitor.work_thread import WorkThread
 
-MAX_WAITING = 64
-"""Number of ended rollouts that wait for a slow disk."""
-
-MAX_LAST_WAIT = 1.0
-"""Seconds for which the end of a configuration waits for the disk."""
+MAX_NAMES = 1000
+"""Number of rollouts that did not count and may still be counted anew."""
 
 MAX_PROBLEM = 1000
 """Characters of a problem: a damaged file may state names of any length."""
@@ -48,19 +45,21 @@ LEVELS = {
 
 
 @dataclass(frozen=True)
-class EndedRollout:
-    """A rollout that has ended.
+class CountedRollout:
+    """A rollout that has ended, as it counts for the promise.
 
     Attributes:
         finished: its largest values; None without a scored decision.
         why_left_out: why it says nothing of the promise; empty if it does.
+        name: its name, under which it may be counted anew when its outcome is known better.
     """
 
     finished: FinishedRollout | None
     why_left_out: str = ""
+    name: str = ""
 
 
-NONE_YET = EndedRollout(None)
+NONE_YET = CountedRollout(None)
 """In place of the first rollout: the file is to be read."""
 
 
@@ -82,6 +81,7 @@ class WatchedPromise:
         file: PromiseFile | None,
         empty: StoredPromise,
         delta: float,
+        disk: WorkThread,
         wake: Callable[[], None],
     ) -> None:
         """Start to read the file.
@@ -91,6 +91,7 @@ class WatchedPromise:
             file: what keeps the rollouts; None if nothing does.
             empty: no rollouts of this bundle.
             delta: the chance that a promise that holds is ever called broken.
+            disk: the thread that reads and writes.
             wake: called by the thread when something has changed.
         """
         self._references = known
@@ -99,34 +100,18 @@ class WatchedPromise:
         self._delta = delta
         self._wake = wake
         self._watch: PromiseWatch | None = None
+        self._names: list[str] = []
+        """Of the rollouts that count, as far as they are of this process."""
+        self._reasons: dict[str, str] = {}
+        """Why others of this process do not, by their names."""
+        self._disk = disk
         self._lock = threading.Lock()
-        self._done = threading.Condition(self._lock)
-        self._waiting = 0
         self._known = _Known(None, "the file of earlier rollouts is being read", {})
-        self._worker = QueueWorker(
-            "promise", self._work, capacity=MAX_WAITING, on_drop=lambda _: self._finish()
-        )
-        self._submit(NONE_YET)
+        self.end_rollout(NONE_YET)
 
-    def end_rollout(self, ended: EndedRollout) -> None:
-        """Count a rollout; never waits."""
-        self._submit(ended)
-
-    def close(self) -> None:
-        """Count what waits, and end the thread; waits for a moment."""
-        with self._done:
-            self._done.wait_for(lambda: not self._waiting, MAX_LAST_WAIT)
-        self._worker.stop()
-
-    def _submit(self, ended: EndedRollout) -> None:
-        with self._lock:
-            self._waiting += 1
-        self._worker.submit(ended)
-
-    def _finish(self) -> None:
-        with self._done:
-            self._waiting -= 1
-            self._done.notify_all()
+    def end_rollout(self, ended: CountedRollout) -> None:
+        """Count a rollout, in place of what was counted under its name; never waits."""
+        self._disk.submit(lambda: self._work(ended))
 
     def message(self, *, name: str, hardware_id: str) -> DiagnosticStatus:
         """Return what is known.
@@ -154,14 +139,13 @@ class WatchedPromise:
 
     # What follows runs on the thread.
 
-    def _work(self, ended: EndedRollout) -> None:
+    def _work(self, ended: CountedRollout) -> None:
         try:
             self._update(ended)
         finally:
-            self._finish()
             self._wake()
 
-    def _update(self, ended: EndedRollout) -> None:
+    def _update(self, ended: CountedRollout) -> None:
         problem = ""
         try:
             if self._watch is None:
@@ -181,20 +165,38 @@ class WatchedPromise:
         stored = self._stored if self._file is None else self._file.read()
         self._watch = watch_from(stored, self._references, self._delta)
         self._stored = stored
+        self._names = [""] * len(stored.rollouts)
 
-    def _count(self, ended: EndedRollout) -> None:
+    def _count(self, ended: CountedRollout) -> None:
+        self._take_back(ended.name)
         assert self._watch is not None
         reason = ended.why_left_out
         if not reason and self._watch.rollouts >= MAX_ROLLOUTS:
             reason = FULL
         if ended.finished is None or reason:
             self._stored = self._stored.without_rollout(reason)
+            self._reasons[ended.name] = reason
+            if len(self._reasons) > MAX_NAMES:
+                del self._reasons[next(iter(self._reasons))]
         else:
             place = self._watch.place(ended.finished)
             self._watch.add(ended.finished.task, place)
             self._stored = self._stored.with_rollout(ended.finished.task, place)
+            self._names.append(ended.name)
         if self._file is not None:
             self._file.write(self._stored)
+
+    def _take_back(self, name: str) -> None:
+        """Forget how a rollout counted, if it did: more is known of its outcome by now."""
+        if not name:
+            return
+        if name in self._reasons:
+            self._stored = self._stored.taken_back_without(self._reasons.pop(name))
+        elif name in self._names:
+            place = self._names.index(name)
+            del self._names[place]
+            self._stored = self._stored.taken_back(place)
+            self._watch = watch_from(self._stored, self._references, self._delta)
 
 
 def _values(state: PromiseState) -> dict[str, str]:
@@ -217,6 +219,7 @@ def watch_promise(
     monitored: MonitoredBundle,
     settings: MonitorParameters,
     monitor: str,
+    disk: WorkThread,
     wake: Callable[[], None],
 ) -> WatchedPromise | None:
     """Watch the promise of a bundle; None if it is not to be watched, or cannot be.
@@ -225,6 +228,7 @@ def watch_promise(
         monitored: the bundle.
         settings: the monitor's parameters.
         monitor: the node's full name.
+        disk: the thread that reads and writes.
         wake: called by a thread when something has changed.
 
     Raises:
@@ -240,4 +244,4 @@ def watch_promise(
     if folder is not None:
         path = folder / f"{name}.{monitored.sha256[:SHORT_HASH]}.promise.json"
         file = PromiseFile(path, empty)
-    return WatchedPromise(known, file, empty, settings.promise_delta, wake)
+    return WatchedPromise(known, file, empty, settings.promise_delta, disk, wake)

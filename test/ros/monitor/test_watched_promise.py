@@ -15,15 +15,13 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from testbed.ros_graph import Observer, node_process
 
-from failure_monitor.decision import Verdict
 from failure_monitor.promise.finished_rollout import FinishedRollout
 from failure_monitor.promise.reference import Reference
 from failure_monitor.promise.state_file import PromiseFile, StoredPromise
 from failure_monitor.ros.common.key_values import read_key_values
 from failure_monitor.ros.common.qos import LATCHED_QOS
-from failure_monitor.ros.monitor.promise_rollouts import LAST_DECISIONS, PromiseRollouts
-from failure_monitor.ros.monitor.scoring_worker import ScoringResult
-from failure_monitor.ros.monitor.watched_promise import EndedRollout, WatchedPromise
+from failure_monitor.ros.monitor.watched_promise import CountedRollout, WatchedPromise
+from failure_monitor.ros.monitor.work_thread import WorkThread
 
 MONITOR = "failure_monitor.ros.monitor.node"
 EMPTY = StoredPromise(monitor="/failure_monitor", bundle="ab" * 32, series=("rule",))
@@ -36,12 +34,12 @@ PATIENCE = 10.0
 @contextmanager
 def watched(path: Path | None) -> Iterator[WatchedPromise]:
     file = None if path is None else PromiseFile(path, EMPTY)
-    promise = WatchedPromise((TWENTY,), file, EMPTY, 0.01, wake=lambda: None)
-    yield promise
-    promise.close()
+    disk = WorkThread("disk")
+    yield WatchedPromise((TWENTY,), file, EMPTY, 0.01, disk, wake=lambda: None)
+    disk.close()
 
 
-def closed_after(path: Path | None, *ended: EndedRollout) -> DiagnosticStatus:
+def closed_after(path: Path | None, *ended: CountedRollout) -> DiagnosticStatus:
     """What is said once these rollouts have ended and the monitor was closed."""
     with watched(path) as promise:
         for one in ended:
@@ -49,7 +47,7 @@ def closed_after(path: Path | None, *ended: EndedRollout) -> DiagnosticStatus:
     return promise.message(name="failure_monitor", hardware_id="arm")
 
 
-LOW = EndedRollout(FinishedRollout("", 0.01))
+LOW = CountedRollout(FinishedRollout("", 0.01))
 
 
 def test_it_survives_a_restart_and_is_broken_at_the_same_rollout(tmp_path):
@@ -68,8 +66,8 @@ def test_it_survives_a_restart_and_is_broken_at_the_same_rollout(tmp_path):
 
 def test_what_does_not_count_is_counted_by_its_reason(tmp_path):
     path = tmp_path / "promise.json"
-    closed_after(path, EndedRollout(None, "failed"), LOW)
-    said = read_key_values(closed_after(path, EndedRollout(None, "failed")).values)
+    closed_after(path, CountedRollout(None, "failed"), LOW)
+    said = read_key_values(closed_after(path, CountedRollout(None, "failed")).values)
     assert (said["left out: failed"], said["rollouts"]) == ("2", "1")
 
 
@@ -98,7 +96,7 @@ def test_a_disk_that_hangs_delays_nobody(tmp_path, monkeypatch):
 
 def test_what_nobody_foresaw_is_said_and_not_counted_in_silence(tmp_path):
     # A task of which the bundle has no promise: no rollout of this node has one.
-    odd = EndedRollout(FinishedRollout("another task", 0.01))
+    odd = CountedRollout(FinishedRollout("another task", 0.01))
     said = closed_after(tmp_path / "promise.json", LOW, odd)
     assert said.level == DiagnosticStatus.STALE
     assert said.message == "the promise is not watched: KeyError: 'another task'"
@@ -113,59 +111,21 @@ def test_a_file_with_endless_names_fills_no_diagnostics(tmp_path):
     assert len(said.message) <= 1000
 
 
-class Collected(WatchedPromise):
-    """Keeps what ends."""
-
-    def __init__(self) -> None:
-        self.ended: list[EndedRollout] = []
-
-    def end_rollout(self, ended: EndedRollout) -> None:
-        self.ended.append(ended)
-
-
-def scored(level: float) -> ScoringResult[None]:
-    return ScoringResult(0, None, 0.0, None, Verdict(0, 0, (), "mean", level))
-
-
-def ended(success: bool | None, *levels: float, without_outcome=False, human=False) -> str:
-    """Why a rollout does not count."""
-    promise = Collected()
-    rollouts = PromiseRollouts(promise, without_outcome=without_outcome)
-    rollouts.start_rollout("")
-    for level in levels:
-        rollouts.update(scored(level))
-    if human:
-        rollouts.intervene()
-    rollouts.end_rollout(success, 0.0)
-    rollouts.check_end(LAST_DECISIONS)
-    return promise.ended[0].why_left_out
-
-
-def test_a_success_counts_and_what_nobody_vouches_for_does_not():
-    assert ended(True, 0.5) == ""
-    assert ended(True, 1.5) == ""
-    assert ended(True) == "has no decision"
-    assert ended(False, 0.5) == "failed"
-    assert ended(None, 0.5) == "has no outcome"
-    assert ended(None, 0.5, without_outcome=True) == ""
-    assert ended(None, 1.5, without_outcome=True) == "has no outcome"
-    assert ended(True, 0.5, human=True) == "a human acted in it"
-
-
-def test_a_decision_that_is_scored_after_the_end_still_belongs_to_the_rollout():
-    promise = Collected()
-    rollouts = PromiseRollouts(promise, without_outcome=False)
-    rollouts.start_rollout("")
-    rollouts.update(scored(0.2))
-    rollouts.end_rollout(True, 10.0)
-    rollouts.update(scored(0.7))
-    rollouts.check_end(10.0)
-    assert not promise.ended
-    rollouts.start_rollout("")
-    assert promise.ended[0].finished.level == 0.7
-    rollouts.update(scored(0.3))
-    rollouts.close()
-    assert promise.ended[1].why_left_out == "was cut off, as the monitor was deactivated"
+def test_a_rollout_whose_outcome_is_known_better_later_counts_anew(tmp_path):
+    path = tmp_path / "promise.json"
+    low = FinishedRollout("", 0.01)
+    rollouts = [CountedRollout(low, name=f"rollout {number}") for number in range(24)]
+    assert closed_after(path, *rollouts).level == DiagnosticStatus.ERROR
+    path.unlink()
+    failed = [CountedRollout(low, "failed", one.name) for one in rollouts[2:]]
+    said = closed_after(path, *rollouts, *failed)
+    assert said.message.startswith("holds; 2 rollouts")
+    assert read_key_values(said.values)["left out: failed"] == "22"
+    path.unlink()
+    said = closed_after(path, *rollouts, *failed, *rollouts)
+    assert "left out: failed" not in read_key_values(said.values)
+    assert read_key_values(said.values)["rollouts"] == "24"
+    assert len(PromiseFile(path, EMPTY).read().rollouts) == 24
 
 
 @pytest.mark.ros
