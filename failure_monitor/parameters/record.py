@@ -10,6 +10,8 @@ from failure_monitor.errors import UsageError
 from failure_monitor.parameters.parameter import NO_NAMES, parameter
 from failure_monitor.parameters.topics import (
     INTERVENTION_TOPIC,
+    LABEL_TOPIC,
+    OUTCOME_TOPIC,
     POLICY_FORMAT_TOPIC,
     ROLLOUT_TOPIC,
 )
@@ -32,7 +34,8 @@ class RecordParameters:
     prefix: str = parameter("rollout", "First part of the names of the bags.")
     tail: float = parameter(
         0.5,
-        "Seconds for which recording continues after the end of a rollout.",
+        "Seconds for which recording continues after the end of a rollout: long enough for an "
+        "operator's label, if bags are to hold it.",
         bounds=(0.0, 3600.0),
     )
     format_topic: str = parameter(
@@ -46,6 +49,20 @@ class RecordParameters:
         INTERVENTION_TOPIC,
         "Topic that says whether a human intervenes. It is recorded in any case, and what it said "
         "last begins a bag. Empty for none.",
+        is_topic=True,
+        is_optional=True,
+    )
+    label_topic: str = parameter(
+        LABEL_TOPIC,
+        "Topic of the operator's word on the rollout that ended last. It is recorded in any case. "
+        "Empty for none.",
+        is_topic=True,
+        is_optional=True,
+    )
+    outcome_topic: str = parameter(
+        OUTCOME_TOPIC,
+        "Topic on which a monitor says how the last rollout ended. It is recorded in any case. "
+        "Empty for none.",
         is_topic=True,
         is_optional=True,
     )

@@ -4,7 +4,7 @@
 
 Messages are written as the bytes that were received. A bag begins with the last messages of
 latched topics, such as static transforms, which are published once; but for those about rollouts.
-What the policy states about itself is recorded in any case.
+What the policy states about itself, how rollouts ended and labels are recorded in any case.
 A topic that cannot be recorded is left out, which the log says when it is found and for every bag.
 """
 
@@ -58,6 +58,12 @@ class RecordNode(Node):
         self._intervention_topic = full_topic_name(
             self, "intervention_topic", settings.intervention_topic, is_optional=True
         )
+        self._label_topic = full_topic_name(
+            self, "label_topic", settings.label_topic, is_optional=True
+        )
+        self._outcome_topic = full_topic_name(
+            self, "outcome_topic", settings.outcome_topic, is_optional=True
+        )
         self._bag: BagWriter | None = None
         self._end: Timer | None = None
         self._is_ending = False
@@ -71,6 +77,8 @@ class RecordNode(Node):
                 *settings.topics,
                 settings.format_topic,
                 settings.intervention_topic,
+                settings.label_topic,
+                settings.outcome_topic,
                 settings.boundary_topic,
             ],
             self._on_message,
@@ -150,6 +158,8 @@ class RecordNode(Node):
         """
         if message.topic in (self._format_topic, self._intervention_topic):
             return False
+        if message.topic in (self._label_topic, self._outcome_topic):
+            return True
         namespace = self._boundary_topic.rpartition("/")[0]
         is_beside = bool(namespace) and message.topic.startswith(f"{namespace}/")
         return (

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -49,7 +50,9 @@ def run_rollout(robot, *words: str) -> None:
 
 def read(path, *topics) -> list[tuple[str, str | bool]]:
     types = {
-        **dict.fromkeys(("/rollout/active", "/rollout/success", "/intervention"), Bool),
+        **dict.fromkeys(
+            ("/rollout/active", "/rollout/success", "/rollout/label", "/intervention"), Bool
+        ),
         "/words": String,
     }
     with Reader(path) as reader:
@@ -97,6 +100,26 @@ def test_a_bag_begins_with_a_human_who_took_over_before_it(robot, tmp_path):
         robot.wait_for(lambda: (tmp_path / "rollout_0000").exists(), "the bag")
     found = read(tmp_path / "rollout_0000")
     assert found[0] == ("/intervention", True)
+
+
+def test_a_bag_holds_the_label_and_the_outcome_of_its_own_rollout(robot, tmp_path):
+    label = robot.node.create_publisher(Bool, "rollout/label", LATCHED)
+    outcome = robot.node.create_publisher(DiagnosticStatus, "failure_monitor/outcome", LATCHED)
+    with node_process(RECORDER, topics="[words]", output=tmp_path, tail=1.0):
+        for publisher in (label, outcome):
+            robot.wait_for(publisher.get_subscription_count, "the recorder")
+        run_rollout(robot, "word")
+        outcome.publish(DiagnosticStatus(message="confirmed"))
+        label.publish(Bool(data=False))
+        robot.wait_for(lambda: (tmp_path / "rollout_0000").exists(), "the first bag")
+        run_rollout(robot, "word")
+        robot.wait_for(lambda: (tmp_path / "rollout_0001").exists(), "the second bag")
+    topics = ("/rollout/label", "/failure_monitor/outcome")
+    assert len(read(tmp_path / "rollout_0000", topics[0])) == 1
+    for path, messages in (("rollout_0000", 1), ("rollout_0001", 0)):
+        with Reader(tmp_path / path) as reader:
+            counts = {one.topic: one.msgcount for one in reader.connections}
+        assert [counts.get(topic, 0) for topic in topics] == [messages, messages]
 
 
 def test_bags_carry_what_was_offered_and_what_was_published_once(robot, tmp_path):
