@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import IO, Annotated, Any
@@ -22,9 +22,10 @@ from rich.text import Text
 
 from failure_monitor.cli.app import output
 from failure_monitor.cli.declaration import Argument
+from failure_monitor.cli.label_keys import keys_of_terminal
 from failure_monitor.cli.require_ros import NoListenerError, require_ros
 from failure_monitor.cli.watch_view import draw, headline
-from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
+from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor, WatchedOutcome
 from failure_monitor.monitoring.alarm import AlarmState
 
 LISTENER = "failure_monitor.ros.listening.alarm_lines"
@@ -41,12 +42,15 @@ def watch(
         Argument(metavar="[MONITOR]...", help="names of monitor nodes; default: all"),
     ] = None,
 ) -> None:
-    """Follow the alarm in a terminal, until Ctrl-C; elsewhere, a line for every change."""
+    """Follow the alarm in a terminal, until Ctrl-C; elsewhere, a line for every change.
+
+    In a terminal the keys s and f say that the rollout that ended last was a success or a failure.
+    """
     require_ros()
-    with suppress(KeyboardInterrupt), _listener(monitors or []) as events:
+    with suppress(KeyboardInterrupt), _listener(monitors or []) as (events, say):
         watched = Watched(monitors or [])
         if output.is_terminal:
-            _show_pictures(watched, events)
+            _show_pictures(watched, events, say)
         else:
             _print_changes(watched, events)
 
@@ -77,9 +81,27 @@ class Watched:
         monitor = self._by_name.setdefault(event["monitor"], WatchedMonitor(event["monitor"]))
         if event["kind"] == "alarm":
             monitor.hear_alarm(AlarmState(event["state"]), event["reason"], event["values"], now)
+        elif event["kind"] == "outcome":
+            fields = {key: event[key] for key in ("level", "message", "values")}
+            monitor.outcome = WatchedOutcome(**fields, received=now)
         else:
             fields = {key: event[key] for key in ("name", "level", "message", "values")}
             monitor.add_status(NodeStatus(**fields, received=now))
+
+    def label(self, word: str) -> Mapping[str, str] | None:
+        """Return what says a word of the rollout that ended last; None if none has ended.
+
+        By its name: another rollout may end while the operator decides.
+        """
+        ended = [
+            (monitor.outcome.received, monitor.name, monitor.outcome.rollout)
+            for monitor in self.monitors
+            if monitor.outcome is not None and monitor.outcome.rollout
+        ]
+        if not ended:
+            return None
+        _, name, rollout = max(ended)
+        return {"monitor": name, "label": f"{rollout} {word}"}
 
     def reason_for_nothing(self) -> str:
         """Return why there is nothing to show; empty if there is something."""
@@ -91,15 +113,26 @@ class Watched:
         return f"no message from {wanted} yet; monitors in ROS domain {domain}: {there}"
 
 
-def _show_pictures(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
+def _show_pictures(
+    watched: Watched,
+    events: Iterator[Mapping[str, Any] | None],
+    say: Callable[[Mapping[str, str]], None],
+) -> None:
     unicode = (output.encoding or "").lower().startswith("utf")
 
     def picture(now: float) -> RenderableType:
         return draw(watched.monitors, now, unicode=unicode, width=output.width)
 
-    with Live(console=output, auto_refresh=False, screen=False) as live:
+    with (
+        keys_of_terminal() as pressed,
+        Live(console=output, auto_refresh=False, screen=False) as live,
+    ):
         drawn = 0.0
         for event in events:
+            # First: a key that was pressed before the next rollout ended is not of that one.
+            for word in pressed():
+                if (label := watched.label(word)) is not None:
+                    say(label)
             now = time.monotonic()
             if event is not None:
                 watched.receive(event, now)
@@ -111,6 +144,7 @@ def _show_pictures(watched: Watched, events: Iterator[Mapping[str, Any] | None])
 
 def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
     printed: dict[str, tuple[AlarmState, bool]] = {}
+    told: dict[str, str] = {}
     last_nothing = ""
     for event in events:
         now = time.monotonic()
@@ -125,6 +159,10 @@ def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None])
             if printed.get(monitor.name) != state:
                 printed[monitor.name] = state
                 _print_line(headline(monitor, now))
+            outcome = monitor.outcome
+            if outcome is not None and outcome.rollout and told.get(monitor.name) != outcome.text:
+                told[monitor.name] = outcome.text
+                _print_line(f"{monitor.name} {outcome.rollout}: {outcome.text}")
 
 
 def _print_line(line: str) -> None:
@@ -133,19 +171,35 @@ def _print_line(line: str) -> None:
 
 
 @contextmanager
-def _listener(monitors: list[str]) -> Iterator[Iterator[Mapping[str, Any] | None]]:
-    """Yield the listener's lines, and None now and then while there is none."""
+def _listener(
+    monitors: list[str],
+) -> Iterator[tuple[Iterator[Mapping[str, Any] | None], Callable[[Mapping[str, str]], None]]]:
+    """Yield the listener's lines, with None now and then while there is none, and its input."""
     # A process of its own: the command line stays free of ROS.
     process = subprocess.Popen(
-        [sys.executable, "-m", LISTENER, *monitors], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", LISTENER, *monitors],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
     assert process.stdout is not None
+    assert process.stdin is not None
+    answers = process.stdin
+
+    def say(what: Mapping[str, str]) -> None:
+        # One that has ended is told of by its lines.
+        with suppress(OSError):
+            answers.write(json.dumps(what) + "\n")
+            answers.flush()
+
     threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True).start()
     try:
-        yield _events(process, lines)
+        yield _events(process, lines), say
     finally:
         process.terminate()
+        with suppress(OSError):
+            answers.close()
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:

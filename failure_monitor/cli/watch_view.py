@@ -92,6 +92,7 @@ def _monitor(monitor: WatchedMonitor, now: float, unicode: bool, width: int) -> 
     if monitor.courses and monitor.ratios() and not monitor.is_silent(now):
         parts.append(_scores(monitor, unicode, width))
     parts.append(_rates(monitor, now))
+    parts += _outcome(monitor)
     parts += [_status(status) for status in monitor.recent_statuses(now) if status.level]
     return Panel(Group(*parts), title=Text(monitor.name), title_align="left", expand=False)
 
@@ -143,6 +144,14 @@ def _rates(monitor: WatchedMonitor, now: float) -> Text:
             topic = status.name.partition(": ")[2]
             words.append(f"{topic} {float(status.values['received_rate']):.1f}/s")
     return Text(", ".join(words), style="dim")
+
+
+def _outcome(monitor: WatchedMonitor) -> Iterator[Text]:
+    if monitor.outcome is not None and monitor.outcome.rollout:
+        yield Text(monitor.outcome.text)
+        problem = monitor.outcome.values.get("label_problem")
+        if problem:
+            yield Text(f"the label is refused: {problem}", style="italic")
 
 
 def _status(status: NodeStatus) -> Text:

@@ -47,6 +47,38 @@ class NodeStatus:
     received: float
 
 
+@dataclass(frozen=True)
+class WatchedOutcome:
+    """What a monitor says of how its last rollout ended.
+
+    Attributes:
+        level: 0 is confirmed, 1 doubtful, 3 not judged.
+        message: the text.
+        values: more, by name.
+        received: when it came.
+    """
+
+    level: int
+    message: str
+    values: Mapping[str, str]
+    received: float
+
+    @property
+    def rollout(self) -> str:
+        """The name of the rollout; empty if none has ended yet."""
+        return self.values.get("rollout", "")
+
+    @property
+    def text(self) -> str:
+        """All in one line."""
+        said = [
+            f"{what} {self.values[what]}"
+            for what in ("claim", "label")
+            if self.values.get(what, "none") != "none"
+        ]
+        return "; ".join([f"last rollout {self.message}", *said])
+
+
 @dataclass
 class WatchedMonitor:
     """What a monitor has published, and whether it has fallen silent.
@@ -56,12 +88,14 @@ class WatchedMonitor:
         alarm: what it reported last; None before its first message.
         courses: the normalised scores of the last decisions, and of the rule, by name.
         statuses: diagnostics of it and of the nodes beside it, by name.
+        outcome: how its last rollout ended; None before it said so.
     """
 
     name: str
     alarm: AlarmReading | None = None
     courses: dict[str, deque[float]] = field(default_factory=dict)
     statuses: dict[str, NodeStatus] = field(default_factory=dict)
+    outcome: WatchedOutcome | None = None
     _received: float = -math.inf
     _alarms: deque[float] = field(default_factory=deque)
     _decisions: deque[float] = field(default_factory=deque)

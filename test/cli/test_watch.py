@@ -16,6 +16,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rich.console import Console
+from std_msgs.msg import String
 from testbed.command_line import run_here
 from testbed.ros_graph import LATCHED
 
@@ -203,12 +204,24 @@ class Monitor:
         self.level = DiagnosticStatus.OK
         self.alarms = self.node.create_publisher(DiagnosticStatus, "~/alarm", LATCHED)
         self.diagnostics = self.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.outcomes = self.node.create_publisher(DiagnosticStatus, "~/outcome", LATCHED)
+        self.labels: list[str] = []
+        self.node.create_subscription(String, "~/label", self._on_label, 10)
         self.node.create_timer(0.05, self._beat)
         self.node.create_timer(0.5, self._diagnose)
 
     def _beat(self) -> None:
         said = [KeyValue(key=key, value=value) for key, value in values(0, ace=0.5).items()]
         self.alarms.publish(DiagnosticStatus(level=self.level, message="a reason", values=said))
+
+    def end_rollout(self, message: str, label: str = "none") -> None:
+        said = {"rollout": "20261129T034512.120Z-3", "claim": "success", "label": label}
+        values = [KeyValue(key=key, value=value) for key, value in said.items()]
+        self.outcomes.publish(DiagnosticStatus(level=b"\1", message=message, values=values))
+
+    def _on_label(self, label: String) -> None:
+        self.labels.append(label.data)
+        self.end_rollout("doubtful: it is short", label.data.split()[-1])
 
     def _diagnose(self) -> None:
         status = DiagnosticStatus(
@@ -241,7 +254,7 @@ class Watching:
         os.set_blocking(self._read, False)
         self._process = subprocess.Popen(
             [*COMMAND, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=write if terminal else subprocess.DEVNULL,
             stdout=write,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
@@ -264,6 +277,9 @@ class Watching:
         while words not in self.text:
             assert time.monotonic() < end, f"no '{words}' in: {self.text}"
             spin(0.1)
+
+    def press(self, key: str) -> None:
+        os.write(self._read, key.encode())
 
     def interrupt(self) -> int:
         """Ctrl-C, which a terminal sends to all processes of the command."""
@@ -290,6 +306,8 @@ def watching(*arguments: str, terminal: bool = False):
 def test_without_a_terminal_every_change_is_a_line(monitor):
     with watching() as command:
         command.wait_for("/arm/failure_monitor NOMINAL: a reason", monitor.spin)
+        monitor.end_rollout("confirmed: as ever")
+        command.wait_for("20261129T034512.120Z-3: last rollout confirmed: as ever", monitor.spin)
         monitor.level = DiagnosticStatus.ERROR
         command.wait_for("/arm/failure_monitor ALARM: a reason", monitor.spin)
         # It says no more: as if it were gone.
@@ -299,7 +317,8 @@ def test_without_a_terminal_every_change_is_a_line(monitor):
         monitor.spin(1.0)
         assert command.interrupt() == 0
         text = command.text
-    states = [line.split()[2].rstrip(":") for line in text.splitlines() if "/arm/" in line[:60]]
+    lines = [line for line in text.splitlines() if "/arm/" in line[:60]]
+    states = [line.split()[2].rstrip(":") for line in lines if "last rollout" not in line]
     assert states == ["NOMINAL", "ALARM", "STALE", "NOMINAL"]
     assert "Traceback" not in text
     assert "interrupted" not in text
@@ -316,6 +335,20 @@ def test_terminal_shows_a_picture_and_is_left_in_order(monitor):
     assert "Traceback" not in text
     # The cursor was hidden, and is there again.
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+@pytest.mark.ros
+def test_how_a_rollout_ended_is_shown_and_labelled_by_a_key(monitor):
+    with watching(terminal=True) as command:
+        command.wait_for("NOMINAL", monitor.spin)
+        command.press("s")
+        monitor.end_rollout("doubtful: it is short")
+        command.wait_for("last rollout doubtful: it is short; claim success", monitor.spin)
+        assert not monitor.labels, "a key before there is a rollout is of none"
+        command.press("f")
+        command.wait_for("claim success; label failure", monitor.spin)
+        assert command.interrupt() == 0
+    assert monitor.labels == ["20261129T034512.120Z-3 failure"]
 
 
 @pytest.mark.ros

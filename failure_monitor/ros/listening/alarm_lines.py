@@ -2,30 +2,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what monitors report as lines of JSON to standard output, for programs without ROS.
 
+On standard input it takes an operator's labels: {"monitor": name, "label": text} is published as
+that text on the monitor's `~/label`.
+
 {"kind": "graph", "monitors": [name, ...]}
 {"kind": "alarm", "monitor": name, "state": name, "reason": text, "values": {key: value}}
 {"kind": "status", "monitor": name, "name": name, "level": 0..3, "message": text,
  "values": {key: value}}
+{"kind": "outcome", "monitor": name, "level": 0..3, "message": text, "values": {key: value}}
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
+from collections import deque
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
+from std_msgs.msg import String
 
 from failure_monitor.ros.common.alarm_message import ALARM_TYPE, read_alarm
 from failure_monitor.ros.common.key_values import read_key_values
+from failure_monitor.ros.common.qos import DECISION_QOS
 from failure_monitor.ros.common.run import spin_node
 
-ALARM_SUFFIX = "/alarm"
+ALARM_SUFFIX, OUTCOME_SUFFIX, LABEL_SUFFIX = "/alarm", "/outcome", "/label"
 COMPANIONS = ("failure_monitor_gate", "failure_monitor_displays", "incident_recorder")
 """Nodes beside a monitor whose diagnostics belong to it."""
 
@@ -51,9 +60,13 @@ class AlarmLines(Node):
         super().__init__("failure_monitor_watch")
         self._wanted = [self.resolve_topic_name(name) for name in monitors]
         self._subscriptions_of: dict[str, Subscription] = {}
+        self._publishers_of: dict[str, Publisher] = {}
+        self._labels: deque[tuple[str, str]] = deque()
+        self._label_given = self.create_guard_condition(self._publish_labels)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DISCOVERY_PERIOD, self._find_monitors, clock=steady)
+        threading.Thread(target=self._read_labels, daemon=True).start()
 
     def _find_monitors(self) -> None:
         present = {
@@ -80,6 +93,36 @@ class AlarmLines(Node):
         self._subscriptions_of[monitor] = self.create_subscription(
             DiagnosticStatus, f"{monitor}{ALARM_SUFFIX}", on_alarm, ALARM_QOS
         )
+
+        def on_outcome(outcome: DiagnosticStatus) -> None:
+            _write_line(
+                kind="outcome",
+                monitor=monitor,
+                level=outcome.level[0],
+                message=outcome.message,
+                values=read_key_values(outcome.values),
+            )
+
+        self.create_subscription(
+            DiagnosticStatus, f"{monitor}{OUTCOME_SUFFIX}", on_outcome, ALARM_QOS
+        )
+        # From the start: a label that is given before the two know each other would be lost.
+        self._publishers_of[monitor] = self.create_publisher(
+            String, f"{monitor}{LABEL_SUFFIX}", DECISION_QOS
+        )
+
+    def _read_labels(self) -> None:
+        """Read standard input, on a thread: it may say nothing for ever."""
+        for line in sys.stdin:
+            said = json.loads(line)
+            self._labels.append((said["monitor"], said["label"]))
+            self._label_given.trigger()
+
+    def _publish_labels(self) -> None:
+        while self._labels:
+            monitor, label = self._labels.popleft()
+            if monitor in self._publishers_of:
+                self._publishers_of[monitor].publish(String(data=label))
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:
