@@ -20,6 +20,8 @@ SHORT_HASH = 12
 
 CLOCK_TOPIC = "/clock"
 
+BOOL_TYPE = "std_msgs/msg/Bool"
+
 
 def inspect_monitors(seen: GraphSnapshot, sha256: str | None) -> Iterator[Finding]:
     """Inspect every monitor; without any monitor there is one finding.
@@ -42,6 +44,7 @@ def inspect_monitors(seen: GraphSnapshot, sha256: str | None) -> Iterator[Findin
         yield from _inspect_clock(seen, monitor)
         yield from _inspect_permit(seen, monitor)
         yield from _inspect_boundaries(seen, monitor)
+        yield from _inspect_outcomes(seen, monitor)
 
 
 def _inspect_liveness(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[Finding]:
@@ -159,3 +162,25 @@ def _inspect_boundaries(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterat
                 f"{end.node} publishes {end.message_type}, the monitor expects {expected}: set "
                 "'rollout_topic_type', or publish that",
             )
+
+
+def _inspect_outcomes(seen: GraphSnapshot, monitor: MonitorSnapshot) -> Iterator[Finding]:
+    """Inspect who claims success, and who labels rollouts."""
+    for parameter in ("success_topic", "label_topic"):
+        if not monitor.parameter(parameter):
+            continue
+        name = absolute(monitor.parameter(parameter), monitor.node)
+        publishers = seen.topic(name).publishers
+        if parameter == "success_topic" and not publishers:
+            yield wrong(
+                name,
+                "no node claims success there, so no end is checked by it: start the one that "
+                f"does, or correct '{parameter}'",
+            )
+        for end in publishers:
+            if end.message_type != BOOL_TYPE:
+                yield wrong(
+                    name,
+                    f"{end.node} publishes {end.message_type}, the monitor expects {BOOL_TYPE}: "
+                    f"publish that, or correct '{parameter}'",
+                )

@@ -407,6 +407,17 @@ def test_what_is_amiss_with_a_monitor(judged, changes, sentence):
     assert_matches(sentence, line)
 
 
+def test_who_claims_success_and_labels_rollouts_is_there_and_of_the_right_type(judged):
+    claimed = with_monitor(parameters={"success_topic": "done"})
+    [line] = judged(claimed)
+    assert line.startswith("wrong /done: no node claims success there")
+    done = TopicSnapshot(publishers=(end("/detector", BOOL),))
+    assert not judged(replace(claimed, topics={**claimed.topics, "/done": done}))
+    label = TopicSnapshot(publishers=(end("/panel", "std_msgs/msg/String"), end(MONITOR, BOOL)))
+    [line] = judged(with_topic("/rollout/label", publishers=label.publishers))
+    assert_matches("wrong /rollout/label: /panel publishes std_msgs/msg/String", line)
+
+
 def test_two_monitors_of_a_name_are_wrong(judged):
     [line] = judged(with_topic(ALARM, publishers=(end(MONITOR, STATUS), end(MONITOR, STATUS))))
     assert line.startswith("wrong /failure_monitor: 2 monitors of this name")

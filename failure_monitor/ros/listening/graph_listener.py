@@ -75,6 +75,8 @@ MONITOR_PARAMETERS = (
     "rollout_boundaries",
     "rollout_topic",
     "rollout_topic_type",
+    "success_topic",
+    "label_topic",
     "intervention_topic",
     "use_sim_time",
 )
@@ -247,7 +249,9 @@ def _topics_of(
 ) -> Iterator[str]:
     for monitor in monitors:
         yield from (monitor.alarm_topic, monitor.permit_topic, monitor.speed_scale_topic)
-        yield absolute(monitor.parameter("rollout_topic"), monitor.node)
+        for name in ("rollout_topic", "success_topic", "label_topic"):
+            if topic := monitor.parameter(name):
+                yield absolute(topic, monitor.node)
     for gate in gates:
         yield from (*gate.permits, *gate.inputs, *gate.outputs)
 
