@@ -66,6 +66,7 @@ def _table(course: PromiseCourse, budget: list[tuple[str, str]]) -> Table:
     table.add_row("state", escape(course.state.text))
     for reason, number in course.left_out.items():
         table.add_row("left out", f"{number} rollout{'s' if number > 1 else ''}: {reason}")
+    table.add_row("outcomes", escape(course.known.text))
     for what, text in budget:
         table.add_row(what, escape(text))
     return table

@@ -111,6 +111,8 @@ def _table(recalibration: Recalibration) -> Table:
 
 
 def _rows(recalibration: Recalibration) -> Iterator[tuple[str, str]]:
+    from failure_monitor.outcome.known_outcomes import KnownOutcomes
+
     chosen, old, new = recalibration.chosen, recalibration.old, recalibration.new
     yield (
         "rollouts",
@@ -119,6 +121,8 @@ def _rows(recalibration: Recalibration) -> Iterator[tuple[str, str]]:
     )
     if chosen.for_tests:
         yield "left out", f"{len(chosen.for_tests)} rollouts that their source keeps for tests"
+    # Of those that are chosen anew; what the bundle had before is known as it was.
+    yield "new rollouts", KnownOutcomes.of([*chosen.came, *chosen.failed]).text
     if new.description.future:
         yield from _weighed(new)
     if recalibration.promise is not None:

@@ -29,6 +29,7 @@ from failure_monitor.evaluation.outcome_figures import (
 from failure_monitor.executors.executor import Executor, SerialExecutor
 from failure_monitor.listed_names import list_names
 from failure_monitor.outcome.check import OutcomeCheck
+from failure_monitor.outcome.known_outcomes import KnownOutcomes
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.text_table import TextTable
 from failure_monitor.thresholds.conformal import finite_sample_quantile
@@ -123,6 +124,7 @@ class Evaluation:
         seen: how many of the evaluated rollouts the bundle was calibrated or its scores fitted on.
         dial: the rule at other alphas; None if the bundle does not tell.
         outcome: what the outcome check finds; None if the bundle has none.
+        known: by whom the outcomes are known.
     """
 
     alpha: float
@@ -138,6 +140,7 @@ class Evaluation:
     seen: int
     dial: Dial | None = None
     outcome: OutcomeFigures | None = None
+    known: KnownOutcomes | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything in JSON's own types; what is not defined is null."""
@@ -163,6 +166,7 @@ class Evaluation:
             "metrics": asdict(self.metrics),
             "elapsed_time_control": asdict(self.control),
             "dial": None if self.dial is None else dial_json(self.dial),
+            "outcomes_known": None if self.known is None else self.known.to_json(),
             "outcome_check": None if self.outcome is None else self.outcome.to_json(),
         }
 
@@ -231,6 +235,7 @@ def evaluate(
         seen=seen,
         dial=Dial.of(results, bundle.alpha),
         outcome=outcome_figures(bundle.outcome_check, rollouts),
+        known=KnownOutcomes.of(rollouts),
     )
 
 
@@ -464,4 +469,6 @@ def _caption(evaluation: Evaluation) -> str:
         )
     if evaluation.seen:
         parts.append(f"{evaluation.seen} of the rollouts made this bundle")
+    if evaluation.known is not None:
+        parts.append(evaluation.known.text)
     return "; ".join(parts)

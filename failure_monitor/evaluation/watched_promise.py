@@ -16,6 +16,7 @@ from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.bundle_reading import reading_for
 from failure_monitor.executors.executor import Executor, SerialExecutor
 from failure_monitor.missing_package import missing_packages_named
+from failure_monitor.outcome.known_outcomes import KnownOutcomes
 from failure_monitor.promise.finished_rollout import FinishedRollout, LargestValues
 from failure_monitor.promise.reference import references
 from failure_monitor.promise.watch import USUAL_DELTA, PromiseState, PromiseWatch
@@ -41,12 +42,14 @@ class PromiseCourse:
         names: the rollouts that counted, in order of time.
         states: what was known after each of these.
         left_out: how many rollouts did not count, by the reason.
+        known: by whom the outcomes of all of them are known.
     """
 
     state: PromiseState
     names: tuple[str, ...]
     states: tuple[PromiseState, ...]
     left_out: Mapping[str, int]
+    known: KnownOutcomes
 
     def to_json(self) -> dict[str, Any]:
         """Return everything in JSON's own types."""
@@ -54,6 +57,7 @@ class PromiseCourse:
             "text": self.state.text,
             **plain(self.state),
             "left_out": dict(self.left_out),
+            "outcomes_known": self.known.to_json(),
             "course": [
                 {"rollout": name, "word": state.word.value, "evidence": state.evidence}
                 for name, state in zip(self.names, self.states, strict=True)
@@ -149,7 +153,8 @@ def promise_course(
     for rollout, finished in zip(in_order, scored, strict=True):
         states.append(watch.add(finished.task, watch.place(finished)))
         names.append(rollout.name)
-    return PromiseCourse(watch.state, tuple(names), tuple(states), dict(left_out))
+    known_by = KnownOutcomes.of(rollouts)
+    return PromiseCourse(watch.state, tuple(names), tuple(states), dict(left_out), known_by)
 
 
 def why_left_out(rollout: Rollout, made_bundle: frozenset[str] | set[str]) -> str:
