@@ -48,6 +48,7 @@ class LabelInput:
         self._node = node
         self._results = results
         self._published = False, -ECHO
+        self._reported_at = -LOG_PERIOD
         self._named = MonitoredTopic(
             node, String, "~/label", lambda _: None, DECISION_QOS, group=Collected()
         )
@@ -107,7 +108,8 @@ class LabelInput:
             self._publisher.publish(Bool(data=success))
 
     def _report(self, problem: str) -> None:
-        if problem:
-            self._node.get_logger().warning(
-                f"a label is ignored: {problem}", throttle_duration_sec=LOG_PERIOD
-            )
+        now = time.monotonic()
+        # Not left to the logger, which takes as long to drop a line as to take ten messages.
+        if problem and now - self._reported_at >= LOG_PERIOD:
+            self._reported_at = now
+            self._node.get_logger().warning(f"a label is ignored: {problem}")
