@@ -276,6 +276,8 @@ class Rollout:
             by now; None if nothing was claimed.
         outcome_by: who stated `success`: of several the best, which are labels, then the
             operator, then the claim.
+        judged: the first number of an outside judge between its end and the next rollout; None if
+            none was read.
     """
 
     name: str
@@ -295,6 +297,7 @@ class Rollout:
     tokens: NDArray[np.float32] | None = None
     claim: bool | None = None
     outcome_by: OutcomeSource = ""
+    judged: float | None = None
 
     @property
     def timing(self) -> RolloutTiming:

@@ -23,3 +23,13 @@ EXTERNAL_NAME = "[A-Za-z][A-Za-z0-9_]*"
 def external_topic(name: str) -> str:
     """Return the default topic of the external score of that name."""
     return f"external_scores/{name}"
+
+
+def judge_topic(name: str) -> str:
+    """Return the topic of plain numbers of the outside judge of that name, std_msgs/Float64."""
+    return f"judges/{name}/number"
+
+
+def judge_answer_topic(name: str) -> str:
+    """Return the topic of its numbers with the rollouts that they are of, std_msgs/String."""
+    return f"judges/{name}/answer"

@@ -122,6 +122,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         (topics.group, (STRING_TYPE,), False),
         (topics.task, (STRING_TYPE,), False),
         (topics.tokens, (POINT_CLOUD_TYPE,), False),
+        (topics.judge, NUMBER_TYPES, False),
     ]
     if black_box.joints not in (*joints, topics.positions):
         statements.append((black_box.joints, (JOINT_STATE_TYPE,), False))
@@ -151,6 +152,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         topics.group: "--group-topic",
         topics.task: "--task-topic",
         topics.tokens: "--tokens-topic",
+        topics.judge: "--judge-topic",
     }
     return WantedTopics(types, tuple(filter(None, names)), option)
 
@@ -194,6 +196,7 @@ class BagRecording:
         markers: The bag times and values of markers, which are true while a rollout runs.
         outcomes: The bag times and values of outcomes.
         labels: The bag times and values of what an operator said of rollouts.
+        judged: The bag times and values of an outside judge's numbers.
         interventions: The bag times at which it was said that a human intervenes, or not; None if
             the bag does not say.
         groups: The bag times and values of groups.
@@ -232,6 +235,7 @@ class BagRecording:
         self.markers: list[tuple[int, bool]] = []
         self.outcomes: list[tuple[int, bool]] = []
         self.labels: list[tuple[int, bool]] = []
+        self.judged: list[tuple[int, float]] = []
         says = options.topics.intervention in types
         self.interventions: list[tuple[int, bool]] | None = [] if says else None
         self.groups: list[tuple[int, str]] = []
@@ -288,6 +292,7 @@ class BagRecording:
         handlers: dict[str, MessageHandler] = {
             topics.success: self._statement_handler(topics.success, self.outcomes, bool),
             topics.label: self._statement_handler(topics.label, self.labels, bool),
+            topics.judge: self._statement_handler(topics.judge, self.judged, float),
             topics.active: self._on_marker,
             topics.intervention: self._on_intervention,
             topics.format: self._on_description,

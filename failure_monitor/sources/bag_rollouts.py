@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -151,6 +152,7 @@ def _rollout(
         tokens=recording.tokens.at(run.stamps) if recording.tokens else None,
         claim=outcome.claim,
         outcome_by=outcome.by,
+        judged=_judged(recording, run),
     )
 
 
@@ -468,6 +470,13 @@ def _labels(recording: BagRecording, runs: Sequence[_Run]) -> list[bool | None]:
         elif len(runs) == 1 and runs[0].span.begin == ALWAYS:
             labels[0] = label
     return labels
+
+
+def _judged(recording: BagRecording, run: _Run) -> float | None:
+    """Return an outside judge's number of a rollout, as a monitor takes it: the first after it."""
+    end = _end(recording, run)
+    numbers = (value for time, value in recording.judged if end < time <= run.until)
+    return next(filter(math.isfinite, numbers), None)
 
 
 def _end(recording: BagRecording, run: _Run) -> int:

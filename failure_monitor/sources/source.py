@@ -54,6 +54,8 @@ class Topics:
         external: The external scores, std_msgs/Float64 or Float32, by their names.
         tokens: The tokens of the policy's network, sensor_msgs/PointCloud2; a bag may lack it.
             Empty to read neither bags' nor archives' tokens, which take memory.
+        judge: The numbers of an outside judge, std_msgs/Float64 or Float32; a bag may lack it.
+            Empty if none are read.
     """
 
     embedding: str = "/policy/embedding"
@@ -69,6 +71,7 @@ class Topics:
     more_joints: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
     tokens: str = ""
+    judge: str = ""
 
 
 TOKENS = f"/{TOKENS_TOPIC}"
