@@ -308,6 +308,15 @@ class MonitorParameters:
         "rollout_boundaries topic and pause, counts as a success for the promise.",
         settable=UNTIL_CONFIGURED,
     )
+    judges: tuple[str, ...] = parameter(
+        NO_NAMES,
+        "Outside judges of finished rollouts (docs/judges.md): files that `failure-monitor "
+        "calibrate-judge` wrote, or names of judges that are not calibrated, whose numbers are "
+        "kept in the rollout log to calibrate them by. Nothing stops by a judge, whatever it says "
+        'or does not say. [""] for none.',
+        settable=UNTIL_CONFIGURED,
+        is_optional=True,
+    )
     hardware_id: str = parameter(
         "",
         "Name of the robot or policy in /diagnostics.",

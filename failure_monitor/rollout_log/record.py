@@ -48,6 +48,7 @@ class RolloutRecord:
         check: what the outcome check said; None without one.
         check_reason: the reason for that.
         judges: the outside judges' numbers, by name.
+        judge_words: what these mean, by name; none for a judge that is not calibrated.
         label: what an operator said of it afterwards; None if nobody did.
         why_ended: why it ended, where that was no claim.
     """
@@ -74,6 +75,9 @@ class RolloutRecord:
     check: CheckWord | None = None
     check_reason: str = ""
     judges: Mapping[str, float] = field(default_factory=dict)
+    judge_words: Mapping[str, Literal["accepted", "doubtful", "ask a human"]] = field(
+        default_factory=dict
+    )
     label: Outcome | None = None
     why_ended: str = ""
 

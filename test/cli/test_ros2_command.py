@@ -98,7 +98,7 @@ def test_help_of_the_demo_reaches_the_demo(extension) -> None:
 @pytest.mark.parametrize(
     ("words", "prefix", "expected"),
     [
-        (["failure_monitor"], "ca", {"calibrate "}),
+        (["failure_monitor"], "ca", {"calibrate ", "calibrate-judge "}),
         (["failure_monitor"], "", {f"{typed(command)} " for command in COMMANDS}),
         (["failure_monitor", "calibrate"], "--al", {"--alpha "}),
         (["failure_monitor", "evaluate", "bundle", "--jobs", "2"], "--jso", {"--json "}),

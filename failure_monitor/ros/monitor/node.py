@@ -41,6 +41,7 @@ from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.diagnostics import scoring_message
 from failure_monitor.ros.monitor.halt_mark import HaltMark
 from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file, halt_mark_folder
+from failure_monitor.ros.monitor.judge_input import JudgeInput, load_judges
 from failure_monitor.ros.monitor.label_input import LabelInput
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle, load_monitored_bundle
 from failure_monitor.ros.monitor.outputs import MonitorOutputs
@@ -99,6 +100,7 @@ class MonitorNode(LeanLifecycleNode):
         self._promise_changed = self.create_guard_condition(self._publish_promise)
         self._disk: WorkThread | None = None
         self._results: RolloutResults | None = None
+        self._judges: JudgeInput | None = None
         self._rollout_numbers = itertools.count(1)
         label_topic = full_topic_name(
             self, "label_topic", self._settings.label_topic, is_optional=True
@@ -227,6 +229,9 @@ class MonitorNode(LeanLifecycleNode):
     def _keep_rollouts(self, monitored: MonitoredBundle) -> None:
         """Watch the promise of a bundle, check how its rollouts end, and keep a log of them."""
         name, self._disk = self.get_fully_qualified_name(), WorkThread("disk")
+        judges = load_judges(self._settings.judges)
+        for problem in judges.problems:
+            self.get_logger().error(problem)
         self._promise = watch_promise(
             monitored, self._settings, name, self._disk, wake=self._promise_changed.trigger
         )
@@ -235,7 +240,10 @@ class MonitorNode(LeanLifecycleNode):
             self._promise,
             open_log(self._settings.promise_folder, name, monitored.sha256, self._disk),
             without_outcome=self._settings.promise_without_outcome,
+            judges=judges.by_name,
+            judge_problems=judges.problems,
         )
+        self._judges = JudgeInput(self, [*judges.by_name], lambda: self._results)
 
     def _blank_record(self) -> RolloutRecord:
         """Return the record of a rollout that starts now."""
@@ -278,6 +286,9 @@ class MonitorNode(LeanLifecycleNode):
             return
         self._configuration.worker.stop()
         self._configuration = None
+        if self._judges is not None:
+            self._judges.destroy()
+        self._judges = None
         if self._results is not None:
             self._results.close()
             self._publish_outcome()
@@ -347,6 +358,8 @@ class MonitorNode(LeanLifecycleNode):
         if self._session is not None:
             self._session.follow_rollouts(now)
         self._labels.collect()
+        if self._judges is not None:
+            self._judges.collect()
         if self._results is not None:
             self._results.update(now)
             if self._results.has_changed:

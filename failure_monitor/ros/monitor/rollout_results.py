@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from failure_monitor.judges.judge import CalibratedJudge, JudgeVerdict, JudgeWord
 from failure_monitor.outcome.check import OutcomeCheck
 from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.outcome.verdict import OutcomeVerdict, OutcomeWord, not_judged
@@ -32,8 +34,10 @@ KEPT = 100
 MAX_LABELS = 100
 """Number of times that a rollout's label may change: more is a fault of who publishes."""
 
-MAX_JUDGES = 32
-"""Number of judges whose numbers are kept of a rollout."""
+KEPT_ENDS = 4
+"""Number of the last ends of rollouts to which a plain number may still belong by its time."""
+
+NOT_CALIBRATED = "not calibrated"
 
 MAX_REASON = 1000
 """Characters of a reason."""
@@ -84,7 +88,18 @@ class _Known:
     checked_since: float | None = None
     """Since when that is under way."""
     labels: int = 0
+    judges: dict[str, JudgeVerdict] = field(default_factory=dict)
+    """What the numbers of calibrated judges mean."""
     is_logged: bool = True
+
+
+@dataclass(eq=False)
+class _Ended:
+    """When a rollout had ended and the next had not begun, in seconds of the monotonic clock."""
+
+    rollout: str
+    since: float
+    until: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -117,6 +132,8 @@ class RolloutResults:
         log: RolloutLogWriter | None,
         *,
         without_outcome: bool,
+        judges: Mapping[str, CalibratedJudge | None] | None = None,
+        judge_problems: Sequence[str] = (),
     ) -> None:
         """Wait for rollouts.
 
@@ -125,6 +142,9 @@ class RolloutResults:
             promise: counts rollouts; None if nothing does.
             log: keeps records; None if nothing does.
             without_outcome: whether a rollout without an alarm and an outcome is a success.
+            judges: the outside judges whose numbers are kept, by name; None for one that is not
+                calibrated.
+            judge_problems: why other judges are missing.
         """
         self.has_changed = True
         """Whether `message` may be another one than it was."""
@@ -132,6 +152,11 @@ class RolloutResults:
         self._promise = promise
         self._log = log
         self._without_outcome = without_outcome
+        self._judges = dict(judges or {})
+        self._judge_problems = "; ".join(judge_problems)[:MAX_REASON]
+        self._early: dict[str, float] = {}
+        """Judges' numbers of the rollout that has ended, and whose last decisions are scored."""
+        self._ended: deque[_Ended] = deque(maxlen=KEPT_ENDS)
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._shown: _Known | None = None
         self._running = self._last_ended = ""
@@ -145,9 +170,31 @@ class RolloutResults:
         """The name of the rollout that ended last; empty before the first."""
         return self._last_ended
 
-    def start_rollout(self, rollout: str) -> None:
-        """Receive the name of a rollout that starts."""
-        self._running = rollout
+    def start_rollout(self, rollout: str, now: float) -> None:
+        """Receive that a rollout starts.
+
+        Args:
+            rollout: its name.
+            now: the time, in seconds of the monotonic clock.
+        """
+        if self._ended:
+            self._ended[-1].until = now
+        self._running, self._early = rollout, {}
+
+    def stop_rollout(self, now: float) -> None:
+        """Receive that the rollout that runs has ended; `end_rollout` follows.
+
+        Args:
+            now: the time, in seconds of the monotonic clock.
+        """
+        self._ended.append(_Ended(self._running, now))
+
+    def ended_at(self, when: float) -> str:
+        """Return the rollout that had ended at a time, and after which none had started yet."""
+        for ended in self._ended:
+            if ended.since <= when < ended.until:
+                return ended.rollout
+        return ""
 
     def check(self, record: RolloutRecord, task: str, end: RolloutEnd | str) -> None:
         """Check an end that is claimed to be a success; never waits.
@@ -173,6 +220,9 @@ class RolloutResults:
         known.ended = ended
         self._last_ended = ended.record.rollout
         self._count(known)
+        for name, value in self._early.items():
+            self._judge(known, name, value)
+        self._early = {}
         self._change(known)
 
     def label(self, success: bool, rollout: str = "") -> str:
@@ -187,23 +237,28 @@ class RolloutResults:
         return self._label_problem
 
     def record_judge(self, rollout: str, name: str, value: float) -> str:
-        """Receive a judge's number; return why it is of no rollout, empty if it is of one.
+        """Receive a judge's number; return why it does not count, empty if it does.
+
+        The first of each rollout counts.
 
         Args:
             rollout: the name of the rollout, as `~/outcome` states it.
             name: of the judge.
             value: its number.
         """
-        known = self._known.get(rollout)
-        if known is None or known.ended is None:
-            return self._why_unknown(rollout)
+        if name not in self._judges:
+            return f"no judge is called '{name}'"
         if not math.isfinite(value):
-            return f"the judge '{name}' says {value}, expected a finite number"
-        judges = {**known.record.judges, name: value}
-        if len(judges) > MAX_JUDGES:
-            return f"more than {MAX_JUDGES} judges speak of rollout '{rollout}'"
-        known.record = replace(known.record, judges=judges)
-        self._change(known)
+            return f"it says {value}, expected a finite number"
+        known = self._known.get(rollout)
+        if known is not None and known.ended is not None:
+            if name in known.record.judges:
+                return f"rollout '{rollout}' has its number already"
+            self._judge(known, name, value)
+        elif self._ended and self._ended[-1].rollout == rollout == self._running:
+            self._early.setdefault(name, value)
+        else:
+            return self._why_unknown(rollout)
         return ""
 
     def update(self, now: float) -> None:
@@ -239,19 +294,41 @@ class RolloutResults:
         values = {"outcome": verdict.word.value, "log": "none"}
         if self._log is not None:
             values["log"] = self._log.problem or str(self._log.path)
+        if self._judge_problems:
+            values["judges_problem"] = self._judge_problems
         if self._label_problem:
             values["label_problem"] = self._label_problem
         if self._check is not None:
             values["alpha"] = f"{self._check.alpha:g}"
+        level, message = LEVELS[verdict.word], f"{verdict.word.value}: {verdict.reason}"
         if known is not None:
             values |= _values(known.record, verdict)
+            values["ended"] = "false" if known.ended is None else "true"
+            values |= self._judge_values(known)
+            for judge, said in known.judges.items():
+                if said.word is not JudgeWord.ACCEPTED:
+                    message += f"; the judge {judge} says {said.word.value}: {said.reason}"
+                    level = max(level, DiagnosticStatus.WARN)
         return DiagnosticStatus(
-            level=LEVELS[verdict.word],
+            level=level,
             name=f"{name}: outcome",
-            message=f"{verdict.word.value}: {verdict.reason}",
+            message=message,
             hardware_id=hardware_id,
             values=key_values(values),
         )
+
+    def _judge_values(self, known: _Known) -> dict[str, str]:
+        values = {}
+        for name, judge in self._judges.items():
+            value = known.record.judges.get(name)
+            values[f"judge.{name}"] = "none" if value is None else f"{value:.6g}"
+            if name in known.judges:
+                said = known.judges[name]
+                values[f"judge.{name}.word"] = said.word.value
+                values[f"judge.{name}.reason"] = said.reason
+            elif value is not None and judge is None:
+                values[f"judge.{name}.word"] = NOT_CALIBRATED
+        return values
 
     def close(self) -> None:
         """Keep what is known, and end the thread of the check; waits for a moment."""
@@ -270,6 +347,7 @@ class RolloutResults:
             check=was.check,
             check_reason=was.check_reason,
             judges=was.judges,
+            judge_words=was.judge_words,
             label=was.label,
         )
         if len(self._known) > KEPT:
@@ -283,6 +361,17 @@ class RolloutResults:
         known.record = replace(
             known.record, check=verdict.word.value, check_reason=known.verdict.reason
         )
+        self._change(known)
+
+    def _judge(self, known: _Known, name: str, value: float) -> None:
+        """Keep the number of a judge, and what it means."""
+        record = known.record
+        words = dict(record.judge_words)
+        judge = self._judges[name]
+        if judge is not None:
+            known.judges[name] = judge.verdict(value)
+            words[name] = known.judges[name].word.value
+        known.record = replace(record, judges={**record.judges, name: value}, judge_words=words)
         self._change(known)
 
     def _change(self, known: _Known) -> None:
@@ -361,5 +450,4 @@ def _values(record: RolloutRecord, verdict: OutcomeVerdict) -> dict[str, str]:
         "known_outcome": record.outcome or "unknown",
         **compared,
         **{f"{part}.ratio": f"{ratio:.4g}" for part, ratio in verdict.scores.items()},
-        **{f"judge.{judge}": f"{value:.6g}" for judge, value in record.judges.items()},
     }

@@ -81,7 +81,7 @@ class WatchedRollouts:
         """
         self._end(now, "the next rollout started")
         self._hand_on()
-        self._results.start_rollout(blank.rollout)
+        self._results.start_rollout(blank.rollout, now)
         self._rollout = RunningRollout(blank, task, now)
         self._claim, self._is_unchecked, self._is_handed_on = None, False, False
         self._ended_at, self._cut_off = None, ""
@@ -169,6 +169,7 @@ class WatchedRollouts:
         if self.is_running:
             self._ended_at, self._ended, self._why_ended = now, time.time(), why
             self._unscored = self._unscored_now()
+            self._results.stop_rollout(now)
 
     def _check_claim(self, now: float) -> None:
         """Have the end checked that was claimed, once its decisions are scored."""

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from testbed.synthetic import synthetic_rollout
 
 from failure_monitor.decision import Verdict
+from failure_monitor.judges.judge import calibrated_judge
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.outcome.verdict import OutcomeVerdict, OutcomeWord
 from failure_monitor.rollout_log.record import RolloutRecord, rollout_name
@@ -34,6 +35,7 @@ BLANK = RolloutRecord(
     ended=1.0,
     decisions=0,
 )
+JUDGE = calibrated_judge("reward", successes=[1.0 + n for n in range(20)], failures=[0.9] * 20)
 DECISIONS = [*synthetic_rollout(0).decisions()]
 PATIENCE = 10.0
 NOMINAL = AlarmStatus(AlarmState.NOMINAL, "", permit=True)
@@ -412,21 +414,85 @@ def test_a_flood_of_contradictory_labels_fills_neither_log_nor_memory():
     assert len(monitor.log.written) == KEPT
 
 
-def test_a_judges_number_is_of_the_rollout_that_it_names():
+def judged_monitor() -> Monitor:
     monitor = Monitor()
+    monitor.results = RolloutResults(
+        monitor.check,
+        monitor.promise,
+        monitor.log,
+        without_outcome=False,
+        judges={"reward": JUDGE, "other": None},
+        judge_problems=["the judge 'x.json' does not exist"],
+    )
+    monitor.rollouts = WatchedRollouts(
+        monitor.results, max_age=1.0, newest_wins=False, unscored=lambda: 0
+    )
+    return monitor
+
+
+def test_a_judges_number_is_of_the_rollout_that_it_names():
+    monitor = judged_monitor()
     monitor.start()
+    assert "no rollout has ended yet" in monitor.results.record_judge("first", "reward", 0.25)
+    monitor.score(0.5, 0.5, 0.5)
     monitor.end()
     monitor.start("second")
     assert monitor.results.record_judge("first", "reward", 0.25) == ""
     assert "has not ended yet" in monitor.results.record_judge("second", "reward", 0.5)
     assert "is none of the last" in monitor.results.record_judge("another", "reward", 0.5)
-    assert "a finite number" in monitor.results.record_judge("first", "reward", math.nan)
-    problems = [monitor.results.record_judge("first", f"judge {n}", 1.0) for n in range(100)]
-    assert "more than 32 judges" in problems[-1]
-    monitor.say()
+    assert "a finite number" in monitor.results.record_judge("first", "other", math.nan)
+    assert "no judge is called 'third'" in monitor.results.record_judge("first", "third", 1.0)
+    assert "has its number already" in monitor.results.record_judge("first", "reward", 0.75)
+    assert monitor.results.record_judge("first", "other", 7.0) == ""
+    level, message, values = monitor.say()
+    assert level == DiagnosticStatus.WARN
+    assert message == (
+        "confirmed: as ever; the judge reward says doubtful: 0 of 20 labelled successes are as "
+        "low, and 20 of 20 labelled failures are as high"
+    )
+    assert (values["judge.reward"], values["judge.reward.word"]) == ("0.25", "doubtful")
+    assert (values["judge.other"], values["judge.other.word"]) == ("7", "not calibrated")
+    assert values["ended"] == "true"
+    assert values["judges_problem"] == "the judge 'x.json' does not exist"
     [record] = monitor.log.written
-    assert record.judges["reward"] == 0.25
-    assert len(record.judges) == 32
+    assert record.judges == {"reward": 0.25, "other": 7.0}
+    assert record.judge_words == {"reward": "doubtful"}
+
+
+def test_a_number_that_comes_before_the_last_decisions_are_scored_waits_for_them():
+    monitor = judged_monitor()
+    monitor.start()
+    monitor.score(0.5)
+    monitor.rollouts.end_rollout(Claim(True, monitor.now, 2), "")
+    assert monitor.results.ended_at(monitor.now) == "first"
+    assert monitor.results.record_judge("first", "reward", 2.0) == ""
+    assert not monitor.log.written
+    monitor.rollouts.check_end(monitor.now + LAST_DECISIONS)
+    _, message, values = monitor.say()
+    assert "reward" not in message, "it is accepted"
+    assert values["judge.reward.word"] == "accepted"
+    assert "has its number already" in monitor.results.record_judge("first", "reward", 0.0)
+
+
+def test_a_number_without_a_name_is_of_the_rollout_that_had_ended_when_it_came():
+    monitor = judged_monitor()
+    monitor.start()
+    assert monitor.results.ended_at(monitor.now) == ""
+    monitor.now += 10.0
+    monitor.end()
+    monitor.now += 10.0
+    monitor.start("second")
+    monitor.now += 10.0
+    monitor.end()
+    assert [monitor.results.ended_at(100.0 + time) for time in (5, 10, 15, 20, 25, 30, 99)] == [
+        "",
+        "first",
+        "first",
+        "",
+        "",
+        "second",
+        "second",
+    ]
 
 
 def test_a_rollouts_name_tells_when_it_started():
