@@ -46,6 +46,11 @@ def incident_recorder_node() -> None:
     _run("failure_monitor.ros.recording.incident_recorder_node")
 
 
+def judge_node() -> None:
+    """Run the judge node."""
+    _run("failure_monitor.ros.judging.node")
+
+
 def robot_node() -> None:
     """Run the demo's robot."""
     _run("failure_monitor.demo.robot_node")

@@ -17,6 +17,7 @@ from failure_monitor.parameters.displays import (
 )
 from failure_monitor.parameters.gate import GateParameters
 from failure_monitor.parameters.incident_recorder import IncidentParameters
+from failure_monitor.parameters.judge import JudgeParameters
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.parameters.parameter import (
     Specification,
@@ -103,6 +104,13 @@ NODES = (
         "describes what an incident holds, and what to do with one.",
         ((IncidentParameters, ""),),
         "incident_recorder.yaml",
+    ),
+    NodeParameters(
+        "Judge",
+        "failure_monitor_judge_node",
+        "The judge node asks a model by HTTP how rollouts ended (docs/judges.md).",
+        ((JudgeParameters, ""),),
+        "judge.yaml",
     ),
     NodeParameters(
         "Recorder",

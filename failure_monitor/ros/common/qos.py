@@ -28,6 +28,13 @@ LATCHED_QOS = QoSProfile(
 )
 """For states: a late subscriber receives the last one."""
 
+LATCHED_SUBSCRIPTION_QOS = QoSProfile(
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""For who must receive every change of a state, and its last one before."""
+
 PERMIT_SUBSCRIPTION_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 """For permits: none is lost to one that comes after it, perhaps from another publisher."""
 
