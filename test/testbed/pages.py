@@ -58,19 +58,15 @@ def anchors(text: str) -> set[str]:
 
 def broken_links(page: Path) -> list[str]:
     """Return the links of a page that lead to no file, or to no heading of a page."""
-    broken = []
-    for link in links(page.read_text(encoding="utf-8")):
-        if re.match(r"[a-z]+:", link):
-            continue
-        name, _, anchor = link.partition("#")
-        target = (page.parent / name).resolve() if name else page
-        is_inside = target == ROOT or ROOT in target.parents
-        if not is_inside or not target.exists():
-            broken.append(link)
-        elif (
-            anchor
-            and target.suffix == ".md"
-            and anchor not in anchors(target.read_text(encoding="utf-8"))
-        ):
-            broken.append(link)
-    return broken
+    found = links(page.read_text(encoding="utf-8"))
+    return [link for link in found if not (re.match(r"[a-z]+:", link) or _leads(page, link))]
+
+
+def _leads(page: Path, link: str) -> bool:
+    """Return whether there is what a link within the repository leads to."""
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name).resolve() if name else page
+    if not (target == ROOT or ROOT in target.parents) or not target.exists():
+        return False
+    is_page = target.suffix == ".md"
+    return not (anchor and is_page) or anchor in anchors(target.read_text(encoding="utf-8"))
