@@ -20,11 +20,14 @@ stamps tell how many were executed, decision by decision.
 
 Optional arrays are obs_embedding (N, E) float, which policies without an embedding do not have;
 is_calibration (M,) bool; subtype (M,) str, the group; success_known and
-calibration_known (M,) bool, false where success and is_calibration are unknown; name, source and
-sha256 (M,) str; task (M,) str, by default the task of meta_json; intervention (N,) bool, whether a
-human acted between the decision and the next; and ee_pos (N, P) float, the measured positions of
-position_dims. ee_pos is divided by position_scale of meta_json, by default 1. tokens (N, T, F)
-float are those of the policy's network, and external_NAME (N,) float is the external score NAME.
+calibration_known (M,) bool, false where success and is_calibration are unknown; claim (M,) bool
+and outcome_by (M,) str, who claimed and who stated the success; judged (M,) float, the number of
+an outside judge; name, source and sha256 (M,) str; task (M,) str, by default the task of
+meta_json; intervention (N,) bool, whether a human acted between the decision and the next; and
+ee_pos (N, P) float, the measured positions of position_dims. ee_pos is divided by position_scale
+of meta_json, by default 1. tokens (N, T, F) float are those of the policy's network, and
+external_NAME (N,) float is the external score NAME. Beside any of claim, judged, intervention,
+ee_pos, tokens and external_NAME, has_… (M,) bool says which rollouts have it, by default all.
 Arrays of joints are described in `archive_joints`. Other arrays are not read.
 """
 
@@ -32,24 +35,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.atomic_file import write_atomically
-from failure_monitor.decision import ACTION_KINDS, ActionKind, Rollout
+from failure_monitor.decision import ACTION_KINDS, ActionKind, OutcomeSource, Rollout
 from failure_monitor.parameters.topics import EXTERNAL_NAME
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.schema import plain
 from failure_monitor.sources.archive_joints import read_joints, written_joints
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
+
+logger = logging.getLogger(__name__)
 
 FLOATS, WHOLE_NUMBERS, TRUTHS, TEXTS = "f", "iu", "b", "U"
 """Kinds of dtypes in numpy."""
@@ -59,6 +66,11 @@ EMBEDDINGS = "obs_embedding"
 
 EXTERNAL = "external_"
 """What the names of the arrays of external scores begin with."""
+
+HAS = "has_"
+"""What the name of an array begins with that says which rollouts have what another one holds."""
+
+OUTCOME_SOURCES: tuple[OutcomeSource, ...] = get_args(OutcomeSource)
 
 MAX_FIRST_STEP = 1e6
 """Seconds from a first stamp of 0 beyond which it is none, but missing."""
@@ -193,15 +205,17 @@ def _read(
     hashes = arrays.read_or(unknown, "sha256", TEXTS)
     tasks = arrays.read_or(unknown, "task", TEXTS)
     action_names = meta.action_names(chunks.shape[-1])
-    positions = _positions(arrays, meta, decisions, action_names)
-    interventions = None
-    if "intervention" in arrays:
-        interventions = arrays.read("intervention", TRUTHS, (decisions,))
+    positions = _positions(arrays, meta, decisions, action_names, len(slices))
+    count = len(slices)
+    claims = _of_some(arrays, "claim", TRUTHS, (count,), count)
+    judged = _of_some(arrays, "judged", FLOATS, (count,), count)
+    outcomes_by = _outcomes_by(arrays, count)
+    interventions = _of_some(arrays, "intervention", TRUTHS, (decisions,), count)
     joints = read_joints(arrays, meta.names, slices, decisions)
-    tokens = None
-    if reads_tokens and "tokens" in arrays:
-        tokens = arrays.read("tokens", FLOATS, (decisions, "T", "F")).astype(np.float32)
-    external = _external(arrays, decisions)
+    tokens = _OfSome()
+    if reads_tokens:
+        tokens = _of_some(arrays, "tokens", FLOATS, (decisions, "T", "F"), count)
+    external = _external(arrays, decisions, count)
     rollouts = tuple(
         Rollout(
             name=str(names[index]) or f"{path.stem}/{index:03d}",
@@ -213,12 +227,19 @@ def _read(
             source=str(origins[index]) or str(path),
             sha256=str(hashes[index]) or _content_sha256(stamps, embeddings, chunks, part),
             calibration=calibration[index],
-            positions=None if positions is None else positions[part],
+            positions=positions.of(index, part, np.float32),
             task=str(tasks[index]) or meta.task(),
-            external={name: values[part] for name, values in external.items()},
-            interventions=None if interventions is None else interventions[part],
-            tokens=None if tokens is None else tokens[part],
+            external={
+                name: values
+                for name, score in external.items()
+                if (values := score.of(index, part, np.float64)) is not None
+            },
+            interventions=interventions.of(index, part, np.bool_),
+            tokens=tokens.of(index, part, np.float32),
             joints=joints[index],
+            claim=None if (claim := claims.one(index)) is None else bool(claim),
+            outcome_by=outcomes_by[index],
+            judged=None if (number := judged.one(index)) is None else float(number),
         )
         for index, part in enumerate(slices)
     )
@@ -234,6 +255,52 @@ def _read(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _OfSome:
+    """What some rollouts have and others lack; by default all lack it.
+
+    Attributes:
+        values: of all decisions, or one of each rollout.
+        has: which rollouts have it, (M,).
+    """
+
+    values: Array | None = None
+    has: NDArray[np.bool_] | None = None
+
+    def one(self, index: int) -> Any:
+        """Return the value of a rollout; None if it has none."""
+        return self.values[index] if self._has(index) else None  # type: ignore[index]
+
+    def of(self, index: int, part: slice, dtype: Any) -> Any:
+        """Return the values at a rollout's decisions; None if it has none."""
+        return self.values[part].astype(dtype) if self._has(index) else None  # type: ignore[index]
+
+    def _has(self, index: int) -> bool:
+        return self.values is not None and (self.has is None or bool(self.has[index]))
+
+
+def _of_some(
+    arrays: _Arrays, name: str, kinds: str, sizes: Sequence[Size], rollouts: int
+) -> _OfSome:
+    """Return an array that may be missing, or be of some of the rollouts alone."""
+    if name not in arrays:
+        return _OfSome()
+    has = arrays.read_or(np.ones(rollouts, dtype=bool), HAS + name, TRUTHS)
+    return _OfSome(arrays.read(name, kinds, sizes), has)
+
+
+def _outcomes_by(arrays: _Arrays, count: int) -> list[OutcomeSource]:
+    """Return who stated the outcome of each rollout."""
+    stated: list[OutcomeSource] = arrays.read_or(np.full(count, ""), "outcome_by", TEXTS).tolist()
+    for index, by in enumerate(stated):
+        if by not in OUTCOME_SOURCES:
+            raise SourceError(
+                f"{arrays.path}: 'outcome_by' of rollout {index} is '{by}', expected "
+                f"{', '.join(filter(None, OUTCOME_SOURCES))}, or nothing: write who stated it"
+            )
+    return stated
+
+
 def _embeddings(arrays: _Arrays, decisions: int) -> NDArray[np.float32]:
     """Return the embeddings, (N, E); E is 0 where the policy gave none."""
     if EMBEDDINGS not in arrays:
@@ -241,10 +308,10 @@ def _embeddings(arrays: _Arrays, decisions: int) -> NDArray[np.float32]:
     return arrays.read(EMBEDDINGS, FLOATS, (decisions, "E")).astype(np.float32)
 
 
-def _external(arrays: _Arrays, decisions: int) -> dict[str, NDArray[np.float64]]:
+def _external(arrays: _Arrays, decisions: int, rollouts: int) -> dict[str, _OfSome]:
     """Return the external scores by their names."""
     return {
-        name.removeprefix(EXTERNAL): arrays.read(name, FLOATS, (decisions,)).astype(np.float64)
+        name.removeprefix(EXTERNAL): _of_some(arrays, name, FLOATS, (decisions,), rollouts)
         for name in arrays.names
         if re.fullmatch(EXTERNAL + EXTERNAL_NAME, name)
     }
@@ -303,15 +370,15 @@ def _why_not_rising(arrays: _Arrays, name: str, own: NDArray[np.float64], at: in
 
 
 def _positions(
-    arrays: _Arrays, meta: _Meta, decisions: int, action_names: tuple[str, ...]
-) -> NDArray[np.float32] | None:
-    """Return measured positions in the units of the actions; None if they are of other joints."""
-    if "ee_pos" not in arrays:
-        return None
-    positions = arrays.read("ee_pos", FLOATS, (decisions, "P"))
-    if positions.shape[1] != len(meta.position_names(action_names) or action_names):
-        return None
-    return (positions / meta.position_scale()).astype(np.float32)
+    arrays: _Arrays, meta: _Meta, decisions: int, action_names: tuple[str, ...], rollouts: int
+) -> _OfSome:
+    """Return measured positions in the units of the actions; none if they are of other joints."""
+    measured = _of_some(arrays, "ee_pos", FLOATS, (decisions, "P"), rollouts)
+    if measured.values is None or measured.values.shape[1] != len(
+        meta.position_names(action_names) or action_names
+    ):
+        return _OfSome()
+    return replace(measured, values=measured.values / meta.position_scale())
 
 
 def _slices(arrays: _Arrays, decisions: int) -> list[slice]:
@@ -523,21 +590,6 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
     }
     if rollout_set.stated_policy is not None:
         meta["stated_policy"] = plain(rollout_set.stated_policy)
-    helped = [rollout.interventions for rollout in rollouts]
-    if any(known is not None for known in helped):
-        helped = [
-            np.zeros(length, bool) if known is None else known
-            for known, length in zip(helped, lengths.tolist(), strict=True)
-        ]
-    interventions = [known for known in helped if known is not None]
-    measured = [rollout.positions for rollout in rollouts if rollout.positions is not None]
-    tokens = [rollout.tokens for rollout in rollouts if rollout.tokens is not None]
-    has_tokens = len(tokens) == len(rollouts) and len({one.shape[1:] for one in tokens}) == 1
-    external = [
-        name
-        for name in rollouts[0].external
-        if all(name in rollout.external for rollout in rollouts)
-    ]
     joints, joint_names = written_joints([r.joints for r in rollouts], lengths.tolist())
     meta |= joint_names
     if joint_names and rollout_set.joint_topics:
@@ -562,12 +614,61 @@ def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
             if policy.embedding_size
             else {}
         ),
-        **({"intervention": np.concatenate(interventions)} if interventions else {}),
-        **({"tokens": np.concatenate(tokens)} if has_tokens else {}),
+        "claim": np.array([bool(rollout.claim) for rollout in rollouts]),
+        "has_claim": np.array([rollout.claim is not None for rollout in rollouts]),
+        "outcome_by": np.array([rollout.outcome_by for rollout in rollouts]),
+        **_numbers("judged", [rollout.judged for rollout in rollouts]),
+        **_written("intervention", [rollout.interventions for rollout in rollouts], rollouts),
+        **_tokens(rollouts),
+        **_written("ee_pos", [rollout.positions for rollout in rollouts], rollouts),
         **{
-            f"{EXTERNAL}{name}": np.concatenate([rollout.external[name] for rollout in rollouts])
-            for name in external
+            array: values
+            for name in sorted({name for rollout in rollouts for name in rollout.external})
+            for array, values in _written(
+                f"{EXTERNAL}{name}", [rollout.external.get(name) for rollout in rollouts], rollouts
+            ).items()
         },
-        **({"ee_pos": np.concatenate(measured)} if len(measured) == len(rollouts) else {}),
         **joints,
     }
+
+
+def _numbers(name: str, numbers: Sequence[float | None]) -> dict[str, Array]:
+    """Return the array of one number of each rollout that has it; none if no rollout has."""
+    has = np.array([number is not None for number in numbers])
+    if not has.any():
+        return {}
+    values = np.array([math.nan if number is None else number for number in numbers])
+    return {name: values, HAS + name: has}
+
+
+def _written(
+    name: str, values: Sequence[Array | None], rollouts: Sequence[Rollout]
+) -> dict[str, Array]:
+    """Return the array of values at the decisions of rollouts that have them, and which do."""
+    there = [own for own in values if own is not None]
+    if not there:
+        return {}
+    # Readers that know of no rollouts without must not take 0 for a measured value.
+    nothing = np.nan if there[0].dtype.kind == FLOATS else 0
+    filled = [
+        np.full((len(rollout), *there[0].shape[1:]), nothing, there[0].dtype)
+        if own is None
+        else own
+        for own, rollout in zip(values, rollouts, strict=True)
+    ]
+    arrays = {name: np.concatenate(filled)}
+    if len(there) < len(values):
+        arrays[HAS + name] = np.array([own is not None for own in values])
+    return arrays
+
+
+def _tokens(rollouts: Sequence[Rollout]) -> dict[str, Array]:
+    shapes = {rollout.tokens.shape[1:] for rollout in rollouts if rollout.tokens is not None}
+    if len(shapes) > 1:
+        logger.warning(
+            "tokens are left out: the rollouts' differ in their shapes (%s), and an archive holds "
+            "those of one; archive the rollouts of each shape by themselves",
+            ", ".join(map(str, sorted(shapes))),
+        )
+        return {}
+    return _written("tokens", [rollout.tokens for rollout in rollouts], rollouts)
