@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ OutcomeSource = Literal["", "claim", "operator", "labels"]
 """Who stated an outcome: the policy or its caller, the operator, a file of labels; empty for a
 recording that does not tell."""
 
+
+Value = TypeVar("Value")
 
 EARLIEST_DATE = 1e8
 """Seconds since 1970 below which a time is no date, but of a simulation or a count of steps."""
@@ -131,9 +133,8 @@ class PolicyFormat:
                 f"{self.chunk_shape}: the policy was re-trained, or these are another policy's; "
                 "calibrate again"
             )
-        if decision.positions is not None and decision.positions.shape != (
-            len(self.position_indices),
-        ):
+        measured = len(self.position_names or self.action_names)
+        if decision.positions is not None and decision.positions.shape != (measured,):
             names = ", ".join(self.action_names[index] for index in self.position_indices)
             raise InvalidDecisionError(
                 f"the measured positions have shape {decision.positions.shape}, expected one "
@@ -208,6 +209,22 @@ class Decision:
     external: Mapping[str, float] = field(default_factory=dict)
     joints: JointMotion | None = None
     tokens: NDArray[np.float32] | None = None
+
+    def once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return what `compute` returns, which is called once for all that ask by that key.
+
+        Args:
+            key: what is computed, and from which numbers beside the decision's.
+            compute: returns what nobody may change.
+        """
+        known = self._known
+        if key not in known:
+            known[key] = compute()
+        return known[key]  # type: ignore[return-value]
+
+    @cached_property
+    def _known(self) -> dict[Hashable, object]:
+        return {}
 
     @cached_property
     def mean_chunk(self) -> NDArray[np.float32]:
@@ -409,8 +426,7 @@ def in_order_of_time(rollouts: Sequence[Rollout]) -> list[Rollout]:
     return sorted(rollouts, key=lambda each: float(each.stamps[0]))
 
 
-@dataclass(frozen=True)
-class ScoreVerdict:
+class ScoreVerdict(NamedTuple):
     """One score of one decision.
 
     Attributes:

@@ -50,10 +50,10 @@ class FailureMonitor:
         self._limits = limits or ValueLimits.unknown(policy)
         self._policy = policy
         self._scores = tuple(scores)
+        self._texts = [(score.name, score.meaning) for score in scores]
         self._window = window
         self._caution = caution
         self._threshold = threshold
-        self._limit = threshold.limit
         self.start_rollout()
 
     @property
@@ -110,18 +110,17 @@ class FailureMonitor:
         windowed = mean_of_defined(np.array(self._recent))
         threshold = self._threshold.at(self._index)
         compared = threshold.compare(windowed)
-        limits = threshold.scale.centre + self._limit * threshold.scale.spread
-        self._largest = np.fmax(self._largest, windowed / np.where(limits > 0, limits, np.nan))
+        self._largest = np.fmax(self._largest, windowed / threshold.positive_limits)
         verdict = Verdict(
             index=self._index,
             stamp=decision.stamp,
             scores=tuple(
-                ScoreVerdict(score.name, float(value), float(mean), float(limit), score.meaning)
-                for score, value, mean, limit in zip(
-                    self._scores,
-                    values[compared.fold],
-                    windowed[compared.fold],
-                    compared.thresholds,
+                ScoreVerdict(name, value, mean, limit, meaning)
+                for (name, meaning), value, mean, limit in zip(
+                    self._texts,
+                    values[compared.fold].tolist(),
+                    windowed[compared.fold].tolist(),
+                    compared.thresholds.tolist(),
                     strict=True,
                 )
             ),

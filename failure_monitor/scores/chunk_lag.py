@@ -54,4 +54,4 @@ class ChunkLag(Lag):
 
     def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
         """Return the lag for every model, (F,), in decisions."""
-        return self._behind(decision.mean_chunk, number)
+        return self._behind(self._neighbours.features.of_mean_chunk(decision), number)

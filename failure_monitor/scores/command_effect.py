@@ -30,7 +30,7 @@ from failure_monitor.scores.base.fourier_features import FourierFeatures
 from failure_monitor.scores.base.ridge import ridge_leaving_out
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError
-from failure_monitor.scores.base.standardisation import CLIP, Standardisation
+from failure_monitor.scores.base.standardisation import Standardisation, clip
 from failure_monitor.scores.base.together_score import TogetherScore, outside_each
 
 BACK = 3
@@ -187,9 +187,11 @@ class CommandEffect(TogetherScore):
         self, inputs: NDArray[np.float64], embedding: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         predicted = (self._features(inputs) @ self._regression).reshape(self._residual.shape)
-        scaled = (self._embedding(embedding) - predicted) / self._residual
-        clipped = np.minimum(np.maximum(scaled, -CLIP), CLIP)
-        return np.asarray(np.sqrt(np.einsum("fv,fv,fv->f", clipped, clipped, self._weights)))
+        scaled = self._embedding(embedding) - predicted
+        scaled /= self._residual
+        squared = np.square(clip(scaled), out=scaled)
+        squared *= self._weights
+        return np.asarray(np.sqrt(squared.sum(axis=1)))
 
     def state(self) -> ScoreState:
         """Return the model."""

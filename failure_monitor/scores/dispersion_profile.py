@@ -82,7 +82,7 @@ class DispersionProfile(PhaseNeighbourDistance):
     def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
         """Return the mean distance for every model, (F,)."""
         profile = _profile(decision, self._smallest, self._guided)
-        return self._apart_from_phase(profile, number)
+        return self._apart_from_phase(self._neighbours.features(profile), number)
 
     def state(self) -> ScoreState:
         """Return the profiles, when they were taken, and what is added to dispersions."""

@@ -28,7 +28,7 @@ class NearestNeighbourDistance(NeighbourScore):
 
     def update_all(self, decision: Decision) -> NDArray[np.float64]:
         """Return the mean distance for every model, (F,)."""
-        query = self._neighbours.features(decision.embedding)
+        query = self._neighbours.features.of_embedding(decision)
         nearest = self._neighbours.nearest(query, NEIGHBOURS)
         return self._neighbours.mean_distances(query, nearest)
 

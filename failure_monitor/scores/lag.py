@@ -31,11 +31,11 @@ class Lag(NeighbourScore, TimedTogetherScore):
 
     def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
         """Return the lag for every model, (F,), in decisions."""
-        return self._behind(decision.embedding, number)
+        return self._behind(self._neighbours.features.of_embedding(decision), number)
 
-    def _behind(self, values: NDArray[np.floating], number: int) -> NDArray[np.float64]:
+    def _behind(self, query: NDArray[np.float32], number: int) -> NDArray[np.float64]:
         """Return by how many decisions what is similar came earlier, (F,)."""
-        nearest = self._neighbours.nearest(self._neighbours.features(values), NEIGHBOURS)
+        nearest = self._neighbours.nearest(query, NEIGHBOURS)
         expected = nearest.medians(self._neighbours.numbers)
         expected[nearest.least_squared > self._neighbours.squared_diameters] = 0.0
         return np.maximum(number - expected, 0.0)

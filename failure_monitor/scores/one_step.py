@@ -30,7 +30,7 @@ from failure_monitor.scores.base.fourier_features import FourierFeatures
 from failure_monitor.scores.base.principal_components import PrincipalFeatures
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import ScoreState
-from failure_monitor.scores.base.standardisation import CLIP, mean_chunks
+from failure_monitor.scores.base.standardisation import clip, mean_chunks
 from failure_monitor.scores.base.together_score import TogetherScore, outside_each
 
 RIDGE = 10.0
@@ -171,9 +171,10 @@ class OneStepPrediction(TogetherScore):
             return np.full(self.models, np.nan)
         size = self._residual.shape[1]
         predicted = (self._features(before) @ self._weights).reshape(-1, size)
-        scaled = ((now - before)[:size] - predicted) / self._residual
-        clipped = np.minimum(np.maximum(scaled, -CLIP), CLIP).astype(np.float32)
-        whitened = np.matmul(clipped[:, np.newaxis], self._whitening)[:, 0]
+        scaled = now[:size] - before[:size] - predicted
+        clipped = np.empty_like(scaled)
+        np.divide(scaled, self._residual, out=clipped, casting="same_kind")
+        whitened = np.matmul(clip(clipped)[:, np.newaxis], self._whitening)[:, 0]
         squared = np.einsum("fv,fv->f", whitened, whitened)
         return np.asarray(np.sqrt(squared), dtype=np.float64)
 
@@ -209,7 +210,7 @@ def _inputs(
     decision: Decision, embedding: PrincipalFeatures, chunk: PrincipalFeatures
 ) -> NDArray[np.float32]:
     """Return x, what is taken of the embedding before what is of the mean chunk; (P + U,)."""
-    return np.concatenate([embedding(decision.embedding), chunk(decision.mean_chunk)])
+    return np.concatenate([embedding.of_embedding(decision), chunk.of_mean_chunk(decision)])
 
 
 def _ridge(

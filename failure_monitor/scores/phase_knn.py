@@ -34,12 +34,12 @@ class PhaseNeighbourDistance(NeighbourScore, TimedTogetherScore):
 
     def score_decision(self, decision: Decision, number: int) -> NDArray[np.float64]:
         """Return the mean distance for every model, (F,)."""
-        return self._apart_from_phase(decision.embedding, number)
+        query = self._neighbours.features.of_embedding(decision)
+        return self._apart_from_phase(query, number)
 
-    def _apart_from_phase(self, values: NDArray[np.floating], number: int) -> NDArray[np.float64]:
+    def _apart_from_phase(self, query: NDArray[np.float32], number: int) -> NDArray[np.float64]:
         """Return the mean distance to what is nearest of the phase of that decision, (F,)."""
         among, about = self._phases[min(number, len(self._phases) - 1)]
-        query = self._neighbours.features(values)
         nearest = self._neighbours.nearest(query, NEIGHBOURS, among, about, PHASE_WIDTH)
         return self._neighbours.mean_distances(query, nearest)
 

@@ -83,7 +83,7 @@ class Retrieval(InstantScore):
 
     def _places(self, decision: Decision) -> NDArray[np.int64]:
         """Return where the nearest embeddings are remembered."""
-        query = self._neighbours.features(decision.embedding)
+        query = self._neighbours.features.of_embedding(decision)
         return self._neighbours.nearest(query, NEIGHBOURS).places
 
     def state(self) -> ScoreState:

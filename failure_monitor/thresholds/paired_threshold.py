@@ -93,9 +93,20 @@ class PairedThreshold:
     def at(self, decisions: int | NDArray[np.int64]) -> PairedThreshold:
         """Return the threshold at a decision, or at each of several; counted from 0."""
         scale = self.scale.at(decisions)
-        return self if scale is self.scale else replace(self, scale=scale)
+        if scale is self.scale:
+            return self
+        there = replace(self, scale=scale)
+        # What does not depend on the scale is looked up once, not at every decision.
+        vars(there).update(limit=self.limit, _needed_of_equals=self._needed_of_equals)
+        return there
 
-    @property
+    @cached_property
+    def positive_limits(self) -> NDArray[np.float64]:
+        """What `limit` is on the scale of each score, (..., F, K); NaN where it is 0 or less."""
+        limits = self.scale.centre + self.limit * self.scale.spread
+        return np.where(limits > 0, limits, np.nan)
+
+    @cached_property
     def limit(self) -> float:
         """The k-th smallest c_i; it alone decides where there is one fold."""
         return float(self._deciding(self.limits[:, np.newaxis])[0])
@@ -128,15 +139,26 @@ class PairedThreshold:
     def compare(self, windowed: NDArray[np.float64]) -> Comparison:
         """Compare the windowed scores of one decision, (F, K)."""
         ratios, below = self._compare(windowed)
-        order = np.argsort(-ratios)
-        pair = order[np.searchsorted(self.weights[order].cumsum(), self.needed - ROUNDING)]
+        order = (-ratios).argsort()
+        # Where each counts as 1, the weights need not be summed up.
+        place = self._needed_of_equals
+        if place is None:
+            place = int(self.weights[order].cumsum().searchsorted(self.needed - ROUNDING))
+        pair = order[place]
         fold = int(self.folds[pair])
         return Comparison(
             level=float(ratios[pair]),
             fold=fold,
             thresholds=self.scale.centre[fold] + self.limits[pair] * self.scale.spread[fold],
-            below=int(below.sum()),
+            below=int(np.count_nonzero(below)),
         )
+
+    @cached_property
+    def _needed_of_equals(self) -> int | None:
+        """Which of the pairs in order decides where each counts as 1, from 0; or else None."""
+        if (self.weights != 1).any():
+            return None
+        return int(self.weights.cumsum().searchsorted(self.needed - ROUNDING))
 
     def _compare(
         self, windowed: NDArray[np.float64]
@@ -194,6 +216,8 @@ def _ratios(
     below = number > limits
     ratios = (number - floor) / room
     # Rounding must not part the level from the number of rollouts that lie below.
+    if not below.any():
+        return np.minimum(ratios, 1.0), below
     return np.where(below, np.maximum(ratios, JUST_ABOVE), np.minimum(ratios, 1.0)), below
 
 

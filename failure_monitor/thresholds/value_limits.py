@@ -114,9 +114,10 @@ class ValueLimits:
 
     def _are_all_within(self, decision: Decision) -> bool:
         """Return whether all values are within the smallest limit: of most decisions, quickly."""
+        smallest, actions = self._smallest_action, decision.chunks.ravel()
         return bool(
-            decision.chunks.max() <= self._smallest_action
-            and decision.chunks.min() >= -self._smallest_action
+            np.maximum.reduce(actions) <= smallest
+            and np.minimum.reduce(actions) >= -smallest
             and (np.abs(decision.embedding) <= self.embedding).all()
             and (
                 decision.positions is None

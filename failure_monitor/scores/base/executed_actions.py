@@ -14,6 +14,7 @@ actions of a chunk where the robot had executed all of them and waited.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,8 +78,16 @@ class ExecutedActions:
         return np.where(gaps < 0, self.usual, np.minimum(steps, most)).astype(np.int64)
 
     def between(self, before: int, now: int, decisions: int = 1) -> int:
-        """Return k of the decision `before`, given the stamp of a later one; in nanoseconds."""
-        return int(self.counts(np.array([now - before], dtype=np.float64), decisions)[0])
+        """Return k of the decision `before`, given the stamp of a later one; in nanoseconds.
+
+        It is `counts` of one gap, in a tenth of the time.
+        """
+        gap = now - before
+        if self.control_period is None or gap < 0:
+            return self.usual
+        steps = math.floor(gap / (1e9 * self.control_period) + 0.5 + TIE)
+        most = int(FAR) if self.most is None else self.most * decisions
+        return min(steps, most)
 
     def parameters(self) -> dict[str, float]:
         """Return what is to be stored."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from failure_monitor.scores.base.score import ScoreState
 
 WAVES = 256
+ONE = np.ones(1, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,11 @@ class FourierFeatures:
 
     def __call__(self, inputs: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return φ of inputs (..., F), (..., M + F + 1)."""
-        inputs = inputs.astype(np.float32)
-        waves = np.cos(inputs @ self.frequencies + self.phases)
-        one = np.ones((*inputs.shape[:-1], 1), np.float32)
+        inputs = inputs.astype(np.float32, copy=False)
+        waves = inputs @ self.frequencies
+        waves += self.phases
+        np.cos(waves, out=waves)
+        one = ONE if inputs.ndim == 1 else np.ones((*inputs.shape[:-1], 1), np.float32)
         return np.concatenate([waves, inputs, one], axis=-1)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

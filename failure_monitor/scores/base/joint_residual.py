@@ -25,6 +25,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -34,7 +35,7 @@ from failure_monitor.decision import Decision, InvalidDecisionError, PolicyForma
 from failure_monitor.joint_motion import JointMotion, JointMotionError, is_of_kind
 from failure_monitor.listed_names import list_names
 from failure_monitor.scores.base.executed_actions import ExecutedActions
-from failure_monitor.scores.base.principal_components import principal_components
+from failure_monitor.scores.base.principal_components import PrincipalFeatures
 from failure_monitor.scores.base.ridge import ridge_leaving_out
 from failure_monitor.scores.base.sampled_chunks import require_second_decisions
 from failure_monitor.scores.base.score import ScoreState, ScoreUndefinedError
@@ -46,6 +47,7 @@ COMPONENTS = 64
 """Most directions in which the embedding is known: there is one model of them for each fold."""
 MIN_RESIDUAL = 1e-3
 """In standard deviations of the change: no quantity counts as predicted more exactly."""
+ONE = np.ones(1)
 
 Residual = TypeVar("Residual", bound="JointResidual")
 Array = NDArray[np.float64]
@@ -76,30 +78,53 @@ class Inputs:
         quantities: the names of the S quantities of the joints.
         executed: how many actions of a chunk are executed.
         motion: standardisation of states and commands, (S + D,).
-        embedding: standardisation of embeddings; None where the policy gives none.
-        components: (V, P) of its features; None where P is V.
+        embedding: what is taken of embeddings, (P,); None where the policy gives none.
     """
 
     quantities: tuple[str, ...]
     executed: ExecutedActions
     motion: Standardisation
-    embedding: Standardisation | None
-    components: NDArray[np.float32] | None
+    embedding: PrincipalFeatures | None
 
-    def of_embedding(self, embedding: NDArray[np.float32]) -> Array:
-        """Return the embedding's features, (P,)."""
+    def seen(self, decision: Decision, joints: JointMotion) -> _Seen:
+        """Return what is to be remembered of a decision, the same to all with these inputs."""
+        return decision.once(
+            ("joints", self.identity),
+            lambda: _Seen(
+                decision.stamp,
+                joints.states,
+                decision.chunks[0].astype(np.float64),
+                self._of_embedding(decision),
+            ),
+        )
+
+    def after(self, before: _Seen, decision: Decision) -> Array | None:
+        """Return x of the decision after `before`; None where it is not known."""
+        return decision.once(
+            ("joints", self.identity, before), lambda: self._after(before, decision.stamp)
+        )
+
+    def _after(self, before: _Seen, stamp: int) -> Array | None:
+        executed = before.actions[: self.executed.between(before.stamp, stamp)]
+        if not len(executed) or not np.isfinite(before.states).all():
+            return None
+        command = executed.sum(axis=0) / len(executed)
+        moved = self.motion(np.concatenate([before.states, command]))
+        return np.concatenate([moved, before.embedding, ONE])
+
+    def _of_embedding(self, decision: Decision) -> Array:
         if self.embedding is None:
             return np.empty(0)
-        seen = self.embedding(embedding)
-        if self.components is None:
-            return seen
-        # In one precision, or all components are copied to the other one.
-        return np.asarray(seen.astype(np.float32) @ self.components, dtype=np.float64)
+        if self.embedding.components is None:
+            return self.embedding.standardisation.of_embedding(decision)
+        return self.embedding.of_embedding(decision).astype(np.float64)
 
-    def __call__(self, before: _Seen, command: Array) -> Array:
-        """Return x of the decision after `before`."""
-        moved = self.motion(np.concatenate([before.states, command]))
-        return np.concatenate([moved, before.embedding, [1.0]])
+    @cached_property
+    def identity(self) -> bytes:
+        """What only those have in common that take the same of decisions."""
+        of_embedding = b"" if self.embedding is None else self.embedding.identity
+        named = repr((self.quantities, self.executed)).encode()
+        return b"".join([self.motion.identity, of_embedding, named])
 
 
 class JointResidual(TogetherScore):
@@ -232,7 +257,7 @@ class JointResidual(TogetherScore):
 
     def is_defined_for(self, decision: Decision) -> bool:
         """Return whether all is known of the step from the decision before."""
-        return self._steps.is_known(self._before, decision)
+        return self._steps.step(self._before, decision) is not None
 
     def defined(self, rollout: Rollout) -> NDArray[np.bool_]:
         """Return which decisions of a rollout have the score, (T,)."""
@@ -252,16 +277,22 @@ class JointResidual(TogetherScore):
         if step is None:
             return np.full(self.models, np.nan)
         x, change = step
-        predicted = (x @ self._regression).reshape(self._residual.shape)
-        scaled = (self._change(change) - predicted) / self._residual
-        squared = np.minimum(np.abs(scaled), CLIP) ** 2
-        return np.asarray(np.sqrt(np.sqrt(np.sum(self._weights * squared**2, axis=1))))
+        scaled = self._change(change) - (x @ self._regression).reshape(self._residual.shape)
+        scaled /= self._residual
+        powers = scaled * scaled
+        np.minimum(powers, CLIP**2, out=powers)
+        powers *= powers
+        powers *= self._weights
+        return np.asarray(np.sqrt(np.sqrt(powers.sum(axis=1))))
 
     def state(self) -> ScoreState:
         """Return the models."""
         inputs = self._steps.inputs
-        embedding = {} if inputs.embedding is None else inputs.embedding.arrays("embedding")
-        components = {} if inputs.components is None else {"components": inputs.components}
+        embedding, components = {}, {}
+        if inputs.embedding is not None:
+            embedding = inputs.embedding.standardisation.arrays("embedding")
+            if inputs.embedding.components is not None:
+                components = {"components": inputs.embedding.components}
         return ScoreState(
             parameters=inputs.executed.parameters(),
             arrays={
@@ -282,18 +313,18 @@ class JointResidual(TogetherScore):
     def from_state(cls: type[Residual], state: ScoreState) -> Residual:
         """Restore the score with stored models."""
         arrays = state.arrays
-        components = arrays.get("components")
+        embedding, components = None, arrays.get("components")
+        if "embedding_varying" in arrays:
+            embedding = PrincipalFeatures(
+                Standardisation.from_state(state, "embedding"),
+                None if components is None else components.astype(np.float32, order="C"),
+            )
         return cls(
             inputs=Inputs(
                 quantities=tuple(str(name) for name in arrays["quantities"]),
                 executed=ExecutedActions.from_parameters(state.parameters),
                 motion=Standardisation.from_state(state, "motion"),
-                embedding=(
-                    Standardisation.from_state(state, "embedding")
-                    if "embedding_varying" in arrays
-                    else None
-                ),
-                components=None if components is None else components.astype(np.float32),
+                embedding=embedding,
             ),
             targets=arrays["targets"].astype(np.int64),
             are_means=arrays["are_means"].astype(np.bool_),
@@ -322,29 +353,20 @@ class _Steps:
 
     def seen(self, decision: Decision) -> _Seen:
         """Return what is to be remembered of a decision."""
-        return _Seen(
-            decision.stamp,
-            self._joints(decision).states,
-            decision.chunks[0].astype(np.float64),
-            self.inputs.of_embedding(decision.embedding),
-        )
-
-    def is_known(self, before: _Seen | None, decision: Decision) -> bool:
-        """Return whether all is known of the step to a decision from the one before."""
-        return (
-            before is not None
-            and self.inputs.executed.between(before.stamp, decision.stamp) > 0
-            and bool(np.isfinite(before.states).all())
-            and bool(np.isfinite(self._reached(decision)).all())
-        )
+        return self.inputs.seen(decision, self._joints(decision))
 
     def step(self, before: _Seen | None, decision: Decision) -> tuple[Array, Array] | None:
         """Return x and the changes of the predicted quantities; None where one is not known."""
-        if before is None or not self.is_known(before, decision):
+        if before is None:
             return None
-        executed = self.inputs.executed.between(before.stamp, decision.stamp)
-        x = self.inputs(before, before.actions[:executed].mean(axis=0))
-        return x, self._reached(decision) - before.states[self.targets]
+        return decision.once((self, before), lambda: self._step(before, decision))
+
+    def _step(self, before: _Seen, decision: Decision) -> tuple[Array, Array] | None:
+        reached = self._reached(decision)
+        x = self.inputs.after(before, decision)
+        if x is None or not np.isfinite(reached).all():
+            return None
+        return x, reached - before.states[self.targets]
 
     def of(self, rollout: Rollout) -> Iterable[tuple[Array, Array] | None]:
         """Yield the step to every decision of a rollout."""
@@ -359,7 +381,14 @@ class _Steps:
     def _reached(self, decision: Decision) -> Array:
         """Return the predicted quantities as they came, (T,)."""
         joints = self._joints(decision)
-        return np.where(self.are_means, joints.means[self.targets], joints.states[self.targets])
+        means = joints.means[self.targets]
+        if self._are_all_means:
+            return means
+        return np.where(self.are_means, means, joints.states[self.targets])
+
+    @cached_property
+    def _are_all_means(self) -> bool:
+        return bool(self.are_means.all())
 
     def _joints(self, decision: Decision) -> JointMotion:
         if decision.joints is None:
@@ -442,12 +471,14 @@ def _inputs(
         np.concatenate([states, actions], axis=1)[is_known],
         f"{score}: the states of joints and the commands",
     )
-    embedding, components = None, None
+    embedding = None
     if rollouts[0].embeddings.shape[1]:
-        embedding = Standardisation.of_embeddings(rollouts, score)
-        features = embedding(np.concatenate([rollout.embeddings for rollout in rollouts]))
-        components = principal_components(features, COMPONENTS)
-    return Inputs(motions[0].names, executed, motion, embedding, components)
+        embedding = PrincipalFeatures.fit(
+            np.concatenate([rollout.embeddings for rollout in rollouts]),
+            f"{score}: the embeddings",
+            COMPONENTS,
+        )
+    return Inputs(motions[0].names, executed, motion, embedding)
 
 
 def _ridge(known: Sequence[Sequence[tuple[Array, Array]]], change: Standardisation) -> _Fitted:

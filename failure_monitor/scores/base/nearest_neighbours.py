@@ -33,11 +33,13 @@ class Neighbours:
         places: (K,), their places in the memory, nearest first.
         squared: float32 (K,), their squared distances, good enough to choose by.
         counted: (F, K), which of them are among the nearest that each model remembers.
+        count: how many these are: one number where it is that of all models, or else (F,).
     """
 
     places: NDArray[np.int64]
     squared: NDArray[np.float32]
     counted: NDArray[np.bool_]
+    count: int | NDArray[np.int64]
 
     @property
     def least_squared(self) -> NDArray[np.float32]:
@@ -48,9 +50,12 @@ class Neighbours:
         """Return the median for each model, (F,), of numbers of all that is remembered (N,)."""
         ordered = np.where(self.counted, numbers[self.places], np.inf)
         ordered.sort(axis=1)
-        count = self.counted.sum(axis=1)
-        models = np.arange(len(count))
-        return np.asarray(ordered[models, (count - 1) // 2] + ordered[models, count // 2]) / 2
+        if isinstance(self.count, int):
+            middle = ordered[:, (self.count - 1) // 2] + ordered[:, self.count // 2]
+        else:
+            models = np.arange(len(ordered))
+            middle = ordered[models, (self.count - 1) // 2] + ordered[models, self.count // 2]
+        return np.asarray(middle / 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,32 +145,42 @@ class NearestNeighbours:
         """
         memory = self.memory[among]
         # ‖m − q‖² − ‖q‖², in which squares cancel: good enough to choose by, not to measure with.
-        ranks = self._squared_norms[among] - 2 * (memory @ query)
+        ranks = memory @ (-2 * query)
+        ranks += self._squared_norms[among]
         wanted = count if self.models == 1 and about is None else TO_SPARE * count
         while True:
             wanted = min(wanted, len(memory))
             places = ranks.argpartition(wanted - 1)[:wanted]
-            places = places[ranks[places].argsort(kind="stable")]
-            squared, places = ranks[places] + query @ query, places + (among.start or 0)
+            ordered = ranks[places]
+            order = ordered.argsort(kind="stable")
+            places, ordered = places[order], ordered[order]
+            if among.start:
+                places = places + among.start
             remembered = self.folds[places] != self._all_models
             if about is not None:
                 remembered &= np.abs(self.numbers[places] - about[:, np.newaxis]) <= within
             counts = remembered.cumsum(axis=1)
             # Up to there every model has as many as it wants.
             end = int(counts.min(axis=0).searchsorted(count)) + 1
-            if end <= wanted or wanted == len(memory):
-                counted = (remembered & (counts <= count))[:, :end]
-                return Neighbours(places[:end], squared[:end], counted)
+            has_all = end <= wanted
+            if has_all or wanted == len(memory):
+                counted = remembered[:, :end] & (counts[:, :end] <= count)
+                return Neighbours(
+                    places[:end],
+                    ordered[:end] + query @ query,
+                    counted,
+                    count if has_all else np.minimum(counts[:, -1], count),
+                )
             wanted *= TO_SPARE
 
     def mean_distances(
         self, query: NDArray[np.float32], nearest: Neighbours
     ) -> NDArray[np.float64]:
         """Return the mean distance to those that each model counts, (F,)."""
-        apart = self.memory[nearest.places] - query
+        apart = self.memory[nearest.places]
+        apart -= query
         distances = np.sqrt(np.einsum("kv,kv->k", apart, apart))
-        counted = nearest.counted.astype(np.float64)
-        return np.asarray(counted @ distances / counted.sum(axis=1))
+        return np.asarray(nearest.counted.astype(np.float64) @ distances / nearest.count)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what is to be stored."""

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.decision import Decision
 from failure_monitor.scores.base.score import ScoreState
-from failure_monitor.scores.base.standardisation import Standardisation
+from failure_monitor.scores.base.standardisation import Standardisation, digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +55,28 @@ class PrincipalFeatures:
 
     def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Bring features (..., F) to (..., P)."""
-        standardised = self.standardisation(features).astype(np.float32)
-        return standardised if self.components is None else standardised @ self.components
+        return self._reduced(self.standardisation(features))
+
+    def of_embedding(self, decision: Decision) -> NDArray[np.float32]:
+        """Return the features of a decision's embedding, (P,), the same to all that ask."""
+        return decision.once(
+            ("embedding", self.identity),
+            lambda: self._reduced(self.standardisation.of_embedding(decision)),
+        )
+
+    def of_mean_chunk(self, decision: Decision) -> NDArray[np.float32]:
+        """Return the features of a decision's mean chunk, (P,), the same to all that ask."""
+        return decision.once(("mean chunk", self.identity), lambda: self(decision.mean_chunk))
+
+    @cached_property
+    def identity(self) -> bytes:
+        """What only those have in common that make the same of features."""
+        of_components = () if self.components is None else (self.components,)
+        return self.standardisation.identity + digest(*of_components)
+
+    def _reduced(self, standardised: NDArray[np.float64]) -> NDArray[np.float32]:
+        single = standardised.astype(np.float32)
+        return single if self.components is None else single @ self.components
 
     def arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
         """Return what is to be stored, under names that begin with `prefix`."""
