@@ -11,11 +11,12 @@ many decisions of one rollout that never ends.
 
 Scores are timed with one model. So is the default rule as `calibrate --fit` makes it, and then
 with the models of ten folds, as `calibrate` makes it: the package computes what these have in
-common once. The textbook computes every model by itself, and per model every score by itself:
-mean and deviation over the samples, standardisation, the distances to all that is remembered (of
-the phase), sorted, random features, regression, residual; window, scale, rule and level. It is
-double precision, without checks of the decision. So that the ratio is not that of ten models to
-one, the last line divides the textbook's time for one model by the package's for ten.
+common once; both with the scores of joints, and without. The textbook computes every model by
+itself, and per model every score by itself: mean and deviation over the samples, standardisation,
+the distances to all that is remembered (of the phase), sorted, random features, regression,
+residual; window, scale, rule and level. It is double precision, without checks of the decision.
+So that the ratio is not that of ten models to one, the lines below a table divide the textbook's
+time for one model by the package's for ten.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,7 @@ from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
-from failure_monitor.decision import Decision, Rollout
+from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.thresholds.conformal import CEILING
@@ -55,8 +56,10 @@ from failure_monitor.thresholds.conformal import CEILING
 assert one_thread
 FITTING_ROLLOUTS, CALIBRATION_ROLLOUTS, TEST_ROLLOUTS = 50, 20, 5
 DECISIONS, HORIZON, ACTIONS = 40, 16, 7
-SIZES = ((64, 64), (1, 512), (256, 64), (256, 512))
+SIZES = ((64, 64), (256, 64), (1, 512), (256, 512))
 """B and E."""
+RULE_SIZES = ((4, 512), (16, 512), (64, 512))
+"""Likewise, of the rule alone."""
 FOLDS = 10
 TARGET_US = 1000.0
 """Of the default rule, at the largest sizes."""
@@ -64,6 +67,7 @@ WARM_UP = 5000
 """Decisions before memory is measured for the first time."""
 SMALLEST_SCORE = 1e-3
 """Differences of smaller scores are relative to it."""
+WITHOUT_JOINTS = ", no joints"
 DEFAULT_RULE, ONE_MODEL = f"default rule, {FOLDS} folds", "default rule, one model"
 
 console = Console(width=110)
@@ -134,7 +138,8 @@ def main(
 ) -> None:
     """Time every score and the default rule, and watch the memory of the latter."""
     rows = []
-    for samples, embedding_size in SIZES[:: 3 if quick else 1]:
+    sizes = SIZES[::3] if quick else sorted({*SIZES, *RULE_SIZES}, key=lambda size: size[::-1])
+    for samples, embedding_size in sizes:
         task = SyntheticTask.of_size(
             embedding=embedding_size,
             samples=samples,
@@ -145,23 +150,22 @@ def main(
         progress.print(f"B {samples}, E {embedding_size}")
         rollouts = task.rollouts(range(FITTING_ROLLOUTS))
         tests = task.rollouts(range(1000, 1000 + (1 if quick else TEST_ROLLOUTS)))
-        scores = choose_rule(rollouts, task.policy).scores
-        settings = CalibrationSettings(scores=scores, folds=FOLDS, jobs=1)
-        bundle = calibrate(rollouts, task.policy, settings)
         others = task.rollouts(range(2000, 2000 + CALIBRATION_ROLLOUTS))
-        one = calibrate(others, task.policy, settings, fit_rollouts=rollouts)
-        of_size = [
-            *_time_scores(rollouts, tests, task),
-            _time_rule(ONE_MODEL, one, tests),
-            _time_rule(DEFAULT_RULE, bundle, tests),
-        ]
+        of_size = []
+        if (samples, embedding_size) in SIZES:
+            of_size += _time_scores(rollouts, tests, task)
+        said = []
+        for which, known in ((WITHOUT_JOINTS, _without_joints), ("", list)):
+            of_one, of_folds, bundle = _time_rules(
+                which, task.policy, known(rollouts), known(others), tests
+            )
+            of_size += [of_one, of_folds]
+            said.append(
+                f"the textbook takes {of_one.textbook_us / of_folds.median_us:.1f} times as long "
+                f"for one model as the package for {FOLDS}{which}"
+            )
         console.print(_table(of_size))
-        of_one, of_folds = of_size[-2:]
-        console.print(
-            f"the textbook takes {of_one.textbook_us / of_folds.median_us:.1f} times as long for "
-            f"one model as the package for {FOLDS}",
-            highlight=False,
-        )
+        console.print("\n".join(said), highlight=False)
         rows += of_size
     memory = _watch_memory(bundle, tests, endless // 10 if quick else endless)
     console.print(_memory_in_words(memory), highlight=False)
@@ -178,6 +182,30 @@ def main(
             "memory": asdict(memory),
         }
         results.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _without_joints(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    return [replace(rollout, joints=None) for rollout in rollouts]
+
+
+def _time_rules(
+    which: str,
+    policy: PolicyFormat,
+    rollouts: Sequence[Rollout],
+    others: Sequence[Rollout],
+    tests: Sequence[Rollout],
+) -> tuple[Row, Row, Bundle]:
+    """Time the rule of one model, and that of all folds, which is returned too."""
+    settings = CalibrationSettings(
+        scores=choose_rule(rollouts, policy).scores, folds=FOLDS, jobs=1
+    )
+    one = calibrate(others, policy, settings, fit_rollouts=rollouts)
+    bundle = calibrate(rollouts, policy, settings)
+    return (
+        _time_rule(ONE_MODEL + which, one, tests),
+        _time_rule(DEFAULT_RULE + which, bundle, tests),
+        bundle,
+    )
 
 
 def _time_scores(
