@@ -26,7 +26,6 @@ from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.time_guard import TimeGuard
-from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.tap import DecisionTap
 
 MONITOR = "failure_monitor"
@@ -44,8 +43,7 @@ class PolicyNode(Node):
 
     def __init__(self) -> None:
         super().__init__("policy")
-        settings = load_parameters(self, PolicyParameters)
-        reject_unknown_parameters(self)
+        settings = load_parameters(self, PolicyParameters, has_no_others=True)
         self._executed_actions = settings.executed_actions
         folder = settings.models or MODELS / task_named(settings.task).name
         self._policy = FlowPolicy(Path(folder))

@@ -28,6 +28,7 @@ from testbed.synthetic import POLICY, synthetic_rollout
 import failure_monitor
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.missing_package import EXTRAS
+from failure_monitor.parameters.nodes import NODES
 from failure_monitor.policy_models.models import ObservationEncoder
 from failure_monitor.policy_models.onnx_file import read_onnx_file
 from failure_monitor.sources.archive import write_archive
@@ -35,6 +36,12 @@ from failure_monitor.sources.rollout_set import RolloutSet
 
 BIN = Path(sys.executable).parent
 OPTIONAL = {*EXTRAS, "ros2cli"}
+NAMES = {
+    "failure_monitor_record_node": "record",
+    "failure_monitor_incident_recorder_node": "incident_recorder",
+}
+"""Nodes that are not called as their executables are."""
+
 START = 60.0
 """Seconds that a node may take to start on a busy machine."""
 
@@ -127,23 +134,22 @@ def observer() -> Iterator[Node]:
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize(
-    ("executable", "node"),
-    [
-        ("failure_monitor_node", "failure_monitor"),
-        ("failure_monitor_gate_node", "failure_monitor_gate"),
-        ("failure_monitor_displays_node", "failure_monitor_displays"),
-        ("failure_monitor_record_node", "record"),
-        ("failure_monitor_incident_recorder_node", "incident_recorder"),
-    ],
-)
+@pytest.mark.parametrize("executable", [node.executable for node in NODES])
 def test_a_node_starts_and_ends(
-    executable: str, node: str, observer: Node, calibrated: Path, tmp_path: Path
+    executable: str, observer: Node, calibrated: Path, tmp_path: Path
 ) -> None:
-    parameters = {"failure_monitor_node": f"bundle:={calibrated}"}
-    if "record" in executable:
-        parameters[executable] = f"output:={tmp_path}"
-    given = ["-p", parameters[executable]] if executable in parameters else []
+    node = NAMES.get(executable, executable.removesuffix("_node"))
+    parameters = {
+        "failure_monitor_node": {"bundle": calibrated},
+        "failure_monitor_record_node": {"output": tmp_path},
+        "failure_monitor_incident_recorder_node": {"output": tmp_path},
+        "failure_monitor_judge_node": {
+            "url": "http://127.0.0.1:9/v1",
+            "model": "m",
+            "question": "q",
+        },
+    }.get(executable, {})
+    given = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
     log = tmp_path / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(

@@ -14,31 +14,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from testbed.repository import ROOT
+from testbed.repository import ROOT, console_scripts, entry_points, setup_arguments
 
 import failure_monitor
 
 PACKAGE = ROOT / "failure_monitor"
-
-
-def setup_arguments() -> dict[str, ast.expr]:
-    """The keyword arguments of `setup` in setup.py."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    call = next(
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
-    )
-    return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-
-
-def entry_points(group: str) -> dict[str, str]:
-    points = ast.literal_eval(setup_arguments()["entry_points"])[group]
-    return dict(re.split(r"\s*=\s*", point) for point in points)
-
-
-def console_scripts() -> dict[str, str]:
-    return entry_points("console_scripts")
 
 
 def manifest() -> ElementTree.Element:

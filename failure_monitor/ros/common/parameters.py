@@ -24,6 +24,7 @@ from failure_monitor.parameters.parameter import (
 )
 from failure_monitor.ros.common.rclpy_internals import given_parameters
 from failure_monitor.ros.common.topic_name import full_topic_name
+from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 
 P = TypeVar("P")
 
@@ -49,18 +50,24 @@ def _remedy(error: str) -> str:
     return ""
 
 
-def load_parameters(node: Node, kind: type[P], *, prefix: str = "") -> P:
+def load_parameters(
+    node: Node, kind: type[P], *, prefix: str = "", has_no_others: bool = False
+) -> P:
     """Declare the parameters of a dataclass on a node, check and return their values.
 
     Args:
         node: the node.
         kind: the dataclass.
         prefix: what the names of the parameters begin with.
+        has_no_others: whether these are all that the node has. What else it was given is then
+            rejected first: a value that must be given may stand under a mistyped name.
 
     Raises:
         UsageError: they do not make sense; the message names the node and the parameter.
     """
     parameters = declare_parameters(node, kind, prefix=prefix)
+    if has_no_others:
+        reject_unknown_parameters(node)
     try:
         check_parameters(node, parameters, prefix=prefix)
     except UsageError as error:

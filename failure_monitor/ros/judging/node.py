@@ -27,7 +27,6 @@ from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_SUBSCRIPTION_QOS
 from failure_monitor.ros.common.queue_worker import QueueWorker
 from failure_monitor.ros.common.run import run_node
-from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.judging.last_frames import LastFrames
 
 MAX_WAITING = 8
@@ -51,8 +50,7 @@ class JudgeNode(Node):
 
     def __init__(self) -> None:
         super().__init__("failure_monitor_judge")
-        self._settings = settings = load_parameters(self, JudgeParameters)
-        reject_unknown_parameters(self)
+        self._settings = settings = load_parameters(self, JudgeParameters, has_no_others=True)
         address = address_of(settings.url)
         key = key_in_environment(settings.api_key_variable, address)
         self._client = ChatClient(address, key, settings.timeout)

@@ -29,7 +29,6 @@ from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.common.topic_name import full_topic_name
-from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.recording.incident_writer import IncidentWriter, WriterState
 from failure_monitor.ros.recording.raw_messages import (
     UnreadableMessageError,
@@ -61,8 +60,7 @@ class IncidentRecorderNode(Node):
 
     def __init__(self) -> None:
         super().__init__("incident_recorder")
-        settings = self._settings = load_parameters(self, IncidentParameters)
-        reject_unknown_parameters(self)
+        settings = self._settings = load_parameters(self, IncidentParameters, has_no_others=True)
         budget = round(1e6 * settings.memory_megabytes)
         self._memory = IncidentMemory(settings.seconds_before, budget)
         stale = [AlarmState.STALE] if settings.record_stale else []

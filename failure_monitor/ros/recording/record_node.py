@@ -27,7 +27,6 @@ from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.run import run_node
 from failure_monitor.ros.common.time_guard import TimeGuard
 from failure_monitor.ros.common.topic_name import full_topic_name
-from failure_monitor.ros.common.unknown_parameters import reject_unknown_parameters
 from failure_monitor.ros.recording.bag_writer import BagWriter
 from failure_monitor.ros.recording.raw_messages import UnreadableMessageError, read_boundary
 from failure_monitor.ros.recording.raw_topics import RawTopics
@@ -47,8 +46,7 @@ class RecordNode(Node):
 
     def __init__(self) -> None:
         super().__init__("record")
-        settings = load_parameters(self, RecordParameters)
-        reject_unknown_parameters(self)
+        settings = load_parameters(self, RecordParameters, has_no_others=True)
         self._folder, self._prefix = _folder_for_bags(settings.output), settings.prefix
         self._tail = settings.tail
         self._boundary_topic = self.resolve_topic_name(settings.boundary_topic)

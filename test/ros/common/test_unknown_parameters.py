@@ -5,33 +5,35 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from testbed.ros_graph import NodeProcess
+from testbed.repository import console_scripts
+from testbed.ros_graph import DISCOVERY, NodeProcess
 
 from failure_monitor.parameters.nodes import NODES
 
 pytestmark = pytest.mark.ros
 
-GATE, NAME = "failure_monitor.ros.gate.node", "/failure_monitor_gate"
-MODULES = {
-    "failure_monitor_node": "failure_monitor.ros.monitor.node",
-    "failure_monitor_displays_node": "failure_monitor.ros.displays.node",
-    "failure_monitor_gate_node": GATE,
-    "failure_monitor_incident_recorder_node": (
-        "failure_monitor.ros.recording.incident_recorder_node"
-    ),
-    "failure_monitor_record_node": "failure_monitor.ros.recording.record_node",
-}
+GATE, NAME = "failure_monitor_gate_node", "/failure_monitor_gate"
 
 
-def rejected(module: str, *arguments: str) -> str:
+def rejected(executable: str, *arguments: str) -> str:
     """Return what a node says that does not start."""
-    code, output = NodeProcess(module, *arguments).wait()
-    assert code == 2, output
-    assert "Traceback" not in output
-    return output
+    module, function = console_scripts()[executable].split(":")
+    start = f"from {module} import {function}; {function}()"
+    node = subprocess.run(
+        [sys.executable, "-c", start, "--ros-args", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DISCOVERY,
+    )
+    assert node.returncode == 2, node.stdout
+    assert "Traceback" not in node.stdout
+    return node.stdout
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def log_of_gate():
     """Start a gate; return what it has logged once it runs."""
 
     def start(*arguments: str) -> str:
-        gate = NodeProcess(GATE, *arguments)
+        gate = NodeProcess("failure_monitor.ros.gate.node", *arguments)
         lines = []
         for line in gate.lines():
             lines.append(line)
@@ -62,7 +64,7 @@ def parameter_file(tmp_path: Path, text: str) -> str:
 def test_every_node_names_a_mistyped_parameter_and_the_nearest_that_there_is(node, tmp_path):
     right, _, _ = next(node.defaults())
     wrong = f"{right[:-1]}x{right[-1]}"
-    output = rejected(MODULES[node.executable], "-p", f"{wrong}:=x", "-p", f"output:={tmp_path}")
+    output = rejected(node.executable, "-p", f"{wrong}:=x", "-p", f"output:={tmp_path}")
     assert f"there is no parameter '{wrong}': did you mean '{right}'?" in output
 
 
@@ -116,7 +118,5 @@ def test_a_file_for_several_nodes_and_what_belongs_to_ros_are_no_reason_for_a_wo
 
 
 def test_a_monitor_still_takes_the_parameters_of_its_displays(tmp_path):
-    output = rejected(
-        MODULES["failure_monitor_node"], "-p", "markers.rate:=2.0", "-p", "overlay.rat:=2.0"
-    )
+    output = rejected("failure_monitor_node", "-p", "markers.rate:=2.0", "-p", "overlay.rat:=2.0")
     assert "no parameter 'overlay.rat': did you mean 'overlay.rate'?" in output

@@ -19,6 +19,7 @@ NAMES = {
     "gate_node": "failure_monitor_gate",
     "record_node": "record",
     "incident_recorder_node": "incident_recorder",
+    "judge_node": "failure_monitor_judge",
     "robot_node": "robot",
     "policy_node": "policy",
 }
