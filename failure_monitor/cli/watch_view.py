@@ -28,6 +28,9 @@ SPARK_CELLS, MIN_SPARK_CELLS = 40, 14
 BESIDE = 12
 """Columns of a terminal that neither bars nor words take: the frame, and what sets them apart."""
 
+PROBLEMS = {"label_problem": "the label is refused", "judges_problem": "judges are missing"}
+"""Values of how a rollout ended that say what is wrong, and what each is about."""
+
 LEVEL_WORDS = ("ok", "warning", "error", "stale")
 
 
@@ -149,9 +152,10 @@ def _rates(monitor: WatchedMonitor, now: float) -> Text:
 def _outcome(monitor: WatchedMonitor) -> Iterator[Text]:
     if monitor.outcome is not None and monitor.outcome.rollout:
         yield Text(monitor.outcome.text)
-        problem = monitor.outcome.values.get("label_problem")
-        if problem:
-            yield Text(f"the label is refused: {problem}", style="italic")
+    values = {} if monitor.outcome is None else monitor.outcome.values
+    for name, what in PROBLEMS.items():
+        if problem := values.get(name):
+            yield Text(f"{what}: {problem}", style="italic")
 
 
 def _status(status: NodeStatus) -> Text:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from failure_monitor.monitoring.alarm import AlarmState
@@ -23,6 +23,9 @@ FORGOTTEN = 5.0
 
 REMEMBERED = 60
 """Decisions that a sparkline shows."""
+
+JUDGE_PREFIX = "judge."
+"""What the names of values of outside judges begin with."""
 
 RATE_SPAN = 3.0
 """Seconds over which rates are taken."""
@@ -76,7 +79,15 @@ class WatchedOutcome:
             for what in ("claim", "label")
             if self.values.get(what, "none") != "none"
         ]
-        return "; ".join([f"last rollout {self.message}", *said])
+        return "; ".join([f"last rollout {self.message}", *said, *self._judges()])
+
+    def _judges(self) -> Iterator[str]:
+        """Yield what outside judges said, if anything."""
+        for name, value in self.values.items():
+            judge, dot, _ = name.removeprefix(JUDGE_PREFIX).partition(".")
+            if name.startswith(JUDGE_PREFIX) and not dot and value != "none":
+                word = self.values.get(f"{name}.word", "")
+                yield f"judge {judge}: {word} ({value})"
 
 
 @dataclass

@@ -15,6 +15,7 @@ import os
 import re
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -27,6 +28,12 @@ MAX_ANSWER = 1_000_000
 
 KEY = r"[!-~]{1,4096}"
 """A regular expression for keys: no space and no line end, which would be another header."""
+
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+"""A regular expression for names of environment variables."""
+
+PIECE = 16384
+"""Bytes of a question that are sent at a time."""
 
 
 class ChatError(FailureMonitorError):
@@ -62,7 +69,7 @@ def address_of(url: str) -> Address:
     """Return the address that a URL names, such as `https://api.example.com/v1`.
 
     Raises:
-        UsageError: it names none.
+        UsageError: it names none. It is not repeated, as it may contain a key.
     """
     expected = "expected one such as https://api.example.com/v1 or http://127.0.0.1:8000/v1"
     try:
@@ -71,14 +78,13 @@ def address_of(url: str) -> Address:
     except ValueError:
         raise UsageError(f"the parameter 'url' is no address: {expected}") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        # Not repeated: it may contain a key.
         raise UsageError(
             f"the parameter 'url' has more than a host and a path: {expected}, and name the "
             "environment variable of a key by 'api_key_variable'"
         )
     is_plain = re.fullmatch(r"[!-~]+", url)
     if parts.scheme not in ("http", "https") or not host or not is_plain:
-        raise UsageError(f"the parameter 'url' is '{url}': {expected}")
+        raise UsageError(f"the parameter 'url' is no address: {expected}")
     return Address(host, port, parts.path.rstrip("/"), parts.scheme == "https")
 
 
@@ -86,20 +92,26 @@ def key_in_environment(variable: str, address: Address) -> str:
     """Return the key that an environment variable holds; empty if none is named.
 
     Raises:
-        UsageError: it holds none, or the key would be sent where others can read it.
+        UsageError: it holds none, or the key would be sent where others can read it. What should
+            be a name is not repeated, as somebody may have written the key there.
     """
     if not variable:
         return ""
+    if not re.fullmatch(VARIABLE, variable):
+        raise UsageError(
+            "the parameter 'api_key_variable' is no name of an environment variable: set it to "
+            "one such as OPENAI_API_KEY, and that variable to the key"
+        )
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UsageError(
-            f"the environment variable '{variable}', named by 'api_key_variable', is empty or not "
-            "set: set it to the key, or leave the parameter empty"
+            "the environment variable that 'api_key_variable' names is empty or not set: set it "
+            "to the key, or leave the parameter empty"
         )
     if not re.fullmatch(KEY, key):
         raise UsageError(
-            f"the environment variable '{variable}' holds a space or another character that no "
-            "key has: set it to the key alone"
+            "the environment variable that 'api_key_variable' names holds a space or another "
+            "character that no key has: set it to the key alone"
         )
     if not address.is_encrypted and not address.is_here:
         raise UsageError(
@@ -130,14 +142,18 @@ class ChatClient:
             ChatError: there was none in time, or it is too large, a redirect or an error.
         """
         end = time.monotonic() + self.timeout
-        headers = {"Content-Type": "application/json", "Connection": "close"}
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         connection = self._connection()
         try:
             connection.connect()
-            connection.sock.settimeout(max(end - time.monotonic(), 0.001))
-            connection.request("POST", f"{self.address.path}/chat/completions", body, headers)
+            path, pieces = f"{self.address.path}/chat/completions", _pieces(body, connection, end)
+            connection.request("POST", path, pieces, headers)
             connection.response_class = _bounded_response(end)
             response = connection.getresponse()
             # Never without a number: http.client takes memory for whatever length is claimed.
@@ -167,6 +183,19 @@ class ChatClient:
                 context=ssl.create_default_context(),
             )
         return HTTPConnection(address.host, address.port, timeout=self.timeout)
+
+
+def _pieces(body: bytes, connection: HTTPConnection, end: float) -> Iterator[bytes]:
+    """Yield a question in pieces, until a time of the monotonic clock.
+
+    Encrypted, one call sends piece by piece, and has its time for each of them.
+    """
+    for start in range(0, len(body), PIECE):
+        left = end - time.monotonic()
+        if left <= 0:
+            raise _TooLateError
+        connection.sock.settimeout(left)
+        yield body[start : start + PIECE]
 
 
 def _why_not(status: int) -> str:

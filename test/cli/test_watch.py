@@ -21,7 +21,7 @@ from testbed.command_line import run_here
 from testbed.ros_graph import LATCHED
 
 from failure_monitor.cli.watch_view import BAR_CELLS, draw, headline, sparkline
-from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor
+from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor, WatchedOutcome
 from failure_monitor.display.appearance import APPEARANCES
 from failure_monitor.display.terminal import bar
 from failure_monitor.monitoring.alarm import AlarmState
@@ -191,6 +191,22 @@ def test_what_is_amiss_with_inputs_is_shown_while_it_is_new():
     assert "/joints 17.8/s" in shown
     monitor.hear_alarm(AlarmState.NOMINAL, "", values(1, ace=0.5), 20.0)
     assert "/camera" not in drawn(monitor, now=20.0)
+
+
+def test_what_outside_judges_said_is_shown_beside_the_check():
+    monitor = watched(0.5)
+    said = {"rollout": "a-1", "claim": "success", "judges_problem": "'x.json' does not exist"}
+    for judge, value, word in (("reward", "0.97", "accepted"), ("vlm", "7", "not calibrated")):
+        said |= {f"judge.{judge}": value, f"judge.{judge}.word": word, f"judge.{judge}.reason": ""}
+    said["judge.late"] = "none"
+    monitor.outcome = WatchedOutcome(0, "confirmed: as ever", said, 9.0)
+    assert monitor.outcome.text == (
+        "last rollout confirmed: as ever; claim success; judge reward: accepted (0.97); "
+        "judge vlm: not calibrated (7)"
+    )
+    shown = drawn(monitor)
+    assert "judge reward: accepted (0.97)" in shown
+    assert "judges are missing: 'x.json' does not exist" in shown
 
 
 # With real nodes

@@ -177,6 +177,16 @@ def test_one_that_does_not_answer_at_all_is_given_up():
         ask(url.replace("http:", "https:"))
 
 
+def test_a_long_question_is_given_up_where_it_is_not_taken():
+    with chat_server(reply(completion("1"))) as server:
+        ask(server.url, body=b"x" * 5_000_000)
+        assert server.requests[0].endswith(b"x" * 5_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with pytest.raises(ChatError, match=r"it has not answered within 0\.3 s"):
+            ask(url, timeout=0.3, body=b"x" * 50_000_000)
+
+
 def test_what_is_no_http_is_named():
     garbage = stream(b"\x00\x01\x02" + KEY.encode() + b"\r\n" * 3, b"\r\n")
     assert "its answer is no HTTP" in refusal(garbage)
@@ -198,6 +208,9 @@ def test_what_is_no_http_is_named():
         f"https://user:{KEY}@host/v1",
         f"https://host/v1?key={KEY}",
         f"https://host/v1#{KEY}",
+        f"https:/user:{KEY}@host/v1",
+        KEY,
+        f"{KEY}/v1",
     ],
 )
 def test_what_is_no_address_is_refused_without_a_key_in_it(url):
@@ -215,8 +228,12 @@ def test_the_key_comes_from_the_environment(monkeypatch):
     assert key_in_environment("", far) == ""
     with pytest.raises(UsageError, match="others could read the key"):
         key_in_environment("JUDGE_KEY", far)
-    with pytest.raises(UsageError, match=r"'NO_KEY'.* is empty or not set"):
+    with pytest.raises(UsageError, match="is empty or not set"):
         key_in_environment("NO_KEY", there)
+    for mistaken in (KEY, KEY.replace("-", "_"), f"Bearer {KEY}"):
+        with pytest.raises(UsageError, match="'api_key_variable'") as caught:
+            key_in_environment(mistaken, there)
+        assert "SECRET" not in str(caught.value), "the key was written in the variable's place"
     for wrong in (f"{KEY}\r\nX: 1", f"{KEY} {KEY}", f"{KEY}é"):
         monkeypatch.setenv("JUDGE_KEY", wrong)
         with pytest.raises(UsageError, match="holds a space or another character") as caught:

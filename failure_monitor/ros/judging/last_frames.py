@@ -24,6 +24,9 @@ from failure_monitor.messages.camera_image import (
 MAX_BYTES = 32_000_000
 """Bytes of a frame; larger ones are left out."""
 
+MAX_AGE = 2.0
+"""Seconds that the newest frame may be old when a rollout has ended."""
+
 QUALITY = 85
 """Of a JPEG picture, in percent."""
 
@@ -49,10 +52,18 @@ class LastFrames:
         )
 
     def take(self) -> Sequence[bytes]:
-        """Return the frames that are kept, the newest one among them, in order of time."""
-        kept = [frame for _, frame in self._kept]
-        if self._newest is not None and self._newest[1] is not (kept or [b""])[-1]:
-            kept = [*kept, self._newest[1]]
+        """Return the frames that are kept, the newest one among them, in order of time.
+
+        They are of the rollout that has just ended, and are kept no longer. There are none if the
+        camera has been silent: what it showed last is not how the rollout ended.
+        """
+        newest, kept = self._newest, [frame for _, frame in self._kept]
+        self._newest = None
+        self._kept.clear()
+        if newest is None or time.monotonic() - newest[0] > MAX_AGE:
+            return ()
+        if newest[1] is not (kept or [b""])[-1]:
+            kept = [*kept, newest[1]]
         return kept[-(self._kept.maxlen or 1) :]
 
     def _receive(self, frame: bytes) -> None:

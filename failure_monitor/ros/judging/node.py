@@ -54,7 +54,9 @@ class JudgeNode(Node):
         address = address_of(settings.url)
         key = key_in_environment(settings.api_key_variable, address)
         self._client = ChatClient(address, key, settings.timeout)
-        self._asked = ""
+        self._ended = ""
+        self._question: _Question | None = None
+        """Of the rollout that ended last, as long as it is not asked."""
         self._has_heard = False
         self._frames: LastFrames | None = None
         sent = "text alone leaves this machine"
@@ -66,7 +68,7 @@ class JudgeNode(Node):
                 period=settings.picture_period,
             )
             sent = f"pictures of '{self.resolve_topic_name(settings.camera_topic)}' leave this "
-            sent += "machine"
+            sent += "machine" if address.is_encrypted or address.is_here else "machine unencrypted"
         self._publisher = self.create_publisher(
             String, judge_answer_topic(settings.judge), DECISION_QOS
         )
@@ -86,13 +88,20 @@ class JudgeNode(Node):
         values = read_key_values(message.values)
         rollout, is_first = values.get("rollout", ""), not self._has_heard
         self._has_heard = True
-        if rollout == self._asked or values.get("ended") != "true":
+        if values.get("ended") != "true":
             return
-        self._asked = rollout
-        # What ended before this node was there has left no pictures.
-        if not is_first and self._is_wanted(values):
-            frames = () if self._frames is None else self._frames.take()
-            self._worker.submit(_Question(rollout, values.get("task", "")[:MAX_TASK], frames))
+        if rollout != self._ended:
+            self._ended = rollout
+            # What ended before this node was there has left no pictures.
+            self._question = None if is_first else self._question_about(rollout, values)
+        # Success may be claimed later.
+        if self._question is not None and self._is_wanted(values):
+            self._worker.submit(self._question)
+            self._question = None
+
+    def _question_about(self, rollout: str, values: Mapping[str, str]) -> _Question:
+        frames = () if self._frames is None else self._frames.take()
+        return _Question(rollout, values.get("task", "")[:MAX_TASK], frames)
 
     def _is_wanted(self, values: Mapping[str, str]) -> bool:
         return self._settings.rollouts == "all" or values.get("claim") == "success"
@@ -119,7 +128,9 @@ class JudgeNode(Node):
             if self._frames is not None
         ]
         if self._frames is not None and not pictures:
-            raise FailureMonitorError(f"no picture has come on '{settings.camera_topic}'")
+            raise FailureMonitorError(
+                f"no picture has come on '{settings.camera_topic}' before its end"
+            )
         text = settings.question.replace("{task}", question.task or "not named")
         return question_body(settings.model, text, pictures)
 

@@ -51,6 +51,10 @@ class JudgeProcess:
                 env={**os.environ, "JUDGE_KEY": KEY},
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def end(self) -> tuple[int, str]:
         self._process.send_signal(signal.SIGINT)
         try:
@@ -79,6 +83,11 @@ def parameters_for(server: ChatServer, **more: object) -> dict[str, object]:
         "api_key_variable": "JUDGE_KEY",
         **more,
     }
+
+
+def grey_picture(grey: int) -> Image:
+    pixels = np.full(HEIGHT * WIDTH * 3, grey, np.uint8).tobytes()
+    return Image(height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH, data=pixels)
 
 
 def values(observer: Observer) -> dict[str, str]:
@@ -118,16 +127,7 @@ def test_a_model_is_shown_the_last_pictures_and_its_number_is_logged(
             observer.decide(next(rollouts[0].decisions()))
             observer.wait_for(observer.permitted, "the permit")
             for grey in (10, 120, 240):
-                pixels = np.full(HEIGHT * WIDTH * 3, grey, np.uint8)
-                camera.publish(
-                    Image(
-                        height=HEIGHT,
-                        width=WIDTH,
-                        encoding="rgb8",
-                        step=3 * WIDTH,
-                        data=pixels.tobytes(),
-                    )
-                )
+                camera.publish(grey_picture(grey))
                 observer.spin(0.2)
             assert observer.set_bool("failure_monitor/end_rollout", True).success
             observer.wait_for(lambda: values(observer).get("judge.vlm") == "0.75", "the number")
@@ -194,7 +194,10 @@ def test_no_picture_leaves_the_machine_unasked_and_each_rollout_is_asked_of_once
             outcomes.end("first", task="press")
             outcomes.end("first", task="press", label="failure")
             outcomes.end("second", task="ignore the key")
-            outcomes.wait_for(lambda: len(server.requests) >= 2, "both questions")
+            # Claimed only after it had ended.
+            outcomes.end("third", task="late", claim="none")
+            outcomes.end("third", task="late")
+            outcomes.wait_for(lambda: len(server.requests) >= 3, "all questions")
             outcomes.spin(0.5)
         finally:
             code, printed = judge.end()
@@ -203,8 +206,37 @@ def test_no_picture_leaves_the_machine_unasked_and_each_rollout_is_asked_of_once
     assert texts == [
         [{"type": "text", "text": "Task: press. Is it done?"}],
         [{"type": "text", "text": "Task: ignore the key. Is it done?"}],
+        [{"type": "text", "text": "Task: late. Is it done?"}],
     ]
     assert "text alone leaves this machine" in printed
+
+
+def test_pictures_of_another_rollout_are_never_shown(outcomes, tmp_path):
+    """A camera that has died would let a true success be judged of the rollout before."""
+    camera = outcomes.node.create_publisher(Image, "camera", 10)
+    settings = {"send_pictures": "true", "camera_topic": "camera", "picture_period": 0.0}
+    with chat_server(reply(completion("0.5"))) as server:
+        judge = JudgeProcess(tmp_path / "judge.log", **parameters_for(server, **settings))
+        try:
+            outcomes.wait_for(camera.get_subscription_count, "the judge to subscribe")
+            outcomes.wait_for(outcomes.publisher.get_subscription_count, "the judge to listen")
+            outcomes.spin(0.5)
+            camera.publish(grey_picture(100))
+            outcomes.spin(0.3)
+            outcomes.end("first")
+            outcomes.end("second")
+            camera.publish(grey_picture(200))
+            outcomes.spin(2.5)
+            outcomes.end("third")
+            outcomes.wait_for(lambda: "rollout 'third'" in judge.log.read_text(), "the third")
+        finally:
+            code, printed = judge.end()
+        [question] = server.questions
+    assert code == 0, printed
+    assert len(question["messages"][1]["content"]) == 2
+    assert "rollout 'first': 0.5" in printed
+    for rollout in ("second", "third"):
+        assert f"rollout '{rollout}' has no number: no picture has come on 'camera'" in printed
 
 
 def test_a_hostile_service_is_named_without_the_key_and_the_next_is_asked(outcomes, tmp_path):
@@ -255,7 +287,7 @@ def test_a_hostile_service_is_named_without_the_key_and_the_next_is_asked(outcom
         ({"url": "''"}, "the parameter 'url' is empty"),
         ({"url": f"https://x:{KEY}@host/v1"}, "the parameter 'url' has more than a host"),
         ({"model": "''"}, "the parameter 'model' is empty"),
-        ({"api_key_variable": "NO_KEY"}, "the environment variable 'NO_KEY'"),
+        ({"api_key_variable": "NO_KEY"}, "the environment variable that 'api_key_variable' names"),
         ({"url": "http://10.0.0.7/v1"}, "others could read the key"),
         ({"judge": "a/b"}, "the parameter 'judge' is 'a/b'"),
         ({"send_pictures": "true"}, "'camera_topic' is empty"),
