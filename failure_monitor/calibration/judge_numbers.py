@@ -1,70 +1,20 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""An outside judge's numbers of labelled rollouts, and the judge that they calibrate.
-
-They are read from recordings, from rollout logs and from CSV, whose first row names the columns:
-
-    rollout,value,outcome
-    rollout_0001,0.93,success
-    rollout_0002,0.41,failure
-"""
+"""An outside judge's numbers of labelled rollouts, and the judge that they calibrate."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from failure_monitor.decision import OutcomeSource, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.judges.judge import Better, CalibratedJudge, JudgeWord, calibrated_judge
-from failure_monitor.listed_names import list_names
-from failure_monitor.parameters.topics import EXTERNAL_NAME, judge_topic
-from failure_monitor.rollout_log.log_file import SUFFIX, read_log
-from failure_monitor.sources.labels import OUTCOMES
+from failure_monitor.parameters.topics import EXTERNAL_NAME
+from failure_monitor.sources.judged_rollouts import JudgedRollout, judged_rollouts
 from failure_monitor.sources.reading_options import Progress, ReadingOptions, no_progress
-from failure_monitor.sources.source import SourceError
-
-COLUMNS = ("rollout", "value", "outcome")
-MAX_BYTES = 64 << 20
-
-NO_OUTCOME, NO_NUMBER = "without a known outcome", "without a number of this judge"
-NOT_FINITE, HUMAN = "whose number is NaN or infinite", "in which a human acted"
-
-
-@dataclass(frozen=True)
-class JudgedRollout:
-    """A labelled rollout and a judge's number of it.
-
-    Attributes:
-        name: its name.
-        value: the number; None without one.
-        success: whether it was a success; None if unknown.
-        by: who says so.
-        why_not: why it cannot count, whatever its number; empty if it can.
-    """
-
-    name: str
-    value: float | None
-    success: bool | None
-    by: OutcomeSource = ""
-    why_not: str = ""
-
-    @property
-    def why_left_out(self) -> str:
-        """Why it says nothing of the judge; empty if it does."""
-        if self.why_not:
-            return self.why_not
-        if self.success is None:
-            return NO_OUTCOME
-        if self.value is None:
-            return NO_NUMBER
-        return "" if math.isfinite(self.value) else NOT_FINITE
 
 
 @dataclass(frozen=True)
@@ -108,7 +58,6 @@ def calibrate_judge(
     better: Better = "higher",
     accepted_failures: float = 0.1,
     doubted_successes: float = 0.1,
-    topic: str = "",
     reading: ReadingOptions | None = None,
     progress: Progress = no_progress,
 ) -> JudgeCalibration:
@@ -120,7 +69,6 @@ def calibrate_judge(
         better: whether a higher or a lower number is more surely a success.
         accepted_failures: the largest share of failures that may be accepted.
         doubted_successes: the largest share of true successes that may be doubted.
-        topic: of its numbers in bags; empty for its usual one.
         reading: how rollouts are read.
         progress: shows how far reading is.
 
@@ -132,20 +80,9 @@ def calibrate_judge(
             f"'{name}' cannot name a judge, since it becomes part of a topic: use letters, digits "
             "and underscores, a letter first"
         )
-    judged = judged_rollouts(name, sources, topic=topic, reading=reading, progress=progress)
-    repeated = [each for each, count in Counter(one.name for one in judged).items() if count > 1]
-    if repeated:
-        raise SourceError(
-            f"{list_names(repeated)} are named twice among the rollouts: leave one of them out"
-        )
+    judged = judged_rollouts(name, sources, reading=reading, progress=progress)
     used = tuple(each for each in judged if not each.why_left_out)
     left_out = Counter(each.why_left_out for each in judged if each.why_left_out)
-    if not used and left_out[NO_NUMBER]:
-        raise SourceError(
-            f"none of {len(judged)} rollouts has a number of the judge '{name}': record "
-            f"'{topic or '/' + judge_topic(name)}' until after each rollout, or name its topic, "
-            "--judge-topic TOPIC"
-        )
     judge = calibrated_judge(
         name,
         successes=[each.value for each in used if each.success and each.value is not None],
@@ -155,93 +92,3 @@ def calibrate_judge(
         doubted_successes=doubted_successes,
     )
     return JudgeCalibration(judge, used, left_out)
-
-
-def judged_rollouts(
-    name: str,
-    sources: Sequence[Path],
-    *,
-    topic: str = "",
-    reading: ReadingOptions | None = None,
-    progress: Progress = no_progress,
-) -> list[JudgedRollout]:
-    """Return the rollouts of all sources, with a judge's numbers of them.
-
-    Raises:
-        FailureMonitorError: a source cannot be read.
-    """
-    tables = [path for path in sources if path.suffix.lower() == ".csv"]
-    logs = [path for path in sources if path.name.endswith(SUFFIX)]
-    recordings = [path for path in sources if path not in tables and path not in logs]
-    judged = [each for path in tables for each in _of_table(path)]
-    judged += [each for path in logs for each in _of_log(path, name)]
-    if recordings:
-        options = reading or ReadingOptions()
-        topics = replace(options.topics, judge=topic or f"/{judge_topic(name)}")
-        rollouts = replace(options, topics=topics).read(recordings, progress=progress).rollouts
-        judged += [_of_rollout(rollout, name) for rollout in rollouts]
-    elif reading is not None and reading.labels is not None:
-        raise UsageError("'--labels' is for recordings: write outcomes into the CSV itself")
-    return judged
-
-
-def _of_rollout(rollout: Rollout, name: str) -> JudgedRollout:
-    value = rollout.judged
-    if value is None and name in rollout.external and len(rollout):
-        value = float(rollout.external[name][-1])
-    human = HUMAN if rollout.has_intervention else ""
-    return JudgedRollout(rollout.name, value, rollout.success, rollout.outcome_by, human)
-
-
-def _of_log(path: Path, name: str) -> Iterator[JudgedRollout]:
-    for record in read_log(path):
-        yield JudgedRollout(
-            record.rollout,
-            record.judges.get(name),
-            None if record.outcome is None else record.outcome == "success",
-            "operator" if record.label else "claim",
-            HUMAN if record.intervention else "",
-        )
-
-
-def _of_table(path: Path) -> Iterator[JudgedRollout]:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SourceError(f"{path} has more than {MAX_BYTES} bytes, so it holds no numbers")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise SourceError(f"{path} is not text in UTF-8: save it as UTF-8") from None
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        rows = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
-        columns = tuple(rows.fieldnames or ())
-        if sorted(columns) != sorted(COLUMNS):
-            raise SourceError(
-                f"{path} has the columns {', '.join(columns) or 'none'}, expected "
-                f"{', '.join(COLUMNS)}: name them in the first row"
-            )
-        for number, row in enumerate(rows, start=2):
-            if None in row or None in row.values():
-                raise SourceError(
-                    f"{path}, line {number}: there are more or fewer fields than the "
-                    f"{len(columns)} columns: separate them by commas"
-                )
-            yield _of_row(path, number, row)
-    except csv.Error as error:
-        raise SourceError(f"{path} is not CSV ({error}): correct it") from None
-
-
-def _of_row(path: Path, number: int, row: Mapping[str, str]) -> JudgedRollout:
-    rollout, value, outcome = (row[column].strip() for column in COLUMNS)
-    if outcome.lower() not in OUTCOMES:
-        raise SourceError(
-            f"{path}, line {number}: the outcome is '{outcome}', expected success or failure"
-        )
-    try:
-        said = float(value) if value else None
-    except ValueError:
-        raise SourceError(
-            f"{path}, line {number}: the value is '{value}', expected a number"
-        ) from None
-    return JudgedRollout(rollout, said, OUTCOMES[outcome.lower()], "labels")

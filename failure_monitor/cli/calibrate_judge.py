@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor.cli.app import output
-from failure_monitor.cli.declaration import Argument, Option
+from failure_monitor.cli.declaration import Option
+from failure_monitor.cli.judged_sources import JudgedSources
 from failure_monitor.cli.options import Reading
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import one_of
@@ -24,13 +25,7 @@ BETTER = ("higher", "lower")
 
 
 def calibrate_judge(
-    sources: Annotated[
-        list[Path],
-        Argument(
-            help="labelled rollouts: bags, archives and what else rollouts are read from, rollout "
-            "logs (.rollouts.jsonl), or .csv files of rollout, value and outcome"
-        ),
-    ],
+    sources: JudgedSources,
     reading: Reading,
     name: Annotated[
         str, Option(help="the judge's name, which is part of its topics", is_optional=False)
@@ -47,13 +42,6 @@ def calibrate_judge(
     doubted_successes: Annotated[
         float, Option(help="the largest share of true successes that is doubted", above=0, below=1)
     ] = 0.1,
-    judge_topic: Annotated[
-        str,
-        Option(
-            help="the topic of its numbers in bags (Float64 or Float32), of which the first after "
-            "each rollout counts; default: /judges/NAME/number"
-        ),
-    ] = "",
 ) -> None:
     """Calibrate an outside judge of finished rollouts: what it accepts and what it doubts."""
     from failure_monitor.calibration.judge_numbers import calibrate_judge as calibrate
@@ -65,7 +53,6 @@ def calibrate_judge(
         better=one_of(better, BETTER, "direction"),  # type: ignore[arg-type]
         accepted_failures=accepted_failures,
         doubted_successes=doubted_successes,
-        topic=judge_topic and f"/{judge_topic.lstrip('/')}",
         reading=reading.options,
         progress=shown_progress,
     )

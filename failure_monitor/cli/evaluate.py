@@ -32,6 +32,12 @@ def evaluate(
             choices=("group", "task"),
         ),
     ] = "group",
+    judge: Annotated[
+        Path | None,
+        Option(
+            help="an outside judge, written by calibrate-judge, whose numbers the sources hold"
+        ),
+    ] = None,
     max_disturbed_alarms: MaxDisturbedAlarms = None,
     report: ReportFolder = None,
     report_camera: Annotated[
@@ -53,6 +59,7 @@ def evaluate(
         bundle_folder,
         sources,
         group_by=group_by,
+        judge=judge,
         reading=reading.options,
         progress=shown_progress,
     )

@@ -117,6 +117,13 @@ class Reading:
             "default: /policy/tokens where a score does, or an archive is written"
         ),
     ] = ""
+    judge_topic: Annotated[
+        str,
+        _option(
+            "an outside judge's numbers (Float64 or Float32), of which the first after each "
+            "rollout counts; default: /judges/NAME/number of the judge that a command is about"
+        ),
+    ] = ""
     boundaries: Annotated[
         str,
         _option(
@@ -293,6 +300,7 @@ class Reading:
             more_joints=tuple(_absolute(name) for name in names(self.more_joint_states_topics)),
             external=dict(named_topic("--external", text) for text in self.external or ()),
             tokens=_absolute(self.tokens_topic),
+            judge=_absolute(self.judge_topic),
         )
 
     @property

@@ -20,6 +20,7 @@ from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.dial import Dial
 from failure_monitor.evaluation.dial_text import dial_json
+from failure_monitor.evaluation.judge_figures import JudgeFigures, judge_figures, judge_table
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure
 from failure_monitor.evaluation.outcome_figures import (
     OutcomeFigures,
@@ -27,9 +28,11 @@ from failure_monitor.evaluation.outcome_figures import (
     outcome_table,
 )
 from failure_monitor.executors.executor import Executor, SerialExecutor
+from failure_monitor.judges.judge import CalibratedJudge
 from failure_monitor.listed_names import list_names
 from failure_monitor.outcome.check import OutcomeCheck
 from failure_monitor.outcome.known_outcomes import KnownOutcomes
+from failure_monitor.sources.judged_rollouts import judged_rollout
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.text_table import TextTable
 from failure_monitor.thresholds.conformal import finite_sample_quantile
@@ -125,6 +128,7 @@ class Evaluation:
         dial: the rule at other alphas; None if the bundle does not tell.
         outcome: what the outcome check finds; None if the bundle has none.
         known: by whom the outcomes are known.
+        judge: what an outside judge makes of them; None if none was asked for.
     """
 
     alpha: float
@@ -141,6 +145,7 @@ class Evaluation:
     dial: Dial | None = None
     outcome: OutcomeFigures | None = None
     known: KnownOutcomes | None = None
+    judge: JudgeFigures | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything in JSON's own types; what is not defined is null."""
@@ -168,6 +173,7 @@ class Evaluation:
             "dial": None if self.dial is None else dial_json(self.dial),
             "outcomes_known": None if self.known is None else self.known.to_json(),
             "outcome_check": None if self.outcome is None else self.outcome.to_json(),
+            "judge": None if self.judge is None else self.judge.to_json(),
         }
 
 
@@ -177,6 +183,7 @@ def evaluate(
     *,
     group_by: GroupKey = "group",
     executor: Executor | None = None,
+    judge: CalibratedJudge | None = None,
 ) -> Evaluation:
     """Score rollouts of known outcome, and measure how well the alarms separate them.
 
@@ -187,14 +194,19 @@ def evaluate(
         rollout_set: on which rollouts.
         group_by: what the figures are broken down by.
         executor: what scores the rollouts; None for this process.
+        judge: an outside judge, whose numbers were read with the rollouts.
 
     Raises:
         EvaluationError: the rollouts are of another policy, have no outcome, or none is left.
+        SourceError: the judge has a number of none of them.
         InvalidDecisionError: a decision is not of the bundle's format.
     """
     rollouts = evaluated(rollout_set)
     left_out = len(rollout_set.rollouts) - len(rollouts)
     _reject(bundle, rollout_set, rollouts)
+    judged = None
+    if judge is not None:
+        judged = judge_figures(judge, [judged_rollout(each, judge.name) for each in rollouts])
     seen = _warn_of_calibration_rollouts(bundle, rollouts)
     early_decisions = {rollout.task: _median_length(bundle, rollout) for rollout in rollouts}
 
@@ -236,6 +248,7 @@ def evaluate(
         dial=Dial.of(results, bundle.alpha),
         outcome=outcome_figures(bundle.outcome_check, rollouts),
         known=KnownOutcomes.of(rollouts),
+        judge=judged,
     )
 
 
@@ -338,6 +351,7 @@ def text_tables(evaluation: Evaluation) -> tuple[TextTable, ...]:
         _table("Whole rollouts, where late alarms count too", rows, _whole_cells),
         _table("Alarms", rows, _alarm_cells, _caption(evaluation)),
         *_outcome_table(evaluation.outcome),
+        *(() if evaluation.judge is None else (judge_table(evaluation.judge),)),
         *_intervention_table(rows),
     )
 

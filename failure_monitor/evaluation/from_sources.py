@@ -13,7 +13,9 @@ from failure_monitor.errors import one_of
 from failure_monitor.evaluation.bundle_reading import reading_for
 from failure_monitor.evaluation.evaluate import GROUP_KEYS, Evaluation
 from failure_monitor.evaluation.evaluate import evaluate as evaluate_rollouts
+from failure_monitor.judges.judge_file import load_judge
 from failure_monitor.missing_package import missing_packages_named
+from failure_monitor.sources.judged_rollouts import reading_judge
 from failure_monitor.sources.reading_options import (
     Progress,
     ReadingOptions,
@@ -43,6 +45,7 @@ def evaluate(
     sources: str | Path | Sequence[str | Path],
     *,
     group_by: str = "group",
+    judge: str | Path | None = None,
     reading: ReadingOptions | None = None,
     progress: Progress = no_progress,
 ) -> Evaluation:
@@ -52,6 +55,7 @@ def evaluate(
         bundle: a bundle, or its folder.
         sources: bags, archives, FIPER folders, folders of these, or patterns of their names.
         group_by: what figures are broken down by: 'group' or 'task'.
+        judge: the file of an outside judge whose numbers bags hold; None for none.
         reading: how the sources are read; the bundle's models, their settings and its topics need
             not be repeated, and must not be contradicted.
         progress: shows how far reading is.
@@ -61,7 +65,7 @@ def evaluate(
             the rollouts do not show how well the bundle does.
     """
     return evaluate_bundle(
-        bundle, sources, group_by=group_by, reading=reading, progress=progress
+        bundle, sources, group_by=group_by, judge=judge, reading=reading, progress=progress
     ).evaluation
 
 
@@ -71,6 +75,7 @@ def evaluate_bundle(
     sources: str | Path | Sequence[str | Path],
     *,
     group_by: str = "group",
+    judge: str | Path | None = None,
     reading: ReadingOptions | None = None,
     progress: Progress = no_progress,
 ) -> EvaluatedBundle:
@@ -79,6 +84,9 @@ def evaluate_bundle(
     reading = reading or ReadingOptions()
     reading.check()
     loaded = bundle if isinstance(bundle, Bundle) else load(Path(bundle))
+    judging = None if judge is None else load_judge(Path(judge))
+    if judging is not None:
+        reading = reading_judge(reading, judging.name)
     with reading_for(loaded, reading) as completed:
         rollout_set = completed.read(
             paths_of(sources),
@@ -86,5 +94,7 @@ def evaluate_bundle(
             described=loaded.description.stated_policy,
             progress=progress,
         )
-    evaluation = evaluate_rollouts(loaded, rollout_set, group_by=key, executor=reading.workers)
+    evaluation = evaluate_rollouts(
+        loaded, rollout_set, group_by=key, executor=reading.workers, judge=judging
+    )
     return EvaluatedBundle(loaded, rollout_set, evaluation)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.evaluation.evaluate import Evaluation
+from failure_monitor.evaluation.judge_figures import JudgeFigures
 from failure_monitor.evaluation.metrics import RolloutResult
 from failure_monitor.evaluation.outcome_figures import OutcomeFigures
 from failure_monitor.report.promise_figure import MeasuredRate, measured_rate
@@ -49,6 +50,7 @@ def evaluated(bundle: Bundle, evaluation: Evaluation) -> list[str]:
     sentences += _disturbed(evaluation.results)
     sentences.append(_detected(evaluation.results))
     sentences += _outcomes(evaluation.outcome)
+    sentences += _judged(evaluation.judge)
     if evaluation.seen:
         sentences.append(
             f"Beware: {evaluation.seen} of these rollouts made the bundle, and flatter it."
@@ -139,6 +141,20 @@ def _outcomes(outcome: OutcomeFigures | None) -> list[str]:
         f"check doubted {false.doubted}, which is not promised; of "
         f"{_count(true.judged, 'undisturbed true success')} it doubted {true.doubted}, and "
         f"at most {percent(outcome.alpha)} were promised."
+    ]
+
+
+def _judged(figures: JudgeFigures | None) -> list[str]:
+    """Return what an outside judge made of the rollouts; nothing without one."""
+    if figures is None:
+        return []
+    judge, failures, successes = figures.judge, figures.failures, figures.successes
+    return [
+        f"Of {_count(failures.rollouts, 'failure')} the judge {judge.name} accepted "
+        f"{failures.accepted}, and at most {percent(judge.supported_rate)} were promised; of "
+        f"{_count(successes.rollouts, 'true success')} it doubted {successes.doubtful}, and at "
+        f"most {percent(judge.doubted_successes)} were promised; "
+        f"{failures.asked + successes.asked} it left to a human."
     ]
 
 

@@ -268,7 +268,7 @@ def paired_threshold(
         raise CalibrationError(
             "a threshold would be 0 or less: in the calibration rollouts the scores hardly ever "
             "leave 0, or are never raised together; use other scores, the rule 'any' or 'mean', "
-            "or a constant threshold"
+            "or a constant threshold, and shift an external score that lies below 0"
         )
     limits = _raised(maxima, least, is_low)
     return PairedThreshold(rule, scale, limits, folds, weights, needed)

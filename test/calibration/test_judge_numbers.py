@@ -72,6 +72,12 @@ def test_the_numbers_of_a_bag_are_those_that_a_monitor_would_take(tmp_path):
     assert calibration.judge.successes == SUCCESSES
     assert calibration.judge.failures == FAILURES
     assert {each.by for each in calibration.rollouts} == {"operator"}
+    result = run_here(
+        "archive", bag, "--output", tmp_path / "all.npz", "--judge-topic", NUMBER[1:]
+    )
+    assert result.exit_code == 0, result.stderr
+    archived = calibrate_judge("reward", [tmp_path / "all.npz"])
+    assert archived.judge == calibration.judge
 
 
 def test_the_last_values_of_an_external_score_are_those_of_an_archive(tmp_path):
