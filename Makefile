@@ -5,8 +5,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-kilted test-lerobot test-distributions faults lint parameters safety demo-assets \
-	clean system-libraries browser
+.PHONY: help venv demo test quick test-kilted test-lerobot test-distributions faults lint parameters reference \
+	safety site demo-assets clean system-libraries browser
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -84,6 +84,12 @@ test-lerobot: $(LEROBOT)/.set-up ## run the tests that need LeRobot and openpi's
 		$(IN_PROCESSES) -m lerobot test/policies test/ros/test_lerobot_tap.py test/sources \
 		test/examples $(ARGS)
 
+# Sphinx asks for an older docutils than the usual environment may have, so it lies beside it.
+SITE := .venv-site
+site: $(SITE)/.set-up ## build the site of docs/ into build/site; a warning is an error
+	@PYTHONPATH=$(CURDIR) $(SITE)/bin/python -m sphinx -W --keep-going --quiet -E -b html docs build/site
+	@echo "build/site/index.html"
+
 # The versions that Ubuntu and Debian ship; the wheels of ROS run on all of their Pythons.
 test-distributions: $(STAMP) ## run what is installed with the packages of Ubuntu 22.04, 24.04, Debian 12, PyPI
 	@PYTHON=$(BIN)/python ROS_WHEELS='$(ROS_WHEELS)' ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
@@ -98,6 +104,9 @@ lint: $(STAMP) ## check format, style, types and the import walls
 parameters: $(STAMP) ## write the parameter files and their reference from the dataclasses
 	@$(BIN)/python -m failure_monitor.parameters.write_files
 
+reference: parameters ## write the pages that are made from the code: parameters and the command line
+	@$(BIN)/python -m failure_monitor.cli.reference_page
+
 safety: $(STAMP) ## write into docs/safety.md which tests hold which requirement
 	@PYTHONPATH=test $(BIN)/python -m testbed.safety_table
 
@@ -105,7 +114,7 @@ demo-assets: $(STAMP) system-libraries ## train the demo's policies and record i
 	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)
 
 clean: ## remove everything that was made here, .venv too
-	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) $(LEROBOT) .venv-distributions
+	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) $(LEROBOT) $(SITE) .venv-distributions
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -145,6 +154,14 @@ $(LEROBOT)/.set-up: $(STAMP)
 		> "$$($(LEROBOT)/bin/python -c '$(PURELIB)')/shared.pth"
 	@$(LEROBOT)/bin/pip install --quiet $(LEROBOT_NEEDS)
 	@$(LEROBOT)/bin/pip install --quiet --no-deps $(LEROBOT_PACKAGES)
+	@touch $@
+
+$(SITE)/.set-up: $(STAMP)
+	@echo "setting up $(SITE)"
+	@$(BIN)/python -m venv --clear $(SITE)
+	@{ $(BIN)/python -c '$(PURELIB)'; echo '$(CURDIR)'; } \
+		> "$$($(SITE)/bin/python -c '$(PURELIB)')/shared.pth"
+	@$(SITE)/bin/pip install --quiet --editable '.[docs]'
 	@touch $@
 
 # What MuJoCo needs to render without a screen.

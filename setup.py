@@ -14,6 +14,7 @@ CALIBRATE = ["torch>=2.4", "onnx>=1.16", "matplotlib>=3.5", "jinja2>=3.0", "mark
 DEMO = [*CALIBRATE, "metaworld==3.1.1", "mujoco>=3.0"]
 LEROBOT = ["av>=11", "pyarrow>=12"]
 RAY = ["ray>=2.40"]
+DOCS = ["sphinx>=7", "myst-parser>=3", "furo"]
 TEST = [
     *DEMO,
     *LEROBOT,
@@ -84,6 +85,7 @@ setup(
     extras_require={
         "calibrate": CALIBRATE,
         "demo": DEMO,
+        "docs": DOCS,
         "lerobot": LEROBOT,
         "ray": RAY,
         "test": TEST,

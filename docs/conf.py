@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: The failure_monitor authors
+# SPDX-License-Identifier: Apache-2.0
+"""The site of these pages: `make site`, or rosdoc2, which runs this file from another folder."""
+
+import re
+
+from sphinx.application import Sphinx
+
+from failure_monitor import __version__
+
+project = "failure_monitor"
+author = "The failure_monitor authors"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = f"{project} {release}"
+
+# Anchors of headings, as one who browses the repository has them.
+myst_heading_anchors = 6
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+# ROS need not be there to read a docstring.
+autodoc_mock_imports = [
+    "action_msgs",
+    "builtin_interfaces",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "rclpy",
+    "sensor_msgs",
+    "std_msgs",
+]
+nitpicky = True
+# Types of other packages, whose pages are elsewhere, as nothing is fetched; and what a bundle is
+# made of, which nobody calls.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!failure_monitor\.).*"),
+    (
+        "py:.*",
+        r"failure_monitor\.(bundle\.description|outcome|policy_models|scores|thresholds)\..*",
+    ),
+]
+
+LINK_OUT = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(\.\./[^)\s]+\)")
+"""A link to a file of the repository that is no page."""
+
+
+def name_files(app: Sphinx, page: str, source: list[str]) -> None:
+    """Name the files of the repository without a link: the site has pages alone."""
+    source[0] = LINK_OUT.sub(r"\1", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Run this on every page."""
+    app.connect("source-read", name_files)
