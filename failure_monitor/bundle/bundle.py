@@ -769,10 +769,17 @@ def _read_outcome_check(
             f"{folder / DESCRIPTION_FILE} compares {list_names(strange)} of the ends of rollouts, "
             f"and known are {list_names(PARTS)}: update failure_monitor, or calibrate again"
         )
+    promised = sorted(promise.task for promise in description.promises)
+    if sorted(task.task for task in section.tasks) != promised:
+        raise BundleError(
+            f"{folder / DESCRIPTION_FILE} knows the ends of other tasks than it has promises for "
+            f"({list_names(promised)}): calibrate again"
+        )
+    format_ = EndFormat(policy_format(description), section.joints)
     try:
         tasks = {
             task.task: ends_from(
-                _under(f"{OUTCOME}{number}.", arrays), section.parts, section.rule
+                _under(f"{OUTCOME}{number}.", arrays), section.parts, section.rule, format_
             )
             for number, task in enumerate(section.tasks)
             if not task.unknown
@@ -780,7 +787,7 @@ def _read_outcome_check(
     except (StoredEndsError, ValueError) as error:
         raise BundleError(f"{folder / ARRAYS_FILE}: {error}: calibrate again") from None
     return OutcomeCheck(
-        EndFormat(policy_format(description), section.joints),
+        format_,
         section.alpha,
         tasks,
         section.parts,

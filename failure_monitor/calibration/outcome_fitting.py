@@ -22,6 +22,9 @@ from failure_monitor.thresholds.paired_threshold import paired_threshold
 RULE: Rule = "any"
 """How the parts of an end combine: one that is unlike is enough to doubt it."""
 
+ALIKE = 1e-9
+"""Distance, in deviations, below which an end is the mean of others but for rounding."""
+
 
 @dataclass(frozen=True)
 class EndSettings:
@@ -135,6 +138,10 @@ def _true_ends(
         EndError: an end lacks a part.
     """
     values = {part: rows(part, format_, _ends(rollouts)) for part in settings.parts}
+    if teachers is not None and not teachers:
+        raise CalibrationError(
+            "none of the rollouts to fit on is of this task: give some of it, or none to fit on"
+        )
     if teachers is None:
         models = {part: _of_folds(each, folds) for part, each in values.items()}
         distances = _held_out(models, values, folds)
@@ -147,6 +154,11 @@ def _true_ends(
         models = {part: EndModel.fit(each) for part, each in taught.items()}
         folds = np.zeros(len(rollouts), dtype=np.int64)
         distances = _held_out(models, values, folds)
+    if np.median(distances.max(axis=1)) < ALIKE:
+        raise CalibrationError(
+            "most of these ends are exactly alike, so that nothing shows by how much true ends "
+            "differ: check that what was recorded is not one rollout again and again"
+        )
     maxima = np.array(
         [
             float(combine(RULE, scales[fold](row)))
@@ -189,7 +201,9 @@ def _of_folds(values: NDArray[np.float64], folds: NDArray[np.int64]) -> EndModel
         teachers = values[folds != fold]
         if len(teachers) < MIN_ENDS:
             raise CalibrationError(
-                f"{len(teachers)} ends are too few to learn from: record more successful rollouts"
+                f"{MIN_ENDS} ends or more are needed to learn from, and there "
+                f"{'is 1' if len(teachers) == 1 else f'are {len(teachers)}'}: record more "
+                "successful rollouts of this task"
             )
         models.append(EndModel.fit(teachers))
     return EndModel.of_folds(models)

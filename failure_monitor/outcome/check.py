@@ -22,6 +22,9 @@ from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.outcome.verdict import OutcomeVerdict, OutcomeWord, not_judged
 from failure_monitor.thresholds.paired_threshold import PairedThreshold
 
+MOST_TOLD = 1000.0
+"""Ratio to its limit above which a part is just far off."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrueEnds:
@@ -105,7 +108,7 @@ class OutcomeCheck:
             unlike = sorted((p for p in scores if scores[p] > 1), key=lambda p: -scores[p])
             reason = "; ".join(
                 self._unlike(part, values[part], ends, found.fold, end)
-                + f" ({scores[part]:.2f} of its limit)"
+                + f" ({_beside_limit(scores[part])})"
                 for part in unlike or [worst]
             )
         else:
@@ -131,7 +134,8 @@ class OutcomeCheck:
         low, high = ends.low[part], ends.high[part]
         if part == "length":
             least, most = round(float(np.exp(low[0]))), round(float(np.exp(high[0])))
-            return f"ended after {_decisions(end.length)}, true successes after {least} to {most}"
+            usual = f"{least} to {most}" if least < most else f"{least}"
+            return f"ended after {_decisions(end.length)}, true successes after {usual}"
         names = self.format.names(part)
         if not names:
             return "what the policy sees at the end is unlike what it sees after true successes"
@@ -144,6 +148,13 @@ class OutcomeCheck:
             f"{names[at]} is {values[at]:.4g} at the end, {low[at]:.4g} to {high[at]:.4g} in "
             "true successes"
         )
+
+
+def _beside_limit(score: float) -> str:
+    """Return how far a part is above its limit; beyond measure where true ends never differ."""
+    if score > MOST_TOLD:
+        return f"more than {MOST_TOLD:.0f} times its limit"
+    return f"{score:.2f} of its limit"
 
 
 def _decisions(number: int) -> str:

@@ -45,6 +45,10 @@ class EndFormat:
             raise EndError(f"at its end the {PARTS[part].title} are NaN or infinite")
         return values
 
+    def size(self, part: str) -> int:
+        """Return V, the number of a part's values."""
+        return len(self.names(part)) or self.policy.embedding_size
+
     def names(self, part: str) -> tuple[str, ...]:
         """Return the names of a part's values; none where only the whole has a meaning."""
         return PARTS[part].names(self)

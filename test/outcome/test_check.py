@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import bundle as bundles
@@ -14,6 +15,7 @@ from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
 from failure_monitor.joint_motion import JointMotion
 from failure_monitor.outcome.rollout_end import RolloutEnd
+from failure_monitor.outcome.stored_check import StoredEndsError, arrays_of, ends_from
 from failure_monitor.outcome.verdict import OutcomeWord
 
 SETTINGS = CalibrationSettings(scores=("mahalanobis", "ace"), jobs=1)
@@ -184,6 +186,81 @@ def test_a_bundle_whose_ends_are_damaged_is_rejected(bundle, tmp_path):
     bundles.save(damaged, tmp_path / "bundle")
     with pytest.raises(bundles.BundleError, match="'limits' of the ends of true successes"):
         bundles.load(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("needed", np.array(21.0)),
+        ("needed", np.array(0.0)),
+        ("needed", np.array([18.0])),
+        ("weights", np.zeros(20)),
+        ("weights", np.full(20, "1")),
+        ("weights", np.full(20, 1j)),
+        ("embedding.low", np.zeros(5)),
+        ("length.mean", np.zeros((10, 2))),
+        ("length.noise", np.array(1.0)),
+    ],
+)
+def test_ends_that_would_fail_when_a_rollout_ends_are_rejected_before(check, name, value):
+    stored = arrays_of(check.tasks[""])
+    assert ends_from(stored, check.parts, "any", check.format).models.keys() == {*check.parts}
+    with pytest.raises(StoredEndsError):
+        ends_from({**stored, name: value}, check.parts, "any", check.format)
+
+
+def test_a_bundle_that_knows_the_ends_of_another_task_is_rejected(bundle, tmp_path):
+    bundles.save(bundle, tmp_path / "bundle")
+    path = tmp_path / "bundle" / "bundle.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["outcome"]["tasks"][0]["task"] = "another"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(bundles.BundleError, match="the ends of other tasks"):
+        bundles.load(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        (["put back"] * 20, "none of the rollouts to fit on is of this task"),
+        (["put back"] * 18 + ["fetch"] * 2, "3 ends or more are needed to learn from"),
+    ],
+)
+def test_rollouts_to_fit_on_of_another_task_leave_the_ends_unjudged_with_the_reason(
+    others, reason
+):
+    made = calibrate(
+        [lasting(seed, task="fetch") for seed in range(20)],
+        POLICY,
+        SETTINGS,
+        fit_rollouts=[lasting(40 + place, task=task) for place, task in enumerate(others)],
+    )
+    verdict = made.outcome_check.check(end_of(lasting(101)), "fetch")
+    assert verdict.word is OutcomeWord.NOT_JUDGED
+    assert reason in verdict.reason
+
+
+def with_the_same_end(seed):
+    rollout = synthetic_rollout(seed, decisions=12)
+    embeddings, chunks = rollout.embeddings.copy(), rollout.chunks.copy()
+    embeddings[-3:], chunks[-3:] = 1.0, 0.5
+    return replace(rollout, embeddings=embeddings, chunks=chunks)
+
+
+def test_ends_that_are_all_the_same_judge_nothing():
+    made = calibrate([with_the_same_end(seed) for seed in range(20)], POLICY, SETTINGS)
+    verdict = made.outcome_check.check(end_of(with_the_same_end(30)), "")
+    assert verdict.word is OutcomeWord.NOT_JUDGED
+    assert "most of these ends are exactly alike" in verdict.reason
+
+
+def test_what_never_differed_is_far_off_in_plain_words():
+    rollouts = [synthetic_rollout(seed, decisions=12) for seed in range(20)]
+    check = calibrate(rollouts, POLICY, SETTINGS).outcome_check
+    verdict = check.check(end_of(synthetic_rollout(101, decisions=13)), "")
+    assert verdict.reason.startswith(
+        "ended after 13 decisions, true successes after 12 (more than 1000 times its limit)"
+    )
 
 
 def test_a_single_named_task_need_not_be_named_but_no_other_is_judged():
