@@ -12,12 +12,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from failure_monitor.atomic_file import write_atomically
 from failure_monitor.demo.demonstrations import Demonstrations, collect
 from failure_monitor.demo.flow_network import (
     EMBEDDING_SIZE,
@@ -35,6 +37,9 @@ from failure_monitor.policy_models.contract import EMBEDDING
 from failure_monitor.policy_models.export import export_encoder, export_sampler
 
 logger = logging.getLogger("failure_monitor.demo.train_policy")
+
+_KEPT_STEPS = 250
+"""Steps after which the state of a training is kept."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,17 @@ class TrainingPlan:
     """Seed of torch; demonstrations have their own."""
 
 
-def train(data: Demonstrations, plan: TrainingPlan) -> FlowPolicyNetwork:
-    """Fit a policy; its weights are an exponential moving average over the steps."""
+def train(
+    data: Demonstrations, plan: TrainingPlan, *, checkpoint: Path | None = None
+) -> FlowPolicyNetwork:
+    """Fit a policy; its weights are an exponential moving average over the steps.
+
+    Args:
+        data: what it learns from.
+        plan: how.
+        checkpoint: a file that keeps the state every 250 steps; an interrupted training of the
+            same data and plan goes on from there.
+    """
     torch.manual_seed(plan.seed)
     network = _new_network(data)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=False)
@@ -70,7 +84,14 @@ def train(data: Demonstrations, plan: TrainingPlan) -> FlowPolicyNetwork:
     )
     frames = [torch.from_numpy(array) for array in (data.images, data.joints, data.chunks)]
     began, running = time.monotonic(), 0.0
-    for step in range(1, plan.steps + 1):
+    parts = {
+        "network": network,
+        "average": average,
+        "optimiser": optimiser,
+        "schedule": schedule,
+    }
+    first = 1 + (_resume(checkpoint, parts) if checkpoint and checkpoint.is_file() else 0)
+    for step in range(first, plan.steps + 1):
         loss = network.loss(*_draw(frames, plan.batch), draws=plan.draws)
         optimiser.zero_grad()
         loss.backward()
@@ -85,7 +106,25 @@ def train(data: Demonstrations, plan: TrainingPlan) -> FlowPolicyNetwork:
                 *(step, plan.steps, running / 500, time.monotonic() - began),
             )
             running = 0.0
+        if checkpoint is not None and step % _KEPT_STEPS == 0:
+            _keep(checkpoint, parts, step)
     return average.module.eval()
+
+
+def _keep(checkpoint: Path, parts: Mapping[str, Any], step: int) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"step": step, "random": torch.get_rng_state()}
+    write_atomically(checkpoint, lambda stream: torch.save(state, stream))
+
+
+def _resume(checkpoint: Path, parts: Mapping[str, Any]) -> int:
+    """Take up a kept state, and return after how many steps it was kept."""
+    state = torch.load(checkpoint, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    torch.set_rng_state(state["random"])
+    step: int = state["step"]
+    return step
 
 
 def export(
