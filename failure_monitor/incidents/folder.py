@@ -24,7 +24,7 @@ UNFINISHED = ".part"
 OUTCOME_STEM = "outcome"
 """The stem of the storage file that makes a bag a labelled one."""
 
-_NAME = re.compile(r"incident_(\d{4,})_\d{8}T\d{6}Z")
+_NAME = re.compile(r"incident_(\d{4,})_(\d{8}T\d{6})Z")
 
 
 class NoRoomError(FailureMonitorError):
@@ -189,6 +189,25 @@ class IncidentFolder:
             f"{_megabytes(self._min_free)} free, and a bag needs {_megabytes(needed)}: make "
             "room, or lower 'least_free_megabytes'"
         )
+
+
+def is_incident(name: str) -> bool:
+    """Return whether a folder of this name is the bag of an incident."""
+    return _NAME.fullmatch(name) is not None
+
+
+def incident_time(name: str) -> float | None:
+    """Return when an incident began, by its folder's name, in seconds since 1970; None if never.
+
+    Args:
+        name: as of `IncidentFolder.next_path`.
+    """
+    match = _NAME.fullmatch(name)
+    try:
+        time = datetime.strptime(match[2] if match else "", "%Y%m%dT%H%M%S")
+    except ValueError:
+        return None
+    return time.replace(tzinfo=timezone.utc).timestamp()
 
 
 def _name(path: Path | None) -> str:

@@ -24,6 +24,9 @@ from failure_monitor.schema import SchemaError, at_least, plain, read
 
 VERSION = 1
 
+PROMISE_SUFFIX = ".promise.json"
+"""What the name of every such file ends with."""
+
 MAX_ROLLOUTS = 10_000
 """Number of rollouts that are kept; a promise that held for so long is due for recalibration."""
 
@@ -105,7 +108,7 @@ class PromiseFile:
         Raises:
             PromiseFileError: it is damaged, newer, or of another monitor or bundle.
         """
-        stored = self._content()
+        stored = stored_promise(self.path)
         if stored is None:
             return self._empty
         for what, found, expected in (
@@ -129,7 +132,7 @@ class PromiseFile:
             UnwritableError, OSError: it cannot be written.
         """
         if not self._is_as_written():
-            found = self._content()
+            found = stored_promise(self.path)
             if found is not None and found.writer not in (self._writer, self._read_writer):
                 raise PromiseFileError(
                     f"another process writes '{self.path}', too: give each monitor a name or a "
@@ -152,29 +155,34 @@ class PromiseFile:
             return False
         return before is not None and _identity(now) == _identity(before)
 
-    def _content(self) -> StoredPromise | None:
-        try:
-            if not self.path.is_file() and (self.path.exists() or self.path.is_symlink()):
-                raise PromiseFileError(f"'{self.path}' is no file: {REMEDY}")
-            with self.path.open("rb") as stream:
-                text = stream.read(MAX_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise PromiseFileError(f"'{self.path}' cannot be read ({error})") from None
-        if len(text) > MAX_BYTES:
-            raise PromiseFileError(f"'{self.path}' is too large for such a file: {REMEDY}")
-        try:
-            content = json.loads(text)
-            version = content.get("version") if isinstance(content, dict) else None
-            if isinstance(version, int) and version > VERSION:
-                raise PromiseFileError(
-                    f"'{self.path}' was written by a newer failure_monitor: update it here, or "
-                    f"{REMEDY}"
-                )
-            return read(StoredPromise, content)
-        except (SchemaError, ValueError, RecursionError) as error:
-            raise PromiseFileError(f"'{self.path}' is damaged ({error}): {REMEDY}") from None
+
+def stored_promise(path: Path) -> StoredPromise | None:
+    """Return what a file of any monitor and bundle holds; None if there is none.
+
+    Raises:
+        PromiseFileError: it cannot be read, is damaged, or of a newer version.
+    """
+    try:
+        if not path.is_file() and (path.exists() or path.is_symlink()):
+            raise PromiseFileError(f"'{path}' is no file: {REMEDY}")
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PromiseFileError(f"'{path}' cannot be read ({error})") from None
+    if len(text) > MAX_BYTES:
+        raise PromiseFileError(f"'{path}' is too large for such a file: {REMEDY}")
+    try:
+        content = json.loads(text)
+        version = content.get("version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > VERSION:
+            raise PromiseFileError(
+                f"'{path}' was written by a newer failure_monitor: update it here, or {REMEDY}"
+            )
+        return read(StoredPromise, content)
+    except (SchemaError, ValueError, RecursionError) as error:
+        raise PromiseFileError(f"'{path}' is damaged ({error}): {REMEDY}") from None
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

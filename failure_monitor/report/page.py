@@ -149,16 +149,27 @@ def reject_other_content(folder: Path) -> None:
     Raises:
         ReportError: it is no folder, or its `index.html` is no report of this package.
     """
-    page = folder / PAGE_FILE
     try:
         if folder.exists() and not folder.is_dir():
             raise ReportError(f"the report {folder} is a file: name a folder")
-        if page.exists() and GENERATOR not in _head(page):
-            raise ReportError(
-                f"{page} is there and no report of failure-monitor: name another folder"
-            )
     except OSError as error:
         raise ReportError(f"cannot read the report's folder {folder}: {error}") from None
+    reject_other_page(folder / PAGE_FILE)
+
+
+def reject_other_page(page: Path) -> None:
+    """Reject a file that is no page of this package.
+
+    Raises:
+        ReportError: it holds something else.
+    """
+    try:
+        if page.is_file() and GENERATOR not in _head(page):
+            raise ReportError(
+                f"{page} is there and no report of failure-monitor: name another place"
+            )
+    except OSError as error:
+        raise ReportError(f"cannot read {page}: {error}") from None
 
 
 def _head(page: Path) -> str:

@@ -73,16 +73,7 @@ def read_metadata(folder: Path) -> BagMetadata:
         MetadataError: It is missing, malformed, or names files outside of the folder.
         OSError: It cannot be read.
     """
-    path = folder / METADATA_FILE
-    if not path.exists():
-        raise MetadataError(f"{METADATA_FILE} is missing")
-    if path.stat().st_size > MAX_METADATA_SIZE:
-        raise MetadataError(f"{METADATA_FILE} has more than {MAX_METADATA_SIZE} bytes")
-    try:
-        content = yaml.load(path.read_bytes(), _LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise MetadataError(f"{METADATA_FILE} is not plain YAML ({_first_line(error)})") from None
-    information = _field(content, "rosbag2_bagfile_information", dict)
+    information = _information(folder)
     version = _field(information, "version", int)
     try:
         return _metadata(information, version)
@@ -93,6 +84,31 @@ def read_metadata(folder: Path) -> BagMetadata:
             f"{error}; it is of version {version}, and {NEWEST_VERSION} is the newest that is "
             "known"
         ) from None
+
+
+def read_custom_data(folder: Path) -> dict[str, str]:
+    """Read what the recorder of a bag stated about it; empty for most recorders.
+
+    Raises:
+        MetadataError: Its metadata.yaml is missing or malformed.
+        OSError: It cannot be read.
+    """
+    stated = _custom(_information(folder))
+    return {str(key): str(value) for key, value in stated.items()}
+
+
+def _information(folder: Path) -> dict[str, Any]:
+    path = folder / METADATA_FILE
+    if not path.is_file():
+        raise MetadataError(f"{METADATA_FILE} is missing, or no file")
+    if path.stat().st_size > MAX_METADATA_SIZE:
+        raise MetadataError(f"{METADATA_FILE} has more than {MAX_METADATA_SIZE} bytes")
+    try:
+        content = yaml.load(path.read_bytes(), _LOADER)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise MetadataError(f"{METADATA_FILE} is not plain YAML ({_first_line(error)})") from None
+    information: dict[str, Any] = _field(content, "rosbag2_bagfile_information", dict)
+    return information
 
 
 def _metadata(information: dict[str, Any], version: int) -> BagMetadata:

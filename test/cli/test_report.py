@@ -122,7 +122,7 @@ def test_a_folder_with_another_page_is_refused_before_anything_is_read(calibrate
         "evaluate", folder / "bundle", folder / "nowhere", "--report", folder / "site"
     )
     assert result.returncode == 1
-    assert "is there and no report of failure-monitor: name another folder" in result.stderr
+    assert "is there and no report of failure-monitor: name another place" in result.stderr
     assert (folder / "site" / "index.html").read_text() == "<h1>mine</h1>"
 
 

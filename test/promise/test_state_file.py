@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from failure_monitor.promise import state_file
 from failure_monitor.promise.reference import Place, Reference
 from failure_monitor.promise.state_file import (
     MAX_BYTES,
@@ -125,8 +126,8 @@ def test_what_this_process_wrote_itself_is_not_read_again(path, monkeypatch):
     file.read()
     file.write(EMPTY)
     read = []
-    content = PromiseFile._content
-    monkeypatch.setattr(PromiseFile, "_content", lambda self: read.append(1) or content(self))
+    content = state_file.stored_promise
+    monkeypatch.setattr(state_file, "stored_promise", lambda path: read.append(1) or content(path))
     for cell in range(3):
         file.write(EMPTY.with_rollout("", Place((cell,))))
     assert not read

@@ -302,7 +302,7 @@ def test_a_report_is_written_with_its_folders_and_replaces_an_older_one(
 
 def test_a_page_of_somebody_else_is_refused_and_left(bundle, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<title>my home page</title>")
-    with pytest.raises(ReportError, match="no report of failure-monitor: name another folder"):
+    with pytest.raises(ReportError, match="no report of failure-monitor: name another place"):
         write(evaluated_page(bundle, successes(2)), tmp_path)
     assert "my home page" in (tmp_path / "index.html").read_text()
 

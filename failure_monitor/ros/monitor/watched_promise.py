@@ -19,6 +19,7 @@ from failure_monitor.promise.finished_rollout import FinishedRollout
 from failure_monitor.promise.reference import Reference, references
 from failure_monitor.promise.state_file import (
     MAX_ROLLOUTS,
+    PROMISE_SUFFIX,
     PromiseFile,
     StoredPromise,
     watch_from,
@@ -242,6 +243,6 @@ def watch_promise(
     name = monitor.strip("/").replace("/", ".")
     file = None
     if folder is not None:
-        path = folder / f"{name}.{monitored.sha256[:SHORT_HASH]}.promise.json"
+        path = folder / f"{name}.{monitored.sha256[:SHORT_HASH]}{PROMISE_SUFFIX}"
         file = PromiseFile(path, empty)
     return WatchedPromise(known, file, empty, settings.promise_delta, disk, wake)
