@@ -43,8 +43,8 @@ from failure_monitor.calibration.cross_fitting import (
 )
 from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.calibration.horizon import calibrate_horizon
+from failure_monitor.calibration.outcome_fitting import DOUBTED, end_settings, fit_outcome_check
 from failure_monitor.calibration.outcome_fitting import RULE as OUTCOME_RULE
-from failure_monitor.calibration.outcome_fitting import end_settings, fit_outcome_check
 from failure_monitor.calibration.plan_age import longest_plan_age
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.errors import UsageError
@@ -483,7 +483,7 @@ def check_outcome_alpha(rollouts: Sequence[Rollout], settings: CalibrationSettin
     for task, own in _by_task(rollouts).items():
         with _naming(task):
             try:
-                rank(len(own), settings.outcome_alpha)
+                rank(len(own), settings.outcome_alpha, DOUBTED)
             except CalibrationError as error:
                 raise CalibrationError(f"the outcome check: {error}") from None
 

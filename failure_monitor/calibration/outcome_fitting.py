@@ -16,11 +16,20 @@ from failure_monitor.outcome.end_model import MIN_ENDS, EndModel
 from failure_monitor.outcome.end_parts import LAST, PARTS, EndFormat, rows
 from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.scores.base.folded_score import FoldedScore
-from failure_monitor.thresholds.conformal import CalibrationError, Rule, Scale, combine
+from failure_monitor.thresholds.conformal import (
+    CalibrationError,
+    Rule,
+    Scale,
+    combine,
+    rank,
+)
 from failure_monitor.thresholds.paired_threshold import paired_threshold
 
 RULE: Rule = "any"
 """How the parts of an end combine: one that is unlike is enough to doubt it."""
+
+DOUBTED = "a share of doubted true successes"
+"""What is promised by the outcome check's alpha."""
 
 ALIKE = 1e-9
 """Distance, in deviations, below which an end is the mean of others but for rounding."""
@@ -137,6 +146,8 @@ def _true_ends(
         CalibrationError: the rollouts do not support it.
         EndError: an end lacks a part.
     """
+    if not settings.across_tasks and not settings.future:
+        rank(len(rollouts), settings.alpha, DOUBTED)
     values = {part: rows(part, format_, _ends(rollouts)) for part in settings.parts}
     if teachers is not None and not teachers:
         raise CalibrationError(

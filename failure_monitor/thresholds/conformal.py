@@ -37,8 +37,13 @@ class CalibrationError(FailureMonitorError):
     """The calibration rollouts do not support what was asked of them."""
 
 
-def rank(n: int, alpha: float) -> int:
+def rank(n: int, alpha: float, promised: str = "a false-alarm rate") -> int:
     """Return which smallest of n calibration numbers is the threshold: ⌈(n+1)(1−alpha)⌉.
+
+    Args:
+        n: how many there are.
+        alpha: the chance that a number to come exceeds it.
+        promised: what this chance is called in errors.
 
     Raises:
         CalibrationError: that rank exceeds n, so no threshold keeps the promise.
@@ -50,8 +55,9 @@ def rank(n: int, alpha: float) -> int:
     if k > n:
         needed = math.ceil(round(1 / alpha, 9)) - 1
         raise CalibrationError(
-            f"{n} calibration rollouts cannot promise a false-alarm rate of {alpha:g}: record "
-            f"{needed} successful rollouts, or ask for alpha {smallest_alpha(n):.3g} or more"
+            f"{n} calibration rollouts cannot promise {promised} of {alpha:g}: record {needed} "
+            f"successful rollouts, or ask for {math.ceil(1000 * smallest_alpha(n)) / 1000:g} or "
+            "more"
         )
     return max(k, 1)
 

@@ -3,6 +3,7 @@
 """The promise: ranks, intervals, windows, and rules as one number."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -41,6 +42,15 @@ def test_one_rollout_too_few_is_refused_with_what_is_possible(n, alpha):
     with pytest.raises(CalibrationError, match=rf"{n} calibration rollouts .* record {n + 1} "):
         rank(n, alpha)
     assert rank(n, smallest_alpha(n)) == n
+
+
+@pytest.mark.parametrize("n", [1, 6, 20, 99, 150, 1000])
+def test_the_alpha_that_is_advised_can_be_promised(n):
+    with pytest.raises(CalibrationError) as error:
+        rank(n, 1e-5)
+    advised = re.search(r"ask for (\S+) or more", str(error.value))
+    assert advised is not None
+    assert rank(n, float(advised[1])) <= n
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 2.0, math.nan])
