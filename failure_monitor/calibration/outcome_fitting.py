@@ -23,7 +23,7 @@ from failure_monitor.thresholds.conformal import (
     combine,
     rank,
 )
-from failure_monitor.thresholds.paired_threshold import paired_threshold
+from failure_monitor.thresholds.paired_threshold import paired_threshold, weights_of_groups
 
 RULE: Rule = "any"
 """How the parts of an end combine: one that is unlike is enough to doubt it."""
@@ -146,7 +146,10 @@ def _true_ends(
         CalibrationError: the rollouts do not support it.
         EndError: an end lacks a part.
     """
-    if not settings.across_tasks and not settings.future:
+    if settings.future:
+        groups = [rollout.group for rollout in rollouts]
+        weights_of_groups(groups, settings.future, settings.alpha, DOUBTED)
+    elif not settings.across_tasks:
         rank(len(rollouts), settings.alpha, DOUBTED)
     values = {part: rows(part, format_, _ends(rollouts)) for part in settings.parts}
     if teachers is not None and not teachers:

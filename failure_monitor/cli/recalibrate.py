@@ -137,6 +137,10 @@ def _rows(recalibration: Recalibration) -> Iterator[tuple[str, str]]:
             was = None if known is None else known.thresholds.get(name)
             text = f"{threshold:.4g}" if was is None else f"{was:.4g} before, {threshold:.4g} now"
             yield f"threshold of {name}{of}", text
+    for ends in () if new.description.outcome is None else new.description.outcome.tasks:
+        if ends.unknown:
+            of = f" of {ends.task}" if ends.task else ""
+            yield "outcome check", f"judges no end{of} now: {ends.unknown}"
     successes = [alarm for alarm in recalibration.alarms if alarm.success]
     failures = [alarm for alarm in recalibration.alarms if not alarm.success]
     yield "alarms in new successes", _change(successes)

@@ -37,7 +37,11 @@ class CalibrationError(FailureMonitorError):
     """The calibration rollouts do not support what was asked of them."""
 
 
-def rank(n: int, alpha: float, promised: str = "a false-alarm rate") -> int:
+FALSE_ALARMS = "a false-alarm rate"
+"""What the alpha of a rule promises, in errors."""
+
+
+def rank(n: int, alpha: float, promised: str = FALSE_ALARMS) -> int:
     """Return which smallest of n calibration numbers is the threshold: ⌈(n+1)(1−alpha)⌉.
 
     Args:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from failure_monitor.listed_names import list_names
 from failure_monitor.thresholds.conformal import (
     CEILING,
+    FALSE_ALARMS,
     CalibrationError,
     Rule,
     Scale,
@@ -288,7 +289,10 @@ def weights_across_tasks(tasks: Sequence[str], alpha: float) -> tuple[NDArray[np
 
 
 def weights_of_groups(
-    groups: Sequence[str], future: Mapping[str, float], alpha: float
+    groups: Sequence[str],
+    future: Mapping[str, float],
+    alpha: float,
+    promised: str = FALSE_ALARMS,
 ) -> tuple[NDArray[np.float64], float]:
     """Return the weight of each rollout, (n,), and what is needed, where groups shifted.
 
@@ -318,8 +322,8 @@ def weights_of_groups(
     if 1 - least < needed - ROUNDING:
         worst = max(share, key=lambda name: share[name])
         raise CalibrationError(
-            f"these calibration rollouts, weighed for those to come, cannot promise a false-alarm "
-            f"rate of {alpha:g}: record more successful ones, above all of {worst} "
+            f"these calibration rollouts, weighed for those to come, cannot promise {promised} "
+            f"of {alpha:g}: record more successful ones, above all of {worst} "
             f"({counts[worst]} rollouts for a share of {future[worst]:g}), or ask for alpha "
             f"{math.ceil(1000 * least) / 1000:g} or more"
         )

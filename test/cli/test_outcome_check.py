@@ -78,3 +78,18 @@ def test_evaluate_writes_what_the_check_finds(successes, tmp_path):
     assert done.exit_code == 0, done.output
     assert "The outcome check of rollouts that claim success" in plain_text(done.stdout)
     assert json.loads(path.read_text())["outcome_check"]["true_successes"]["rollouts"] == 10
+
+
+def test_recalibrate_shows_that_too_few_rollouts_are_left_to_check_ends(successes, tmp_path):
+    assert calibrate(successes, tmp_path / "bundle", "--alpha", 0.25).exit_code == 0
+    few = archive(tmp_path / "few.npz", range(30, 34))
+    again = run_here(
+        *("recalibrate", tmp_path / "bundle", few, "--replace", "--accept-missed"),
+        *("--alpha", 0.25, "--output", tmp_path / "new"),
+    )
+    assert again.exit_code == 0, again.output
+    shown = plain_text(again.stdout)
+    assert "outcome check judges no end now" in shown
+    assert (
+        "4 calibration rollouts cannot promise a share of doubted true successes of 0.1" in shown
+    )
