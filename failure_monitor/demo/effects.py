@@ -11,6 +11,13 @@ import numpy.typing as npt
 from failure_monitor.demo.perturbation import Perturbation
 from failure_monitor.demo.tasks import Task
 
+_APPEARANCE = (
+    *("type", "dataid", "objtype", "objid", "category", "matid", "texcoord", "segid", "size"),
+    *("mat", "rgba", "emission", "specular", "shininess", "reflectance", "label", "camdist"),
+    *("modelrbound", "transparent"),
+)
+"""All that MuJoCo draws a geometry by, beside its place."""
+
 Image = npt.NDArray[np.uint8]
 Vector = npt.NDArray[np.float64]
 
@@ -25,20 +32,33 @@ class Scene(Protocol):
     def move_object(self, offset: Vector) -> None:
         """Move the object and its goal by `offset` (3,), metres."""
 
+    @property
+    def object_travel(self) -> float:
+        """How far the object's joint has moved since the reset, metres."""
+
 
 class Effect:
     """A perturbation at work: does nothing unless a kind overrides it."""
+
+    is_right_object = True
+    """Whether the object that can be moved is the one of the task."""
 
     def __init__(self, strength: float, rng: np.random.Generator) -> None:
         self.strength = strength
         self.rng = rng
 
-    def object_position(self, drawn: Vector, low: Vector, high: Vector) -> Vector:
+    def object_position(self, drawn: Vector, low: Vector, high: Vector, task: Task) -> Vector:
         """Return where the object starts (3,), given where training would put it, in metres."""
         return drawn
 
     def begin(self, scene: Scene) -> None:
         """Change the scene, once, at the onset."""
+
+    def follow(self, scene: Scene) -> None:
+        """Change the scene after a control step."""
+
+    def draw(self, picture: mujoco.MjvScene, scene: Scene) -> None:
+        """Add to what the camera sees."""
 
     def action(self, action: Vector) -> Vector:
         """Return what the arm executes instead of `action` (4,)."""
@@ -57,7 +77,7 @@ class ObjectRange(Effect):
 
     reach = 0.3
 
-    def object_position(self, drawn: Vector, low: Vector, high: Vector) -> Vector:
+    def object_position(self, drawn: Vector, low: Vector, high: Vector, task: Task) -> Vector:
         """Put the object beyond the left or the right edge, at random."""
         side = self._sign()
         edge = high[0] if side > 0 else low[0]
@@ -165,6 +185,93 @@ class Actuation(Effect):
         return executed
 
 
+class Nearer(Effect):
+    """The object stands `strength` x 0.035 m further along the hand's way.
+
+    Where the hand usually is in the end, a button is pressed, or a drawer is pulled, less far.
+    """
+
+    distance = 0.035
+
+    def object_position(self, drawn: Vector, low: Vector, high: Vector, task: Task) -> Vector:
+        """Shift the object."""
+        return drawn + self.distance * self.strength * np.array(task.way)
+
+
+class Blocked(Effect):
+    """The object cannot be moved over the last `strength` x half of its travel."""
+
+    missing = 0.5
+    stiff = (0.005, 1.0)
+    """Time constant (s) and damping of the stop, which the strong arm must not push aside."""
+
+    def begin(self, scene: Scene) -> None:
+        """Put a hard stop where none belongs."""
+        joint = scene.model.joint(scene.task.object_joint)
+        joint.range[0] = -scene.task.travel * (1.0 - self.missing * self.strength)
+        scene.model.jnt_solref[joint.id] = self.stiff
+
+
+class Slip(Effect):
+    """The object slips `strength` x 0.12 m sideways once it is half moved, and a spring closes it.
+
+    The button has a spring of its own, the drawer gets one.
+    """
+
+    distance = 0.12
+    stiffness = 10.0
+
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        super().__init__(strength, rng)
+        self.offset = np.array([self._sign() * self.distance * strength, 0.0, 0.0])
+        self.has_slipped = False
+
+    def follow(self, scene: Scene) -> None:
+        """Let it slip, once."""
+        if self.has_slipped or scene.object_travel < 0.5 * scene.task.travel:
+            return
+        self.has_slipped = True
+        scene.move_object(self.offset)
+        joint = scene.model.joint(scene.task.object_joint)
+        joint.stiffness = np.maximum(joint.stiffness, self.stiffness)
+
+
+class Lookalike(Effect):
+    """What can be moved is a look-alike; the right object stands `strength` x 0.35 m beside it.
+
+    That one is drawn only: too far from the other for the hand to reach it by mistake.
+    """
+
+    distance = 0.35
+    is_right_object = False
+
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        super().__init__(strength, rng)
+        self.offset = np.array([self._sign() * self.distance * strength, 0.0, 0.0])
+
+    def draw(self, picture: mujoco.MjvScene, scene: Scene) -> None:
+        """Draw the right object."""
+        model = scene.model
+        root = model.body(scene.task.object_body).id
+        geoms = [geom for geom in range(model.ngeom) if self._is_part(model, geom, root)]
+        for place in range(picture.ngeom):
+            drawn = picture.geoms[place]
+            if drawn.objtype != mujoco.mjtObj.mjOBJ_GEOM or drawn.objid not in geoms:
+                continue
+            twin = picture.geoms[picture.ngeom]
+            for name in _APPEARANCE:
+                setattr(twin, name, getattr(drawn, name))
+            twin.pos = drawn.pos + self.offset
+            picture.ngeom += 1
+
+    @staticmethod
+    def _is_part(model: Any, geom: int, root: int) -> bool:
+        body = model.geom_bodyid[geom]
+        while body not in (0, root):
+            body = model.body_parentid[body]
+        return bool(body == root)
+
+
 EFFECTS: dict[str, type[Effect]] = {
     "none": Effect,
     "object_range": ObjectRange,
@@ -174,6 +281,10 @@ EFFECTS: dict[str, type[Effect]] = {
     "occlusion": Occlusion,
     "dynamics": Dynamics,
     "actuation": Actuation,
+    "nearer": Nearer,
+    "blocked": Blocked,
+    "slip": Slip,
+    "lookalike": Lookalike,
 }
 """The effect of each kind of perturbation."""
 

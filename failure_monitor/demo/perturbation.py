@@ -16,8 +16,19 @@ KINDS = {
     "occlusion": "part of the image is covered",
     "dynamics": "friction, damping and mass change",
     "actuation": "the executed actions are noisy and biased",
+    "nearer": "the object stands nearer along the hand's way, which ends with it half moved",
+    "blocked": "the object's travel ends early",
+    "slip": "the object slips from under the hand, half moved, and goes back",
+    "lookalike": "what the policy finds is a look-alike; the right object stands beside it",
 }
 """Every kind of perturbation and its description."""
+
+WRONG_ENDS = ("nearer", "blocked", "slip", "lookalike")
+"""Those under which the hand ends where it does in a success, or cannot go on, with the task
+undone."""
+
+AT_START = ("object_range", "nearer", "lookalike")
+"""Those that change where the object starts, whatever the onset."""
 
 MAX_STRENGTH = 2.0
 """Largest strength; at 1 the visual and positional kinds usually make the policy fail."""
@@ -32,7 +43,7 @@ class Perturbation:
     strength: float = 1.0
     """0 (no effect) to `MAX_STRENGTH`; linear in the units of the kind."""
     onset: float = 0.0
-    """Simulated seconds after the rollout's start; `object_range` is there from the start."""
+    """Simulated seconds after the start; those of `AT_START` are there from it."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -27,6 +27,9 @@ _MODEL_ARRAYS = (
     "body_mass",
     "geom_friction",
     "dof_damping",
+    "jnt_range",
+    "jnt_solref",
+    "jnt_stiffness",
     "light_ambient",
     "light_diffuse",
     "light_specular",
@@ -79,6 +82,16 @@ class Simulation:
         return self.model.body(self.task.object_body).pos.copy()
 
     @property
+    def hand_position(self) -> npt.NDArray[np.float64]:
+        """World position (3,) of the hand, metres, as the arm's joints tell it."""
+        return np.array(self.data.body("hand").xpos)
+
+    @property
+    def object_travel(self) -> float:
+        """How far the object's joint has moved since the reset, metres."""
+        return abs(float(self.data.joint(self.task.object_joint).qpos[0]))
+
+    @property
     def time(self) -> float:
         """Simulated seconds since the reset."""
         return self._steps * CONTROL_PERIOD
@@ -87,6 +100,11 @@ class Simulation:
     def success(self) -> bool:
         """Whether the task has succeeded since the reset."""
         return self._success
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the task is done now, which an object that went back undoes."""
+        return self._is_done
 
     @property
     def perturbed(self) -> bool:
@@ -110,7 +128,7 @@ class Simulation:
         self._observation, _ = self._env.reset()
         mujoco.mj_forward(self.model, self.data)
         self._steps = 0
-        self._success = False
+        self._success = self._is_done = False
         self._perturbed = False
         self._begin_perturbation_when_due()
 
@@ -119,8 +137,10 @@ class Simulation:
         wanted = np.asarray(action, dtype=np.float64)
         executed = np.clip(self._active_effect.action(wanted), -1.0, 1.0)
         self._observation, _, _, _, info = self._env.step(executed)
-        self._success = self._success or bool(info["success"])
+        self._is_done = bool(info["success"]) and self._effect.is_right_object
+        self._success = self._success or self._is_done
         self._steps += 1
+        self._active_effect.follow(self)
         self._begin_perturbation_when_due()
 
     def render(self) -> npt.NDArray[np.uint8]:
@@ -128,6 +148,7 @@ class Simulation:
         self._renderer.update_scene(self.data, self.camera, self._options)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._renderer.scene.flags[flag] = 0
+        self._active_effect.draw(self._renderer.scene, self)
         return self._active_effect.image(self._renderer.render())
 
     def move_object(self, offset: npt.NDArray[np.float64]) -> None:
@@ -154,7 +175,9 @@ class Simulation:
         space = self._env._random_reset_space
         drawn = rng.uniform(space.low, space.high)
         self._env._freeze_rand_vec = True
-        self._env._last_rand_vec = self._effect.object_position(drawn, space.low, space.high)
+        self._env._last_rand_vec = self._effect.object_position(
+            drawn, space.low, space.high, self.task
+        )
 
     def _aim_camera(self) -> None:
         self.camera.lookat[:] = self.task.camera_lookat

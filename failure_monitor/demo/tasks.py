@@ -43,6 +43,12 @@ class Task:
     """Degrees."""
     camera_elevation: float
     """Degrees."""
+    travel: float
+    """How far this joint has to move, metres."""
+    way: tuple[float, float, float]
+    """Direction in which the hand moves the object."""
+    hand_end: float
+    """How far the hand has gone along this way when it is usually done, metres in the world."""
     time_limit: float
     """Simulated seconds after which a rollout has failed."""
 
@@ -59,6 +65,9 @@ TASKS = {
             camera_distance=1.1,
             camera_azimuth=140.0,
             camera_elevation=-30.0,
+            travel=0.069,
+            way=(0.0, 0.0, -1.0),
+            hand_end=-0.280,
             time_limit=4.0,
         ),
         Task(
@@ -70,6 +79,9 @@ TASKS = {
             camera_distance=1.0,
             camera_azimuth=145.0,
             camera_elevation=-25.0,
+            travel=0.16,
+            way=(0.0, -1.0, 0.0),
+            hand_end=-0.540,
             time_limit=4.0,
         ),
     )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from failure_monitor.demo.claimer import PUSHING_STEPS, Claimer
 from failure_monitor.demo.effects import EFFECTS
-from failure_monitor.demo.perturbation import KINDS, UNDISTURBED, Perturbation
+from failure_monitor.demo.expert import Expert
+from failure_monitor.demo.perturbation import AT_START, KINDS, UNDISTURBED, Perturbation
+from failure_monitor.demo.policy import FlowPolicy
+from failure_monitor.demo.rollout import roll_out
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import CONTROL_PERIOD
+from failure_monitor.demo.tasks import CONTROL_PERIOD, TASKS
 from failure_monitor.errors import FailureMonitorError
 
 ONSET = 4 * CONTROL_PERIOD
@@ -31,7 +35,9 @@ def test_every_kind_has_an_effect():
     assert set(EFFECTS) == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", ["camera", "light", "occlusion", "object_range", "displacement"])
+@pytest.mark.parametrize(
+    "kind", ["camera", "light", "occlusion", "object_range", "displacement", "nearer"]
+)
 def test_what_the_camera_sees_changes_more_with_more_strength(simulation: Simulation, kind: str):
     nothing, some, more = (
         mean_change(simulation, Perturbation(kind, strength, 0.0)) for strength in (0.0, 0.3, 1.0)
@@ -41,7 +47,10 @@ def test_what_the_camera_sees_changes_more_with_more_strength(simulation: Simula
     assert nothing < some < more
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("none", "object_range")])
+AT_ONSET = [kind for kind in KINDS if kind not in ("none", *AT_START)]
+
+
+@pytest.mark.parametrize("kind", AT_ONSET)
 def test_nothing_changes_before_the_onset(simulation: Simulation, kind: str):
     perturbation = Perturbation(kind, 1.0, onset=ONSET)
     assert mean_change(simulation, perturbation, steps=3) == 0
@@ -101,3 +110,59 @@ def test_a_wrong_perturbation_is_refused_with_what_is_right():
         Perturbation("light", 7.0)
     with pytest.raises(FailureMonitorError, match=r"onset .* nan"):
         Perturbation("light", 1.0, float("nan"))
+
+
+def roll_out_claimed(simulation: Simulation, policy: FlowPolicy, kind: str, **more: float):
+    """A rollout that ends as success is claimed, of a seed that no other test uses."""
+    perturbation = Perturbation(kind, more.get("strength", 1.0), 0.0)
+    return roll_out(simulation, policy, 5000, perturbation, Claimer(simulation.task))
+
+
+def test_an_undisturbed_claim_is_true(simulation: Simulation, flow_policy: FlowPolicy):
+    rollout = roll_out_claimed(simulation, flow_policy, "none")
+    assert (rollout.claim, rollout.success) == (True, True)
+    assert rollout.seconds < simulation.task.time_limit
+    assert len(rollout.hand) == len(rollout.joints.states) == len(rollout.decisions)
+
+
+@pytest.mark.parametrize("kind", ["nearer", "blocked", "slip"])
+def test_a_wrong_end_is_claimed_though_the_object_is_half_moved(
+    simulation: Simulation, flow_policy: FlowPolicy, kind: str
+):
+    rollout = roll_out_claimed(simulation, flow_policy, kind)
+    assert (rollout.claim, rollout.success) == (True, False)
+    assert simulation.object_travel < simulation.task.travel
+
+
+def test_a_lookalike_that_is_moved_is_no_success(simulation: Simulation):
+    def do(perturbation: Perturbation) -> np.ndarray:
+        simulation.reset(1, perturbation)
+        image = simulation.render()
+        expert = Expert(simulation.task.name, np.random.default_rng(0))
+        while simulation.object_travel < simulation.task.travel + 0.01:
+            simulation.step(expert.action(simulation.expert_observation))
+        return image
+
+    alone = do(UNDISTURBED)
+    assert simulation.success
+    beside = do(Perturbation("lookalike", 1.0))
+    assert not simulation.success
+    assert (alone != beside).any(axis=-1).mean() > 0.01, "the right object is in the picture"
+
+
+def claims_of(claimer: Claimer, hands: list[tuple[float, ...]], action: tuple[float, ...]) -> int:
+    """The number of the first control step after which success is claimed; -1 if none is."""
+    claims = [claimer.claims(np.array(hand), action) for hand in hands]
+    return claims.index(True) if any(claims) else -1
+
+
+def test_the_claimer_waits_while_nothing_is_commanded_or_nothing_has_moved():
+    task = TASKS["drawer-open-v3"]
+    pulling, still = (0.0, -0.5, 0.0, -1.0), (0.0, 0.0, 0.0, -1.0)
+    way = [(0.0, 0.7 - 0.004 * step, 0.1) for step in range(25)]
+    stuck = [way[-1]] * 2 * PUSHING_STEPS
+    assert claims_of(Claimer(task), stuck, pulling) == -1, "it has never moved"
+    assert claims_of(Claimer(task), way + stuck, still) == -1, "nothing is commanded"
+    assert claims_of(Claimer(task), way + stuck, pulling) > len(way), "it pulls in vain"
+    arrived = [(0.0, 0.7 - 0.004 * step, 0.1) for step in range(60)]
+    assert claims_of(Claimer(task), arrived, pulling) == 40, "the hand is where it usually ends"
