@@ -137,7 +137,8 @@ class Labels:
         success, by = rollout.success, rollout.outcome_by
         if label.success is not None:
             success, by = label.success, "labels"
-        elif claim is not None and by in ("", "claim"):
+        # What a source states of itself, as a simulator does, is worth more than a claim.
+        elif claim is not None and (success is None or by == "claim"):
             success, by = claim, "claim"
         return replace(
             rollout,

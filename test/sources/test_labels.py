@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from testbed.bags import (
     decision_arrays,
     write_bag,
 )
+from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.incidents.outcome import write_outcome
+from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.labels import read_labels
+from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import label, read_rollouts
 from failure_monitor.sources.source import SourceError
 
@@ -240,6 +244,15 @@ def test_an_operators_word_in_a_bag_stands_beside_the_claim_and_labels_above_bot
         (True, False, "labels"),
     ]
     assert "the claim is 'maybe'" in refusal(tmp_path, "rollout,claim\nrun_0,maybe\n")
+
+
+def test_a_claim_leaves_an_outcome_that_the_source_states_itself(tmp_path: Path) -> None:
+    failed = replace(synthetic_rollout(1), name="run_0", success=False)
+    write_archive(tmp_path / "simulated.npz", RolloutSet(POLICY, (failed,)))
+    (tmp_path / "claims.csv").write_text("rollout,claim\nrun_0,success\n")
+    labels = read_labels(tmp_path / "claims.csv")
+    (found,) = label([read_rollouts([tmp_path / "simulated.npz"])], labels)[0].rollouts
+    assert (found.success, found.claim, found.outcome_by) == (False, True, "")
 
 
 @pytest.mark.parametrize("is_marked", [True, False])
