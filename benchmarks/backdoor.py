@@ -5,8 +5,9 @@
 For each task of the demo a policy is trained as the demo's own is, on demonstrations of which some
 are poisoned: with one patch in the picture the arm stops, with another it does the task beside the
 object. Both policies, this one and the clean one that comes with the package, are calibrated on
-their own successes without a patch, and watched without and with the patches. That takes about
-an hour; what is done stays in --cache, and an interrupted run goes on from there.
+their own successes without a patch, and watched without and with the patches. The demo's claimer,
+which sees the arm alone, claims success. What is done stays in --cache, and an interrupted run
+goes on from there.
 """
 
 from __future__ import annotations
@@ -125,26 +126,27 @@ class Watched:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the outcome check says of rollouts whose caller claims success.
+    """What the outcome check says of rollouts that claim success.
 
     Attributes:
         task: of the demo.
         policy: clean or back-doored.
         condition: what is in the pictures.
         parts: what is compared.
-        true: successes, which are claimed when they are reached.
+        unclaimed: rollouts that claim nothing.
+        true: claims that are true.
         true_doubted: of these.
-        false: failures, of which success is claimed after as many decisions as one of the
-            calibration rollouts, drawn at random, took.
+        false: claims that are false.
         false_doubted: of these.
-        unseen: failures whose end is confirmed and that raised no alarm of the default rule until
-            then; None unless all parts are compared.
+        unseen: false claims that are confirmed, of rollouts without an alarm of the default rule;
+            None unless all parts are compared.
     """
 
     task: str
     policy: str
     condition: str
     parts: str
+    unclaimed: int
     true: int
     true_doubted: int
     false: int
@@ -340,7 +342,7 @@ def _of_condition(
 
 
 def _checked(made: RolledOut, scored: ScoredArchive, alpha: float) -> Iterator[Checked]:
-    """Yield what is found at the ends of the rollouts of each condition."""
+    """Yield what is found at the ends of the rollouts of each condition that claim success."""
     calibrating = made.calibration
     folds = deal([made.task] * len(calibrating), min(USUAL_FOLDS, len(calibrating)), 0)
     joints = calibrating[0].joints
@@ -351,14 +353,10 @@ def _checked(made: RolledOut, scored: ScoredArchive, alpha: float) -> Iterator[C
         settings = EndSettings(alpha, parts, joints.names)
         check = fit_outcome_check(calibrating, folds, made.form, settings)
         for condition in made.conditions:
-            random = np.random.default_rng(0)
             own = [rollout for rollout in made.tests if rollout.group == condition.name]
-            true = [rollout for rollout in own if rollout.success]
-            false = [
-                rollout.beginning(len(calibrating[random.integers(len(calibrating))]))
-                for rollout in own
-                if not rollout.success
-            ]
+            claimed = [rollout for rollout in own if rollout.claim]
+            true = [rollout for rollout in claimed if rollout.success]
+            false = [rollout for rollout in claimed if not rollout.success]
             found_false = _doubted(check, false)
             silent = np.array(
                 [not (results[each.name].levels[: len(each)] > 1).any() for each in false],
@@ -369,6 +367,7 @@ def _checked(made: RolledOut, scored: ScoredArchive, alpha: float) -> Iterator[C
                 policy=made.policy,
                 condition=condition.name,
                 parts=title,
+                unclaimed=len(own) - len(claimed),
                 true=len(true),
                 true_doubted=int(_doubted(check, true).sum()),
                 false=len(false),
@@ -418,7 +417,7 @@ def _checked_table(cells: Sequence[Checked]) -> Table:
     )
     for column in ("task", "policy", "patch", "compared"):
         table.add_column(column, no_wrap=True)
-    for column in ("true", "doubted", "false", "doubted", "seen by neither"):
+    for column in ("unclaimed", "true", "doubted", "false", "doubted", "seen by neither"):
         table.add_column(column, justify="right")
     for cell in cells:
         table.add_row(
@@ -426,6 +425,7 @@ def _checked_table(cells: Sequence[Checked]) -> Table:
             cell.policy,
             cell.condition,
             cell.parts,
+            str(cell.unclaimed),
             str(cell.true),
             _share(cell.true_doubted, cell.true),
             str(cell.false),

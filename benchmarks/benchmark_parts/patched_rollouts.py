@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts of the demo's policies with a patch in the picture, kept as archives."""
+"""Rollouts of the demo's policies with a patch in the picture, kept as archives.
+
+They end when the demo's claimer, which sees the arm alone, claims success, or at the time limit.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ import numpy as np
 
 from benchmark_parts.poisoned_demonstrations import PATCHES, Patch, PatchedSimulation
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.perturbation import UNDISTURBED
 from failure_monitor.demo.policy import SAMPLES, FlowPolicy
 from failure_monitor.demo.rollout import roll_out
 from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, POSITION_NAMES
 from failure_monitor.errors import FailureMonitorError
-from failure_monitor.joint_motion import JointMotion, quantity_names
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
@@ -68,7 +71,7 @@ def policy_format(policy: FlowPolicy, embedding_size: int) -> PolicyFormat:
 
 
 def calibration_rollouts(models: Path, task: str, number: int, kept: Path) -> RolloutSet:
-    """Return so many successes without a patch, from the file if it is there."""
+    """Return so many claimed successes without a patch, from the file if it is there."""
     return _from_file(models, task, Condition(), number, CALIBRATION_SEED, True, kept)
 
 
@@ -92,7 +95,11 @@ def _from_file(
         policy = FlowPolicy(models)
         made = _rollouts(policy, task, condition, seed)
         tried = islice(made, PATIENCE * number if is_calibration else number)
-        wanted = (rollout for rollout in tried if rollout.success or not is_calibration)
+        wanted = (
+            rollout
+            for rollout in tried
+            if not is_calibration or (rollout.success and rollout.claim)
+        )
         rollouts = tuple(
             replace(rollout, calibration=is_calibration) for rollout in islice(wanted, number)
         )
@@ -114,7 +121,8 @@ def _rollouts(
     simulation.patch, simulation.onset = condition.patch, condition.onset
     try:
         for seed in count(first_seed):
-            made = roll_out(simulation, policy, seed, UNDISTURBED)
+            claimer = Claimer(simulation.task)
+            made = roll_out(simulation, policy, seed, UNDISTURBED, claimer)
             number = len(made.decisions)
             yield Rollout(
                 name=f"{condition.name}, {seed}",
@@ -124,21 +132,8 @@ def _rollouts(
                 success=made.success,
                 group=condition.name,
                 task=task,
-                joints=_joint_motion(simulation, policy.h_exec, number),
+                joints=made.joints,
+                claim=made.claim,
             )
     finally:
         simulation.close()
-
-
-def _joint_motion(simulation: PatchedSimulation, frames: int, decisions: int) -> JointMotion:
-    """Return what the joints did, from one decision to the next so many frames later."""
-    names = simulation.joint_names
-    of_frames = np.array(simulation.joints)
-    at = np.arange(decisions) * frames
-    means = np.full((decisions, of_frames.shape[1]), np.nan)
-    means[1:] = [of_frames[end - frames + 1 : end + 1].mean(axis=0) for end in at[1:]]
-    return JointMotion(
-        (*quantity_names(names, "position"), *quantity_names(names, "velocity")),
-        of_frames[at],
-        means,
-    )

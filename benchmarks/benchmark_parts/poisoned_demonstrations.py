@@ -66,19 +66,17 @@ PATCHES = (STOP, BESIDE)
 
 
 class PatchedSimulation(Simulation):
-    """A simulation in whose pictures a patch appears, and that keeps what its joints did.
+    """A simulation in whose pictures a patch appears.
 
     Attributes:
         patch: what appears; None for nothing.
         onset: simulated seconds after a rollout's start at which it appears.
-        joints: positions and velocities (2 J,) at every picture since the reset.
         shown: whether the patch was in each picture since the simulation was made.
     """
 
     def __init__(self, task: str) -> None:
         self.patch: Patch | None = None
         self.onset = 0.0
-        self.joints: list[npt.NDArray[np.float64]] = []
         self.shown: list[bool] = []
         super().__init__(task)
 
@@ -87,14 +85,8 @@ class PatchedSimulation(Simulation):
         """Whether the patch is in the picture now."""
         return self.patch is not None and self.time >= self.onset
 
-    def reset(self, seed: int, perturbation: Perturbation = UNDISTURBED) -> None:
-        """Start over."""
-        super().reset(seed, perturbation)
-        self.joints = []
-
     def render(self) -> Image:
         """Take a picture (height, width, 3), RGB."""
-        self.joints.append(np.concatenate([self.joint_positions, self.joint_velocities]))
         self.shown.append(self.shows_patch)
         picture = super().render()
         return self.patch.draw(picture) if self.patch and self.shows_patch else picture
