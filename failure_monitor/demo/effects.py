@@ -198,18 +198,26 @@ class Nearer(Effect):
         return drawn + self.distance * self.strength * np.array(task.way)
 
 
-class Blocked(Effect):
-    """The object cannot be moved over the last `strength` x half of its travel."""
+class Jam(Effect):
+    """The object jams before the last `strength` x half of its travel.
+
+    Its joint then resists by the task's `stiff_damping`: no stop is hard enough for the arm.
+    """
 
     missing = 0.5
-    stiff = (0.005, 1.0)
-    """Time constant (s) and damping of the stop, which the strong arm must not push aside."""
 
-    def begin(self, scene: Scene) -> None:
-        """Put a hard stop where none belongs."""
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        super().__init__(strength, rng)
+        self.is_jammed = False
+
+    def follow(self, scene: Scene) -> None:
+        """Let it jam, once."""
+        moved = scene.object_travel / scene.task.travel
+        if self.is_jammed or moved < 1.0 - self.missing * self.strength:
+            return
+        self.is_jammed = True
         joint = scene.model.joint(scene.task.object_joint)
-        joint.range[0] = -scene.task.travel * (1.0 - self.missing * self.strength)
-        scene.model.jnt_solref[joint.id] = self.stiff
+        scene.model.dof_damping[joint.dofadr] += scene.task.stiff_damping
 
 
 class Slip(Effect):
@@ -282,7 +290,7 @@ EFFECTS: dict[str, type[Effect]] = {
     "dynamics": Dynamics,
     "actuation": Actuation,
     "nearer": Nearer,
-    "blocked": Blocked,
+    "jam": Jam,
     "slip": Slip,
     "lookalike": Lookalike,
 }

@@ -17,13 +17,13 @@ KINDS = {
     "dynamics": "friction, damping and mass change",
     "actuation": "the executed actions are noisy and biased",
     "nearer": "the object stands nearer along the hand's way, which ends with it half moved",
-    "blocked": "the object's travel ends early",
+    "jam": "the object jams before it has been moved all the way",
     "slip": "the object slips from under the hand, half moved, and goes back",
     "lookalike": "what the policy finds is a look-alike; the right object stands beside it",
 }
 """Every kind of perturbation and its description."""
 
-WRONG_ENDS = ("nearer", "blocked", "slip", "lookalike")
+WRONG_ENDS = ("nearer", "jam", "slip", "lookalike")
 """Those under which the hand ends where it does in a success, or cannot go on, with the task
 undone."""
 

@@ -27,8 +27,6 @@ _MODEL_ARRAYS = (
     "body_mass",
     "geom_friction",
     "dof_damping",
-    "jnt_range",
-    "jnt_solref",
     "jnt_stiffness",
     "light_ambient",
     "light_diffuse",

@@ -125,7 +125,7 @@ def test_an_undisturbed_claim_is_true(simulation: Simulation, flow_policy: FlowP
     assert len(rollout.hand) == len(rollout.joints.states) == len(rollout.decisions)
 
 
-@pytest.mark.parametrize("kind", ["nearer", "blocked", "slip"])
+@pytest.mark.parametrize("kind", ["nearer", "jam", "slip"])
 def test_a_wrong_end_is_claimed_though_the_object_is_half_moved(
     simulation: Simulation, flow_policy: FlowPolicy, kind: str
 ):
