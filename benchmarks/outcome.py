@@ -40,7 +40,7 @@ from failure_monitor.demo.tasks import TASKS
 from failure_monitor.evaluation.metrics import clopper_pearson
 from failure_monitor.evaluation.outcome_figures import OutcomeCount, outcome_figures
 from failure_monitor.outcome.check import OutcomeCheck
-from failure_monitor.outcome.rollout_end import ends_of
+from failure_monitor.outcome.rollout_end import RolloutEnd, ends_of
 from failure_monitor.outcome.verdict import OutcomeWord
 from failure_monitor.thresholds.conformal import rank
 
@@ -56,7 +56,11 @@ PARTS = {
     "all and the hand": ("embedding", "positions", "joints", "actions", "length"),
 }
 """What is compared beside the check that the default rule gives."""
-NUMBERS = (10, 20, 50)
+DEALT = (BUNDLE, "without the embedding", "hand alone")
+"""What is dealt again and again."""
+NUMBERS = (10, 20, 40)
+TESTS, FALSE_TESTS = 40, 10
+"""True successes, and false ones of every kind, that test a split."""
 console = Console(width=170)
 
 
@@ -88,6 +92,7 @@ class Coverage:
         exact: the share that ranks allow.
         doubted: the mean share.
         standard_error: of that mean.
+        found: the mean share of false successes of each kind.
     """
 
     task: str
@@ -96,6 +101,7 @@ class Coverage:
     exact: float
     doubted: float
     standard_error: float
+    found: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -131,14 +137,14 @@ def main(
         figures += _figures(checks, task, further, wrong)
         times.append(_times(checks[BUNDLE], task, [*further, *_all(wrong)]))
         covered += [
-            _coverage(task, title, check, right.rollouts, n, splits)
-            for title, check in checks.items()
+            _coverage(task, title, checks[title], right.rollouts, wrong, n, splits)
+            for title in DEALT
             for n in NUMBERS
         ]
     for task, kinds in made.items():
         console.print(_made_table(task, kinds))
         console.print(_table([figure for figure in figures if figure.task == task], alpha))
-    console.print(_coverage_table(covered, alpha))
+        console.print(_coverage_table(covered, task, alpha))
     for each in times:
         console.print(
             f"{each.task}: a check takes {each.median:.2f} ms (median), {each.p99:.2f} ms (99th "
@@ -204,27 +210,43 @@ def _figures(
 
 
 def _coverage(
-    task: str, title: str, of: OutcomeCheck, rollouts: Sequence[Rollout], n: int, splits: int
+    task: str,
+    title: str,
+    of: OutcomeCheck,
+    rollouts: Sequence[Rollout],
+    wrong: Sequence[Claiming],
+    n: int,
+    splits: int,
 ) -> Coverage:
     form = _form(task, rollouts)
     settings = EndSettings(of.alpha, of.parts, of.format.joints)
-    shares = []
+    doubted = []
+    found: dict[str, list[float]] = {kind.kind.title: [] for kind in wrong if kind.rollouts}
+    true = ends_of(rollouts)
+    false = {kind.kind.title: ends_of(kind.rollouts[:FALSE_TESTS]) for kind in wrong}
     for index in range(splits):
         order = np.random.default_rng(index).permutation(len(rollouts))
         old = [rollouts[place] for place in order[:n]]
         folds = deal([""] * n, min(USUAL_FOLDS, n), index)
         check = fit_outcome_check(old, folds, form, settings)
-        words = [check.check(end).word for end in ends_of([rollouts[at] for at in order[n:]])]
-        assert OutcomeWord.NOT_JUDGED not in words
-        shares.append(np.mean([word is OutcomeWord.DOUBTFUL for word in words]))
+        doubted.append(_share_doubted(check, [true[place] for place in order[n : n + TESTS]]))
+        for kind, shares in found.items():
+            shares.append(_share_doubted(check, false[kind]))
     return Coverage(
         task,
         title,
         n,
         exact=(n + 1 - rank(n, of.alpha)) / (n + 1),
-        doubted=float(np.mean(shares)),
-        standard_error=float(np.std(shares, ddof=1) / np.sqrt(splits)),
+        doubted=float(np.mean(doubted)),
+        standard_error=float(np.std(doubted, ddof=1) / np.sqrt(splits)),
+        found={kind: float(np.mean(shares)) for kind, shares in found.items()},
     )
+
+
+def _share_doubted(check: OutcomeCheck, ends: Sequence[RolloutEnd]) -> float:
+    words = [check.check(end).word for end in ends]
+    assert OutcomeWord.NOT_JUDGED not in words
+    return float(np.mean([word is OutcomeWord.DOUBTFUL for word in words]))
 
 
 def _times(check: OutcomeCheck, task: str, rollouts: Sequence[Rollout]) -> Times:
@@ -274,20 +296,26 @@ def _share(count: OutcomeCount) -> str:
     return "–" if count.share is None else f"{count.share:.2f}"
 
 
-def _coverage_table(covered: Sequence[Coverage], alpha: float) -> Table:
+def _coverage_table(covered: Sequence[Coverage], task: str, alpha: float) -> Table:
+    """Return the mean shares over splits, of true successes and of each kind of false ones."""
+    of_task = [each for each in covered if each.task == task]
     table = Table(
-        title=f"True successes doubted, alpha {alpha:g}", title_justify="left", box=SIMPLE_HEAD
+        title=f"{task}: doubted over splits, alpha {alpha:g}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
     )
-    for column in ("task, compared", *(f"{n} rollouts" for n in NUMBERS)):
-        table.add_column(column, justify="left" if column.startswith("task") else "right")
-    exact = {each.n: each.exact for each in covered}
-    table.add_row("what ranks allow", *(f"{exact[n]:.3f}" for n in NUMBERS))
-    rows: dict[str, list[str]] = {}
-    for each in covered:
-        cells = rows.setdefault(f"{each.task}, {each.parts}", [])
-        cells.append(f"{each.doubted:.3f} ± {each.standard_error:.3f}")
-    for name, cells in rows.items():
-        table.add_row(name, *cells)
+    table.add_column("compared")
+    kinds = list(of_task[0].found)
+    for column in ("calibration\nrollouts", "ranks\nallow", "true successes", *kinds):
+        table.add_column(column, justify="right")
+    for each in of_task:
+        table.add_row(
+            each.parts,
+            str(each.n),
+            f"{each.exact:.3f}",
+            f"{each.doubted:.3f} ± {each.standard_error:.3f}",
+            *(f"{each.found[kind]:.2f}" for kind in kinds),
+        )
     return table
 
 
