@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,16 @@ from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.rollout import SimulatedRollout, roll_out
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import FRAME_PERIOD
+from failure_monitor.joint_motion import is_of_kind
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
 
 TRUE_SEED, FALSE_SEED = 30_000, 40_000
 """Of the first rollout: a false success has no scene of a true one that calibrates."""
-ALMOST = 0.2
-"""Part of the demanded travel that is missing where something is almost done."""
+POSITION_NOISE, VELOCITY_NOISE = 0.0005, 0.01
+"""Standard deviations of what joints and hand are measured with, rad or m, and per second: in the
+simulation a finger at rest is at rest to a hundredth of a millimetre, and of no robot it is."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,21 @@ def claiming_rollouts(task: str, kind: Kind, wanted: int, folder: Path) -> Claim
             write_archive(archive, RolloutSet(form, rollouts))
         write_json(counts, asdict(made))
     made = Made(**json.loads(counts.read_text()))
-    rollouts = tuple(read_rollouts([archive]).rollouts) if archive.is_file() else ()
-    return Claiming(kind, made, rollouts)
+    rollouts = read_rollouts([archive]).rollouts if archive.is_file() else ()
+    return Claiming(kind, made, tuple(_measured(rollout) for rollout in rollouts))
+
+
+def _measured(rollout: Rollout) -> Rollout:
+    """Return a rollout as a robot's sensors would give it."""
+    joints, hand = rollout.joints, rollout.positions
+    assert joints is not None
+    assert hand is not None
+    random = np.random.default_rng(int(rollout.name.rpartition("_")[2]))
+    is_velocity = np.array([is_of_kind(name, "velocity") for name in joints.names])
+    noise = np.where(is_velocity, VELOCITY_NOISE, POSITION_NOISE)
+    states = joints.states + noise * random.normal(size=joints.states.shape)
+    seen = hand + POSITION_NOISE * random.normal(size=hand.shape).astype(np.float32)
+    return replace(rollout, joints=replace(joints, states=states), positions=seen)
 
 
 def _make(task: str, kind: Kind, wanted: int) -> tuple[Made, tuple[Rollout, ...]]:
