@@ -104,6 +104,7 @@ ROOMS_OF_EXTRAS = {
     "calibrate": (
         "calibration",
         "demo",
+        "fleet/fleet_page.py",
         "policy_models/export.py",
         "policy_models/torch_to_onnx.py",
         "report",
