@@ -14,11 +14,13 @@ CALIBRATE = ["torch>=2.4", "onnx>=1.16", "matplotlib>=3.5", "jinja2>=3.0", "mark
 DEMO = [*CALIBRATE, "metaworld==3.1.1", "mujoco>=3.0"]
 LEROBOT = ["av>=11", "pyarrow>=12"]
 RAY = ["ray>=2.40"]
+REMOTE = ["fsspec>=2023.1", "s3fs>=2023.1"]
 DOCS = ["sphinx>=7", "myst-parser>=3", "furo"]
 TEST = [
     *DEMO,
     *LEROBOT,
     *RAY,
+    *REMOTE,
     "colcon-common-extensions",
     "crepes",
     "hypothesis",
@@ -88,6 +90,7 @@ setup(
         "docs": DOCS,
         "lerobot": LEROBOT,
         "ray": RAY,
+        "remote": REMOTE,
         "test": TEST,
     },
     zip_safe=False,

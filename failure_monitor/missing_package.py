@@ -12,6 +12,7 @@ from failure_monitor.errors import FailureMonitorError
 
 EXTRAS = {
     "av": "lerobot",
+    "fsspec": "remote",
     "jinja2": "calibrate",
     "matplotlib": "calibrate",
     "metaworld": "demo",
@@ -19,6 +20,7 @@ EXTRAS = {
     "onnx": "calibrate",
     "pyarrow": "lerobot",
     "ray": "ray",
+    "s3fs": "remote",
     "torch": "calibrate",
 }
 """The extra of setup.py that installs a package, by the name under which it is imported."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from failure_monitor.cli.app import output
 from failure_monitor.cli.declaration import Option
@@ -13,6 +13,14 @@ from failure_monitor.cli.inspected_source import contents_table
 from failure_monitor.cli.options import ActionOptions, Reading, Sources, named_topic
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
+from failure_monitor.sources.addresses import file_sizes, located, shown
+
+if TYPE_CHECKING:
+    from failure_monitor.sources.reading_options import ReadingOptions
+    from failure_monitor.sources.rollout_set import RolloutSet
+
+ARCHIVE_SUFFIX = ".npz"
+"""The end of an archive's name; any other is a store's."""
 
 
 def archive(
@@ -20,7 +28,13 @@ def archive(
     reading: Reading,
     actions: ActionOptions,
     output_file: Annotated[
-        Path | None, Option("--output", help="the archive to write, an .npz file", writes="file")
+        Path | None,
+        Option(
+            "--output",
+            help="the archive to write, an .npz file; any other name is a store of rollouts, to "
+            "which is added what it does not hold yet",
+            writes="file or folder",
+        ),
     ] = None,
     lerobot: Annotated[
         Path | None,
@@ -38,19 +52,35 @@ def archive(
     ] = None,
     cameras: Annotated[bool, Option(help="write the cameras of bags")] = True,
 ) -> None:
-    """Put rollouts into one file, a rollout archive, or into a LeRobotDataset."""
+    """Put rollouts into one file, a rollout archive, into a store, or into a LeRobotDataset."""
+    output_file = None if output_file is None else located(output_file)
     _check(output_file, lerobot, camera, cameras)
     topics = {} if not cameras else dict(named_topic("--camera", text) for text in camera or ())
     # A LeRobotDataset has no place for them.
     options = reading.options if output_file is None else reading.options.with_tokens()
+    stored = _in_store(output_file, options)
     rollout_set = options.read(sources, actions.stated, progress=shown_progress)
-    if output_file is not None:
+    if output_file is not None and output_file.suffix == ARCHIVE_SUFFIX:
         from failure_monitor.sources.archive import write_archive
 
         write_archive(output_file, rollout_set)
         output.print(contents_table(rollout_set, "What this archive holds"))
-        size = output_file.stat().st_size
-        output.print(f"wrote {output_file}, {size} bytes", soft_wrap=True, markup=False)
+        size = sum(file_sizes(output_file).values())
+        output.print(f"wrote {shown(output_file)}, {size} bytes", soft_wrap=True, markup=False)
+    elif output_file is not None:
+        from failure_monitor.sources.rollout_store import add_to_store
+        from failure_monitor.sources.rollouts import reject_contradiction
+
+        if stored is not None:
+            reject_contradiction(stored, rollout_set)
+        added = add_to_store(output_file, rollout_set)
+        output.print(contents_table(rollout_set, "What was archived"))
+        output.print(
+            f"wrote {added.rollouts} rollouts into {shown(output_file)}, in {added.parts} parts, "
+            f"{added.size} bytes; {added.already} were there",
+            soft_wrap=True,
+            markup=False,
+        )
     if lerobot is not None:
         from failure_monitor.sources.lerobot_export import write_lerobot_dataset
 
@@ -59,16 +89,28 @@ def archive(
         output.print(f"wrote {lerobot}", soft_wrap=True, markup=False)
 
 
+def _in_store(output_file: Path | None, options: ReadingOptions) -> RolloutSet | None:
+    """Return some rollouts of the store that is added to; None if there is none yet."""
+    if output_file is None or output_file.suffix == ARCHIVE_SUFFIX:
+        return None
+    from failure_monitor.sources.rollout_store import first_part, is_store
+
+    part = first_part(output_file) if is_store(output_file) else None
+    return None if part is None else options.alone.read([part])
+
+
 def _check(
     output_file: Path | None, lerobot: Path | None, camera: list[str] | None, cameras: bool
 ) -> None:
     if output_file is None and lerobot is None:
         raise UsageError(
-            "name what to write: an archive with '--output FILE.npz', or a LeRobotDataset with "
-            "'--lerobot FOLDER'"
+            "name what to write: an archive with '--output FILE.npz', a store of rollouts with "
+            "'--output FOLDER', or a LeRobotDataset with '--lerobot FOLDER'"
         )
-    if output_file is not None and output_file.suffix != ".npz":
-        raise UsageError(f"{output_file} cannot become an archive: name a file that ends in .npz")
+    if output_file is not None and output_file.suffix != ARCHIVE_SUFFIX:
+        from failure_monitor.sources.rollout_store import reject_no_place
+
+        reject_no_place(output_file)
     if camera and (lerobot is None or not cameras):
         raise UsageError("'--camera' is for '--lerobot' with cameras: leave it out")
     if lerobot is not None:

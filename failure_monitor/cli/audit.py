@@ -159,16 +159,16 @@ def _print_verdict(verdict: AuditVerdict, name: str, reason: str) -> None:
 
 def _exclusions(found: Audit, unreadable: Mapping[Path, str]) -> Exclusions:
     """Return what to drop: a whole source if all of it is dropped, else its rollouts."""
+    from failure_monitor.sources.addresses import resolved
     from failure_monitor.sources.exclusions import Exclusions
 
-    kept = {Path(each.source).resolve() for each in found.rollouts if each.verdict != "drop"}
+    kept = {resolved(Path(each.source)) for each in found.rollouts if each.verdict != "drop"}
     dropped = [each for each in found.rollouts if each.verdict == "drop"]
-    whole = {Path(each.source).resolve() for each in dropped} - kept
+    whole = {resolved(Path(each.source)) for each in dropped} - kept
     return Exclusions(
-        rollouts={
-            each.sha256: each.name for each in dropped if Path(each.source).resolve() in kept
-        },
-        sources=tuple(sorted({*whole, *(path.resolve() for path in unreadable)})),
+        # All of them: what an archive or a store holds is not read from its source.
+        rollouts={each.sha256: each.name for each in dropped},
+        sources=tuple(sorted({*whole, *(resolved(path) for path in unreadable)})),
     )
 
 

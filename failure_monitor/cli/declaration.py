@@ -44,7 +44,8 @@ class Option:
         below: what a number must not reach.
         choices: all values that it takes; empty: any.
         is_optional: whether a text may be empty.
-        writes: whether what it names is written, as a file or as a folder, rather than read.
+        writes: whether what it names is written, as a file or as a folder, rather than read; as
+            either, it is a file if its name ends in .npz.
     """
 
     name: str = ""
@@ -58,7 +59,7 @@ class Option:
     below: float = math.inf
     choices: tuple[str, ...] = ()
     is_optional: bool = True
-    writes: Literal["", "file", "folder"] = ""
+    writes: Literal["", "file", "folder", "file or folder"] = ""
 
     @property
     def range(self) -> str:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 Sources = Annotated[
     list[Path],
     Argument(
-        help="rosbag2 folders, .mcap, .db3 or ROS 1 .bag files, rollout archives (.npz), FIPER "
-        "rollout folders, LeRobotDatasets, folders of these, or patterns of their names"
+        help="rosbag2 folders, .mcap, .db3 or ROS 1 .bag files, rollout archives (.npz), stores "
+        "of rollouts, FIPER rollout folders, LeRobotDatasets, folders of these, or patterns of "
+        "their names; also at addresses such as s3://BUCKET/NAME"
     ),
 ]
 

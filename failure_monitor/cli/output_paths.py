@@ -16,6 +16,7 @@ from failure_monitor.atomic_file import (
 )
 from failure_monitor.cli.declaration import Option, Parameter, parameters_of
 from failure_monitor.errors import UsageError
+from failure_monitor.sources.addresses import is_address, located
 
 
 def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> None:
@@ -37,7 +38,7 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
         for path in _paths(values[parameter.name])
     }
     for parameter in written:
-        path: Path = values[parameter.name]
+        path: Path = located(values[parameter.name])
         other = taken.get(os.path.realpath(path))
         # Two results may go to one device.
         if other is not None and not _is_stream(path):
@@ -45,8 +46,10 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
                 f"{parameter.label} {path} is what {other} names, too: name another place"
             )
         taken[os.path.realpath(path)] = parameter.label
+        if is_address(located(path)):  # only writing it tells
+            continue
         try:
-            if _writes(parameter) == "folder":
+            if _is_folder(parameter, path):
                 reject_unwritable_folder(path)
             else:
                 reject_unwritable_file(path)
@@ -56,6 +59,11 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
 
 def _is_stream(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _is_folder(parameter: Parameter, path: Path) -> bool:
+    kind = _writes(parameter)
+    return kind == "folder" or (kind == "file or folder" and path.suffix != ".npz")
 
 
 def _writes(parameter: Parameter) -> str:

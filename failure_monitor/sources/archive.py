@@ -34,24 +34,28 @@ Arrays of joints are described in `archive_joints`. Other arrays are not read.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, OutcomeSource, Rollout
+from failure_monitor.errors import FailureMonitorError
 from failure_monitor.parameters.topics import EXTERNAL_NAME
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.schema import plain
+from failure_monitor.sources.addresses import is_address, is_file, open_file, shown, write_file
 from failure_monitor.sources.archive_joints import read_joints, written_joints
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
@@ -85,7 +89,7 @@ class Archive:
 
     def recognises(self, path: Path) -> bool:
         """Return whether it is an `.npz` file."""
-        return path.is_file() and path.suffix == ".npz"
+        return is_file(path) and path.suffix == ".npz"
 
     def read(self, path: Path, options: BagOptions, advance: Advance) -> SourceContents:
         """Return all its rollouts; of `options` only empty topics of format and tokens count.
@@ -94,33 +98,42 @@ class Archive:
             SourceError: An array is missing, damaged, or of another kind or size; a rollout
                 lies outside of the arrays.
         """
-        with _open(path) as arrays:
-            return _read(
-                path,
-                arrays,
-                reads_stated_policy=bool(options.topics.format),
-                reads_tokens=bool(options.topics.tokens),
-            )
+        with _open(path) as npz:
+            return contents_of(path, npz, options)
+
+
+class Arrays(Protocol):
+    """The arrays of an open archive, of which one is read when it is asked for."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The names of all arrays."""
+
+    def __getitem__(self, name: str) -> Array:
+        """Return an array."""
+
+
+def contents_of(path: Path, npz: Arrays, options: BagOptions) -> SourceContents:
+    """Return all rollouts of an open archive, as `Archive.read` does."""
+    return _read(
+        path,
+        _Arrays(shown(path), npz),
+        reads_stated_policy=bool(options.topics.format),
+        reads_tokens=bool(options.topics.tokens),
+    )
 
 
 class _Arrays:
     """The arrays of an open archive, each checked when it is read."""
 
-    def __init__(self, path: Path, npz: Any) -> None:
+    def __init__(self, path: str, npz: Arrays) -> None:
         self.path = path
         self._npz = npz
-
-    def __enter__(self) -> _Arrays:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._npz.close()
 
     @property
     def names(self) -> Sequence[str]:
         """The names of all arrays."""
-        names: Sequence[str] = self._npz.files
-        return names
+        return self._npz.files
 
     def __contains__(self, name: str) -> bool:
         return name in self._npz.files
@@ -134,6 +147,8 @@ class _Arrays:
             )
         try:
             array: Array = self._npz[name]
+        except FailureMonitorError:  # of a store that does not answer
+            raise
         except Exception as error:  # zip, zlib and numpy each have errors of their own
             raise SourceError(
                 f"{self.path}: the array '{name}' cannot be read ({error}): the file is damaged "
@@ -173,17 +188,21 @@ def _named(kinds: str) -> str:
     return names[kinds]
 
 
-def _open(path: Path) -> _Arrays:
-    try:
-        npz = np.load(path, allow_pickle=False)
-        if isinstance(npz, np.ndarray):
-            raise ValueError("it holds a single array")
-    except Exception as error:  # zip, numpy and the file system each have errors of their own
-        raise SourceError(
-            f"{path} is not a readable .npz archive ({error}): it is truncated or something else; "
-            "copy it again or leave it out"
-        ) from None
-    return _Arrays(path, npz)
+@contextmanager
+def _open(path: Path) -> Iterator[Arrays]:
+    with ExitStack() as opened:
+        try:
+            npz = np.load(opened.enter_context(open_file(path)), allow_pickle=False)
+            if isinstance(npz, np.ndarray):
+                raise ValueError("it holds a single array")
+        except FailureMonitorError:  # of a store that does not answer
+            raise
+        except Exception as error:  # zip, numpy and the file system each have errors of their own
+            raise SourceError(
+                f"{shown(path)} is not a readable .npz archive ({error}): it is truncated or "
+                "something else; copy it again or leave it out"
+            ) from None
+        yield opened.enter_context(npz)
 
 
 def _read(
@@ -192,7 +211,7 @@ def _read(
     chunks = arrays.read("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
     decisions = len(chunks)
     embeddings = _embeddings(arrays, decisions)
-    meta = _Meta(path, arrays)
+    meta = _Meta(arrays)
     stamps = _stamps(arrays, meta, decisions)
     slices = _slices(arrays, decisions)
     _reject_stamps_that_do_not_rise(arrays, stamps, slices)
@@ -224,7 +243,7 @@ def _read(
             chunks=chunks[part],
             success=outcomes[index],
             group=str(groups[index]),
-            source=str(origins[index]) or str(path),
+            source=str(origins[index]) or shown(path),
             sha256=str(hashes[index]) or _content_sha256(stamps, embeddings, chunks, part),
             calibration=calibration[index],
             positions=positions.of(index, part, np.float32),
@@ -436,7 +455,8 @@ def _content_sha256(
 class _Meta:
     """The items of `meta_json`, each checked when it is read."""
 
-    def __init__(self, path: Path, arrays: _Arrays) -> None:
+    def __init__(self, arrays: _Arrays) -> None:
+        path = arrays.path
         text = str(arrays.read("meta_json", TEXTS, ()))
         try:
             content = json.loads(text)
@@ -573,11 +593,17 @@ def write_archive(path: Path, rollout_set: RolloutSet) -> None:
     """
     if path.suffix != ".npz":
         raise SourceError(f"{path} does not end in .npz: name an archive that does")
-    arrays = _arrays(rollout_set)
-    write_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+    arrays = arrays_of(rollout_set)
+    if not is_address(path):
+        write_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+        return
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_file(path, content.getvalue())
 
 
-def _arrays(rollout_set: RolloutSet) -> dict[str, Array]:
+def arrays_of(rollout_set: RolloutSet) -> dict[str, Array]:
+    """Return the arrays of an archive of rollouts, by their names."""
     policy, rollouts = rollout_set.policy, rollout_set.rollouts
     lengths = np.array([len(rollout) for rollout in rollouts])
     meta: dict[str, Any] = {

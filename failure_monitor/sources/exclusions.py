@@ -15,6 +15,7 @@ from pathlib import Path
 
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import Rollout
+from failure_monitor.sources.addresses import resolved
 from failure_monitor.sources.rollouts import find_sources
 from failure_monitor.sources.source import SourceError
 
@@ -43,7 +44,7 @@ class Exclusions:
         if not self.sources:
             return list(paths)
         remaining = [
-            found.path for found in find_sources(paths) if found.path.resolve() not in self.sources
+            found.path for found in find_sources(paths) if resolved(found.path) not in self.sources
         ]
         if paths and not remaining:
             raise SourceError(

@@ -31,6 +31,7 @@ import yaml
 
 from failure_monitor.decision import Rollout
 from failure_monitor.listed_names import list_names
+from failure_monitor.sources.addresses import resolved
 from failure_monitor.sources.bag_files import FILE_SUFFIXES
 from failure_monitor.sources.source import SourceError
 
@@ -247,7 +248,7 @@ def _label(path: Path, name: str, fields: Mapping[str, str]) -> Label:
 
 def _is_called(rollout: Rollout, name: str) -> bool:
     """Return whether a name is that of the rollout, or the end of its path and its number."""
-    source = Path(rollout.source).resolve().as_posix()
+    source = resolved(Path(rollout.source)).as_posix()
     number = "/" + rollout.name.rpartition("/")[2] if "/" in rollout.name else ""
     paths = {source, source.removesuffix(next(filter(source.endswith, FILE_SUFFIXES), ""))}
     return rollout.name == name or any(

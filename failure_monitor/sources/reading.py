@@ -15,6 +15,7 @@ from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.executors.executor import Executor
 from failure_monitor.executors.present_work import advance, on_worker
 from failure_monitor.listed_names import list_names
+from failure_monitor.sources.addresses import exists, shown
 from failure_monitor.sources.source import (
     Advance,
     BagOptions,
@@ -129,10 +130,10 @@ def _combined_error(
 
 def _read(options: BagOptions, source: Found) -> ReadResult:
     try:
-        if on_worker() and not source.path.exists():
+        if on_worker() and not exists(source.path):
             raise SourceError(
-                f"{source.path} does not exist{on_worker()}: put it where all workers see it by "
-                "this path, such as a shared file system"
+                f"{shown(source.path)} does not exist{on_worker()}: put it where all "
+                "workers see it by this path, such as a shared file system"
             )
         return source.kind.read(source.path, options, _at_intervals())
     except UsageError:
@@ -144,8 +145,8 @@ def _read(options: BagOptions, source: Found) -> ReadResult:
 def unread(source: Found, why: str) -> SourceError:
     """Return the error of a source that no worker survives."""
     return SourceError(
-        f"{source.path} {why}, perhaps for want of memory: read fewer at a time (--jobs), or "
-        "leave it out (--skip-unreadable)"
+        f"{shown(source.path)} {why}, perhaps for want of memory: read fewer at a time "
+        "(--jobs), or leave it out (--skip-unreadable)"
     )
 
 

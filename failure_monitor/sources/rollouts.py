@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads rollouts from bags, archives, datasets, FIPER folders, and folders of these."""
+"""Reads rollouts from bags, archives, stores, datasets, FIPER folders, and folders of these."""
 
 from __future__ import annotations
 
 import glob
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -26,13 +26,26 @@ from failure_monitor.policy_description import (
     PolicyDescription,
     describe_format,
 )
+from failure_monitor.sources.addresses import (
+    exists,
+    file_sizes,
+    is_address,
+    is_file,
+    located,
+    matching,
+    outline,
+    resolved,
+    shown,
+)
 from failure_monitor.sources.archive import Archive
 from failure_monitor.sources.bag_files import reject_link_out
+from failure_monitor.sources.copied_source import CopiedSource
 from failure_monitor.sources.fiper import FiperFolder
 from failure_monitor.sources.labels import Labels
 from failure_monitor.sources.lerobot_dataset import LeRobotDataset
 from failure_monitor.sources.reading import Found, Report, read_all
 from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollout_store import RolloutStore
 from failure_monitor.sources.rosbag import BagFile, BagFolder
 from failure_monitor.sources.source import (
     BagOptions,
@@ -59,6 +72,7 @@ __all__ = [
 SOURCE_KINDS: Mapping[str, SourceKind] = {
     "rosbag2 folder": BagFolder(),
     ".mcap, .db3 or ROS 1 .bag file": BagFile(),
+    "store of rollouts": RolloutStore(),
     "rollout archive (.npz)": Archive(),
     "FIPER rollout folder": FiperFolder(),
     "LeRobotDataset": LeRobotDataset(),
@@ -147,10 +161,8 @@ def read_rollouts(
     )
     rollouts = _with_unique_names([rollout for held in contents for rollout in held.rollouts])
     if not rollouts:
-        raise SourceError(
-            f"no rollouts in {list_names(paths) if paths else 'an empty list of sources'}: name "
-            f"{_known_kinds()} that holds some"
-        )
+        named = list_names(map(shown, paths)) if paths else "an empty list of sources"
+        raise SourceError(f"no rollouts in {named}: name {_known_kinds()} that holds some")
     _reject_repeated(rollouts)
     if task is not None:
         rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
@@ -204,6 +216,35 @@ def reject_different_policies(sets: Sequence[RolloutSet]) -> None:
                 f"{_title(first.rollouts[0])} and {_title(other.rollouts[0])} are not of the same "
                 f"policy ({_differences(first.policy, other.policy)}): give rollouts of one policy"
             )
+
+
+def reject_contradiction(known: RolloutSet, new: RolloutSet) -> None:
+    """Reject rollouts that could not be read together with those that are known.
+
+    What either leaves open contradicts nothing.
+
+    Raises:
+        SourceError: They are of another policy, by their sizes or by what is stated of it.
+    """
+    one, other = known.policy, new.policy
+    apart = [
+        name
+        for name in ("embedding_size", "samples", "horizon", "action_names")
+        if getattr(one, name) != getattr(other, name)
+    ]
+    if known.action_kind_is_known and new.action_kind_is_known:
+        apart += ["action_kind"] * (one.action_kind != other.action_kind)
+    for name in ("position_names", "executed_actions", "control_period"):
+        stated = getattr(one, name), getattr(other, name)
+        apart += [name] * bool(all(stated) and _differ(*stated))
+    texts = [f"{n.replace('_', ' ')} {vars(one)[n]} against {vars(other)[n]}" for n in apart]
+    if known.stated_policy is not None and new.stated_policy is not None:
+        texts += filter(None, [known.stated_policy.differences_text(new.stated_policy)])
+    if texts:
+        raise SourceError(
+            f"{_title(known.rollouts[0])} and {_title(new.rollouts[0])} are not of the same "
+            f"policy ({'; '.join(texts)}): keep the rollouts of each policy by themselves"
+        )
 
 
 def completed_by_one_another(sets: Sequence[RolloutSet]) -> list[RolloutSet]:
@@ -298,52 +339,87 @@ def find_sources(paths: Sequence[Path]) -> list[Found]:
         SourceError: There is none, it is of no known kind, or it is a link out of its folder.
     """
     return [
-        Found(source, kind, _size(source))
+        found
         for path in paths
-        for named in _matching(Path(path))
-        for source, kind in _sources_at(named)
+        for named in _matching(located(Path(path)))
+        for found in (_found_at_address(named) if is_address(named) else _found_at(named))
     ]
 
 
 def _matching(path: Path) -> list[Path]:
-    if path.exists() or not glob.has_magic(str(path)):
+    if not glob.has_magic(str(path)) or exists(path):
         return [path]
-    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+    found = matching(path)
     # A pattern such as `day*/*` also matches notes and configuration files.
-    known = [path for path in found if path.is_dir() or _kind_of(path) is not None]
+    known = [path for path in found if is_address(path) or path.is_dir() or _kind_of(path)]
     if not known:
-        raise SourceError(f"no source matches the pattern {path}: name {_known_kinds()}")
+        raise SourceError(f"no source matches the pattern {shown(path)}: name {_known_kinds()}")
     return known
 
 
-def _sources_at(path: Path) -> Iterator[tuple[Path, SourceKind]]:
+def _found_at(path: Path) -> list[Found]:
     if not path.exists():
         raise SourceError(f"{path} does not exist{on_worker()}: name {_known_kinds()}")
     try:
-        kind = _kind_of(path)
-        if kind is not None:
-            yield path, kind
-            return
-        inner = sorted(path.iterdir()) if path.is_dir() else []
-        sources = [(child, kind) for child in inner if (kind := _kind_of(child)) is not None]
+        sources = _sources_at(path)
     except PermissionError as error:
         raise SourceError(
             f"{error.filename} cannot be read: {error.strerror}: let this user read it"
         ) from None
     if not sources:
         raise SourceError(f"{path} is no known source of rollouts: name {_known_kinds()}")
-    for child, _ in sources:
-        reject_link_out(child, path)
-    yield from sources
+    for source, _ in sources:
+        if source != path:
+            reject_link_out(source, path)
+    return [found for source, kind in sources for found in _found(source, kind)]
+
+
+def _found(source: Path, kind: SourceKind) -> list[Found]:
+    if isinstance(kind, RolloutStore):
+        return kind.found(source)
+    return [Found(source, kind, sum(file_sizes(source).values()))]
+
+
+def _found_at_address(path: Path) -> list[Found]:
+    """Return the sources at an address, told apart by the names of their files."""
+    if not exists(path):
+        raise SourceError(
+            f"{shown(path)} does not exist{on_worker()}: check the bucket and the name, upper and "
+            f"lower case too, of {_known_kinds()}"
+        )
+    store = RolloutStore()
+    if store.recognises(path):
+        return store.found(path)
+    with outline(path) as (folder, sizes):
+        if not is_file(path):
+            sources = [(path / at.relative_to(folder), kind) for at, kind in _sources_at(folder)]
+        elif (kind := _kind_of(folder)) is not None:
+            sources = [(path, kind)]
+        else:
+            sources = []
+    if not sources:
+        raise SourceError(f"{shown(path)} is no known source of rollouts: name {_known_kinds()}")
+    found = []
+    for source, kind in sources:
+        if isinstance(kind, RolloutStore):
+            found += kind.found(source)
+            continue
+        size = sum(size for file, size in sizes.items() if file.is_relative_to(source))
+        is_read_there = isinstance(kind, Archive)
+        found.append(Found(source, kind if is_read_there else CopiedSource(kind), size))
+    return found
+
+
+def _sources_at(path: Path) -> list[tuple[Path, SourceKind]]:
+    """Return the source at a path, or those in a folder there."""
+    if (kind := _kind_of(path)) is not None:
+        return [(path, kind)]
+    inner = sorted(path.iterdir()) if path.is_dir() else []
+    return [(child, kind) for child in inner if (kind := _kind_of(child)) is not None]
 
 
 def _kind_of(path: Path) -> SourceKind | None:
     return next((kind for kind in SOURCE_KINDS.values() if kind.recognises(path)), None)
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _known_kinds() -> str:
@@ -353,7 +429,7 @@ def _known_kinds() -> str:
 def _with_unique_names(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
     """Prefix names that occur twice with as much of the path as makes them unique."""
     names = [rollout.name for rollout in rollouts]
-    parents = [Path(rollout.source).resolve().parent.parts for rollout in rollouts]
+    parents = [resolved(Path(rollout.source)).parent.parts for rollout in rollouts]
     for depth in range(1, max((len(parts) for parts in parents), default=0)):
         counts = Counter(names)
         if len(counts) == len(names):

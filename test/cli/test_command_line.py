@@ -247,13 +247,25 @@ def test_an_archive_of_bags_calibrates_to_the_thresholds_of_the_bags(calibrated,
 def test_an_archive_of_bags_evaluates_as_the_bags_do(calibrated, folder, tests, tmp_path):
     archived = run_here("archive", tests, "--output", tmp_path / "tests.npz")
     assert "6: 3 succeeded, 3 failed, 0 without an outcome" in archived.stdout
+    store = tmp_path / "store"
+    first, *others = sorted(tests.iterdir())
+    assert "wrote 1 rollouts into" in run_here("archive", first, "--output", store).stdout
+    # What is there is not stored again.
+    again = run_here("archive", tests, "--output", store)
+    assert f"wrote {len(others)} rollouts into" in again.stdout, again.stderr
+    assert "1 were there" in again.stdout
     results = []
-    for name, source in (("bags", tests), ("archive", tmp_path / "tests.npz")):
+    for name, source, *how in (
+        ("bags", tests),
+        ("archive", tmp_path / "tests.npz"),
+        ("store", store),
+        ("workers", store, "--skip-unreadable", "--jobs", 2),
+    ):
         json_file = tmp_path / f"{name}.json"
-        result = run_here("evaluate", folder / "bundle", source, "--json", json_file)
+        result = run_here("evaluate", folder / "bundle", source, "--json", json_file, *how)
         assert result.exit_code == 0, result.stderr
         results.append(json.loads(json_file.read_text()))
-    assert results[0] == results[1]
+    assert all(result == results[0] for result in results)
 
 
 def test_a_fiper_folder_becomes_an_archive(tmp_path):
