@@ -3,10 +3,19 @@
 """The site of these pages: `make site`, or rosdoc2, which runs this file from another folder."""
 
 import re
+import sys
+from pathlib import Path
+from typing import ClassVar
 
+from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 from failure_monitor import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sentences import modules, spoken
 
 project = "failure_monitor"
 author = "The failure_monitor authors"
@@ -43,6 +52,22 @@ def name_files(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = LINK_OUT.sub(r"\1", source[0])
 
 
+class Spoken(SphinxDirective):
+    """What the modules that it names say to who runs a command, a line for each sentence."""
+
+    has_content = True
+    option_spec: ClassVar = {"raised": directives.flag}
+    """With `raised`, for modules whose other texts are help and captions, errors alone."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the list."""
+        only = "raised" in self.options
+        texts = {text for path in modules(*self.content) for text in spoken(path, raised=only)}
+        items = [nodes.list_item("", nodes.paragraph("", "", nodes.literal(t, t))) for t in texts]
+        return [nodes.bullet_list("", *sorted(items, key=lambda item: item.astext().lower()))]
+
+
 def setup(app: Sphinx) -> None:
     """Run this on every page."""
     app.connect("source-read", name_files)
+    app.add_directive("spoken", Spoken)

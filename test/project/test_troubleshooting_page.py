@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/troubleshooting.md has every reason that alarm and gate can give, as the code says it."""
+"""docs/troubleshooting.md has every reason that alarm and gate can give, as the code says it.
+
+What commands say is read from the code when the site is made; here, that no module is left out.
+"""
 
 from __future__ import annotations
 
 import re
 
-from testbed.reasons import modules, sentences, sentences_in
+from sentences import modules, package_folder, sentences, sentences_in
+from testbed.pages import blocks
 from testbed.repository import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -76,6 +80,20 @@ def test_every_part_says_what_it_means_after_what_is_seen():
         assert len(meaning.split()) > 10
 
 
+def test_the_rest_of_the_code_is_on_the_page_of_commands():
+    page = (ROOT / "docs" / "command_reasons.md").read_text(encoding="utf-8")
+    named = "\n".join(blocks(page, "{spoken}")).replace(":raised:", "").split()
+    assert len(set(named)) == len(named)
+    covered = {*modules(*named), *PLACES}
+    raising = {
+        path
+        for path in modules(".")
+        if [*sentences_in(path.read_text(encoding="utf-8"), raised=True)]
+    }
+    # What Python itself asks for: a name that a module does not have.
+    assert raising - covered == {package_folder() / "__init__.py"}
+
+
 def test_sentences_are_found_in_code():
     source = '''
 """A docstring of many words."""
@@ -88,8 +106,9 @@ def why(age: float) -> str:
     """Return why it is so."""
     assert age, "the age must be known here"
     if age > LIMIT:
-        return f"it is {age:.3g} s old, at most {LIMIT} s " "are allowed"
+        raise ValueError(f"it is {age:.3g} s old, at most {LIMIT} s " "are allowed")
     return "short" if age else "no time has come"
 '''
-    found = ["it is … s old, at most … s are allowed", "no time has come"]
-    assert sorted(sentences_in(source)) == found
+    raised = "it is … s old, at most … s are allowed"
+    assert sorted(sentences_in(source)) == [raised, "no time has come"]
+    assert [*sentences_in(source, raised=True)] == [raised]
