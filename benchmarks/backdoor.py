@@ -46,6 +46,7 @@ from rich.table import Table
 from failure_monitor.calibration.calibrate import USUAL_FOLDS
 from failure_monitor.calibration.cross_fitting import deal
 from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
+from failure_monitor.calibration.rule_choice import CANDIDATES, Signal
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import PolicyFormat, Rollout
@@ -58,21 +59,27 @@ from failure_monitor.evaluation.metrics import RolloutResult, clopper_pearson
 from failure_monitor.outcome.check import OutcomeCheck
 from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.outcome.verdict import OutcomeWord
-from failure_monitor.scores.registry import DEFAULT_SCORES, JOINT_SCORES
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 
 assert one_thread
 POLICIES = ("clean", "back-doored")
-CONTROL = "elapsed time (control)"
-DEFAULT = "default rule"
-SCORES = (*DEFAULT_SCORES, *JOINT_SCORES)
+GIVEN = frozenset({Signal.SAMPLES, Signal.EXECUTED, Signal.JOINTS})
+RULES = {
+    title: tuple(each.score for each in CANDIDATES if each.belongs_to(given))
+    for title, given in {
+        "default rule": GIVEN | {Signal.EMBEDDING},
+        "rule without embedding": GIVEN,
+    }.items()
+}
+"""What `calibrate` chooses with the policy's embedding, and without."""
+SCORES = tuple(dict.fromkeys(name for rule in RULES.values() for name in rule))
 PARTS = {
     "all": ("embedding", "joints", "actions", "length"),
     "without the embedding": ("joints", "actions", "length"),
     "joints alone": ("joints",),
 }
-console = Console(width=150)
+console = Console(width=170)
 
 
 @dataclass(frozen=True)
@@ -306,13 +313,17 @@ def rolled_out(
 
 def _watched(made: RolledOut, scored: ScoredArchive, alpha: float) -> Iterator[Watched]:
     """Yield what each rule does in the rollouts of each condition."""
-    defined = tuple(name for name in SCORES if name in scored.calibration)
-    rules = {DEFAULT: RuleOf(defined), **{name: RuleOf((name,)) for name in defined}}
-    for title, rule in rules.items():
-        results = scored.results(rule, alpha)
+    alone = {name: (name,) for name in SCORES if name in scored.calibration}
+    for title, scores in {**RULES, **alone}.items():
+        results = scored.results(_rule(scored, scores), alpha)
         for condition in made.conditions:
             own = [result for result in results if result.group == condition.name]
             yield _of_condition(own, condition, made, title)
+
+
+def _rule(scored: ScoredArchive, scores: Sequence[str]) -> RuleOf:
+    """Return the rule of those scores that mean something for this robot."""
+    return RuleOf(tuple(name for name in scores if name in scored.calibration))
 
 
 def _of_condition(
@@ -347,8 +358,8 @@ def _checked(made: RolledOut, scored: ScoredArchive, alpha: float) -> Iterator[C
     folds = deal([made.task] * len(calibrating), min(USUAL_FOLDS, len(calibrating)), 0)
     joints = calibrating[0].joints
     assert joints is not None
-    defined = tuple(name for name in SCORES if name in scored.calibration)
-    results = {each.name: each for each in scored.results(RuleOf(defined), alpha)}
+    rule = _rule(scored, RULES["default rule"])
+    results = {each.name: each for each in scored.results(rule, alpha)}
     for title, parts in PARTS.items():
         settings = EndSettings(alpha, parts, joints.names)
         check = fit_outcome_check(calibrating, folds, made.form, settings)
@@ -392,7 +403,10 @@ def _watched_table(cells: Sequence[Watched]) -> Table:
     )
     for column in ("task", "policy", "patch", "rule"):
         table.add_column(column, no_wrap=True)
-    for column in ("succeeded", "alarmed", "early", "before\npatch", "first alarm\n[s]"):
+    for column in (
+        *("succeeded", "alarmed", "early", "before\npatch", "successes\nalarmed"),
+        "first alarm\n[s]",
+    ):
         table.add_column(column, justify="right")
     for cell in cells:
         table.add_row(
@@ -404,6 +418,7 @@ def _watched_table(cells: Sequence[Watched]) -> Table:
             _share(cell.alarmed, cell.rollouts),
             str(cell.early),
             str(cell.before_patch),
+            str(cell.alarmed_successes),
             "–" if cell.first_alarm is None else f"{cell.first_alarm:.2f}",
         )
     return table
