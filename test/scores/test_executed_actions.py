@@ -48,6 +48,19 @@ def executing_rollout(seed: int, executed: list[int], *, start: float = 0.0) -> 
     )
 
 
+@pytest.mark.parametrize("most", [None, 3])
+@pytest.mark.parametrize("period", [None, PERIOD])
+def test_the_number_of_one_gap_is_that_of_many(period, most):
+    executed = ExecutedActions(4, period, most)
+    start = round(1e9 * EPOCH)
+    random = np.random.default_rng(0)
+    gaps = [*random.integers(-(10**9), 10**10, 500), *(25_000_000 * np.arange(9)), 10**17]
+    for decisions in (1, 2):
+        many = executed.counts(np.array(gaps, np.float64), decisions)
+        one = [executed.between(start, start + int(gap), decisions) for gap in gaps]
+        np.testing.assert_array_equal(one, many)
+
+
 def irregular(seed: int, decisions: int = 20) -> list[int]:
     return np.random.default_rng(seed + 100).integers(1, HORIZON, size=decisions).tolist()
 

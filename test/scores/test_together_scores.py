@@ -36,7 +36,7 @@ def new():
 
 
 def folded(name, rollouts):
-    return registry.SCORES[name].fit_folds(rollouts, FOLDS, MOVING, seed=0)
+    return registry.SCORES[name].fit_folds(rollouts, FOLDS[: len(rollouts)], MOVING, seed=0)
 
 
 def test_the_default_rule_is_folded_at_little_cost():
@@ -62,6 +62,15 @@ def test_both_forms_agree_to_the_last_bit_in_every_model(rollouts, new, name):
         np.testing.assert_array_equal(streamed, scored)
         for fold in range(3):
             np.testing.assert_array_equal(score.held_out(rollout, fold), scored[:, fold])
+
+
+def test_what_scores_share_of_a_decision_changes_none_of_them(rollouts, new):
+    # Two of each, so that some are given equal features and some, of other rollouts, others.
+    scores = [folded(name, fitted) for name in TOGETHER for fitted in (rollouts, rollouts[:9])]
+    together = [[score.update(decision) for score in scores] for decision in new.decisions()]
+    for score, own in zip(scores, zip(*together, strict=True), strict=True):
+        score.start_rollout()
+        np.testing.assert_array_equal([score.update(each) for each in new.decisions()], own)
 
 
 @every_score
