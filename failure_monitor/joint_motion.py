@@ -103,11 +103,33 @@ class JointMotion:
             )
         return self._of([self.names.index(name) for name in names])
 
+    def select_commands(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return some of the values of commands, in this order; NaN where none was sent.
+
+        Raises:
+            JointMotionError: one is missing, or commands were not recorded.
+        """
+        if self.commands is None:
+            raise JointMotionError(
+                f"the commands as sent are not known ({list_names(names)}): publish and record "
+                "them as in calibration (--commands-topic, 'commands_topic'), or calibrate again"
+            )
+        if tuple(names) == self.command_names:
+            return self.commands
+        missing = [name for name in names if name not in self.command_names]
+        if missing:
+            raise JointMotionError(
+                f"the commands as sent lack {list_names(missing)}; they have "
+                f"{list_names(self.command_names)}: send and record the same as in calibration"
+            )
+        return self.commands[..., [self.command_names.index(name) for name in names]]
+
     def given(self) -> JointMotion | None:
         """Return, of a rollout, the quantities that the robot gave; None if it gave none.
 
         One that is never a finite number was not given. Neither were efforts if all of them are
-        0 all the time: drivers write that where they measure none.
+        0 all the time: drivers write that where they measure none. Commands were not if none is
+        ever known.
         """
         values = np.concatenate([self.states, self.means])
         is_given = np.isfinite(values).any(axis=0)
@@ -117,7 +139,8 @@ class JointMotion:
         if not is_given.any():
             return None
         given = self if is_given.all() else self._of(np.flatnonzero(is_given).tolist())
-        if self.commands is not None and np.isnan(self.commands).all():
+        # At a first decision no command is known, though they may have been recorded.
+        if self.commands is not None and len(self.commands) > 1 and np.isnan(self.commands).all():
             given = replace(given, command_names=(), commands=None)
         return given
 
@@ -134,18 +157,22 @@ def stacked(motions: Sequence[JointMotion]) -> JointMotion:
     """Return those of single decisions in a row; of quantities, those that any of them has.
 
     Args:
-        motions: at least one; with the same commands.
+        motions: at least one.
     """
     names = max((motion.names for motion in motions), key=len)
     names += tuple(dict.fromkeys(n for m in motions for n in m.names if n not in names))
     spread = [motion.spread(names) for motion in motions]
-    commands = [motion.commands for motion in motions if motion.commands is not None]
+    sent = tuple(dict.fromkeys(name for motion in motions for name in motion.command_names))
+    commands = np.full((len(motions), len(sent)), np.nan)
+    for row, motion in zip(commands, motions, strict=True):
+        if motion.commands is not None:
+            row[[sent.index(name) for name in motion.command_names]] = motion.commands
     return JointMotion(
         names,
         np.stack([motion.states for motion in spread]),
         np.stack([motion.means for motion in spread]),
-        motions[0].command_names,
-        np.stack(commands) if commands else None,
+        sent,
+        commands if sent else None,
     )
 
 

@@ -278,6 +278,11 @@ class Bundle:
         )
 
     @property
+    def command_names(self) -> tuple[str, ...]:
+        """The values of commands as sent that the rule's scores need, as `JointMotion` names."""
+        return tuple(dict.fromkeys(name for score in self.scores for name in score.command_names))
+
+    @property
     def needs_tokens(self) -> bool:
         """Whether a score needs tokens of the policy's network."""
         return any(score.needs_tokens for score in self.scores)
@@ -403,7 +408,7 @@ def with_external_topics(bundle: Bundle, topics: Mapping[str, str]) -> Bundle:
 
 
 def with_message_types(bundle: Bundle, types: Mapping[str, str]) -> Bundle:
-    """Return the bundle with the types of the topics of its external scores and cameras.
+    """Return the bundle with the types of the topics of its scores, cameras and commands.
 
     Args:
         bundle: the bundle, with these topics.
@@ -411,6 +416,8 @@ def with_message_types(bundle: Bundle, types: Mapping[str, str]) -> Bundle:
     """
     black_box = bundle.description.black_box
     own = {*bundle.external_topics.values(), *(black_box.cameras.values() if black_box else ())}
+    if bundle.description.joints is not None:
+        own.add(bundle.description.joints.commands_topic)
     kept = {topic: kind for topic, kind in types.items() if topic in own}
     return replace(bundle, description=replace(bundle.description, message_types=kept))
 
@@ -439,16 +446,22 @@ def with_positions_topic(bundle: Bundle, topic: PositionsTopic | None) -> Bundle
     return replace(bundle, description=description)
 
 
-def with_joints(bundle: Bundle, topics: Sequence[str]) -> Bundle:
+def with_joints(bundle: Bundle, topics: Sequence[str], commands_topic: str = "") -> Bundle:
     """Return the bundle with what its scores need of joints, if they need any.
 
     Args:
         bundle: the calibrated bundle.
         topics: the topics of joint states in its rollouts; none if they are unknown.
+        commands_topic: that of the commands as sent; empty if it is unknown, or none were read.
     """
     if not bundle.joint_quantities:
         return bundle
-    section = JointsSection(quantities=bundle.joint_quantities, topics=tuple(topics))
+    section = JointsSection(
+        quantities=bundle.joint_quantities,
+        topics=tuple(topics),
+        commands=bundle.command_names,
+        commands_topic=commands_topic if bundle.command_names else "",
+    )
     return replace(bundle, description=replace(bundle.description, joints=section))
 
 

@@ -34,8 +34,9 @@ LATE = 1.5
 InputType = Annotated[
     str,
     like(
-        r"std_msgs/msg/Float(32|64)|sensor_msgs/msg/(Compressed)?Image",
-        "the type of an external score's or a camera's messages",
+        r"std_msgs/msg/Float(32|64|64MultiArray)|sensor_msgs/msg/((Compressed)?Image|JointState)|"
+        r"geometry_msgs/msg/(Twist|TwistStamped|PoseStamped)|trajectory_msgs/msg/JointTrajectory",
+        "the type of an external score's, a camera's or a command's messages",
     ),
 ]
 
@@ -172,11 +173,15 @@ class JointsSection:
     """What scores need of joints.
 
     `quantities` are named as in `JointMotion`. `topics` are those of joint states in the bags of
-    calibration, that of the whole robot first; none if they are unknown.
+    calibration, that of the whole robot first; none if they are unknown. `commands` are the
+    values of commands as sent, none where scores take the chunks' executed part, and
+    `commands_topic` is theirs; empty if it is unknown.
     """
 
     quantities: Annotated[tuple[str, ...], not_empty]
     topics: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    commands_topic: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

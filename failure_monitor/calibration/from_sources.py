@@ -202,7 +202,7 @@ def calibrate(
     bundle = bundles.with_external_topics(bundle, reading.topics.external)
     bundle = bundles.with_stated_policy(bundle, rollout_set.stated_policy)
     bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
-    bundle = bundles.with_joints(bundle, rollout_set.joint_topics)
+    bundle = bundles.with_joints(bundle, rollout_set.joint_topics, rollout_set.commands_topic)
     if seldom := _why_seldom(bundle, chosen.rollouts):
         remarks = (*remarks, seldom)
         report(seldom)

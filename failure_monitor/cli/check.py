@@ -179,6 +179,12 @@ def _names(
         cameras=tuple(_full(topic, place) for topic in cameras),
         external={name: _full(topic, place) for name, topic in external.items()},
         more_joint_states=tuple(_full(topic, place) for topic in more_joints),
+        commands=("", "")
+        if bundle is None or joints is None or not joints.commands_topic
+        else (
+            _full(joints.commands_topic, place),
+            bundle.description.message_types[joints.commands_topic],
+        ),
         positions=("", "")
         if positions is None
         else (_full(positions.name, place), positions.message_type),

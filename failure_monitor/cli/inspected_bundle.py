@@ -16,6 +16,7 @@ from failure_monitor.bundle.bundle import DESCRIPTION_FILE, Bundle
 from failure_monitor.bundle.description import BundleDescription, RolloutSection, ScoreSection
 from failure_monitor.cli.policy_rows import add_policy_rows
 from failure_monitor.cli.promise_table import promise_table
+from failure_monitor.listed_names import list_names
 
 SHORT_HASH = 12
 """Digits of a SHA-256 that are shown."""
@@ -79,6 +80,10 @@ def _inputs_table(description: BundleDescription) -> Table:
     if description.joints is not None:
         topics = f" on {', '.join(description.joints.topics)}" if description.joints.topics else ""
         table.add_row("joints", escape(f"{', '.join(description.joints.quantities)}{topics}"))
+        if description.joints.commands:
+            sent = f" on {topic}" if (topic := description.joints.commands_topic) else ""
+            names = list_names(description.joints.commands)
+            table.add_row("commands as sent", escape(f"{names}{sent}"))
     return table
 
 

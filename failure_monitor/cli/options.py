@@ -104,6 +104,15 @@ class Reading:
             "(JointState)"
         ),
     ] = ""
+    commands_topic: Annotated[
+        str,
+        _option(
+            "the commands as sent to the robot, which is what the gate publishes (Twist, "
+            "TwistStamped, PoseStamped, JointState, JointTrajectory or Float64MultiArray): scores "
+            "of joints then take them in the place of the executed actions; of a LeRobotDataset "
+            "its column, action"
+        ),
+    ] = ""
     external: Annotated[
         list[str] | None,
         _option(
@@ -299,6 +308,7 @@ class Reading:
             task=_absolute(self.task_topic),
             positions=_absolute(self.positions_topic),
             more_joints=tuple(_absolute(name) for name in names(self.more_joint_states_topics)),
+            commands=_absolute(self.commands_topic),
             external=dict(named_topic("--external", text) for text in self.external or ()),
             tokens=_absolute(self.tokens_topic),
             judge=_absolute(self.judge_topic),

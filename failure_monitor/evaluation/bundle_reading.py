@@ -58,6 +58,7 @@ def _completed_topics(bundle: Bundle, stated: Topics) -> Topics:
     return replace(
         stated,
         more_joints=stated.more_joints or (() if joints is None else joints.topics[1:]),
+        commands=stated.commands or ("" if joints is None else joints.commands_topic),
         external={**_external_topics(bundle), **stated.external},
         positions=stated.positions or ("" if positions is None else positions.name),
         tokens=stated.tokens or (TOKENS if bundle.needs_tokens else ""),

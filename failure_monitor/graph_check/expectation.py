@@ -46,6 +46,8 @@ class TopicNames:
         positions: measured positions and their type; empty where no score needs them.
         more_joint_states: further joint states; none where no score needs them.
         tokens: the tokens of the policy's network; empty where no score needs them.
+        commands: the commands as sent to the robot and their type; empty where no score needs
+            them.
     """
 
     embedding: str = f"/{MONITOR_DEFAULTS.embedding_topic}"
@@ -57,13 +59,15 @@ class TopicNames:
     positions: tuple[str, str] = ("", "")
     more_joint_states: tuple[str, ...] = ()
     tokens: str = ""
+    commands: tuple[str, str] = ("", "")
 
     @property
     def all(self) -> tuple[str, ...]:
         """All topics that are not empty."""
         named = (self.embedding, self.action_chunks, self.format, self.joint_states)
         others = (self.positions[0], self.tokens, *self.cameras, *self.external.values())
-        return tuple(filter(None, (*named, *others, *self.more_joint_states)))
+        joints = (*self.more_joint_states, self.commands[0])
+        return tuple(filter(None, (*named, *others, *joints)))
 
     def named_by(self, monitor: MonitorSnapshot) -> TopicNames:
         """Return these names, replaced by those in a monitor's parameters if it answered."""
@@ -81,6 +85,10 @@ class TopicNames:
             tokens=full(self.tokens, "tokens_topic"),
             format=full(self.format, "format_topic"),
             joint_states=full(self.joint_states, "joint_states_topic"),
+            commands=(
+                full(self.commands[0], "commands_topic") or self.commands[0],
+                self.commands[1],
+            ),
         )
 
 
@@ -175,6 +183,8 @@ def expect_by_names(
     if watches_joints or _takes_joints(bundle):
         inputs.append(_joints(names.joint_states, is_needed=False, is_watched=watches_joints))
     inputs += [_more_joints(topic) for topic in names.more_joint_states]
+    if names.commands[0]:
+        inputs.append(_commands(*names.commands))
     topic, message_type = names.positions
     if topic and topic not in (names.joint_states, *names.more_joint_states):
         inputs.append(_positions(topic, message_type))
@@ -207,6 +217,8 @@ def expect_of_monitor(monitor: MonitorSnapshot, bundle: Bundle | None) -> Expect
     for topic, subscribed in monitor.inputs.items():
         if subscribed.message_type == CLOUD and subscribed.named in named:
             inputs.append(named[subscribed.named](topic, bundle))
+        elif subscribed.named == _commands_topic(monitor, bundle):
+            inputs.append(_commands(topic, subscribed.message_type))
         elif subscribed.message_type == JOINTS:
             watched = monitor.parameter("max_joint_state_age") > 0
             if subscribed.named in _more_joint_topics(monitor, bundle):
@@ -314,6 +326,24 @@ def _more_joint_topics(monitor: MonitorSnapshot, bundle: Bundle | None) -> Colle
     told = names_in(monitor.parameter("more_joint_states_topics"))
     joints = None if bundle is None else bundle.description.joints
     return told or (() if joints is None else joints.topics[1:])
+
+
+def _commands_topic(monitor: MonitorSnapshot, bundle: Bundle | None) -> str:
+    """Return the topic of the commands as sent; empty where no score needs them."""
+    joints = None if bundle is None else bundle.description.joints
+    if joints is None or not joints.commands:
+        return ""
+    return str(monitor.parameter("commands_topic") or joints.commands_topic)
+
+
+def _commands(topic: str, message_type: str) -> ExpectedInput:
+    return ExpectedInput(
+        topic,
+        "commands as sent",
+        message_type,
+        "'commands_topic' for the monitor, or calibrate without --commands-topic",
+        reliable=False,
+    )
 
 
 def _more_joints(topic: str) -> ExpectedInput:

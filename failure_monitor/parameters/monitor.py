@@ -109,6 +109,15 @@ class MonitorParameters:
         is_topic=True,
         is_optional=True,
     )
+    commands_topic: str = parameter(
+        "",
+        "Topic of the commands as sent to the robot, which is what the gate publishes, read where "
+        "the bundle's scores were calibrated on them. Empty for that of the recordings that the "
+        "bundle was calibrated on.",
+        settable=UNTIL_CONFIGURED,
+        is_topic=True,
+        is_optional=True,
+    )
     encoder: str = parameter(
         "",
         "Observation encoder as an ONNX file (docs/onnx_contract.md), run instead of a "

@@ -134,6 +134,12 @@ def recalibrate(
         executor=reading.workers,
         report=report,
     )
+    if set(made.command_names) != set(old.command_names):
+        raise RecalibrationError(
+            f"the bundle's scores take the commands as sent ({list_names(old.command_names)}), "
+            f"and those of these rollouts are {list_names(made.command_names)}: read the same "
+            "commands of them (--commands-topic), or calibrate anew"
+        )
     new = _as_before(
         made,
         old,

@@ -88,6 +88,9 @@ class Probe(Score):
         self.joint_quantities = tuple(
             dict.fromkeys(name for score in self._scores for name in score.joint_quantities)
         )
+        self.command_names = tuple(
+            dict.fromkeys(name for score in self._scores for name in score.command_names)
+        )
         self.needs_tokens = any(score.needs_tokens for score in self._scores)
 
     @classmethod

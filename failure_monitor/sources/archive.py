@@ -247,7 +247,7 @@ def _read(
             sha256=str(hashes[index]) or _content_sha256(stamps, embeddings, chunks, part),
             calibration=calibration[index],
             positions=positions.of(index, part, np.float32),
-            task=str(tasks[index]) or meta.task(),
+            task=str(tasks[index]) or meta.text("task"),
             external={
                 name: values
                 for name, score in external.items()
@@ -262,6 +262,7 @@ def _read(
         )
         for index, part in enumerate(slices)
     )
+    commands_topic = meta.text("commands_topic")
     return SourceContents(
         rollouts,
         action_names,
@@ -271,6 +272,8 @@ def _read(
         meta.control_period(has_steps="stamp" not in arrays),
         meta.stated_policy(action_names) if reads_stated_policy else None,
         joint_topics=meta.joint_topics(),
+        commands_topic=commands_topic,
+        message_types={commands_topic: meta.text("commands_type")} if commands_topic else {},
     )
 
 
@@ -552,11 +555,12 @@ class _Meta:
         count = len(topics) if isinstance(topics, list) else 0
         return () if topics is None else self.names("joint_topics", count, ())
 
-    def task(self) -> str:
-        task = self._content.get("task")
-        if task is not None and not isinstance(task, str):
-            raise self._wrong("task", task, "a text")
-        return task or ""
+    def text(self, key: str) -> str:
+        """Return a text; empty if there is none."""
+        text = self._content.get(key)
+        if text is not None and not isinstance(text, str):
+            raise self._wrong(key, text, "a text")
+        return text or ""
 
     def position_scale(self) -> float:
         scale = self._content.get("position_scale")
@@ -620,6 +624,9 @@ def arrays_of(rollout_set: RolloutSet) -> dict[str, Array]:
     meta |= joint_names
     if joint_names and rollout_set.joint_topics:
         meta["joint_topics"] = rollout_set.joint_topics
+    if "command_names" in joint_names and rollout_set.commands_topic:
+        topic = rollout_set.commands_topic
+        meta["commands_topic"], meta["commands_type"] = topic, rollout_set.message_types[topic]
     return {
         "action_chunks": np.concatenate([rollout.chunks for rollout in rollouts]),
         "stamp": np.concatenate([rollout.stamps for rollout in rollouts]),

@@ -31,6 +31,7 @@ from failure_monitor.messages.measured_positions import (
     read_measurement,
 )
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding, read_tokens
+from failure_monitor.messages.sent_commands import SENT_TYPES, SentCommands
 from failure_monitor.messages.teleoperation import (
     NUMBERS,
     USUAL_DEAD_BAND,
@@ -111,6 +112,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
     needed += [(topic, IMAGE_TYPES) for topic in black_box.cameras.values()]
     # Joint states may be measured positions as well.
     needed += [(topic, (JOINT_STATE_TYPE,)) for topic in joints if topic != topics.positions]
+    needed.append((topics.commands, SENT_TYPES))
     if models.sampler is None:
         needed.append((topics.action_chunks, (POINT_CLOUD_TYPE,)))
     statements = [
@@ -141,6 +143,7 @@ def wanted_topics(options: BagOptions, models: ReplayModels) -> WantedTopics:
         **dict.fromkeys(topics.external.values(), "--external"),
         **dict.fromkeys(black_box.cameras.values(), "--image-topic"),
         **dict.fromkeys(topics.more_joints, "--more-joint-states-topics"),
+        topics.commands: "--commands-topic",
         black_box.joints: "--joint-states-topic",
         topics.embedding: "--embedding-topic",
         topics.action_chunks: "--action-chunks-topic",
@@ -265,6 +268,14 @@ class BagRecording:
         self._positions = _positions_on(topic, types[topic], decoder) if topic in types else None
         joints = dict.fromkeys((options.black_box.joints, *options.topics.more_joints))
         self._joints = JointIntervals([t for t in joints if types.get(t) == JOINT_STATE_TYPE])
+        sent = options.topics.commands
+        self._commands = SentCommands(sent) if sent in types else None
+        if self._commands is not None and not self._joints.topics:
+            raise SourceError(
+                f"it has the commands on {sent} (--commands-topic), but no joint states that "
+                "answer to them: name their topic (--joint-states-topic), or leave the commands "
+                "out"
+            )
         self._waiting: OrderedDict[int, MatchedMessages] = OrderedDict()
         self._observed: ObservedEmbeddings | None = None
         if models.encoder is not None:
@@ -312,6 +323,8 @@ class BagRecording:
             handlers[topics.positions] = self._positions_handler(self._positions, first)
         for name, joints in self._joints.topics.items():
             handlers[name] = self._joints_handler(joints, handlers.get(name))
+        if self._commands is not None:
+            handlers[topics.commands] = self._commands_handler(self._commands)
         return {topic: handler for topic, handler in handlers.items() if topic in self._types}
 
     @property
@@ -381,6 +394,14 @@ class BagRecording:
             joints.add(*decoder.decode(serialised))
             if also is not None:
                 also(received, serialised)
+
+        return handle
+
+    def _commands_handler(self, commands: SentCommands) -> MessageHandler:
+        message_type = self._types[self._options.topics.commands]
+
+        def handle(received: int, serialised: bytes) -> None:
+            commands.add(received, self._decoder.decode(serialised, message_type), message_type)
 
         return handle
 
@@ -530,7 +551,8 @@ class BagRecording:
 
     def joint_problems(self) -> list[str]:
         """Return what was wrong with joint states, of which a part could not be used."""
-        return self._joints.problems()
+        sent = [] if self._commands is None else self._commands.problems()
+        return [*self._joints.problems(), *sent]
 
     @property
     def positions_topic(self) -> PositionsTopic | None:
@@ -544,9 +566,9 @@ class BagRecording:
 
     @property
     def message_types(self) -> dict[str, str]:
-        """The types of the topics of external scores and cameras."""
-        cameras = self._options.black_box.cameras
-        topics = (*self._options.topics.external.values(), *cameras.values())
+        """The types of the topics of external scores, cameras and commands."""
+        cameras, named = self._options.black_box.cameras, self._options.topics
+        topics = (*named.external.values(), *cameras.values(), named.commands)
         return {topic: self._types[topic] for topic in topics if topic in self._types}
 
     @property
@@ -563,6 +585,8 @@ class BagRecording:
         if self._positions is not None:
             positions = self._positions.at(stamp, self._measured_names)
         joints = self._joints.take(stamp) if self._joints.topics else None
+        if self._commands is not None and joints is not None:
+            joints = self._commands.take(stamp, joints)
         external = tuple(self._external.values())
         self.completions[stamp] = Completion(received, positions, joints, external)
 

@@ -105,6 +105,7 @@ def rollouts_of(
         positions_topic=recording.positions_topic,
         joint_topics=recording.joint_topics,
         message_types=recording.message_types,
+        commands_topic=options.topics.commands,
         was_told_task=bool(recording.encoded_tasks),
     )
     if models.sampler is None:
@@ -270,6 +271,8 @@ def _joints(motions: Sequence[JointMotion | None]) -> JointMotion | None:
     joints = stacked(known)
     # Before the first decision there was none of this rollout.
     joints.means[0] = np.nan
+    if joints.commands is not None:
+        joints.commands[0] = np.nan
     return joints.given()
 
 

@@ -32,7 +32,12 @@ from failure_monitor.sources.lerobot_episodes import (
 )
 from failure_monitor.sources.lerobot_frames import FrameReader
 from failure_monitor.sources.lerobot_joints import measured_joints
-from failure_monitor.sources.lerobot_metadata import DatasetMetadata, is_dataset, read_metadata
+from failure_monitor.sources.lerobot_metadata import (
+    ACTION,
+    DatasetMetadata,
+    is_dataset,
+    read_metadata,
+)
 from failure_monitor.sources.own_actions import (
     MAX_DISTANCE_OF_EPISODE,
     OwnActions,
@@ -205,18 +210,32 @@ def _rollout(
         task=recorded.task,
         interventions=_interventions(recorded),
         external=decisions.external,
-        joints=_joints(metadata, recorded, decisions),
+        joints=_joints(metadata, recorded, decisions, options.topics.commands),
         tokens=decisions.tokens,
     )
 
 
 def _joints(
-    metadata: DatasetMetadata, recorded: RecordedEpisode, decisions: RecordedDecisions
+    metadata: DatasetMetadata,
+    recorded: RecordedEpisode,
+    decisions: RecordedDecisions,
+    commands: str,
 ) -> JointMotion | None:
+    if commands.removeprefix("/") not in ("", ACTION):
+        raise SourceError(
+            f"{metadata.folder}: the commands as sent are in the column '{ACTION}' of a "
+            f"LeRobotDataset, not in '{commands}': name that (--commands-topic {ACTION})"
+        )
     if decisions.joints is not None or metadata.is_exported:
         # In what was exported, positions between decisions are no measurements.
         return decisions.joints
-    return measured_joints(metadata.features, recorded.observations, decisions.frames)
+    return measured_joints(
+        metadata.features,
+        recorded.observations,
+        decisions.frames,
+        recorded.actions if commands else None,
+        metadata.action_names,
+    )
 
 
 def _with_executed_first(

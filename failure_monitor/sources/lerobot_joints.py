@@ -10,6 +10,7 @@ columns that are called after what they hold, such as `observation.velocity`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -62,6 +63,8 @@ def measured_joints(
     features: Mapping[str, Feature],
     observations: Mapping[str, NDArray[np.float32]],
     decided: Sequence[int] | NDArray[np.int64],
+    sent: NDArray[np.float32] | None = None,
+    sent_names: tuple[str, ...] = (),
 ) -> JointMotion | None:
     """Return what the joints did up to each decision, of measurements at every frame.
 
@@ -69,6 +72,9 @@ def measured_joints(
         features: those of the dataset.
         observations: the columns of vectors at every frame of an episode, (frames, …).
         decided: at which frames the decisions were taken.
+        sent: the actions that were sent from each frame to the next, (frames, D); None for a
+            motion without commands.
+        sent_names: the names of these D actions.
     """
     values: dict[str, NDArray[np.float64]] = {}
     for column, observed in observations.items():
@@ -81,7 +87,21 @@ def measured_joints(
     for number, (before, now) in enumerate(pairwise(decided), 1):
         if now > before:
             means[number] = frames[before + 1 : now + 1].mean(axis=0)
-    return JointMotion(tuple(values), frames[decided], means).given()
+    motion = JointMotion(tuple(values), frames[decided], means)
+    if sent is not None:
+        motion = replace(motion, command_names=sent_names, commands=_sent_means(sent, decided))
+    return motion.given()
+
+
+def _sent_means(
+    sent: NDArray[np.float32], decided: Sequence[int] | NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the mean of what was sent since the decision before, NaN where nothing was."""
+    means = np.full((len(decided), sent.shape[1]), np.nan)
+    for number, (before, now) in enumerate(pairwise(decided), 1):
+        if now > before:
+            means[number] = sent[before:now].astype(np.float64).mean(axis=0)
+    return means
 
 
 def _quantities(column: str, feature: Feature) -> list[str]:

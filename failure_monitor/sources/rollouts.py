@@ -193,6 +193,7 @@ def read_rollouts(
         measured,
         next((held.joint_topics for held in contents if held.joint_topics), ()),
         known,
+        next((held.commands_topic for held in contents if held.commands_topic), ""),
         action_kind_is_known=any(kind is not None for kind in kinds),
         stated_policy=stated,
         was_told_task=any(held.was_told_task for held in contents),

@@ -51,6 +51,8 @@ class Topics:
         positions: The robot's measured positions, sensor_msgs/JointState,
             geometry_msgs/PoseStamped or PointStamped; empty if none are read.
         more_joints: Further topics of joint states beside that of the robot, such as a gripper's.
+        commands: The commands as sent to the robot, of a type in `SENT_TYPES`; empty if none are
+            read. Of a LeRobotDataset the column of actions.
         external: The external scores, std_msgs/Float64 or Float32, by their names.
         tokens: The tokens of the policy's network, sensor_msgs/PointCloud2; a bag may lack it.
             Empty to read neither bags' nor archives' tokens, which take memory.
@@ -69,6 +71,7 @@ class Topics:
     task: str = "/rollout/task"
     positions: str = ""
     more_joints: tuple[str, ...] = ()
+    commands: str = ""
     external: Mapping[str, str] = field(default_factory=dict)
     tokens: str = ""
     judge: str = ""
@@ -206,7 +209,8 @@ class SourceContents:
         receptions: The reception of every rollout; empty if the source is no bag.
         positions_topic: The topic with the measured positions; None if unknown.
         joint_topics: The topics of joint states, that of the robot first; none if unknown.
-        message_types: The types of the topics of external scores and cameras.
+        message_types: The types of the topics of external scores, cameras and commands.
+        commands_topic: The topic of the commands as sent; empty if unknown.
         was_told_task: Whether an encoder embedded the observations for the task that is stated.
     """
 
@@ -221,6 +225,7 @@ class SourceContents:
     positions_topic: PositionsTopic | None = None
     joint_topics: tuple[str, ...] = ()
     message_types: Mapping[str, str] = field(default_factory=dict)
+    commands_topic: str = ""
     was_told_task: bool = False
 
 

@@ -55,6 +55,6 @@ def test_older_bundles_and_other_topics_go_by_their_names(description: BundleDes
 
 def test_a_type_that_no_input_has_is_rejected(description: BundleDescription) -> None:
     with pytest.raises(
-        SchemaError, match="the type of an external score's or a camera's messages"
+        SchemaError, match="the type of an external score's, a camera's or a command's messages"
     ):
         checked(replace(description, message_types={"/energy": "std_msgs/msg/String"}))

@@ -293,6 +293,23 @@ def test_further_joints_that_a_score_needs_are_expected(judged, bundle):
     assert line.startswith(f"wrong {FINGERS}: no node publishes further joint states")
 
 
+def test_commands_as_sent_that_a_score_needs_are_expected(judged, bundle):
+    twist, sent = "geometry_msgs/msg/Twist", "/arm/command"
+    joints = JointsSection(
+        quantities=("finger/position",), commands=("linear.x",), commands_topic=sent
+    )
+    needing = replace(bundle, description=replace(bundle.description, joints=joints))
+    topic = {sent: SubscribedTopic(named=sent, message_type=twist)}
+    monitor = replace(MONITOR_NODE, inputs={**MONITOR_NODE.inputs, **topic})
+    [line] = judged(replace(HEALTHY, monitors=(monitor,)), bundle=needing)
+    assert line.startswith(f"wrong {sent}: no node publishes commands as sent")
+    assert "'commands_topic'" in line
+    [line] = judged(
+        replace(HEALTHY, monitors=()), bundle=needing, names=TopicNames(commands=(sent, twist))
+    )[:1]
+    assert line.startswith(f"wrong {sent}: no node publishes commands as sent")
+
+
 def test_a_missing_topic_names_those_of_its_type(judged):
     seen = with_topic(EMBEDDING, publishers=(), messages=None)
     seen = replace(seen, published={**seen.published, "/vla/features": (CLOUD,)})

@@ -3,6 +3,7 @@
 """What joints did, against what state, commands and embedding let expect."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ from testbed.synthetic import synthetic_rollout
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.joint_motion import JointMotion
 from failure_monitor.scores.base import joint_residual
-from failure_monitor.scores.base.joint_residual import RIDGE, _Fitted, _ridge, _weights
+from failure_monitor.scores.base.joint_residual import (
+    RIDGE,
+    JointResidual,
+    _Fitted,
+    _ridge,
+    _weights,
+)
 from failure_monitor.scores.base.score import ScoreUndefinedError
 from failure_monitor.scores.base.standardisation import Standardisation
 from failure_monitor.scores.gripper_effect import GripperEffect
@@ -48,6 +55,23 @@ def driven_rollout(
 def with_joints(rollout: Rollout, **changes: object) -> Rollout:
     assert rollout.joints is not None
     return dataclasses.replace(rollout, joints=dataclasses.replace(rollout.joints, **changes))
+
+
+COMMANDS = ("linear.x", "linear.y", "gripper")
+
+
+def gated_rollout(seed: int, **changes: int) -> Rollout:
+    """The same joints, of a policy that asks for more than a gate lets through, which varies."""
+    rollout = driven_rollout(seed, **changes)
+    sent = np.full((len(rollout), 3), np.nan)
+    sent[1:] = rollout.chunks[:-1, 0, :EXECUTED].mean(axis=1)
+    scale = np.random.default_rng([seed, 1]).uniform(0.1, 1.0, (len(rollout), 1, 1, 1))
+    asked = dataclasses.replace(rollout, chunks=(rollout.chunks / scale).astype(np.float32))
+    return with_joints(asked, command_names=COMMANDS, commands=sent)
+
+
+def without_commands(rollout: Rollout) -> Rollout:
+    return with_joints(rollout, command_names=(), commands=None)
 
 
 def only(rollout: Rollout, names: tuple[str, ...]) -> Rollout:
@@ -202,6 +226,59 @@ def test_a_decision_after_one_that_was_not_seen_has_no_score(joint_effect):
     joint_effect.resume(2)
     assert not joint_effect.is_defined_for(third)
     assert np.isnan(joint_effect.update(third))
+
+
+@both_scores
+def test_behind_a_gate_that_slows_what_was_sent_tells_more_than_what_was_asked(kind):
+    rollouts = [gated_rollout(seed) for seed in range(30)]
+    usual, wrong = gated_rollout(50), gated_rollout(50, arm_stuck_from=5, gripper_slips_at=5)
+    sent = kind.fit(rollouts, MOVING)
+    assert sent.command_names == COMMANDS
+    asked = kind.fit([*map(without_commands, rollouts)], MOVING)
+    assert asked.command_names == ()
+
+    def rise(score: JointResidual, what: Callable[[Rollout], Rollout]) -> float:
+        return score.score_rollout(what(wrong))[6] / score.score_rollout(what(usual))[1:].max()
+
+    assert rise(sent, lambda rollout: rollout) > 1.5 * rise(asked, without_commands)
+    restored = kind.from_state(sent.state())
+    assert restored.command_names == COMMANDS
+    np.testing.assert_array_equal(restored.score_rollout(wrong), sent.score_rollout(wrong))
+
+
+def test_commands_count_by_their_names_and_a_step_without_one_has_no_score():
+    rollouts = [gated_rollout(seed) for seed in range(10)]
+    score, rollout = JointEffect.fit(rollouts, MOVING), rollouts[3]
+    scores = score.score_rollout(rollout)
+    turned = with_joints(
+        rollout, command_names=COMMANDS[::-1], commands=rollout.joints.commands[:, ::-1]
+    )
+    np.testing.assert_array_equal(score.score_rollout(turned), scores)
+    silent = rollout.joints.commands.copy()
+    silent[4] = np.nan
+    stopped = with_joints(rollout, commands=silent)
+    live = [(score.is_defined_for(each), score.update(each)) for each in stopped.decisions()]
+    np.testing.assert_array_equal(score.defined(stopped), [is_defined for is_defined, _ in live])
+    expected = np.where(np.arange(len(rollout)) == 4, np.nan, scores)
+    np.testing.assert_array_equal([value for _, value in live], expected)
+
+
+def test_commands_that_differ_from_those_of_calibration_are_refused():
+    rollouts = [gated_rollout(seed) for seed in range(10)]
+    with pytest.raises(ScoreUndefinedError) as differ:
+        JointEffect.fit([rollouts[0], without_commands(rollouts[1])], MOVING)
+    assert "in rollout 0 are linear.x, linear.y, gripper, and in rollout 1 none" in str(
+        differ.value
+    )
+    score = JointEffect.fit(rollouts, MOVING)
+    first, *_ = without_commands(rollouts[0]).decisions()
+    with pytest.raises(InvalidDecisionError, match="the commands as sent are not known"):
+        score.update(first)
+    fewer = with_joints(
+        rollouts[0], command_names=COMMANDS[:2], commands=rollouts[0].joints.commands[:, :2]
+    )
+    with pytest.raises(InvalidDecisionError, match="the commands as sent lack gripper; they have"):
+        score.score_rollout(fewer)
 
 
 @both_scores

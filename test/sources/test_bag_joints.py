@@ -28,7 +28,7 @@ from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import BlackBox, SourceError, Topics
 
-JOINTS, GRIPPER = "/joint_states", "/gripper/joint_states"
+JOINTS, GRIPPER, COMMAND = "/joint_states", "/gripper/joint_states", "/command"
 MILLISECOND = SECOND // 1000
 DECISIONS = 6
 STEP = 10
@@ -48,7 +48,9 @@ def arm_at(at: int) -> dict[str, list[float]]:
     }
 
 
-def write(path: Path, storage: str = "mcap", *, gripper: bool = False) -> Path:
+def write(
+    path: Path, storage: str = "mcap", *, gripper: bool = False, commands: bool = False
+) -> Path:
     """A rollout with joint states in between; all of them are received at once."""
     embeddings, chunks = decision_arrays(DECISIONS)
     events = [(WAIT + index * 100, index) for index in range(DECISIONS)]
@@ -64,6 +66,8 @@ def write(path: Path, storage: str = "mcap", *, gripper: bool = False) -> Path:
             bag.joint_state(JOINTS, ARM, arm.pop("positions"), stamp, **arm)
             if gripper and at % (3 * STEP) == 0:
                 bag.joint_state(GRIPPER, ["finger"], [at / 1000], stamp + 1, stamp + 2)
+            if commands:
+                bag.floats(COMMAND, [at, 1.0], stamp)
     return path
 
 
@@ -156,6 +160,34 @@ def test_joints_of_bags_survive_being_archived(tmp_path: Path) -> None:
     assert archived.names == joints.names
     np.testing.assert_array_equal(archived.means, joints.means)
     np.testing.assert_array_equal(archived.states, joints.states)
+
+
+def test_commands_as_sent_are_read_where_their_topic_is_named(tmp_path: Path) -> None:
+    topics = Topics(commands=COMMAND)
+    path = write(tmp_path / "bag", commands=True)
+    known = read_rollouts([path], topics=topics)
+    assert known.commands_topic == COMMAND
+    assert known.message_types == {COMMAND: "std_msgs/msg/Float64MultiArray"}
+    joints = known.rollouts[0].joints
+    assert joints is not None
+    assert joints.commands is not None
+    assert joints.command_names == ("1 of 2", "2 of 2")
+    assert np.isnan(joints.commands[0]).all()
+    # In steps of 10 ms, and by when they were received.
+    means = [np.mean(np.arange(at - 90, at + 1, STEP)) for at in range(100, DECISIONS * 100, 100)]
+    np.testing.assert_allclose(joints.commands[1:, 0], means)
+    np.testing.assert_array_equal(joints.commands[1:, 1], np.ones(DECISIONS - 1))
+    assert joints_of(path).commands is None
+
+    write_archive(tmp_path / "set.npz", known)
+    archived = read_rollouts([tmp_path / "set.npz"])
+    assert archived.commands_topic == COMMAND
+    assert archived.message_types == known.message_types
+    np.testing.assert_array_equal(archived.rollouts[0].joints.commands, joints.commands)  # type: ignore[union-attr]
+
+    assert "no topic /command" in refusal(write(tmp_path / "without"), topics=topics)
+    no_joints = refusal(path, topics=topics, black_box=BlackBox(joints=""))
+    assert "no joint states that answer to them" in no_joints
 
 
 def test_the_first_decision_of_each_rollout_has_no_mean(tmp_path: Path) -> None:

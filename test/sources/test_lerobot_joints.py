@@ -52,6 +52,17 @@ def test_frames_after_the_decision_before_up_to_this_one_give_means() -> None:
     np.testing.assert_allclose(joints.means[2], of_all[5:10].mean(axis=0), rtol=1e-6)
 
 
+def test_actions_from_the_decision_before_up_to_this_one_are_what_was_sent() -> None:
+    actions = np.arange(20, dtype=np.float32).reshape(10, 2)
+    joints = measured_joints(FEATURES, observed(10), np.array([1, 4, 9]), actions, ("x", "y"))
+    assert joints is not None
+    assert joints.command_names == ("x", "y")
+    assert joints.commands is not None
+    assert np.isnan(joints.commands[0]).all()
+    np.testing.assert_array_equal(joints.commands[1], actions[1:4].mean(axis=0))
+    np.testing.assert_array_equal(joints.commands[2], actions[4:9].mean(axis=0))
+
+
 def test_a_state_without_names_is_of_no_joints() -> None:
     features = {"observation.state": Feature("float32", (4,))}
     values = {"observation.state": observed(5)["observation.state"]}

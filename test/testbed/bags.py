@@ -103,6 +103,11 @@ class BagBuilder:
     def number(self, topic: str, value: float, received: int) -> None:
         self.write(topic, STORE.types["std_msgs/msg/Float64"](data=value), received)
 
+    def floats(self, topic: str, values: Sequence[float], received: int) -> None:
+        layout = STORE.types["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0)
+        message = STORE.types["std_msgs/msg/Float64MultiArray"](layout, np.array(values, float))
+        self.write(topic, message, received)
+
     def joint_state(
         self,
         topic: str,

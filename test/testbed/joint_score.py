@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A score that tells what the joints did, and the monitor node with it: the figures are its own.
+"""Scores that tell what the joints did, and the monitor node with them: the figures are their own.
 
 Run as a program, it is the node.
 """
@@ -53,8 +53,22 @@ class JointTelltale(InstantScore):
         return cls()
 
 
+class CommandTelltale(JointTelltale):
+    """Another number for each value of any command as sent; 0 where none was."""
+
+    name = "command_telltale"
+    joint_quantities = ("elbow/position",)
+    command_names = ("1 of 2", "2 of 2")
+
+    def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
+        assert rollout.joints is not None
+        sent = rollout.joints.select_commands(self.command_names)
+        return np.asarray(np.nan_to_num(sent) @ np.array([1.0, 10.0]))
+
+
 if __name__ == "__main__":
     from failure_monitor.ros.monitor.node import main
 
-    registry.SCORES[JointTelltale.name] = JointTelltale
+    for score in (JointTelltale, CommandTelltale):
+        registry.SCORES[score.name] = score
     main()

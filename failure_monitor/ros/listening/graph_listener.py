@@ -63,6 +63,7 @@ TOPIC_PARAMETERS = (
 MONITOR_PARAMETERS = (
     *TOPIC_PARAMETERS,
     "more_joint_states_topics",
+    "commands_topic",
     "images_reliable",
     "observation_rate",
     "heartbeat_period",

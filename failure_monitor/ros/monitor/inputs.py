@@ -37,7 +37,11 @@ from failure_monitor.ros.monitor.awaited_values import (
 )
 from failure_monitor.ros.monitor.external_input import ExternalInput
 from failure_monitor.ros.monitor.format_input import FormatInput
-from failure_monitor.ros.monitor.joint_input import JointInput, more_joint_topics
+from failure_monitor.ros.monitor.joint_input import (
+    JointInput,
+    commands_topic,
+    more_joint_topics,
+)
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle
 from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 from failure_monitor.ros.monitor.monitored_topic import MonitoredTopic
@@ -155,6 +159,7 @@ class MonitorInputs:
             settings,
             needed=monitored.bundle.joint_quantities,
             more_topics=more_joint_topics(settings, description),
+            commands=commands_topic(settings, monitored.bundle),
             on_message=self._observations.add_joints
             if self._observations is not None and models.takes_joints
             else None,
@@ -225,6 +230,10 @@ class MonitorInputs:
     def expect_silence(self, expected: bool) -> None:
         """Set whether the policy is silent because the monitor itself has stopped it."""
         self._policy.may_be_silent = expected
+
+    def expect_commands(self, expected: bool) -> None:
+        """Set whether the gate lets commands pass, so that some are expected."""
+        self._joints.expect_commands(expected)
 
     @property
     def is_policy_there(self) -> bool:

@@ -3,24 +3,28 @@
 """The robot's joint states: their absence is a problem, and so is what cannot be relied on.
 
 Where the bundle's scores need them, what the joints did is added up for every decision, from
-further topics too. Unless somebody wants each message at once, they wait until the next decision
-or heartbeat.
+further topics too, and with it the commands as sent to the robot, where calibration had recorded
+those. Unless somebody wants each message at once, they wait until the next decision or heartbeat.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription
+from failure_monitor.errors import UsageError
 from failure_monitor.joint_motion import JointMotion, JointMotionError
 from failure_monitor.messages.joint_gaps import broken, gaps, missing
 from failure_monitor.messages.joint_intervals import JointIntervals, JointTopic
 from failure_monitor.messages.joint_soundness import JointSoundness
+from failure_monitor.messages.sent_commands import SENT_TYPES, SentCommands
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.parameters.parameter import named
 from failure_monitor.ros.common.collected_subscription import Collected
@@ -34,6 +38,12 @@ MAX_WAITING = 256
 DISCOVERY = 1.0
 """Seconds from the first joint state, in which others may state what it lacks."""
 
+MAX_WITHOUT_COMMANDS = 3
+"""Number of decisions in a row before which no command was sent although commands may pass: more
+than one, as a controller may be given a trajectory that lasts over the next decision."""
+
+SENSOR_QOS = QoSProfile(depth=MAX_WAITING, reliability=qos_profile_sensor_data.reliability)
+
 
 def more_joint_topics(
     settings: MonitorParameters, description: BundleDescription
@@ -42,6 +52,36 @@ def more_joint_topics(
     if named(settings.more_joint_states_topics):
         return named(settings.more_joint_states_topics)
     return () if description.joints is None else description.joints.topics[1:]
+
+
+class SentTopic(NamedTuple):
+    """The topic of the commands as sent, their message type, and the values that are needed."""
+
+    name: str
+    message_type: str
+    needed: tuple[str, ...]
+
+
+def commands_topic(settings: MonitorParameters, bundle: Bundle) -> SentTopic | None:
+    """Return the topic of the commands as sent: that of a parameter, or the bundle's.
+
+    None where no score needs them.
+
+    Raises:
+        UsageError: they are needed, and it is unknown on which topic or of which type they are.
+    """
+    if not bundle.command_names:
+        return None
+    joints, types = bundle.description.joints, bundle.description.message_types
+    recorded = "" if joints is None else joints.commands_topic
+    message_type = types.get(recorded, "")
+    if message_type not in SENT_TYPES:
+        raise UsageError(
+            "the bundle's scores need the commands as sent to the robot, and it does not state "
+            "their topic and type: calibrate on bags, with --commands-topic, or on an archive of "
+            "such bags, or without the commands"
+        )
+    return SentTopic(settings.commands_topic or recorded, message_type, bundle.command_names)
 
 
 class _JointStates:
@@ -77,7 +117,7 @@ class _JointStates:
             JointState,
             topic,
             with_info(self._on_message),
-            QoSProfile(depth=MAX_WAITING, reliability=qos_profile_sensor_data.reliability),
+            SENSOR_QOS,
             group=Collected() if self._is_collected else None,
         )
 
@@ -111,8 +151,97 @@ class _JointStates:
             self._forward(message)
 
 
+class _Commands:
+    """The subscription to the commands as sent, where scores need them."""
+
+    def __init__(self, node: Node, topic: str, message_type: str, needed: Sequence[str]) -> None:
+        """Subscribe.
+
+        Args:
+            node: the node that subscribes.
+            topic: the topic's name.
+            message_type: of the commands.
+            needed: the names of the values that scores need.
+        """
+        # Imported here: with it come message types that no other input is of.
+        from failure_monitor.ros.commands import COMMAND_TYPES
+
+        self.may_pass = False
+        """Whether the gate lets commands pass, so that some are expected."""
+        self._clock = node.get_clock()
+        self._type = message_type
+        self._sent = SentCommands(topic, needed)
+        self._was_expected = False
+        self._without = 0
+        self.topic = MonitoredTopic(
+            node,
+            COMMAND_TYPES[message_type].message,
+            topic,
+            with_info(self._on_message),
+            SENSOR_QOS,
+            group=Collected(),
+        )
+
+    def collect(self) -> None:
+        """Handle the messages that wait."""
+        self.topic.collect(MAX_WAITING, self._handle)
+
+    def start_rollout(self) -> None:
+        """Expect a rollout's first decision."""
+        self._sent.start_rollout()
+        self._without = 0
+
+    def clear(self) -> None:
+        """Forget all commands, because stamps start again."""
+        self._sent.clear()
+
+    def take(self, stamp: int, motion: JointMotion) -> JointMotion:
+        """Return what the joints did, with the commands sent since the decision before.
+
+        Raises:
+            JointMotionError: they are not those of calibration, or have stopped.
+        """
+        motion = self._sent.take(stamp, motion)
+        was_expected, self._was_expected = self._was_expected, self.may_pass
+        if self._sent.came or not (was_expected and self.may_pass):
+            self._without = 0
+        else:
+            self._without += 1
+        if why := self._sent.fault(motion) or self._why_stopped():
+            raise JointMotionError(self._unknown(why))
+        return motion
+
+    def problem(self) -> str:
+        """Return what is wrong with them; empty if nothing is."""
+        if contradiction := self.topic.contradiction():
+            return self._unknown(contradiction)
+        # With the permit goes what would bring commands back: then they are no problem.
+        why = self._why_stopped() if self.may_pass else ""
+        return why and self._unknown(why)
+
+    def _why_stopped(self) -> str:
+        if self._without < MAX_WITHOUT_COMMANDS:
+            return ""
+        return (
+            f"none has come since {self._without} decisions, although commands may pass: "
+            f"{self.topic.why_silent()}"
+        )
+
+    def _unknown(self, why: str) -> str:
+        return f"the commands as sent on '{self.topic.name}' are unknown: {why}"
+
+    def _on_message(self, message: Any, info: MessageInfo) -> None:
+        self._handle(message, info, time.monotonic())
+
+    def _handle(self, message: Any, info: MessageInfo, received: float) -> None:
+        waited = time.monotonic() - received
+        now = self._clock.now().nanoseconds - round(1e9 * waited)
+        self.topic.stream.add(received)
+        self._sent.add(now, message, self._type)
+
+
 class JointInput:
-    """The subscriptions to joint states."""
+    """The subscriptions to joint states, and to the commands that move the joints."""
 
     def __init__(
         self,
@@ -121,6 +250,7 @@ class JointInput:
         *,
         needed: Sequence[str],
         more_topics: Sequence[str],
+        commands: SentTopic | None,
         on_message: Callable[[JointState], None] | None,
     ) -> None:
         """Subscribe.
@@ -130,6 +260,7 @@ class JointInput:
             settings: name the topic and bound the age of joint states.
             needed: the quantities of joints that scores need, as `JointMotion` names them.
             more_topics: further topics, for these quantities alone.
+            commands: the topic of commands as sent; None if no score needs them.
             on_message: called with every message of the robot's topic; None if nobody wants them.
         """
         self._needed = tuple(needed)
@@ -151,6 +282,7 @@ class JointInput:
                 if name != settings.joint_states_topic
             ),
         ]
+        self._commands = None if commands is None else _Commands(node, *commands)
         self.settings = settings
 
     @property
@@ -167,17 +299,27 @@ class JointInput:
     @property
     def topics(self) -> Sequence[MonitoredTopic]:
         """The topics of this input."""
-        return [states.topic for states in self._inputs]
+        sent = [] if self._commands is None else [self._commands.topic]
+        return [*(states.topic for states in self._inputs), *sent]
+
+    def expect_commands(self, expected: bool) -> None:
+        """Set whether the gate lets commands pass, so that some are expected."""
+        if self._commands is not None:
+            self._commands.may_pass = expected
 
     def start_rollout(self) -> None:
         """Expect a rollout's first decision."""
         self._intervals.start_rollout()
         self._why_unknown = ""
+        if self._commands is not None:
+            self._commands.start_rollout()
 
     def restart(self) -> None:
         """Forget all messages, because stamps start again."""
         self._collect()
         self._intervals.clear()
+        if self._commands is not None:
+            self._commands.clear()
 
     def take(self, stamp: int) -> JointMotion | None:
         """Return what the joints did up to a decision; None if no score needs it.
@@ -192,6 +334,8 @@ class JointInput:
             return None
         self._collect()
         motion = self._intervals.take(stamp)
+        if self._commands is not None:
+            motion = self._commands.take(stamp, motion)
         self._why_unknown = self._why_missing() or broken(motion, self._intervals)
         if why := self._why_unknown or gaps(motion, self._intervals):
             raise JointMotionError(f"what the joints did is unknown: {why}")
@@ -199,6 +343,9 @@ class JointInput:
 
     def problem(self, topic: MonitoredTopic, now: float) -> str:
         """Return what is wrong with them; empty if nothing is, or if they are not needed."""
+        if self._commands is not None and topic is self._commands.topic:
+            self._commands.collect()
+            return self._commands.problem()
         states = next(each for each in self._inputs if each.topic is topic)
         states.collect()
         if problem := self._late_or_unsound(states, now):
@@ -213,6 +360,8 @@ class JointInput:
     def _collect(self) -> None:
         for states in self._inputs:
             states.collect()
+        if self._commands is not None:
+            self._commands.collect()
 
     def _late_or_unsound(self, states: _JointStates, now: float) -> str:
         topic, limit = states.topic, self.settings.max_joint_state_age

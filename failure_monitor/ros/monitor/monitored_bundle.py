@@ -26,6 +26,7 @@ from failure_monitor.ros.monitor.black_box_settings import (
     BlackBoxSettings,
     black_box_settings,
 )
+from failure_monitor.ros.monitor.joint_input import commands_topic
 from failure_monitor.ros.monitor.monitored_models import MonitoredModels
 
 
@@ -107,7 +108,7 @@ def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
     Raises:
         BundleError: it is not there, damaged, or of a newer schema.
         UnknownTaskError: it has no threshold for the task, or has several and none is named.
-        UsageError: it lacks rollout boundaries or measured positions that it needs, or
+        UsageError: it lacks rollout boundaries, measured positions or commands that it needs, or
             parameters contradict what it states about its models and how they were run.
         FailureMonitorError: a model cannot be run.
     """
@@ -123,6 +124,7 @@ def load_monitored_bundle(settings: MonitorParameters) -> MonitoredBundle:
     if settings.rollout_boundaries == "pause":
         _require_long_pause(bundle, settings.rollout_pause)
     _require_positions(bundle)
+    commands_topic(settings, bundle)
     _require_embedding(bundle, settings)
     _require_own_chunks(bundle)
     black_box = black_box_settings(settings, bundle)

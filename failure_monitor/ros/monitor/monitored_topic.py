@@ -81,8 +81,11 @@ class MonitoredTopic:
         if not self.stream.is_silent(now, limit):
             return ""
         since = "so far" if self.stream.age(now) is None else f"for more than {limit:g} s"
-        why = why_silent(self._node, self.name, self._type, self._qos)
-        return f"no message on '{self.name}' {since}: {why}"
+        return f"no message on '{self.name}' {since}: {self.why_silent()}"
+
+    def why_silent(self) -> str:
+        """Return why no message may come, and what to do."""
+        return why_silent(self._node, self.name, self._type, self._qos)
 
     def contradiction(self) -> str:
         """Return why its messages may contradict each other; empty with one publisher."""

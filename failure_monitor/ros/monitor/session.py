@@ -164,6 +164,7 @@ class MonitorSession:
         self._alarm.set_input_problems([*problems, *self._inputs.problems(now)])
         status = self._alarm.status(now)
         self._rollouts.observe(status, now)
+        self._inputs.expect_commands(status.permit)
         return status
 
     def _unscored_problems(self, now: float) -> Sequence[str]:

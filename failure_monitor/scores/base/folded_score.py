@@ -75,6 +75,11 @@ class FoldedScore:
         return self.models[0].joint_quantities
 
     @property
+    def command_names(self) -> tuple[str, ...]:
+        """The values of commands as sent that it reads, as `Score.command_names`."""
+        return self.models[0].command_names
+
+    @property
     def needs_tokens(self) -> bool:
         """Whether it needs tokens of the policy's network."""
         return self.models[0].needs_tokens

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joint residual: what joints did since the last decision, against what was to be expected.
 
-From the states s of all joints at the decision before, the mean command c since then (the executed
-actions of the chunk before) and the embedding e then, along its 64 principal components where more
-features vary, ridge regression predicts how the chosen quantities changed:
+From the states s of all joints at the decision before, the mean command c since then (as sent,
+where all rollouts of calibration have recorded that, or else the executed actions of the chunk
+before) and the embedding e then, along its 64 principal components where more features vary, ridge
+regression predicts how the chosen quantities changed:
 
     x_t = [s_{t−1}, c_t, e_{t−1}, 1],    ŷ_t = s_{t−1} + Wᵀ x_t
 
@@ -17,7 +18,8 @@ known. With residuals ρ of the fitting rollouts, each predicted from the others
 
 so that what commands and state do not determine counts little, joints that err together count
 once, and one joint that is far off counts more than many that are slightly. Undefined at a
-rollout's first decision, and where no action was executed or a quantity is not known.
+rollout's first decision, and where no action was executed, no command was sent, or a quantity is
+not known.
 """
 
 from __future__ import annotations
@@ -76,12 +78,15 @@ class Inputs:
 
     Attributes:
         quantities: the names of the S quantities of the joints.
+        commands: the names of the D values of commands as sent; none where the executed actions
+            of D dimensions stand for them.
         executed: how many actions of a chunk are executed.
         motion: standardisation of states and commands, (S + D,).
         embedding: what is taken of embeddings, (P,); None where the policy gives none.
     """
 
     quantities: tuple[str, ...]
+    commands: tuple[str, ...]
     executed: ExecutedActions
     motion: Standardisation
     embedding: PrincipalFeatures | None
@@ -98,19 +103,32 @@ class Inputs:
             ),
         )
 
-    def after(self, before: _Seen, decision: Decision) -> Array | None:
-        """Return x of the decision after `before`; None where it is not known."""
+    def after(self, before: _Seen, decision: Decision, sent: Array | None) -> Array | None:
+        """Return x of the decision after `before`; None where it is not known.
+
+        Args:
+            before: what was seen at the decision before.
+            decision: the decision.
+            sent: the mean of the commands sent since then, NaN where none was; None where the
+                executed actions stand for them.
+        """
         return decision.once(
-            ("joints", self.identity, before), lambda: self._after(before, decision.stamp)
+            ("joints", self.identity, before), lambda: self._after(before, decision.stamp, sent)
         )
 
-    def _after(self, before: _Seen, stamp: int) -> Array | None:
-        executed = before.actions[: self.executed.between(before.stamp, stamp)]
-        if not len(executed) or not np.isfinite(before.states).all():
+    def _after(self, before: _Seen, stamp: int, sent: Array | None) -> Array | None:
+        command = self._executed(before, stamp) if sent is None else sent
+        moved = np.concatenate([before.states, command])
+        if not np.isfinite(moved).all():
             return None
-        command = executed.sum(axis=0) / len(executed)
-        moved = self.motion(np.concatenate([before.states, command]))
-        return np.concatenate([moved, before.embedding, ONE])
+        return np.concatenate([self.motion(moved), before.embedding, ONE])
+
+    def _executed(self, before: _Seen, stamp: int) -> Array:
+        """Return the mean of the executed actions, NaN where none was; (D,)."""
+        actions = before.actions[: self.executed.between(before.stamp, stamp)]
+        if not len(actions):
+            return np.full(actions.shape[1], np.nan)
+        return np.asarray(actions.sum(axis=0) / len(actions))
 
     def _of_embedding(self, decision: Decision) -> Array:
         if self.embedding is None:
@@ -123,7 +141,7 @@ class Inputs:
     def identity(self) -> bytes:
         """What only those have in common that take the same of decisions."""
         of_embedding = b"" if self.embedding is None else self.embedding.identity
-        named = repr((self.quantities, self.executed)).encode()
+        named = repr((self.quantities, self.commands, self.executed)).encode()
         return b"".join([self.motion.identity, of_embedding, named])
 
 
@@ -164,6 +182,7 @@ class JointResidual(TogetherScore):
         self._residual = residual
         self._weights = weights
         self.joint_quantities = inputs.quantities
+        self.command_names = inputs.commands
 
     @classmethod
     @abstractmethod
@@ -186,9 +205,10 @@ class JointResidual(TogetherScore):
         """Fit the models to the rollouts.
 
         Raises:
-            ScoreUndefinedError: what joints did is not known, or differs in kind between
-                rollouts; none of them counts; it is unknown how many actions are executed; no
-                rollout has a second decision; nothing moves, or as nothing predicts it.
+            ScoreUndefinedError: what joints did is not known; it, or what was sent, differs in
+                kind between rollouts; none of them counts; it is unknown how many actions are
+                executed; no rollout has a second decision; nothing moves, or as nothing predicts
+                it.
         """
         motions = _common_joints(rollouts, cls.name)
         quantities = motions[0].names
@@ -213,7 +233,8 @@ class JointResidual(TogetherScore):
             raise ScoreUndefinedError(
                 f"{cls.name}: at no decision of the rollouts all of {', '.join(quantities)} are "
                 "known, as the joints are stated less often than the policy decides, or no "
-                "action was executed: record them more often, or leave this score out of the rule"
+                "action was executed or command sent: record them more often, or leave this score "
+                "out of the rule"
             )
         change = Standardisation.fit(
             np.array([moved for of_rollout in known for _, moved in of_rollout]),
@@ -297,6 +318,7 @@ class JointResidual(TogetherScore):
             parameters=inputs.executed.parameters(),
             arrays={
                 "quantities": np.array(inputs.quantities),
+                **({"commands": np.array(inputs.commands)} if inputs.commands else {}),
                 "targets": self._steps.targets,
                 "are_means": self._steps.are_means,
                 "regression": self._regression,
@@ -322,6 +344,7 @@ class JointResidual(TogetherScore):
         return cls(
             inputs=Inputs(
                 quantities=tuple(str(name) for name in arrays["quantities"]),
+                commands=tuple(str(name) for name in arrays.get("commands", ())),
                 executed=ExecutedActions.from_parameters(state.parameters),
                 motion=Standardisation.from_state(state, "motion"),
                 embedding=embedding,
@@ -353,7 +376,10 @@ class _Steps:
 
     def seen(self, decision: Decision) -> _Seen:
         """Return what is to be remembered of a decision."""
-        return self.inputs.seen(decision, self._joints(decision))
+        joints = self._joints(decision)
+        # Here, so that a rollout's first decision is rejected already.
+        self._sent(joints)
+        return self.inputs.seen(decision, joints)
 
     def step(self, before: _Seen | None, decision: Decision) -> tuple[Array, Array] | None:
         """Return x and the changes of the predicted quantities; None where one is not known."""
@@ -362,8 +388,9 @@ class _Steps:
         return decision.once((self, before), lambda: self._step(before, decision))
 
     def _step(self, before: _Seen, decision: Decision) -> tuple[Array, Array] | None:
-        reached = self._reached(decision)
-        x = self.inputs.after(before, decision)
+        joints = self._joints(decision)
+        reached = self._reached(joints)
+        x = self.inputs.after(before, decision, self._sent(joints))
         if x is None or not np.isfinite(reached).all():
             return None
         return x, reached - before.states[self.targets]
@@ -378,9 +405,8 @@ class _Steps:
         except InvalidDecisionError as error:
             raise InvalidDecisionError(f"{rollout.name}: {error}") from None
 
-    def _reached(self, decision: Decision) -> Array:
+    def _reached(self, joints: JointMotion) -> Array:
         """Return the predicted quantities as they came, (T,)."""
-        joints = self._joints(decision)
         means = joints.means[self.targets]
         if self._are_all_means:
             return means
@@ -398,6 +424,15 @@ class _Steps:
             )
         try:
             return decision.joints.select(self.inputs.quantities)
+        except JointMotionError as error:
+            raise InvalidDecisionError(f"the score {self.score}: {error}") from None
+
+    def _sent(self, joints: JointMotion) -> Array | None:
+        """Return the mean of the commands as sent; None where executed actions stand for them."""
+        if not self.inputs.commands:
+            return None
+        try:
+            return joints.select_commands(self.inputs.commands)
         except JointMotionError as error:
             raise InvalidDecisionError(f"the score {self.score}: {error}") from None
 
@@ -441,6 +476,22 @@ def _common_joints(rollouts: Sequence[Rollout], score: str) -> list[JointMotion]
     return motions
 
 
+def _common_commands(
+    rollouts: Sequence[Rollout], motions: Sequence[JointMotion], score: str
+) -> tuple[str, ...]:
+    """Return the values of commands as sent that all rollouts have; none if none has any."""
+    names = motions[0].command_names
+    for rollout, motion in zip(rollouts, motions, strict=True):
+        if set(motion.command_names) != set(names):
+            raise ScoreUndefinedError(
+                f"{score}: the commands as sent in {rollouts[0].name} are {list_names(names)}, "
+                f"and in {rollout.name} {list_names(motion.command_names)}: record the same of "
+                "every rollout, or of none (without --commands-topic), or leave this score out of "
+                "the rule"
+            )
+    return names
+
+
 def _difference(one: Rollout, other: Rollout) -> str:
     """Return which quantities of joints only one of two rollouts gives, as text."""
     named = [(each.name, each.joints.names) for each in (one, other) if each.joints is not None]
@@ -459,16 +510,21 @@ def _inputs(
 ) -> Inputs:
     """Return what the models are given, brought to the scale of these rollouts."""
     states = np.concatenate([motion.states for motion in motions])
-    # A mean over actions varies no more than they do.
-    actions = np.concatenate([rollout.chunks[:, 0].mean(axis=1) for rollout in rollouts])
-    is_known = np.isfinite(states).all(axis=1)
+    sent = _common_commands(rollouts, motions, score)
+    if sent:
+        commands = np.concatenate([motion.select_commands(sent) for motion in motions])
+    else:
+        # A mean over actions varies no more than they do.
+        commands = np.concatenate([rollout.chunks[:, 0].mean(axis=1) for rollout in rollouts])
+    moved = np.concatenate([states, commands], axis=1)
+    is_known = np.isfinite(moved).all(axis=1)
     if not is_known.any():
         raise ScoreUndefinedError(
             f"{score}: at no decision of the rollouts all of {', '.join(motions[0].names)} are "
             "known: record them more often, or leave this score out of the rule"
         )
     motion = Standardisation.fit(
-        np.concatenate([states, actions], axis=1)[is_known],
+        moved[is_known],
         f"{score}: the states of joints and the commands",
     )
     embedding = None
@@ -478,7 +534,7 @@ def _inputs(
             f"{score}: the embeddings",
             COMPONENTS,
         )
-    return Inputs(motions[0].names, executed, motion, embedding)
+    return Inputs(motions[0].names, sent, executed, motion, embedding)
 
 
 def _ridge(known: Sequence[Sequence[tuple[Array, Array]]], change: Standardisation) -> _Fitted:

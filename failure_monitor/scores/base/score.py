@@ -53,6 +53,7 @@ class Score(ABC):
         follows_rollout: whether the score depends on when the rollout began.
         needs_positions: whether it needs measured positions of the robot.
         joint_quantities: the quantities of joints that it needs, as `JointMotion` names them.
+        command_names: the values of commands as sent that it needs, likewise.
         needs_tokens: whether it needs tokens of the policy's network.
     """
 
@@ -63,6 +64,7 @@ class Score(ABC):
     needs_positions: bool = False
     needs_tokens: bool = False
     joint_quantities: tuple[str, ...] = ()
+    command_names: tuple[str, ...] = ()
 
     @property
     def needs_joints(self) -> bool:
