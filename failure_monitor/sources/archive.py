@@ -52,6 +52,7 @@ from numpy.typing import NDArray
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, OutcomeSource, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.messages.sent_commands import SENT_TYPES
 from failure_monitor.parameters.topics import EXTERNAL_NAME
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
 from failure_monitor.schema import plain
@@ -262,7 +263,7 @@ def _read(
         )
         for index, part in enumerate(slices)
     )
-    commands_topic = meta.text("commands_topic")
+    commands_topic, commands_type = meta.commands_topic()
     return SourceContents(
         rollouts,
         action_names,
@@ -273,7 +274,7 @@ def _read(
         meta.stated_policy(action_names) if reads_stated_policy else None,
         joint_topics=meta.joint_topics(),
         commands_topic=commands_topic,
-        message_types={commands_topic: meta.text("commands_type")} if commands_topic else {},
+        message_types={commands_topic: commands_type} if commands_topic else {},
     )
 
 
@@ -554,6 +555,13 @@ class _Meta:
         topics = self._content.get("joint_topics")
         count = len(topics) if isinstance(topics, list) else 0
         return () if topics is None else self.names("joint_topics", count, ())
+
+    def commands_topic(self) -> tuple[str, str]:
+        """Return the topic of commands as sent and its type; both empty if unknown."""
+        topic, message_type = self.text("commands_topic"), self.text("commands_type")
+        if topic and message_type not in SENT_TYPES:
+            raise self._wrong("commands_type", message_type, f"one of {', '.join(SENT_TYPES)}")
+        return topic, message_type
 
     def text(self, key: str) -> str:
         """Return a text; empty if there is none."""

@@ -102,5 +102,5 @@ def test_the_table_names_every_key_that_is_read(example: Path) -> None:
     source = (ROOT / "failure_monitor/sources/archive.py").read_text()
     read = set(re.findall(r"_content\.get\(\"(\w+)\"", source))
     read |= set(re.findall(r"_positive\(\"(\w+)\"", source))
-    read |= set(re.findall(r"meta\.text\(\"(\w+)\"", source))
+    read |= set(re.findall(r"\.text\(\"(\w+)\"", source))
     assert read - set(rows("Joints")) == set(rows("Keys of `meta_json`"))

@@ -149,6 +149,8 @@ def test_joints_and_commands_survive_being_archived(tmp_path: Path) -> None:
 def test_joints_of_another_shape_or_name_are_refused(tmp_path: Path) -> None:
     path = write_arrays(tmp_path / "arm.npz", meta_json=meta_json(joint_topics="/joint_states"))
     assert "'joint_topics' in 'meta_json' is \"/joint_states\", expected a list" in refusal(path)
+    path = write_arrays(tmp_path / "sent.npz", meta_json=meta_json(commands_topic="/command"))
+    assert "'commands_type' in 'meta_json' is \"\", expected one of geometry_msgs" in refusal(path)
     path = write_arrays(tmp_path / "arm.npz", joint_pos_hist=of_steps(0)[:-1])
     assert "'joint_pos_hist' is float32 (11, 4, 2), expected float (12, K, J)" in refusal(path)
     path = write_arrays(
