@@ -22,6 +22,7 @@ from failure_monitor.fleet.fleet_tables import (
     shifts_table,
     unread_table,
 )
+from failure_monitor.listed_names import list_names
 from failure_monitor.report.drawing import (
     ALARM_COLOUR,
     INK,
@@ -49,11 +50,6 @@ def fleet_page(fleet: Fleet, made: str) -> Page:
     """
     total = fleet.total
     worst = concerned(fleet)
-    lead = (
-        f"{len(worst)} of {len(fleet.present)} are to be looked at, the worst first."
-        if worst
-        else "No robot is unlike the others, and no promise is known to be broken."
-    )
     sections = (
         _robots_section(fleet, worst),
         _promise_section(fleet),
@@ -77,7 +73,7 @@ def fleet_page(fleet: Fleet, made: str) -> Page:
     )
     return Page(
         title=headline(fleet),
-        lead=(lead,),
+        lead=_lead(fleet, worst),
         key_figures=(
             KeyFigure(str(len(worst)), "to look at"),
             KeyFigure(str(total.rollouts), "rollouts"),
@@ -87,6 +83,13 @@ def fleet_page(fleet: Fleet, made: str) -> Page:
         sections=sections,
         made=made,
     )
+
+
+def _lead(fleet: Fleet, worst: Sequence[ComparedRobot]) -> tuple[str, ...]:
+    if not worst:
+        return ("No robot is unlike the others, and no promise is known to be broken.",)
+    names = printable(list_names(robot.name for robot in worst))
+    return (f"To look at, {len(worst)} of {len(fleet.present)}, the worst first: {names}.",)
 
 
 def _robots_section(fleet: Fleet, worst: Sequence[ComparedRobot]) -> PageSection:
@@ -99,10 +102,13 @@ def _robots_section(fleet: Fleet, worst: Sequence[ComparedRobot]) -> PageSection
 def _promise_section(fleet: Fleet) -> PageSection:
     drawn = [each for each in fleet.present if each.figures.false_alarms.interval is not None]
     unknown = sum(each.figures.false_alarms.unknown for each in fleet.present)
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
+    for robot in fleet.present:
+        if robot.figures.promise is None:
+            reasons[robot.figures.why_unknown].append(robot.name)
     details = [
-        f"{printable(robot.name)}: the promise is unknown: {printable(robot.figures.why_unknown)}"
-        for robot in fleet.present
-        if robot.figures.promise is None
+        f"Unknown is the promise of {printable(list_names(names))}: {printable(reason)}."
+        for reason, names in reasons.items()
     ]
     return PageSection(
         "promise",
