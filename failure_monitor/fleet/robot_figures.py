@@ -87,6 +87,7 @@ class Outcomes:
         claimed: of how many success was claimed.
         confirmed: of these, by the outcome check.
         doubtful: likewise.
+        doubted_by_judges: of these, by an outside judge.
         labelled_false: of these, by the operator, failures.
         failed: of all rollouts, by the best that is known.
         unknown: of how many nothing is known.
@@ -95,6 +96,7 @@ class Outcomes:
     claimed: int = 0
     confirmed: int = 0
     doubtful: int = 0
+    doubted_by_judges: int = 0
     labelled_false: int = 0
     failed: int = 0
     unknown: int = 0
@@ -373,6 +375,7 @@ def _outcomes(records: Sequence[RolloutRecord]) -> Outcomes:
         claimed=len(claimed),
         confirmed=sum(record.check == "confirmed" for record in claimed),
         doubtful=sum(record.check == "doubtful" for record in claimed),
+        doubted_by_judges=sum("doubtful" in record.judge_words.values() for record in claimed),
         labelled_false=sum(record.label == "failure" for record in claimed),
         failed=sum(record.outcome == "failure" for record in records),
         unknown=sum(record.outcome is None for record in records),

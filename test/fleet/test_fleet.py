@@ -114,7 +114,7 @@ def test_outcomes_are_the_best_that_is_known_and_stops_need_a_word(tmp_path):
     kinds = [
         {"check": "confirmed"},
         {"check": "doubtful", "label": "failure"},
-        {"label": "failure"},
+        {"label": "failure", "judge_words": {"vlm": "doubtful", "reward": "accepted"}},
         {"alarm": 1.0, "stopped": True},
         {"alarm": 1.0, "stopped": True, "claim": None},
         {"claim": "failure"},
@@ -129,6 +129,7 @@ def test_outcomes_are_the_best_that_is_known_and_stops_need_a_word(tmp_path):
         "claimed": 6,
         "confirmed": 1,
         "doubtful": 1,
+        "doubted_by_judges": 1,
         "labelled_false": 2,
         "failed": 3,
         "unknown": 1,
