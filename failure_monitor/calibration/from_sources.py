@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,7 +168,7 @@ def calibrate(
     rollout_set = read[0]
     chosen = _Chosen.of(read, exclusions)
     score_names, probed, why = _choose_scores(named, chosen, rollout_set)
-    remarks = (*chosen.remarks, *why)
+    remarks = (*chosen.remarks, *_merely_claimed(chosen.rollouts), *why)
     for remark in remarks:
         report(remark)
     settings = CalibrationSettings(
@@ -219,6 +219,17 @@ def calibrate(
     if output is not None:
         bundles.save(bundle, Path(output))
     return Calibration(bundle, tuple(chosen.rollouts), rollout_set, remarks)
+
+
+def _merely_claimed(rollouts: Sequence[Rollout]) -> Iterator[str]:
+    """Yield which rollouts are only claimed to be successes: the outcome check believes them."""
+    names = [rollout.name for rollout in rollouts if rollout.outcome_by == "claim"]
+    if names:
+        yield (
+            f"{len(names)} of {len(rollouts)} rollouts are successes as claimed, not as known "
+            f"({list_names(names)}): false claims among them teach that such ends are true; state "
+            "what is known (`failure-monitor label`, --labels)"
+        )
 
 
 def _why_seldom(bundle: Bundle, rollouts: Sequence[Rollout]) -> str:

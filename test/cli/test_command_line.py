@@ -122,7 +122,7 @@ def test_calibrate_fits_scores_and_time_varying_thresholds_on_other_rollouts(suc
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--alpha", "0.05"], 1, "record 19 successful rollouts, or ask for alpha 0.0909"),
+        (["--alpha", "0.05"], 1, "record 19 successful rollouts, or ask for 0.091"),
         (["--threshold", "wavy"], 2, "there is no threshold 'wavy': choose constant, time-varyi"),
         (["--rule", "most"], 2, "there is no rule 'most': choose fiper, all, any, mean"),
         (["--scores", "rnd_oe", "--rule", "fiper"], 2, "the rule 'fiper' is all of rnd_oe, ace"),

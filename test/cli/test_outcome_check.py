@@ -93,3 +93,16 @@ def test_recalibrate_shows_that_too_few_rollouts_are_left_to_check_ends(successe
     assert (
         "4 calibration rollouts cannot promise a share of doubted true successes of 0.1" in shown
     )
+
+
+def test_calibrate_names_rollouts_that_only_claim_success(tmp_path):
+    unknown = archive(tmp_path / "unknown.npz", range(12), success=None)
+    claims = "".join(f"rollout {seed},success\n" for seed in range(12))
+    (tmp_path / "claims.csv").write_text(f"rollout,claim\n{claims}")
+    made = calibrate(unknown, tmp_path / "bundle", "--labels", tmp_path / "claims.csv")
+    assert made.exit_code == 0, made.output
+    assert "12 of 12 rollouts are successes as claimed" in plain_text(made.output)
+    known = archive(tmp_path / "known.npz", range(12), success=True)
+    made = calibrate(known, tmp_path / "second", "--labels", tmp_path / "claims.csv")
+    assert made.exit_code == 0, made.output
+    assert "as claimed" not in plain_text(made.output)
