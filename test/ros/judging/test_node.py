@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.srv import GetParameters, ListParameters
+from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from testbed.chat_server import ChatServer, chat_server, completion, reply, stream
 from testbed.ros_graph import Observer, node_process
 
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.ros
 
 NODE = "failure_monitor.ros.judging.node"
 MONITOR = "failure_monitor.ros.monitor.node"
+RECORDER = "failure_monitor.ros.recording.record_node"
 OUTCOME = "failure_monitor/outcome"
 KEY = "sk-SECRET-0123456789"
 WIDTH, HEIGHT = 64, 48
@@ -239,8 +242,32 @@ def test_pictures_of_another_rollout_are_never_shown(outcomes, tmp_path):
         assert f"rollout '{rollout}' has no number: no picture has come on 'camera'" in printed
 
 
+def read_bag(folder: Path) -> dict[str, bytes]:
+    """All bytes of each topic of the one bag in a folder."""
+    [bag] = folder.iterdir()
+    messages: dict[str, bytes] = {}
+    with Reader(bag) as reader:
+        for connection, _, data in reader.messages():
+            messages[connection.topic] = messages.get(connection.topic, b"") + bytes(data)
+    return messages
+
+
+def dump_parameters(outcomes: Outcomes) -> str:
+    """What `ros2 param dump` shows of the judge node."""
+    node, name = outcomes.node, "/failure_monitor_judge"
+    ask_names = node.create_client(ListParameters, f"{name}/list_parameters")
+    ask_values = node.create_client(GetParameters, f"{name}/get_parameters")
+    assert ask_names.wait_for_service(20.0)
+    assert ask_values.wait_for_service(20.0)
+    listed = outcomes.wait_until_answered(ask_names, ListParameters.Request()).result.names
+    return str(outcomes.wait_until_answered(ask_values, GetParameters.Request(names=listed)))
+
+
 def test_a_hostile_service_is_named_without_the_key_and_the_next_is_asked(outcomes, tmp_path):
-    """Whatever comes back, the log has neither the key nor what the other side said."""
+    """Whatever comes back, the key is in no log, parameter, process argument or bag.
+
+    Nor is anything else that the other side said.
+    """
     echo = f'{{"error": "bad key {KEY}"}}'
     answers = [
         reply(echo, f"401 {KEY}", f"X: {KEY}"),
@@ -252,20 +279,38 @@ def test_a_hostile_service_is_named_without_the_key_and_the_next_is_asked(outcom
         reply(completion("0.25")),
     ]
     outcomes.listen("judges/vlm/answer", String)
-    with chat_server(*answers) as server:
+    active = outcomes.node.create_publisher(Bool, "rollout/active", LATCHED_QOS)
+    active.publish(Bool(data=False))
+    recorder = node_process(RECORDER, topics="['*']", output=tmp_path / "bags", tail=0.5)
+    with chat_server(*answers) as server, recorder:
+        outcomes.wait_for(active.get_subscription_count, "the recorder")
+        active.publish(Bool(data=True))
         judge = JudgeProcess(
             tmp_path / "judge.log", **parameters_for(server, timeout=1.0, judge="vlm")
         )
         try:
-            outcomes.wait_for(outcomes.publisher.get_subscription_count, "the judge to listen")
+            outcomes.wait_for(
+                lambda: outcomes.publisher.get_subscription_count() == 2, "judge and recorder"
+            )
             outcomes.spin(0.5)
             for number in range(len(answers)):
                 outcomes.end(f"rollout-{number}")
             said = outcomes.received["judges/vlm/answer"]
             outcomes.wait_for(lambda: said, "the one number")
+            parameters = dump_parameters(outcomes)
+            arguments = Path(f"/proc/{judge.pid}/cmdline").read_bytes()
+            active.publish(Bool(data=False))
+            outcomes.wait_for(lambda: (tmp_path / "bags" / "rollout_0000").exists(), "the bag")
         finally:
             code, printed = judge.end()
+        assert KEY.encode() in server.requests[0], "the key is what was looked for"
     [number] = said
+    recorded = read_bag(tmp_path / "bags")
+    assert b"has no number" in recorded["/rosout"]
+    assert b"rollout-6" in recorded["/judges/vlm/answer"]
+    assert "JUDGE_KEY" in parameters
+    assert b"JUDGE_KEY" in arguments
+    assert b"SECRET" not in b"".join([*recorded.values(), parameters.encode(), arguments])
     assert json.loads(number.data) == {"rollout": "rollout-6", "value": 0.25}
     assert code == 0, printed
     assert "SECRET" not in printed
