@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 
 import pytest
 from testbed.chat_server import chat_server, completion, reply, stream
@@ -59,6 +62,26 @@ def test_a_question_is_posted_with_the_key_and_a_number_comes_back():
     urls = [picture["image_url"]["url"] for picture in pictures]
     assert all(url.startswith(begin) for url in urls)
     assert [base64.b64decode(url.removeprefix(begin)) for url in urls] == [b"first", b"second"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+def test_the_key_goes_to_nobody_whose_certificate_is_not_trusted(tmp_path, monkeypatch):
+    certificate, private = tmp_path / "certificate.pem", tmp_path / "private.pem"
+    subject = "-x509 -newkey rsa:2048 -nodes -subj /CN=judge -addext subjectAltName=IP:127.0.0.1"
+    command = ["openssl", "req", *subject.split(), "-keyout", private, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    encryption = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    encryption.load_cert_chain(certificate, private)
+    body = b'{"x": "' + b"y" * 200_000 + b'"}'
+    with chat_server(reply(completion("0.5")), encryption=encryption) as server:
+        with pytest.raises(ChatError, match=r"it cannot be reached \(.*certificate"):
+            ask(server.url, body=body)
+        assert not server.requests
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert number_in(ask(server.url, body=body)) == 0.5
+        [request] = server.requests
+    assert f"Authorization: Bearer {KEY}".encode() in request
+    assert request.endswith(body)
 
 
 def test_without_a_key_none_is_sent():

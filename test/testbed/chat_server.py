@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,13 +18,15 @@ Answer = Callable[[socket.socket, bytes], None]
 class ChatServer:
     """Listens on a loopback port, and keeps what it was sent."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Answer, encryption: ssl.SSLContext | None = None) -> None:
         """Listen.
 
         Args:
             answers: to one request after the other; the last one to all that follow.
+            encryption: with a certificate; None to listen without.
         """
         self._answers = answers
+        self._encryption = encryption
         self.requests: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -31,7 +34,8 @@ class ChatServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        scheme = "http" if self._encryption is None else "https"
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}/v1"
 
     @property
     def questions(self) -> list[dict]:
@@ -51,6 +55,8 @@ class ChatServer:
     def _handle(self, connection: socket.socket) -> None:
         # The other side may give up at any time.
         with connection, suppress(OSError):
+            if self._encryption is not None:
+                connection = self._encryption.wrap_socket(connection, server_side=True)
             request = _request(connection)
             answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
             self.requests.append(request)
@@ -106,8 +112,10 @@ def stream(first: bytes, again: bytes, pause: float = 0.0) -> Answer:
 
 
 @contextmanager
-def chat_server(*answers: Answer) -> Iterator[ChatServer]:
-    server = ChatServer(*answers)
+def chat_server(
+    *answers: Answer, encryption: ssl.SSLContext | None = None
+) -> Iterator[ChatServer]:
+    server = ChatServer(*answers, encryption=encryption)
     try:
         yield server
     finally:
