@@ -36,9 +36,9 @@ def test_each_score_alone_finds_its_own_kind_of_failure(kind):
     settings = CalibrationSettings(
         scores=(f"external:{SCORES[kind]}",), threshold="time-varying", window=2, jobs=1
     )
-    bundle = calibrate([scored(seed) for seed in range(20)], POLICY, settings)
-    tested = [scored(seed) for seed in range(100, 120)]
-    tested += [scored(seed, kind) for seed in range(200, 210)]
+    bundle = calibrate([scored(seed) for seed in range(20000, 20020)], POLICY, settings)
+    tested = [scored(seed) for seed in range(20100, 20120)]
+    tested += [scored(seed, kind) for seed in range(20200, 20210)]
     found = evaluate(bundle, RolloutSet(POLICY, tuple(tested)))
     assert found.metrics.overall.tpr == 1.0
     assert found.metrics.overall.tnr >= 0.75

@@ -23,8 +23,8 @@ SCORES = {
 }
 """The score that shows each kind of failure, and no other does."""
 
-DECISIONS = 8
-FAILS_AT = 4
+DECISIONS = 16
+FAILS_AT = 8
 VOCABULARY = 16
 DIRECTION = np.array([0, 0, 0, 0, 1, -1], np.float32)
 """In the hidden layer, along which failures lie that the probe knows."""
