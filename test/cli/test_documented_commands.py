@@ -20,6 +20,7 @@ LINES = [
     for page in PAGES
     for _, _, block in FENCE.findall(page.read_text())
     for line in COMMAND.findall(block.replace("\\\n", " "))
+    if "[OPTIONS]" not in line
 ]
 
 
