@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 
+from failure_monitor.monitoring.several_publishers import CONTESTED_MEMORY
+
 MIN_SPEED_SCALE = 0.01
 """Speed scale below which the robot is to stand still."""
-
-CONTESTED_MEMORY = 2.5
-"""Seconds for which the strictest message of several publishers counts: longer than any monitor's
-heartbeat period, so that none is forgotten between two of its messages."""
 
 
 class PermitLease:
@@ -48,7 +46,7 @@ class PermitLease:
         self._overflowed_at = float("-inf")
 
     def update(
-        self, permitted: bool, now: float, *, age: float = 0.0, contested: bool = False
+        self, permitted: bool, now: float, *, age: float = 0.0, contested: bool | None = False
     ) -> None:
         """Receive a permit, or its withdrawal.
 
@@ -58,17 +56,21 @@ class PermitLease:
             age: seconds since the publication, by the clocks of both machines; below 0 if the
                 publisher's is ahead, and 0 where it is unknown.
             contested: whether the topic has several publishers. Then the permit of one does not
-                undo the withdrawal of another: permits count once none was withheld for long.
+                undo the withdrawal of another: permits count once none was withheld for long. None
+                if it is unknown, but would be known within a lease: permits count once none was
+                withheld for so long.
         """
         self._age = age
         if self.is_silent(now):
             self._steady_since = now
         if not permitted:
             self._withheld_at = now
-        self._is_contested = contested and now - self._withheld_at < CONTESTED_MEMORY
+        withheld_for = now - self._withheld_at
+        self._is_contested = bool(contested) and withheld_for < CONTESTED_MEMORY
+        is_uncertain = contested is None and withheld_for < self._lease
         self._has_received, self._received_at = True, now
         self._granted_at = now - max(age, 0.0)
-        self._permitted = permitted and not self._is_contested
+        self._permitted = permitted and not self._is_contested and not is_uncertain
 
     def overflow(self, now: float) -> None:
         """Record that messages were lost: more came than can be read, or one cannot be read."""
@@ -162,7 +164,7 @@ class SpeedScaleLease:
         self._valid_until = 0.0
 
     def update(
-        self, scale: float, now: float, *, age: float = 0.0, contested: bool = False
+        self, scale: float, now: float, *, age: float = 0.0, contested: bool | None = False
     ) -> None:
         """Receive a speed scale.
 
@@ -170,11 +172,13 @@ class SpeedScaleLease:
             scale: the speed scale.
             now: the time of reception.
             age: seconds since the publication, by the clocks of both machines.
-            contested: whether the topic has several publishers.
+            contested: whether the topic has several publishers; None if it is unknown, but would
+                be known within a lease.
         """
-        if not contested:
+        if contested is False:
             self._received.clear()
-        while self._received and now - self._received[0][0] > CONTESTED_MEMORY:
+        memory = CONTESTED_MEMORY if contested else self._lease
+        while self._received and now - self._received[0][0] > memory:
             self._received.popleft()
         # What a later one undercuts is of no further use.
         while self._received and _at_most(self._received[-1][1]) >= _at_most(scale):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.messages.joint_sources import MEMORY, NO_STAMP, JointSources
+from failure_monitor.messages.joint_sources import MEMORY, NO_STAMP, RESTART, JointSources
 
 pytestmark = pytest.mark.law(10)
 
@@ -37,6 +37,15 @@ def test_two_publishers_of_a_joint_are_a_contradiction_at_any_rate(first, second
     sources, now = played(messages)
     assert sources.contradicted(now) == ["b"]
     assert sources.contradicted(now + MEMORY) == []
+
+
+def test_a_second_source_is_one_before_it_is_counted_and_a_restarted_one_is_trusted_soon():
+    sources = JointSources()
+    sources.update(["a"], 500, NO_STAMP, 1.0, is_single=True)
+    sources.update(["a"], 1, NO_STAMP, 2.0, is_single=True)
+    assert sources.contradicted(2.0) == ["a"]
+    sources.update(["a"], 2, NO_STAMP, 2.0 + RESTART, is_single=True)
+    assert sources.contradicted(2.0 + RESTART) == []
 
 
 def test_publishers_of_different_joints_agree():

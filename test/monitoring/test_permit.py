@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_monitor.monitoring.permit import (
-    CONTESTED_MEMORY,
-    MIN_SPEED_SCALE,
-    PermitLease,
-    SpeedScaleLease,
-)
+from failure_monitor.monitoring.permit import MIN_SPEED_SCALE, PermitLease, SpeedScaleLease
+from failure_monitor.monitoring.several_publishers import CONTESTED_MEMORY
 
 LEASE = 0.25  # and the beat: sums of binary fractions are exact
 BEAT = 0.0625

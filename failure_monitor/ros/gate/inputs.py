@@ -17,12 +17,14 @@ from rclpy.node import Node
 from std_msgs.msg import Bool, Float64
 
 from failure_monitor.monitoring.permit import PermitLease, SpeedScaleLease
+from failure_monitor.monitoring.several_publishers import SeveralPublishers
 from failure_monitor.ros.common.incompatible_qos import subscription_events
 from failure_monitor.ros.common.message_info import (
     MessageInfo,
     pending_messages,
     publisher_count,
     seconds_since_publication,
+    sequence_number,
     with_info,
 )
 from failure_monitor.ros.common.publishers import contradiction, why_silent
@@ -35,7 +37,7 @@ MIN_TIMER_PERIOD = 0.001
 class Lease(Protocol):
     """What one topic grants for a time."""
 
-    def update(self, value: Any, now: float, *, age: float, contested: bool) -> None:
+    def update(self, value: Any, now: float, *, age: float, contested: bool | None) -> None:
         """Receive what was published."""
 
     def overflow(self, now: float) -> None:
@@ -70,6 +72,7 @@ class LeasedInput:
         self._lease = lease
         self._seconds = seconds
         self._changed = changed
+        self._publishers = SeveralPublishers()
         self._subscription = node.create_subscription(
             message,
             topic,
@@ -103,8 +106,9 @@ class LeasedInput:
 
     def _receive(self, message: Any, info: MessageInfo) -> None:
         age = seconds_since_publication(info)
-        contested = publisher_count(self._node, self._subscription) > 1
-        self._lease.update(message.data, time.monotonic(), age=age, contested=contested)
+        now, count = time.monotonic(), publisher_count(self._node, self._subscription)
+        contested = self._publishers.update(sequence_number(info), count, now)
+        self._lease.update(message.data, now, age=age, contested=contested)
         self._time_expiry(self._seconds - max(age, 0.0))
 
     def _time_expiry(self, seconds: float) -> None:

@@ -106,11 +106,9 @@ class MeasuredJoints:
         if message is None:
             return
         stamp = message.header.stamp.sec, message.header.stamp.nanosec
-        # A single publisher whose numbers go back was started again.
         is_single = publisher_count(self._node, self._subscription) == 1
-        number = None if is_single else sequence_number(info)
         names = message.name[: len(message.position)]
-        self._sources.update(names, number, stamp, now)
+        self._sources.update(names, sequence_number(info), stamp, now, is_single=is_single)
         # What was published before a freeze of this process is no measurement of now.
         waited = self._waiting_time.update(source_stamp(info), now)
         if waited < self._max_age:
