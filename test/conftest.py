@@ -33,6 +33,7 @@ os.environ["ROS_DOMAIN_ID"] = str(claim_ros_domain())
 import pytest
 from hypothesis import settings
 from testbed.faults.table import pytest_terminal_summary  # noqa: F401
+from testbed.left_over import leave_ros_domain, nodes_ended, processes_ended, watch_nodes
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle, save
@@ -64,6 +65,26 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Share the machine with other processes of the run, unless the file runs alone."""
     alone = request.node.get_closest_marker("alone") is not None
     with machine_shared_or_alone(tmp_path_factory.getbasetemp().parent, alone=alone):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes_end_with_their_file(machine: None) -> Iterator[None]:
+    """Keep the processes of a file, and what the middleware remembers of it, from the next."""
+    leave_ros_domain()
+    with processes_ended():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nodes_end_with_their_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the nodes of a test, and what the middleware remembers of it, from the next."""
+    if request.node.get_closest_marker("ros") is None:
+        yield
+        return
+    watch_nodes()
+    leave_ros_domain()
+    with nodes_ended():
         yield
 
 

@@ -22,7 +22,11 @@ WORKER = "PYTEST_XDIST_WORKER"
 RUN = "PYTEST_XDIST_TESTRUNUID"
 """Environment variable with a hexadecimal number that the processes of a run have in common."""
 
+WORKERS = "PYTEST_XDIST_WORKER_COUNT"
+"""Environment variable with the number of processes of a run."""
+
 _claims: list[socket.socket] = []
+_moves = 0
 
 
 def claim_ros_domain() -> int:
@@ -31,8 +35,26 @@ def claim_ros_domain() -> int:
     It follows from the run and from the number of the process in it. If another run on this
     machine has the domain already, the next free one is taken.
     """
+    return _claim(0)
+
+
+def next_ros_domain() -> int:
+    """Give the ROS domain of this process up, and claim the next one that is its own.
+
+    The processes of a run go round in turn: each comes to a domain that another has just left only
+    when it has been through all others.
+    """
+    global _moves
+    _moves += 1
+    left = _claims.pop()
+    domain = _claim(_moves * int(os.environ.get(WORKERS, "1")))
+    left.close()
+    return domain
+
+
+def _claim(offset: int) -> int:
     run = int(os.environ.get(RUN, f"{os.getpid():x}"), 16)
-    first = run + int(os.environ.get(WORKER, "gw0").removeprefix("gw"))
+    first = run + int(os.environ.get(WORKER, "gw0").removeprefix("gw")) + offset
     for attempt in range(len(DOMAINS)):
         domain = DOMAINS[(first + attempt) % len(DOMAINS)]
         claim = socket.socket(socket.AF_UNIX)
