@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import signal
 import subprocess
 import sys
@@ -88,21 +86,3 @@ def test_scores_are_left_to_the_calibration_unless_they_are_named(tmp_path, scor
     arguments = calibrate_arguments(tmp_path, tmp_path / "bundle", scores=scores, **settings)
     assert ("--scores" in arguments) is given
     assert "" not in arguments
-
-
-@pytest.mark.ros
-@pytest.mark.slow
-def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
-    demo = start_demo(output=tmp_path)
-    results, told = demo.communicate(timeout=280)
-    assert demo.returncode == 0, told
-    assert "Mechanism stuck" in results
-    [command] = [
-        line for line in told.splitlines() if line.startswith("failure-monitor calibrate")
-    ]
-    assert shlex.split(command)[3:5] == ["--output", str(tmp_path / "bundle")]
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["passed"]
-    assert [rollout["passed_after_alarm"] for rollout in summary["rollouts"]] == [0] * 4
-    assert len(list(tmp_path.glob("rollout_*.png"))) == 4
-    assert (tmp_path / "bundle" / "bundle.yaml").is_file()
