@@ -58,6 +58,7 @@ from failure_monitor.outcome.stored_check import StoredEndsError, arrays_of, end
 from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.policy_models.onnx_file import OnnxFile
+from failure_monitor.printable_text import printable
 from failure_monitor.schema import SchemaError, plain, read
 from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.base.reached_positions import ReachedPositions
@@ -75,6 +76,8 @@ from failure_monitor.thresholds.value_limits import ValueLimits
 
 DESCRIPTION_FILE = "bundle.yaml"
 ARRAYS_FILE = "arrays.npz"
+MAX_SHOWN = 100
+"""Characters of an unknown task that are shown."""
 BUNDLE_FILE = re.compile(
     r"bundle\.yaml|arrays\.npz|.*\.onnx|(encoder|sampler)\.weights_\d+|\.DS_Store"
 )
@@ -185,8 +188,8 @@ class Bundle:
                 "name one of these ('task' of the monitor node, --task for bags)"
             )
         raise UnknownTaskError(
-            f"the bundle has no threshold for the task '{task}', only for {known}: name one of "
-            "these, or calibrate with successful rollouts of the task"
+            f"the bundle has no threshold for the task '{printable(task, MAX_SHOWN)}', only for "
+            f"{known}: name one of these, or calibrate with successful rollouts of the task"
         )
 
     def threshold(self, task: str = "") -> PairedThreshold:

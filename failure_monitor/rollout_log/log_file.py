@@ -30,6 +30,10 @@ class RolloutLogError(FailureMonitorError):
     """A file that is no rollout log, or one that cannot be read or written."""
 
 
+class RecordTooLongError(RolloutLogError):
+    """A record that could not be read again."""
+
+
 def log_path(folder: Path, monitor: str, bundle: str) -> Path:
     """Return where the log of a monitor lies.
 
@@ -46,11 +50,12 @@ def append(path: Path, record: RolloutRecord) -> None:
     """Append a line; may block for as long as the disk does.
 
     Raises:
-        RolloutLogError: the file cannot be written, or the record is too long to be read again.
+        RolloutLogError: the file cannot be written.
+        RecordTooLongError: the record could not be read again.
     """
     line = json.dumps(plain(record), ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
     if len(line) > MAX_LINE:
-        raise RolloutLogError(
+        raise RecordTooLongError(
             f"the record of rollout '{record.rollout}' has {len(line)} bytes, expected at most "
             f"{MAX_LINE}"
         )
@@ -59,7 +64,11 @@ def append(path: Path, record: RolloutRecord) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+", buffering=0) as stream:
             # In one piece: who reads meanwhile sees a whole line or none.
-            stream.write(line if _ends_a_line(stream.fileno()) else b"\n" + line)
+            whole = line if _ends_a_line(stream.fileno()) else b"\n" + line
+            written = stream.write(whole)
+            while written < len(whole):
+                # A disk that is nearly full takes a part of it, and says so only when asked again.
+                written += stream.write(whole[written:])
     except OSError as error:
         raise RolloutLogError(f"'{path}' cannot be written ({error.strerror or error})") from None
 

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +109,30 @@ def test_a_file_that_is_not_there_a_folder_and_a_pipe_are_refused(path):
     for use in (read_log, lambda path: append(path, FIRST)):
         with pytest.raises(RolloutLogError, match="no file"):
             use(path)
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """Have files take what fits, and then nothing more, as a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_record_of_which_a_full_disk_takes_a_part_is_reported_and_costs_no_other(path):
+    append(path, FIRST)
+    with (
+        no_file_longer_than(path.stat().st_size + 20),
+        pytest.raises(RolloutLogError, match="cannot be written"),
+    ):
+        append(path, SECOND)
+    append(path, SECOND)
+    remarks: list[str] = []
+    assert read_log(path, remarks.append) == [FIRST, SECOND]
+    assert "damaged lines left out: 2" in remarks[0]
 
 
 def test_a_record_that_could_not_be_read_again_is_not_written(path):

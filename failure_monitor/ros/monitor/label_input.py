@@ -10,6 +10,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 from std_msgs.msg import Bool, String
 
+from failure_monitor.printable_text import printable
 from failure_monitor.ros.common.collected_subscription import Collected
 from failure_monitor.ros.common.message_info import MessageInfo
 from failure_monitor.ros.common.qos import DECISION_QOS
@@ -21,6 +22,9 @@ WORDS = {"success": True, "failure": False}
 
 MAX_TEXT = 200
 """Characters of a label."""
+
+MAX_SHOWN = 100
+"""Characters that are shown of what is no label."""
 
 ECHO = 1.0
 """Seconds for which this node hears what it has published itself."""
@@ -86,7 +90,7 @@ class LabelInput:
         if len(words) not in (1, 2) or words[-1] not in WORDS or len(message.data) > MAX_TEXT:
             self._report(
                 f"a label is 'success' or 'failure', or that behind the name of a rollout, got "
-                f"'{' '.join(words)}'"
+                f"'{printable(message.data, MAX_SHOWN)}'"
             )
             return
         success, name = WORDS[words[-1]], words[0] if len(words) > 1 else ""

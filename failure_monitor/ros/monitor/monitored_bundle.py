@@ -22,12 +22,19 @@ from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor
 from failure_monitor.parameters.monitor import AS_CALIBRATED, NO_BOUND, MonitorParameters
 from failure_monitor.policy_models.contract import UnknownTokensError
+from failure_monitor.printable_text import printable
 from failure_monitor.ros.monitor.black_box_settings import (
     BlackBoxSettings,
     black_box_settings,
 )
 from failure_monitor.ros.monitor.joint_input import commands_topic
 from failure_monitor.ros.monitor.monitored_models import MonitoredModels
+
+MAX_TASK = 500
+"""Characters of a task's name."""
+
+MAX_SHOWN = 100
+"""Characters that are shown of a name that is rejected."""
 
 
 @dataclass(eq=False)
@@ -88,8 +95,14 @@ class MonitoredBundle:
         """Use the thresholds of a task from now on.
 
         Raises:
-            UnknownTaskError: the bundle has no threshold for it, or its encoder no tokens.
+            UnknownTaskError: the bundle has no threshold for it, or its encoder no tokens; or the
+                name is one that neither log nor page can show.
         """
+        if len(task) > MAX_TASK or not task.isprintable():
+            raise UnknownTaskError(
+                f"the task's name, '{printable(task, MAX_SHOWN)}', has {len(task)} characters, "
+                f"expected at most {MAX_TASK}, all of them printable"
+            )
         try:
             self.models.check_task(self._told(task))
         except UnknownTokensError as error:

@@ -20,6 +20,7 @@ from failure_monitor.judges.judge import CalibratedJudge, JudgeVerdict, JudgeWor
 from failure_monitor.outcome.check import OutcomeCheck
 from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.outcome.verdict import OutcomeVerdict, OutcomeWord, not_judged
+from failure_monitor.printable_text import printable
 from failure_monitor.promise.finished_rollout import FinishedRollout
 from failure_monitor.rollout_log.record import RolloutRecord
 from failure_monitor.ros.common.key_values import key_values
@@ -41,6 +42,9 @@ NOT_CALIBRATED = "not calibrated"
 
 MAX_REASON = 1000
 """Characters of a reason."""
+
+MAX_SHOWN = 100
+"""Characters that are shown of the name of a rollout that is unknown."""
 
 LONG_CHECK = 1.0
 """Seconds after which a check is said to take long."""
@@ -402,8 +406,8 @@ class RolloutResults:
         if rollout in self._known or rollout == self._running:
             return f"rollout '{rollout}' has not ended yet"
         return (
-            f"rollout '{rollout[:100]}' is none of the last {len(self._known)} of this monitor, "
-            f"the newest of which is '{self._last_ended}'"
+            f"rollout '{printable(rollout, MAX_SHOWN)}' is none of the last {len(self._known)} of "
+            f"this monitor, the newest of which is '{self._last_ended}'"
         )
 
     def _count(self, known: _Known) -> None:

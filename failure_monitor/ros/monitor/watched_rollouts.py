@@ -57,7 +57,9 @@ class WatchedRollouts:
         self._rollout: RunningRollout | None = None
         self._claim: Claim | None = None
         self._is_unchecked = False
-        """Whether the end that was claimed is still to be checked."""
+        """Whether the end that was claimed is still to be known."""
+        self._due: RolloutEnd | str | None = None
+        """The end that is known and still to be checked, or why there is nothing to check."""
         self._checked_at = -CHECK_PERIOD
         self._ended_at: float | None = None
         self._ended = 0.0
@@ -83,8 +85,8 @@ class WatchedRollouts:
         self._hand_on()
         self._results.start_rollout(blank.rollout, now)
         self._rollout = RunningRollout(blank, task, now)
-        self._claim, self._is_unchecked, self._is_handed_on = None, False, False
-        self._ended_at, self._cut_off = None, ""
+        self._claim, self._is_unchecked, self._due = None, False, None
+        self._ended_at, self._cut_off, self._is_handed_on = None, "", False
 
     def update(self, result: ScoringResult[Any]) -> None:
         """Receive the result of scoring a decision."""
@@ -113,10 +115,8 @@ class WatchedRollouts:
                 self.claim_ended(claim)
             return
         self._claim = claim if claim.success else None
-        self._is_unchecked = False
-        if claim.success and claim.time - self._checked_at >= CHECK_PERIOD:
-            self._checked_at, self._is_unchecked = claim.time, True
-            self._check_claim(claim.time)
+        self._is_unchecked, self._due = self._claim is not None, None
+        self._check_claim(claim.time)
 
     def end_rollout(self, claim: Claim, why: str) -> None:
         """End the rollout that runs.
@@ -129,7 +129,7 @@ class WatchedRollouts:
             return
         self._end(claim.time, why)
         if claim.success is not None or self._claim is None:
-            self._claim, self._is_unchecked = claim, True
+            self._claim, self._is_unchecked, self._due = claim, True, None
 
     def claim_ended(self, claim: Claim) -> str:
         """Receive what is said of the rollout that has ended; return why that is too late.
@@ -173,14 +173,20 @@ class WatchedRollouts:
 
     def _check_claim(self, now: float) -> None:
         """Have the end checked that was claimed, once its decisions are scored."""
-        if self._rollout is None or self._claim is None or not self._is_unchecked:
+        if self._rollout is None or self._claim is None:
             return
-        if self._rollout.is_scored(self._claim) or now - self._claim.time >= LAST_DECISIONS:
-            self._check(self._rollout, self._claim)
+        if self._is_unchecked and (
+            self._rollout.is_scored(self._claim) or now - self._claim.time >= LAST_DECISIONS
+        ):
+            self._is_unchecked, self._due = False, self._end_of(self._claim)
+        # The last one in any case: what was claimed before is none of what it says.
+        if not self.is_running or now - self._checked_at >= CHECK_PERIOD:
+            self._check_due(self._rollout, self._claim, now)
 
-    def _check(self, rollout: RunningRollout, claim: Claim) -> None:
-        self._is_unchecked = False
-        self._results.check(self._record(rollout, claim), rollout.task, self._end_of(claim))
+    def _check_due(self, rollout: RunningRollout, claim: Claim, now: float) -> None:
+        if self._due is not None:
+            end, self._due, self._checked_at = self._due, None, now
+            self._results.check(self._record(rollout, claim), rollout.task, end)
 
     def _end_of(self, claim: Claim) -> RolloutEnd | str:
         """Return the end that was claimed, or why it cannot be judged."""
@@ -196,8 +202,9 @@ class WatchedRollouts:
         self._is_handed_on = True
         claim = self._claim or Claim(None, self._ended_at, 0)
         if self._is_unchecked or self._claim is None:
-            self._claim = claim
-            self._check(rollout, claim)
+            self._claim, self._is_unchecked = claim, False
+            self._due = self._end_of(claim)
+        self._check_due(rollout, claim, self._ended_at)
         self._results.end_rollout(
             EndedRollout(
                 self._record(rollout, claim),

@@ -159,6 +159,12 @@ def test_claims_and_labels_come_by_topic_and_a_flood_of_them_stops_nothing(
             lambda: "20200101T000000" in outcome(observer)[1].get("label_problem", ""),
             "the unknown rollout named",
         )
+        # It clears no terminal and turns no line around.
+        named.publish(String(data="\x1b[2J\u202e failure"))
+        observer.wait_for(
+            lambda: r"\x1b[2J\u202e" in outcome(observer)[1].get("label_problem", ""),
+            "the name with escapes",
+        )
         run_rollout(observer, rollouts[1], decisions=5)
         observer.wait_for(observer.permitted, "the permit")
         for number in range(3000):

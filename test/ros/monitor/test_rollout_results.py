@@ -304,6 +304,21 @@ def test_success_that_is_claimed_again_and_again_is_checked_now_and_then():
     assert 1 < len(monitor.check.ends) <= 6
 
 
+def test_what_is_claimed_right_after_a_check_is_checked_at_the_end():
+    """Else the word on a better end before would stand for it."""
+    monitor = Monitor()
+    monitor.start()
+    monitor.score(0.2, 0.2, 0.2)
+    monitor.rollouts.claim(monitor.claim(True))
+    monitor.rollouts.claim(monitor.claim(False))
+    monitor.score(0.2, 0.2)
+    monitor.rollouts.claim(monitor.claim(True))
+    assert [end.length for end in monitor.check.ends] == [3] or not monitor.check.ends
+    monitor.end(None)
+    monitor.say()
+    assert [end.length for end in monitor.check.ends] == [3, 5]
+
+
 def test_the_next_start_ends_a_rollout_and_the_end_of_a_session_cuts_it_off():
     monitor = Monitor()
     monitor.start()

@@ -154,6 +154,12 @@ def test_a_topic_may_name_the_task(observer, decision, rollouts, policy, tmp_pat
         task.publish(String(data="fold"))
         wait_for_reason(observer, "no threshold for the task 'fold', only for pick, place")
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
+        # Nor is what fills every alarm, or makes lines of its own in the log.
+        for name in ("x" * 1_000_000, "pick\n[INFO] [failure_monitor]: all is well"):
+            task.publish(String(data=name))
+            wait_for_reason(observer, f"has {len(name)} characters, expected at most 500")
+            assert observer.reason().isprintable()
+            assert len(observer.reason()) < 400
         task.publish(String(data=""))
         wait_for_reason(observer, "no rollout is running, as '/task' reports")
 
