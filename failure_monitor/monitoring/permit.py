@@ -43,6 +43,8 @@ class PermitLease:
         self._granted_at = 0.0
         self._steady_since = 0.0
         self._withheld_at = float("-inf")
+        self._standing_since = float("-inf")
+        """When the permit was last withdrawn by one who has not granted it again."""
         self._overflowed_at = float("-inf")
 
     def update(
@@ -64,8 +66,11 @@ class PermitLease:
         if self.is_silent(now):
             self._steady_since = now
         if not permitted:
-            self._withheld_at = now
-        withheld_for = now - self._withheld_at
+            self._withheld_at = self._standing_since = now
+        elif contested is False:
+            # What its only publisher has undone is no withdrawal once there are several.
+            self._standing_since = float("-inf")
+        withheld_for = now - self._standing_since
         self._is_contested = bool(contested) and withheld_for < CONTESTED_MEMORY
         is_uncertain = contested is None and withheld_for < self._lease
         self._has_received, self._received_at = True, now

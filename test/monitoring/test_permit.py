@@ -84,6 +84,18 @@ def test_of_two_publishers_on_a_topic_the_one_that_withholds_wins(lease):
 
 
 @pytest.mark.law(10)
+def test_what_a_publisher_withheld_before_another_came_is_none_of_their_contradiction(lease):
+    now = steady(lease, True, 10.0) + BEAT
+    lease.update(False, now)
+    now = steady(lease, True, now + BEAT) + BEAT
+    lease.update(True, now, contested=True)
+    assert lease.is_open(now)
+    lease.update(False, now + BEAT, contested=True)
+    lease.update(True, now + 2 * BEAT, contested=True)
+    assert not lease.is_open(now + 2 * BEAT)
+
+
+@pytest.mark.law(10)
 def test_of_two_publishers_one_withholds_however_seldom(lease):
     now = steady(lease, True, 10.0)
     for _ in range(5):
