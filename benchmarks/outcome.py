@@ -28,6 +28,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import USUAL_FOLDS, CalibrationSettings, calibrate
 from failure_monitor.calibration.cross_fitting import deal
 from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
@@ -45,6 +46,7 @@ from failure_monitor.outcome.verdict import OutcomeWord
 from failure_monitor.thresholds.conformal import rank
 
 assert one_thread
+TRUE_SUCCESSES = "true successes"
 BUNDLE = "the bundle's"
 PARTS = {
     "without the embedding": ("joints", "actions", "length"),
@@ -61,7 +63,7 @@ DEALT = (BUNDLE, "without the embedding", "hand alone")
 NUMBERS = (10, 20, 40)
 TESTS, FALSE_TESTS = 40, 10
 """True successes, and false ones of every kind, that test a split."""
-console = Console(width=170)
+console = Console(width=190)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,25 @@ class Figure:
     kind: str
     parts: str
     count: OutcomeCount
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """Rollouts that claim success in which the monitor raised an alarm before.
+
+    Attributes:
+        task: of the demo.
+        kind: what happened in them.
+        rollouts: how many.
+        alarmed: of these.
+        unseen: neither alarmed nor doubted.
+    """
+
+    task: str
+    kind: str
+    rollouts: int
+    alarmed: int
+    unseen: int
 
 
 @dataclass(frozen=True)
@@ -127,13 +148,19 @@ def main(
     """Measure the outcome check on claims of the demo."""
     figures: list[Figure] = []
     covered: list[Coverage] = []
+    alarms: list[Alarms] = []
     times: list[Times] = []
     made: dict[str, dict[str, Made]] = {}
     for task in tasks.split(","):
         right, wrong = all_kinds(task, calibration + true, false, data)
         made[task] = {each.kind.title: each.made for each in (right, *wrong)}
         old, further = right.rollouts[:calibration], right.rollouts[calibration:]
-        checks = _checks(old, alpha, task)
+        bundle = _bundle(old, alpha, task)
+        checks = _checks(bundle, old, alpha)
+        alarms += [
+            _alarms(bundle, task, title, rollouts)
+            for title, rollouts in {TRUE_SUCCESSES: further, **_by_kind(wrong)}.items()
+        ]
         figures += _figures(checks, task, further, wrong)
         times.append(_times(checks[BUNDLE], task, [*further, *_all(wrong)]))
         covered += [
@@ -143,7 +170,13 @@ def main(
         ]
     for task, kinds in made.items():
         console.print(_made_table(task, kinds))
-        console.print(_table([figure for figure in figures if figure.task == task], alpha))
+        console.print(
+            _table(
+                [figure for figure in figures if figure.task == task],
+                {each.kind: each for each in alarms if each.task == task},
+                alpha,
+            )
+        )
         console.print(_coverage_table(covered, task, alpha))
     for each in times:
         console.print(
@@ -157,6 +190,7 @@ def main(
                 task: {title: asdict(each) for title, each in kinds.items()}
                 for task, kinds in made.items()
             },
+            "alarms": [asdict(each) for each in alarms],
             "figures": [{**vars(each), "count": each.count.to_json()} for each in figures],
             "coverage": [asdict(each) for each in covered],
             "times": [asdict(each) for each in times],
@@ -168,16 +202,24 @@ def _form(task: str, rollouts: Sequence[Rollout]) -> PolicyFormat:
     return policy_format(FlowPolicy(MODELS / task), rollouts[0].embeddings.shape[1])
 
 
-def _checks(rollouts: Sequence[Rollout], alpha: float, task: str) -> dict[str, OutcomeCheck]:
-    """Return the check of a bundle, and those of other parts in the same folds."""
-    form = _form(task, rollouts)
-    # As the demo's robot gives them: where the hand is, it does not publish.
-    published = [replace(rollout, positions=None) for rollout in rollouts]
+def _published(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Return rollouts as the demo's robot gives them: where the hand is, it does not publish."""
+    return [replace(rollout, positions=None) for rollout in rollouts]
+
+
+def _bundle(rollouts: Sequence[Rollout], alpha: float, task: str) -> Bundle:
+    """Return a bundle by the default rule."""
+    form, published = _form(task, rollouts), _published(rollouts)
     settings = CalibrationSettings(
         choose_rule(published, form).scores, jobs=1, outcome_alpha=alpha
     )
-    bundle = calibrate(published, form, settings)
+    return calibrate(published, form, settings)
+
+
+def _checks(bundle: Bundle, rollouts: Sequence[Rollout], alpha: float) -> dict[str, OutcomeCheck]:
+    """Return the check of a bundle, and those of other parts in the same folds."""
     assert bundle.outcome_check is not None
+    form = bundle.outcome_check.format.policy
     checks = {BUNDLE: bundle.outcome_check}
     folds = deal([""] * len(rollouts), min(USUAL_FOLDS, len(rollouts)), 0)
     for title, parts in PARTS.items():
@@ -190,6 +232,21 @@ def _all(wrong: Sequence[Claiming]) -> list[Rollout]:
     return [rollout for kind in wrong for rollout in kind.rollouts]
 
 
+def _by_kind(wrong: Sequence[Claiming]) -> dict[str, list[Rollout]]:
+    """Return the false successes of each kind, and all of them."""
+    kinds = {kind.kind.title: list(kind.rollouts) for kind in wrong}
+    return {**kinds, "all false successes": _all(wrong)}
+
+
+def _alarms(bundle: Bundle, task: str, kind: str, rollouts: Sequence[Rollout]) -> Alarms:
+    check = bundle.outcome_check
+    assert check is not None
+    alarmed = [bool((bundle.levels(each) > 1).any()) for each in _published(rollouts)]
+    doubted = [check.check(end).word is OutcomeWord.DOUBTFUL for end in ends_of(rollouts)]
+    unseen = sum(not (seen or doubt) for seen, doubt in zip(alarmed, doubted, strict=True))
+    return Alarms(task, kind, len(rollouts), sum(alarmed), unseen)
+
+
 def _figures(
     checks: Mapping[str, OutcomeCheck],
     task: str,
@@ -200,9 +257,8 @@ def _figures(
     for title, check in checks.items():
         found = outcome_figures(check, further)
         assert found is not None
-        figures.append(Figure(task, "true successes", title, found.true_successes))
-        kinds = {kind.kind.title: list(kind.rollouts) for kind in wrong}
-        for name, rollouts in {**kinds, "all false successes": _all(wrong)}.items():
+        figures.append(Figure(task, TRUE_SUCCESSES, title, found.true_successes))
+        for name, rollouts in _by_kind(wrong).items():
             found = outcome_figures(check, rollouts)
             assert found is not None
             figures.append(Figure(task, name, title, found.false_successes))
@@ -269,14 +325,22 @@ def _made_table(task: str, kinds: Mapping[str, Made]) -> Table:
     return table
 
 
-def _table(figures: Sequence[Figure], alpha: float) -> Table:
+def _table(figures: Sequence[Figure], alarms: Mapping[str, Alarms], alpha: float) -> Table:
     """Return the share of doubted rollouts by kind and by what is compared."""
     cells = {(each.kind, each.parts): each.count for each in figures}
     kinds, parts = (list(dict.fromkeys(keys)) for keys in zip(*cells, strict=True))
     task = figures[0].task
     table = Table(title=f"{task}: doubted, alpha {alpha:g}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("claimed")
-    for column in ("judged", "not judged", "doubted", "95 % interval", *parts[1:]):
+    for column in (
+        "judged",
+        "not judged",
+        "alarmed",
+        "unseen",
+        "doubted",
+        "95 % interval",
+        *parts[1:],
+    ):
         table.add_column(column, justify="right")
     for kind in kinds:
         count = cells[kind, BUNDLE]
@@ -285,6 +349,8 @@ def _table(figures: Sequence[Figure], alpha: float) -> Table:
             kind,
             str(count.judged),
             str(count.not_judged),
+            str(alarms[kind].alarmed),
+            str(alarms[kind].unseen),
             str(count.doubted),
             f"{_share(count)} ({low:.2f}–{high:.2f})",
             *(_share(cells[kind, title]) for title in parts[1:]),
