@@ -209,3 +209,9 @@ def seldom_stated(motions: Sequence[JointMotion], names: Sequence[str]) -> tuple
     return tuple(
         name for name, share in zip(names, unknown, strict=True) if MAX_UNKNOWN_SHARE < share < 1
     )
+
+
+def share_without_command(motions: Sequence[JointMotion], names: Sequence[str]) -> float:
+    """Return before which share of decisions of rollouts no command was sent since the last."""
+    sent = np.concatenate([motion.select_commands(names)[1:] for motion in motions])
+    return float(np.isnan(sent).any(axis=1).mean()) if len(sent) else 0.0

@@ -24,7 +24,11 @@ from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError, one_of
-from failure_monitor.joint_motion import seldom_stated
+from failure_monitor.joint_motion import (
+    MAX_UNKNOWN_SHARE,
+    seldom_stated,
+    share_without_command,
+)
 from failure_monitor.listed_names import list_names
 from failure_monitor.missing_package import missing_packages_named
 from failure_monitor.scores.probe import Probe
@@ -203,7 +207,7 @@ def calibrate(
     bundle = bundles.with_stated_policy(bundle, rollout_set.stated_policy)
     bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
     bundle = bundles.with_joints(bundle, rollout_set.joint_topics, rollout_set.commands_topic)
-    if seldom := _why_seldom(bundle, chosen.rollouts):
+    for seldom in _why_seldom(bundle, chosen.rollouts):
         remarks = (*remarks, seldom)
         report(seldom)
     bundle = bundles.with_models(
@@ -232,13 +236,21 @@ def _merely_claimed(rollouts: Sequence[Rollout]) -> Iterator[str]:
         )
 
 
-def _why_seldom(bundle: Bundle, rollouts: Sequence[Rollout]) -> str:
-    """Return which joints beside the robot would be missed too often; empty if none would."""
+def _why_seldom(bundle: Bundle, rollouts: Sequence[Rollout]) -> Iterator[str]:
+    """Yield which joints or commands beside the robot would be missed too often, if some would."""
     motions = [rollout.joints for rollout in rollouts if rollout.joints is not None]
+    if bundle.command_names:
+        without = share_without_command(motions, bundle.command_names)
+        if without > MAX_UNKNOWN_SHARE:
+            yield (
+                f"before {without:.0%} of the decisions no command was sent since the last one, "
+                "so that scores of joints are undefined there: name the topic on which the robot "
+                "is commanded most often (--commands-topic), or leave it out"
+            )
     names = seldom_stated(motions, bundle.joint_quantities) if bundle.joint_quantities else ()
     if not names:
-        return ""
-    return (
+        return
+    yield (
         f"of {list_names(names)} no value came between many decisions and those before, which "
         "beside the robot is STALE: have the joints stated more often than the policy decides, "
         "leave their topic out of --more-joint-states-topics, or choose --scores without joints"
