@@ -25,6 +25,7 @@ TEST = [
     "crepes",
     "hypothesis",
     "import-linter",
+    "moto[server]>=5",
     "mypy",
     "psutil",
     "pytest",

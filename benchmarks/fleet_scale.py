@@ -8,6 +8,9 @@ reads, fits and scores. Executors take turns at every number of rollouts, so tha
 machine does is the same for all. Memory is that of all processes at once at most, of which Ray's
 own servers are some; what they share counts once. `own` is that of the command's own process.
 Every result is compared with that of one process.
+
+With --source store the rollouts lie in one store, with tokens that no score needs, and `calibrate`
+is measured at every number, too.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from benchmark_parts import one_thread
 
 # isort: split
@@ -33,15 +38,20 @@ from rich.table import Table
 
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
+from failure_monitor.decision import Rollout
 from failure_monitor.executors.choice import EXECUTOR_KINDS
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.sources.rollout_store import add_to_store
 
 assert one_thread
 NUMBERS = (10, 100, 1000, 10_000)
 MOST_TO_CALIBRATE = 1000
 TASK = SyntheticTask.of_size(embedding=32, samples=8, horizon=8, actions=3, decisions=20)
 SCORES = "ace,knn"
+SOURCES = ("archives", "store")
+TOKENS = (16, 64)
+"""The shape of a stored decision's tokens."""
 
 console = Console(width=110)
 progress = Console(stderr=True)
@@ -75,6 +85,9 @@ class Run:
 def main(
     most: Annotated[int, Option(min=10, help="rollouts at most")] = NUMBERS[-1],
     jobs: Annotated[int, Option(min=1, help="processes or workers")] = 2,
+    source: Annotated[
+        str, Option(help="archives of a rollout each, or one store", choices=SOURCES)
+    ] = SOURCES[0],
     folder: Annotated[Path | None, Option(help="where rollouts are made")] = None,
     results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
@@ -84,24 +97,38 @@ def main(
         root = Path(name)
         numbers = [number for number in NUMBERS if number <= most]
         for number in numbers:
-            make_rollouts(root / str(number), number)
+            made = time.perf_counter()
+            make_rollouts(root / str(number), number, source)
+            size = sum(file.stat().st_size for file in (root / str(number)).rglob("*.npz"))
+            seconds = time.perf_counter() - made
+            progress.print(f"{number} rollouts: {size / 1e6:.1f} MB, made in {seconds:.1f} s")
         for executor in EXECUTOR_KINDS:  # untimed: first readings of packages from disk
             measure(root, "calibrate", numbers[0], executor, jobs)
         for number in numbers:
             for command in ("evaluate", "calibrate"):
-                if command == "evaluate" or number <= MOST_TO_CALIBRATE:
+                if command == "evaluate" or source == "store" or number <= MOST_TO_CALIBRATE:
                     for executor in EXECUTOR_KINDS:
                         runs.append(measure(root, command, number, executor, jobs))
                     if results is not None:
                         results.write_text(json.dumps([*map(asdict, runs)], indent=2) + "\n")
-    console.print(runs_table(runs, jobs))
+    console.print(runs_table(runs, source, jobs))
 
 
-def make_rollouts(folder: Path, number: int) -> None:
+def make_rollouts(folder: Path, number: int, source: str) -> None:
+    if source == "store":
+        for begin in range(0, number, 1000):
+            seeds = range(begin, min(number, begin + 1000))
+            some = tuple(with_tokens(TASK.rollout(seed)) for seed in seeds)
+            add_to_store(folder, RolloutSet(TASK.policy, some))
+        return
     folder.mkdir()
     for seed in range(number):
         rollout_set = RolloutSet(TASK.policy, (TASK.rollout(seed),))
         write_archive(folder / f"{seed:05d}.npz", rollout_set)
+
+
+def with_tokens(rollout: Rollout) -> Rollout:
+    return replace(rollout, tokens=np.ones((len(rollout), *TOKENS), np.float32))
 
 
 def measure(root: Path, command: str, number: int, executor: str, jobs: int) -> Run:
@@ -134,9 +161,10 @@ def content(folder: Path) -> str:
     return found.hexdigest()
 
 
-def runs_table(runs: Sequence[Run], jobs: int) -> Table:
+def runs_table(runs: Sequence[Run], source: str, jobs: int) -> Table:
+    where = "in one store" if source == "store" else "in an archive each"
     table = Table(
-        title=f"Rollouts of {TASK.decisions} decisions in an archive each, {jobs} processes or "
+        title=f"Rollouts of {TASK.decisions} decisions {where}, {jobs} processes or "
         f"workers, scores {SCORES}",
         title_justify="left",
         box=SIMPLE_HEAD,

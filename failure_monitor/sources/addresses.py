@@ -30,6 +30,15 @@ LOCAL = "file:"
 BLOCK = 4 << 20
 """Bytes that are transferred at a time."""
 
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    # It is s3fs that tries again; botocore below it would do so each of these times.
+    "s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
+}
+"""Settings of file systems where users have none of that name in fsspec's configuration."""
+
+MAX_ATTEMPTS = 3
+"""How often s3fs tries a request, and a block, before it says that a store does not answer."""
+
 FORBIDDEN = frozenset(
     {
         "PermissionError",
@@ -43,6 +52,7 @@ FORBIDDEN = frozenset(
 NO_ANSWER = frozenset(
     {"TimeoutError", "ConnectionError", "HTTPClientError", "ClientConnectionError"}
 )
+CUT_OFF = frozenset({"ClientPayloadError", "IncompleteReadError", "IncompleteRead"})
 """Classes of errors of fsspec, botocore and aiohttp, by their names: none need be installed."""
 
 
@@ -128,8 +138,12 @@ def matching(pattern: Path) -> list[Path]:
     return [Path(pattern.parts[0], each.lstrip("/")) for each in sorted(found)]
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path, block: int = BLOCK) -> BinaryIO:
     """Open a file to read it anywhere; at an address only the blocks that are read come.
+
+    Args:
+        path: The file.
+        block: The bytes that come at least where less is read.
 
     Raises:
         OSError: A file of this machine cannot be opened.
@@ -138,7 +152,7 @@ def open_file(path: Path) -> BinaryIO:
     """
     if not is_address(path):
         return path.open("rb")
-    return io.BufferedReader(_Blocks(path), BLOCK)
+    return io.BufferedReader(_Blocks(path), block)
 
 
 def read_file(path: Path) -> bytes:
@@ -270,23 +284,26 @@ def _information(path: Path) -> Mapping[str, Any] | None:
 def _system(path: Path) -> tuple[Any, str]:
     """Return fsspec's file system of an address, and the name in it."""
     try:
+        from fsspec.config import conf
         from fsspec.core import url_to_fs
 
-        system, name = url_to_fs(shown(path))
+        scheme = path.parts[0].rstrip(":")
+        own = {k: v for k, v in SETTINGS.get(scheme, {}).items() if k not in conf.get(scheme, {})}
+        system, name = url_to_fs(shown(path), **own)
+        if hasattr(system, "retries"):
+            system.retries = min(system.retries, MAX_ATTEMPTS)
     except ImportError as error:
-        package = "fsspec" if error.name == "fsspec" else _package_of(path)
-        raise MissingPackageError(package, purpose=shown(path)) from None
+        if (error.name or "").partition(".")[0] == "fsspec":
+            raise MissingPackageError("fsspec", purpose=shown(path)) from None
+        if path.parts[0] in ("s3:", "s3a:"):
+            raise MissingPackageError("s3fs", purpose=shown(path)) from None
+        raise SourceError(f"{shown(path)} needs another package: {error}") from None
     except ValueError:
         raise SourceError(
             f"{shown(path)} is no path, and fsspec knows no addresses that begin with "
             f"{path.parts[0]}//: write a path, s3://BUCKET/NAME, or another of its protocols"
         ) from None
     return system, str(name)
-
-
-def _package_of(path: Path) -> str:
-    scheme = path.parts[0].rstrip(":")
-    return {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}.get(scheme, "adlfs")
 
 
 @contextmanager
@@ -307,11 +324,16 @@ def _problems(path: Path) -> Iterator[None]:
                 "credentials that may read it (for s3:// by AWS_PROFILE, or AWS_ACCESS_KEY_ID "
                 "and AWS_SECRET_ACCESS_KEY), and write it where it is an output"
             ) from None
+        if kinds & CUT_OFF:
+            raise SourceError(
+                f"{shown(path)} ended early ({said}): the object, or what lies between, is cut "
+                "off; run this again, and write it again if it stays so, or leave it out"
+            ) from None
         if kinds & NO_ANSWER:
             raise SourceError(
                 f"{shown(path)}: the store does not answer in time ({said}): look at the network "
                 "and its address (for s3:// AWS_ENDPOINT_URL), and run this again; what is slow "
-                "is given more time by FSSPEC_S3_CONFIG_KWARGS='{\"read_timeout\": 120}'"
+                'has more time by FSSPEC_S3=\'{"config_kwargs": {"read_timeout": 120}}\''
             ) from None
         raise SourceError(
             f"{shown(path)} cannot be reached ({said}): look at the address and the store"

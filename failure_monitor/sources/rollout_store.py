@@ -56,6 +56,9 @@ MAX_PART_BYTES = 32 << 20
 MAX_PART_ROLLOUTS = 100
 """What a part holds at most, but for a rollout that is larger by itself."""
 
+SMALL_BLOCK = 64 << 10
+"""Bytes that come of a part at an address where less is read: larger arrays come as they are."""
+
 NAME_OF_FILE = re.compile(r"\.[A-Za-z]\w*")
 """Ends of names that are no folder's; `.11` of `shift_2026.11` is none of them."""
 
@@ -178,7 +181,7 @@ class StoredPart:
         """
         with ExitStack() as opened:
             try:
-                stream = opened.enter_context(open_file(path))
+                stream = opened.enter_context(open_file(path, SMALL_BLOCK))
                 size = stream.seek(0, io.SEEK_END)
                 if size != self.part.size:
                     raise SourceError(
@@ -323,7 +326,9 @@ def _packed(rollout_set: RolloutSet) -> tuple[Part, bytes]:
     hashes = {}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays_of(rollout_set).items():
+        arrays = arrays_of(rollout_set)
+        # Small ones side by side, so that of a part at an address they come at once.
+        for name, array in sorted(arrays.items(), key=lambda each: each[1].nbytes):
             stream = io.BytesIO()
             np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
             hashes[name] = sha256(stream.getbuffer()).hexdigest()
