@@ -183,7 +183,7 @@ def _names(
         if bundle is None or joints is None or not joints.commands_topic
         else (
             _full(joints.commands_topic, place),
-            bundle.description.message_types[joints.commands_topic],
+            bundle.description.message_types.get(joints.commands_topic, ""),
         ),
         positions=("", "")
         if positions is None
