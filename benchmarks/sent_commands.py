@@ -3,7 +3,7 @@
 """What commands as sent bring behind a gate that slows them.
 
 python benchmarks/sent_commands.py: the demo's robot and policy without ROS, behind a speed scale
-that changes from decision to decision, as that of a response table does. The scores of joints are
+that changes from decision to decision, as that of a response table does. The score of joints is
 calibrated twice on the same successful rollouts: with the commands as sent, and with the executed
 actions of the chunks, which the gate has slowed. Then both judge undisturbed rollouts and such
 with a perturbation of what the robot does; AUROC is of the largest level of a rollout.
@@ -38,7 +38,7 @@ from failure_monitor.monitoring.monitor import FailureMonitor
 
 SCALES = (1.0, 0.5, 0.25)
 """Of the speed: one is drawn for every decision."""
-SCORES = ("joint_effect", "gripper_effect")
+SCORES = ("joint_effect",)
 
 console = Console(width=110)
 progress = Console(stderr=True)
