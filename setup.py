@@ -105,6 +105,7 @@ setup(
             "failure_monitor_incident_recorder_node = "
             "failure_monitor.executables:incident_recorder_node",
             "failure_monitor_judge_node = failure_monitor.executables:judge_node",
+            "failure_monitor_metrics_node = failure_monitor.executables:metrics_node",
             "failure_monitor_demo_robot_node = failure_monitor.executables:robot_node",
             "failure_monitor_demo_policy_node = failure_monitor.executables:policy_node",
             "failure_monitor_demo_director = failure_monitor.executables:demo_director",

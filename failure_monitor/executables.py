@@ -51,6 +51,11 @@ def judge_node() -> None:
     _run("failure_monitor.ros.judging.node")
 
 
+def metrics_node() -> None:
+    """Run the metrics node."""
+    _run("failure_monitor.ros.metrics.node")
+
+
 def robot_node() -> None:
     """Run the demo's robot."""
     _run("failure_monitor.demo.robot_node")

@@ -18,6 +18,7 @@ from failure_monitor.parameters.displays import (
 from failure_monitor.parameters.gate import GateParameters
 from failure_monitor.parameters.incident_recorder import IncidentParameters
 from failure_monitor.parameters.judge import JudgeParameters
+from failure_monitor.parameters.metrics import MetricsParameters
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.parameters.parameter import (
     Specification,
@@ -111,6 +112,13 @@ NODES = (
         "The judge node asks a model by HTTP how rollouts ended (docs/judges.md).",
         ((JudgeParameters, ""),),
         "judge.yaml",
+    ),
+    NodeParameters(
+        "Metrics",
+        "failure_monitor_metrics_node",
+        "The metrics node gives what monitors publish to Prometheus (docs/fleet.md).",
+        ((MetricsParameters, ""),),
+        "metrics.yaml",
     ),
     NodeParameters(
         "Recorder",

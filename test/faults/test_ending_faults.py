@@ -50,6 +50,7 @@ def started(bundle_folder: Path, tmp_path: Path) -> Iterator[dict[str, Executabl
         "record_node": folder,
         "incident_recorder_node": folder,
         "judge_node": {"url": "http://127.0.0.1:9/v1", "model": "m", "question": "done"},
+        "metrics_node": {"metrics_file": tmp_path / "failure_monitor.prom"},
     }
     nodes = {name: Executable(name, parameters.get(name)) for name in NAMES}
     with executables(*nodes.values()):

@@ -148,6 +148,7 @@ def test_a_node_starts_and_ends(
             "model": "m",
             "question": "q",
         },
+        "failure_monitor_metrics_node": {"metrics_file": tmp_path / "failure_monitor.prom"},
     }.get(executable, {})
     given = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
     log = tmp_path / "log"

@@ -35,6 +35,7 @@ NODES = {
     "failure_monitor_displays_node": ("failure_monitor.ros.displays.node", "DisplaysNode"),
     "failure_monitor_gate_node": ("failure_monitor.ros.gate.node", "GateNode"),
     "failure_monitor_judge_node": ("failure_monitor.ros.judging.node", "JudgeNode"),
+    "failure_monitor_metrics_node": ("failure_monitor.ros.metrics.node", "MetricsNode"),
     "failure_monitor_demo_robot_node": ("failure_monitor.demo.robot_node", "RobotNode"),
     "failure_monitor_demo_policy_node": ("failure_monitor.demo.policy_node", "PolicyNode"),
 }

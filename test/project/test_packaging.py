@@ -81,7 +81,7 @@ def shared_files(names: list[str]) -> set[str]:
 def test_names_on_the_path_begin_with_that_of_the_package():
     """Others have nodes, too: `gate_node` could be anyone's."""
     nodes = {name for name in console_scripts() if name.endswith("_node")}
-    assert len(nodes) == 8
+    assert len(nodes) == 9
     assert all(re.fullmatch(r"failure_monitor(_[a-z]+)*_node", name) for name in nodes)
     assert set(console_scripts()) - nodes == {"failure-monitor", "failure_monitor_demo_director"}
 

@@ -20,6 +20,7 @@ NAMES = {
     "record_node": "record",
     "incident_recorder_node": "incident_recorder",
     "judge_node": "failure_monitor_judge",
+    "metrics_node": "failure_monitor_metrics",
     "robot_node": "robot",
     "policy_node": "policy",
 }
