@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -51,6 +52,7 @@ class MetricsNode(Node):
         self._text: tuple[float, bytes] | None = None
         self._server: LoopbackServer | None = None
         self._file: QueueWorker[bytes] | None = None
+        self._has_written = False
         self._written = self._logged = -LOG_PERIOD
         if settings.metrics_port:
             self._server = LoopbackServer(
@@ -116,6 +118,7 @@ class MetricsNode(Node):
     def _write(self, text: bytes) -> None:
         """Write the file; called by its thread, which a disk may hold for ever."""
         write_atomically(Path(self._settings.metrics_file), text)
+        self._has_written = True
 
     def _on_error(self, error: Exception) -> None:
         if time.monotonic() - self._logged >= LOG_PERIOD:
@@ -128,7 +131,9 @@ class MetricsNode(Node):
             self._server.close()
         if self._file is not None:
             self._file.stop()
-            Path(self._settings.metrics_file).unlink(missing_ok=True)
+            if self._has_written:
+                with suppress(OSError):
+                    Path(self._settings.metrics_file).unlink()
         super().destroy_node()
 
 
