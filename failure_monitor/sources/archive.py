@@ -52,6 +52,7 @@ from numpy.typing import NDArray
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import ACTION_KINDS, ActionKind, OutcomeSource, Rollout
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.messages.measured_positions import POSITION_TYPES, PositionsTopic
 from failure_monitor.messages.sent_commands import SENT_TYPES
 from failure_monitor.parameters.topics import EXTERNAL_NAME
 from failure_monitor.policy_description import PolicyDescription, PolicyDescriptionError
@@ -272,9 +273,14 @@ def _read(
         meta.executed_actions(),
         meta.control_period(has_steps="stamp" not in arrays),
         meta.stated_policy(action_names) if reads_stated_policy else None,
+        positions_topic=meta.positions_topic(),
         joint_topics=meta.joint_topics(),
         commands_topic=commands_topic,
-        message_types={commands_topic: commands_type} if commands_topic else {},
+        message_types={
+            **meta.message_types(),
+            **({commands_topic: commands_type} if commands_topic else {}),
+        },
+        was_told_task=meta.was_told_task(),
     )
 
 
@@ -563,6 +569,36 @@ class _Meta:
             raise self._wrong("commands_type", message_type, f"one of {', '.join(SENT_TYPES)}")
         return topic, message_type
 
+    def positions_topic(self) -> PositionsTopic | None:
+        topic = self._content.get("positions_topic")
+        if topic is None:
+            return None
+        stated = topic if isinstance(topic, dict) else {}
+        name, kind, joints = (stated.get(key) for key in ("name", "message_type", "joints"))
+        if (
+            not isinstance(name, str)
+            or kind not in POSITION_TYPES
+            or not isinstance(joints, list)
+            or not all(isinstance(joint, str) for joint in joints)
+        ):
+            expected = f"its name, its message_type ({' or '.join(POSITION_TYPES)}) and its joints"
+            raise self._wrong("positions_topic", topic, expected)
+        return PositionsTopic(name, kind, tuple(joints))
+
+    def message_types(self) -> Mapping[str, str]:
+        types = self._content.get("message_types")
+        if types is not None and not (
+            isinstance(types, dict) and all(isinstance(kind, str) for kind in types.values())
+        ):
+            raise self._wrong("message_types", types, "the types of topics, by their names")
+        return types or {}
+
+    def was_told_task(self) -> bool:
+        told = self._content.get("was_told_task")
+        if told is not None and not isinstance(told, bool):
+            raise self._wrong("was_told_task", told, "true or false")
+        return bool(told)
+
     def text(self, key: str) -> str:
         """Return a text; empty if there is none."""
         text = self._content.get(key)
@@ -632,6 +668,12 @@ def arrays_of(rollout_set: RolloutSet) -> dict[str, Array]:
     meta |= joint_names
     if joint_names and rollout_set.joint_topics:
         meta["joint_topics"] = rollout_set.joint_topics
+    if rollout_set.positions_topic is not None:
+        meta["positions_topic"] = plain(rollout_set.positions_topic)
+    if rollout_set.message_types:
+        meta["message_types"] = dict(rollout_set.message_types)
+    if rollout_set.was_told_task:
+        meta["was_told_task"] = True
     if "command_names" in joint_names and rollout_set.commands_topic:
         topic = rollout_set.commands_topic
         meta["commands_topic"], meta["commands_type"] = topic, rollout_set.message_types[topic]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from testbed.synthetic import POLICY
+from testbed.synthetic import POLICY, STATED
 
 from failure_monitor.decision import Decision, Rollout
 from failure_monitor.joint_motion import JointMotion
+from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
@@ -114,6 +116,58 @@ def test_an_archive_keeps_every_field_of_rollouts_and_decisions(
         ]
         for one, two in zip(before.decisions(), after.decisions(), strict=True):
             assert same(one, two)
+
+
+def test_an_archive_keeps_what_sources_state(tmp_path: Path) -> None:
+    whole = Rollout(**NEEDED, **OF_SOME)
+    stated: dict[str, Any] = {
+        "positions_topic": PositionsTopic(
+            "/arm", "sensor_msgs/msg/JointState", ("elbow", "wrist")
+        ),
+        "joint_topics": ("/joint_states", "/gripper"),
+        "commands_topic": "/command",
+        "message_types": {
+            "/critic": "std_msgs/msg/Float32",
+            "/command": "sensor_msgs/msg/JointState",
+        },
+        "action_kind_is_known": False,
+        "stated_policy": STATED,
+        "was_told_task": True,
+    }
+    # How bags' messages were received is of bags alone.
+    others = {"policy", "rollouts", "receptions"}
+    assert {field.name for field in fields(RolloutSet)} - others == set(stated)
+    for changes in (stated, {}):
+        write_archive(tmp_path / "set.npz", RolloutSet(POLICY, (whole,), **changes))
+        again = read_rollouts([tmp_path / "set.npz"])
+        for name, value in changes.items():
+            # The policy itself states the kind of its actions.
+            expected = True if name == "action_kind_is_known" else value
+            assert same(getattr(again, name), expected), name
+        assert changes or again.positions_topic is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("positions_topic", "/arm"),
+        ("positions_topic", {"name": "/arm", "message_type": "std_msgs/msg/Bool", "joints": []}),
+        ("positions_topic", {"name": 1, "message_type": "sensor_msgs/msg/JointState"}),
+        ("message_types", ["std_msgs/msg/Bool"]),
+        ("message_types", {"/critic": 1}),
+        ("was_told_task", "yes"),
+    ],
+)
+def test_what_sources_cannot_state_is_refused_by_name(
+    tmp_path: Path, key: str, value: Any
+) -> None:
+    path = tmp_path / "set.npz"
+    write_archive(path, RolloutSet(POLICY, (Rollout(**NEEDED, **OF_SOME),)))
+    arrays = dict(np.load(path))
+    meta = json.loads(str(arrays["meta_json"])) | {key: value}
+    np.savez(path, **arrays | {"meta_json": np.array(json.dumps(meta))})
+    with pytest.raises(SourceError, match=f"'{key}' in 'meta_json' is "):
+        read_rollouts([path])
 
 
 def test_an_archive_of_before_these_fields_is_read(tmp_path: Path) -> None:
