@@ -55,6 +55,8 @@ class Kind:
 
 TRUE = Kind("nothing", UNDISTURBED)
 FALSE = (
+    Kind("claimed 3 cm early", Perturbation("early", 0.5)),
+    Kind("claimed 6 cm early", Perturbation("early", 1.0)),
     Kind("jammed almost at the end", Perturbation("jam", 0.3)),
     Kind("jammed half-way", Perturbation("jam", 1.0)),
     Kind("nearer, almost done", Perturbation("nearer", 0.5)),
@@ -143,7 +145,13 @@ def _make(task: str, kind: Kind, wanted: int) -> tuple[Made, tuple[Rollout, ...]
     while len(kept) < wanted and tried < 3 * wanted:
         seed = (TRUE_SEED if kind is TRUE else FALSE_SEED) + tried
         tried += 1
-        made = roll_out(simulation, policy, seed, kind.perturbation, Claimer(simulation.task))
+        made = roll_out(
+            simulation,
+            policy,
+            seed,
+            kind.perturbation,
+            Claimer(simulation.task, kind.perturbation),
+        )
         moved = simulation.object_travel / simulation.task.travel
         if not made.claim:
             counts["unclaimed"] += 1

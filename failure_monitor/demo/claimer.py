@@ -13,6 +13,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
+from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
 from failure_monitor.demo.tasks import CONTROL_PERIOD, Task
 
 PUSHING_STEPS = round(0.25 / CONTROL_PERIOD)
@@ -21,8 +22,10 @@ LEAST_COMMANDED = 0.02
 """Metres that it was told to move in that time, at least."""
 MOST_MOVED = 0.006
 """Metres that it moved all the same, at most."""
-APPROACH = 0.05
+APPROACH = 0.02
 """Metres before its end at which the hand is on its way: it may start beyond it."""
+EARLY = 0.06
+"""Metres before its end at which it takes the hand to have arrived, where it claims early."""
 METRES_PER_STEP = 0.01
 """What an action of 1 tells the hand to move in a control step."""
 
@@ -30,10 +33,11 @@ METRES_PER_STEP = 0.01
 class Claimer:
     """Follows a rollout and claims success."""
 
-    def __init__(self, task: Task) -> None:
-        """Before the rollout's first control step."""
+    def __init__(self, task: Task, perturbation: Perturbation = UNDISTURBED) -> None:
+        """Before the rollout's first control step; one kind of perturbation is its own mistake."""
+        early = EARLY * perturbation.strength if perturbation.kind == "early" else 0.0
         self._way = np.array(task.way)
-        self._end = task.hand_end
+        self._end = task.hand_end - early
         self._hands: deque[npt.NDArray[np.float64]] = deque(maxlen=PUSHING_STEPS + 1)
         self._commanded: deque[npt.NDArray[np.float64]] = deque(maxlen=PUSHING_STEPS)
         self._has_approached = self._has_moved = False

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: calibrate, then watch a nominal rollout and three that go wrong.
+"""The demo: calibrate, then watch a nominal rollout, three that go wrong, and a false success.
 
 Starts robot, policy, gate and monitor (unless `ros2 launch` did), calibrates from the shipped
 bags as a user would, runs the rollouts one after the other, and reports what came of them. The
@@ -52,6 +52,9 @@ PERTURBATIONS = (
 )
 """One that the camera suffers, one that it sees, and one that it cannot see."""
 
+FALSE_SUCCESS = ("Falsely claimed", Perturbation("early", strength=1.4))
+"""One whose caller does not see that the task is undone."""
+
 LOG_WIDTH = 80
 """Characters of a line where no terminal defines them."""
 
@@ -89,9 +92,10 @@ class DemoSettings:
 
 
 def plans(seed: int) -> list[RolloutPlan]:
-    """Return the rollouts of the demo: one scene, undisturbed and perturbed in three ways."""
+    """Return the rollouts of the demo: one scene, undisturbed, perturbed, and falsely claimed."""
     perturbed = [RolloutPlan(title, kind, seed) for title, kind in PERTURBATIONS]
-    return [RolloutPlan("Undisturbed", seed=seed), *perturbed]
+    claimed = RolloutPlan(*FALSE_SUCCESS, seed, claims=True)
+    return [RolloutPlan("Undisturbed", seed=seed), *perturbed, claimed]
 
 
 def run_demo(settings: DemoSettings) -> tuple[list[Timeline], Takeover | None]:
@@ -157,6 +161,9 @@ def report_results(timelines: Sequence[Timeline], settings: DemoSettings) -> lis
     summaries = [summarise(timeline) for timeline in timelines]
     missing = shortfalls(summaries)
     results.print(summary_table(summaries))
+    for summary in summaries:
+        if summary.claims and summary.check:
+            results.print(f"{summary.title}: {summary.check}", soft_wrap=True, markup=False)
     for number, timeline in enumerate(timelines):
         kind = "nominal" if timeline.plan.is_nominal else timeline.plan.perturbation.kind
         save_figure(timeline, settings.output / f"rollout_{number}_{kind}.png")
@@ -225,7 +232,9 @@ def demo(
         bool, Option(help="run one more rollout, in which a scripted human takes over")
     ] = False,
 ) -> None:
-    """Watch a simulated robot and its policy, undisturbed and perturbed in three ways."""
+    """Watch a simulated robot and its policy: undisturbed, perturbed in three ways, and half done
+    while success is claimed.
+    """
     settings = DemoSettings(
         task, output, spawn, real_time_factor, seed, rule, scores, window, alpha, human
     )

@@ -292,6 +292,7 @@ EFFECTS: dict[str, type[Effect]] = {
     "nearer": Nearer,
     "jam": Jam,
     "slip": Slip,
+    "early": Effect,
     "lookalike": Lookalike,
 }
 """The effect of each kind of perturbation."""

@@ -114,7 +114,8 @@ def marks(timeline: Timeline, summary: RolloutSummary) -> list[Mark]:
         if summary.reaction_time is not None:
             label += f" {1e3 * summary.reaction_time:.1f} ms after the decision was published"
         found.append(Mark(timeline.seconds(timeline.gate_closing), label, INK, ":"))
-    end = "end: success" if timeline.success else "end: the time is up"
+    claimed = "end: success is claimed" if timeline.claim else "end: the time is up"
+    end = "end: success" if timeline.success else claimed
     found.append(Mark(timeline.duration, end, "#595959", "-"))
     return found
 

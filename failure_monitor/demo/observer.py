@@ -47,6 +47,8 @@ class Observer:
         self._node = node
         self._listen(Bool, "rollout/active", STATE_QOS, self._on_active)
         self._listen(Bool, "rollout/success", STATE_QOS, self._on_outcome)
+        self._listen(Bool, "rollout/truth", STATE_QOS, self._on_truth)
+        self._listen(DiagnosticStatus, "failure_monitor/outcome", STATE_QOS, self._on_check)
         self._listen(String, "perturbation/active", STATE_QOS, self._on_perturbation)
         self._listen(DiagnosticStatus, "failure_monitor/alarm", STATE_QOS, self._on_alarm)
         self._listen(Bool, "failure_monitor_gate/open", STATE_QOS, self._on_gate)
@@ -76,6 +78,12 @@ class Observer:
 
     def _on_outcome(self, message: Bool, time: int) -> None:
         self.observed.outcomes.append((time, message.data))
+
+    def _on_truth(self, message: Bool, time: int) -> None:
+        self.observed.truths.append((time, message.data))
+
+    def _on_check(self, message: DiagnosticStatus, time: int) -> None:
+        self.observed.checks.append((time, message.message))
 
     def _on_perturbation(self, message: String, time: int) -> None:
         self.perturbation = message.data

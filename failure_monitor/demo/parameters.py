@@ -43,6 +43,11 @@ class RobotParameters:
         bounds=(0.05, 20.0),
         settable=ANY_TIME,
     )
+    claims: bool = parameter(
+        False,
+        "Whether a rollout ends where a caller that sees only hand and commands claims success.",
+        settable=ANY_TIME,
+    )
     time_limit: float = parameter(
         0.0,
         "Simulated seconds after which a rollout has failed; 0 for the task's own limit.",

@@ -19,13 +19,10 @@ KINDS = {
     "nearer": "the object stands nearer along the hand's way, which ends with it half moved",
     "jam": "the object jams before it has been moved all the way",
     "slip": "the object slips from under the hand, half moved, and goes back",
+    "early": "success is claimed before the hand is where a success leaves it",
     "lookalike": "what the policy finds is a look-alike; the right object stands beside it",
 }
 """Every kind of perturbation and its description."""
-
-WRONG_ENDS = ("nearer", "jam", "slip", "lookalike")
-"""Those under which the hand ends where it does in a success, or cannot go on, with the task
-undone."""
 
 AT_START = ("object_range", "nearer", "lookalike")
 """Those that change where the object starts, whatever the onset."""

@@ -120,6 +120,7 @@ class Rig:
             "onset": plan.perturbation.onset,
             "real_time_factor": self._real_time_factor,
             "time_limit": time_limit,
+            "claims": plan.claims,
         }
         self._robot.begin(parameters, TIMEOUT)
 

@@ -17,6 +17,7 @@ from std_msgs.msg import Bool, Float64MultiArray, Header, String
 from std_srvs.srv import Trigger
 
 from failure_monitor.demo import jpeg
+from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.command_hold import CommandHold
 from failure_monitor.demo.parameters import RobotParameters
 from failure_monitor.demo.perturbation import Perturbation
@@ -45,6 +46,7 @@ class RequestedRollout:
     perturbation: Perturbation
     real_time_factor: float
     time_limit: float
+    claims: bool
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -62,6 +64,8 @@ class RobotNode(Node):
         self._plan = self._plan_of({})
         self._simulation = Simulation(self._plan.task)
         self._hold = CommandHold()
+        self._claimer: Claimer | None = None
+        self._claimed = False
         self._active = False
         self._announced = "none"
         self._steps_to_frame = FRAME_STEPS
@@ -71,6 +75,7 @@ class RobotNode(Node):
         self._joints = self.create_publisher(JointState, "joint_states", JOINT_QOS)
         self._active_states = self.create_publisher(Bool, "rollout/active", LATCHED_QOS)
         self._outcomes = self.create_publisher(Bool, "rollout/success", LATCHED_QOS)
+        self._truths = self.create_publisher(Bool, "rollout/truth", LATCHED_QOS)
         self._perturbations = self.create_publisher(String, "perturbation/active", LATCHED_QOS)
         self.create_subscription(Float64MultiArray, "command", self._on_command, 10)
         self.create_service(Trigger, "~/start", self._on_start)
@@ -89,6 +94,7 @@ class RobotNode(Node):
             perturbation=Perturbation(settings.perturbation, settings.strength, settings.onset),
             real_time_factor=settings.real_time_factor,
             time_limit=settings.time_limit or task_named(settings.task).time_limit,
+            claims=settings.claims,
         )
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
@@ -141,6 +147,9 @@ class RobotNode(Node):
             self._simulation = Simulation(self._plan.task)
         self._simulation.reset(self._plan.seed, self._plan.perturbation)
         self._hold = CommandHold()
+        plan, task = self._plan, self._simulation.task
+        self._claimer = Claimer(task, plan.perturbation) if plan.claims else None
+        self._claimed = False
         self._steps_to_frame = FRAME_STEPS
         self._restart_clock()
         self._active = True
@@ -151,9 +160,15 @@ class RobotNode(Node):
     def _end_rollout(self) -> None:
         self._active = False
         self._hold.drop()
-        self._outcomes.publish(Bool(data=self._simulation.success))
+        success = self._simulation.success
+        if self._claimer is not None:
+            success = self._simulation.is_done
+        self._truths.publish(Bool(data=success))
+        self._outcomes.publish(Bool(data=success if self._claimer is None else self._claimed))
         self._active_states.publish(Bool(data=False))
-        outcome = "success" if self._simulation.success else "failure"
+        outcome = "success" if success else "failure"
+        if self._claimed is not success and self._claimer is not None:
+            outcome += f", {'success' if self._claimed else 'failure'} is claimed"
         self.get_logger().info(f"rollout ends: {outcome} after {self._simulation.time:.2f} s")
 
     def _restart_clock(self) -> None:
@@ -165,7 +180,10 @@ class RobotNode(Node):
         return self.create_timer(CONTROL_PERIOD / self._plan.real_time_factor, self._on_tick)
 
     def _on_tick(self) -> None:
-        self._simulation.step(self._hold.next_action())
+        action = self._hold.next_action()
+        self._simulation.step(action)
+        if self._active and self._claimer is not None:
+            self._claimed = self._claimer.claims(self._simulation.hand_position, action)
         now = self.get_clock().now().to_msg()
         self._publish_joints(now)
         self._steps_to_frame -= 1
@@ -178,7 +196,8 @@ class RobotNode(Node):
     def _follow_rollout(self) -> None:
         if self._simulation.perturbed and self._announced == "none":
             self._announce_perturbation(self._plan.perturbation.kind)
-        if self._simulation.success or self._simulation.time >= self._plan.time_limit:
+        ended = self._simulation.success if self._claimer is None else self._claimed
+        if ended or self._simulation.time >= self._plan.time_limit:
             self._end_rollout()
 
     def _announce_perturbation(self, kind: str) -> None:

@@ -153,7 +153,7 @@ def main() -> None:
             policy,
             seed,
             perturbation,
-            Claimer(simulation.task) if arguments.claims else None,
+            Claimer(simulation.task, perturbation) if arguments.claims else None,
         )
         for seed in seeds
     ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from failure_monitor.demo.timeline import SECOND, Timeline
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.outcome.verdict import OutcomeWord
 
 DETECTIONS_ASKED = 2
 """How many of the perturbed rollouts of the demo must raise an alarm."""
@@ -23,7 +24,10 @@ class RolloutSummary:
         perturbation: the kind of the perturbation.
         strength: the strength of the perturbation.
         seed: the seed of the scene.
-        outcome: `success`, `stopped` where the monitor withdrew its permit, `failure` otherwise.
+        claims: whether its caller ends it by claiming success.
+        outcome: `success`, `stopped` where the monitor withdrew its permit, `false success` where
+            that was claimed of a failure, `failure` otherwise.
+        check: what the monitor says of a claimed success; empty without a word.
         stop_reason: why the permit was withdrawn first; empty where it was not.
         duration: seconds from the start to the end.
         decisions: number of decisions that the monitor scored.
@@ -44,7 +48,9 @@ class RolloutSummary:
     perturbation: str
     strength: float
     seed: int
+    claims: bool
     outcome: str
+    check: str
     stop_reason: str
     duration: float
     decisions: int
@@ -80,7 +86,9 @@ def summarise(timeline: Timeline) -> RolloutSummary:
         perturbation=plan.perturbation.kind,
         strength=plan.perturbation.strength,
         seed=plan.seed,
+        claims=plan.claims,
         outcome=_outcome(timeline),
+        check=timeline.check if timeline.claim else "",
         stop_reason=_stop_reason(timeline),
         duration=timeline.duration,
         decisions=max(decisions, default=-1) + 1,
@@ -98,12 +106,14 @@ def summarise(timeline: Timeline) -> RolloutSummary:
 
 def shortfalls(summaries: Sequence[RolloutSummary]) -> list[str]:
     """Return a sentence for each part of the demo's promise that did not hold."""
-    perturbed = [summary for summary in summaries if summary.perturbation != "none"]
+    perturbed = [s for s in summaries if s.perturbation != "none" and not s.claims]
     detected = sum(summary.detected for summary in perturbed)
     found = []
     for summary in summaries:
         if summary.perturbation == "none":
             found += _nominal_shortfalls(summary)
+        elif summary.claims:
+            found += _claim_shortfalls(summary)
         elif summary.alarmed and not summary.detected:
             found.append(_early_alarm(summary))
         if summary.passed_after_alarm:
@@ -144,10 +154,27 @@ def _nominal_shortfalls(summary: RolloutSummary) -> list[str]:
     return [f"the undisturbed rollout ended as {summary.outcome}{why}: try another --seed"]
 
 
+def _claim_shortfalls(summary: RolloutSummary) -> list[str]:
+    """Return what does not hold of a false success.
+
+    An alarm may prevent it. That it is doubted is not promised, that it is judged is.
+    """
+    judged = (OutcomeWord.DOUBTFUL.value, OutcomeWord.CONFIRMED.value)
+    if summary.alarmed or summary.check.startswith(judged):
+        return []
+    said = summary.check or "nothing"
+    return [
+        f"'{summary.title}' ended as {summary.outcome}, where success should be claimed and its "
+        f"end judged; the monitor said: {said}: see its output"
+    ]
+
+
 def _outcome(timeline: Timeline) -> str:
     if timeline.success:
         return "success"
-    return "stopped" if _stop_reason(timeline) else "failure"
+    if _stop_reason(timeline):
+        return "stopped"
+    return "false success" if timeline.claim else "failure"
 
 
 def _stop_reason(timeline: Timeline) -> str:

@@ -32,7 +32,7 @@ def summary_table(summaries: Sequence[RolloutSummary]) -> Table:
     for summary in summaries:
         table.add_row(
             _rollout(summary),
-            summary.outcome,
+            summary.outcome.replace(" ", "\n"),
             _alarm(summary),
             _seconds(summary.detection_delay),
             _seconds(summary.lead_time),

@@ -30,11 +30,13 @@ class RolloutPlan:
         title: what it shows, in a few words.
         perturbation: what goes wrong in it.
         seed: decides the scene.
+        claims: whether its caller claims success, true or not, and ends it.
     """
 
     title: str
     perturbation: Perturbation = UNDISTURBED
     seed: int = 0
+    claims: bool = False
 
     @property
     def is_nominal(self) -> bool:
@@ -81,7 +83,9 @@ class ObservedMessages:
 
     Attributes:
         active: whether a rollout runs.
-        outcomes: whether it succeeded.
+        outcomes: whether success was claimed.
+        truths: whether it succeeded.
+        checks: what the monitor says of a claimed success.
         perturbations: the kind at work.
         readings: the messages of the alarm.
         gate: the changes of the gate.
@@ -93,6 +97,8 @@ class ObservedMessages:
 
     active: list[tuple[int, bool]] = field(default_factory=list)
     outcomes: list[tuple[int, bool]] = field(default_factory=list)
+    truths: list[tuple[int, bool]] = field(default_factory=list)
+    checks: list[tuple[int, str]] = field(default_factory=list)
     perturbations: list[tuple[int, str]] = field(default_factory=list)
     readings: list[TimedAlarm] = field(default_factory=list)
     gate: list[GateChange] = field(default_factory=list)
@@ -111,6 +117,9 @@ class Timeline:
         begin: when the robot announced it.
         end: when the robot announced that.
         success: the outcome.
+        claim: whether success was claimed, by who sees only hand and commands; the outcome
+            elsewhere.
+        check: what the monitor says of the claimed success; empty without a word.
         perturbed: when the perturbation set in; None if it did not.
         readings: the messages of the alarm, in order.
         gate: the changes of the gate, in order.
@@ -124,6 +133,8 @@ class Timeline:
     begin: int
     end: int
     success: bool
+    claim: bool
+    check: str
     perturbed: int | None
     readings: tuple[TimedAlarm, ...]
     gate: tuple[GateChange, ...]
@@ -185,13 +196,17 @@ def timeline(plan: RolloutPlan, observed: ObservedMessages) -> Timeline:
     end = _first(
         [time for time, active in sorted(observed.active) if not active and time > begin], "end"
     )
-    outcomes = [success for time, success in sorted(observed.outcomes) if time >= begin]
+    claims = [claim for time, claim in sorted(observed.outcomes) if time >= begin]
+    truths = [success for time, success in sorted(observed.truths) if time >= begin]
+    checks = [text for time, text in sorted(observed.checks) if time >= end]
     perturbations = [time for time, kind in sorted(observed.perturbations) if kind != "none"]
     return Timeline(
         plan=plan,
         begin=begin,
         end=end,
-        success=_first(outcomes, "outcome"),
+        success=_first(truths, "outcome"),
+        claim=_first(claims, "claim"),
+        check=checks[-1] if checks else "",
         perturbed=next((time for time in perturbations if begin <= time <= end), None),
         readings=tuple(_within(observed.readings, begin, end)),
         gate=tuple(_within(observed.gate, begin, end)),
@@ -216,6 +231,6 @@ def _first(found: list[Found], what: str) -> Found:
     if not found:
         raise FailureMonitorError(
             f"no message about the {what} of the rollout came: check that the robot publishes "
-            "'rollout/active' and 'rollout/success'"
+            "'rollout/active', 'rollout/success' and 'rollout/truth'"
         )
     return found[0]

@@ -7,7 +7,15 @@ from dataclasses import asdict, replace
 
 import pytest
 from rich.console import Console
-from testbed.demo_timelines import KNOCKED, NOMINAL, detected, missed, nominal, recording
+from testbed.demo_timelines import (
+    HALF_DONE,
+    KNOCKED,
+    NOMINAL,
+    detected,
+    missed,
+    nominal,
+    recording,
+)
 
 from failure_monitor.demo.summary import RolloutSummary, shortfalls, summarise
 from failure_monitor.demo.summary_table import summary_table
@@ -16,9 +24,16 @@ from failure_monitor.monitoring.alarm import AlarmState
 
 
 def demo(*changed: RolloutSummary) -> list[RolloutSummary]:
-    """The four summaries of a demo that holds, the last ones replaced."""
+    """The four watched rollouts of a demo that holds, the last ones replaced, and its claim."""
     good = [summarise(nominal()), *[summarise(detected())] * 3]
-    return [*good[: 4 - len(changed)], *changed]
+    return [*good[: 4 - len(changed)], *changed, claimed()]
+
+
+def claimed(
+    check: str = "doubtful: dz is 0.3 at the end", *, success: bool = False, claim: bool = True
+) -> RolloutSummary:
+    """The summary of a rollout whose caller claims success."""
+    return summarise(timeline(HALF_DONE, recording(success=success, claim=claim, check=check)))
 
 
 def test_a_nominal_rollout_is_a_success_without_an_alarm() -> None:
@@ -111,6 +126,30 @@ def test_a_command_that_passes_after_an_alarm_does_not_hold() -> None:
     leaky = replace(summarise(detected()), passed_after_alarm=1)
     (sentence,) = shortfalls(demo(leaky))
     assert sentence.startswith("1 commands passed the gate after the alarm in 'Camera knocked'")
+
+
+def test_a_false_success_is_told_from_a_true_one_by_the_simulators_truth() -> None:
+    assert claimed().outcome == "false success"
+    assert claimed().check == "doubtful: dz is 0.3 at the end"
+    assert claimed(success=True).outcome == "success"
+    unclaimed = claimed("not judged: no success is claimed", claim=False)
+    assert (unclaimed.outcome, unclaimed.check) == ("failure", "")
+
+
+@pytest.mark.parametrize("check", ["not judged: it ended after 2 decisions", ""])
+def test_a_false_success_that_is_not_judged_does_not_hold(check: str) -> None:
+    (sentence,) = shortfalls([*demo()[:-1], claimed(check)])
+    assert sentence.startswith("'Half done' ended as false success")
+    assert (check or "nothing") in sentence
+
+
+def test_that_a_false_success_is_doubted_is_not_promised() -> None:
+    assert shortfalls([*demo()[:-1], claimed("confirmed: the end is like those of 30")]) == []
+
+
+def test_a_false_success_that_an_alarm_prevents_holds() -> None:
+    stopped = timeline(HALF_DONE, recording(success=False, claim=False, alarm_at_decision=9))
+    assert shortfalls([*demo()[:-1], summarise(stopped)]) == []
 
 
 def test_the_table_tells_alarm_and_reaction() -> None:

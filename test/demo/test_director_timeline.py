@@ -103,7 +103,9 @@ def test_commands_that_pass_after_the_alarm_are_counted_even_after_the_end() -> 
     assert timeline(KNOCKED, recorded).passed_after_alarm == 2
 
 
-@pytest.mark.parametrize(("field", "word"), [("active", "begin"), ("outcomes", "outcome")])
+@pytest.mark.parametrize(
+    ("field", "word"), [("active", "begin"), ("truths", "outcome"), ("outcomes", "claim")]
+)
 def test_a_recording_without_a_rollout_is_refused(field: str, word: str) -> None:
     recorded: ObservedMessages = recording()
     setattr(recorded, field, [])

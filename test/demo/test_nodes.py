@@ -17,7 +17,7 @@ import pytest
 import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, JointState, PointCloud2
-from std_msgs.msg import Float64MultiArray, String
+from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from testbed.parallel import spare_ros_domain
 
@@ -33,7 +33,13 @@ pytestmark = pytest.mark.ros
 
 TASK = "drawer-open-v3"
 TIMEOUT = 60.0
-UNDISTURBED = {"task": TASK, "seed": 1, "perturbation": "none", "time_limit": 0.0}
+UNDISTURBED = {
+    "task": TASK,
+    "seed": 1,
+    "perturbation": "none",
+    "time_limit": 0.0,
+    "claims": False,
+}
 
 
 class Graph:
@@ -49,6 +55,7 @@ class Graph:
         self._listen("policy/action_chunks", PointCloud2, DECISION_QOS)
         self._listen("policy/command", Float64MultiArray, 10)
         self._listen("perturbation/active", String, LATCHED_QOS)
+        self._listen("rollout/truth", Bool, LATCHED_QOS)
 
     def _listen(self, topic: str, message_type: type, qos: Any) -> None:
         messages = self.received.setdefault(topic, [])
@@ -105,6 +112,15 @@ def between_rollouts(graph: Graph) -> Iterator[None]:
     graph.call(SetBool, "policy/pause", SetBool.Request(data=False))
     graph.spin(0.3)
     graph.forget()
+
+
+def test_success_is_claimed_of_a_drawer_that_is_half_open(graph: Graph):
+    graph.spin(0.2)
+    graph.forget()
+    nearer = {**UNDISTURBED, "perturbation": "nearer", "strength": 1.0, "claims": True}
+    assert graph.robot.roll_out(nearer, TIMEOUT), "its caller claims success"
+    graph.spin_until(lambda: bool(graph.received["rollout/truth"]))
+    assert [message.data for message in graph.received["rollout/truth"]] == [False]
 
 
 def test_an_undisturbed_rollout_succeeds_and_every_decision_is_published(graph: Graph):

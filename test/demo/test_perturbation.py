@@ -115,7 +115,7 @@ def test_a_wrong_perturbation_is_refused_with_what_is_right():
 def roll_out_claimed(simulation: Simulation, policy: FlowPolicy, kind: str, **more: float):
     """A rollout that ends as success is claimed, of a seed that no other test uses."""
     perturbation = Perturbation(kind, more.get("strength", 1.0), 0.0)
-    return roll_out(simulation, policy, 5000, perturbation, Claimer(simulation.task))
+    return roll_out(simulation, policy, 5000, perturbation, Claimer(simulation.task, perturbation))
 
 
 def test_an_undisturbed_claim_is_true(simulation: Simulation, flow_policy: FlowPolicy):
@@ -125,7 +125,7 @@ def test_an_undisturbed_claim_is_true(simulation: Simulation, flow_policy: FlowP
     assert len(rollout.hand) == len(rollout.joints.states) == len(rollout.decisions)
 
 
-@pytest.mark.parametrize("kind", ["nearer", "jam", "slip"])
+@pytest.mark.parametrize("kind", ["nearer", "jam", "slip", "early"])
 def test_a_wrong_end_is_claimed_though_the_object_is_half_moved(
     simulation: Simulation, flow_policy: FlowPolicy, kind: str
 ):

@@ -35,6 +35,9 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     assert shlex.split(command)[3:5] == ["--output", str(tmp_path / "bundle")]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["passed"]
-    assert [rollout["passed_after_alarm"] for rollout in summary["rollouts"]] == [0] * 4
-    assert len(list(tmp_path.glob("rollout_*.png"))) == 4
+    assert [rollout["passed_after_alarm"] for rollout in summary["rollouts"]] == [0] * 5
+    claimed = summary["rollouts"][-1]
+    assert claimed["claims"]
+    assert claimed["alarm_time"] is not None or claimed["check"], claimed
+    assert len(list(tmp_path.glob("rollout_*.png"))) == 5
     assert (tmp_path / "bundle" / "bundle.yaml").is_file()

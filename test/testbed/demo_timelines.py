@@ -23,6 +23,7 @@ from failure_monitor.monitoring.alarm_values import ScoreReading
 
 BEGIN = 1_700_000_000 * SECOND
 NOMINAL = RolloutPlan("Undisturbed", seed=3)
+HALF_DONE = RolloutPlan("Half done", Perturbation("early", 1.0, 0.0), seed=3, claims=True)
 KNOCKED = RolloutPlan("Camera knocked", Perturbation("camera", 1.0, 0.5), seed=3)
 MILLISECOND = SECOND // 1000
 DECISION_PERIOD = SECOND // 10
@@ -55,6 +56,8 @@ def recording(
     *,
     duration: float = 2.0,
     success: bool = True,
+    claim: bool | None = None,
+    check: str = "",
     perturbed_at: float | None = None,
     alarm_at_decision: int | None = None,
 ) -> ObservedMessages:
@@ -64,7 +67,9 @@ def recording(
     """
     recorded = ObservedMessages()
     recorded.active = [(BEGIN, True), (at(duration), False)]
-    recorded.outcomes = [(at(duration) - MILLISECOND, success)]
+    recorded.outcomes = [(at(duration) - MILLISECOND, success if claim is None else claim)]
+    recorded.truths = [(at(duration) - MILLISECOND, success)]
+    recorded.checks = [(at(duration) + MILLISECOND, check)]
     recorded.perturbations = [(BEGIN - MILLISECOND, "none")]
     if perturbed_at is not None:
         recorded.perturbations.append((at(perturbed_at), "camera"))
