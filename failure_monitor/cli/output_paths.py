@@ -16,7 +16,10 @@ from failure_monitor.atomic_file import (
 )
 from failure_monitor.cli.declaration import Option, Parameter, parameters_of
 from failure_monitor.errors import UsageError
-from failure_monitor.sources.addresses import is_address, located
+from failure_monitor.sources.addresses import is_address, located, shown
+
+EITHER = "file or folder"
+"""What an option writes that may also be an address."""
 
 
 def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> None:
@@ -38,7 +41,9 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
         for path in _paths(values[parameter.name])
     }
     for parameter in written:
-        path: Path = located(values[parameter.name])
+        path: Path = values[parameter.name]
+        if _writes(parameter) == EITHER:
+            path = located(path)
         other = taken.get(os.path.realpath(path))
         # Two results may go to one device.
         if other is not None and not _is_stream(path):
@@ -46,8 +51,12 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
                 f"{parameter.label} {path} is what {other} names, too: name another place"
             )
         taken[os.path.realpath(path)] = parameter.label
-        if is_address(located(path)):  # only writing it tells
-            continue
+        if is_address(path):
+            if _writes(parameter) != EITHER:
+                raise UsageError(
+                    f"{parameter.label} {shown(path)} is an address: name a place on this machine"
+                )
+            continue  # only writing it tells
         try:
             if _is_folder(parameter, path):
                 reject_unwritable_folder(path)
@@ -63,7 +72,7 @@ def _is_stream(path: Path) -> bool:
 
 def _is_folder(parameter: Parameter, path: Path) -> bool:
     kind = _writes(parameter)
-    return kind == "folder" or (kind == "file or folder" and path.suffix != ".npz")
+    return kind == "folder" or (kind == EITHER and path.suffix != ".npz")
 
 
 def _writes(parameter: Parameter) -> str:

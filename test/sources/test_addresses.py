@@ -107,6 +107,9 @@ def test_commands_write_to_an_address_and_inspect_it(memory: Path, tmp_path: Pat
         result = run_here("inspect", f"memory://robots/{name}")
         assert result.exit_code == 0, result.stderr
         assert "1: 1 succeeded" in result.stdout
+    result = run_here("archive", "x", "--output", "y.npz", "--lerobot", "memory://robots/dataset")
+    assert result.exit_code == 2
+    assert "--lerobot memory://robots/dataset is an address: name a place on" in result.stderr
     with pytest.raises(UsageError, match="memory://robots is there and no store"):
         add_to_store(memory, ROLLOUTS)
 
