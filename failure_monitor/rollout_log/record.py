@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Annotated, Literal
 
 from failure_monitor.schema import at_least
@@ -97,3 +98,12 @@ def rollout_name(started: float, number: int) -> str:
     seconds, milliseconds = divmod(round(1000 * started), 1000)
     date = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
     return f"{date}.{milliseconds:03d}Z-{number}"
+
+
+def start_of(name: str) -> float | None:
+    """Return when a rollout started, in seconds since 1970; None if it is no name of one."""
+    try:
+        started = datetime.strptime(name.partition("Z-")[0], "%Y%m%dT%H%M%S.%f")
+    except ValueError:
+        return None
+    return started.replace(tzinfo=timezone.utc).timestamp()

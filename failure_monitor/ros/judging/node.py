@@ -22,6 +22,7 @@ from failure_monitor.judges.chat_client import ChatClient, address_of, key_in_en
 from failure_monitor.judges.chat_question import number_in, question_body
 from failure_monitor.parameters.judge import JudgeParameters
 from failure_monitor.parameters.topics import judge_answer_topic
+from failure_monitor.rollout_log.record import start_of
 from failure_monitor.ros.common.key_values import read_key_values
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_SUBSCRIPTION_QOS
@@ -58,6 +59,7 @@ class JudgeNode(Node):
         self._question: _Question | None = None
         """Of the rollout that ended last, as long as it is not asked."""
         self._has_heard = False
+        self._began = time.time()
         self._frames: LastFrames | None = None
         sent = "text alone leaves this machine"
         if settings.send_pictures:
@@ -93,7 +95,8 @@ class JudgeNode(Node):
         if rollout != self._ended:
             self._ended = rollout
             # What ended before this node was there has left no pictures.
-            self._question = None if is_first else self._question_about(rollout, values)
+            is_known = not is_first or (start_of(rollout) or 0.0) > self._began
+            self._question = self._question_about(rollout, values) if is_known else None
         # Success may be claimed later.
         if self._question is not None and self._is_wanted(values):
             self._worker.submit(self._question)

@@ -17,7 +17,7 @@ from failure_monitor.decision import Verdict
 from failure_monitor.judges.judge import calibrated_judge
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.outcome.verdict import OutcomeVerdict, OutcomeWord
-from failure_monitor.rollout_log.record import RolloutRecord, rollout_name
+from failure_monitor.rollout_log.record import RolloutRecord, rollout_name, start_of
 from failure_monitor.ros.common.key_values import read_key_values
 from failure_monitor.ros.monitor.rollout_results import KEPT, MAX_LABELS, RolloutResults
 from failure_monitor.ros.monitor.running_rollout import Claim
@@ -512,3 +512,5 @@ def test_a_number_without_a_name_is_of_the_rollout_that_had_ended_when_it_came()
 
 def test_a_rollouts_name_tells_when_it_started():
     assert rollout_name(1_795_923_912.12, 3) == "20261129T034512.120Z-3"
+    assert start_of("20261129T034512.120Z-3") == pytest.approx(1_795_923_912.12)
+    assert start_of("first") is None
