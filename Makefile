@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test quick test-kilted test-lerobot test-distributions faults lint parameters reference \
-	safety site demo-assets clean system-libraries browser
+	safety site release demo-assets clean system-libraries browser
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -90,6 +90,16 @@ site: $(SITE)/.set-up ## build the site of docs/ into build/site; a warning is a
 	@PYTHONPATH=$(CURDIR) $(SITE)/bin/python -m sphinx -W --keep-going --quiet -E -b html docs build/site
 	@echo "build/site/index.html"
 
+# From a clean copy of the commit: what lies about here gets into no package.
+RELEASE := .venv-release
+release: $(RELEASE)/.set-up ## check all that a release needs, build it into dist/, and tag it; nothing is uploaded
+	@.ci/release.py check
+	@$(MAKE) lint test site
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; git archive HEAD | tar x -C "$$copy"; \
+		rm -rf dist; $(RELEASE)/bin/python -m build --outdir dist "$$copy" >/dev/null
+	@$(RELEASE)/bin/twine check --strict dist/*
+	@.ci/release.py tag
+
 # The versions that Ubuntu and Debian ship; the wheels of ROS run on all of their Pythons.
 test-distributions: $(STAMP) ## run what is installed with the packages of Ubuntu 22.04, 24.04, Debian 12, PyPI
 	@PYTHON=$(BIN)/python ROS_WHEELS='$(ROS_WHEELS)' ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
@@ -114,7 +124,7 @@ demo-assets: $(STAMP) system-libraries ## train the demo's policies and record i
 	@$(BIN)/python -m failure_monitor.demo.make_assets $(ARGS)
 
 clean: ## remove everything that was made here, .venv too
-	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) $(LEROBOT) $(SITE) .venv-distributions
+	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) $(LEROBOT) $(SITE) $(RELEASE) .venv-distributions
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -162,6 +172,12 @@ $(SITE)/.set-up: $(STAMP)
 	@{ $(BIN)/python -c '$(PURELIB)'; echo '$(CURDIR)'; } \
 		> "$$($(SITE)/bin/python -c '$(PURELIB)')/shared.pth"
 	@$(SITE)/bin/pip install --quiet --editable '.[docs]'
+	@touch $@
+
+$(RELEASE)/.set-up: $(STAMP)
+	@echo "setting up $(RELEASE)"
+	@$(BIN)/python -m venv --clear $(RELEASE)
+	@$(RELEASE)/bin/pip install --quiet build twine
 	@touch $@
 
 # What MuJoCo needs to render without a screen.
