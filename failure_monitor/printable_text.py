@@ -8,8 +8,10 @@ those that were logged, or a lone surrogate, which neither logs nor messages can
 
 from __future__ import annotations
 
+USUAL_LIMIT = 400
 
-def printable(text: str, limit: int) -> str:
+
+def printable(text: str, limit: int = USUAL_LIMIT) -> str:
     """Return text in one line of printable characters, with escapes for all others.
 
     Args:

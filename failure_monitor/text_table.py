@@ -24,23 +24,3 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     left_aligned: frozenset[str] = frozenset()
-
-
-def printable(text: str, max_letters: int = 400) -> str:
-    """Return a text that moves no cursor and hides no letters, and is not too long.
-
-    Names come from files: what no terminal prints, such as escapes and marks of direction, is
-    written as Python does.
-
-    Args:
-        text: any text.
-        max_letters: after how many it is cut.
-    """
-    cut = text if len(text) <= max_letters else text[: max_letters - 1] + "…"
-    return "".join(
-        # Surrogates stand for bytes of names of files that are no text.
-        letter
-        if letter.isprintable()
-        else letter.encode("unicode_escape", "surrogatepass").decode()
-        for letter in cut
-    )

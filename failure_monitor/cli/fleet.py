@@ -13,7 +13,7 @@ from failure_monitor.atomic_file import write_atomically, write_json
 from failure_monitor.cli.app import output
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.cli.terminal_table import terminal_table
-from failure_monitor.text_table import printable
+from failure_monitor.printable_text import printable
 
 if TYPE_CHECKING:
     from failure_monitor.fleet.fleet import Fleet

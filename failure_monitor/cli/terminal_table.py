@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from failure_monitor.text_table import TextTable, printable
+from failure_monitor.printable_text import printable
+from failure_monitor.text_table import TextTable
 
 
 def terminal_table(

@@ -23,6 +23,7 @@ from failure_monitor.fleet.fleet_tables import (
     unread_table,
 )
 from failure_monitor.listed_names import list_names
+from failure_monitor.printable_text import printable
 from failure_monitor.report.drawing import (
     ALARM_COLOUR,
     INK,
@@ -35,7 +36,7 @@ from failure_monitor.report.drawing import (
 )
 from failure_monitor.report.headline import KeyFigure
 from failure_monitor.report.page import Page, PageSection
-from failure_monitor.text_table import TextTable, printable
+from failure_monitor.text_table import TextTable
 
 MAX_DRAWN = 40
 """Robots in the figure; the first ones, which are those to look at."""

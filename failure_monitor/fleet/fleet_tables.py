@@ -12,8 +12,9 @@ from failure_monitor.fleet.fleet import MAX_LOG_E, ComparedRobot, Fleet
 from failure_monitor.fleet.robot_figures import FalseAlarms, ShiftCount
 from failure_monitor.fleet.robot_folders import Unread
 from failure_monitor.fleet.unlike import Comparison
+from failure_monitor.printable_text import printable
 from failure_monitor.promise.watch import PromiseState
-from failure_monitor.text_table import TextTable, printable
+from failure_monitor.text_table import TextTable
 
 NAME = 20
 """Letters of a name in a table; JSON has all of it."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from failure_monitor.text_table import printable
+from failure_monitor.printable_text import printable
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
