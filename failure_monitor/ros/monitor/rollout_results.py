@@ -355,7 +355,7 @@ class RolloutResults:
             label=was.label,
         )
         if len(self._known) > KEPT:
-            self._known.popitem(last=False)
+            self._write_one(self._known.popitem(last=False)[1])
         self._shown = known
         return known
 
@@ -431,11 +431,15 @@ class RolloutResults:
         """Write what is new of rollouts that have ended; what is being checked can wait."""
         for known in self._known.values():
             can_wait = known.checked_since is not None and not is_last
-            if known.ended is None or known.is_logged or can_wait:
-                continue
-            known.is_logged = True
-            if self._log is not None:
-                self._log.write(known.record)
+            if not can_wait:
+                self._write_one(known)
+
+    def _write_one(self, known: _Known) -> None:
+        if known.ended is None or known.is_logged:
+            return
+        known.is_logged = True
+        if self._log is not None:
+            self._log.write(known.record)
 
 
 def _values(record: RolloutRecord, verdict: OutcomeVerdict) -> dict[str, str]:

@@ -319,6 +319,15 @@ def test_what_is_claimed_right_after_a_check_is_checked_at_the_end():
     assert [end.length for end in monitor.check.ends] == [3, 5]
 
 
+def test_rollouts_that_end_faster_than_the_log_is_written_are_all_in_it():
+    monitor = Monitor()
+    for number in range(3 * KEPT):
+        monitor.start(str(number))
+        monitor.end(False)
+    monitor.results.close()
+    assert [one.rollout for one in monitor.log.written] == [str(n) for n in range(3 * KEPT)]
+
+
 def test_the_next_start_ends_a_rollout_and_the_end_of_a_session_cuts_it_off():
     monitor = Monitor()
     monitor.start()
