@@ -15,7 +15,8 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
-from std_msgs.msg import Float64, String
+from std_msgs.msg import Bool, Float64, String
+from testbed.chat_server import chat_server, stream
 from testbed.ros_graph import Observer, node_process
 
 from failure_monitor.judges.judge import calibrated_judge
@@ -27,6 +28,8 @@ from failure_monitor.ros.common.qos import LATCHED_QOS
 pytestmark = pytest.mark.ros
 
 MONITOR = "failure_monitor.ros.monitor.node"
+GATE, OPEN = "failure_monitor.ros.gate.node", "failure_monitor_gate/open"
+JUDGE_NODE = "failure_monitor.ros.judging.node"
 OUTCOME = "failure_monitor/outcome"
 START, END = "failure_monitor/start_rollout", "failure_monitor/end_rollout"
 JUDGE = calibrated_judge(
@@ -41,11 +44,15 @@ class Judge(Observer):
         super().__init__(policy.action_names)
         self.listen_to_monitor()
         self.listen(OUTCOME, DiagnosticStatus, LATCHED_QOS)
+        self.listen(OPEN, Bool, LATCHED_QOS)
         self.number = self.node.create_publisher(Float64, "judges/reward/number", 10)
         self.answer = self.node.create_publisher(String, "judges/vlm/answer", 10)
 
     def say(self, rollout: object, value: object) -> None:
         self.answer.publish(String(data=json.dumps({"rollout": rollout, "value": value})))
+
+    def gate_is_open(self) -> bool:
+        return bool(self.received[OPEN]) and self.received[OPEN][-1].data
 
     def values(self) -> dict[str, str]:
         said = self.received[OUTCOME]
@@ -164,23 +171,42 @@ HOSTILE = (
 
 @pytest.mark.law(5)
 @pytest.mark.law(7)
-def test_a_hostile_judge_changes_nothing_of_permit_and_heartbeat(
+def test_hostile_judges_change_nothing_of_gate_permit_and_heartbeat(
     rollouts, policy, bundle_folder, judge_file, tmp_path
 ):
+    """One floods by topic and lies, another answers by HTTP without end."""
     decision = next(rollouts[0].decisions())
-    with judged(policy, bundle_folder, tmp_path, f"[{judge_file},vlm]") as judge:
+    service = chat_server(stream(b"HTTP/1.1 200 OK\r\n\r\n", b"1" * 65536, 0.01))
+    with (
+        service as server,
+        judged(policy, bundle_folder, tmp_path, f"[{judge_file},vlm,http]") as judge,
+        # Of seconds, as a busy machine may be late without any judge.
+        node_process(GATE, permit_lease=2.0),
+        node_process(JUDGE_NODE, judge="http", url=server.url, model="m", question="done"),
+    ):
+        outcome = f"/{OUTCOME}"
+        judge.wait_for(lambda: judge.node.count_subscribers(outcome) >= 2, "the judge node")
+        judge.spin(0.5)
         first = judge.run_rollout(decision)
+        judge.wait_for(lambda: server.requests, "the question by HTTP")
         assert judge.trigger(START).success
         judge.decide(decision)
         # The last permit that came may be of the rollout before.
         judge.wait_for(
-            lambda: judge.permitted() and judge.state() in ("NOMINAL", "CAUTION"), "the permit"
+            lambda: (
+                judge.permitted()
+                and judge.gate_is_open()
+                and judge.state() in ("NOMINAL", "CAUTION")
+            ),
+            "the gate to open",
         )
         state, reason = judge.state(), judge.reason()
         floods = threading.Event()
         thread = threading.Thread(target=flood, args=(first, floods))
         thread.start()
         try:
+            judge.wait_for_values(rollout=first, judge__reward__word="doubtful")
+            judge.received[OPEN].clear()
             judge.received["/failure_monitor/permit"].clear()
             judge.received["/failure_monitor/alarm"].clear()
             judge.wait_for(
@@ -192,7 +218,9 @@ def test_a_hostile_judge_changes_nothing_of_permit_and_heartbeat(
         assert all(permit.data for permit in judge.received["/failure_monitor/permit"])
         assert {alarm.message for alarm in judge.received["/failure_monitor/alarm"]} == {reason}
         assert judge.state() == state
-        assert judge.values()["judge.vlm"] == "none", "none of it is a number of the rollout"
+        assert all(message.data for message in judge.received[OPEN])
+        for name in ("vlm", "http"):
+            assert judge.values()[f"judge.{name}"] == "none", "none of it is a number"
         # The first of what is one counts, and the end of the next is not in the way.
         judge.say(first, 0.5)
         judge.wait_for_values(rollout=first, judge__vlm="0.5")
@@ -200,17 +228,19 @@ def test_a_hostile_judge_changes_nothing_of_permit_and_heartbeat(
 
 
 def flood(rollout: str, ends: threading.Event) -> None:
-    """Say everything but a number, as fast as possible, from a process's own context."""
+    """Say all but a number, and a lie, as fast as possible, from a process's own context."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = Node("hostile", context=context)
     number = node.create_publisher(Float64, "judges/reward/number", 10)
     answer = node.create_publisher(String, "judges/vlm/answer", 10)
+    lie = node.create_publisher(String, "judges/reward/answer", 10)
     texts = [text.replace("ROLLOUT", rollout) for text in HOSTILE]
     texts += [json.dumps({"rollout": rollout, "value": 1, "more": "x" * 1_000_000})]
     while not ends.is_set():
         for value in (math.nan, math.inf, 0.99):
             number.publish(Float64(data=value))
+        lie.publish(String(data=json.dumps({"rollout": rollout, "value": -1e9})))
         for text in texts:
             answer.publish(String(data=text))
         answer_bytes = b"\x00\x01\x00\x00" + b"\xff" * 40
