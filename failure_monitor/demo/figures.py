@@ -94,6 +94,7 @@ def title(timeline: Timeline, summary: RolloutSummary) -> str:
     """Return what the rollout shows and how it ended."""
     outcome = {
         "success": "task done",
+        "false success": "task not done, success claimed",
         "stopped": "stopped by the monitor",
         "failure": "task failed",
     }[summary.outcome]

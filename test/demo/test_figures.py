@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from testbed.demo_timelines import at, detected, missed, nominal
+from testbed.demo_timelines import HALF_DONE, at, detected, missed, nominal, recording
 
 from failure_monitor.demo.figures import (
     HATCHES,
@@ -19,9 +19,10 @@ from failure_monitor.demo.figures import (
     marks,
     save_figure,
     state_spans,
+    title,
 )
 from failure_monitor.demo.summary import summarise
-from failure_monitor.demo.timeline import Timeline
+from failure_monitor.demo.timeline import Timeline, timeline
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.report.score_style import SCORE_STYLES
 
@@ -90,3 +91,8 @@ def test_frames_lie_evenly_along_the_axis() -> None:
 def test_no_two_scores_and_no_two_states_differ_by_colour_alone() -> None:
     assert len({(style.linestyle, style.marker) for style in SCORE_STYLES}) == len(SCORE_STYLES)
     assert len(set(HATCHES.values())) == len(HATCHES)
+
+
+def test_the_title_of_a_false_success_tells_claim_from_truth() -> None:
+    observed = timeline(HALF_DONE, recording(success=False, claim=True, check="doubtful: far"))
+    assert "task not done, success claimed" in title(observed, summarise(observed))
