@@ -195,7 +195,7 @@ def test_a_module_is_a_dependency_of_the_ros_package_unless_only_extras_need_it(
     if declared.rosdep:
         assert declared.rosdep in EXEC_DEPENDS
     elif module in BY_HAND:
-        installation = (ROOT / "README.md").read_text().split("## Installation")[1]
+        installation = (ROOT / "docs" / "installation.md").read_text()
         assert declared.pip in installation
     else:
         assert declared.pip not in INSTALLED
