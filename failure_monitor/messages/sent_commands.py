@@ -106,6 +106,9 @@ class SentCommands:
         self._intervals = JointIntervals([topic], kept)
         self._topic = self._intervals.topics[topic]
         self._wanted = wanted
+        self._received_before = 0
+        self.came = 0
+        """Number of commands that came between the last two decisions that were taken."""
 
     @property
     def received(self) -> int:
@@ -139,13 +142,17 @@ class SentCommands:
             motion: what the joints did.
         """
         sent = self._intervals.take(stamp)
+        self.came, self._received_before = self.received - self._received_before, self.received
         names = tuple(name.removesuffix(VALUE) for name in sent.names)
         return replace(motion, command_names=names, commands=sent.means)
 
     @property
-    def came(self) -> bool:
-        """Whether a value came for the decision that was taken last, or it was a first one."""
-        return not self._intervals.had_before or bool(self._intervals.counts.any())
+    def missing(self) -> list[str]:
+        """The wanted values of which none came for the decision that was taken last."""
+        if self._wanted is None or not self._intervals.had_before:
+            return []
+        counts = zip(self._wanted, self._intervals.counts, strict=True)
+        return [name for name, count in counts if not count]
 
     def fault(self, motion: JointMotion) -> str:
         """Return why the commands of a decision that was taken are unknown; empty if they are.

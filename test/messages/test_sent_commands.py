@@ -126,3 +126,17 @@ def test_a_command_that_is_no_number_is_a_fault_of_that_decision():
     assert sent.fault(motion) == "2 of 2 is NaN or infinite: check who sends them"
     sent.add(round(2.5 * SECOND), array(1.0, 2.0), ARRAY)
     assert sent.fault(taken(sent, 3)) == ""
+
+
+def test_values_that_no_command_states_any_more_are_missing():
+    sent = SentCommands("/arm", ["a/position", "b/position"])
+    taken(sent, 1)
+    assert sent.missing == []
+    sent.add(round(1.5 * SECOND), joint_command("ab", [1.0, 2.0]), JOINT_STATE)
+    taken(sent, 2)
+    assert (sent.came, sent.missing) == (1, [])
+    sent.add(round(2.5 * SECOND), joint_command("b", [2.0]), JOINT_STATE)
+    assert math.isnan(taken(sent, 3).commands[0])
+    assert (sent.came, sent.missing) == (1, ["a/position"])
+    taken(sent, 4)
+    assert (sent.came, sent.missing) == (0, ["a/position", "b/position"])

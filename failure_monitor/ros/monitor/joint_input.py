@@ -21,6 +21,7 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription
 from failure_monitor.errors import UsageError
 from failure_monitor.joint_motion import JointMotion, JointMotionError
+from failure_monitor.listed_names import list_names
 from failure_monitor.messages.joint_gaps import broken, gaps, missing
 from failure_monitor.messages.joint_intervals import JointIntervals, JointTopic
 from failure_monitor.messages.joint_soundness import JointSoundness
@@ -39,8 +40,9 @@ DISCOVERY = 1.0
 """Seconds from the first joint state, in which others may state what it lacks."""
 
 MAX_WITHOUT_COMMANDS = 3
-"""Number of decisions in a row before which no command was sent although commands may pass: more
-than one, as a controller may be given a trajectory that lasts over the next decision."""
+"""Number of decisions in a row before which no command, or none with all values, was sent although
+commands may pass: more than one, as a controller may be given a trajectory that lasts over the
+next decision."""
 
 SENSOR_QOS = QoSProfile(depth=MAX_WAITING, reliability=qos_profile_sensor_data.reliability)
 
@@ -203,10 +205,11 @@ class _Commands:
         """
         motion = self._sent.take(stamp, motion)
         was_expected, self._was_expected = self._was_expected, self.may_pass
-        if self._sent.came or not (was_expected and self.may_pass):
-            self._without = 0
-        else:
+        # A part of them is none: scores need all values.
+        if self._sent.missing and was_expected and self.may_pass:
             self._without += 1
+        else:
+            self._without = 0
         if why := self._sent.fault(motion) or self._why_stopped():
             raise JointMotionError(self._unknown(why))
         return motion
@@ -222,9 +225,12 @@ class _Commands:
     def _why_stopped(self) -> str:
         if self._without < MAX_WITHOUT_COMMANDS:
             return ""
+        since = f"has come since {self._without} decisions, although commands may pass"
+        if not self._sent.came:
+            return f"none {since}: {self.topic.why_silent()}"
         return (
-            f"none has come since {self._without} decisions, although commands may pass: "
-            f"{self.topic.why_silent()}"
+            f"no {list_names(self._sent.missing)} {since}: those that come lack it; send the same "
+            "as in calibration, or calibrate again"
         )
 
     def _unknown(self, why: str) -> str:

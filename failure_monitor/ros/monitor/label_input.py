@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 from rclpy.node import Node
@@ -51,7 +52,8 @@ class LabelInput:
         """
         self._node = node
         self._results = results
-        self._published = False, -ECHO
+        self._published: deque[tuple[bool, float]] = deque(maxlen=DECISION_QOS.depth)
+        """What this node has published and not heard itself yet, and when."""
         self._reported_at = -LOG_PERIOD
         self._named = MonitoredTopic(
             node, String, "~/label", lambda _: None, DECISION_QOS, group=Collected()
@@ -80,10 +82,20 @@ class LabelInput:
         return Answer(True, f"rollout '{results.last_ended}' is labelled a {word}")
 
     def _receive_word(self, message: Bool, info: MessageInfo, now: float) -> None:
-        published, when = self._published
-        if published == message.data and now - when < ECHO:
-            return
-        self._report(self._label(bool(message.data), ""))
+        if not self._is_echo(bool(message.data), now):
+            self._report(self._label(bool(message.data), ""))
+
+    def _is_echo(self, success: bool, now: float) -> bool:
+        """Return whether this node hears itself: an older word would undo a newer one."""
+        while self._published and now - self._published[0][1] >= ECHO:
+            self._published.popleft()
+        words = [word for word, _ in self._published]
+        if success not in words:
+            return False
+        # Those before it were lost.
+        for _ in range(words.index(success) + 1):
+            self._published.popleft()
+        return True
 
     def _receive_text(self, message: String, info: MessageInfo, now: float) -> None:
         words = message.data[:MAX_TEXT].split()
@@ -108,7 +120,7 @@ class LabelInput:
 
     def _repeat(self, success: bool) -> None:
         if self._publisher is not None:
-            self._published = success, time.monotonic()
+            self._published.append((success, time.monotonic()))
             self._publisher.publish(Bool(data=success))
 
     def _report(self, problem: str) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -147,7 +146,20 @@ def test_claims_and_labels_come_by_topic_and_a_flood_of_them_stops_nothing(
         )
         wait_for_outcome(observer, "confirmed", label="success")
         observer.wait_for(lambda: observer.received["rollout/label"], "the label, repeated")
-        time.sleep(1.0)
+        # A word that is corrected at once stays corrected, though both are repeated.
+        named.publish(String(data="failure"))
+        named.publish(String(data="success"))
+        named.publish(String(data="failure"))
+        observer.wait_for(
+            lambda: (
+                [said.data for said in observer.received["rollout/label"]][-2:] == [True, False]
+            ),
+            "the words, repeated",
+        )
+        observer.spin(0.5)
+        wait_for_outcome(observer, "confirmed", label="failure")
+        word.publish(Bool(data=True))
+        wait_for_outcome(observer, "confirmed", label="success")
         word.publish(Bool(data=False))
         wait_for_outcome(observer, "confirmed", label="failure")
         named.publish(String(data=f"{first} success"))

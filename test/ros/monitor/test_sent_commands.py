@@ -218,6 +218,13 @@ def test_commands_that_stop_are_stale_with_the_reason_and_a_reset_lets_them_come
         robot.wait_for_stop("STALE")
         # A closed gate sends none: that alone must not keep it closed.
         robot.recover()
+        # Commands go on, but no longer with the values that scores need.
+        for _ in range(4):
+            robot.send(0.5, 0.5, 0.5)
+            robot.decide()
+        robot.wait_for_reason(f"{UNKNOWN}no 1 of 2, 2 of 2 has come since 3 decisions, although")
+        robot.wait_for_stop("STALE")
+        robot.recover()
         assert process.is_running
 
 
