@@ -24,6 +24,9 @@ RULE = "rule"
 
 SECOND = 1_000_000_000
 
+MAX_DIGITS = 20
+"""Digits of a whole number; a stranger's message may have thousands."""
+
 _THRESHOLD, _RATIO = ".threshold", ".ratio"
 
 
@@ -184,7 +187,8 @@ def _nanoseconds(text: str | None) -> int | None:
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    is_one = text is not None and text.isdecimal() and len(text) <= MAX_DIGITS
+    return int(text or 0) if is_one else None
 
 
 def _number(text: str | None) -> float | None:

@@ -28,6 +28,10 @@ OTHERS = "others"
 MAX_ROLLOUTS = 200
 """Rollouts that are remembered, so that none counts twice; the monitor labels the last 100."""
 
+MAX_ALARM_AGE = 5.0
+"""Seconds without a state of the alarm, of which one comes every second, after which none is
+known: whoever else publishes on the permit's topic does not make the last one true."""
+
 UNKNOWN = "unknown"
 
 FAMILIES = tuple(
@@ -69,6 +73,7 @@ class MonitorMetrics:
         self._heard: float | None = None
         self._permit = False
         self._alarm: AlarmReading | None = None
+        self._alarm_at = -math.inf
         self._alarms: Counter[str] = Counter({"": 0})
         self._stops = 0
         self._scoring: Mapping[str, str] = {}
@@ -89,9 +94,16 @@ class MonitorMetrics:
         """
         self._permit, self._heard = permit, now
 
-    def update_alarm(self, reading: AlarmReading, robot: str) -> None:
-        """Receive the state of the alarm, once a second and after each change."""
+    def update_alarm(self, reading: AlarmReading, robot: str, now: float) -> None:
+        """Receive the state of the alarm, once a second and after each change.
+
+        Args:
+            reading: the state, with what it rests on.
+            robot: the robot's name.
+            now: the time, in seconds of a steady clock.
+        """
         was, self._alarm, self._robot = self._alarm, reading, robot
+        self._alarm_at = now
         for score in reading.scores[:MAX_SCORES]:
             # A series that begins at its first alarm would not show that one.
             self._alarms[self._known_score(score.name)] += 0
@@ -139,7 +151,8 @@ class MonitorMetrics:
             max_silence: seconds without a permit, or its refusal, after which nothing is known.
         """
         is_up = self._heard is not None and now - self._heard <= max_silence
-        alarm = self._alarm if is_up else None
+        is_known = is_up and now - self._alarm_at <= MAX_ALARM_AGE
+        alarm = self._alarm if is_known else None
         yield self._sample("up", is_up)
         for state in AlarmState:
             is_state = alarm is not None and alarm.state is state

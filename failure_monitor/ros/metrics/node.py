@@ -88,7 +88,7 @@ class MetricsNode(Node):
                 continue
             metrics = self._monitors[monitor]
             if what == "alarm":
-                metrics.update_alarm(read_alarm(status), status.hardware_id)
+                metrics.update_alarm(read_alarm(status), status.hardware_id, time.monotonic())
             elif what == "scoring":
                 metrics.update_scoring(read_key_values(status.values))
             elif what == "promise":

@@ -87,3 +87,5 @@ def test_message_of_a_stranger_permits_nothing_and_is_read_without_an_error():
     assert not reading.permit
     assert reading.decision is None
     assert not has_known_level(DiagnosticStatus(level=b"\x2a"))
+    endless = [KeyValue(key=key, value="9" * 5000) for key in ("decision", "stamp")]
+    assert read_alarm(DiagnosticStatus(values=endless)).decision is None

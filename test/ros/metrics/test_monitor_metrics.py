@@ -65,7 +65,7 @@ def test_alarms_and_stops_are_counted_where_they_begin_with_the_score_that_was_h
     alarm = reading(AlarmState.ALARM, halted=True, lag=1.5, ace=3.0, low=0.2)
     # One that lasts since before this process is none of its own.
     for each in (alarm, reading(AlarmState.NOMINAL, lag=0.5), alarm, alarm):
-        metrics.update_alarm(each, "left")
+        metrics.update_alarm(each, "left", 0.0)
     metrics.update_permit(False, 0.0)
     found = read(metrics)
     alarms = {dict(of)["score"]: n for (name, of), n in found.items() if "alarms_total" in name}
@@ -82,7 +82,7 @@ def test_nothing_is_claimed_of_a_silent_monitor():
     metrics = MonitorMetrics("/failure_monitor")
     assert value(read(metrics), "failure_monitor_up") == 0
     metrics.update_permit(True, 10.0)
-    metrics.update_alarm(reading(AlarmState.NOMINAL, lag=0.5), "")
+    metrics.update_alarm(reading(AlarmState.NOMINAL, lag=0.5), "", 10.0)
     assert value(read(metrics, 10.5), "failure_monitor_permit") == 1
     silent = read(metrics, 10.7)
     for name in ("up", "permit", "halted"):
@@ -90,6 +90,12 @@ def test_nothing_is_claimed_of_a_silent_monitor():
     assert {n for (name, _), n in silent.items() if name == "failure_monitor_state"} == {0}
     assert value(silent, "failure_monitor_level") is None
     assert value(silent, "failure_monitor_stops_total") == 0
+    # Permits of somebody else do not make the last state of the alarm true.
+    metrics.update_permit(True, 16.0)
+    contested = read(metrics, 16.0)
+    assert value(contested, "failure_monitor_up") == 1
+    assert {n for (name, _), n in contested.items() if name == "failure_monitor_state"} == {0}
+    assert value(contested, "failure_monitor_level") is None
 
 
 def test_a_rollout_counts_once_however_often_more_is_known_of_it():
@@ -144,11 +150,11 @@ def test_a_flood_of_names_stays_bounded():
     metrics = MonitorMetrics("/failure_monitor")
     metrics.update_permit(True, 0.0)
     for number in range(3 * MAX_SCORES):
-        metrics.update_alarm(reading(AlarmState.NOMINAL), "")
-        metrics.update_alarm(reading(AlarmState.ALARM, **{f"score{number}": 2.0}), "")
+        metrics.update_alarm(reading(AlarmState.NOMINAL), "", 0.0)
+        metrics.update_alarm(reading(AlarmState.ALARM, **{f"score{number}": 2.0}), "", 0.0)
         metrics.update_outcome(outcome(str(number)))
     many = {f"score{number}": 2.0 for number in range(10_000)}
-    metrics.update_alarm(reading(AlarmState.ALARM, **many), "")
+    metrics.update_alarm(reading(AlarmState.ALARM, **many), "", 0.0)
     found = read(metrics)
     assert sum(name == "failure_monitor_alarms_total" for name, _ in found) == MAX_SCORES + 1
     assert value(found, "failure_monitor_alarms_total", score="others") >= 2 * MAX_SCORES
