@@ -80,8 +80,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         UnwritableError: the file cannot be written.
     """
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, text + "\n")
+    write_atomically(path, json_text(content))
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return JSON as `write_json` writes it."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_atomically(path: Path, content: str | bytes | Writer) -> None:

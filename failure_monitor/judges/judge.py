@@ -21,6 +21,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Final, Literal
 
 from failure_monitor.errors import FailureMonitorError
@@ -122,7 +123,7 @@ class CalibratedJudge:
     def verdict(self, value: float) -> JudgeVerdict:
         """Return what a finite number means."""
         sign = 1.0 if self.better == "higher" else -1.0
-        failures, successes = self._in_direction(self.failures), self._in_direction(self.successes)
+        failures, successes = self._in_direction
         sure = sign * value
         as_high = len(failures) - bisect_left(failures, sure)
         as_low = bisect_right(successes, sure)
@@ -143,9 +144,14 @@ class CalibratedJudge:
             return JudgeVerdict(JudgeWord.ASK, f"{why}: has its scale changed?", failure, success)
         return JudgeVerdict(JudgeWord.ACCEPTED, both, failure, success)
 
-    def _in_direction(self, numbers: Sequence[float]) -> Sequence[float]:
-        """Return numbers ascending, from the least sure success to the surest."""
-        return numbers if self.better == "higher" else [-number for number in reversed(numbers)]
+    @cached_property
+    def _in_direction(self) -> tuple[Sequence[float], Sequence[float]]:
+        """The numbers of failures and of successes, from the least sure success to the surest."""
+        if self.better == "higher":
+            return self.failures, self.successes
+        return [-each for each in reversed(self.failures)], [
+            -each for each in reversed(self.successes)
+        ]
 
 
 def calibrated_judge(

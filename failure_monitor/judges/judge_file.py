@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from failure_monitor.atomic_file import write_json
+from failure_monitor.atomic_file import json_text, write_atomically
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.judges.judge import VERSION, CalibratedJudge
 from failure_monitor.schema import SchemaError, plain, read
@@ -26,9 +26,17 @@ def save_judge(judge: CalibratedJudge, path: Path) -> None:
     """Write a judge.
 
     Raises:
+        JudgeFileError: it rests on so many rollouts that its file could not be read again.
         UnwritableError: the file cannot be written.
     """
-    write_json(path, plain(judge))
+    content = json_text(plain(judge))
+    if len(content) > MAX_BYTES:
+        rollouts = len(judge.successes) + len(judge.failures)
+        raise JudgeFileError(
+            f"the judge '{judge.name}' of {rollouts} labelled rollouts would have {len(content)} "
+            f"bytes, expected at most {MAX_BYTES}: calibrate it on fewer, some thousand are plenty"
+        )
+    write_atomically(path, content)
 
 
 def load_judge(path: Path) -> CalibratedJudge:

@@ -8,6 +8,7 @@ it back. Nothing but what is asked for is transferred, in blocks.
 
 from __future__ import annotations
 
+import errno
 import glob
 import io
 import os
@@ -151,6 +152,9 @@ def open_file(path: Path, block: int = BLOCK) -> BinaryIO:
         MissingPackageError: A package that reads it is not installed.
     """
     if not is_address(path):
+        if path.exists() and not path.is_file():
+            # To open a pipe waits for its other end.
+            raise OSError(errno.EINVAL, "it is no file", str(path))
         return path.open("rb")
     return io.BufferedReader(_Blocks(path), block)
 
@@ -195,10 +199,10 @@ def local_copy(source: Path) -> Iterator[Path]:
                 f"{tempfile.gettempdir()} has {free >> 20} MiB free: set TMPDIR to a folder with "
                 "more, or read fewer at a time (--jobs)"
             )
-        copy = Path(folder, source.name)
         for file, size in sizes.items():
-            _copy(file, size, copy / file.relative_to(source))
-        yield copy
+            with _placed(file, source, folder) as place:
+                _copy(file, size, place)
+        yield Path(folder, _own_name(source))
 
 
 @contextmanager
@@ -209,16 +213,39 @@ def outline(folder: Path) -> Iterator[tuple[Path, Mapping[Path, int]]]:
     """
     sizes = file_sizes(folder)
     with tempfile.TemporaryDirectory(prefix="failure_monitor_") as name:
-        own = Path(name, folder.name or folder.parts[0])
         for file in sizes:
-            place = own / file.relative_to(folder)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch()
-        yield own, sizes
+            with _placed(file, folder, name) as place:
+                place.touch()
+        yield Path(name, _own_name(folder)), sizes
+
+
+@contextmanager
+def _placed(file: Path, source: Path, folder: str) -> Iterator[Path]:
+    """Yield where a file of a source at an address goes in a folder of this machine.
+
+    Raises:
+        SourceError: Its name leads out of the folder, or it cannot be written there.
+    """
+    parts = (_own_name(source), *file.relative_to(source).parts)
+    try:
+        if os.pardir in parts:
+            raise ValueError(f"its name leads elsewhere by '{os.pardir}'")
+        place = Path(folder, *parts)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield place
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SourceError(
+            f"{shown(file)} cannot be copied to this machine ({why}): give it another name or "
+            "remove it there, or name the sources beside it one by one"
+        ) from None
+
+
+def _own_name(source: Path) -> str:
+    return source.name or source.parts[0]
 
 
 def _copy(file: Path, size: int, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     with open_file(file) as stream, place.open("wb") as copy:
         shutil.copyfileobj(stream, copy, BLOCK)
         if copy.tell() != size:

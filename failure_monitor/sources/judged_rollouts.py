@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +25,12 @@ from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
 from failure_monitor.parameters.topics import judge_topic
 from failure_monitor.rollout_log.log_file import SUFFIX, read_log
+from failure_monitor.sources.addresses import is_address, located, read_file, shown
 from failure_monitor.sources.labels import OUTCOMES
 from failure_monitor.sources.reading_options import Progress, ReadingOptions, no_progress
 from failure_monitor.sources.source import SourceError
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("rollout", "value", "outcome")
 MAX_BYTES = 64 << 20
@@ -78,9 +82,16 @@ def judged_rollouts(
         FailureMonitorError: a source cannot be read, names a rollout twice, or no rollout has a
             number.
     """
+    sources = [located(path) for path in sources]
     tables = [path for path in sources if path.suffix.lower() == ".csv"]
     logs = [path for path in sources if path.name.endswith(SUFFIX)]
     recordings = [path for path in sources if path not in tables and path not in logs]
+    for path in (*tables, *logs):
+        if is_address(path):
+            raise SourceError(
+                f"{shown(path)} is an address, and tables and rollout logs are files of this "
+                "machine: copy it here"
+            )
     judged = [each for path in tables for each in _of_table(path)]
     judged += [each for path in logs for each in _of_log(path, name)]
     if recordings:
@@ -134,7 +145,7 @@ def judged_rollout(rollout: Rollout, name: str) -> JudgedRollout:
 
 
 def _of_log(path: Path, name: str) -> Iterator[JudgedRollout]:
-    for record in read_log(path):
+    for record in read_log(path, lambda remark: logger.warning("%s", remark)):
         yield JudgedRollout(
             record.rollout,
             record.judges.get(name),
@@ -146,15 +157,15 @@ def _of_log(path: Path, name: str) -> Iterator[JudgedRollout]:
 
 def _of_table(path: Path) -> Iterator[JudgedRollout]:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.exists() and path.stat().st_size > MAX_BYTES:
             raise SourceError(f"{path} has more than {MAX_BYTES} bytes, so it holds no numbers")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SourceError(f"{path} is not text in UTF-8: save it as UTF-8") from None
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        rows = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
+        rows = csv.DictReader(io.StringIO(text, newline=None), skipinitialspace=True, strict=True)
         columns = tuple(rows.fieldnames or ())
         if sorted(columns) != sorted(COLUMNS):
             raise SourceError(
@@ -174,6 +185,8 @@ def _of_table(path: Path) -> Iterator[JudgedRollout]:
 
 def _of_row(path: Path, number: int, row: Mapping[str, str]) -> JudgedRollout:
     rollout, value, outcome = (row[column].strip() for column in COLUMNS)
+    if not rollout:
+        raise SourceError(f"{path}, line {number}: the rollout has no name: give it one")
     if outcome.lower() not in OUTCOMES:
         raise SourceError(
             f"{path}, line {number}: the outcome is '{outcome}', expected success or failure"

@@ -24,13 +24,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.listed_names import list_names
+from failure_monitor.schema import at_least, like, read
 from failure_monitor.sources.addresses import (
     exists,
     file_sizes,
@@ -62,7 +63,7 @@ SMALL_BLOCK = 64 << 10
 NAME_OF_FILE = re.compile(r"\.[A-Za-z]\w*")
 """Ends of names that are no folder's; `.11` of `shift_2026.11` is none of them."""
 
-HASH = re.compile(r"[0-9a-f]{64}")
+HASH = r"[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class StoredRollout:
 
     sha256: str
     name: str
-    decisions: int
+    decisions: Annotated[int, at_least(0)]
     success: bool | None
 
 
@@ -93,8 +94,8 @@ class Part:
         rollouts: what it holds.
     """
 
-    sha256: str
-    size: int
+    sha256: Annotated[str, like(HASH, "a SHA-256 in hexadecimal")]
+    size: Annotated[int, at_least(0)]
     arrays: Mapping[str, str]
     rollouts: tuple[StoredRollout, ...]
 
@@ -360,7 +361,7 @@ def _is_part(path: Path) -> bool:
     return (
         path.parent.name == PARTS
         and path.suffix == ".npz"
-        and HASH.fullmatch(path.stem) is not None
+        and re.fullmatch(HASH, path.stem) is not None
         and is_store(path.parent.parent)
     )
 
@@ -375,7 +376,7 @@ def _parts_of(store: Path) -> list[Part]:
 def _check_version(store: Path) -> None:
     try:
         stated = json.loads(read_file(store / STORE_FILE))
-        is_known = stated["format"] == FORMAT and stated["version"] == VERSION
+        kind, version = stated["format"], stated["version"]
     except FailureMonitorError:
         raise
     except Exception as error:  # of the file system, of JSON, or for want of keys
@@ -384,9 +385,14 @@ def _check_version(store: Path) -> None:
             f"'{json.dumps({'format': FORMAT, 'version': VERSION})}' into it if the store is of "
             "this version"
         ) from None
-    if not is_known:
+    if kind != FORMAT:
         raise SourceError(
-            f"{shown(store)} is a store of version {stated['version']}, expected {VERSION}: read "
+            f"{shown(store / STORE_FILE)} is of another format, '{kind}', expected '{FORMAT}': "
+            "name another folder, or the sources in this one"
+        )
+    if version != VERSION:
+        raise SourceError(
+            f"{shown(store)} is a store of version {version}, expected {VERSION}: read "
             "it with the version of this package that wrote it"
         )
 
@@ -410,8 +416,8 @@ def _manifest(file: Path) -> list[Part]:
         if not line:
             continue
         try:
-            parts.append(_part(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            parts.append(read(Part, json.loads(line)))
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 logger.warning(
                     "%s ends in the middle of its line %d: the rollouts of the %d parts before "
@@ -426,15 +432,6 @@ def _manifest(file: Path) -> list[Part]:
                 "damaged; copy it there again, or remove it and archive its rollouts again"
             ) from None
     return parts
-
-
-def _part(content: Mapping[str, Any]) -> Part:
-    name, size = content["sha256"], content["size"]
-    if not isinstance(name, str) or not HASH.fullmatch(name) or type(size) is not int:
-        raise ValueError("its SHA-256 or its size is none")
-    rollouts = tuple(StoredRollout(**each) for each in content["rollouts"])
-    arrays = {str(array): str(known) for array, known in content["arrays"].items()}
-    return Part(name, size, arrays, rollouts)
 
 
 def _warn_of_unlisted(store: Path, parts: Sequence[Part]) -> None:

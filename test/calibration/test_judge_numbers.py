@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_the_last_values_of_an_external_score_are_those_of_an_archive(tmp_path):
     assert (judge.successes, judge.failures) == (SUCCESSES, FAILURES)
 
 
-def test_a_rollout_log_calibrates_by_what_operators_said_else_by_claims(tmp_path):
+def test_a_rollout_log_calibrates_by_what_operators_said_else_by_claims(tmp_path, caplog):
     log = tmp_path / "failure_monitor.0123456789ab.rollouts.jsonl"
     blank = RolloutRecord(
         rollout="", robot="", monitor="/m", bundle="0", alpha=0.1, started=0, ended=1, decisions=9
@@ -107,10 +108,12 @@ def test_a_rollout_log_calibrates_by_what_operators_said_else_by_claims(tmp_path
     append(log, replace(blank, rollout="r-90", judges={"reward": 0.3}))
     append(log, replace(blank, rollout="r-91", judges={"reward": 0.3}, intervention=True))
     append(log, replace(blank, rollout="r-92", judges={"other": 0.3}, claim="success"))
+    log.write_bytes(log.read_bytes() + b"half a line\n")
     calibration = calibrate_judge("reward", [log])
     assert (calibration.judge.successes, calibration.judge.failures) == (SUCCESSES, FAILURES)
     assert calibration.claims == EACH // 2
     assert sum(calibration.left_out.values()) == 3
+    assert "damaged lines left out: 28" in caplog.text
     result = run_here(
         "calibrate-judge", log, "--name", "reward", "--output", tmp_path / "judge.json"
     )
@@ -138,6 +141,7 @@ def test_a_judge_that_tells_nothing_is_said_to(tmp_path):
         ("x,much,success", "rollout,value,outcome", "line 26: the value is 'much'"),
         ("x,1,perhaps", "rollout,value,outcome", "line 26: the outcome is 'perhaps'"),
         ("x,1", "rollout,value,outcome", "line 26: there are more or fewer fields"),
+        (",1,success", "rollout,value,outcome", "line 26: the rollout has no name"),
         ("", "rollout,number,outcome", "has the columns rollout, number, outcome, expected"),
         ("good 0.5,1,success", "rollout,value,outcome", "good 0.5 are named twice"),
     ],
@@ -150,6 +154,20 @@ def test_a_bad_table_is_refused_by_its_line(tmp_path, rows, head, sentence):
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert not (tmp_path / "judge.json").exists()
+
+
+def test_tables_and_logs_are_files_of_this_machine(tmp_path):
+    def calibrate(source):
+        return run_here(
+            "calibrate-judge", source, "--name", "reward", "--output", tmp_path / "judge.json"
+        )
+
+    path = table(tmp_path / "numbers.csv")
+    assert calibrate(f"file://{path}").exit_code == 0
+    for address in ("s3://robots/numbers.csv", "s3://robots/monitor.rollouts.jsonl"):
+        assert f"{address} is an address" in calibrate(address).stderr
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "pipe.csv cannot be read: it is no file" in calibrate(tmp_path / "pipe.csv").stderr
 
 
 @pytest.mark.parametrize(

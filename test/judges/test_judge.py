@@ -188,6 +188,17 @@ def test_what_is_no_file_of_a_judge_is_named(tmp_path):
             load_judge(tmp_path / name)
 
 
+def test_a_judge_that_could_not_be_read_again_is_not_written(tmp_path):
+    numbers = np.random.default_rng(0).random(100_000)
+    judge = calibrated_judge("reward", successes=numbers, failures=numbers, better="lower")
+    # No verdict goes through all numbers again.
+    words = {judge.verdict(float(number)).word for number in numbers[:20_000]}
+    assert words == {JudgeWord.ACCEPTED, JudgeWord.DOUBTFUL, JudgeWord.ASK}
+    with pytest.raises(JudgeFileError, match="of 200000 labelled rollouts would have"):
+        save_judge(judge, tmp_path / "judge.json")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_judge_that_could_not_have_been_calibrated_is_none():
     with pytest.raises(ValueError, match="do not support"):
         replace(JUDGE, failures=JUDGE.failures[:5])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,13 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.errors import UsageError
 from failure_monitor.missing_package import MissingPackageError
-from failure_monitor.sources.addresses import is_address, located, resolved, shown
+from failure_monitor.sources.addresses import (
+    is_address,
+    local_copy,
+    located,
+    resolved,
+    shown,
+)
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollout_store import add_to_store
@@ -149,6 +156,34 @@ def test_what_does_not_fit_on_this_disk_is_not_copied(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(SourceError, match=r"memory://robots/bag must be copied .* set TMPDIR"):
         read_rollouts([memory / "bag"])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../../../../outside", r"its name leads elsewhere by '\.\.'"),
+        ("a" * 300, "File name too long"),
+        ("z\0y", "embedded null byte"),
+        ("z\ud800y", "surrogates not allowed"),
+        ("metadata.yaml/inner", "File exists"),
+    ],
+)
+def test_a_name_that_is_none_on_this_machine_writes_nothing_beside_the_copy(
+    memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    upload(write_bag(tmp_path / "bag"), memory / "bag")
+    system = fsspec.filesystem("memory")
+    system.store[f"/robots/bag/{name}"] = system.store["/robots/bag/metadata.yaml"]
+    copies = tmp_path / "above" / "copies"
+    copies.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    before = sorted(tmp_path.rglob("*"))
+    for address in (memory, memory / "bag"):
+        with pytest.raises(SourceError, match=f"cannot be copied to this machine .*{reason}"):
+            read_rollouts([address])
+        with pytest.raises(SourceError), local_copy(address):
+            pass
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("memory", "fsspec")])

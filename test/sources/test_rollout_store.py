@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import time
@@ -162,7 +163,14 @@ def replace_numbers(part: Path) -> None:
     assert part.stat().st_size == size
 
 
-@pytest.mark.parametrize("damage", [truncate, change_a_byte, replace_numbers, Path.unlink])
+def replace_by_a_pipe(part: Path) -> None:
+    part.unlink()
+    os.mkfifo(part)
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, change_a_byte, replace_numbers, replace_by_a_pipe, Path.unlink]
+)
 def test_a_damaged_part_is_named_by_its_hash_and_may_be_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
@@ -222,6 +230,10 @@ def test_a_manifest_that_ends_in_a_line_is_read_up_to_there(
         '{"sha256": "%s", "size": 3, "arrays": [], "rollouts": []}' % ("a" * 64),
         '{"sha256": "%s", "size": 3, "arrays": {}, "rollouts": [{"x": 1}]}' % ("a" * 64),
         "\udcff",
+        "[" * 100_000,
+        '{"sha256": "%s", "size": -3, "arrays": {}, "rollouts": []}' % ("a" * 64),
+        '{"sha256": "%s", "size": 3, "arrays": {}, "rollouts": [{"sha256": [1], "name": "a", '
+        '"decisions": 1, "success": true}]}' % ("a" * 64),
     ],
 )
 def test_a_line_of_a_manifest_that_is_none_is_refused(tmp_path: Path, line: str) -> None:
@@ -239,6 +251,8 @@ def test_a_line_of_a_manifest_that_is_none_is_refused(tmp_path: Path, line: str)
         ('{"format": "failure_monitor rollout store", "version": 2}', "of version 2, expected 1"),
         ("", "store.json cannot be read"),
         ("[1]", "store.json cannot be read"),
+        ('{"format": "mine"}', "store.json cannot be read"),
+        ('{"format": "mine", "version": 1}', "is of another format, 'mine'"),
     ],
 )
 def test_a_store_of_another_version_is_refused(
