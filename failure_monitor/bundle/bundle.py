@@ -661,15 +661,19 @@ def _read_checked(folder: Path, name: str, sha256: str) -> bytes:
 
 
 def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
     try:
-        return (folder / name).read_bytes()
+        if path.exists() and not path.is_file():
+            # To open a pipe waits for its other end.
+            raise BundleError(f"{path} is no file, as one of a bundle is: copy the bundle again")
+        return path.read_bytes()
     except FileNotFoundError:
         raise BundleError(
             f"the bundle {folder} lacks {name}: name a folder that `failure-monitor calibrate` "
             "wrote, whole"
         ) from None
     except OSError as error:
-        raise BundleError(f"cannot read the bundle's file {folder / name}: {error}") from None
+        raise BundleError(f"cannot read the bundle's file {path}: {error}") from None
 
 
 def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.generic]]:

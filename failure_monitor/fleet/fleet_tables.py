@@ -289,4 +289,7 @@ def unread_table(unread: Sequence[Unread]) -> TextTable:
 
 def when(time: float | None) -> str:
     """Return a time, in seconds since 1970, as local time."""
-    return "unknown" if time is None else f"{datetime.fromtimestamp(time):%Y-%m-%d %H:%M}"
+    try:
+        return "unknown" if time is None else f"{datetime.fromtimestamp(time):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):  # of a year that no calendar has
+        return "unknown"

@@ -18,6 +18,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.incidents.folder import UNFINISHED, is_incident
 from failure_monitor.promise.state_file import PROMISE_SUFFIX
 from failure_monitor.rollout_log.log_file import SUFFIX
+from failure_monitor.sources.addresses import is_address, located, shown
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def find_robots(sources: Sequence[str]) -> FleetFolders:
     bundles: list[Path] = []
     unread: list[Unread] = []
     seen: set[tuple[int, int]] = set()
+    first: dict[str, Path] = {}
     for source in sources:
         name, top = _named_folder(source)
         for folder, folders, files in _walk(top, seen, unread):
@@ -87,7 +89,11 @@ def find_robots(sources: Sequence[str]) -> FleetFolders:
             robot = name or (parts[0] if parts else top.resolve().name or str(top))
             found = robots[robot]
             found.robot = robot
-            found.logs += [folder / file for file in files if file.endswith(SUFFIX)]
+            logs = [folder / file for file in files if file.endswith(SUFFIX)]
+            found.logs += logs
+            if logs and not name and first.setdefault(robot, top) != top:
+                unread += _same_name(robot, first[robot], top)
+                first[robot] = top
             found.promises += [folder / file for file in files if file.endswith(PROMISE_SUFFIX)]
             found.incidents += [folder / inner for inner in folders if is_incident(inner)]
             if DESCRIPTION_FILE in files:
@@ -105,40 +111,59 @@ def find_robots(sources: Sequence[str]) -> FleetFolders:
 
 def _named_folder(source: str) -> tuple[str, Path]:
     """Return the name that a source gives, or an empty one, and its folder."""
-    path = Path(source)
+    path = located(Path(source))
     name = ""
     if not path.exists() and "=" in source:
         name, _, text = source.partition("=")
-        path = Path(text)
+        path = located(Path(text))
         if not name or not text:
             raise UsageError(f"'{source}' names no robot with its folder: write ROBOT=PATH")
+    if is_address(path):
+        raise UsageError(
+            f"'{shown(path)}' is an address, and robots are read from folders of this machine: "
+            "copy or mount it here"
+        )
     if not path.is_dir():
         what = "is no folder" if path.exists() else "is not there"
         raise UsageError(f"'{path}' {what}: name a folder with the robots' folders, or ROBOT=PATH")
     return name, path
 
 
+def _same_name(robot: str, one: Path, other: Path) -> list[Unread]:
+    """Return that folders below two sources count as one robot."""
+    return [
+        Unread(
+            str(other / robot),
+            f"it has the name of '{one / robot}', and both count as one robot: name one of them, "
+            "ROBOT=PATH, if it is another",
+            robot,
+        )
+    ]
+
+
 def _walk(
     top: Path, seen: set[tuple[int, int]], unread: list[Unread]
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Yield every folder once, also where links lead in a circle; those of bags are left out."""
-
-    def fail(error: OSError) -> None:
-        unread.append(Unread(str(error.filename or top), error.strerror or str(error)))
-
-    for text, folders, files in os.walk(top, onerror=fail, followlinks=True):
-        folder = Path(text)
+    # `os.walk` of Python 3.11 calls itself for each level, and a folder may have thousands.
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
         try:
             status = folder.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            names = sorted(os.listdir(folder))
         except OSError as error:
-            fail(error)
+            unread.append(Unread(str(error.filename or folder), error.strerror or str(error)))
             continue
-        identity = (status.st_dev, status.st_ino)
-        if identity in seen:
-            folders.clear()
-            continue
-        seen.add(identity)
-        yield folder, sorted(folders), sorted(files)
-        folders[:] = sorted(
-            inner for inner in folders if inner != UNFINISHED and not is_incident(inner)
-        )
+        folders = [name for name in names if os.path.isdir(folder / name)]
+        inner = {*folders}
+        yield folder, folders, [name for name in names if name not in inner]
+        waiting += [
+            folder / name
+            for name in reversed(folders)
+            if name != UNFINISHED and not is_incident(name)
+        ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +159,8 @@ def test_damaged_files_are_named_and_cost_themselves_alone(tmp_path):
     write_log(top / "strange", [impossible])
     (top / "strange" / "bundle").mkdir()
     (top / "strange" / "bundle" / "bundle.yaml").write_text("schema_version: no")
+    (top / "strange" / "waiting").mkdir()
+    os.mkfifo(top / "strange" / "waiting" / "bundle.yaml")
     (top / "strange" / "incident_0001_20251125T100000Z").mkdir()
     (top / "strange" / "incident_0002_99999999T999999Z").mkdir()
     found = fleet_json(tmp_path, top, html=True)
@@ -171,10 +174,11 @@ def test_damaged_files_are_named_and_cost_themselves_alone(tmp_path):
     assert "newer failure_monitor" in unread["newer.rollouts.jsonl"]
     assert "no rate between 0 and 1" in unread[f"impossible.{BUNDLE[:12]}.rollouts.jsonl"]
     assert "bundle" in unread
+    assert "is no file" in unread["waiting"]
     assert "metadata.yaml is missing" in unread["incident_0001_20251125T100000Z"]
-    assert len(unread) == 9
+    assert len(unread) == 10
     assert "not read:" in found["output"]
-    assert "and 3 more not read" in found["output"]
+    assert "and 4 more not read" in found["output"]
 
 
 def test_names_are_text_in_a_terminal_and_on_the_page(tmp_path):
@@ -208,7 +212,10 @@ def test_clocks_that_jump_cost_a_shift_and_no_count(tmp_path):
     records[3] = replace(records[3], started=5.0, ended=25.0)
     records[4] = replace(records[4], started=1e300, ended=1e300)
     records[5] = replace(records[5], ended=BEGIN - 3600)
-    [robot] = fleet_json(tmp_path, write_log(tmp_path / "arm", records).parent)["robots"]
+    arm = write_log(tmp_path / "arm", records).parent
+    for year in ("0001", "9999"):
+        write_incident(arm, f"incident_0001_{year}0101T000000Z", reason="set back")
+    [robot] = fleet_json(tmp_path, arm, html=True)["robots"]
     assert robot["name"] == "arm"
     assert robot["rollouts"] == 20
     assert (robot["undated"], robot["set_back"]) == (2, 1)
@@ -245,9 +252,39 @@ def test_several_monitors_bundles_copies_and_links_in_a_circle(tmp_path):
     assert "one is a copy of the other" in remark["reason"]
 
 
+def test_robots_of_one_name_below_two_sources_are_said_to_count_as_one(tmp_path):
+    for site in ("north", "south"):
+        write_log(tmp_path / site / "arm-01", rollouts(20, seed=len(site) + ord(site[0])))
+    write_incident(tmp_path / "bags" / "arm-01", "incident_0001_20251125T100000Z", reason="x")
+    sources = [tmp_path / name for name in ("north", "bags", "south")]
+    found = fleet_json(tmp_path, *sources)
+    [robot] = found["robots"]
+    assert robot["rollouts"] == 40
+    [remark] = found["unread"]
+    assert remark["place"] == str(tmp_path / "south" / "arm-01")
+    assert f"has the name of '{tmp_path / 'north' / 'arm-01'}'" in remark["reason"]
+    apart = fleet_json(tmp_path, f"other={sources[0]}", *sources[1:])
+    assert set(robots_of(apart)) == {"other", "arm-01"}
+    assert not apart["unread"]
+
+
+def test_a_folder_of_many_levels_is_looked_into(tmp_path):
+    top, log = tmp_path / "robots", write_log(tmp_path, rollouts(5))
+    deep = Path(top, *["d"] * 1200)
+    # Python's own tools call themselves for each level, too.
+    subprocess.run(["mkdir", "-p", deep], check=True)
+    try:
+        log.rename(deep / log.name)
+        [robot] = fleet_json(tmp_path, top)["robots"]
+        assert (robot["name"], robot["rollouts"]) == ("d", 5)
+    finally:
+        subprocess.run(["rm", "-r", top], check=True)
+
+
 @pytest.mark.parametrize(
     ("source", "code", "sentence"),
     [
+        ("s3://robots/logs", 2, "'s3://robots/logs' is an address"),
         ("empty", 2, "no robot has left a rollout log"),
         ("nowhere", 2, "is not there"),
         ("file", 2, "is no folder"),
