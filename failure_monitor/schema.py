@@ -16,6 +16,7 @@ A dataclass checks what concerns several fields in `__post_init__`, by a ValueEr
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import types
@@ -57,6 +58,10 @@ class SchemaError(ValueError):
     def __init__(self, path: tuple[str, ...], reason: str) -> None:
         self.where, self.reason = ".".join(path), reason
         super().__init__(f"{self.where}: {reason}" if path else reason)
+
+
+class NewerVersionError(SchemaError):
+    """A text of a version that is newer than the newest that can be read."""
 
 
 def above(limit: float) -> Rule:
@@ -122,6 +127,30 @@ def read(kind: type[T], content: object) -> T:
             it.
     """
     return _read(kind, content, ())  # type: ignore[no-any-return]
+
+
+def read_json(kind: type[T], text: bytes, *, newest: int) -> T:
+    """Return a dataclass with the content of a JSON text.
+
+    Args:
+        kind: the dataclass.
+        text: the text; its `version`, where it states one, tells how to read it.
+        newest: the newest version that can be read.
+
+    Raises:
+        NewerVersionError: the text is of a newer version.
+        SchemaError: it is not valid JSON, or does not follow the schema.
+    """
+    try:
+        content = json.loads(text)
+        version = content.get("version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > newest:
+            raise NewerVersionError((), "it was written by a newer failure_monitor")
+        return read(kind, content)
+    except SchemaError:
+        raise
+    except (ValueError, RecursionError):
+        raise SchemaError((), "it is not valid JSON") from None
 
 
 def plain(value: Any) -> Any:

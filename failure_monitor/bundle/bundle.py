@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +64,7 @@ from failure_monitor.scores.base.reached_positions import ReachedPositions
 from failure_monitor.scores.base.score import Score, ScoreState
 from failure_monitor.scores.external import EXTERNAL_PREFIX
 from failure_monitor.scores.registry import restore_folded_score, restore_score
-from failure_monitor.thresholds.conformal import Rule, Scale
+from failure_monitor.thresholds.conformal import Rule, Scale, needed_rollouts
 from failure_monitor.thresholds.paired_threshold import (
     PairedThreshold,
     weights_across_tasks,
@@ -360,11 +359,10 @@ def shortfall(promise: PromiseSection, alpha: float) -> str:
     """Return why a promise across tasks is less than alpha; empty if it is not."""
     if promise.tasks is None or promise.smallest_alpha <= alpha + 1e-9:
         return ""
-    needed = math.ceil(round(1 / alpha, 9)) - 1
     return (
         f"calibrated across {promise.tasks} tasks, which promise false alarms in at most "
-        f"{promise.smallest_alpha:.2f} of the successful rollouts of a task: {needed} tasks "
-        f"promise {alpha:g}"
+        f"{promise.smallest_alpha:.2f} of the successful rollouts of a task: "
+        f"{needed_rollouts(alpha)} tasks promise {alpha:g}"
     )
 
 

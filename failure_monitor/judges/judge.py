@@ -16,7 +16,6 @@ successes.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +29,9 @@ from failure_monitor.schema import above, below, like
 from failure_monitor.thresholds.conformal import (
     CalibrationError,
     false_alarm_interval,
+    needed_rollouts,
     rank,
+    rounded_up,
     smallest_alpha,
 )
 
@@ -189,16 +190,11 @@ def _require_enough(name: str, what: str, there: int, alpha: float, option: str)
     try:
         rank(there, alpha)
     except CalibrationError:
-        needed = math.ceil(round(1 / alpha, 9)) - 1
+        missing = needed_rollouts(alpha) - there
         smallest = smallest_alpha(there)
-        instead = f", or ask for {option} {_ceiled(smallest)} or more" if there else ""
+        instead = f", or ask for {option} {rounded_up(smallest)} or more" if there else ""
         raise TooFewLabelsError(
             f"the judge '{name}' has numbers of {there} labelled {what}, which support no rate "
-            f"below {smallest:.3g}, and {alpha:g} was asked for: label {needed - there} more "
+            f"below {smallest:.3g}, and {alpha:g} was asked for: label {missing} more "
             f"{what}{instead}"
         ) from None
-
-
-def _ceiled(share: float) -> str:
-    """Return a share with three digits that is not below it."""
-    return f"{math.ceil(share * 1000) / 1000:g}"

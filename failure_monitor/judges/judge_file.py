@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from failure_monitor.atomic_file import json_text, write_atomically
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.judges.judge import VERSION, CalibratedJudge
-from failure_monitor.schema import SchemaError, plain, read
+from failure_monitor.schema import NewerVersionError, SchemaError, plain, read_json
 
 MAX_BYTES = 4_000_000
 """A file that is larger holds no judge."""
@@ -57,14 +56,10 @@ def load_judge(path: Path) -> CalibratedJudge:
     if len(text) > MAX_BYTES:
         raise JudgeFileError(f"'{path}' has more than {MAX_BYTES} bytes, so it is no judge")
     try:
-        content = json.loads(text)
-        version = content.get("version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version > VERSION:
-            raise JudgeFileError(
-                f"'{path}' was written by a newer failure_monitor: update it here, or {REMEDY}"
-            )
-        return read(CalibratedJudge, content)
+        return read_json(CalibratedJudge, text, newest=VERSION)
+    except NewerVersionError:
+        raise JudgeFileError(
+            f"'{path}' was written by a newer failure_monitor: update it here, or {REMEDY}"
+        ) from None
     except SchemaError as error:
         raise JudgeFileError(f"'{path}' holds no calibrated judge ({error}): {REMEDY}") from None
-    except (ValueError, RecursionError):
-        raise JudgeFileError(f"'{path}' is damaged, or no JSON: {REMEDY}") from None

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from failure_monitor.bundle.description import PromiseSection
 from failure_monitor.errors import UsageError
-from failure_monitor.thresholds.conformal import false_alarm_interval
+from failure_monitor.thresholds.conformal import false_alarm_interval, needed_rollouts
 
 DAYS = 7
 
@@ -95,7 +94,7 @@ def needed_calibration(stops_per_week: float, rollouts_per_day: float) -> Needed
             f"no calibration promises as few as {stops_per_week:g} false stops a week at "
             f"{rollouts_per_day:g} rollouts a day: ask for more"
         )
-    rollouts = max(math.ceil(round(1 / alpha, 9)) - 1, 1)
+    rollouts = max(needed_rollouts(alpha), 1)
     return NeededCalibration(
         stops_per_week, rollouts_per_day, alpha, rollouts, _sure_rollouts(alpha, rollouts)
     )

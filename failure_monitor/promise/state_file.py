@@ -20,7 +20,7 @@ from failure_monitor.atomic_file import write_atomically
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.promise.reference import Place, Reference
 from failure_monitor.promise.watch import PromiseWatch
-from failure_monitor.schema import SchemaError, at_least, plain, read
+from failure_monitor.schema import NewerVersionError, SchemaError, at_least, plain, read_json
 
 VERSION = 1
 
@@ -174,14 +174,12 @@ def stored_promise(path: Path) -> StoredPromise | None:
     if len(text) > MAX_BYTES:
         raise PromiseFileError(f"'{path}' is too large for such a file: {REMEDY}")
     try:
-        content = json.loads(text)
-        version = content.get("version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version > VERSION:
-            raise PromiseFileError(
-                f"'{path}' was written by a newer failure_monitor: update it here, or {REMEDY}"
-            )
-        return read(StoredPromise, content)
-    except (SchemaError, ValueError, RecursionError) as error:
+        return read_json(StoredPromise, text, newest=VERSION)
+    except NewerVersionError:
+        raise PromiseFileError(
+            f"'{path}' was written by a newer failure_monitor: update it here, or {REMEDY}"
+        ) from None
+    except SchemaError as error:
         raise PromiseFileError(f"'{path}' is damaged ({error}): {REMEDY}") from None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.rollout_log.record import VERSION, RolloutRecord
-from failure_monitor.schema import SchemaError, plain, read
+from failure_monitor.schema import NewerVersionError, SchemaError, plain, read_json
 
 SUFFIX = ".rollouts.jsonl"
 """What the name of every rollout log ends with."""
@@ -137,12 +137,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _record(path: Path, number: int, line: bytes) -> RolloutRecord | None:
     """Return the record of a line; None if it is damaged."""
     try:
-        content = json.loads(line)
-        version = content.get("version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version > VERSION:
-            raise RolloutLogError(
-                f"'{path}', line {number}, was written by a newer failure_monitor: update it here"
-            )
-        return read(RolloutRecord, content)
-    except (SchemaError, ValueError, RecursionError):
+        return read_json(RolloutRecord, line, newest=VERSION)
+    except NewerVersionError:
+        raise RolloutLogError(
+            f"'{path}', line {number}, was written by a newer failure_monitor: update it here"
+        ) from None
+    except SchemaError:
         return None

@@ -11,8 +11,6 @@ They are read from recordings, from rollout logs and from CSV, whose first row n
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 from collections import Counter
@@ -25,7 +23,8 @@ from failure_monitor.errors import UsageError
 from failure_monitor.listed_names import list_names
 from failure_monitor.parameters.topics import judge_topic
 from failure_monitor.rollout_log.log_file import SUFFIX, read_log
-from failure_monitor.sources.addresses import is_address, located, read_file, shown
+from failure_monitor.sources.addresses import is_address, located, shown
+from failure_monitor.sources.csv_table import read_rows, read_text
 from failure_monitor.sources.labels import OUTCOMES
 from failure_monitor.sources.reading_options import Progress, ReadingOptions, no_progress
 from failure_monitor.sources.source import SourceError
@@ -33,7 +32,6 @@ from failure_monitor.sources.source import SourceError
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("rollout", "value", "outcome")
-MAX_BYTES = 64 << 20
 
 NO_OUTCOME, NO_NUMBER = "without a known outcome", "without a number of this judge"
 NOT_FINITE, HUMAN = "whose number is NaN or infinite", "in which a human acted"
@@ -156,31 +154,8 @@ def _of_log(path: Path, name: str) -> Iterator[JudgedRollout]:
 
 
 def _of_table(path: Path) -> Iterator[JudgedRollout]:
-    try:
-        if path.exists() and path.stat().st_size > MAX_BYTES:
-            raise SourceError(f"{path} has more than {MAX_BYTES} bytes, so it holds no numbers")
-        text = read_file(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SourceError(f"{path} is not text in UTF-8: save it as UTF-8") from None
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        rows = csv.DictReader(io.StringIO(text, newline=None), skipinitialspace=True, strict=True)
-        columns = tuple(rows.fieldnames or ())
-        if sorted(columns) != sorted(COLUMNS):
-            raise SourceError(
-                f"{path} has the columns {', '.join(columns) or 'none'}, expected "
-                f"{', '.join(COLUMNS)}: name them in the first row"
-            )
-        for number, row in enumerate(rows, start=2):
-            if None in row or None in row.values():
-                raise SourceError(
-                    f"{path}, line {number}: there are more or fewer fields than the "
-                    f"{len(columns)} columns: separate them by commas"
-                )
-            yield _of_row(path, number, row)
-    except csv.Error as error:
-        raise SourceError(f"{path} is not CSV ({error}): correct it") from None
+    for number, row in read_rows(path, read_text(path), COLUMNS):
+        yield _of_row(path, number, row)
 
 
 def _of_row(path: Path, number: int, row: Mapping[str, str]) -> JudgedRollout:

@@ -20,8 +20,6 @@ A rollout is named as in every table, or by the end of its path: `monday/rollout
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +31,7 @@ from failure_monitor.decision import Rollout
 from failure_monitor.listed_names import list_names
 from failure_monitor.sources.addresses import resolved
 from failure_monitor.sources.bag_files import FILE_SUFFIXES
+from failure_monitor.sources.csv_table import read_rows, read_text
 from failure_monitor.sources.source import SourceError
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,6 @@ OUTCOMES = {
 """The words for an outcome, in any case; an empty one stands for an unknown outcome."""
 
 NAME, OUTCOME, GROUP, TASK, CLAIM = COLUMNS = ("rollout", "outcome", "group", "task", "claim")
-MAX_FILE_SIZE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -161,43 +159,16 @@ def read_labels(path: Path) -> Labels:
     if path.suffix not in readers:
         raise SourceError(f"{path} is neither .csv nor .yaml: write the labels as one of these")
     by_name: dict[str, Label] = {}
-    for name, fields in readers[path.suffix](path, _text(path)):
+    for name, fields in readers[path.suffix](path, read_text(path)):
         if name in by_name:
             raise SourceError(f"{path} labels '{name}' twice: leave one of them out")
         by_name[name] = _label(path, name, fields)
     return Labels(path, by_name)
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_FILE_SIZE:
-            raise SourceError(f"{path} has more than {MAX_FILE_SIZE} bytes, so it holds no labels")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise SourceError(f"{path} is not text in UTF-8: save it as UTF-8") from None
-    except OSError as error:
-        raise SourceError(f"the labels {path} cannot be read: {error.strerror}") from None
-
-
 def _rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    try:
-        reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
-        columns = reader.fieldnames or ()
-        if NAME not in columns or not set(columns) <= set(COLUMNS):
-            raise SourceError(
-                f"{path} has the columns {', '.join(columns) or 'none'}, expected {NAME} and some "
-                f"of {', '.join(COLUMNS[1:])}: name them in the first row"
-            )
-        for number, row in enumerate(reader, start=2):
-            # A row that is too long keeps its rest under None, one that is too short has Nones.
-            if None in row or None in row.values():
-                raise SourceError(
-                    f"{path}, line {number}: there are more or fewer fields than the "
-                    f"{len(columns)} columns: separate them by commas"
-                )
-            yield row.pop(NAME).strip(), row
-    except csv.Error as error:
-        raise SourceError(f"{path} is not CSV ({error}): correct it") from None
+    for _, row in read_rows(path, text, COLUMNS[:1], COLUMNS[1:]):
+        yield row.pop(NAME).strip(), row
 
 
 def _entries(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str]]]:

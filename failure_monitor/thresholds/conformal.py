@@ -57,11 +57,10 @@ def rank(n: int, alpha: float, promised: str = FALSE_ALARMS) -> int:
     # Rounded first: (9 + 1) · (1 − 0.1) is 9.000000000000002 in floating point.
     k = math.ceil(round((n + 1) * (1 - alpha), 9))
     if k > n:
-        needed = math.ceil(round(1 / alpha, 9)) - 1
         raise CalibrationError(
-            f"{n} calibration rollouts cannot promise {promised} of {alpha:g}: record {needed} "
-            f"successful rollouts, or ask for {math.ceil(1000 * smallest_alpha(n)) / 1000:g} or "
-            "more"
+            f"{n} calibration rollouts cannot promise {promised} of {alpha:g}: record "
+            f"{needed_rollouts(alpha)} successful rollouts, or ask for "
+            f"{rounded_up(smallest_alpha(n))} or more"
         )
     return max(k, 1)
 
@@ -69,6 +68,16 @@ def rank(n: int, alpha: float, promised: str = FALSE_ALARMS) -> int:
 def smallest_alpha(n: int) -> float:
     """Return the smallest false-alarm rate that n calibration rollouts can promise: 1/(n+1)."""
     return 1 / (n + 1)
+
+
+def needed_rollouts(alpha: float) -> int:
+    """Return the smallest number of calibration rollouts that can promise alpha: ⌈1/alpha⌉ − 1."""
+    return math.ceil(round(1 / alpha, 9)) - 1
+
+
+def rounded_up(alpha: float) -> str:
+    """Return alpha as text with three decimals, never below it, so that it can be promised."""
+    return f"{math.ceil(1000 * alpha) / 1000:g}"
 
 
 def finite_sample_quantile(values: NDArray[np.float64], alpha: float) -> float:

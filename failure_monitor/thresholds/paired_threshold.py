@@ -17,7 +17,6 @@ k-th smallest c_i, and the chance is at most alpha.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,6 +34,7 @@ from failure_monitor.thresholds.conformal import (
     Scale,
     combine,
     rank,
+    rounded_up,
 )
 
 ROUNDING = 1e-9
@@ -325,7 +325,7 @@ def weights_of_groups(
             f"these calibration rollouts, weighed for those to come, cannot promise {promised} "
             f"of {alpha:g}: record more successful ones, above all of {worst} "
             f"({counts[worst]} rollouts for a share of {future[worst]:g}), or ask for alpha "
-            f"{math.ceil(1000 * least) / 1000:g} or more"
+            f"{rounded_up(least)} or more"
         )
     return np.array([share.get(name, 0.0) for name in groups]), needed
 

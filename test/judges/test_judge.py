@@ -180,8 +180,8 @@ def test_what_is_no_file_of_a_judge_is_named(tmp_path):
     for name, sentence in {
         "missing.json": "does not exist",
         "pipe": "is no file",
-        "half.json": "is damaged, or no JSON",
-        "deep.json": "is damaged, or no JSON",
+        "half.json": "it is not valid JSON",
+        "deep.json": "it is not valid JSON",
         "large.json": "has more than 4000000 bytes",
     }.items():
         with pytest.raises(JudgeFileError, match=sentence):
