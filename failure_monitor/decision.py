@@ -523,7 +523,8 @@ class Verdict:
             *(_score_text(score) for score in above),
             *_all_below(below),
             *(
-                f"{score.name} undefined: too few decisions so far"
+                f"{score.name} undefined: too few decisions so far, or what it compares with has "
+                "not come"
                 for score in self.scores
                 if not score.is_defined
             ),

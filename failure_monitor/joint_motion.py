@@ -204,6 +204,8 @@ def seldom_stated(motions: Sequence[JointMotion], names: Sequence[str]) -> tuple
 
     Those whose means are never known, as where none were recorded, are not among them.
     """
+    if not names:
+        return ()
     means = np.concatenate([motion.select(names).means[1:] for motion in motions])
     unknown = np.isnan(means).mean(axis=0) if len(means) else np.zeros(len(names))
     return tuple(
@@ -213,5 +215,7 @@ def seldom_stated(motions: Sequence[JointMotion], names: Sequence[str]) -> tuple
 
 def share_without_command(motions: Sequence[JointMotion], names: Sequence[str]) -> float:
     """Return before which share of decisions of rollouts no command was sent since the last."""
+    if not names:
+        return 0.0
     sent = np.concatenate([motion.select_commands(names)[1:] for motion in motions])
     return float(np.isnan(sent).any(axis=1).mean()) if len(sent) else 0.0

@@ -207,7 +207,7 @@ def calibrate(
     bundle = bundles.with_stated_policy(bundle, rollout_set.stated_policy)
     bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
     bundle = bundles.with_joints(bundle, rollout_set.joint_topics, rollout_set.commands_topic)
-    for seldom in _why_seldom(bundle, chosen.rollouts):
+    for seldom in (*_why_never_permitted(bundle), *_why_seldom(bundle, chosen.rollouts)):
         remarks = (*remarks, seldom)
         report(seldom)
     bundle = bundles.with_models(
@@ -233,6 +233,17 @@ def _merely_claimed(rollouts: Sequence[Rollout]) -> Iterator[str]:
             f"{len(names)} of {len(rollouts)} rollouts are successes as claimed, not as known "
             f"({list_names(names)}): false claims among them teach that such ends are true; state "
             "what is known (`failure-monitor label`, --labels)"
+        )
+
+
+def _why_never_permitted(bundle: Bundle) -> Iterator[str]:
+    """Yield that behind a gate the rule would wait for commands, and these for the rule."""
+    need = [bool(score.command_names) for score in bundle.scores]
+    if any(need) if bundle.rule == "all" else all(need):
+        yield (
+            "the rule is undefined while no commands are sent, and behind a gate none are before "
+            "it is defined: add a score without commands (--scores), leave --commands-topic out, "
+            "or run it without a gate"
         )
 
 

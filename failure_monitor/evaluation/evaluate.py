@@ -28,6 +28,11 @@ from failure_monitor.evaluation.outcome_figures import (
     outcome_table,
 )
 from failure_monitor.executors.executor import Executor, SerialExecutor
+from failure_monitor.joint_motion import (
+    MAX_UNKNOWN_SHARE,
+    seldom_stated,
+    share_without_command,
+)
 from failure_monitor.judges.judge import CalibratedJudge
 from failure_monitor.listed_names import list_names
 from failure_monitor.outcome.check import OutcomeCheck
@@ -84,6 +89,14 @@ class CalibratedRule(Protocol):
     @property
     def fit(self) -> Sequence[CalibrationLength]:
         """The rollouts that its scores were fitted on, where these are others."""
+
+    @property
+    def joint_quantities(self) -> Sequence[str]:
+        """What its scores need of joints."""
+
+    @property
+    def command_names(self) -> Sequence[str]:
+        """What its scores need of the commands as sent."""
 
     @property
     def outcome_check(self) -> OutcomeCheck | None:
@@ -232,6 +245,7 @@ def evaluate(
     results = tuple(
         result(rollout, *each) for rollout, each in zip(rollouts, compared, strict=True)
     )
+    _warn_of_what_is_seldom(bundle, rollouts)
     elapsed = tuple(result(rollout, _elapsed(bundle, rollout)) for rollout in rollouts)
     return Evaluation(
         alpha=bundle.alpha,
@@ -304,6 +318,26 @@ def _warn_of_calibration_rollouts(bundle: CalibratedRule, rollouts: Sequence[Rol
             list_names(seen),
         )
     return len(seen)
+
+
+def _warn_of_what_is_seldom(bundle: CalibratedRule, rollouts: Sequence[Rollout]) -> None:
+    """Warn of what the monitor would not go on without: here scores are undefined, no more."""
+    motions = [rollout.joints for rollout in rollouts if rollout.joints is not None]
+    without = share_without_command(motions, bundle.command_names) if motions else 0.0
+    if without > MAX_UNKNOWN_SHARE:
+        logger.warning(
+            "before %.0f %% of the decisions no command was sent since the last one, or not all "
+            "of it, so that scores of joints are undefined there; beside the robot that is STALE "
+            "where commands may pass: the figures say little of such a robot",
+            100 * without,
+        )
+    names = seldom_stated(motions, bundle.joint_quantities) if motions else ()
+    if names:
+        logger.warning(
+            "of %s no value came between many decisions and those before, which beside the robot "
+            "is STALE: the figures say little of such a robot",
+            list_names(names),
+        )
 
 
 def _compared(

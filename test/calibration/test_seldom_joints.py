@@ -72,6 +72,8 @@ def test_commands_that_are_sent_less_often_than_the_policy_decides_are_told(
         remark for remark in calibration.remarks if "no command was sent since the last" in remark
     ]
     assert bool(told) is is_told
+    # Behind a gate this rule and the commands would wait for one another.
+    assert any("behind a gate none are before it is defined" in r for r in calibration.remarks)
     section = calibration.bundle.description.joints
     assert section is not None
     assert section.commands_topic == COMMAND

@@ -25,6 +25,7 @@ from failure_monitor.evaluation.evaluate import (
     evaluate,
     text_tables,
 )
+from failure_monitor.joint_motion import JointMotion
 from failure_monitor.sources.rollout_set import RolloutSet
 
 FAILED_LENGTH = 30
@@ -48,6 +49,8 @@ class FirstFeatureRule:
     )
     fit: tuple[CalibratedLength, ...] = (CalibratedLength(10, "fitting 0"),)
     outcome_check: None = None
+    joint_quantities: tuple[str, ...] = ()
+    command_names: tuple[str, ...] = ()
 
     def calibration_of(self, rollout: Rollout) -> tuple[CalibratedLength, ...]:
         return self.calibration
@@ -175,6 +178,19 @@ def test_rollouts_that_made_the_bundle_are_counted_in_a_warning(
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "1 of the 6 rollouts made this bundle (rollout 7)" in record.message
+
+
+@pytest.mark.parametrize(("sent", "is_told"), [(range(1, 12), False), (range(1, 7), True)])
+def test_what_beside_the_robot_would_be_stale_is_told(
+    caplog: pytest.LogCaptureFixture, sent: range, is_told: bool
+) -> None:
+    rule = FirstFeatureRule(joint_quantities=("x/position",), command_names=("1 of 1",))
+    states, values = np.zeros((12, 1)), np.full((12, 1), np.nan)
+    values[sent] = 1.0
+    motion = JointMotion(("x/position",), states, values, ("1 of 1",), values)
+    evaluate(rule, of(replace(rollout(0, alarm=None, success=True), joints=motion)))
+    told = [message for message in caplog.messages if "beside the robot" in message]
+    assert len(told) == 2 * is_told
 
 
 def test_unlabelled_rollouts_are_refused_by_name() -> None:

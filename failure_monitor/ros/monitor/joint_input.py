@@ -218,9 +218,15 @@ class _Commands:
         """Return what is wrong with them; empty if nothing is."""
         if contradiction := self.topic.contradiction():
             return self._unknown(contradiction)
-        # With the permit goes what would bring commands back: then they are no problem.
-        why = self._why_stopped() if self.may_pass else ""
+        # With the permit goes what would bring commands back: then they are no problem, unless a
+        # permit would not bring them either.
+        why = self._why_never() or (self._why_stopped() if self.may_pass else "")
         return why and self._unknown(why)
+
+    def _why_never(self) -> str:
+        if self.topic.stream.received or self.topic.is_readable:
+            return ""
+        return f"none has come so far: {self.topic.why_silent()}"
 
     def _why_stopped(self) -> str:
         if self._without < MAX_WITHOUT_COMMANDS:

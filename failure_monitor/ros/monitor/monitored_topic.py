@@ -68,6 +68,12 @@ class MonitoredTopic:
         """Whether there is a publisher."""
         return bool(self.publishers)
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is a publisher, and every one is of the type that is subscribed to."""
+        publishers = self._node.get_publishers_info_by_topic(self.name)
+        return bool(publishers) and all(each.topic_type == self._type for each in publishers)
+
     def collect(self, limit: int, handle: Callable[[Any, MessageInfo, float], None]) -> None:
         """Handle messages of a group for which no executor waits, with when they came."""
         collect(self._node, self._subscription, limit, handle)

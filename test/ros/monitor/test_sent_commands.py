@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from geometry_msgs.msg import Twist
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
@@ -107,8 +108,11 @@ class Robot(Observer):
         return other
 
     def wait_until_there(self) -> None:
-        self.wait_for_monitor_alarm()
+        self.wait_until_joints_are_heard()
         self.wait_for(self.commands.get_subscription_count, "the monitor to hear commands")
+
+    def wait_until_joints_are_heard(self) -> None:
+        self.wait_for_monitor_alarm()
         self.wait_for(self.joints.get_subscription_count, "the monitor to hear joints")
 
     def send(self, *values: float) -> None:
@@ -241,6 +245,18 @@ def test_commands_unlike_those_of_calibration_permit_nothing(bundle, robot):
         robot.wait_for_reason(f"{UNKNOWN}2 publishers on '{COMMAND}'")
         robot.wait_for_stop("STALE")
         assert process.is_running
+
+
+def test_commands_that_cannot_come_are_named_before_any_is_permitted(bundle, robot):
+    topic = "/arm/wish"
+    with node_process(MONITOR, bundle=bundle, commands_topic=topic, **PARAMETERS):
+        robot.wait_until_joints_are_heard()
+        robot.decide()
+        start = f"the commands as sent on '{topic}' are unknown: none has come so far: "
+        robot.wait_for_reason(f"{start}no node publishes there")
+        robot.node.create_publisher(Twist, topic, 10)
+        robot.wait_for_reason("publishes geometry_msgs/msg/Twist there, expected std_msgs/msg/Fl")
+        assert not robot.permitted()
 
 
 def test_other_commands_than_those_of_calibration_are_named(bundle, robot):
