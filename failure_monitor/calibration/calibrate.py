@@ -80,7 +80,7 @@ SCALES: Mapping[ThresholdKind, type[Scale]] = {
 
 USUAL_FOLDS = 10
 """With five, scores learn from a fifth fewer rollouts than the bundle's do, and the false-alarm
-rate falls well below what is promised: docs/detection.md."""
+rate falls well below what is promised: docs/detection_appendix.md."""
 MAX_PROBE_FOLDS = 5
 """Within each fold the score `probe` cross-fits once more: what it learns from needs to be unseen,
 not just as unseen as a future rollout."""

@@ -4,8 +4,8 @@
 policy and robot give.
 
 Each default score needs some of what they may give, and some scores only stand in for what is
-missing. The table was chosen on development tasks, every task by the others: docs/detection.md,
-"The rule chosen by what there is".
+missing. The table was chosen on development tasks, every task by the others:
+docs/detection_appendix.md, "The rules for less, measured".
 """
 
 from __future__ import annotations

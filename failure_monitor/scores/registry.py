@@ -72,7 +72,8 @@ SCORES: dict[str, type[Score]] = {
 }
 
 DEFAULT_SCORES = ("command_effect", "dispersion_profile", "one_step", "phase_knn", "chunk_lag")
-"""Scores that detected best, as a mean, on tasks they were not chosen on: docs/detection.md."""
+"""Scores that detected best, as a mean, on tasks they were not chosen on:
+docs/detection_appendix.md."""
 
 JOINT_SCORES = ("joint_effect", "gripper_effect")
 """Scores that join these where a robot tells what its joints do."""
