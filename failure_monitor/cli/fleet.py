@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from failure_monitor.fleet.incident_bags import IncidentBag
 
 SHOWN = 6
-"""Robots, and places that were not read, of which the terminal says more; the page says all."""
+"""Number of robots, and of places that were not read, that the terminal explains."""
 
 WIDE = 96
-"""Letters in a line of a terminal from which on all columns are shown."""
+"""Characters in a line of a terminal from which on all columns are shown."""
 
 
 def fleet(

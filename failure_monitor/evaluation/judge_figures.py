@@ -19,7 +19,7 @@ UNDEFINED = "–"
 
 @dataclass(frozen=True)
 class JudgeCount:
-    """How often a judge says what of the rollouts of a class.
+    """How often a judge accepts and doubts the rollouts of a class.
 
     Attributes:
         rollouts: of the class.

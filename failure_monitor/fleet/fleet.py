@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A fleet: all robots, compared with one another, the one to look at first on top."""
+"""A fleet: all robots, compared with one another and sorted by urgency."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from failure_monitor.fleet.robot_figures import (
 )
 from failure_monitor.fleet.robot_folders import FleetFolders, Unread
 from failure_monitor.fleet.shifts import Shift, ShiftPlan
-from failure_monitor.fleet.unlike import Comparison, Evidence, compare, e_bh
+from failure_monitor.fleet.unlike import Comparison, compare, e_bh
 from failure_monitor.promise.watch import PromiseWord
 from failure_monitor.schema import plain
 
@@ -32,10 +31,7 @@ USUAL_LEVEL = 0.1
 """The usual false-discovery rate."""
 
 COPIED = 3
-"""Rollouts of one name that two robots may have by chance."""
-
-MAX_LOG_E = 700.0
-"""Larger evidence is written as this much: JSON's readers know no larger numbers."""
+"""Number of rollouts that two robots may have of the same names by chance."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class ComparedRobot:
         if promise is not None and promise.word is PromiseWord.BROKEN:
             found.append(f"promise {promise.text}")
         if self.comparison is not None and self.is_unlike:
-            found.append(_unlike(self.comparison.mostly, self.comparison.log_e))
+            found.append(_unlike(self.comparison))
         if figures.false_alarms.exceeds_promise:
             found.append("more false alarms than its bundle promises, and more than chance")
         if promise is not None and promise.word is PromiseWord.DOUBTFUL:
@@ -254,11 +250,12 @@ def _copies(names: Sequence[str], readings: Sequence[RobotReading]) -> list[Unre
     return found
 
 
-def _unlike(mostly: Evidence, log_e: float) -> str:
+def _unlike(comparison: Comparison) -> str:
+    mostly = comparison.mostly
     return (
         f"unlike the others: {mostly.event.value} ({mostly.events} of {mostly.rollouts} rollouts, "
         f"{mostly.other_events} of {mostly.other_rollouts} of those like most; e-value "
-        f"{math.exp(min(log_e, MAX_LOG_E)):.3g})"
+        f"{comparison.e_value:.3g})"
     )
 
 
@@ -298,13 +295,10 @@ def _robot_json(robot: ComparedRobot) -> dict[str, Any]:
 
 def _comparison_json(comparison: Comparison) -> dict[str, Any]:
     return {
-        "e_value": math.exp(min(comparison.log_e, MAX_LOG_E)),
+        "e_value": comparison.e_value,
         "is_unlike": comparison.is_unlike,
         "mostly": comparison.mostly.event.value,
-        "events": [
-            {**plain(each), "e_value": math.exp(min(each.log_e, MAX_LOG_E))}
-            for each in comparison.evidence
-        ],
+        "events": [{**plain(each), "e_value": each.e_value} for each in comparison.evidence],
     }
 
 

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from failure_monitor.fleet.fleet import MAX_LOG_E, ComparedRobot, Fleet
+from failure_monitor.fleet.fleet import ComparedRobot, Fleet
 from failure_monitor.fleet.robot_figures import FalseAlarms, ShiftCount
 from failure_monitor.fleet.robot_folders import Unread
 from failure_monitor.fleet.unlike import Comparison
@@ -140,7 +139,7 @@ def _comparison_row(name: str, comparison: Comparison) -> tuple[str, ...]:
     mostly = comparison.mostly
     return (
         printable(name, 2 * NAME),
-        f"{math.exp(min(comparison.log_e, MAX_LOG_E)):.3g}",
+        f"{comparison.e_value:.3g}",
         "yes" if comparison.is_unlike else "no",
         mostly.event.value,
         _share(mostly.events, mostly.rollouts),

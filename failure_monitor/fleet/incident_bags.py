@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the bags of incidents say of themselves."""
+"""Reads what the bags of incidents state about themselves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class IncidentBag:
 
 
 def read_incident(path: Path) -> IncidentBag:
-    """Return what a bag says; one that is incomplete or damaged says why."""
+    """Return what a bag states; where it is incomplete or damaged, the problem."""
     time = incident_time(path.name) or 0.0
     try:
         stated = read_custom_data(path)

@@ -56,7 +56,7 @@ class FalseAlarms:
     Attributes:
         alarms: of successful rollouts in which no human acted.
         successes: how many of these there are.
-        unknown: rollouts with an alarm of which nobody said how they would have ended.
+        unknown: rollouts with an alarm and without an outcome.
         promised: the promised rate.
         likely: up to where the true rate is likely to lie, given the calibration rollouts (the
             upper end of its 90 % interval); the promised rate if the bundle is not at hand.
@@ -346,7 +346,7 @@ def _below(record: RolloutRecord) -> int:
 
 
 def _counts(record: RolloutRecord) -> bool:
-    """Return whether a rollout says something of the promise, if it succeeded."""
+    """Return whether a rollout counts for the false-alarm rate, if it succeeded."""
     return record.decisions > 0 and not record.intervention
 
 

@@ -44,6 +44,10 @@ OUTER = 0.25
 """The share of calibration rollouts above, or below, which a rollout is high, or low."""
 
 
+MAX_LOG_E = 700.0
+"""Logarithm of the largest e-value that is given; no float is much larger than this."""
+
+
 class Event(str, Enum):
     """What a robot may show more often than others."""
 
@@ -101,6 +105,11 @@ class Evidence:
     robots: int
     log_e: float
 
+    @property
+    def e_value(self) -> float:
+        """The e-value, at most exp(`MAX_LOG_E`)."""
+        return math.exp(min(self.log_e, MAX_LOG_E))
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -115,6 +124,11 @@ class Comparison:
     evidence: tuple[Evidence, ...]
     log_e: float
     is_unlike: bool = False
+
+    @property
+    def e_value(self) -> float:
+        """The e-value, at most exp(`MAX_LOG_E`)."""
+        return math.exp(min(self.log_e, MAX_LOG_E))
 
     @property
     def mostly(self) -> Evidence:

@@ -24,10 +24,10 @@ class MetricsParameters:
     metrics_file: str = parameter(
         "",
         "File for node_exporter's textfile collector: an absolute path that ends with .prom, in "
-        "a folder that is there. It is replaced as a whole. Empty for none.",
+        "an existing folder. It is replaced as a whole. Empty for none.",
     )
     file_period: float = parameter(
-        5.0, "Seconds between two writings of the file.", bounds=(1.0, 3600.0)
+        5.0, "Seconds between two versions of the file.", bounds=(1.0, 3600.0)
     )
     metrics_port: int = parameter(
         0,
@@ -36,13 +36,13 @@ class MetricsParameters:
     )
     max_silence: float = parameter(
         0.6,
-        "Seconds without a word on a monitor's permit after which nothing is known any more; "
+        "Seconds without a message on a monitor's permit after which its state is unknown; "
         "longer than its heartbeat_period.",
         bounds=(0.1, 5.0),
     )
 
     def check(self) -> None:
-        """Reject a node that would write nothing, or where nobody reads it.
+        """Reject a node that would publish nothing, or to a file that nothing reads.
 
         Raises:
             UsageError: names the parameter.

@@ -138,7 +138,7 @@ def recalibrate(
         raise RecalibrationError(
             f"the bundle's scores take the commands as sent ({list_names(old.command_names)}), "
             f"and those of these rollouts are {list_names(made.command_names)}: read the same "
-            "commands of them (--commands-topic), or calibrate anew"
+            "commands of them (--commands-topic), or calibrate again"
         )
     new = _as_before(
         made,

@@ -38,7 +38,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 """Settings of file systems where users have none of that name in fsspec's configuration."""
 
 MAX_ATTEMPTS = 3
-"""How often s3fs tries a request, and a block, before it says that a store does not answer."""
+"""How often s3fs tries a request, and a block, before it reports that a store does not answer."""
 
 FORBIDDEN = frozenset(
     {
@@ -87,7 +87,7 @@ def exists(path: Path) -> bool:
     """Return whether there is a file or folder.
 
     Raises:
-        SourceError: The store does not tell.
+        SourceError: The store gives no answer.
         MissingPackageError: A package that asks it is not installed.
     """
     return path.exists() if not is_address(path) else _information(path) is not None
@@ -105,7 +105,7 @@ def file_sizes(folder: Path) -> dict[Path, int]:
     """Return the size in bytes of each file in a folder or under it, or of a file, sorted.
 
     Raises:
-        SourceError: There is none at an address, or the store does not tell.
+        SourceError: There is none at an address, or the store gives no answer.
         MissingPackageError: A package that asks it is not installed.
     """
     if not is_address(folder):
@@ -127,7 +127,7 @@ def matching(pattern: Path) -> list[Path]:
     """Return what matches a pattern, sorted.
 
     Raises:
-        SourceError: The store does not tell.
+        SourceError: The store gives no answer.
         MissingPackageError: A package that asks it is not installed.
     """
     if not is_address(pattern):

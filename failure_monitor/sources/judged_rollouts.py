@@ -45,7 +45,7 @@ class JudgedRollout:
         name: its name.
         value: the number; None without one.
         success: whether it was a success; None if unknown.
-        by: who says so.
+        by: who stated the outcome.
         why_not: why it cannot count, whatever its number; empty if it can.
     """
 
@@ -57,7 +57,7 @@ class JudgedRollout:
 
     @property
     def why_left_out(self) -> str:
-        """Why it says nothing of the judge; empty if it does."""
+        """Why it is left out; empty if it counts."""
         if self.why_not:
             return self.why_not
         if self.success is None:
@@ -116,7 +116,7 @@ def reading_judge(options: ReadingOptions, name: str) -> ReadingOptions:
 
 
 def require_numbers(name: str, judged: Sequence[JudgedRollout]) -> None:
-    """Reject rollouts of which no judge of this name has said anything.
+    """Reject rollouts of which none has a number of a judge of this name.
 
     Raises:
         SourceError: states what to record.

@@ -37,7 +37,7 @@ UNKNOWN = "unknown"
 FAMILIES = tuple(
     Family(PREFIX + name, "counter" if name.endswith("_total") else "gauge", text)
     for name, text in {
-        "up": "Whether the monitor was heard within max_silence.",
+        "up": "Whether a message of the monitor came within max_silence.",
         "state": "1 for the state of the alarm; all are 0 while the monitor is silent.",
         "permit": "Whether commands may pass.",
         "halted": "Whether a halt is latched until it is reset.",
@@ -48,12 +48,12 @@ FAMILIES = tuple(
         "decisions_total": "Decisions of the monitor's process since it was configured.",
         "rollouts_total": "Rollouts that ended, by the outcome that was claimed.",
         "outcome_checks_total": "Ends that the outcome check judged.",
-        "labels_total": "Operators' words on how rollouts ended.",
+        "labels_total": "Labels by operators of how rollouts ended.",
         "false_alarm_alpha": "The false-alarm rate that the bundle promises.",
         "calibration_rollouts": "Rollouts that the promise was calibrated on.",
         "promise_state": "1 for what is known of the promise.",
         "promise_evidence": "Evidence against the promise; it is broken at 1.",
-        "promise_rollouts": "Rollouts that the word on the promise rests on.",
+        "promise_rollouts": "Rollouts that the state of the promise rests on.",
         "promise_above_threshold": "How many of these exceeded the threshold.",
         "info": "The bundle, task and robot of the monitor.",
     }.items()
