@@ -68,7 +68,7 @@ def dataset_action_names(folder: Path) -> tuple[str, ...]:
             f"{path} cannot be read ({error.strerror}): give the names of the actions as a list, "
             "or the folder of a LeRobotDataset"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ActionNamesError(
             f"{path} does not name the actions (features.action.names): give them as a list"
         ) from None

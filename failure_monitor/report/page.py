@@ -192,5 +192,5 @@ def write(page: Page, folder: Path) -> Path:
     if folder.exists():
         write_atomically(folder / PAGE_FILE, html)
     else:
-        write_folder_atomically(folder, {PAGE_FILE: html.encode()})
+        write_folder_atomically(folder, {PAGE_FILE: html.encode(errors="backslashreplace")})
     return folder / PAGE_FILE

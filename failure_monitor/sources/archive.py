@@ -211,6 +211,11 @@ def _read(
     path: Path, arrays: _Arrays, *, reads_stated_policy: bool, reads_tokens: bool
 ) -> SourceContents:
     chunks = arrays.read("action_chunks", FLOATS, ("N", "B", "H", "D")).astype(np.float32)
+    if not all(chunks.shape[1:]):
+        raise SourceError(
+            f"{arrays.path}: the array 'action_chunks' is of the shape {chunks.shape}, expected "
+            "at least one chunk of one action of one dimension: write it again"
+        )
     decisions = len(chunks)
     embeddings = _embeddings(arrays, decisions)
     meta = _Meta(arrays)
@@ -470,7 +475,7 @@ class _Meta:
         text = str(arrays.read("meta_json", TEXTS, ()))
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SourceError(
                 f"{path}: 'meta_json' is not JSON ({error}): write it again"
             ) from None

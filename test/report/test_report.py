@@ -214,6 +214,13 @@ def test_what_data_say_is_text_wherever_it_stands(bundle) -> None:
     assert HOSTILE in page.words()
 
 
+def test_a_name_that_is_no_text_is_written_with_escapes(bundle, tmp_path) -> None:
+    rollouts = [replace(rollout, name=f"{rollout.name}\ud800") for rollout in successes(3)]
+    for _ in range(2):
+        page = write(evaluated_page(bundle, rollouts), tmp_path / "report")
+        assert "\\ud800" in page.read_text(encoding="utf-8")
+
+
 def test_no_element_asks_the_network_for_anything(bundle) -> None:
     page = parsed(bundle, [*successes(3), *failures(2)])
     for tag, attributes in page.elements:

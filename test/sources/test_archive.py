@@ -273,6 +273,18 @@ def test_an_array_of_another_kind_or_size_is_refused_by_name(
     assert f"'{name}' is {array.dtype} {array.shape}, expected" in message
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 2), (3, 0, 2), (3, 4, 0)])
+def test_chunks_without_an_action_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = write_arrays(tmp_path / "task.npz", action_chunks=np.zeros((DECISIONS, *shape)))
+    assert "expected at least one chunk of one action" in refusal(path)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"a": ' * 100_000])
+def test_a_meta_json_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    path = write_arrays(tmp_path / "task.npz", meta_json=np.array(text))
+    assert "'meta_json' is not JSON" in refusal(path)
+
+
 @pytest.mark.parametrize(("start", "length"), [(8, 5), (-1, 4), (12, 1), (3, 0)])
 def test_a_rollout_outside_the_arrays_is_refused(tmp_path: Path, start: int, length: int) -> None:
     path = write_arrays(
