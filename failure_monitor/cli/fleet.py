@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from failure_monitor.atomic_file import write_atomically, write_json
 from failure_monitor.cli.app import output
 from failure_monitor.cli.declaration import Argument, Option
+from failure_monitor.cli.options import Delta
 from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.printable_text import printable
 
@@ -52,12 +53,7 @@ def fleet(
             "average",
         ),
     ] = 0.1,
-    delta: Annotated[
-        float,
-        Option(
-            help="the chance that a promise that holds is ever called broken", above=0, below=1
-        ),
-    ] = 0.01,
+    delta: Delta = 0.01,
     jobs: Annotated[
         int | None,
         Option(

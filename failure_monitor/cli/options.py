@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from failure_monitor.sources.reading_options import ReadingOptions, StatedActions
     from failure_monitor.sources.source import BlackBox, DatasetOptions, Topics
 
+Delta = Annotated[
+    float,
+    Option(help="the chance that a promise that holds is ever called broken", above=0, below=1),
+]
+
 Sources = Annotated[
     list[Path],
     Argument(

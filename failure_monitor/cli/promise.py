@@ -14,7 +14,7 @@ from failure_monitor.atomic_file import write_atomically, write_json
 from failure_monitor.cli.app import output
 from failure_monitor.cli.budget_options import BudgetOptions
 from failure_monitor.cli.declaration import Argument, Option
-from failure_monitor.cli.options import Reading, Sources
+from failure_monitor.cli.options import Delta, Reading, Sources
 from failure_monitor.cli.reading_progress import shown_progress
 from failure_monitor.errors import UsageError
 
@@ -29,12 +29,7 @@ def promise(
     sources: Sources,
     reading: Reading,
     budget: BudgetOptions,
-    delta: Annotated[
-        float,
-        Option(
-            help="the chance that a promise that holds is ever called broken", above=0, below=1
-        ),
-    ] = 0.01,
+    delta: Delta = 0.01,
     figure: Annotated[
         Path | None,
         Option(help="draw the evidence over time here, as .svg or .png", writes="file"),

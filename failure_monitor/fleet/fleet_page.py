@@ -108,18 +108,18 @@ def _promise_section(fleet: Fleet) -> PageSection:
         if robot.figures.promise is None:
             reasons[robot.figures.why_unknown].append(robot.name)
     details = [
-        f"Unknown is the promise of {printable(list_names(names))}: {printable(reason)}."
+        f"The promise of {printable(list_names(names))} is unknown: {printable(reason)}."
         for reason, names in reasons.items()
     ]
     return PageSection(
         "promise",
         "False alarms against the promise",
         paragraphs=(
-            "A false alarm is one in a rollout that succeeded, by the operator's word or else by "
-            "the claim; of a rollout that was stopped somebody has to say so. "
-            f"{unknown} rollouts with an alarm have no outcome, and count as nothing.",
-            "These intervals are each robot's own, and one in twenty misses the true rate: which "
-            "robots are unlike the others says the next section.",
+            "A false alarm is an alarm in a rollout that succeeded, as the operator labelled it "
+            "or, without a label, as was claimed; a rollout that was stopped needs a label. "
+            f"{unknown} rollouts with an alarm have no outcome, and are left out.",
+            "Each interval is of one robot alone, and one in twenty misses the true rate. The "
+            "next section shows which robots are unlike the others.",
         ),
         figures=(_intervals(drawn[:MAX_DRAWN]),) if drawn else (),
         details=tuple(details),
@@ -161,13 +161,13 @@ def _comparison_section(fleet: Fleet) -> PageSection:
         groups[robot.figures.bundle].append(robot)
     alone = sum(len(group) == 1 for group in groups.values())
     paragraphs = [
-        "Robots are compared only with those that have the same bundle. Each is compared with "
-        "those three quarters of the others that are most like it, in how many of its successful "
-        "rollouts raise an alarm, and how many lie high or low among the calibration rollouts. "
-        "The e-value is what a bet of 1 against “it is like them” has won.",
+        "Robots are compared only with those that have the same bundle: by how many of their "
+        "successful rollouts raise an alarm, and how many lie high or low among the calibration "
+        "rollouts. In each of these a robot is compared with those three quarters of the others "
+        "that show it most. The e-value is what a bet of 1 against “it is like them” has won.",
         f"Of the robots that are named as unlike the others, at most {100 * fleet.level:g} % are "
-        "not, on average (e-BH). That is so for one page: who makes a page every day has as many "
-        "chances.",
+        "not, on average (e-BH). This holds for one page: with a page every day there are as "
+        "many chances to name a robot wrongly.",
         "Unlike is not broken: a robot with other work, light or hands is unlike the others, too.",
     ]
     if alone:
@@ -186,7 +186,11 @@ def _comparison_tables(
     for bundle, group in groups:
         if any(robot.comparison is not None for robot in group):
             n = group[0].figures.calibration_rollouts
-            known = "" if n is not None else ", which is not at hand: alarms alone are compared"
+            known = (
+                ""
+                if n is not None
+                else ", which is not among the sources: alarms alone are compared"
+            )
             yield comparison_table(group, f"Bundle {printable(bundle, 12)}{known}")
 
 

@@ -22,7 +22,7 @@ from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.outcome.verdict import OutcomeVerdict, OutcomeWord, not_judged
 from failure_monitor.thresholds.paired_threshold import PairedThreshold
 
-MOST_TOLD = 1000.0
+MAX_SHOWN = 1000.0
 """Ratio to its limit above which a part is just far off."""
 
 
@@ -152,8 +152,8 @@ class OutcomeCheck:
 
 def _beside_limit(score: float) -> str:
     """Return how far a part is above its limit; beyond measure where true ends never differ."""
-    if score > MOST_TOLD:
-        return f"more than {MOST_TOLD:.0f} times its limit"
+    if score > MAX_SHOWN:
+        return f"more than {MAX_SHOWN:.0f} times its limit"
     return f"{score:.2f} of its limit"
 
 

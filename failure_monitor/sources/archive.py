@@ -74,7 +74,7 @@ EXTERNAL = "external_"
 """What the names of the arrays of external scores begin with."""
 
 HAS = "has_"
-"""What the name of an array begins with that says which rollouts have what another one holds."""
+"""Prefix of the name of an array that says which rollouts have the values of another array."""
 
 OUTCOME_SOURCES: tuple[OutcomeSource, ...] = get_args(OutcomeSource)
 

@@ -58,10 +58,10 @@ MAX_PART_ROLLOUTS = 100
 """What a part holds at most, but for a rollout that is larger by itself."""
 
 SMALL_BLOCK = 64 << 10
-"""Bytes that come of a part at an address where less is read: larger arrays come as they are."""
+"""Bytes that are transferred of a part at an address where less is read."""
 
 NAME_OF_FILE = re.compile(r"\.[A-Za-z]\w*")
-"""Ends of names that are no folder's; `.11` of `shift_2026.11` is none of them."""
+"""Suffix of a file's name; a folder's may end otherwise, such as `shift_2026.11`."""
 
 HASH = r"[0-9a-f]{64}"
 

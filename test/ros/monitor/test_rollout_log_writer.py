@@ -6,20 +6,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from failure_monitor.rollout_log.log_file import MAX_LINE, read_log
-from failure_monitor.rollout_log.record import RolloutRecord
-from failure_monitor.ros.monitor.rollout_log_writer import MAX_WAITING, RolloutLogWriter
+from testbed.rollout_records import BLANK
 
-RECORD = RolloutRecord(
-    rollout="0",
-    robot="arm",
-    monitor="/failure_monitor",
-    bundle="ab" * 32,
-    alpha=0.1,
-    started=1.0,
-    ended=1.0,
-    decisions=0,
-)
+from failure_monitor.rollout_log.log_file import MAX_LINE, read_log
+from failure_monitor.ros.monitor.rollout_log_writer import MAX_WAITING, RolloutLogWriter
 
 
 class Disk:
@@ -37,11 +27,11 @@ def test_what_could_not_be_written_is_written_with_the_next_record(tmp_path):
     folder.write_text("a file in the place of the folder, as nobody can write into one")
     writer = RolloutLogWriter(folder / "log", Disk())
     for name in ("1", "2"):
-        writer.write(replace(RECORD, rollout=name))
+        writer.write(replace(BLANK, rollout=name))
         assert "cannot be written" in writer.problem
-    writer.write(replace(RECORD, rollout="1", label="failure"))
+    writer.write(replace(BLANK, rollout="1", label="failure"))
     folder.unlink()
-    writer.write(replace(RECORD, rollout="3"))
+    writer.write(replace(BLANK, rollout="3"))
     assert writer.problem == ""
     found = read_log(writer.path)
     assert [(one.rollout, one.label) for one in found] == [
@@ -53,11 +43,11 @@ def test_what_could_not_be_written_is_written_with_the_next_record(tmp_path):
 
 def test_a_record_that_cannot_be_read_again_keeps_no_other_from_the_disk(tmp_path):
     writer = RolloutLogWriter(tmp_path / "log", Disk())
-    writer.write(replace(RECORD, why_ended="x" * MAX_LINE))
+    writer.write(replace(BLANK, why_ended="x" * MAX_LINE))
     assert "expected at most" in writer.problem
-    writer.write(RECORD)
+    writer.write(BLANK)
     assert writer.problem == ""
-    assert read_log(writer.path) == [RECORD]
+    assert read_log(writer.path) == [BLANK]
 
 
 def test_records_that_come_while_the_disk_hangs_wait_and_what_is_lost_is_said(tmp_path):
@@ -65,10 +55,10 @@ def test_records_that_come_while_the_disk_hangs_wait_and_what_is_lost_is_said(tm
     writer = RolloutLogWriter(tmp_path / "log", disk)
     disk.hangs = True
     for number in range(MAX_WAITING + 2):
-        writer.write(replace(RECORD, rollout=str(number)))
-        writer.write(replace(RECORD, rollout=str(number), label="success"))
+        writer.write(replace(BLANK, rollout=str(number)))
+        writer.write(replace(BLANK, rollout=str(number), label="success"))
     disk.hangs = False
-    writer.write(RECORD)
+    writer.write(BLANK)
     found = read_log(writer.path)
     assert [one.rollout for one in found[:2]] == ["3", "4"]
     assert len(found) == MAX_WAITING

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from testbed.rollout_records import BLANK
 from testbed.synthetic import synthetic_rollout
 
 from failure_monitor.decision import Verdict
@@ -25,16 +26,6 @@ from failure_monitor.ros.monitor.scoring_worker import ScoringResult
 from failure_monitor.ros.monitor.watched_promise import CountedRollout, WatchedPromise
 from failure_monitor.ros.monitor.watched_rollouts import LAST_DECISIONS, WatchedRollouts
 
-BLANK = RolloutRecord(
-    rollout="first",
-    robot="arm",
-    monitor="/failure_monitor",
-    bundle="ab" * 32,
-    alpha=0.1,
-    started=1.0,
-    ended=1.0,
-    decisions=0,
-)
 JUDGE = calibrated_judge("reward", successes=[1.0 + n for n in range(20)], failures=[0.9] * 20)
 DECISIONS = [*synthetic_rollout(0).decisions()]
 PATIENCE = 10.0
