@@ -96,7 +96,7 @@ def test_the_faults_stand_requirement_by_requirement():
     text = "\n".join(lines(tried))
     assert text.count("monitor killed") == 2
     first = text.index("2. A command passes only by a permit")
-    assert first < text.index("monitor killed") < text.index("3. A permit is as old")
+    assert first < text.index("monitor killed") < text.index("3. A permit's age")
     assert text.index("4. A halt outlives") < text.index("it stays halted") < text.index("5. ")
     assert text.index("of no requirement") < text.index("camera gone")
     assert "FAILED: pipe full" in text
