@@ -186,12 +186,9 @@ def _comparison_tables(
     for bundle, group in groups:
         if any(robot.comparison is not None for robot in group):
             n = group[0].figures.calibration_rollouts
-            known = (
-                ""
-                if n is not None
-                else ", which is not among the sources: alarms alone are compared"
-            )
-            yield comparison_table(group, f"Bundle {printable(bundle, 12)}{known}")
+            why = ", by alarms alone: it is not among the sources, or not of one task"
+            title = f"Bundle {printable(bundle, 12)}{why if n is None else ''}"
+            yield comparison_table(group, title)
 
 
 def _earlier_section(fleet: Fleet) -> tuple[PageSection, ...]:
