@@ -13,6 +13,7 @@ Vovk, "Conditional validity of inductive conformal predictors", 2012.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -72,7 +73,8 @@ def smallest_alpha(n: int) -> float:
 
 def needed_rollouts(alpha: float) -> int:
     """Return the smallest number of calibration rollouts that can promise alpha: ⌈1/alpha⌉ − 1."""
-    return math.ceil(round(1 / alpha, 9)) - 1
+    # The inverse of a smaller number than the smallest normal one is infinite.
+    return math.ceil(round(1 / max(alpha, sys.float_info.min), 9)) - 1
 
 
 def rounded_up(alpha: float) -> str:

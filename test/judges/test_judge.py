@@ -158,6 +158,7 @@ def test_a_judge_is_kept_in_a_file(tmp_path):
         ({"accepted_failures": 0.01}, "19 labelled failures do not support a rate of 0.01"),
         ({"failures": [3.0, *range(19)]}, "its numbers of failures in ascending order"),
         ({"failures": [float("nan")] * 20}, "expected a finite number"),
+        ({"accepted_failures": 5e-324}, "do not support a rate of 4.94066e-324"),
         ({"what": "a bundle"}, "what: expected one of"),
         ({"more": 1}, "more: unknown"),
     ],

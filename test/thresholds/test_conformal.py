@@ -44,6 +44,11 @@ def test_one_rollout_too_few_is_refused_with_what_is_possible(n, alpha):
     assert rank(n, smallest_alpha(n)) == n
 
 
+def test_the_smallest_of_all_rates_is_refused_as_others_are() -> None:
+    with pytest.raises(CalibrationError, match=r"of 4\.94066e-324: record"):
+        rank(30, 5e-324)
+
+
 @pytest.mark.parametrize("n", [1, 6, 20, 99, 150, 1000])
 def test_the_alpha_that_is_advised_can_be_promised(n):
     with pytest.raises(CalibrationError) as error:
