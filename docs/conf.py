@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The site of these pages: `make site`, or rosdoc2, which runs this file from another folder."""
 
+import posixpath
 import re
 import sys
 from pathlib import Path
@@ -43,13 +44,19 @@ nitpicky = True
 # Types in signatures: not all of them have a place in the reference.
 nitpick_ignore_regex = [("py:.*", ".*")]
 
-LINK_OUT = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(\.\./[^)\s]+\)")
-"""A link to a file of the repository that is no page."""
+LINK_UP = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((\.\./[^)\s]+)\)")
+"""A link to a page of the folder above, or to a file of the repository that is no page."""
 
 
 def name_files(app: Sphinx, page: str, source: list[str]) -> None:
     """Name the files of the repository without a link: the site has pages alone."""
-    source[0] = LINK_OUT.sub(r"\1", source[0])
+    folder = posixpath.dirname(page)
+
+    def without_link_out(link: re.Match[str]) -> str:
+        leads_out = posixpath.normpath(posixpath.join(folder, link[2])).startswith("..")
+        return link[1] if leads_out else link[0]
+
+    source[0] = LINK_UP.sub(without_link_out, source[0])
 
 
 class Spoken(SphinxDirective):
