@@ -25,6 +25,7 @@ from failure_monitor.listed_names import list_names
 from failure_monitor.messages.joint_gaps import broken, gaps, missing
 from failure_monitor.messages.joint_intervals import JointIntervals, JointTopic
 from failure_monitor.messages.joint_soundness import JointSoundness
+from failure_monitor.messages.joint_sources import NO_STAMP, JointSources
 from failure_monitor.messages.sent_commands import SENT_TYPES, SentCommands
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.parameters.parameter import named
@@ -43,6 +44,9 @@ MAX_WITHOUT_COMMANDS = 3
 """Number of decisions in a row before which no command, or none with all values, was sent although
 commands may pass: more than one, as a controller may be given a trajectory that lasts over the
 next decision."""
+
+SENT = ("commands",)
+"""Stands for all commands of a topic, of which one publisher may send any."""
 
 SENSOR_QOS = QoSProfile(depth=MAX_WAITING, reliability=qos_profile_sensor_data.reliability)
 
@@ -173,6 +177,7 @@ class _Commands:
         self._clock = node.get_clock()
         self._type = message_type
         self._sent = SentCommands(topic, needed)
+        self._sources = JointSources()
         self._was_expected = False
         self._without = 0
         self.topic = MonitoredTopic(
@@ -214,10 +219,12 @@ class _Commands:
             raise JointMotionError(self._unknown(why))
         return motion
 
-    def problem(self) -> str:
+    def problem(self, now: float) -> str:
         """Return what is wrong with them; empty if nothing is."""
         if contradiction := self.topic.contradiction():
             return self._unknown(contradiction)
+        if self._sources.contradicted(now):
+            return self._unknown("several publishers have just sent some: stop all but one")
         # With the permit goes what would bring commands back: then they are no problem, unless a
         # permit would not bring them either.
         why = self._why_never() or (self._why_stopped() if self.may_pass else "")
@@ -249,6 +256,9 @@ class _Commands:
         waited = time.monotonic() - received
         now = self._clock.now().nanoseconds - round(1e9 * waited)
         self.topic.stream.add(received)
+        number, is_single = sequence_number(info), self.topic.publishers == 1
+        self.topic.stream.count_lost(number)
+        self._sources.update(SENT, number, NO_STAMP, received, is_single=is_single)
         self._sent.add(now, message, self._type)
 
 
@@ -357,7 +367,7 @@ class JointInput:
         """Return what is wrong with them; empty if nothing is, or if they are not needed."""
         if self._commands is not None and topic is self._commands.topic:
             self._commands.collect()
-            return self._commands.problem()
+            return self._commands.problem(now)
         states = next(each for each in self._inputs if each.topic is topic)
         states.collect()
         if problem := self._late_or_unsound(states, now):

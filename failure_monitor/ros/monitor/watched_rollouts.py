@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from failure_monitor.monitoring.alarm import AlarmStatus
@@ -28,6 +29,7 @@ CHECK_PERIOD = 1.0
 
 CUT_OFF = "was cut off, as the monitor was deactivated"
 NO_CLAIM, FAILURE_CLAIMED = "success was not claimed", "failure was claimed"
+TAKEN_BACK = "the claim of success was taken back"
 NEVER_RAN = "no rollout has run since the monitor was activated"
 
 
@@ -114,6 +116,9 @@ class WatchedRollouts:
             if claim.success:
                 self.claim_ended(claim)
             return
+        if self._rollout is not None and self._claim is not None and not claim.success:
+            record = self._record(self._rollout, replace(claim, success=None))
+            self._results.check(record, self._rollout.task, TAKEN_BACK)
         self._claim = claim if claim.success else None
         self._is_unchecked, self._due = self._claim is not None, None
         self._check_claim(claim.time)

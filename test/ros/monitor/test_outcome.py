@@ -136,6 +136,10 @@ def test_claims_and_labels_come_by_topic_and_a_flood_of_them_stops_nothing(
             observer.wait_for(publisher.get_subscription_count, "the monitor to subscribe")
         run_rollout(observer, rollouts[0])
         done.publish(Bool(data=True))
+        wait_for_outcome(observer, "confirmed", claim="success")
+        done.publish(Bool(data=False))
+        wait_for_outcome(observer, "the claim of success was taken back", claim="none")
+        done.publish(Bool(data=True))
         first = wait_for_outcome(observer, "confirmed", claim="success")["rollout"]
         assert observer.permitted(), "the rollout goes on"
         assert observer.set_bool(END, True).success

@@ -157,6 +157,17 @@ class Robot(Observer):
                 return
         raise AssertionError(f"no recovery: {self.state()}, {self.reason()}")
 
+    def wait_for_note(self, note: str) -> None:
+        """Wait until this has been a problem, while another one holds the halt."""
+        self.wait_for(
+            lambda: any(
+                note in value.value
+                for alarm in self.received["/failure_monitor/alarm"]
+                for value in alarm.values
+            ),
+            f"the note '{note}'",
+        )
+
     def wait_for_reason(self, reason: str) -> None:
         self.wait_for(lambda: reason in self.reason(), f"the reason '{reason}'")
 
@@ -239,6 +250,14 @@ def test_commands_unlike_those_of_calibration_permit_nothing(bundle, robot):
         robot.send(0.5, math.nan)
         robot.decide()
         robot.wait_for_reason(f"{UNKNOWN}2 of 2 is NaN or infinite: check who sends them")
+        robot.wait_for_stop("STALE")
+        robot.recover()
+        # One that is gone is no longer counted, but what it sent is among the commands.
+        other = robot.add_sender()
+        other.publish(Float64MultiArray(data=[9.0, 9.0]))
+        robot.spin(0.1)
+        robot.node.destroy_publisher(other)
+        robot.wait_for_note(f"{UNKNOWN}several publishers have just sent some: stop all but one")
         robot.wait_for_stop("STALE")
         robot.recover()
         robot.add_sender()
