@@ -92,29 +92,36 @@ def run(page: str, folder: Path) -> list[str]:
     _write_programs(programs)
     todo = steps(page)
     script = "".join(f"{step.command}\nprintf '\\036'\n" for step in todo)
-    shell = subprocess.Popen(
-        ["bash", "-e", "-c", script],
-        cwd=here,
-        env={
-            **os.environ,
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-            # What is printed comes in its order, as on a terminal.
-            "PYTHONUNBUFFERED": "1",
-            "COLUMNS": str(COLUMNS),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        # What is printed comes in its order, as on a terminal.
+        "PYTHONUNBUFFERED": "1",
+        "COLUMNS": str(COLUMNS),
+        # The arrays are small: threads only wait for each other.
+        "OMP_NUM_THREADS": "1",
+    }
+    written = folder / "output"
+    with written.open("wb") as output:
+        shell = subprocess.Popen(
+            ["bash", "-e", "-c", script],
+            cwd=here,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
-        output, _ = shell.communicate(timeout=LIMIT)
+        with suppress(subprocess.TimeoutExpired):
+            shell.wait(LIMIT)
     finally:
+        # What was started in the background ends with it.
         with suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
-    *printed, rest = output.split(END)
+        shell.wait()
+    *printed, rest = written.read_text(encoding="utf-8").split(END)
     assert shell.returncode == 0, f"exit code {shell.returncode}: {todo[len(printed)]}\n{rest}"
     return printed
 
