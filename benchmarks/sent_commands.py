@@ -2,173 +2,262 @@
 # SPDX-License-Identifier: Apache-2.0
 """What commands as sent bring behind a gate that slows them.
 
-python benchmarks/sent_commands.py: the demo's robot and policy without ROS, behind a speed scale
-that changes from decision to decision, as that of a response table does. The score of joints is
-calibrated twice on the same successful rollouts: with the commands as sent, and with the executed
-actions of the chunks, which the gate has slowed. Then both judge undisturbed rollouts and such
-with a perturbation of what the robot does; AUROC is of the largest level of a rollout.
+python benchmarks/sent_commands.py: the demo's robot and policy without ROS, behind a gate whose
+speed scale is drawn again at every decision. Undisturbed successful rollouts are dealt at random
+again and again; of each dealing some calibrate, with the commands as sent and with the executed
+actions of the chunks in their place, which the gate has slowed, and the others show how often the
+alarm is false. Rollouts in which the robot does not do what it is told show what is found of that:
+early, that is at a decision before the median length of the calibration rollouts, as such rollouts
+last longer. `--ungated` shows what of this is not the gate's doing: the robot goes on with the
+chunk before for one frame after a decision, so that chunks tell less than commands without a gate,
+too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import PolicyFormat, Rollout
-from failure_monitor.demo import jpeg
-from failure_monitor.demo.execution import ChunkExecution
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
-from failure_monitor.demo.policy import MODELS, FlowPolicy
+from failure_monitor.demo.policy import MODELS, SAMPLES, FlowPolicy
+from failure_monitor.demo.rollout import roll_out
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import ACTION_NAMES, CONTROL_PERIOD, FRAME_STEPS, TASKS
+from failure_monitor.demo.tasks import (
+    ACTION_NAMES,
+    FRAME_PERIOD,
+    FRAME_STEPS,
+    POSITION_NAMES,
+    TASKS,
+)
 from failure_monitor.evaluation.metrics import auroc
-from failure_monitor.joint_motion import JointMotion, quantity_names
-from failure_monitor.monitoring.monitor import FailureMonitor
+from failure_monitor.scores.registry import DEFAULT_SCORES
 
-SCALES = (1.0, 0.5, 0.25)
-"""Of the speed: one is drawn for every decision."""
-SCORES = ("joint_effect",)
+SPEEDS = (1.0, 0.5, 0.25)
+"""Those that the gate lets through: one is drawn at every decision."""
+STRENGTHS = {"dynamics": (0.002, 0.01, 0.05), "actuation": (0.05, 0.1, 0.2)}
+"""Of each kind of perturbation, so weak that it can be missed."""
+ONSET = 0.5
+"""Simulated seconds until a perturbation begins."""
+RULES = {"joint_effect": ("joint_effect",), "the default rule": (*DEFAULT_SCORES, "joint_effect")}
+"""The demo's policy keeps the fingers still: `gripper_effect` has nothing to learn."""
 
 console = Console(width=110)
 progress = Console(stderr=True)
 
 
+class GatedRobot(Simulation):
+    """The demo's robot behind a gate that draws a speed for every decision.
+
+    Attributes:
+        sent: the commands that the gate has sent, one for every control step.
+    """
+
+    def __init__(self, task: str, steps: int, speeds: Sequence[float]) -> None:
+        """Put a gate before the robot.
+
+        Args:
+            task: of the demo.
+            steps: control steps from one decision to the next.
+            speeds: those to draw from.
+        """
+        self.steps, self._speeds = steps, speeds
+        super().__init__(task)
+
+    def reset(self, seed: int, perturbation: Perturbation = UNDISTURBED) -> None:
+        """Start over, with speeds that follow from the seed."""
+        super().reset(seed, perturbation)
+        self.sent: list[npt.NDArray[np.float64]] = []
+        self._random = np.random.default_rng([seed, 4])
+
+    def step(self, action: npt.ArrayLike) -> None:
+        """Execute an action as fast as the gate lets it."""
+        if len(self.sent) % self.steps == 0:
+            self._speed = self._random.choice(self._speeds)
+        command = np.array(action, dtype=np.float64)
+        command[: len(POSITION_NAMES)] *= self._speed
+        self.sent.append(command)
+        super().step(command)
+
+    def means(self, decisions: int) -> npt.NDArray[np.float64]:
+        """Return the mean command from each decision to the next, (T, D); NaN at the first."""
+        between = np.array(self.sent[: (decisions - 1) * self.steps])
+        means = between.reshape(decisions - 1, self.steps, -1).mean(axis=1)
+        return np.concatenate([np.full((1, means.shape[1]), np.nan), means])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule found, the mean over dealings.
+
+    Attributes:
+        rule: its title.
+        known: what it knows of commands.
+        false_alarms: the share of undisturbed successes with an alarm, whenever it came.
+        spread: the standard deviation of that over dealings.
+        alarms: the share of rollouts with an early alarm, by kind and strength of perturbation.
+        auroc: of their largest early levels and those of undisturbed successes.
+    """
+
+    rule: str
+    known: str
+    false_alarms: float
+    spread: float
+    alarms: dict[str, float]
+    auroc: dict[str, float]
+
+
 def main(
     task: Annotated[str, Option(choices=tuple(sorted(TASKS)))] = "drawer-open-v3",
-    calibration: Annotated[int, Option(help="successful rollouts to calibrate on")] = 30,
-    tests: Annotated[int, Option(help="rollouts of each kind to judge")] = 20,
-    strength: Annotated[float, Option(help="of the perturbations")] = 0.5,
-    onset: Annotated[float, Option(help="simulated seconds until they begin")] = 0.5,
+    calibration: Annotated[int, Option(min=10, help="rollouts to calibrate on")] = 40,
+    tests: Annotated[int, Option(min=1, help="rollouts of each kind to judge")] = 40,
+    dealings: Annotated[int, Option(min=1, help="of undisturbed rollouts")] = 10,
+    ungated: Annotated[bool, Option(help="let all commands through as they are")] = False,
     results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Compare scores of joints that know what was sent with such that know what was asked."""
-    policy, simulation = FlowPolicy(MODELS / task), Simulation(task)
-    gated = (gated_rollout(simulation, policy, seed) for seed in range(3 * calibration))
-    successes = [*islice((rollout for rollout in gated if rollout.success), calibration)]
-    usual = [gated_rollout(simulation, policy, 1000 + seed) for seed in range(tests)]
+    policy = FlowPolicy(MODELS / task)
+    robot = GatedRobot(task, policy.h_exec * FRAME_STEPS, (1.0,) if ungated else SPEEDS)
+    usual: list[Rollout] = []
+    for seed in count():
+        rollout = recorded(robot, policy, seed)
+        usual += [rollout] if rollout.success else []
+        if len(usual) == calibration + tests:
+            break
     disturbed = {
-        kind: [
-            gated_rollout(simulation, policy, 2000 + seed, Perturbation(kind, strength, onset))
-            for seed in range(tests)
+        f"{kind} {strength:g}": [
+            recorded(robot, policy, 10_000 + number, Perturbation(kind, strength, ONSET))
+            for number in range(tests)
         ]
-        for kind in ("dynamics", "actuation")
+        for kind, strengths in STRENGTHS.items()
+        for strength in strengths
     }
-    simulation.close()
-    figures = {}
-    for name, known in (("as sent", list), ("as asked", _as_asked)):
-        settings = CalibrationSettings(scores=SCORES, jobs=1)
-        monitor = calibrate(known(successes), _format(successes), settings).monitor()
-        quiet = _largest_levels(monitor, known(usual))
-        figures[name] = {"false alarms": _share_of_alarms(quiet)}
-        for kind, rollouts in disturbed.items():
-            levels = _largest_levels(monitor, known(rollouts))
-            figures[name][f"{kind} alarms"] = _share_of_alarms(levels)
-            figures[name][f"{kind} AUROC"] = auroc(levels, quiet) or 0.0
-    console.print(
-        f"{task}: {len(successes)} to calibrate on, {tests} of each kind", highlight=False
-    )
-    for name, row in figures.items():
-        said = ", ".join(f"{key} {value:.2f}" for key, value in row.items())
-        console.print(f"{name}: {said}", highlight=False)
-    if results is not None:
-        results.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-def _largest_levels(monitor: FailureMonitor, rollouts: Sequence[Rollout]) -> list[float]:
-    return [float(monitor.score_rollout(rollout).max()) for rollout in rollouts]
-
-
-def _share_of_alarms(levels: Sequence[float]) -> float:
-    return float(np.mean(np.array(levels) > 1))
-
-
-def gated_rollout(
-    simulation: Simulation,
-    policy: FlowPolicy,
-    seed: int,
-    perturbation: Perturbation = UNDISTURBED,
-) -> Rollout:
-    """Run the policy behind a gate that draws a speed for every decision."""
-    progress.print(f"rollout {seed} {perturbation.kind}")
-    simulation.reset(seed, perturbation)
-    random = np.random.default_rng([seed, 4])
-    execution = ChunkExecution(policy, np.random.default_rng([seed, 3]))
-    action, speed = np.zeros(len(ACTION_NAMES)), 1.0
-    stamps, embeddings, chunks, at, states, sent = [], [], [], [], [], []
-    while not simulation.success and simulation.time < simulation.task.time_limit:
-        states.append(np.concatenate([simulation.joint_positions, simulation.joint_velocities]))
-        commanded = execution.act(speed)
-        action = action if commanded is None else commanded
-        image = jpeg.decode(jpeg.encode(simulation.render()))
-        decision = execution.observe(image, simulation.joint_positions)
-        if decision is not None:
-            speed = float(random.choice(SCALES))
-            at.append(len(states) - 1)
-            stamps.append(simulation.time)
-            embeddings.append(decision.embedding)
-            chunks.append(decision.chunks)
-        sent.append(action)
-        for _ in range(FRAME_STEPS):
-            simulation.step(action)
-            if simulation.success:
-                break
-    names = [*quantity_names(simulation.joint_names, "position")]
-    names += quantity_names(simulation.joint_names, "velocity")
-    joints = JointMotion(
-        tuple(name.replace("_close", "_finger") for name in names),
-        np.array(states)[at],
-        _means(np.array(states), at, after=1),
-        ACTION_NAMES,
-        _means(np.array(sent), at, after=0),
-    )
-    return Rollout(
-        name=f"{perturbation.kind} {seed}",
-        stamps=np.array(stamps),
-        embeddings=np.array(embeddings, np.float32),
-        chunks=np.array(chunks, np.float32),
-        success=simulation.success,
-        sha256=f"{seed:064x}",
-        joints=joints,
-    )
-
-
-def _means(values: NDArray[np.float64], at: Sequence[int], *, after: int) -> NDArray[np.float64]:
-    """Return the mean of frames from each decision to the next, (T, N); NaN at the first."""
-    means = np.full((len(at), values.shape[1]), np.nan)
-    for number in range(1, len(at)):
-        means[number] = values[at[number - 1] + after : at[number] + after].mean(axis=0)
-    return means
-
-
-def _as_asked(rollouts: Sequence[Rollout]) -> list[Rollout]:
-    return [
-        replace(rollout, joints=replace(rollout.joints, command_names=(), commands=None))
-        for rollout in rollouts
-        if rollout.joints is not None
+    robot.close()
+    form = policy_format(policy, usual[0].embeddings.shape[1])
+    found = [
+        found_by(name, known, form, usual, disturbed, calibration, dealings)
+        for name in RULES
+        for known in ("as sent", "as asked")
     ]
-
-
-def _format(rollouts: Sequence[Rollout]) -> PolicyFormat:
-    _, samples, horizon, _ = rollouts[0].chunks.shape
-    return PolicyFormat(
-        embedding_size=rollouts[0].embeddings.shape[1],
-        samples=samples,
-        horizon=horizon,
-        action_names=ACTION_NAMES,
-        action_kind="delta",
-        control_period=FRAME_STEPS * CONTROL_PERIOD,
+    decisions = np.median([len(rollout) for rollout in usual])
+    console.print(
+        f"{task}{', ungated' if ungated else ''}: {seed + 1} rollouts for {len(usual)} successes "
+        f"of {decisions:g} decisions (median), {calibration} of them to calibrate on in "
+        f"{dealings} dealings; {tests} rollouts of each perturbation",
+        highlight=False,
     )
+    succeeded = {
+        kind: sum(bool(rollout.success) for rollout in own) for kind, own in disturbed.items()
+    }
+    console.print(_table(found, succeeded))
+    if results is not None:
+        rows = [asdict(each) for each in found]
+        results.write_text(json.dumps({"succeeded": succeeded, "found": rows}, indent=2) + "\n")
+
+
+def recorded(
+    robot: GatedRobot, policy: FlowPolicy, seed: int, perturbation: Perturbation = UNDISTURBED
+) -> Rollout:
+    """Run the policy, and keep what joints did and what was sent."""
+    progress.print(f"rollout {seed} {perturbation.kind} {perturbation.strength:g}")
+    made = roll_out(robot, policy, seed, perturbation)
+    decisions = len(made.decisions)
+    return Rollout(
+        name=f"{perturbation.kind} {perturbation.strength:g} {seed}",
+        stamps=np.arange(decisions, dtype=np.float64) * policy.h_exec * FRAME_PERIOD,
+        embeddings=np.array([decision.embedding for decision in made.decisions]),
+        chunks=np.array([decision.chunks for decision in made.decisions]),
+        success=made.success,
+        joints=replace(made.joints, command_names=ACTION_NAMES, commands=robot.means(decisions)),
+    )
+
+
+def policy_format(policy: FlowPolicy, embedding_size: int) -> PolicyFormat:
+    return PolicyFormat(
+        embedding_size=embedding_size,
+        samples=SAMPLES,
+        horizon=policy.horizon,
+        action_names=ACTION_NAMES,
+        action_kind="velocity",
+        position_names=POSITION_NAMES,
+        executed_actions=policy.h_exec,
+        control_period=FRAME_PERIOD,
+    )
+
+
+def found_by(
+    rule: str,
+    known: str,
+    form: PolicyFormat,
+    usual: Sequence[Rollout],
+    disturbed: dict[str, list[Rollout]],
+    calibration: int,
+    dealings: int,
+) -> Found:
+    """Calibrate a rule on rollouts as they were dealt, again and again, and judge the others."""
+    settings = CalibrationSettings(scores=RULES[rule], jobs=1, outcome_alpha=0)
+    usual = [_known(rollout, known) for rollout in usual]
+    false_alarms = []
+    alarms: dict[str, list[float]] = {kind: [] for kind in disturbed}
+    areas: dict[str, list[float]] = {kind: [] for kind in disturbed}
+    for dealing in range(dealings):
+        progress.print(f"{rule}, {known}: dealing {dealing}")
+        order = np.random.default_rng(dealing).permutation(len(usual))
+        dealt = [usual[place] for place in order]
+        bundle = calibrate(dealt[:calibration], form, settings)
+        early = int(np.median([len(rollout) for rollout in dealt[:calibration]]))
+        quiet = [bundle.levels(rollout) for rollout in dealt[calibration:]]
+        false_alarms.append(float(np.mean([levels.max() > 1 for levels in quiet])))
+        for kind, rollouts in disturbed.items():
+            largest = [
+                float(bundle.levels(_known(rollout, known))[:early].max()) for rollout in rollouts
+            ]
+            alarms[kind].append(float(np.mean(np.array(largest) > 1)))
+            area = auroc(largest, [float(levels[:early].max()) for levels in quiet])
+            areas[kind].append(float("nan") if area is None else area)
+    return Found(
+        rule,
+        known,
+        float(np.mean(false_alarms)),
+        float(np.std(false_alarms)),
+        {kind: float(np.mean(values)) for kind, values in alarms.items()},
+        {kind: float(np.mean(values)) for kind, values in areas.items()},
+    )
+
+
+def _known(rollout: Rollout, known: str) -> Rollout:
+    """Return a rollout with the commands as sent, or without them."""
+    if known == "as sent" or rollout.joints is None:
+        return rollout
+    return replace(rollout, joints=replace(rollout.joints, command_names=(), commands=None))
+
+
+def _table(found: Sequence[Found], succeeded: dict[str, int]) -> Table:
+    table = Table("perturbation", "succeeded", box=SIMPLE_HEAD)
+    for each in found:
+        table.add_column(f"{each.rule}, {each.known}", justify="right")
+    table.add_row(
+        "none: false alarms",
+        "all",
+        *(f"{each.false_alarms:.3f} ± {each.spread:.3f}" for each in found),
+    )
+    for kind, number in succeeded.items():
+        found_early = (f"{each.alarms[kind]:.2f} / {each.auroc[kind]:.2f}" for each in found)
+        table.add_row(kind, str(number), *found_early)
+    return table
 
 
 if __name__ == "__main__":
