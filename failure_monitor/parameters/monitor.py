@@ -97,7 +97,7 @@ class MonitorParameters:
     )
     joint_states_topic: str = parameter(
         JOINT_STATES_TOPIC,
-        "Topic of the robot's joint states. Their silence withdraws the permit.",
+        "Topic of the robot's joint states. If they cease, the permit is withdrawn.",
         settable=UNTIL_CONFIGURED,
         is_topic=True,
     )
@@ -243,7 +243,7 @@ class MonitorParameters:
         "Seconds for which the robot may execute a plan, from its observation to the command. It "
         "is how old the observation was when the decision came, by its stamp and this machine's "
         "clock, and the time since then. -1 for three times the longest of calibration, but at "
-        "least one and a half times max_decision_age; 0 for no bound but max_decision_age, as "
+        "least one and a half times max_decision_age; 0 for no limit except max_decision_age, as "
         "with bundles of older versions. The alarm's values state it, and the age as plan_age.",
         bounds=(float(AS_CALIBRATED), 60.0),
         settable=ANY_TIME,
@@ -277,7 +277,7 @@ class MonitorParameters:
     max_stamp_age: float = parameter(
         0.0,
         "Seconds by which the stamp of a decision may be behind this machine's clock; 0 for any "
-        "age. max_plan_age bounds the age all the same: set both to 0 where the clocks of several "
+        "age. max_plan_age still limits the age: set both to 0 where the clocks of several "
         "machines are not synchronised.",
         bounds=(0.0, 60.0),
         settable=ANY_TIME,
@@ -298,11 +298,11 @@ class MonitorParameters:
     )
     promise_delta: float = parameter(
         0.01,
-        "Chance that ~/promise ever says broken of a promise that holds; 0 to watch no promise.",
+        "Chance that a promise that holds is ever called broken; 0 to watch no promise.",
         bounds=(0.0, 0.5),
         settable=UNTIL_CONFIGURED,
         heading="Whether successful rollouts are still like those of calibration "
-        "(docs/promise.md). Nothing stops by it.",
+        "(docs/promise.md). It stops nothing.",
     )
     promise_folder: str = parameter(
         "",
@@ -321,8 +321,8 @@ class MonitorParameters:
         NO_NAMES,
         "Outside judges of finished rollouts (docs/judges.md): files that `failure-monitor "
         "calibrate-judge` wrote, or names of judges that are not calibrated, whose numbers are "
-        "kept in the rollout log to calibrate them by. Nothing stops by a judge, whatever it says "
-        'or does not say. [""] for none.',
+        "kept in the rollout log to calibrate them by. A judge stops nothing, whatever it says. "
+        '[""] for none.',
         settable=UNTIL_CONFIGURED,
         is_optional=True,
     )

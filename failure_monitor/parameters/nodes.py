@@ -82,7 +82,8 @@ NODES = (
         "Displays",
         "failure_monitor_displays_node",
         "The displays node draws what a monitor publishes, for RViz and other viewers "
-        "(docs/visualization.md). What a file gives to the monitor under these names counts, too.",
+        "(docs/visualization.md). It also reads parameters of these names that a file gives to "
+        "the monitor.",
         (
             (DisplaysParameters, ""),
             (MarkerParameters, MARKERS),

@@ -14,15 +14,16 @@ Every parameter of every node, with its default, its range, and when it can be s
 This page and the parameter files in [config/](../config/) are written by `make parameters` from failure_monitor/parameters/; change that, not this page.
 
 Names of topics without a leading slash are relative to the namespace of the node.
-`[""]` stands for an empty list, since an empty list has no type in ROS 2.
-A parameter "at the start" is read-only: a launch file, a parameter file or the command line sets it.
-One "while not configured" can be set until the lifecycle node is configured, and again after it is cleaned up.
-One "at any time" takes effect at once when it is set.
+`[""]` stands for an empty list, because an empty list has no type in ROS 2.
 
-A name that a node does not have is never taken without a word.
-Given with `-p`, or in a file under the node's name, it ends the node at its start, which names the nearest parameter that there is; so does one that begins like a group of the node's, such as `command.`, wherever it stands.
-Others under `/**` are named in a warning, since another node may have them, and so is a file of which no key is this node's: the key of a node in a namespace is `/namespace/name`, or `/**/name` in any.
-A file with keys of several nodes is in order.
+- "At the start": the parameter is read-only; a launch file, a parameter file or the command line sets it.
+- "While not configured": it can be set until the lifecycle node is configured, and again after it is cleaned up.
+- "At any time": it takes effect at once when it is set.
+
+A parameter that a node does not have is never ignored silently.
+If it is given with `-p`, or in a file under the node's name, the node ends at its start and names the nearest parameter that exists. The same holds anywhere for a name that begins like one of the node's groups, such as `command.`.
+Other unknown names under `/**` only cause a warning, because another node may have them. So does a file that has no key for this node: the key of a node in a namespace is `/namespace/name`, or `/**/name` for any namespace.
+A file may have keys of several nodes.
 """  # noqa: E501
 
 WHEN = {

@@ -53,7 +53,7 @@ class ReactionParameters:
     )
     release_count: int = parameter(
         1,
-        "Number of decisions in a row for which the rule must not hold for the end of an ALARM.",
+        "Number of decisions in a row for which the rule must not hold before an ALARM ends.",
         bounds=(1, UNLIMITED),
     )
     most_replans: int = parameter(

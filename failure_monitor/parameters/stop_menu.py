@@ -55,8 +55,8 @@ class StopMenuParameters:
 
     halt_menu: tuple[str, ...] = parameter(
         NO_NAMES,
-        "Names of your own for the actions that stop the policy beyond the permit, in order; each "
-        "has parameters of its own under halt.<name>, as in config/halting.yaml. "
+        "Names that you choose for the actions that stop the policy itself, in order; each has "
+        "its own parameters under halt.<name>, as in config/halting.yaml. "
         '[""] stands for none.',
         is_optional=True,
     )
