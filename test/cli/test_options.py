@@ -114,7 +114,7 @@ def test_positions_and_external_scores_are_read_on_demand(tmp_path: Path) -> Non
         (["--external", "a:=/x", "--external", "b:=/x"], 2, "the topic /x has two meanings"),
         (["--external", "energy:=/nothing"], 1, "has no topic /nothing, only /policy/action_ch"),
         (["--positions-topic", "/joints"], 1, "has no topic /joints"),
-        (["--labels", "nowhere.csv"], 1, "the labels nowhere.csv cannot be read"),
+        (["--labels", "nowhere.csv"], 1, "nowhere.csv cannot be read"),
         (["--action-kind", "torque"], 2, "there is no action kind 'torque'"),
         (["--jobs", "0"], 2, "jobs"),
     ],
