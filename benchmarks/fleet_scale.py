@@ -4,10 +4,13 @@
 
 python benchmarks/fleet_scale.py: the commands themselves, from their start to their end, over
 archives of one small rollout each, which are made here. `evaluate` reads and scores, `calibrate`
-reads, fits and scores. Executors take turns at every number of rollouts, so that what else the
-machine does is the same for all. Memory is that of all processes at once at most, of which Ray's
-own servers are some; what they share counts once. `own` is that of the command's own process.
+reads, fits and scores, `archive` puts them into a new store. Executors take turns at every number
+of rollouts, so that what else the machine does is the same for all. Memory is that of all
+processes at once at most, of which Ray's own servers are some; what they share counts once. `own`
+is that of the command's own process.
 Every result is compared with that of one process.
+
+--decisions makes the rollouts larger, by which it shows what stays in memory.
 
 With --source store the rollouts lie in one store, with tokens that no score needs, and `calibrate`
 is measured at every number, too.
@@ -46,6 +49,7 @@ from failure_monitor.sources.rollout_store import add_to_store
 
 assert one_thread
 NUMBERS = (10, 100, 1000, 10_000)
+COMMANDS = ("evaluate", "calibrate", "archive")
 MOST_TO_CALIBRATE = 1000
 TASK = SyntheticTask.of_size(embedding=32, samples=8, horizon=8, actions=3, decisions=20)
 SCORES = "ace,knn"
@@ -62,7 +66,7 @@ class Run:
     """What a command took.
 
     Attributes:
-        command: evaluate or calibrate.
+        command: evaluate, calibrate or archive.
         rollouts: how many.
         executor: what worked over them.
         seconds: from the command's start to its end.
@@ -88,42 +92,48 @@ def main(
     source: Annotated[
         str, Option(help="archives of a rollout each, or one store", choices=SOURCES)
     ] = SOURCES[0],
+    decisions: Annotated[int, Option(min=5, help="decisions of a rollout")] = TASK.decisions,
+    command: Annotated[
+        list[str] | None, Option(help="what is measured; default: all", choices=COMMANDS)
+    ] = None,
     folder: Annotated[Path | None, Option(help="where rollouts are made")] = None,
     results: Annotated[Path | None, Option("--json", help="write the figures here")] = None,
 ) -> None:
-    """Evaluate and calibrate on more and more rollouts, wherever that can run."""
+    """Evaluate, calibrate and archive more and more rollouts, wherever that can run."""
+    task = replace(TASK, decisions=decisions)
+    wanted = [name for name in COMMANDS if name in (command or COMMANDS)]
     runs: list[Run] = []
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        root = Path(name)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        root = Path(place)
         numbers = [number for number in NUMBERS if number <= most]
         for number in numbers:
             made = time.perf_counter()
-            make_rollouts(root / str(number), number, source)
+            make_rollouts(root / str(number), number, source, task)
             size = sum(file.stat().st_size for file in (root / str(number)).rglob("*.npz"))
             seconds = time.perf_counter() - made
             progress.print(f"{number} rollouts: {size / 1e6:.1f} MB, made in {seconds:.1f} s")
         for executor in EXECUTOR_KINDS:  # untimed: first readings of packages from disk
             measure(root, "calibrate", numbers[0], executor, jobs)
         for number in numbers:
-            for command in ("evaluate", "calibrate"):
-                if command == "evaluate" or source == "store" or number <= MOST_TO_CALIBRATE:
+            for name in wanted:
+                if name != "calibrate" or source == "store" or number <= MOST_TO_CALIBRATE:
                     for executor in EXECUTOR_KINDS:
-                        runs.append(measure(root, command, number, executor, jobs))
+                        runs.append(measure(root, name, number, executor, jobs))
                     if results is not None:
                         results.write_text(json.dumps([*map(asdict, runs)], indent=2) + "\n")
-    console.print(runs_table(runs, source, jobs))
+    console.print(runs_table(runs, source, jobs, decisions))
 
 
-def make_rollouts(folder: Path, number: int, source: str) -> None:
+def make_rollouts(folder: Path, number: int, source: str, task: SyntheticTask) -> None:
     if source == "store":
         for begin in range(0, number, 1000):
             seeds = range(begin, min(number, begin + 1000))
-            some = tuple(with_tokens(TASK.rollout(seed)) for seed in seeds)
-            add_to_store(folder, RolloutSet(TASK.policy, some))
+            some = tuple(with_tokens(task.rollout(seed)) for seed in seeds)
+            add_to_store(folder, RolloutSet(task.policy, some))
         return
     folder.mkdir()
     for seed in range(number):
-        rollout_set = RolloutSet(TASK.policy, (TASK.rollout(seed),))
+        rollout_set = RolloutSet(task.policy, (task.rollout(seed),))
         write_archive(folder / f"{seed:05d}.npz", rollout_set)
 
 
@@ -141,7 +151,12 @@ def measure(root: Path, command: str, number: int, executor: str, jobs: int) -> 
         taken = run_measured([*command_line(), command, *how, *written])
         if not bundle.exists():
             shutil.copytree(found, bundle)
+    elif command == "archive":
+        shutil.rmtree(found, ignore_errors=True)
+        taken = run_measured([*command_line(), command, *how, "--output", found])
     else:
+        shutil.rmtree(found, ignore_errors=True)
+        found.mkdir()
         taken = run_measured([*command_line(), command, bundle, *how, "--json", found / "e.json"])
     run = Run(command, number, executor, **asdict(taken), result=content(found))
     progress.print(f"{run.seconds:.1f} s, {run.peak_megabytes:.0f} MB")
@@ -155,16 +170,17 @@ def command_line() -> tuple[str, ...]:
 def content(folder: Path) -> str:
     """Return a hash of all files, but for the date."""
     found = sha256()
-    for path in sorted(folder.iterdir()):
+    # The names of a store's manifests are dates.
+    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
         lines = path.read_bytes().split(b"\n")
         found.update(b"\n".join(line for line in lines if not line.startswith(b"created:")))
     return found.hexdigest()
 
 
-def runs_table(runs: Sequence[Run], source: str, jobs: int) -> Table:
+def runs_table(runs: Sequence[Run], source: str, jobs: int, decisions: int) -> Table:
     where = "in one store" if source == "store" else "in an archive each"
     table = Table(
-        title=f"Rollouts of {TASK.decisions} decisions {where}, {jobs} processes or "
+        title=f"Rollouts of {decisions} decisions {where}, {jobs} processes or "
         f"workers, scores {SCORES}",
         title_justify="left",
         box=SIMPLE_HEAD,

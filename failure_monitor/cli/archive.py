@@ -12,7 +12,7 @@ from failure_monitor.cli.declaration import Option
 from failure_monitor.cli.inspected_source import contents_table
 from failure_monitor.cli.options import ActionOptions, Reading, Sources, named_topic
 from failure_monitor.cli.reading_progress import shown_progress
-from failure_monitor.errors import UsageError
+from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.sources.addresses import file_sizes, located, shown
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ def archive(
     topics = {} if not cameras else dict(named_topic("--camera", text) for text in camera or ())
     # A LeRobotDataset has no place for them.
     options = reading.options if output_file is None else reading.options.with_tokens()
-    stored = _in_store(output_file, options)
-    rollout_set = options.read(sources, actions.stated, progress=shown_progress)
+    if output_file is not None and output_file.suffix != ARCHIVE_SUFFIX:
+        rollout_set = _add_to_store(output_file, sources, options, actions, lerobot is not None)
+    else:
+        rollout_set = options.read(sources, actions.stated, progress=shown_progress)
     if output_file is not None and output_file.suffix == ARCHIVE_SUFFIX:
         from failure_monitor.sources.archive import write_archive
 
@@ -67,20 +69,6 @@ def archive(
         output.print(contents_table(rollout_set, "What this archive holds"))
         size = sum(file_sizes(output_file).values())
         output.print(f"wrote {shown(output_file)}, {size} bytes", soft_wrap=True, markup=False)
-    elif output_file is not None:
-        from failure_monitor.sources.rollout_store import add_to_store
-        from failure_monitor.sources.rollouts import reject_contradiction
-
-        if stored is not None:
-            reject_contradiction(stored, rollout_set)
-        added = add_to_store(output_file, rollout_set)
-        output.print(contents_table(rollout_set, "What was archived"))
-        output.print(
-            f"wrote {added.rollouts} rollouts into {shown(output_file)}, in {added.parts} parts, "
-            f"{added.size} bytes; {added.already} were there",
-            soft_wrap=True,
-            markup=False,
-        )
     if lerobot is not None:
         from failure_monitor.sources.lerobot_export import write_lerobot_dataset
 
@@ -89,14 +77,46 @@ def archive(
         output.print(f"wrote {lerobot}", soft_wrap=True, markup=False)
 
 
-def _in_store(output_file: Path | None, options: ReadingOptions) -> RolloutSet | None:
-    """Return some rollouts of the store that is added to; None if there is none yet."""
-    if output_file is None or output_file.suffix == ARCHIVE_SUFFIX:
-        return None
-    from failure_monitor.sources.rollout_store import first_part, is_store
+def _add_to_store(
+    store: Path,
+    sources: Sources,
+    options: ReadingOptions,
+    actions: ActionOptions,
+    wants_numbers: bool,
+) -> RolloutSet:
+    """Add rollouts to a store; return them, with their numbers where these are wanted."""
+    from failure_monitor.sources.rollout_store import StoreWriter, first_part, is_store
+    from failure_monitor.sources.rollouts import reject_contradiction
 
-    part = first_part(output_file) if is_store(output_file) else None
-    return None if part is None else options.alone.read([part])
+    part = first_part(store) if is_store(store) else None
+    stored = None if part is None else options.alone.read([part])
+    writer = StoreWriter(store)
+
+    def add(rollout_set: RolloutSet) -> None:
+        if stored is not None:
+            reject_contradiction(stored, rollout_set)
+        writer.add(rollout_set)
+
+    # Labels are checked against all rollouts before any is stored with one.
+    if wants_numbers or options.labels is not None:
+        rollout_set = options.read(sources, actions.stated, progress=shown_progress)
+        add(rollout_set)
+    else:
+        try:
+            rollout_set = options.read(sources, actions.stated, progress=shown_progress, take=add)
+        except FailureMonitorError:
+            # So that running this again, once that is put right, adds the rest alone.
+            writer.close()
+            raise
+    added = writer.close()
+    output.print(contents_table(rollout_set, "What was archived"))
+    output.print(
+        f"wrote {added.rollouts} rollouts into {shown(store)}, in {added.parts} parts, "
+        f"{added.size} bytes; {added.already} were there",
+        soft_wrap=True,
+        markup=False,
+    )
+    return rollout_set
 
 
 def _check(

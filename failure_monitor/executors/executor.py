@@ -15,6 +15,7 @@ Result = TypeVar("Result")
 
 Finished = Callable[[int], None]
 Advanced = Callable[[int, float], None]
+Kept = Callable[[Any], Any]
 
 
 def nothing_finished(place: int) -> None:
@@ -38,6 +39,7 @@ class Executor(Protocol):
         finished: Finished = nothing_finished,
         advanced: Advanced = nothing_advanced,
         lost: Callable[[Item, str], Result] | None = None,
+        kept: Kept | None = None,
     ) -> list[Result]:
         """Return the results of `work(shared, item)`, in the order of the items.
 
@@ -51,6 +53,10 @@ class Executor(Protocol):
                 tells by `advance`, where this is known.
             lost: Returns the result that stands for an item that no worker survives, given the
                 item and why, the end of a sentence; None raises an error.
+            kept: Receives each result in this process, in the order of the items, as soon as all
+                before it were received, and returns what stays of it. Work then begins in this
+                order, and no further ahead than a few items for each worker, so that memory does
+                not grow. None keeps all of it.
 
         Raises:
             FailureMonitorError: What the work raised for the first item, by place, that failed,
@@ -72,11 +78,13 @@ class SerialExecutor:
         finished: Finished = nothing_finished,
         advanced: Advanced = nothing_advanced,
         lost: Callable[[Item, str], Result] | None = None,
+        kept: Kept | None = None,
     ) -> list[Result]:
         """Return the results, as `Executor.map` does."""
         results = []
         for place, item in enumerate(items):
-            results.append(work_here(work, shared, item, place, advanced))
+            result = work_here(work, shared, item, place, advanced)
+            results.append(result if kept is None else kept(result))
             finished(place)
         return results
 

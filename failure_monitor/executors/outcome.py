@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import LogRecord
 from typing import Any
 
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.executors.executor import Kept
 
 
 class WorkerEndedError(FailureMonitorError):
@@ -47,6 +48,72 @@ def outcome_of(work: Callable[[Any, Any], Any], shared: Any, item: Any) -> Outco
     except MemoryError:
         lost = "needs more memory than its worker has (--worker-memory)"
     return Outcome(result, error, lost, tuple(keeper.records))
+
+
+@dataclass(eq=False)
+class Outcomes:
+    """How all pieces of work came out, of which as little stays as is wanted.
+
+    Attributes:
+        items: What is worked on.
+        lost: As in `Executor.map`.
+        kept: As in `Executor.map`.
+        next: The place of the first item that is not received yet.
+        by_place: The outcomes, by the places of the items.
+        failed: The first place of an item whose work failed; None if none has.
+        waiting: How many are here in full, for want of one before them.
+    """
+
+    items: Sequence[Any]
+    lost: Callable[[Any, str], Any] | None
+    kept: Kept | None
+    next: int = 0
+    by_place: dict[int, Outcome] = field(default_factory=dict)
+    failed: int | None = None
+    waiting: int = 0
+
+    def add(self, place: int, outcome: Outcome) -> None:
+        """Add an outcome, and hand over those whose turn it is."""
+        self.by_place[place] = outcome
+        self._note(place)
+        if self.kept is None:
+            return
+        self.waiting += 1
+        while self._is_received(self.next):
+            self.waiting -= 1
+            self.next += 1
+
+    def results(self) -> list[Any]:
+        """Return the results in order of the items; log what is not logged yet.
+
+        Raises:
+            FailureMonitorError: What the first item by place raised, or no worker survives it.
+        """
+        return results_of(self.by_place, self.items, self.lost)
+
+    def _is_received(self, place: int) -> bool:
+        """Hand over the result at a place; return whether there was one."""
+        outcome = self.by_place.get(place)
+        if self.kept is None or outcome is None or outcome.error is not None:
+            return False
+        if outcome.lost and self.lost is None:
+            return False
+        for record in outcome.records:
+            logging.getLogger(record.name).handle(record)
+        result = outcome.result
+        if outcome.lost and self.lost is not None:
+            result = self.lost(self.items[place], outcome.lost)
+        try:
+            self.by_place[place] = Outcome(self.kept(result))
+        except FailureMonitorError as error:
+            self.by_place[place] = Outcome(error=error)
+            self._note(place)
+            return False
+        return True
+
+    def _note(self, place: int) -> None:
+        if self.by_place[place].error is not None:
+            self.failed = place if self.failed is None else min(place, self.failed)
 
 
 def results_of(

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from tempfile import TemporaryDirectory
@@ -25,13 +25,14 @@ from failure_monitor.executors.executor import (
     Advanced,
     Finished,
     Item,
+    Kept,
     Result,
     nothing_advanced,
     nothing_finished,
     work_here,
 )
 from failure_monitor.executors.memory_limit import limit_memory
-from failure_monitor.executors.outcome import Outcome, WorkerEndedError, outcome_of, results_of
+from failure_monitor.executors.outcome import Outcome, Outcomes, WorkerEndedError, outcome_of
 from failure_monitor.executors.present_work import present_work
 from failure_monitor.executors.worker_processes import CONTEXT, worker_processes
 
@@ -40,6 +41,9 @@ MIN_SECONDS_FOR_PROCESSES = 5.0
 
 REPORT_PERIOD = 0.1
 """Seconds between two looks at how far the processes are."""
+
+PIECES_PER_PROCESS = 2
+"""Pieces of work that are handed out at a time, for each process."""
 
 MAX_ATTEMPTS = 3
 """Workers that an item may end before it is given up."""
@@ -71,6 +75,7 @@ class ProcessExecutor:
         finished: Finished = nothing_finished,
         advanced: Advanced = nothing_advanced,
         lost: Callable[[Item, str], Result] | None = None,
+        kept: Kept | None = None,
     ) -> list[Result]:
         """Return the results, as `Executor.map` does."""
         sizes = sizes or [1.0] * len(items)
@@ -80,9 +85,12 @@ class ProcessExecutor:
         for place, item in enumerate(items):
             left = (time.monotonic() - begin) * (whole / done - 1) if done else 0.0
             if self._needs_others(len(items) - place, left):
-                others = _Pieces(self, work, items, sizes, finished, advanced)
-                return results + results_of(others.do(shared, place), items, lost)
-            results.append(work_here(work, shared, item, place, advanced))
+                outcomes = Outcomes(items, lost, kept, next=place)
+                others = _Pieces(self, work, items, sizes, finished, advanced, outcomes)
+                others.do(shared, place)
+                return results + outcomes.results()
+            result = work_here(work, shared, item, place, advanced)
+            results.append(result if kept is None else kept(result))
             finished(place)
             done += sizes[place]
         return results
@@ -104,28 +112,27 @@ class _Pieces:
     sizes: Sequence[float]
     finished: Finished
     advanced: Advanced
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
-    failed: int | None = None
+    outcomes: Outcomes
     idle_ends: int = 0
 
-    def do(self, shared: Any, begin: int) -> Mapping[int, Outcome]:
-        """Return how the items from a place on came out, or those up to one that failed."""
+    def do(self, shared: Any, begin: int) -> None:
+        """Work on the items from a place on, or on those up to one that failed."""
         with _handed_over(shared) as folder:
-            # The largest first, so that at the end no process works alone.
-            left = sorted(range(begin, len(self.items)), key=lambda place: -self.sizes[place])
+            left = list(range(begin, len(self.items)))
+            if self.outcomes.kept is None:
+                # The largest first, so that at the end no process works alone.
+                left.sort(key=lambda place: -self.sizes[place])
             while left:
                 suspects = self._run(folder, left, self.executor.jobs)
                 for place in suspects:
                     self._run_alone(folder, place)
                 left = self._open(left)
-        return self.outcomes
 
     def _open(self, places: Sequence[int]) -> list[int]:
         """Return those of the places that are still to be worked on."""
+        there, failed = self.outcomes.by_place, self.outcomes.failed
         return [
-            place
-            for place in places
-            if place not in self.outcomes and (self.failed is None or place < self.failed)
+            place for place in places if place not in there and (failed is None or place < failed)
         ]
 
     def _run_alone(self, folder: Path, place: int) -> None:
@@ -148,11 +155,14 @@ class _Pieces:
                 pending: dict[Future[Any], int] = {}
                 while True:
                     # A few for each process: to wait for all of them takes ever longer.
-                    for place in waiting:
+                    while len(pending) < PIECES_PER_PROCESS * jobs and not (
+                        pending and self.outcomes.waiting >= PIECES_PER_PROCESS * jobs
+                    ):
+                        place = next(waiting, None)
+                        if place is None:
+                            break
                         if self._open([place]):
                             pending[workers.submit(_work, place, self.items[place])] = place
-                        if len(pending) >= 2 * jobs:
-                            break
                     if not pending:
                         return []
                     done, _ = wait(pending, REPORT_PERIOD, FIRST_COMPLETED)
@@ -178,10 +188,8 @@ class _Pieces:
             ) from None
 
     def _keep(self, place: int, outcome: Outcome) -> None:
-        self.outcomes[place] = outcome
+        self.outcomes.add(place, outcome)
         self.idle_ends = 0
-        if outcome.error is not None:
-            self.failed = min(place, len(self.items) if self.failed is None else self.failed)
         self.finished(place)
 
     def _tell(self, advances: Any) -> None:

@@ -25,12 +25,13 @@ from failure_monitor.executors.executor import (
     Advanced,
     Finished,
     Item,
+    Kept,
     Result,
     nothing_advanced,
     nothing_finished,
 )
 from failure_monitor.executors.memory_limit import limit_memory
-from failure_monitor.executors.outcome import Outcome, outcome_of, results_of
+from failure_monitor.executors.outcome import Outcome, Outcomes, outcome_of
 from failure_monitor.executors.present_work import present_work
 from failure_monitor.executors.ray_cluster import ClusterError, connected, reject_wants
 
@@ -68,6 +69,7 @@ class RayExecutor:
         finished: Finished = nothing_finished,
         advanced: Advanced = nothing_advanced,
         lost: Callable[[Item, str], Result] | None = None,
+        kept: Kept | None = None,
     ) -> list[Result]:
         """Return the results, as `Executor.map` does."""
         if not items:
@@ -85,41 +87,41 @@ class RayExecutor:
         packed = ray.put(np.frombuffer(pickle.dumps(shared, protocol=5), np.uint8))
         handed = _Handed(uuid4().hex, work, self.memory, os.getcwd())
         sizes = sizes or [1.0] * len(items)
-        # The largest first, so that at the end no worker works alone.
-        order = sorted(range(len(items)), key=lambda place: -sizes[place])
+        order = list(range(len(items)))
+        if kept is None:
+            # The largest first, so that at the end no worker works alone.
+            order.sort(key=lambda place: -sizes[place])
         submitted = ((piece.remote(packed, handed, items[place]), place) for place in order)
+        outcomes = Outcomes(items, lost, kept)
         try:
-            outcomes = _gathered(ray, submitted, finished)
+            _gather(ray, submitted, finished, outcomes)
         except BaseException:
             # Without a driver, Ray ends its work at once, whatever that does.
             ray.shutdown()
             raise
-        return results_of(outcomes, items, lost)
+        return outcomes.results()
 
 
-def _gathered(
-    ray: Any, submitted: Iterator[tuple[Any, int]], finished: Finished
-) -> dict[int, Outcome]:
-    """Return how each piece of work came out, or those before one that failed."""
-    outcomes: dict[int, Outcome] = {}
-    failed: float = math.inf
+def _gather(
+    ray: Any, submitted: Iterator[tuple[Any, int]], finished: Finished, outcomes: Outcomes
+) -> None:
+    """Gather how each piece of work came out, or those before one that failed."""
     pending: dict[Any, int] = {}
     most = math.ceil(PIECES_PER_CPU * ray.cluster_resources().get("CPU", 1.0))
     while True:
         # No more than keep all workers at work: Ray holds what each takes until it is done.
-        if failed == math.inf:
-            pending.update(islice(submitted, max(0, most - len(pending))))
+        if outcomes.failed is None:
+            free = most - len(pending) - outcomes.waiting
+            pending.update(islice(submitted, max(0, free)))
         if not pending:
-            return outcomes
+            return
         references = list(pending)
         ready, _ = ray.wait(
             references, num_returns=math.ceil(len(references) / 2), timeout=LOOK_PERIOD
         )
         for reference in ready:
             place = pending.pop(reference)
-            outcomes[place] = _outcome(ray, reference)
-            if outcomes[place].error is not None:
-                failed = min(failed, place)
+            outcomes.add(place, _outcome(ray, reference))
             finished(place)
 
 

@@ -64,6 +64,7 @@ class ReadSoFar:
 
 Report = Callable[[ReadSoFar], None]
 ReadResult: TypeAlias = "SourceContents | FailureMonitorError"
+KeptOfSource = Callable[[SourceContents], SourceContents]
 
 
 def read_all(
@@ -73,6 +74,7 @@ def read_all(
     executor: Executor,
     report: Report,
     skips_unreadable: bool = False,
+    kept: KeptOfSource | None = None,
 ) -> list[SourceContents]:
     """Return the contents of each source, in the same order.
 
@@ -82,11 +84,13 @@ def read_all(
         executor: What reads them.
         report: Called now and then with the progress.
         skips_unreadable: Whether what cannot be read is left out, with a warning.
+        kept: Receives the contents of each source in their order, as soon as those before were
+            received, and returns what stays of them; None keeps all.
 
     Raises:
         FailureMonitorError: A source is damaged or of another format, and is not left out.
     """
-    results = read_each(sources, options, executor=executor, report=report)
+    results = read_each(sources, options, executor=executor, report=report, kept=kept)
     errors = [result for result in results if isinstance(result, FailureMonitorError)]
     if errors and not (skips_unreadable and len(errors) < len(results)):
         raise _combined_error(errors, results, sources)
@@ -96,10 +100,21 @@ def read_all(
 
 
 def read_each(
-    sources: Sequence[Found], options: BagOptions, *, executor: Executor, report: Report
+    sources: Sequence[Found],
+    options: BagOptions,
+    *,
+    executor: Executor,
+    report: Report,
+    kept: KeptOfSource | None = None,
 ) -> list[ReadResult]:
     """Return the contents of each source, or why it cannot be read, in the same order."""
     progress = SourceProgress(sources, report)
+
+    def kept_result(result: ReadResult) -> ReadResult:
+        if kept is None or not isinstance(result, SourceContents):
+            return result
+        return kept(result)
+
     return executor.map(
         _read,
         options,
@@ -108,6 +123,7 @@ def read_each(
         finished=progress.whole,
         advanced=progress.at,
         lost=unread,
+        kept=None if kept is None else kept_result,
     )
 
 

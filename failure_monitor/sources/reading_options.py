@@ -22,7 +22,7 @@ from failure_monitor.scores.registry import score_named
 from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.reading import Report
 from failure_monitor.sources.rollout_set import RolloutSet
-from failure_monitor.sources.rollouts import label, read_rollouts, reject_different_policies
+from failure_monitor.sources.rollouts import Take, label, read_rollouts, reject_different_policies
 from failure_monitor.sources.source import (
     BOUNDARY_KINDS,
     TOKENS,
@@ -189,6 +189,7 @@ class ReadingOptions:
         described: PolicyDescription | None = None,
         progress: Progress = no_progress,
         logs_delays: bool = True,
+        take: Take | None = None,
     ) -> RolloutSet:
         """Read all rollouts of some sources.
 
@@ -200,6 +201,8 @@ class ReadingOptions:
             described: What that policy stated about itself, if it is known.
             progress: Shows how far reading is.
             logs_delays: Whether a warning is logged for late messages in bags.
+            take: Receives the rollouts of each source as soon as it is read, as in
+                `read_rollouts`; not with labels, which are checked against all rollouts.
 
         Raises:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
@@ -211,6 +214,7 @@ class ReadingOptions:
             described=described,
             progress=progress,
             logs_delays=logs_delays,
+            take=take,
         )[0]
 
     def read_groups(
@@ -222,12 +226,13 @@ class ReadingOptions:
         described: PolicyDescription | None = None,
         progress: Progress = no_progress,
         logs_delays: bool = True,
+        take: Take | None = None,
     ) -> tuple[RolloutSet, ...]:
         """Read several groups of sources, whose rollouts share a policy and a file of labels.
 
         All groups but the first may be empty. What the first states of actions completes what the
         others leave open, and must not be contradicted by them. What the policy stated about
-        itself in any of them is known of the first.
+        itself in any of them is known of the first. `take` receives rollouts as in `read`.
 
         Raises:
             FailureMonitorError: An option has no meaning, or a source cannot be read.
@@ -236,6 +241,7 @@ class ReadingOptions:
         stated = actions or StatedActions()
         stated.check()
         labels = None if self.labels is None else read_labels(Path(self.labels))
+        assert labels is None or take is None, "labels are checked against all rollouts"
         with progress() as report:
 
             def read(
@@ -249,6 +255,7 @@ class ReadingOptions:
                     described=described,
                     report=report,
                     logs_delays=logs_delays,
+                    take=take,
                     **self._settings(stated),
                 )
 

@@ -17,8 +17,9 @@ import json
 import logging
 import re
 import secrets
+import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -29,6 +30,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.listed_names import list_names
 from failure_monitor.schema import at_least, like, read
@@ -56,6 +58,12 @@ FORMAT, VERSION = "failure_monitor rollout store", 1
 MAX_PART_BYTES = 32 << 20
 MAX_PART_ROLLOUTS = 100
 """What a part holds at most, but for a rollout that is larger by itself."""
+
+MAX_PART_SECONDS = 60.0
+"""The time after which what was read is written though a part has room for more."""
+
+MAX_MANIFEST_PARTS = 100
+"""The parts of a manifest, which is written anew for each; those after go into another."""
 
 SMALL_BLOCK = 64 << 10
 """Bytes that are transferred of a part at an address where less is read."""
@@ -287,39 +295,90 @@ def add_to_store(store: Path, rollout_set: RolloutSet) -> Stored:
         SourceError: The store is of another version, damaged, or its address cannot be written.
         UnwritableError: It cannot be written.
     """
-    reject_no_place(store)
-    if not is_store(store):
-        description = json.dumps({"format": FORMAT, "version": VERSION})
-        write_file(_made(store / STORE_FILE), f"{description}\n".encode())
-    there = {each.sha256 for part in _parts_of(store) for each in part.rollouts}
-    new = [each for each in rollout_set.rollouts if each.sha256 not in there]
-    writer = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}Z_{secrets.token_hex(4)}.jsonl"
-    lines: list[str] = []
-    size = 0
-    for some in _portions(replace(rollout_set, rollouts=tuple(new))):
-        part, content = _packed(some)
-        write_file(_made(_part_file(store, part.sha256)), content)
-        lines.append(json.dumps(asdict(part), ensure_ascii=False) + "\n")
+    writer = StoreWriter(store)
+    writer.add(rollout_set)
+    return writer.close()
+
+
+class StoreWriter:
+    """Adds rollouts to a store as they come, in parts, each whole or not at all."""
+
+    def __init__(self, store: Path) -> None:
+        """Prepare to add to a store, or to make one; errors are those of `add_to_store`."""
+        self._store = store
+        self._there: set[str] | None = None
+        self._like: RolloutSet | None = None
+        self._open: list[Rollout] = []
+        self._open_bytes = 0
+        self._written = time.monotonic()
+        self._manifest = ""
+        self._lines: list[str] = []
+        self._stored = Stored(0, 0, 0, 0)
+
+    def add(self, rollout_set: RolloutSet) -> None:
+        """Add those rollouts that the store does not hold yet, now or with others after them.
+
+        Args:
+            rollout_set: Rollouts of the same policy as those before.
+        """
+        there = self._hashes()
+        for rollout in rollout_set.rollouts:
+            if rollout.sha256 in there:
+                self._stored = replace(self._stored, already=self._stored.already + 1)
+                continue
+            size = rollout.chunks.nbytes + rollout.embeddings.nbytes
+            size += 0 if rollout.tokens is None else rollout.tokens.nbytes
+            if self._open and self._is_full(size):
+                self._write()
+            self._open.append(rollout)
+            self._open_bytes += size
+            # Those after them know more of what the sources leave open.
+            self._like = replace(rollout_set, rollouts=(), receptions={})
+
+    def close(self) -> Stored:
+        """Write what is left; return what was added."""
+        if self._open:
+            self._write()
+        return self._stored
+
+    def _hashes(self) -> set[str]:
+        """Return which rollouts were in the store before, which is made where there is none."""
+        if self._there is None:
+            reject_no_place(self._store)
+            if not is_store(self._store):
+                description = json.dumps({"format": FORMAT, "version": VERSION})
+                write_file(_made(self._store / STORE_FILE), f"{description}\n".encode())
+            parts = _parts_of(self._store)
+            self._there = {each.sha256 for part in parts for each in part.rollouts}
+        return self._there
+
+    def _is_full(self, size: int) -> bool:
+        return (
+            self._open_bytes + size > MAX_PART_BYTES
+            or len(self._open) == MAX_PART_ROLLOUTS
+            or time.monotonic() - self._written > MAX_PART_SECONDS
+        )
+
+    def _write(self) -> None:
+        """Write a part, and then its line."""
+        assert self._like is not None, "add() was called"
+        part, content = _packed(replace(self._like, rollouts=tuple(self._open)))
+        write_file(_made(_part_file(self._store, part.sha256)), content)
+        if len(self._lines) == MAX_MANIFEST_PARTS or not self._lines:
+            now = datetime.now(timezone.utc)
+            self._manifest = f"{now:%Y%m%dT%H%M%S%f}Z_{secrets.token_hex(4)}.jsonl"
+            self._lines = []
+        self._lines.append(json.dumps(asdict(part), ensure_ascii=False) + "\n")
         # After the part, of which it tells.
-        write_file(_made(store / MANIFESTS / writer), "".join(lines).encode("utf-8", "replace"))
-        size += part.size
-    return Stored(len(new), len(rollout_set.rollouts) - len(new), len(lines), size)
-
-
-def _portions(rollout_set: RolloutSet) -> Iterator[RolloutSet]:
-    """Yield sets of as many rollouts as go into a part."""
-    portion: list[Any] = []
-    size = 0
-    for rollout in rollout_set.rollouts:
-        own = rollout.chunks.nbytes + rollout.embeddings.nbytes
-        own += 0 if rollout.tokens is None else rollout.tokens.nbytes
-        if portion and (size + own > MAX_PART_BYTES or len(portion) == MAX_PART_ROLLOUTS):
-            yield replace(rollout_set, rollouts=tuple(portion))
-            portion, size = [], 0
-        portion.append(rollout)
-        size += own
-    if portion:
-        yield replace(rollout_set, rollouts=tuple(portion))
+        content = "".join(self._lines).encode("utf-8", "replace")
+        write_file(_made(self._store / MANIFESTS / self._manifest), content)
+        self._stored = replace(
+            self._stored,
+            rollouts=self._stored.rollouts + len(self._open),
+            parts=self._stored.parts + 1,
+            size=self._stored.size + part.size,
+        )
+        self._open, self._open_bytes, self._written = [], 0, time.monotonic()
 
 
 def _packed(rollout_set: RolloutSet) -> tuple[Part, bytes]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import glob
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +43,7 @@ from failure_monitor.sources.copied_source import CopiedSource
 from failure_monitor.sources.fiper import FiperFolder
 from failure_monitor.sources.labels import Labels
 from failure_monitor.sources.lerobot_dataset import LeRobotDataset
+from failure_monitor.sources.numberless import without_numbers
 from failure_monitor.sources.reading import Found, Report, read_all
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollout_store import RolloutStore
@@ -79,6 +80,7 @@ SOURCE_KINDS: Mapping[str, SourceKind] = {
 }
 
 Stated = TypeVar("Stated")
+Take = Callable[[RolloutSet], None]
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +106,7 @@ def read_rollouts(
     skips_unreadable: bool = False,
     report: Report = lambda so_far: None,
     logs_delays: bool = True,
+    take: Take | None = None,
 ) -> RolloutSet:
     """Read every rollout of the sources.
 
@@ -133,6 +136,10 @@ def read_rollouts(
         skips_unreadable: Whether sources that cannot be read are left out, with a warning.
         report: Called now and then with the progress.
         logs_delays: True to call `log_delays`.
+        take: Receives the rollouts of each source as soon as it and those before it are read, in
+            their order, once they are known to go with those before. What is returned then has no
+            numbers, so that memory does not grow by the rollouts; names that occur twice are told
+            apart there alone. None if all are returned.
 
     Raises:
         SourceError: A source is missing, damaged or unknown, holds no rollouts, holds a rollout
@@ -152,29 +159,90 @@ def read_rollouts(
         dataset=dataset or DatasetOptions(),
         task=task or "",
     )
-    contents = read_all(
-        find_sources(paths),
-        options,
-        executor=executor or ProcessExecutor(jobs),
-        report=report,
-        skips_unreadable=skips_unreadable,
-    )
-    rollouts = _with_unique_names([rollout for held in contents for rollout in held.rollouts])
-    if not rollouts:
-        named = list_names(map(shown, paths)) if paths else "an empty list of sources"
-        raise SourceError(f"no rollouts in {named}: name {_known_kinds()} that holds some")
-    _reject_repeated(rollouts)
-    if task is not None:
-        rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
-    receptions = _receptions(contents)
-    shared = _shared_format(contents)
-    stated = _stated_policy(contents, like, described)
     given = PolicyDescription(
         action_kind=action_kind,
         position_names=tuple(position_names or ()),
         executed_actions=executed_actions,
         control_period=control_period,
     )
+    known = _Known(given, like, described, task)
+    contents = read_all(
+        find_sources(paths),
+        options,
+        executor=executor or ProcessExecutor(jobs),
+        report=report,
+        skips_unreadable=skips_unreadable,
+        kept=None if take is None else _OneByOne(known, take).kept,
+    )
+    rollouts = _with_unique_names([rollout for held in contents for rollout in held.rollouts])
+    if not rollouts:
+        named = list_names(map(shown, paths)) if paths else "an empty list of sources"
+        raise SourceError(f"no rollouts in {named}: name {_known_kinds()} that holds some")
+    _reject_repeated(rollouts, {})
+    rollout_set = _together(known, contents, rollouts)
+    _warn_of_unstated(contents, rollout_set.stated_policy or described)
+    if logs_delays:
+        log_delays([rollout_set])
+    return rollout_set
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the rollouts beside what their sources state, as in `read_rollouts`."""
+
+    given: PolicyDescription
+    like: PolicyFormat | None
+    described: PolicyDescription | None
+    task: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class _OneByOne:
+    """Hands over the rollouts of each source, once they are checked against those before."""
+
+    known: _Known
+    take: Take
+    stating: list[SourceContents] = field(default_factory=list)
+    """Of the sources before, the first of those that state the same, each with one rollout."""
+    seen: dict[str, Rollout] = field(default_factory=dict)
+
+    def kept(self, contents: SourceContents) -> SourceContents:
+        """Hand over the rollouts of a source; return it without their numbers."""
+        if not contents.rollouts:
+            return contents
+        rest = without_numbers(contents)
+        _reject_repeated(rest.rollouts, self.seen)
+        own = replace(contents, receptions=())
+        self.take(_together(self.known, [*self.stating, own], contents.rollouts))
+        if not any(_state_the_same(rest, other) for other in self.stating):
+            self.stating.append(replace(rest, rollouts=rest.rollouts[:1], receptions=()))
+        return rest
+
+
+def _state_the_same(one: SourceContents, other: SourceContents) -> bool:
+    """Return whether two sources state the same of their rollouts, and these have equal shapes."""
+    return all(
+        getattr(one, each.name) == getattr(other, each.name)
+        for each in fields(SourceContents)
+        if each.name not in ("rollouts", "receptions")
+    ) and _format(one.rollouts[0], ()) == _format(other.rollouts[0], ())
+
+
+def _together(
+    known: _Known, contents: Sequence[SourceContents], rollouts: tuple[Rollout, ...]
+) -> RolloutSet:
+    """Return rollouts of sources that are of one policy.
+
+    Raises:
+        SourceError: They are not, or are of another than what is known.
+        UsageError: What the policy stated is contradicted.
+    """
+    given, like, task = known.given, known.like, known.task
+    if task is not None:
+        rollouts = tuple(replace(rollout, task=task) for rollout in rollouts)
+    receptions = _receptions(contents)
+    shared = _shared_format(contents)
+    stated = _stated_policy(contents, like, known.described)
     _reject_contradiction(given, contents)
     policy = _policy(shared, contents, stated, given, like)
     measured = _agreed("measured positions", [(h.rollouts, h.positions_topic) for h in contents])
@@ -184,24 +252,23 @@ def read_rollouts(
         )
         for topic in sorted({topic for held in contents for topic in held.message_types})
     }
-    known = {topic: kind for topic, kind in types.items() if kind is not None}
-    kinds = [action_kind, like, *(value for _, value in _statements(contents, "action_kind"))]
-    rollout_set = RolloutSet(
+    kinds = [
+        given.action_kind,
+        like,
+        *(value for _, value in _statements(contents, "action_kind")),
+    ]
+    return RolloutSet(
         policy,
         rollouts,
         receptions,
         measured,
         next((held.joint_topics for held in contents if held.joint_topics), ()),
-        known,
+        {topic: kind for topic, kind in types.items() if kind is not None},
         next((held.commands_topic for held in contents if held.commands_topic), ""),
         action_kind_is_known=any(kind is not None for kind in kinds),
         stated_policy=stated,
         was_told_task=any(held.was_told_task for held in contents),
     )
-    _warn_of_unstated(contents, stated or described)
-    if logs_delays:
-        log_delays([rollout_set])
-    return rollout_set
 
 
 def reject_different_policies(sets: Sequence[RolloutSet]) -> None:
@@ -444,8 +511,8 @@ def _with_unique_names(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
     )
 
 
-def _reject_repeated(rollouts: Sequence[Rollout]) -> None:
-    seen: dict[str, Rollout] = {}
+def _reject_repeated(rollouts: Sequence[Rollout], seen: dict[str, Rollout]) -> None:
+    """Reject rollouts that occur twice, here or among those seen before, and add them to these."""
     for rollout in rollouts:
         earlier = seen.setdefault(rollout.sha256, rollout)
         if earlier is not rollout:

@@ -14,7 +14,15 @@ import numpy as np
 import psutil
 import pytest
 from testbed.bags import write_bag
-from testbed.executed_work import RefusedError, add, end_on, refuse_odd, take_memory, undated
+from testbed.executed_work import (
+    RefusedError,
+    add,
+    end_on,
+    refuse_odd,
+    take_memory,
+    undated,
+    wait_at_first,
+)
 
 from failure_monitor import ReadingOptions, calibrate, evaluate
 from failure_monitor.bundle.bundle import save
@@ -24,7 +32,7 @@ from failure_monitor.executors import process_executor
 from failure_monitor.executors.choice import chosen_executor
 from failure_monitor.executors.executor import SerialExecutor
 from failure_monitor.executors.memory_limit import read_size
-from failure_monitor.executors.outcome import Outcome, WorkerEndedError, results_of
+from failure_monitor.executors.outcome import Outcome, Outcomes, WorkerEndedError, results_of
 from failure_monitor.executors.process_executor import ProcessExecutor
 from failure_monitor.missing_package import MissingPackageError
 
@@ -56,7 +64,7 @@ def test_the_largest_begin_first_and_nothing_is_begun_without_need(
 
     def run(pieces, folder, places, jobs):
         begun.append(list(places))
-        pieces.outcomes.update({place: Outcome(place) for place in places})
+        pieces.outcomes.by_place.update({place: Outcome(place) for place in places})
         return []
 
     monkeypatch.setattr(process_executor._Pieces, "_run", run)
@@ -78,6 +86,44 @@ def test_outcomes_in_any_order_are_the_same_results() -> None:
     forwards = {place: Outcome(10 * place) for place in items}
     backwards = dict(reversed(forwards.items()))
     assert results_of(forwards, items, None) == results_of(backwards, items, None)
+
+
+def test_each_result_is_received_when_those_before_were_and_what_is_kept_stays() -> None:
+    received: list[int] = []
+
+    def kept(result: int) -> str:
+        if result == 4:
+            raise RefusedError("4 is not taken")
+        received.append(result)
+        return f"kept {result}"
+
+    outcomes = Outcomes(list(range(6)), lambda item, why: -item, kept)
+    waiting = []
+    for place in (2, 1, 0, 5, 3):
+        outcomes.add(place, Outcome(lost="ended") if place == 1 else Outcome(place))
+        waiting.append((list(received), outcomes.waiting))
+    assert waiting == [([], 1), ([], 2), ([0, -1, 2], 0), ([0, -1, 2], 1), ([0, -1, 2, 3], 1)]
+    assert outcomes.failed is None
+    outcomes.add(4, Outcome(4))
+    assert (received, outcomes.failed) == ([0, -1, 2, 3], 4)
+    with pytest.raises(RefusedError, match="4 is not taken"):
+        outcomes.results()
+
+
+@pytest.mark.parametrize("executor", [SerialExecutor(), ProcessExecutor(2, isolates=True)])
+def test_work_is_not_far_ahead_of_what_is_received(executor) -> None:
+    done: list[int] = []
+    ahead: list[int] = []
+
+    def kept(result: int) -> int:
+        ahead.append(max(done, default=0) - result)
+        return -result
+
+    items = list(range(40))
+    # The largest would begin first, and the first takes longest.
+    results = executor.map(wait_at_first, 0.5, items, sizes=items, finished=done.append, kept=kept)
+    assert results == [-item for item in items]
+    assert max(ahead) <= 10
 
 
 class Shuffled(SerialExecutor):

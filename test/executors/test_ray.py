@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from testbed.bags import write_bag
+from testbed.command_line import run_here
 from testbed.executed_work import end_on, gpus_here, tell_worker, undated
 from testbed.repository import ROOT
 
@@ -23,6 +24,7 @@ from failure_monitor.executors.outcome import WorkerEndedError
 from failure_monitor.executors.ray_cluster import ClusterError, connected, reject_wants
 from failure_monitor.executors.ray_executor import RayExecutor
 from failure_monitor.missing_package import MissingPackageError
+from failure_monitor.sources import rollout_store
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError
 
@@ -67,6 +69,35 @@ def test_ray_gives_the_bundle_and_the_figures_of_one_process(
         assert sum("left out:" in text and "torn" in text for text in caplog.messages) == 2
         caplog.clear()
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_ray_writes_and_reads_a_store_as_one_process_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec")
+    monkeypatch.setattr(rollout_store, "MAX_PART_ROLLOUTS", 4)
+    for seed in range(9):
+        # The first is the last to be read.
+        write_bag(tmp_path / "bags" / f"run_{seed}", 40 - 3 * seed, seed=seed, success=True)
+    parts, found = [], []
+    for executor in ("serial", "ray"):
+        store = tmp_path / f"store_{executor}"
+        how = ("--executor", executor, "--jobs", 2)
+        done = run_here("archive", tmp_path / "bags", *how, "--output", store)
+        assert "wrote 9 rollouts" in done.stdout, done.stderr
+        parts.append({part.name for part in (store / "parts").iterdir()})
+        reading = ReadingOptions(executor=executor, jobs=2)
+        source = tmp_path / "store_serial"
+        for name, address in (("path", source), ("address", f"file://{source}")):
+            made = calibrate(address, scores=["ace", "rnd_oe"], folds=3, reading=reading)
+            save(made.bundle, tmp_path / executor / name)
+            figures = evaluate(made.bundle, address, reading=reading).to_json()
+            found.append((undated(tmp_path / executor / name), figures))
+    assert len(parts[0]) == 3
+    assert parts[0] == parts[1]
+    assert all(other == found[0] for other in found[1:])
 
 
 @pytest.mark.slow

@@ -122,8 +122,8 @@ def test_processes_are_started_once_they_pay(
 
     def do(pieces, options, begin):
         started.append((begin, pieces.executor.jobs))
-        places = range(begin, len(pieces.items))
-        return {place: Outcome(pieces.work(options, pieces.items[place])) for place in places}
+        for place in range(begin, len(pieces.items)):
+            pieces.outcomes.add(place, Outcome(pieces.work(options, pieces.items[place])))
 
     monkeypatch.setattr(process_executor._Pieces, "do", do)
     monkeypatch.setattr(reading, "_at_intervals", lambda: lambda share: None)

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
 import shutil
 import signal
 import time
+import weakref
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -18,11 +20,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from testbed.command_line import run_here
 from testbed.store_writer import add_rollouts
 from testbed.synthetic import POLICY, STATED, synthetic_rollout
 
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError
+from failure_monitor.executors.executor import SerialExecutor
 from failure_monitor.executors.process_executor import ProcessExecutor
 from failure_monitor.sources import rollout_store
 from failure_monitor.sources.archive import write_archive
@@ -265,6 +269,89 @@ def test_a_store_of_another_version_is_refused(
         read_rollouts([store])
     with pytest.raises(SourceError, match=sentence):
         add_to_store(store, rollouts(1))
+
+
+def write_archives(folder: Path, *sets: RolloutSet) -> Path:
+    folder.mkdir()
+    for place, rollout_set in enumerate(sets):
+        write_archive(folder / f"{place}.npz", rollout_set)
+    return folder
+
+
+def test_rollouts_are_taken_source_by_source_and_do_not_stay_in_memory(tmp_path: Path) -> None:
+    silent = replace(rollouts(0, 1), action_kind_is_known=False)
+    folder = write_archives(tmp_path / "set", silent, *(rollouts(seed) for seed in range(2, 6)))
+    taken: list[RolloutSet] = []
+    alive: list[list[bool]] = []
+    chunks: list[weakref.ref[Any]] = []
+
+    def take(rollout_set: RolloutSet) -> None:
+        gc.collect()
+        alive.append([array() is not None for array in chunks])
+        chunks.extend(weakref.ref(rollout.chunks) for rollout in rollout_set.rollouts)
+        few = [replace(each, chunks=each.chunks.copy()) for each in rollout_set.rollouts]
+        taken.append(replace(rollout_set, rollouts=tuple(few)))
+
+    rest = read_rollouts([folder], take=take, executor=SerialExecutor())
+    whole = read_rollouts([folder])
+    assert alive == [[], [False] * 2, [False] * 3, [False] * 4, [False] * 5]
+    assert not any(rollout.chunks.any() for rollout in rest.rollouts)
+    for one, other in zip(rest.rollouts, whole.rollouts, strict=True):
+        assert one.chunks.shape == other.chunks.shape
+        assert (one.name, one.sha256, one.success) == (other.name, other.sha256, other.success)
+    assert rest.policy == whole.policy
+    assert [each.action_kind_is_known for each in taken] == [False] + [True] * 4
+    stored = [rollout for each in taken for rollout in each.rollouts]
+    for one, other in zip(stored, whole.rollouts, strict=True):
+        np.testing.assert_array_equal(one.chunks, other.chunks)
+
+
+@pytest.mark.parametrize("how", [("--executor", "serial"), ("--jobs", 2, "--worker-memory", "4G")])
+def test_what_is_refused_in_the_middle_leaves_what_was_before_it(
+    tmp_path: Path, how: tuple[object, ...]
+) -> None:
+    other = replace(
+        rollouts(9),
+        policy=replace(POLICY, samples=4),
+        rollouts=(replace(synthetic_rollout(9), chunks=synthetic_rollout(9).chunks[:, :4]),),
+    )
+    sets = [rollouts(0), rollouts(1), rollouts(2), other, rollouts(3), rollouts(4)]
+    folder, store = write_archives(tmp_path / "set", *sets), tmp_path / "store"
+    with pytest.raises(SourceError) as refused:
+        read_rollouts([folder])
+    for expected in (named(range(3)), named(range(3))):
+        result = run_here("archive", folder, "--output", store, *how)
+        assert result.exit_code == 1
+        assert " ".join(str(refused.value).split()) in " ".join(result.stderr.split())
+        assert names(read_rollouts([store])) == expected
+    (folder / "3.npz").write_bytes(b"torn")
+    result = run_here("archive", folder, "--output", store, *how)
+    # What is damaged keeps nothing else out.
+    assert "3.npz" in result.stderr
+    assert names(read_rollouts([store])) == named(range(5))
+    (folder / "3.npz").unlink()
+    result = run_here("archive", folder, "--output", store, *how)
+    assert "wrote 0 rollouts" in result.stdout, result.stderr
+    assert "5 were there" in result.stdout
+    shutil.copy(folder / "4.npz", folder / "5_again.npz")
+    result = run_here("archive", folder, "--output", tmp_path / "new", *how)
+    assert "are the same rollout" in result.stderr
+    assert names(read_rollouts([tmp_path / "new"])) == named(range(5))
+
+
+def test_a_manifest_grows_to_a_number_of_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_store, "MAX_MANIFEST_PARTS", 3)
+    monkeypatch.setattr(rollout_store, "MAX_PART_SECONDS", 0.0)
+    store = tmp_path / "store"
+    added = add_to_store(store, rollouts(*range(8)))
+    assert added.parts == 8
+    lines = [
+        len(file.read_text().splitlines()) for file in sorted((store / "manifests").iterdir())
+    ]
+    assert lines == [3, 3, 2]
+    assert names(read_rollouts([store])) == named(range(8))
 
 
 def test_a_store_without_a_rollout_says_so(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ def refuse_odd(delays: dict[int, float], item: int) -> int:
     return item
 
 
+def wait_at_first(seconds: float, item: int) -> int:
+    time.sleep(seconds if item == 0 else 0.0)
+    return item
+
+
 def end_on(folder: Path, item: str) -> str:
     """End the process on 'deadly', and the first time on 'once'."""
     logger.warning("begun")
