@@ -44,8 +44,9 @@ def run(command: Callable[..., None], values: Mapping[str, Any]) -> int:
     except FailureMonitorError as error:
         progress.print(f"failure-monitor: {error}", style="red", soft_wrap=True, markup=False)
         return error.exit_code
-    except KeyboardInterrupt:
-        progress.print("interrupted; nothing was written", style="red")
+    except KeyboardInterrupt as interrupted:
+        written = str(interrupted) or "nothing was written"
+        progress.print(f"interrupted; {written}", style="red", soft_wrap=True, markup=False)
         return 130
     except BrokenPipeError:
         drop_output()

@@ -108,6 +108,13 @@ def _add_to_store(
             # So that running this again, once that is put right, adds the rest alone.
             writer.close()
             raise
+        except KeyboardInterrupt:
+            if not writer.stored.rollouts:
+                raise
+            raise KeyboardInterrupt(
+                f"{writer.stored.rollouts} rollouts are in {shown(store)}, to which running this "
+                "again adds the rest"
+            ) from None
     added = writer.close()
     output.print(contents_table(rollout_set, "What was archived"))
     output.print(

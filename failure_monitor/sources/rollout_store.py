@@ -301,7 +301,11 @@ def add_to_store(store: Path, rollout_set: RolloutSet) -> Stored:
 
 
 class StoreWriter:
-    """Adds rollouts to a store as they come, in parts, each whole or not at all."""
+    """Adds rollouts to a store as they come, in parts, each whole or not at all.
+
+    Attributes:
+        stored: What was added until now.
+    """
 
     def __init__(self, store: Path) -> None:
         """Prepare to add to a store, or to make one; errors are those of `add_to_store`."""
@@ -313,7 +317,7 @@ class StoreWriter:
         self._written = time.monotonic()
         self._manifest = ""
         self._lines: list[str] = []
-        self._stored = Stored(0, 0, 0, 0)
+        self.stored = Stored(0, 0, 0, 0)
 
     def add(self, rollout_set: RolloutSet) -> None:
         """Add those rollouts that the store does not hold yet, now or with others after them.
@@ -324,7 +328,7 @@ class StoreWriter:
         there = self._hashes()
         for rollout in rollout_set.rollouts:
             if rollout.sha256 in there:
-                self._stored = replace(self._stored, already=self._stored.already + 1)
+                self.stored = replace(self.stored, already=self.stored.already + 1)
                 continue
             size = rollout.chunks.nbytes + rollout.embeddings.nbytes
             size += 0 if rollout.tokens is None else rollout.tokens.nbytes
@@ -339,7 +343,7 @@ class StoreWriter:
         """Write what is left; return what was added."""
         if self._open:
             self._write()
-        return self._stored
+        return self.stored
 
     def _hashes(self) -> set[str]:
         """Return which rollouts were in the store before, which is made where there is none."""
@@ -372,11 +376,11 @@ class StoreWriter:
         # After the part, of which it tells.
         content = "".join(self._lines).encode("utf-8", "replace")
         write_file(_made(self._store / MANIFESTS / self._manifest), content)
-        self._stored = replace(
-            self._stored,
-            rollouts=self._stored.rollouts + len(self._open),
-            parts=self._stored.parts + 1,
-            size=self._stored.size + part.size,
+        self.stored = replace(
+            self.stored,
+            rollouts=self.stored.rollouts + len(self._open),
+            parts=self.stored.parts + 1,
+            size=self.stored.size + part.size,
         )
         self._open, self._open_bytes, self._written = [], 0, time.monotonic()
 

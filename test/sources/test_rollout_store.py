@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import time
 import weakref
 import zipfile
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from testbed.command_line import run_here
+from testbed.command_line import COMMAND, run_here
 from testbed.store_writer import add_rollouts
 from testbed.synthetic import POLICY, STATED, synthetic_rollout
 
@@ -337,6 +338,30 @@ def test_what_is_refused_in_the_middle_leaves_what_was_before_it(
     result = run_here("archive", folder, "--output", tmp_path / "new", *how)
     assert "are the same rollout" in result.stderr
     assert names(read_rollouts([tmp_path / "new"])) == named(range(5))
+
+
+def test_an_interrupted_command_says_what_is_stored_and_adds_the_rest(tmp_path: Path) -> None:
+    sets = [rollouts(seed) for seed in range(400)]
+    folder, store = write_archives(tmp_path / "set", *sets), tmp_path / "store"
+    process = subprocess.Popen(
+        [*COMMAND, "archive", str(folder), "--output", str(store), "--executor", "serial"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    begin = time.monotonic()
+    while not (store / "manifests").exists() or not any((store / "manifests").glob("*.jsonl")):
+        assert process.poll() is None
+        assert time.monotonic() - begin < 120
+        time.sleep(0.01)
+    time.sleep(0.05)  # it counts what it wrote, and reads on
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    left = len(read_rollouts([store]).rollouts)
+    assert process.returncode == 130
+    assert f"interrupted; {left} rollouts are in {store}, to which running" in errors
+    again = run_here("archive", folder, "--output", store, "--executor", "serial")
+    assert f"wrote {400 - left} rollouts" in again.stdout, again.stderr
+    assert len(read_rollouts([store]).rollouts) == 400
 
 
 def test_a_manifest_grows_to_a_number_of_parts(
