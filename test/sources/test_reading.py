@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -295,24 +294,22 @@ def command(*arguments: object, **settings) -> subprocess.Popen:
 
 
 def test_a_command_that_is_interrupted_writes_nothing(tmp_path: Path) -> None:
-    # A pipe in the place of a file of labels: the command waits there for as long as it takes.
-    write_bag(tmp_path / "bag")
-    os.mkfifo(tmp_path / "labels.csv")
+    for seed in range(10):
+        write_bag(tmp_path / "bags" / f"run_{seed}", 400, seed=seed)
     process = command(
-        *("archive", tmp_path / "bag", "--output", tmp_path / "out.npz"),
-        *("--labels", tmp_path / "labels.csv"),
+        *("archive", tmp_path / "bags", "--output", tmp_path / "out.npz", "--jobs", "1")
     )
     try:
-        descriptor = os.open(tmp_path / "labels.csv", os.O_WRONLY)  # returns once it waits
-        time.sleep(0.5)
+        reader = psutil.Process(process.pid)
+        while not any(opened.path.startswith(str(tmp_path)) for opened in reader.open_files()):
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
-        os.close(descriptor)
     finally:
         process.kill()
     assert process.returncode == 130
     assert (output, errors) == ("", "interrupted; nothing was written\n")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "labels.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bags"]
 
 
 @pytest.mark.slow
