@@ -294,7 +294,7 @@ def command(*arguments: object, **settings) -> subprocess.Popen:
 
 
 def test_a_command_that_is_interrupted_writes_nothing(tmp_path: Path) -> None:
-    for seed in range(10):
+    for seed in range(20):
         write_bag(tmp_path / "bags" / f"run_{seed}", 400, seed=seed)
     process = command(
         *("archive", tmp_path / "bags", "--output", tmp_path / "out.npz", "--jobs", "1")
@@ -307,7 +307,8 @@ def test_a_command_that_is_interrupted_writes_nothing(tmp_path: Path) -> None:
         output, errors = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 130
+    # A shell shows both as 130: Python ends by the signal where it came into code run by `exec`.
+    assert process.returncode in (130, -signal.SIGINT)
     assert (output, errors) == ("", "interrupted; nothing was written\n")
     assert [path.name for path in tmp_path.iterdir()] == ["bags"]
 
