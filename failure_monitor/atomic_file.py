@@ -70,8 +70,11 @@ def _try_in(folder: Path) -> None:
     if not folder.exists():
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}")
     partial = _beside(folder / "trial")
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    partial.unlink()
+    try:
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    finally:
+        # Also where Ctrl-C comes in between.
+        partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -301,7 +301,8 @@ def test_a_command_that_is_interrupted_writes_nothing(tmp_path: Path) -> None:
     )
     try:
         reader = psutil.Process(process.pid)
-        while not any(opened.path.startswith(str(tmp_path)) for opened in reader.open_files()):
+        bags = str(tmp_path / "bags")
+        while not any(opened.path.startswith(bags) for opened in reader.open_files()):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
