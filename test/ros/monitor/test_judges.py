@@ -258,5 +258,5 @@ def test_a_judge_that_is_missing_or_damaged_is_said_and_stops_nothing(
         judge.run_rollout(next(rollouts[0].decisions()))
         problem = judge.values()["judges_problem"]
         assert "missing.json' does not exist" in problem
-        assert "broken.json' is damaged" in problem
+        assert "broken.json' holds no calibrated judge" in problem
         assert judge.values()["judge.reward"] == "none"
