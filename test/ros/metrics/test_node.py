@@ -136,6 +136,7 @@ def test_hostile_clients_and_a_hung_metrics_node_change_nothing_of_permit_and_he
         assert observer.trigger(START).success
         observer.decide(decision)
         observer.wait_for(observer.permitted, "the permit")
+        observer.wait_for(lambda: observer.state() == "NOMINAL", "the alarm to say so, too")
         reason = observer.reason()
         ends = threading.Event()
         thread = threading.Thread(target=flood, args=(port, ends))

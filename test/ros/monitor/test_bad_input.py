@@ -35,9 +35,7 @@ class Policy(Observer):
         self.decision = decision
         self.joints = self.node.create_publisher(JointState, "joint_states", 10)
         self.node.create_timer(0.1, self._publish_joints)
-        self.position = 0.0
-        self.joint_names = ["shoulder", "elbow"]
-        self.joints_move = True
+        self.make_joints_sound()
 
     def header(self, *, earlier: float = 0.0) -> Header:
         """Of a decision now, or some seconds ago."""
@@ -68,8 +66,15 @@ class Policy(Observer):
 
         self.wait_for(decided, what)
 
+    def make_joints_sound(self) -> None:
+        """Let the joint states be as they should, whatever a test that failed left of them."""
+        self.position = 0.0
+        self.joint_names = ["shoulder", "elbow"]
+        self.joints_move = True
+
     def recover(self) -> None:
-        """A new rollout, well-formed decisions and a reset permit again."""
+        """A new rollout, well-formed decisions and joints, and a reset permit again."""
+        self.make_joints_sound()
         self.trigger("/failure_monitor/start_rollout")
         self.decide_until(
             lambda: "cause is gone" in self.reason() or self.state() == "NOMINAL", "recovery"
