@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,6 +54,17 @@ if HAS_LEROBOT:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if not HAS_LEROBOT and item.get_closest_marker("lerobot") is not None:
         pytest.skip("needs LeRobot: make test-lerobot")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed: a run that is cut off has no summary."""
+    if report.outcome in ("failed", "rerun") and WORKER not in os.environ:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        reason = crash.message if crash else str(report.longrepr)
+        what = f"{report.outcome}: {report.nodeid} ({report.when}, {report.duration:.0f} s)"
+        lines = ["", what, *reason.splitlines()[:6], ""]
+        sys.stdout.write("\n".join(lines))
+        sys.stdout.flush()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
