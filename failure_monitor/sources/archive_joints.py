@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +34,8 @@ from failure_monitor.joint_motion import (
     alike,
     quantity_names,
 )
-
-FLOATS = "f"
-"""Kind of dtypes in numpy."""
+from failure_monitor.sources.archive_arrays import FLOATS, ArchiveArrays, Array, Size
+from failure_monitor.sources.archive_meta import ArchiveMeta
 
 MEASURED: Mapping[str, QuantityKind] = {
     "joint_pos": "position",
@@ -50,45 +48,19 @@ GRIPPER = "gripper"
 KINDS = tuple(f"/{kind}" for kind in QUANTITY_KINDS)
 """With what the name of a quantity ends."""
 
-Array = NDArray[Any]
-Size = int | str
-"""Of an axis: a number, or a letter where any will do."""
-
-
-class Names(Protocol):
-    """Reads names from meta_json."""
-
-    def __call__(
-        self, key: str, count: int, default: Sequence[str], endings: tuple[str, ...] = ("",)
-    ) -> tuple[str, ...]:
-        """Return so many names under a key, or else those by default."""
-
-
-class Arrays(Protocol):
-    """The arrays of an open archive."""
-
-    def __contains__(self, name: str) -> bool:
-        """Return whether it has an array of that name."""
-
-    def read(self, name: str, kinds: str, sizes: Sequence[Size]) -> Array:
-        """Return the array of that name, of these kinds of dtypes and sizes."""
-
-    def dimensions(self, name: str) -> int:
-        """Return the number of an array's axes."""
-
 
 def read_joints(
-    arrays: Arrays, names: Names, slices: Sequence[slice], decisions: int
+    arrays: ArchiveArrays, meta: ArchiveMeta, slices: Sequence[slice], decisions: int
 ) -> list[JointMotion | None]:
     """Return what the joints did in each rollout; None for each of which nothing is known.
 
     Args:
         arrays: those of the archive.
-        names: reads names from meta_json.
+        meta: what meta_json states.
         slices: the decisions of each rollout.
         decisions: how many there are.
     """
-    motion = _worked_out(arrays, names, decisions) or _measured(arrays, names, decisions)
+    motion = _worked_out(arrays, meta, decisions) or _measured(arrays, meta, decisions)
     if motion is None:
         return [None] * len(slices)
     starts = [part.start for part in slices]
@@ -121,38 +93,40 @@ def written_joints(
     return arrays, named
 
 
-def _worked_out(arrays: Arrays, names: Names, decisions: int) -> JointMotion | None:
+def _worked_out(arrays: ArchiveArrays, meta: ArchiveMeta, decisions: int) -> JointMotion | None:
     if "joint_states" not in arrays:
         return None
     states = arrays.read("joint_states", FLOATS, (decisions, "Q")).astype(np.float64)
     means = arrays.read("joint_means", FLOATS, states.shape).astype(np.float64)
-    quantities = names("joint_quantities", states.shape[1], (), KINDS)
+    quantities = meta.names("joint_quantities", states.shape[1], (), KINDS)
     motion = JointMotion(quantities, states, means)
     if "command_means" not in arrays:
         return motion
     commands = arrays.read("command_means", FLOATS, (decisions, "C")).astype(np.float64)
     return replace(
         motion,
-        command_names=names("command_names", commands.shape[1], ()),
+        command_names=meta.names("command_names", commands.shape[1], ()),
         commands=commands,
     )
 
 
-def _measured(arrays: Arrays, names: Names, decisions: int) -> JointMotion | None:
+def _measured(arrays: ArchiveArrays, meta: ArchiveMeta, decisions: int) -> JointMotion | None:
     """Return what was measured at decisions and in the steps between them."""
     parts = []
     size: Size = "J"
     for name, kind in MEASURED.items():
         if (of_joints := _states_and_means(arrays, name, decisions, size)) is not None:
             size = of_joints[0].shape[1]
-            joints = names("joint_names", of_joints[0].shape[1], _numbered("joint", of_joints))
+            joints = meta.names(
+                "joint_names", of_joints[0].shape[1], _numbered("joint", of_joints)
+            )
             parts.append((quantity_names(joints, kind), *of_joints))
     if not parts:
         return None
     if (of_gripper := _states_and_means(arrays, GRIPPER, decisions, "G")) is not None:
         one = of_gripper[0].shape[1] == 1
         default = (GRIPPER,) if one else _numbered(GRIPPER, of_gripper)
-        fingers = names("gripper_names", of_gripper[0].shape[1], default)
+        fingers = meta.names("gripper_names", of_gripper[0].shape[1], default)
         parts.append((quantity_names(fingers, "position"), *of_gripper))
     return JointMotion(
         tuple(name for some, _, _ in parts for name in some),
@@ -166,7 +140,7 @@ def _numbered(name: str, measured: tuple[Array, Array]) -> list[str]:
 
 
 def _states_and_means(
-    arrays: Arrays, name: str, decisions: int, size: Size
+    arrays: ArchiveArrays, name: str, decisions: int, size: Size
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return the values at each decision and their means over the steps before it, (N, J)."""
     steps_name = f"{name}_hist"
@@ -188,7 +162,7 @@ def _states_and_means(
     return states.astype(np.float64), _means(steps)
 
 
-def _last_axis(arrays: Arrays, name: str, before: int, size: Size) -> tuple[Size, ...]:
+def _last_axis(arrays: ArchiveArrays, name: str, before: int, size: Size) -> tuple[Size, ...]:
     """Return the axis of joints behind so many; none where one gripper joint has none."""
     has_none = size in ("G", 1) and name.startswith(GRIPPER) and arrays.dimensions(name) == before
     return () if has_none else (size,)

@@ -44,7 +44,8 @@ from failure_monitor.sources.addresses import (
     shown,
     write_file,
 )
-from failure_monitor.sources.archive import arrays_of, contents_of
+from failure_monitor.sources.archive_reading import contents_of
+from failure_monitor.sources.archive_writing import arrays_of
 from failure_monitor.sources.reading import Found
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.source import Advance, BagOptions, SourceContents, SourceError
