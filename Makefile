@@ -114,8 +114,10 @@ lint: $(STAMP) ## check format, style, types and the import walls
 parameters: $(STAMP) ## write the parameter files and their reference from the dataclasses
 	@$(BIN)/python -m failure_monitor.parameters.write_files
 
-reference: parameters ## write the pages that are made from the code: parameters and the command line
+reference: parameters ## write the pages that are made from the code
 	@$(BIN)/python -m failure_monitor.cli.reference_page
+	@$(BIN)/python docs/make_command_reasons.py
+	@$(BIN)/python docs/make_python_reference.py
 
 safety: $(STAMP) ## write into docs/safety.md which tests hold which requirement
 	@PYTHONPATH=test $(BIN)/python -m testbed.safety_table
@@ -125,7 +127,7 @@ demo-assets: $(STAMP) system-libraries ## train the demo's policies and record i
 
 clean: ## remove everything that was made here, .venv too
 	rm -rf build install log dist demo_output *.egg-info $(VENV) $(KILTED) $(LEROBOT) $(SITE) $(RELEASE) .venv-distributions
-	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf docs/repository .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # An environment that was set up for another ROS is not built upon.

@@ -8,10 +8,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree
 
+import make_command_reasons
+import make_python_reference
+import pytest
 import yaml
+from repository_pages import FOLDER, gather, page_of, with_site_links
+from testbed.pages import PAGES, broken_links, links
 from testbed.repository import ROOT
 
 import failure_monitor
@@ -27,15 +34,61 @@ def listed() -> list[str]:
     return re.findall(r"^   (\w[\w/]*)$", index, re.MULTILINE)
 
 
+def pages_of_docs() -> list[Path]:
+    """The pages of docs/ without those that the site adds from the repository."""
+    return [path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] != FOLDER]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the site is made from: its pages, with the links that they have there."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns(FOLDER), dirs_exist_ok=True)
+    gather(ROOT, folder, set(listed()))
+    for page in pages_of_docs():
+        path = page.relative_to(ROOT).as_posix()
+        text = with_site_links(page.read_text(encoding="utf-8"), path)
+        (folder / page_of(path)).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_every_link_of_a_page_is_one_on_the_site(site: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("testbed.pages.ROOT", site)
+    pages = [page for page in site.rglob("*.md") if "````" not in page.read_text("utf-8")]
+    assert {page: broken for page in pages if (broken := broken_links(page))} == {}
+    for page in PAGES:
+        path = page.relative_to(ROOT).as_posix()
+        shown = site / page_of(path)
+        if shown.is_file():
+            there, here = (links(each.read_text(encoding="utf-8")) for each in (page, shown))
+            assert len(here) == len(there), path
+
+
+def test_pages_lead_to_files_of_the_repository_on_the_site(site: Path):
+    safety = links((site / "safety.md").read_text(encoding="utf-8"))
+    assert "repository/test/faults/test_gate_faults.py.md" in safety
+    assert "../gate.md" in links((site / "tutorials" / "node_of_your_own.md").read_text("utf-8"))
+    shown = (site / FOLDER / "config" / "gate.yaml.md").read_text(encoding="utf-8")
+    assert (ROOT / "config" / "gate.yaml").read_text(encoding="utf-8") in shown
+    for name in listed():
+        assert any((site / f"{name}{suffix}").is_file() for suffix in (".md", ".rst")), name
+
+
+def test_what_is_code_is_no_link():
+    text = "[a](../x.py) `[b](../x.py)`\n```\nc[0](../x.py)\n```\n[d](https://example.org/x)\n"
+    on_site = with_site_links(text, "docs/page.md")
+    assert on_site == text.replace("[a](../x.py)", "[a](repository/x.py.md)")
+
+
 def test_every_page_is_in_the_index_once():
-    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
-    count = Counter(listed())
-    assert set(count) == pages, "docs/index.rst lists the pages of docs/ by their chapters"
+    count = Counter(name for name in listed() if not name.startswith(FOLDER))
+    names = {path.relative_to(DOCS).with_suffix("").as_posix() for path in pages_of_docs()}
+    assert set(count) == names, "docs/index.rst lists the pages of docs/ by their chapters"
     assert set(count.values()) == {1}
 
 
 def test_every_page_begins_with_its_only_title():
-    for path in DOCS.rglob("*.md"):
+    for path in pages_of_docs():
         text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.M | re.S)
         assert text.startswith("# "), path
         assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, path
@@ -58,10 +111,23 @@ def test_the_command_line_s_page_has_every_option_of_every_command():
             assert is_there or isinstance(parameter.declaration, Remainder), (section, label)
 
 
+@pytest.mark.parametrize(
+    ("page", "made"),
+    [
+        (make_python_reference.PAGE, make_python_reference.python_reference),
+        (make_command_reasons.PAGE, make_command_reasons.command_reasons),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_pages_that_are_made_from_the_code_are_up_to_date(page, made):
+    is_current = page.read_text(encoding="utf-8") == made()
+    assert is_current, f"docs/{page.name}: make reference"
+
+
 def test_the_python_reference_has_all_that_the_package_exports():
-    page = (DOCS / "python_reference.md").read_text(encoding="utf-8")
-    for name in set(failure_monitor.__all__) - {"__version__"}:
-        assert re.search(rf"^\.\. auto\w+:: failure_monitor\.{name}$", page, re.MULTILINE)
+    headings = re.findall(r"^### (\w+)$", make_python_reference.python_reference(), re.MULTILINE)
+    assert set(failure_monitor.__all__) - {"__version__"} <= set(headings)
+    assert len(set(headings)) == len(headings)
 
 
 def test_docs_ros_org_finds_the_pages():
