@@ -22,6 +22,8 @@ PAGES = sorted(
         "test/*.md",
     )
     for path in ROOT.glob(pattern)
+    # Made by `make site` from the others.
+    if path.parent != ROOT / "docs" / "repository"
 )
 
 FENCE = re.compile(r"^( *)```([\w{}-]*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
