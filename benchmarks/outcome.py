@@ -23,7 +23,6 @@ from benchmark_parts import one_thread
 # isort: split
 import numpy as np
 from benchmark_parts.claiming_rollouts import Claiming, Made, all_kinds
-from benchmark_parts.patched_rollouts import policy_format
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +36,7 @@ from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.demo.policy import MODELS, FlowPolicy
+from failure_monitor.demo.rollout import policy_format
 from failure_monitor.demo.tasks import TASKS
 from failure_monitor.evaluation.metrics import clopper_pearson
 from failure_monitor.evaluation.outcome_figures import OutcomeCount, outcome_figures

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark_parts.patched_rollouts import policy_format
 from failure_monitor.atomic_file import write_json
 from failure_monitor.decision import Rollout
 from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
-from failure_monitor.demo.rollout import SimulatedRollout, roll_out
+from failure_monitor.demo.rollout import policy_format, roll_out
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import FRAME_PERIOD
 from failure_monitor.joint_motion import is_of_kind
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -163,26 +161,11 @@ def _make(task: str, kind: Kind, wanted: int) -> tuple[Made, tuple[Rollout, ...]
             counts["left_out"] += 1
             continue
         travel.append(moved)
-        kept.append(_rollout(made, policy.h_exec, f"{kind.name}_{seed}", kind))
+        recorded = made.recorded(policy, f"{kind.name}_{seed}", kind.perturbation.kind)
+        kept.append(replace(recorded, positions=made.hand.astype(np.float32)))
     simulation.close()
     median = float(np.median(travel)) if travel else None
     return Made(tried, **counts, travel=median), tuple(kept)
-
-
-def _rollout(made: SimulatedRollout, executed: int, name: str, kind: Kind) -> Rollout:
-    decisions = made.decisions
-    return Rollout(
-        name=name,
-        stamps=np.arange(len(decisions)) * executed * FRAME_PERIOD,
-        embeddings=np.array([decision.embedding for decision in decisions]),
-        chunks=np.array([decision.chunks for decision in decisions]),
-        success=made.success,
-        claim=made.claim,
-        outcome_by="labels",
-        group=kind.perturbation.kind,
-        positions=made.hand.astype(np.float32),
-        joints=made.joints,
-    )
 
 
 def all_kinds(

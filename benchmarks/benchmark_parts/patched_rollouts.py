@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 
-import numpy as np
-
 from benchmark_parts.poisoned_demonstrations import PATCHES, Patch, PatchedSimulation
-from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.decision import Rollout
 from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.perturbation import UNDISTURBED
-from failure_monitor.demo.policy import SAMPLES, FlowPolicy
-from failure_monitor.demo.rollout import roll_out
-from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, POSITION_NAMES
+from failure_monitor.demo.policy import FlowPolicy
+from failure_monitor.demo.rollout import policy_format, roll_out
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -55,19 +52,6 @@ class Condition:
 def conditions(midway: float) -> list[Condition]:
     """Return no patch, and each patch from the start and from mid-way on."""
     return [Condition(), *(Condition(patch, t) for patch in PATCHES for t in (0.0, midway))]
-
-
-def policy_format(policy: FlowPolicy, embedding_size: int) -> PolicyFormat:
-    """Return the format of a demo policy's decisions."""
-    return PolicyFormat(
-        embedding_size=embedding_size,
-        samples=SAMPLES,
-        horizon=policy.horizon,
-        action_names=ACTION_NAMES,
-        action_kind="delta",
-        position_names=POSITION_NAMES,
-        executed_actions=policy.h_exec,
-    )
 
 
 def calibration_rollouts(models: Path, task: str, number: int, kept: Path) -> RolloutSet:
@@ -123,17 +107,7 @@ def _rollouts(
         for seed in count(first_seed):
             claimer = Claimer(simulation.task)
             made = roll_out(simulation, policy, seed, UNDISTURBED, claimer)
-            number = len(made.decisions)
-            yield Rollout(
-                name=f"{condition.name}, {seed}",
-                stamps=np.arange(number) * policy.h_exec * FRAME_PERIOD,
-                embeddings=np.array([decision.embedding for decision in made.decisions]),
-                chunks=np.array([decision.chunks for decision in made.decisions]),
-                success=made.success,
-                group=condition.name,
-                task=task,
-                joints=made.joints,
-                claim=made.claim,
-            )
+            name = f"{condition.name}, {seed}"
+            yield replace(made.recorded(policy, name, condition.name), task=task)
     finally:
         simulation.close()

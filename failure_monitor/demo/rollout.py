@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""A rollout in one process, without ROS: quick figures on how a policy fares.
+"""A rollout in one process, without ROS: quick figures on how a policy fares, and an archive.
 
-Run as `python -m failure_monitor.demo.rollout --task TASK --rollouts N`.
+Run as `python -m failure_monitor.demo.rollout --task TASK --rollouts N --output FILE.npz`.
 """
 
 import argparse
@@ -14,15 +14,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.execution import ChunkExecution, PolicyDecision
-from failure_monitor.demo.perturbation import KINDS, Perturbation
-from failure_monitor.demo.policy import MODELS, FlowPolicy
+from failure_monitor.demo.perturbation import KINDS, UNDISTURBED, Perturbation
+from failure_monitor.demo.policy import MODELS, SAMPLES, FlowPolicy
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_STEPS, TASKS
+from failure_monitor.demo.tasks import (
+    ACTION_NAMES,
+    FRAME_PERIOD,
+    FRAME_STEPS,
+    POSITION_NAMES,
+    TASKS,
+)
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.joint_motion import JointMotion, quantity_names
+from failure_monitor.sources.archive import write_archive
+from failure_monitor.sources.rollout_set import RolloutSet
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,40 @@ class SimulatedRollout:
     hand: npt.NDArray[np.float64]
     joints: JointMotion
 
+    def recorded(self, policy: FlowPolicy, name: str, group: str = "") -> Rollout:
+        """Return it as a bag would hold it, with what the simulator knows of its outcome.
+
+        Args:
+            policy: the policy that decided.
+            name: the name of the rollout.
+            group: the kind of the perturbation.
+        """
+        period = policy.h_exec * FRAME_PERIOD
+        return Rollout(
+            name=name,
+            stamps=np.arange(len(self.decisions), dtype=np.float64) * period,
+            embeddings=np.array([decision.embedding for decision in self.decisions]),
+            chunks=np.array([decision.chunks for decision in self.decisions]),
+            success=self.success,
+            claim=self.claim,
+            outcome_by="labels",
+            group=group,
+            joints=self.joints,
+        )
+
+
+def policy_format(policy: FlowPolicy, embedding_size: int) -> PolicyFormat:
+    """Return the format of a demo policy's decisions."""
+    return PolicyFormat(
+        embedding_size=embedding_size,
+        samples=SAMPLES,
+        horizon=policy.horizon,
+        action_names=ACTION_NAMES,
+        action_kind="delta",
+        position_names=POSITION_NAMES,
+        executed_actions=policy.h_exec,
+    )
+
 
 def roll_out(
     simulation: Simulation,
@@ -52,12 +95,23 @@ def roll_out(
     seed: int,
     perturbation: Perturbation,
     claimer: Claimer | None = None,
+    *,
+    frames_standing: int = 0,
 ) -> SimulatedRollout:
     """Run a policy until success or the time limit.
 
-    With a claimer it ends when that claims success, true or not, in place of the simulator.
+    Args:
+        simulation: the robot and its scene.
+        policy: what decides.
+        seed: of the scene, and of the noise that action chunks are sampled from.
+        perturbation: what goes wrong.
+        claimer: ends the rollout by claiming success, true or not, in place of the simulator.
+        frames_standing: camera frames for which the arm stands before the first decision: one in
+            the live demo, where no image comes before.
     """
     simulation.reset(seed, perturbation)
+    for _ in range(frames_standing * FRAME_STEPS):
+        simulation.step(np.zeros(len(ACTION_NAMES), dtype=np.float32))
     execution = ChunkExecution(policy, np.random.default_rng([seed, 3]))
     action = np.zeros(len(ACTION_NAMES), dtype=np.float32)
     decisions, hand, joints = [], [], _JointRecorder(simulation)
@@ -127,7 +181,7 @@ class _JointRecorder:
 
 
 def main() -> None:
-    """Print how many rollouts succeed, and how long they take."""
+    """Print how many rollouts succeed, and how long they take; write them as an archive."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--task", required=True, choices=sorted(TASKS))
     parser.add_argument("--models", type=Path, help="default: those that come with the package")
@@ -139,6 +193,7 @@ def main() -> None:
     parser.add_argument(
         "--claims", action="store_true", help="end where success is claimed, true or not"
     )
+    parser.add_argument("--output", type=Path, help="write the rollouts into this archive, .npz")
     arguments = parser.parse_args()
     try:
         perturbation = Perturbation(arguments.perturbation, arguments.strength, arguments.onset)
@@ -154,24 +209,53 @@ def main() -> None:
             seed,
             perturbation,
             Claimer(simulation.task, perturbation) if arguments.claims else None,
+            frames_standing=1,
         )
         for seed in seeds
     ]
     simulation.close()
     sys.stdout.write(_summary(rollouts, arguments.task, perturbation))
+    if arguments.output is not None:
+        try:
+            _write(rollouts, seeds, policy, perturbation, arguments.output)
+        except FailureMonitorError as error:
+            parser.exit(error.exit_code, f"{error}\n")
+
+
+def _write(
+    rollouts: Sequence[SimulatedRollout],
+    seeds: Sequence[int],
+    policy: FlowPolicy,
+    perturbation: Perturbation,
+    output: Path,
+) -> None:
+    kind = perturbation.kind
+    recorded = tuple(
+        rollout.recorded(policy, f"{kind}_{seed}", kind)
+        for rollout, seed in zip(rollouts, seeds, strict=True)
+    )
+    form = policy_format(policy, recorded[0].embeddings.shape[1])
+    write_archive(output, RolloutSet(form, recorded))
 
 
 def _summary(rollouts: Sequence[SimulatedRollout], task: str, perturbation: Perturbation) -> str:
     succeeded = sum(rollout.success for rollout in rollouts)
     seconds = np.median([rollout.seconds for rollout in rollouts])
     count = np.median([len(rollout.decisions) for rollout in rollouts])
-    claimed = sum(bool(rollout.claim) for rollout in rollouts)
+    claimed = [rollout.claim for rollout in rollouts if rollout.claim is not None]
     false = sum(bool(rollout.claim) and not rollout.success for rollout in rollouts)
+    claims = f"; {sum(claimed)} claimed success, {false} of these falsely" if claimed else ""
     return (
-        f"{task}, {perturbation}: {succeeded} of {len(rollouts)} rollouts succeeded; "
-        f"{claimed} claimed success, {false} of these falsely; "
-        f"median {seconds:.2f} simulated s, {count:.0f} decisions\n"
+        f"{task}, {_described(perturbation)}: {succeeded} of {len(rollouts)} rollouts succeeded"
+        f"{claims}; median {seconds:.2f} simulated s, {count:.0f} decisions\n"
     )
+
+
+def _described(perturbation: Perturbation) -> str:
+    if perturbation.kind == UNDISTURBED.kind:
+        return "undisturbed"
+    strength, onset = perturbation.strength, perturbation.onset
+    return f"{KINDS[perturbation.kind]} (strength {strength:g}, from {onset:g} s on)"
 
 
 if __name__ == "__main__":

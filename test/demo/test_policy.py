@@ -2,17 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from failure_monitor.demo import jpeg
+from failure_monitor.demo.make_assets import BAGS
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
 from failure_monitor.demo.policy import SAMPLES, FlowPolicy
+from failure_monitor.demo.record_rollouts import FIRST_SEED
 from failure_monitor.demo.rollout import roll_out
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.sources.rollouts import read_rollouts
 
 
 @pytest.mark.slow
@@ -43,6 +48,21 @@ def test_decisions_have_the_shapes_they_promise_and_differ(
     # The samples of a decision disagree, and the scene shows in most of the embedding.
     assert all(decision.chunks[:, :, :3].std(axis=0).mean() > 0.01 for decision in decisions)
     assert (embeddings.std(axis=0) > 0.01).sum() > 48
+
+
+def test_rollouts_without_ros_are_written_and_begin_as_those_in_bags(tmp_path: Path):
+    task, output = "button-press-topdown-v3", tmp_path / "rollouts.npz"
+    [bag] = read_rollouts([BAGS / task / "rollout_0000"]).rollouts
+    arguments = ["--task", task, "--rollouts", "1", "--first-seed", str(FIRST_SEED)]
+    program = [sys.executable, "-m", "failure_monitor.demo.rollout"]
+    done = subprocess.run(
+        [*program, *arguments, "--output", output], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"{task}, undisturbed: 1 of 1 rollouts succeeded; median ")
+    [written] = read_rollouts([output]).rollouts
+    assert (written.success, written.group) == (True, "none")
+    np.testing.assert_allclose(written.embeddings[0], bag.embeddings[0], atol=1e-3)
+    assert abs(len(written) - len(bag)) <= 2
 
 
 def test_the_same_noise_gives_the_same_chunks(simulation: Simulation, flow_policy: FlowPolicy):

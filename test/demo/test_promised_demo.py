@@ -16,6 +16,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from testbed.repository import ROOT
+from testbed.tutorials import logged, prints
+
+TUTORIAL = ROOT / "docs" / "tutorials" / "demo_understood.md"
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.alone]
 
@@ -41,3 +45,7 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     assert claimed["alarm_time"] is not None or claimed["check"], claimed
     assert len(list(tmp_path.glob("rollout_*.png"))) == 5
     assert (tmp_path / "bundle" / "bundle.yaml").is_file()
+    shown = logged(TUTORIAL.read_text(encoding="utf-8"))
+    assert len(shown) > 3
+    for line in shown:
+        assert prints(("…", line, "…"), demo.stderr), (line, demo.stderr)

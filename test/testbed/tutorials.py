@@ -3,8 +3,9 @@
 """The tutorials of docs/, run block by block as one who reads them does.
 
 A block `console` has commands behind `$ ` and, below each, what it prints: nothing where that does
-not matter, `…` for what varies, within a line or for lines. A block in another language is a file,
-whose name stands in the line before.
+not matter, `…` for what varies, within a line or for lines. A block `log` is what a program prints
+that the page does not run: another test does. A block in another language is a file, whose name
+stands in the line before.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.pages import FENCE
+from testbed.pages import FENCE, blocks
 from testbed.repository import ROOT, console_scripts
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
@@ -44,13 +45,15 @@ def steps(page: str) -> list[Step]:
     """Return what a page tells its reader to do, in order.
 
     Raises:
-        ValueError: a block is neither commands nor a file.
+        ValueError: a block is neither commands, nor a log, nor a file.
     """
     found = []
     for block in FENCE.finditer(page):
         _, language, content = block.groups()
         if language == "console":
             found += _commands(content)
+            continue
+        if language == "log":
             continue
         before = page[: block.start()].rstrip().rpartition("\n")[2]
         name = re.search(r"`([\w/]+\.\w+)`[^`]*:$", before)
@@ -62,6 +65,11 @@ def steps(page: str) -> list[Step]:
         quoted = shlex.quote(content.removesuffix("\n"))
         found.append(Step(f"printf '%s\\n' {quoted} > {name[1]}"))
     return found
+
+
+def logged(page: str) -> list[str]:
+    """Return the lines that a page shows of programs that it does not run."""
+    return [line for block in blocks(page, "log") for line in block.splitlines()]
 
 
 def _commands(block: str) -> Iterator[Step]:

@@ -218,7 +218,7 @@ class JointResidual(TogetherScore):
         if not len(targets):
             raise ScoreUndefinedError(
                 f"{cls.name}: the rollouts give no position or effort of {cls.counted}, only "
-                f"{', '.join(quantities)}: record its joint states too "
+                f"{list_names(quantities)}: record its joint states too "
                 "(--more-joint-states-topics), or leave this score out of the rule"
             )
         require_second_decisions(rollouts, cls.name)
