@@ -27,6 +27,7 @@ PLACES = {
 }
 """Where the version stands, and what it stands behind."""
 
+FORTHCOMING = re.compile(r"^Forthcoming\n-+$", re.MULTILINE)
 HEADING = re.compile(r"^(Forthcoming|\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\))\n-+$", re.MULTILINE)
 
 
@@ -43,6 +44,13 @@ def set_version(root: Path, version: str, today: str) -> None:
     """Write a version wherever it stands, and make what is forthcoming its changes."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise SystemExit(f"release: '{version}' is no version: write three numbers, as 0.2.0")
+    changelog = root / "CHANGELOG.rst"
+    changes = changelog.read_text(encoding="utf-8")
+    if not FORTHCOMING.search(changes):
+        raise SystemExit(
+            "release: CHANGELOG.rst has no section Forthcoming, so nothing is to be released: "
+            "write there what is different"
+        )
     for name, pattern in PLACES.items():
         path = root / name
         text = path.read_text(encoding="utf-8")
@@ -50,13 +58,9 @@ def set_version(root: Path, version: str, today: str) -> None:
             re.sub(pattern, rf"\g<1>{version}", text, count=1, flags=re.MULTILINE),
             encoding="utf-8",
         )
-    path = root / "CHANGELOG.rst"
     heading = f"{version} ({today})"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(
-        re.sub(r"^Forthcoming\n-+$", f"{heading}\n{'-' * len(heading)}", text, flags=re.MULTILINE),
-        encoding="utf-8",
-    )
+    dated = FORTHCOMING.sub(f"{heading}\n{'-' * len(heading)}", changes)
+    changelog.write_text(dated, encoding="utf-8")
 
 
 def unknown_dependencies(root: Path) -> list[str]:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,15 @@ SPEC.loader.exec_module(release)
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The files of the repository in which the version and the dependencies stand."""
+    """The files in which the version and the dependencies stand, with changes to be released."""
     for name in (*release.PLACES, "CHANGELOG.rst", ".ci/rosdistro_keys.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
+    changelog = tmp_path / "CHANGELOG.rst"
+    changes = changelog.read_text(encoding="utf-8")
+    if "\nForthcoming\n" not in changes:
+        new = "Forthcoming\n-----------\n* A change\n\n"
+        changelog.write_text(release.HEADING.sub(rf"{new}\g<0>", changes, count=1), "utf-8")
     return tmp_path
 
 
@@ -37,6 +44,27 @@ def test_setting_a_version_makes_all_fit(copy: Path):
     changes = (copy / "CHANGELOG.rst").read_text()
     assert "\n7.8.9 (2030-01-02)\n------------------\n" in changes
     assert "Forthcoming" not in changes
+
+
+def test_bloom_reads_the_changes_of_a_version(copy: Path):
+    changelog = pytest.importorskip("catkin_pkg.changelog", reason="comes with colcon")
+    release.set_version(copy, "7.8.9", "2030-01-02")
+    read = changelog.get_changelog_from_path(str(copy / "CHANGELOG.rst"), "failure_monitor")
+    [(day, [changes])] = [
+        (day, text) for version, day, text in read.foreach_version() if version == "7.8.9"
+    ]
+    assert day.date() == date(2030, 1, 2)
+    text = (copy / "CHANGELOG.rst").read_text(encoding="utf-8")
+    written = release.HEADING.split(text.partition("(2030-01-02)\n")[2])[0]
+    assert str(changes).count("* ") == len(re.findall(r"^ *\* ", written, re.MULTILINE))
+
+
+def test_without_changes_nothing_is_released(copy: Path):
+    release.set_version(copy, "7.8.9", "2030-01-02")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit, match="no section Forthcoming"):
+        release.set_version(copy, "7.9.0", "2030-01-03")
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
 def test_what_does_not_fit_is_named(copy: Path):
