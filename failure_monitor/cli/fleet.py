@@ -29,7 +29,7 @@ WIDE = 96
 
 def fleet(
     sources: Annotated[
-        list[str],
+        list[Path],
         Argument(
             help="folders that hold a folder for each robot, with its rollout logs, the promises' "
             "files, bundles and incidents; or ROBOT=PATH"

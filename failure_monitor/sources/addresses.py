@@ -83,6 +83,20 @@ def resolved(path: Path) -> Path:
     return path if is_address(path) else path.resolve()
 
 
+def outlasts_process(address: Path) -> bool:
+    """Return whether what is written to an address is there once this process has ended.
+
+    Raises:
+        SourceError: fsspec knows no such addresses.
+        MissingPackageError: A package that writes there is not installed.
+    """
+    with _problems(address):
+        system, _ = _system(address)
+        from fsspec.implementations.memory import MemoryFileSystem
+
+    return not isinstance(system, MemoryFileSystem)
+
+
 def exists(path: Path) -> bool:
     """Return whether there is a file or folder.
 
@@ -303,7 +317,7 @@ def _information(path: Path) -> Mapping[str, Any] | None:
         system.invalidate_cache()
         try:
             information: Mapping[str, Any] = system.info(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
     return information
 

@@ -65,6 +65,7 @@ __all__ = [
     "Topics",
     "completed_by_one_another",
     "find_sources",
+    "kind_of",
     "label",
     "read_rollouts",
     "reject_different_policies",
@@ -372,8 +373,9 @@ def label(sets: Sequence[RolloutSet], labels: Labels | None) -> tuple[RolloutSet
         labels: Labels, which override the sources; None for none.
 
     Raises:
-        SourceError: A label fits no rollout or several, a rollout has several labels, one of the
-            first set has no outcome, or a label names another task than its encoder was told.
+        SourceError: A label fits several rollouts, or none while a rollout has no label; a rollout
+            has several labels, one of the first set has no outcome, or a label names another task
+            than its encoder was told.
     """
     if labels is None:
         return tuple(sets)
@@ -419,7 +421,7 @@ def _matching(path: Path) -> list[Path]:
         return [path]
     found = matching(path)
     # A pattern such as `day*/*` also matches notes and configuration files.
-    known = [path for path in found if is_address(path) or path.is_dir() or _kind_of(path)]
+    known = [path for path in found if is_address(path) or path.is_dir() or kind_of(path)]
     if not known:
         raise SourceError(f"no source matches the pattern {shown(path)}: name {_known_kinds()}")
     return known
@@ -461,7 +463,7 @@ def _found_at_address(path: Path) -> list[Found]:
     with outline(path) as (folder, sizes):
         if not is_file(path):
             sources = [(path / at.relative_to(folder), kind) for at, kind in _sources_at(folder)]
-        elif (kind := _kind_of(folder)) is not None:
+        elif (kind := kind_of(folder)) is not None:
             sources = [(path, kind)]
         else:
             sources = []
@@ -480,13 +482,14 @@ def _found_at_address(path: Path) -> list[Found]:
 
 def _sources_at(path: Path) -> list[tuple[Path, SourceKind]]:
     """Return the source at a path, or those in a folder there."""
-    if (kind := _kind_of(path)) is not None:
+    if (kind := kind_of(path)) is not None:
         return [(path, kind)]
     inner = sorted(path.iterdir()) if path.is_dir() else []
-    return [(child, kind) for child in inner if (kind := _kind_of(child)) is not None]
+    return [(child, kind) for child in inner if (kind := kind_of(child)) is not None]
 
 
-def _kind_of(path: Path) -> SourceKind | None:
+def kind_of(path: Path) -> SourceKind | None:
+    """Return the kind of the source at a path of this machine; None if there is none."""
     return next((kind for kind in SOURCE_KINDS.values() if kind.recognises(path)), None)
 
 

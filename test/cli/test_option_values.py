@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,44 @@ def test_what_cannot_be_written_is_told_first_and_nothing_is_touched(
     assert words in result.stderr.replace(f"{tmp_path}/", "")
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
     assert Path("link").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect bag --json bag/metadata.yaml",
+        "inspect bag --json bag/new.json",
+        "inspect . --json link.json",
+        "inspect * --json set.npz",
+        "archive . --output set.npz",
+        "archive . --output bag/more",
+        "audit . --drop bag/drop.txt",
+        "evaluate bundle . --report bundle/report",
+        "evaluate bundle bag --json bundle/bundle.yaml",
+        "promise bundle bag --figure bundle/arrays.svg",
+        "calibrate set.npz --fit . --output bag/bundle",
+        "calibrate set.npz --policy policy --output policy/bundle",
+        "evaluate-judge judge.json . --json robot/x.rollouts.jsonl",
+        "fleet robot --html robot/x.rollouts.jsonl",
+        "fleet one=robot --json robot/x.promise.json",
+    ],
+)
+def test_no_output_goes_into_or_over_what_is_read(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    files = (
+        *("bag/metadata.yaml", "bag/bag_0.mcap", "set.npz", "bundle/bundle.yaml", "judge.json"),
+        *("policy/config.json", "robot/x.rollouts.jsonl", "robot/x.promise.json", "notes.json"),
+    )
+    for file in files:
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_text("mine")
+    Path("link.json").symlink_to("bag/metadata.yaml")
+    result = run_here(*command.split())
+    assert result.exit_code == 2, result.output
+    assert re.search("would be written (into|over) .*, which .* names", result.stderr)
+    assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"mine"}
+    # A file that is no source may lie among them, also for the second time.
+    assert "notes.json" not in run_here("inspect", ".", "--json", "notes.json").stderr
 
 
 @pytest.mark.parametrize(

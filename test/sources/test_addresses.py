@@ -101,22 +101,34 @@ def test_the_address_of_a_file_of_this_machine_is_its_path(tmp_path: Path) -> No
         assert read.source == str(tmp_path / "bags" / "one")
 
 
-def test_commands_write_to_an_address_and_inspect_it(memory: Path, tmp_path: Path) -> None:
+def test_commands_write_to_an_address_and_inspect_it(
+    memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(fsspec.config.conf, "local", {"auto_mkdir": True})
     write_bag(tmp_path / "one")
     for _ in range(2):
-        result = run_here("archive", tmp_path / "one", "--output", "memory://robots/store")
+        result = run_here("archive", "one", "--output", "local://robots/store")
         assert result.exit_code == 0, result.stderr
-    assert "memory://robots/store" in result.stdout
+    assert "local://robots/store" in result.stdout
     assert "1 were there" in result.stdout
-    result = run_here("archive", tmp_path / "one", "--output", "memory://robots/set.npz")
+    result = run_here("archive", "one", "--output", "local://robots/set.npz")
     assert result.exit_code == 0, result.stderr
     for name in ("store", "set.npz"):
-        result = run_here("inspect", f"memory://robots/{name}")
+        result = run_here("inspect", f"local://robots/{name}")
         assert result.exit_code == 0, result.stderr
         assert "1: 1 succeeded" in result.stdout
+    result = run_here("archive", "local://robots", "--output", "local://robots/set.npz")
+    assert result.exit_code == 2
+    assert "would be written over local://robots/set.npz, which SOURCES..." in result.stderr
     result = run_here("archive", "x", "--output", "y.npz", "--lerobot", "memory://robots/dataset")
     assert result.exit_code == 2
     assert "--lerobot memory://robots/dataset is an address: name a place on" in result.stderr
+    for name in ("set.npz", "store"):
+        result = run_here("archive", "one", "--output", f"memory://robots/{name}")
+        assert result.exit_code == 2
+        assert f"--output memory://robots/{name} ends with this process" in result.stderr
+    fsspec.filesystem("memory").pipe_file("/robots/notes", b"mine")
     with pytest.raises(UsageError, match="memory://robots is there and no store"):
         add_to_store(memory, ROLLOUTS)
 
