@@ -68,32 +68,31 @@ class FleetFolders:
     unread: tuple[Unread, ...]
 
 
-def find_robots(sources: Sequence[str]) -> FleetFolders:
+def find_robots(sources: Sequence[Path]) -> FleetFolders:
     """Look into the folders of a fleet.
 
     Args:
         sources: folders, with a folder for each robot; or `ROBOT=PATH`.
 
     Raises:
-        UsageError: a source is no folder, or no robot has left a file in any of them.
+        UsageError: a source is no folder, a folder is given two names, or no robot has left a file
+            in any of them.
     """
     robots: defaultdict[str, RobotFolders] = defaultdict(lambda: RobotFolders(""))
     bundles: list[Path] = []
-    unread: list[Unread] = []
-    seen: set[tuple[int, int]] = set()
+    walk = _Walk()
     first: dict[str, Path] = {}
-    for source in sources:
-        name, top = _named_folder(source)
-        for folder, folders, files in _walk(top, seen, unread):
-            parts = folder.relative_to(top).parts
-            robot = name or (parts[0] if parts else top.resolve().name or str(top))
+    # A name that is given counts, whatever else its folder lies in.
+    for name, top in sorted(map(_named_folder, sources), key=lambda source: not source[0]):
+        for robot, folder, folders, files in walk.folders(name, top):
             found = robots[robot]
             found.robot = robot
             logs = [folder / file for file in files if file.endswith(SUFFIX)]
             found.logs += logs
-            if logs and not name and first.setdefault(robot, top) != top:
-                unread += _same_name(robot, first[robot], top)
-                first[robot] = top
+            place = top if name else top / robot
+            if logs and first.setdefault(robot, place) != place:
+                walk.unread.append(_same_name(robot, first[robot], place))
+                first[robot] = place
             found.promises += [folder / file for file in files if file.endswith(PROMISE_SUFFIX)]
             found.incidents += [folder / inner for inner in folders if is_incident(inner)]
             if DESCRIPTION_FILE in files:
@@ -105,16 +104,16 @@ def find_robots(sources: Sequence[str]) -> FleetFolders:
             "name folders that hold the robots' 'promise_folder', copied or mounted"
         )
     return FleetFolders(
-        tuple(sorted(with_files, key=lambda each: each.robot)), tuple(bundles), tuple(unread)
+        tuple(sorted(with_files, key=lambda each: each.robot)), tuple(bundles), tuple(walk.unread)
     )
 
 
-def _named_folder(source: str) -> tuple[str, Path]:
+def _named_folder(source: Path) -> tuple[str, Path]:
     """Return the name that a source gives, or an empty one, and its folder."""
-    path = located(Path(source))
+    path = located(source)
     name = ""
-    if not path.exists() and "=" in source:
-        name, _, text = source.partition("=")
+    if not path.exists() and "=" in str(source):
+        name, _, text = str(source).partition("=")
         path = located(Path(text))
         if not name or not text:
             raise UsageError(f"'{source}' names no robot with its folder: write ROBOT=PATH")
@@ -129,41 +128,87 @@ def _named_folder(source: str) -> tuple[str, Path]:
     return name, path
 
 
-def _same_name(robot: str, one: Path, other: Path) -> list[Unread]:
-    """Return that folders below two sources count as one robot."""
-    return [
-        Unread(
-            str(other / robot),
-            f"it has the name of '{one / robot}', and both count as one robot: name one of them, "
-            "ROBOT=PATH, if it is another",
-            robot,
-        )
-    ]
+def _same_name(robot: str, one: Path, other: Path) -> Unread:
+    """Return that folders of two sources count as one robot."""
+    return Unread(
+        str(other),
+        f"it has the name of '{one}', and both count as one robot: name one of them, ROBOT=PATH, "
+        "if it is another",
+        robot,
+    )
 
 
-def _walk(
-    top: Path, seen: set[tuple[int, int]], unread: list[Unread]
-) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield every folder once, also where links lead in a circle; those of bags are left out."""
-    # `os.walk` of Python 3.11 calls itself for each level, and a folder may have thousands.
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = folder.stat()
-            identity = (status.st_dev, status.st_ino)
-            if identity in seen:
+@dataclass(frozen=True)
+class _Seen:
+    """As what a folder was read."""
+
+    robot: str
+    folder: Path
+    is_named: bool
+
+
+class _Walk:
+    """The folders of all sources, each once, also where links lead in a circle.
+
+    Attributes:
+        unread: what could not be looked into, or is another robot's.
+    """
+
+    def __init__(self) -> None:
+        self.unread: list[Unread] = []
+        self._seen: dict[tuple[int, int], _Seen] = {}
+
+    def folders(self, name: str, top: Path) -> Iterator[tuple[str, Path, list[str], list[str]]]:
+        """Yield the robot of each folder of a source, the folder, and its folders and files.
+
+        What is inside of bags is left out.
+
+        Raises:
+            UsageError: the source is another robot's by its name.
+        """
+        # `os.walk` of Python 3.11 calls itself for each level, and a folder may have thousands.
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            parts = folder.relative_to(top).parts
+            robot = name or (parts[0] if parts else top.resolve().name or str(top))
+            try:
+                status = folder.stat()
+                now = _Seen(robot, folder, bool(name))
+                before = self._seen.setdefault((status.st_dev, status.st_ino), now)
+                if before is not now:
+                    self._read_before(before, now, is_source=folder == top)
+                    continue
+                names = sorted(os.listdir(folder))
+            except OSError as error:
+                place = str(error.filename or folder)
+                self.unread.append(Unread(place, error.strerror or str(error)))
                 continue
-            seen.add(identity)
-            names = sorted(os.listdir(folder))
-        except OSError as error:
-            unread.append(Unread(str(error.filename or folder), error.strerror or str(error)))
-            continue
-        folders = [name for name in names if os.path.isdir(folder / name)]
-        inner = {*folders}
-        yield folder, folders, [name for name in names if name not in inner]
-        waiting += [
-            folder / name
-            for name in reversed(folders)
-            if name != UNFINISHED and not is_incident(name)
-        ]
+            folders = [inner for inner in names if os.path.isdir(folder / inner)]
+            inner = {*folders}
+            yield robot, folder, folders, [file for file in names if file not in inner]
+            waiting += [
+                folder / inner
+                for inner in reversed(folders)
+                if inner != UNFINISHED and not is_incident(inner)
+            ]
+
+    def _read_before(self, before: _Seen, now: _Seen, is_source: bool) -> None:
+        """Report that a folder is another robot's, but for links in a circle."""
+        if before.robot == now.robot or before.folder in now.folder.parents:
+            return
+        what = f"the folder of the robot '{before.robot}', '{before.folder}'"
+        if now.is_named and is_source:
+            raise UsageError(
+                f"'{now.robot}={now.folder}' is {what}, and a folder is one robot's: name the "
+                "folder of each"
+            )
+        if not before.is_named:
+            self.unread.append(
+                Unread(
+                    str(now.folder),
+                    f"it is {what}, and counts as that alone: replace the link by the robot's own "
+                    "folder",
+                    now.robot,
+                )
+            )

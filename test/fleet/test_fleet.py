@@ -266,6 +266,27 @@ def test_robots_of_one_name_below_two_sources_are_said_to_count_as_one(tmp_path)
     apart = fleet_json(tmp_path, f"other={sources[0]}", *sources[1:])
     assert set(robots_of(apart)) == {"other", "arm-01"}
     assert not apart["unread"]
+    both = [f"same={tmp_path / name / 'arm-01'}" for name in ("north", "south")]
+    [remark] = fleet_json(tmp_path, *both)["unread"]
+    assert remark["place"] == str(tmp_path / "south" / "arm-01")
+
+
+def test_a_folder_of_two_robots_is_said_and_counts_once(tmp_path):
+    top = tmp_path / "robots"
+    write_log(top / "a", rollouts(5))
+    (top / "b").symlink_to("a")
+    (tmp_path / "link").symlink_to(top / "a")
+    [remark] = fleet_json(tmp_path, top)["unread"]
+    assert (remark["place"], remark["robot"]) == (str(top / "b"), "b")
+    assert f"the folder of the robot 'a', '{top / 'a'}'" in remark["reason"]
+    for other in (top / "a", tmp_path / "link"):
+        result = run_here("fleet", f"one={top / 'a'}", f"two={other}")
+        assert result.exit_code == 2
+        assert f"'two={other}' is the folder of the robot 'one'" in result.stderr
+    # A name that is given counts, in any order.
+    renamed = fleet_json(tmp_path, top, f"one={top / 'a'}")
+    assert set(robots_of(renamed)) == {"one"}
+    assert not renamed["unread"]
 
 
 def test_a_folder_of_many_levels_is_looked_into(tmp_path):
