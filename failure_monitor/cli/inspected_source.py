@@ -13,8 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from failure_monitor.cli.policy_rows import add_policy_rows
+from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.decision import Rollout
 from failure_monitor.schema import plain
+from failure_monitor.text_table import TextTable
 
 if TYPE_CHECKING:
     from failure_monitor.sources.bag_topics import RecordedTopic
@@ -129,13 +131,14 @@ def rollouts_table(rollout_set: RolloutSet) -> Table:
         for name, cells in columns.items()
         if any(c not in ("", UNDEFINED) for c in cells)
     }
-    table = Table(title="Rollouts", title_justify="left")
-    table.add_column("rollout", overflow="fold")
-    for name in shown:
-        table.add_column(name, justify="left" if name in ("outcome", "group", "task") else "right")
-    for row, cells in zip(rows, zip(*shown.values(), strict=True), strict=True):
-        table.add_row(escape(row.name), *(escape(cell) for cell in cells))
-    return table
+    return terminal_table(
+        TextTable(
+            title="Rollouts",
+            columns=("rollout", *shown),
+            rows=tuple(zip((row.name for row in rows), *shown.values(), strict=True)),
+            left_aligned=frozenset({"outcome", "group", "task"}),
+        )
+    )
 
 
 def rollouts_json(rollout_set: RolloutSet) -> dict[str, Any]:

@@ -7,13 +7,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from testbed.command_line import run_command, write_rollout_bag
 from testbed.synthetic import synthetic_rollout
 
 from failure_monitor.bundle.bundle import load
+from failure_monitor.calibration.audit_text import audited_rollouts
+from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.sources.exclusions import Exclusions, read_exclusions, write_exclusions
 from failure_monitor.sources.source import SourceError
 
@@ -94,3 +98,19 @@ def test_a_list_that_excludes_everything_is_refused(bags, tmp_path):
     )
     assert refused.returncode == 1
     assert "are excluded" in refused.stderr
+
+
+def test_headings_and_numbers_are_whole_in_a_terminal_of_80_columns():
+    name = "a_folder_of_a_long_name_2026_11_29/rollout_0001"
+    measured = {"decisions": 1234, "seconds": 1234.5, "rate": 100.0, "longest_gap": 12.34}
+    p = {"trajectory_p": 0.5, "scores_p": 0.25}
+    found = SimpleNamespace(rollouts=[SimpleNamespace(name=name, **measured, **p, verdict="drop")])
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(terminal_table(audited_rollouts(found)))
+    lines = shown.get().splitlines()
+    words = " ".join(lines).split()
+    for column in audited_rollouts(found).columns:
+        assert set(column.split()) <= {*words}
+    assert {"1234", "1234.5", "100.0", "12.34", "0.50", "0.25", "drop"} <= {*words}
+    assert "…" not in "".join(words)
