@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from failure_monitor.cli.app import output
 from failure_monitor.cli.declaration import Argument, Option
+
+if TYPE_CHECKING:
+    from failure_monitor.incidents.outcome import LabelledBag
 
 OUTCOMES = {"success": True, "failure": False}
 
 
 def label(
-    bag: Annotated[Path, Argument(metavar="BAG", help="a rosbag2 folder of one rollout")],
+    bags: Annotated[
+        list[Path], Argument(metavar="BAG...", help="rosbag2 folders of one rollout each")
+    ],
     outcome: Annotated[
         str, Option(help="how it ended: success or failure", choices=tuple(OUTCOMES))
     ],
@@ -28,21 +33,21 @@ def label(
         str, Option(help="the topic that is true while a rollout runs (Bool)")
     ] = "/rollout/active",
 ) -> None:
-    """Label a recorded rollout with its outcome: a false alarm can then calibrate.
+    """Label recorded rollouts with their outcome: a false alarm can then calibrate.
 
-    It is the operator's word, and stands beside what was claimed.
+    It is the operator's word, and stands beside what was claimed. No bag is labelled unless all
+    can be.
     """
-    from failure_monitor.incidents.outcome import write_outcome
+    from failure_monitor.incidents.outcome import LabelTopics, write_outcomes
 
-    labelled = write_outcome(
-        bag,
-        OUTCOMES[outcome],
-        label_topic=label_topic,
-        success_topic=success_topic,
-        active_topic=active_topic,
-    )
+    topics = LabelTopics(label_topic, success_topic, active_topic)
+    for labelled in write_outcomes(bags, OUTCOMES[outcome], topics):
+        _print(labelled, outcome)
+
+
+def _print(labelled: LabelledBag, outcome: str) -> None:
     what = "is now" if labelled.is_corrected else "is"
-    text = f"{bag} {what} a {outcome}"
+    text = f"{labelled.path} {what} a {outcome}"
     if labelled.claim not in (None, OUTCOMES[outcome]):
         text += f", which was claimed to be a {'success' if labelled.claim else 'failure'}"
     if "incident.reason" in labelled.custom_data:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,50 +47,97 @@ class LabelledBag:
     """A bag to which an operator's word was added.
 
     Attributes:
+        path: The rosbag2 folder.
         custom_data: What the recorder stated about the bag; empty for most recorders.
         is_corrected: True if an earlier word was replaced.
         claim: What was claimed when the rollout ended; None if nothing was.
     """
 
+    path: Path
     custom_data: Mapping[str, str]
     is_corrected: bool
     claim: bool | None
 
 
-def write_outcome(
-    path: Path, success: bool, *, label_topic: str, success_topic: str, active_topic: str
-) -> LabelledBag:
-    """Add an operator's word on the only rollout in a bag to the bag.
+@dataclass(frozen=True)
+class LabelTopics:
+    """The topics of a bag that an operator's word depends on.
+
+    Attributes:
+        label: Of such words, std_msgs/Bool.
+        success: Of what was claimed, std_msgs/Bool; a bag may lack it.
+        active: True while a rollout runs; a bag may lack it.
+    """
+
+    label: str
+    success: str
+    active: str
+
+
+@dataclass(frozen=True)
+class _BagToLabel:
+    """A bag that can be labelled.
+
+    Attributes:
+        path: The rosbag2 folder.
+        earlier: The topic of the word that was added before; empty if none was.
+        claim: What was claimed when the rollout ended; None if nothing was.
+    """
+
+    path: Path
+    earlier: str
+    claim: bool | None
+
+
+def write_outcomes(
+    paths: Sequence[Path], success: bool, topics: LabelTopics
+) -> Iterator[LabelledBag]:
+    """Add an operator's word to bags of one rollout each, once all are known to take it.
 
     Args:
-        path: A rosbag2 folder.
-        success: Whether it succeeded, by the operator's word.
-        label_topic: The topic of such words, std_msgs/Bool.
-        success_topic: The topic of what was claimed, std_msgs/Bool; a bag may lack it.
-        active_topic: The topic that is true while a rollout runs; a bag may lack it.
+        paths: rosbag2 folders; one that is named twice is labelled once.
+        success: Whether the rollouts succeeded, by the operator's word.
+        topics: The topics of the bags.
+
+    Yields:
+        Each bag once it is labelled.
 
     Raises:
-        SourceError: The path is not a rosbag2 folder, is damaged, holds several rollouts, or
-            cannot be written to.
+        SourceError: A path is not a rosbag2 folder, is damaged, holds several rollouts, or cannot
+            be written to.
         UnwritableError: The metadata cannot be written.
     """
+    named = {os.path.realpath(path): path for path in paths}
+    ready = [_bag_to_label(path, topics) for path in named.values()]
+    for bag in ready:
+        with _problems(bag.path):
+            labelled = _add_outcome(bag, success, topics.label)
+        yield labelled
+
+
+def _bag_to_label(path: Path, topics: LabelTopics) -> _BagToLabel:
     if not is_bag_folder(path):
         raise SourceError(
             f"{path} is not a rosbag2 folder, and no other source can hold an outcome: write it "
             "to a file of labels, which 'calibrate' and 'evaluate' read with --labels"
         )
-    try:
+    with _problems(path):
         _remove_unfinished(path)
         bag = bag_at(path)
-        _reject_another_type(bag, label_topic, "--label-topic")
-        _reject_another_type(bag, success_topic, "--success-topic")
-        before = _topic_of_earlier_word(bag)
-        claims = _read_claims(bag, active_topic, success_topic)
+        _reject_another_type(bag, topics.label, "--label-topic")
+        _reject_another_type(bag, topics.success, "--success-topic")
+        earlier = _topic_of_earlier_word(bag)
+        claims = _read_claims(bag, topics.active, topics.success)
         # Words were written on the topic of claims once, and then are no claim.
-        claims = claims[:-1] if before == success_topic else claims
-        return _add_outcome(
-            path, success, label_topic, before=before, claim=claims[-1] if claims else None
-        )
+        claims = claims[:-1] if earlier == topics.success else claims
+        return _BagToLabel(path, earlier, claims[-1] if claims else None)
+
+
+@contextmanager
+def _problems(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a bag into a sentence."""
+    try:
+        yield
     except UnsupportedBagError as error:
         raise SourceError(f"{path}: {error}") from None
     except (DamagedBagError, KeyError, TypeError) as error:
@@ -157,12 +205,11 @@ def _reject_another_type(bag: Bag, name: str, option: str) -> None:
             )
 
 
-def _add_outcome(
-    path: Path, success: bool, label_topic: str, *, before: str, claim: bool | None
-) -> LabelledBag:
+def _add_outcome(bag: _BagToLabel, success: bool, label_topic: str) -> LabelledBag:
+    path = bag.path
     metadata = yaml.safe_load((path / METADATA_FILE).read_bytes())
     information: Information = metadata["rosbag2_bagfile_information"]
-    is_corrected = _remove_outcome(information, before)
+    is_corrected = _remove_outcome(information, bag.earlier)
     end = _begin(information) + int(information["duration"]["nanoseconds"])
     time = end if is_corrected else end + 1
     file, digest = _make_file(path, information, success, label_topic, time)
@@ -172,7 +219,7 @@ def _add_outcome(
     os.replace(file, path / file.name)
     write_atomically(path / METADATA_FILE, yaml.safe_dump(metadata, sort_keys=False))
     shutil.rmtree(path / WORK_FOLDER)
-    return LabelledBag(dict(information.get("custom_data") or {}), is_corrected, claim)
+    return LabelledBag(path, dict(information.get("custom_data") or {}), is_corrected, bag.claim)
 
 
 def _begin(information: Information) -> int:

@@ -78,18 +78,27 @@ class Labels:
     def apply(self, rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
         """Return the rollouts with their labels; fields that are unknown stay as they were.
 
+        The file may label rollouts of other sources too, of which a warning tells.
+
         Raises:
-            SourceError: A label fits no rollout or several, or a rollout has several labels.
+            SourceError: A label fits several rollouts, or none while a rollout has no label; or a
+                rollout has several labels.
         """
         label_of: dict[int, str] = {}
+        without: list[str] = []
         for name in self.by_name:
             place = self._place(name, rollouts)
+            if place is None:
+                without.append(name)
+                continue
             if place in label_of:
                 raise SourceError(
                     f"{self.path} labels {rollouts[place].name} twice, as '{label_of[place]}' and "
                     f"as '{name}': leave one of them out"
                 )
             label_of[place] = name
+        unlabelled = [each.name for place, each in enumerate(rollouts) if place not in label_of]
+        self._report_without_rollout(without, unlabelled)
         return tuple(
             self._with_label(rollout, label_of.get(place))
             for place, rollout in enumerate(rollouts)
@@ -108,14 +117,32 @@ class Labels:
                 "add a label, or leave the rollouts out"
             )
 
-    def _place(self, name: str, rollouts: Sequence[Rollout]) -> int:
+    def _report_without_rollout(self, without: Sequence[str], unlabelled: Sequence[str]) -> None:
+        """Warn of labels without a rollout, unless they may be meant for one without a label.
+
+        Raises:
+            SourceError: One of them may be a misspelt name of a rollout.
+        """
+        if without and unlabelled:
+            raise SourceError(
+                f"{self.path} labels '{without[0]}', and there is no such rollout, while "
+                f"{list_names(unlabelled)} {'has' if len(unlabelled) == 1 else 'have'} no label: "
+                f"correct the name, or label all of these rollouts, or leave {len(without)} "
+                f"label{'s' if len(without) > 1 else ''} without a rollout out "
+                f"({list_names(without)})"
+            )
+        if without:
+            logger.warning(
+                "%s: %d labels are for rollouts that are not in these sources (%s)",
+                self.path,
+                len(without),
+                list_names(without),
+            )
+
+    def _place(self, name: str, rollouts: Sequence[Rollout]) -> int | None:
         places = [place for place, rollout in enumerate(rollouts) if _is_called(rollout, name)]
         if not places:
-            raise SourceError(
-                f"{self.path} labels '{name}', and there is no such rollout, only "
-                f"{list_names([rollout.name for rollout in rollouts])}: correct the name, or "
-                "leave the label out"
-            )
+            return None
         if len(places) > 1:
             raise SourceError(
                 f"{self.path} labels '{name}', and there are {len(places)} such rollouts "

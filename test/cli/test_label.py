@@ -15,17 +15,16 @@ from testbed.bags import (
     BagBuilder,
     write_bag,
 )
-from testbed.command_line import run_command
+from testbed.command_line import run_command, run_here
 
-from failure_monitor.incidents.outcome import write_outcome
+from failure_monitor.incidents.outcome import LabelTopics, write_outcomes
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError
 
 
 def label(path, success: bool):
-    return write_outcome(
-        path, success, label_topic=LABEL, success_topic=SUCCESS, active_topic=ACTIVE
-    )
+    [labelled] = write_outcomes([path], success, LabelTopics(LABEL, SUCCESS, ACTIVE))
+    return labelled
 
 
 def outcome(path) -> bool | None:
@@ -79,7 +78,7 @@ def test_outcome_overrides_what_the_robot_said_and_leaves_the_claim(tmp_path):
 
 def test_a_word_of_an_older_version_stood_in_the_place_of_the_claim_and_is_replaced(tmp_path):
     bag = write_bag(tmp_path / "bag", success=None)
-    write_outcome(bag, True, label_topic=SUCCESS, success_topic=SUCCESS, active_topic=ACTIVE)
+    [_] = write_outcomes([bag], True, LabelTopics(SUCCESS, SUCCESS, ACTIVE))
     corrected = label(bag, False)
     assert corrected.is_corrected
     assert corrected.claim is None
@@ -147,13 +146,7 @@ def test_bag_of_several_rollouts_is_refused_and_stays_as_it_was(tmp_path):
 def test_success_topic_of_another_type_is_named(tmp_path):
     bag = write_bag(tmp_path / "bag", success=None)
     with pytest.raises(SourceError, match="/policy/embedding is a sensor_msgs/msg/PointCloud2"):
-        write_outcome(
-            bag,
-            True,
-            label_topic="/policy/embedding",
-            success_topic=SUCCESS,
-            active_topic=ACTIVE,
-        )
+        [*write_outcomes([bag], True, LabelTopics("/policy/embedding", SUCCESS, ACTIVE))]
 
 
 def test_what_is_no_rosbag2_folder_is_refused(tmp_path):
@@ -185,6 +178,18 @@ def test_command_says_what_it_did(tmp_path):
     claimed = write_bag(tmp_path / "claimed", success=True)
     said = run_command("label", claimed, "--outcome", "failure").stdout
     assert said == f"{claimed} is a failure, which was claimed to be a success\n"
+
+
+def test_many_bags_are_labelled_at_once_or_none(tmp_path):
+    bags = [write_bag(tmp_path / f"bag_{seed}", seed=seed, success=None) for seed in range(3)]
+    (tmp_path / "none").mkdir()
+    refused = run_here("label", *bags, tmp_path / "none", "--outcome", "failure")
+    assert refused.exit_code == 1
+    assert f"{tmp_path / 'none'} is not a rosbag2 folder" in refused.stderr
+    assert {outcome(bag) for bag in bags} == {None}
+    done = run_here("label", *bags, bags[0], "--outcome", "failure")
+    assert done.stdout.splitlines() == [f"{bag} is a failure" for bag in bags]
+    assert {outcome(bag) for bag in bags} == {False}
 
 
 def test_command_says_for_what_an_incident_was_recorded_and_whether_all_of_it_is_there(tmp_path):

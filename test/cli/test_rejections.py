@@ -101,7 +101,7 @@ def test_labels_and_rollouts_that_do_not_belong_together_are_refused(bags, tmp_p
     labels, output = tmp_path / "labels.csv", ("--output", tmp_path / "bundle")
     labels.write_text("rollout,outcome\nrun_99,success\n")
     said = refusal(*with_quick_scores(bags, "--labels", labels, *output))
-    assert "labels 'run_99', and there is no such rollout, only run_00, run_01" in said
+    assert "labels 'run_99', and there is no such rollout, while run_00, run_01" in said
     unlabelled = tmp_path / "unlabelled"
     for seed in range(10):
         write_rollout_bag(unlabelled / f"run_{seed}", synthetic_rollout(seed), success=None)

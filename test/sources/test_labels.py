@@ -21,7 +21,7 @@ from testbed.bags import (
 )
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.incidents.outcome import write_outcome
+from failure_monitor.incidents.outcome import LabelTopics, write_outcomes
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -143,7 +143,10 @@ def test_the_rollouts_of_one_bag_are_named_by_their_numbers(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("rollout,outcome\nrun_7,success\n", "labels 'run_7', and there is no such rollout, only"),
+        (
+            "rollout,outcome\nrun_7,success\n",
+            "labels 'run_7', and there is no such rollout, while",
+        ),
         ("rollout,outcome\nrun_0,success\n", "has no outcome for run_1, nor have"),
         ("rollout,outcome\nrun_0,unknown\nrun_1,success\n", "has no outcome for run_0"),
         ("rollout,outcome\nrun_0,success\nrun_0,failure\n", "labels 'run_0' twice"),
@@ -208,6 +211,17 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
         read_labels(folder / "binary.csv")
 
 
+def test_a_file_of_all_rollouts_labels_a_part_of_them(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "rollout,outcome\nrun_0,success\nrun_1,failure\nrun_2,failure\n"
+    assert [r.success for r in labelled(folder, text, bags="bags/run_[12]")] == [False, False]
+    assert "1 labels are for rollouts that are not in these sources (run_0)" in caplog.text
+    # A name may be misspelt wherever a rollout has no label, even if it states an outcome.
+    said = refusal(folder, "rollout,outcome\nrun_0,success\nrun_1,failure\nrun2,failure\n")
+    assert "labels 'run2', and there is no such rollout, while run_2 has no label" in said
+
+
 def test_one_file_may_label_several_sets(folder: Path) -> None:
     (folder / "labels.yaml").write_text("run_0: success\nrun_1: failure\n")
     sets = [read_rollouts([folder / "bags" / f"run_{number}"]) for number in range(3)]
@@ -225,13 +239,7 @@ def test_an_operators_word_in_a_bag_stands_beside_the_claim_and_labels_above_bot
 
     for seed in range(3):
         write_bag(tmp_path / "bags" / f"run_{seed}", seed=seed, success=(None, True, True)[seed])
-    write_outcome(
-        tmp_path / "bags" / "run_2",
-        False,
-        label_topic=LABEL,
-        success_topic=SUCCESS,
-        active_topic=ACTIVE,
-    )
+    [_] = write_outcomes([tmp_path / "bags" / "run_2"], False, LabelTopics(LABEL, SUCCESS, ACTIVE))
     rollouts = read_rollouts([tmp_path / "bags"]).rollouts
     assert [known(each) for each in rollouts] == [
         (None, None, ""),
