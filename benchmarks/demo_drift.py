@@ -27,12 +27,12 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
-from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.decision import Rollout
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
-from failure_monitor.demo.policy import MODELS, SAMPLES, FlowPolicy
+from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.rollout import roll_out
 from failure_monitor.demo.simulation import Simulation
-from failure_monitor.demo.tasks import ACTION_NAMES, FRAME_PERIOD, POSITION_NAMES
+from failure_monitor.demo.tasks import ACTION_NAMES
 from failure_monitor.evaluation.watched_promise import finished_rollout
 from failure_monitor.promise.reference import references
 from failure_monitor.promise.watch import PromiseWatch
@@ -81,29 +81,10 @@ class Course:
     false_alarms: dict[str, int] = field(default_factory=dict)
 
 
-def policy_format(policy: FlowPolicy, embedding_size: int) -> PolicyFormat:
-    return PolicyFormat(
-        embedding_size=embedding_size,
-        samples=SAMPLES,
-        horizon=policy.horizon,
-        action_names=ACTION_NAMES,
-        action_kind="velocity",
-        position_names=POSITION_NAMES,
-        executed_actions=policy.h_exec,
-        control_period=FRAME_PERIOD,
-    )
-
-
 def recorded(robot: AgeingRobot, policy: FlowPolicy, seeds: Iterator[int]) -> Rollout:
     seed = next(seeds)
     made = roll_out(robot, policy, seed, UNDISTURBED)
-    return Rollout(
-        name=f"rollout {seed}",
-        stamps=np.arange(len(made.decisions)) * policy.h_exec * FRAME_PERIOD,
-        embeddings=np.array([decision.embedding for decision in made.decisions]),
-        chunks=np.array([decision.chunks for decision in made.decisions]),
-        success=made.success,
-    )
+    return made.recorded(policy, f"rollout {seed}")
 
 
 def successes(
@@ -136,7 +117,7 @@ def main(
         seeds = count(10_000 * (split + 1))
         robot.turned = robot.lost = 0.0
         old = successes(robot, policy, seeds, calibration)
-        form = policy_format(policy, old[0].embeddings.shape[1])
+        form = policy.format
         before = calibrate(old, form, SETTINGS)
         for change, (degrees, loss) in CHANGES.items():
             course, fresh = Course(change, split), list(old)

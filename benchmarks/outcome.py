@@ -34,9 +34,8 @@ from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome
 from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
-from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.decision import Rollout
 from failure_monitor.demo.policy import MODELS, FlowPolicy
-from failure_monitor.demo.rollout import policy_format
 from failure_monitor.demo.tasks import TASKS
 from failure_monitor.evaluation.metrics import clopper_pearson
 from failure_monitor.evaluation.outcome_figures import OutcomeCount, outcome_figures
@@ -198,10 +197,6 @@ def main(
         results.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _form(task: str, rollouts: Sequence[Rollout]) -> PolicyFormat:
-    return policy_format(FlowPolicy(MODELS / task), rollouts[0].embeddings.shape[1])
-
-
 def _published(rollouts: Sequence[Rollout]) -> list[Rollout]:
     """Return rollouts as the demo's robot gives them: where the hand is, it does not publish."""
     return [replace(rollout, positions=None) for rollout in rollouts]
@@ -209,7 +204,7 @@ def _published(rollouts: Sequence[Rollout]) -> list[Rollout]:
 
 def _bundle(rollouts: Sequence[Rollout], alpha: float, task: str) -> Bundle:
     """Return a bundle by the default rule."""
-    form, published = _form(task, rollouts), _published(rollouts)
+    form, published = FlowPolicy(MODELS / task).format, _published(rollouts)
     settings = CalibrationSettings(
         choose_rule(published, form).scores, jobs=1, outcome_alpha=alpha
     )
@@ -274,7 +269,7 @@ def _coverage(
     n: int,
     splits: int,
 ) -> Coverage:
-    form = _form(task, rollouts)
+    form = FlowPolicy(MODELS / task).format
     settings = EndSettings(of.alpha, of.parts, of.format.joints)
     doubted = []
     found: dict[str, list[float]] = {kind.kind.title: [] for kind in wrong if kind.rollouts}

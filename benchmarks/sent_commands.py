@@ -33,12 +33,11 @@ from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
-from failure_monitor.demo.policy import MODELS, SAMPLES, FlowPolicy
+from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.rollout import roll_out
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import (
     ACTION_NAMES,
-    FRAME_PERIOD,
     FRAME_STEPS,
     POSITION_NAMES,
     TASKS,
@@ -146,7 +145,7 @@ def main(
         for strength in strengths
     }
     robot.close()
-    form = policy_format(policy, usual[0].embeddings.shape[1])
+    form = policy.format
     found = [
         found_by(name, known, form, usual, disturbed, calibration, dealings)
         for name in RULES
@@ -174,28 +173,10 @@ def recorded(
     """Run the policy, and keep what joints did and what was sent."""
     progress.print(f"rollout {seed} {perturbation.kind} {perturbation.strength:g}")
     made = roll_out(robot, policy, seed, perturbation)
-    decisions = len(made.decisions)
-    return Rollout(
-        name=f"{perturbation.kind} {perturbation.strength:g} {seed}",
-        stamps=np.arange(decisions, dtype=np.float64) * policy.h_exec * FRAME_PERIOD,
-        embeddings=np.array([decision.embedding for decision in made.decisions]),
-        chunks=np.array([decision.chunks for decision in made.decisions]),
-        success=made.success,
-        joints=replace(made.joints, command_names=ACTION_NAMES, commands=robot.means(decisions)),
-    )
-
-
-def policy_format(policy: FlowPolicy, embedding_size: int) -> PolicyFormat:
-    return PolicyFormat(
-        embedding_size=embedding_size,
-        samples=SAMPLES,
-        horizon=policy.horizon,
-        action_names=ACTION_NAMES,
-        action_kind="velocity",
-        position_names=POSITION_NAMES,
-        executed_actions=policy.h_exec,
-        control_period=FRAME_PERIOD,
-    )
+    rollout = made.recorded(policy, f"{perturbation.kind} {perturbation.strength:g} {seed}")
+    means = robot.means(len(made.decisions))
+    joints = replace(made.joints, command_names=ACTION_NAMES, commands=means)
+    return replace(rollout, joints=joints)
 
 
 def found_by(

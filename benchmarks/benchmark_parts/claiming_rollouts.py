@@ -16,7 +16,7 @@ from failure_monitor.decision import Rollout
 from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.perturbation import UNDISTURBED, Perturbation
 from failure_monitor.demo.policy import MODELS, FlowPolicy
-from failure_monitor.demo.rollout import policy_format, roll_out
+from failure_monitor.demo.rollout import roll_out
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.joint_motion import is_of_kind
 from failure_monitor.sources.archive import write_archive
@@ -113,8 +113,7 @@ def claiming_rollouts(task: str, kind: Kind, wanted: int, folder: Path) -> Claim
         folder.mkdir(parents=True, exist_ok=True)
         made, rollouts = _make(task, kind, wanted)
         if rollouts:
-            form = policy_format(FlowPolicy(MODELS / task), rollouts[0].embeddings.shape[1])
-            write_archive(archive, RolloutSet(form, rollouts))
+            write_archive(archive, RolloutSet(FlowPolicy(MODELS / task).format, rollouts))
         write_json(counts, asdict(made))
     made = Made(**json.loads(counts.read_text()))
     rollouts = read_rollouts([archive]).rollouts if archive.is_file() else ()

@@ -17,7 +17,7 @@ from failure_monitor.decision import Rollout
 from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.perturbation import UNDISTURBED
 from failure_monitor.demo.policy import FlowPolicy
-from failure_monitor.demo.rollout import policy_format, roll_out
+from failure_monitor.demo.rollout import roll_out
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -93,8 +93,7 @@ def _from_file(
                 f"only {len(rollouts)} of {PATIENCE * number} rollouts of {task} succeeded: the "
                 "policy is not good enough to calibrate from; train it for longer (--steps)"
             )
-        form = policy_format(policy, rollouts[0].embeddings.shape[1])
-        write_archive(kept, RolloutSet(form, rollouts))
+        write_archive(kept, RolloutSet(policy.format, rollouts))
     return read_rollouts([kept])
 
 

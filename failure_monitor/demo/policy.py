@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from failure_monitor.decision import PolicyFormat
 from failure_monitor.demo_data import DEMO_DATA
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.policy_description import PolicyDescription
@@ -39,6 +40,11 @@ class FlowPolicy:
         self.action_names = self._sampler.action_names
         self.joint_names = self._encoder.joint_names
         self.image_size = self._encoder.cameras[CAMERA].height
+
+    @property
+    def format(self) -> PolicyFormat:
+        """The format of its decisions."""
+        return self._sampler.policy_format(samples=SAMPLES)
 
     def describe(self, executed_actions: int) -> PolicyDescription:
         """Return what the policy states about itself.

@@ -14,18 +14,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.decision import Rollout
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.claimer import Claimer
 from failure_monitor.demo.execution import ChunkExecution, PolicyDecision
 from failure_monitor.demo.perturbation import KINDS, UNDISTURBED, Perturbation
-from failure_monitor.demo.policy import MODELS, SAMPLES, FlowPolicy
+from failure_monitor.demo.policy import MODELS, FlowPolicy
 from failure_monitor.demo.simulation import Simulation
 from failure_monitor.demo.tasks import (
     ACTION_NAMES,
     FRAME_PERIOD,
     FRAME_STEPS,
-    POSITION_NAMES,
     TASKS,
 )
 from failure_monitor.errors import FailureMonitorError
@@ -74,19 +73,6 @@ class SimulatedRollout:
             group=group,
             joints=self.joints,
         )
-
-
-def policy_format(policy: FlowPolicy, embedding_size: int) -> PolicyFormat:
-    """Return the format of a demo policy's decisions."""
-    return PolicyFormat(
-        embedding_size=embedding_size,
-        samples=SAMPLES,
-        horizon=policy.horizon,
-        action_names=ACTION_NAMES,
-        action_kind="delta",
-        position_names=POSITION_NAMES,
-        executed_actions=policy.h_exec,
-    )
 
 
 def roll_out(
@@ -234,8 +220,7 @@ def _write(
         rollout.recorded(policy, f"{kind}_{seed}", kind)
         for rollout, seed in zip(rollouts, seeds, strict=True)
     )
-    form = policy_format(policy, recorded[0].embeddings.shape[1])
-    write_archive(output, RolloutSet(form, recorded))
+    write_archive(output, RolloutSet(policy.format, recorded))
 
 
 def _summary(rollouts: Sequence[SimulatedRollout], task: str, perturbation: Perturbation) -> str:
