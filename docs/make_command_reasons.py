@@ -64,7 +64,7 @@ Take more or other rollouts, another alpha, or other scores. [audit.md](audit.md
         "Bundles",
         """A bundle is damaged, was changed, is newer than this version, or is of another policy.
 Calibrate again, or update; never repair a bundle by hand.""",
-        spoken=("bundle", "schema", "atomic_file"),
+        spoken=("bundle", "schema", "atomic_file", "versioned_file"),
     ),
     Chapter(
         "Evaluation, recalibration and promise",

@@ -9,16 +9,18 @@ from pathlib import Path
 from failure_monitor.atomic_file import json_text, write_atomically
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.judges.judge import VERSION, CalibratedJudge
-from failure_monitor.schema import NewerVersionError, SchemaError, plain, read_json
-
-MAX_BYTES = 4_000_000
-"""A file that is larger holds no judge."""
+from failure_monitor.schema import plain
+from failure_monitor.versioned_file import MAX_BYTES, VersionedFile
 
 REMEDY = "write it with `failure-monitor calibrate-judge`"
 
 
 class JudgeFileError(FailureMonitorError):
     """A file that holds no calibrated judge."""
+
+
+JUDGES = VersionedFile(CalibratedJudge, VERSION, "calibrated judge", REMEDY, JudgeFileError)
+"""The files of judges."""
 
 
 def save_judge(judge: CalibratedJudge, path: Path) -> None:
@@ -28,7 +30,7 @@ def save_judge(judge: CalibratedJudge, path: Path) -> None:
         JudgeFileError: it rests on so many rollouts that its file could not be read again.
         UnwritableError: the file cannot be written.
     """
-    content = json_text(plain(judge))
+    content = json_text(plain(judge)).encode()
     if len(content) > MAX_BYTES:
         rollouts = len(judge.successes) + len(judge.failures)
         raise JudgeFileError(
@@ -44,22 +46,7 @@ def load_judge(path: Path) -> CalibratedJudge:
     Raises:
         JudgeFileError: there is none, or it is damaged or of a newer failure_monitor.
     """
-    try:
-        if not path.is_file():
-            # To open a pipe waits for its other end.
-            why = "is no file" if path.exists() else "does not exist"
-            raise JudgeFileError(f"the judge '{path}' {why}: {REMEDY}")
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise JudgeFileError(f"the judge '{path}' cannot be read ({error.strerror})") from None
-    if len(text) > MAX_BYTES:
-        raise JudgeFileError(f"'{path}' has more than {MAX_BYTES} bytes, so it is no judge")
-    try:
-        return read_json(CalibratedJudge, text, newest=VERSION)
-    except NewerVersionError:
-        raise JudgeFileError(
-            f"'{path}' was written by a newer failure_monitor: update it here, or {REMEDY}"
-        ) from None
-    except SchemaError as error:
-        raise JudgeFileError(f"'{path}' holds no calibrated judge ({error}): {REMEDY}") from None
+    judge = JUDGES.read(path)
+    if judge is None:
+        raise JudgeFileError(f"the judge '{path}' does not exist: {REMEDY}")
+    return judge

@@ -20,7 +20,8 @@ from failure_monitor.atomic_file import write_atomically
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.promise.reference import Place, Reference
 from failure_monitor.promise.watch import PromiseWatch
-from failure_monitor.schema import NewerVersionError, SchemaError, at_least, plain, read_json
+from failure_monitor.schema import at_least, plain
+from failure_monitor.versioned_file import MAX_BYTES, VersionedFile
 
 VERSION = 1
 
@@ -29,10 +30,6 @@ PROMISE_SUFFIX = ".promise.json"
 
 MAX_ROLLOUTS = 10_000
 """Number of rollouts that are kept; a promise that held for so long is due for recalibration."""
-
-MAX_BYTES = 4_000_000
-"""A file that is larger is not read: it was not written here, and nothing else of a process runs
-while it parses JSON."""
 
 REMEDY = "move it away to watch the promise from the start"
 
@@ -84,6 +81,12 @@ class StoredPromise:
         """Return it with one rollout less that did not count for a reason."""
         left_out = {**self.left_out, reason: max(self.left_out.get(reason, 0) - 1, 0)}
         return replace(self, left_out={why: number for why, number in left_out.items() if number})
+
+
+PROMISES = VersionedFile(
+    StoredPromise, VERSION, "rollouts of a watched promise", REMEDY, PromiseFileError
+)
+"""The files of watched promises."""
 
 
 class PromiseFile:
@@ -162,25 +165,7 @@ def stored_promise(path: Path) -> StoredPromise | None:
     Raises:
         PromiseFileError: it cannot be read, is damaged, or of a newer version.
     """
-    try:
-        if not path.is_file() and (path.exists() or path.is_symlink()):
-            raise PromiseFileError(f"'{path}' is no file: {REMEDY}")
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise PromiseFileError(f"'{path}' cannot be read ({error})") from None
-    if len(text) > MAX_BYTES:
-        raise PromiseFileError(f"'{path}' is too large for such a file: {REMEDY}")
-    try:
-        return read_json(StoredPromise, text, newest=VERSION)
-    except NewerVersionError:
-        raise PromiseFileError(
-            f"'{path}' was written by a newer failure_monitor: update it here, or {REMEDY}"
-        ) from None
-    except SchemaError as error:
-        raise PromiseFileError(f"'{path}' is damaged ({error}): {REMEDY}") from None
+    return PROMISES.read(path)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -170,7 +170,7 @@ def test_damaged_files_are_named_and_cost_themselves_alone(tmp_path):
     assert "damaged lines left out: 30" in unread[cut.name]
     assert "no rollout log" in unread[foreign.name]
     assert "is no file" in unread["pipe.rollouts.jsonl"]
-    assert "is damaged" in unread["x.promise.json"]
+    assert "holds no rollouts of" in unread["x.promise.json"]
     assert "newer failure_monitor" in unread["newer.rollouts.jsonl"]
     assert "no rate between 0 and 1" in unread[f"impossible.{BUNDLE[:12]}.rollouts.jsonl"]
     assert "bundle" in unread

@@ -15,7 +15,6 @@ import pytest
 from failure_monitor.promise import state_file
 from failure_monitor.promise.reference import Place, Reference
 from failure_monitor.promise.state_file import (
-    MAX_BYTES,
     MAX_ROLLOUTS,
     PromiseFile,
     PromiseFileError,
@@ -23,6 +22,7 @@ from failure_monitor.promise.state_file import (
     watch_from,
 )
 from failure_monitor.promise.watch import PromiseWatch, PromiseWord
+from failure_monitor.versioned_file import MAX_BYTES
 
 EMPTY = StoredPromise(monitor="/left/failure_monitor", bundle="ab" * 32, series=("rule",))
 LOTS = np.linspace(0, 1, 20)
@@ -64,21 +64,27 @@ def test_what_was_written_is_read_and_gives_the_same_state(path):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda path: path.write_text(""), "is damaged"),
-        (lambda path: path.write_text(path.read_text()[:60]), "is damaged"),
-        (lambda path: path.write_bytes(b"\xff\x00garbage"), "is damaged"),
-        (lambda path: path.write_text("[" * 100_000), "is damaged"),
-        (lambda path: path.write_text('{"version": 1}'), "is damaged"),
-        (lambda path: path.write_text('{"version": true}'), "is damaged"),
-        (lambda path: path.write_text("[]"), "is damaged"),
+        (lambda path: path.write_text(""), "holds no rollouts"),
+        (lambda path: path.write_text(path.read_text()[:60]), "holds no rollouts"),
+        (lambda path: path.write_bytes(b"\xff\x00garbage"), "holds no rollouts"),
+        (lambda path: path.write_text("[" * 100_000), "holds no rollouts"),
+        (lambda path: path.write_text('{"version": 1}'), "holds no rollouts"),
+        (lambda path: path.write_text('{"version": true}'), "holds no rollouts"),
+        (lambda path: path.write_text("[]"), "holds no rollouts"),
         (lambda path: change(path, version=2), "was written by a newer failure_monitor"),
         (lambda path: change(path, bundle="cd" * 32), "is of another bundle"),
         (lambda path: change(path, monitor="/right"), "is of another monitor"),
         (lambda path: change(path, series=["rule", "ace"]), "is of another scores"),
-        (lambda path: change(path, rollouts=[{"task": "", "cells": [-1]}]), "is damaged"),
-        (lambda path: change(path, rollouts=[{"task": "", "cells": [0.5]}]), "is damaged"),
+        (
+            lambda path: change(path, rollouts=[{"task": "", "cells": [-1]}]),
+            "holds no rollouts of",
+        ),
+        (
+            lambda path: change(path, rollouts=[{"task": "", "cells": [0.5]}]),
+            "holds no rollouts of",
+        ),
         # Of a file that is larger not even the beginning is parsed.
-        (lambda path: path.write_text("[" + "0," * (MAX_BYTES // 2) + "0]"), "is too large"),
+        (lambda path: path.write_text("[" + "0," * (MAX_BYTES // 2) + "0]"), "has more than"),
         (lambda path: (path.unlink(), path.mkdir()), "is no file"),
         (lambda path: (path.unlink(), os.mkfifo(path)), "is no file"),
     ],
@@ -133,7 +139,7 @@ def test_what_this_process_wrote_itself_is_not_read_again(path, monkeypatch):
     assert not read
     # But whatever took its place is, though it is as large as before.
     path.write_text(path.read_text().replace('"cells": [2]', '"cells": 222'))
-    with pytest.raises(PromiseFileError, match="is damaged"):
+    with pytest.raises(PromiseFileError, match="holds no rollouts"):
         file.write(EMPTY)
     assert read
 

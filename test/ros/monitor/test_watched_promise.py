@@ -76,7 +76,7 @@ def test_a_damaged_file_is_reported_and_left_until_it_is_moved_away(tmp_path):
     path.write_text("{")
     said = closed_after(path, LOW)
     assert said.level == DiagnosticStatus.STALE
-    assert f"the promise is not watched: '{path}' is damaged" in said.message
+    assert f"the promise is not watched: '{path}' holds no rollouts of" in said.message
     assert path.read_text() == "{"
     path.unlink()
     assert closed_after(path, LOW).message.startswith("holds; 1 rollout,")
