@@ -5,6 +5,7 @@
 import sys
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 import failure_monitor
@@ -40,6 +41,7 @@ def lead_to_site(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Run these."""
+    """Run these, and know the language of what programs print."""
     app.connect("builder-inited", add_repository_pages)
     app.connect("source-read", lead_to_site)
+    app.add_lexer("log", TextLexer)
