@@ -19,6 +19,7 @@ HEAD = """# What commands say
 
 Every sentence with which a command rejects something or warns of it.
 Names, numbers and topics differ from case to case; they are written as `…` here.
+Some lines are parts of a sentence, such as what was expected in a file.
 This page is written by `make reference` from the code; to change a sentence, change the code.
 
 A sentence says what is wrong, where, and in most cases what to do.

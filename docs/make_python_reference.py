@@ -153,7 +153,7 @@ def _class_signature(source: str, definition: ast.ClassDef, called: str) -> str:
     """Return how to make an instance, or what an enumeration has; empty for other classes."""
     for member in definition.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
-            return _signature(source, member, called)
+            return _signature(source, member, called).replace(" -> None", "")
     fields = [
         ast.get_source_segment(source, each)
         for each in definition.body
