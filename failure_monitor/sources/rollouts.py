@@ -437,6 +437,11 @@ def _found_at(path: Path) -> list[Found]:
             f"{error.filename} cannot be read: {error.strerror}: let this user read it"
         ) from None
     if not sources:
+        if path.is_dir() and all(child.name.startswith(".") for child in path.iterdir()):
+            raise SourceError(
+                f"{path} holds no files: record rollouts into it; a bag appears there when its "
+                "rollout ends"
+            )
         raise SourceError(f"{path} is no known source of rollouts: name {_known_kinds()}")
     for source, _ in sources:
         if source != path:

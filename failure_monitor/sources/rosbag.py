@@ -117,9 +117,13 @@ def _recorded(
     missing = [topic for topic in wanted.needed if topic not in names]
     if missing:
         listed = ", ".join(f"{topic.name} ({topic.message_type})" for topic in there)
+        models = ""
+        if any(wanted.option[topic] == "--action-chunks-topic" for topic in missing):
+            models = ", or give the exported models of a policy that published nothing"
+            models += " (--encoder, --sampler)"
         raise SourceError(
             f"{path} has no topic {' and no '.join(missing)}, only {listed}: record what is "
-            "missing, or name the topics under which it was recorded"
+            f"missing, or name the topics under which it was recorded{models}"
         )
     recorded = [topic for topic in there if topic.name in wanted.types]
     for topic in recorded:

@@ -164,6 +164,14 @@ def test_topics_are_shown_even_where_no_rollout_can_be_read(tmp_path: Path) -> N
     assert result.exit_code == 1
     assert "/something" in result.stdout
     assert "has no topic /policy/action_chunks" in result.stderr
+    assert "exported models of a policy that published nothing (--encoder" in result.stderr
+
+
+def test_a_folder_into_which_nothing_was_recorded_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "bags" / ".part").mkdir(parents=True)
+    result = run_here("inspect", tmp_path / "bags")
+    assert result.exit_code == 1
+    assert "bags holds no files: record rollouts into it" in result.stderr
 
 
 def test_an_archive_is_inspected_like_a_bag(tmp_path: Path) -> None:
