@@ -73,7 +73,8 @@ def gather(root: Path, docs: Path, listed: set[str]) -> list[str]:
         listed: the pages in the tables of contents, as `repository/CONTRIBUTING`.
     """
     shutil.rmtree(docs / FOLDER, ignore_errors=True)
-    pages = [f"docs/{page.relative_to(docs).as_posix()}" for page in sorted(docs.rglob("*.md"))]
+    pages = [page.relative_to(root).as_posix() for page in sorted((root / "docs").rglob("*.md"))]
+    pages = [page for page in pages if not page.startswith(f"docs/{FOLDER}/")]
     names = sorted(name.removeprefix(f"{FOLDER}/") for name in listed if name.startswith(FOLDER))
     suffixes = [(name, suffix) for name in names for suffix in sorted(TEXTS)]
     found = {
@@ -82,8 +83,7 @@ def gather(root: Path, docs: Path, listed: set[str]) -> list[str]:
         if (root / f"{name}{suffix}").is_file()
     }
     for page in pages:
-        text = (docs / page.removeprefix("docs/")).read_text(encoding="utf-8")
-        found.update(dict.fromkeys(_outside(page, text)))
+        found.update(dict.fromkeys(_outside(page, _text(root / page))))
     waiting = list(found)
     for path in waiting:
         new = [each for each in _outside(path, _text(root / path)) if each not in found]

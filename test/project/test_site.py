@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -137,3 +139,13 @@ def test_docs_ros_org_finds_the_pages():
     folder = ROOT / builder["sphinx"]["sphinx_sourcedir"]
     assert (folder / "conf.py").is_file()
     assert (folder / "index.rst").is_file()
+
+
+def test_rosdoc2_runs_the_settings_from_a_copy(tmp_path: Path):
+    copy = shutil.copytree(DOCS, tmp_path / "wrapped", ignore=shutil.ignore_patterns(FOLDER))
+    wrapper = copy / "conf.py"
+    wrapper.write_text(f'exec(open("{DOCS / "conf.py"}").read())\nprint(DOCS, release)\n')
+    done = subprocess.run(
+        [sys.executable, "-I", wrapper], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(DOCS), failure_monitor.__version__]
