@@ -47,7 +47,7 @@ def log_path(folder: Path, monitor: str, bundle: str) -> Path:
 
 
 def append(path: Path, record: RolloutRecord) -> None:
-    """Append a line; may block for as long as the disk does.
+    """Append a line and have the disk keep it; may block for as long as the disk does.
 
     Raises:
         RolloutLogError: the file cannot be written.
@@ -69,6 +69,7 @@ def append(path: Path, record: RolloutRecord) -> None:
             while written < len(whole):
                 # A disk that is nearly full takes a part of it, and says so only when asked again.
                 written += stream.write(whole[written:])
+            os.fsync(stream.fileno())
     except OSError as error:
         raise RolloutLogError(f"'{path}' cannot be written ({error.strerror or error})") from None
 

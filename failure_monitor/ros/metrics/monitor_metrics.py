@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of one monitor, counted from what it publishes.
 
-Nothing is claimed of a monitor that is silent: its state and permit are 0, its scores are gone.
+Nothing is claimed of a monitor that is silent: its state and permit are 0, its scores are gone, and
+of its halt only one that was known to be latched is left.
 Counters go on from 0 when this process starts again, as Prometheus expects of them.
 """
 
@@ -40,7 +41,8 @@ FAMILIES = tuple(
         "up": "Whether a message of the monitor came within max_silence.",
         "state": "1 for the state of the alarm; all are 0 while the monitor is silent.",
         "permit": "Whether commands may pass.",
-        "halted": "Whether a halt is latched until it is reset.",
+        "halted": "Whether a halt is latched until it is reset; 1 also while the monitor is silent "
+        "if it was then, else no number.",
         "level": "The rule's level of the last decision; above 1 is an alarm.",
         "score_ratio": "Each score of the last decision divided by its threshold.",
         "alarms_total": "Times the state became ALARM, by the score that was highest then.",
@@ -51,7 +53,7 @@ FAMILIES = tuple(
         "labels_total": "Labels by operators of how rollouts ended.",
         "false_alarm_alpha": "The false-alarm rate that the bundle promises.",
         "calibration_rollouts": "Rollouts that the promise was calibrated on.",
-        "promise_state": "1 for what is known of the promise.",
+        "promise_state": "1 for what is known of the promise; unknown while the monitor is silent.",
         "promise_evidence": "Evidence against the promise; it is broken at 1.",
         "promise_rollouts": "Rollouts that the state of the promise rests on.",
         "promise_above_threshold": "How many of these exceeded the threshold.",
@@ -158,14 +160,14 @@ class MonitorMetrics:
             is_state = alarm is not None and alarm.state is state
             yield self._sample("state", is_state, state=state.value)
         yield self._sample("permit", is_up and self._permit)
-        yield self._sample("halted", alarm is not None and alarm.halted)
+        yield from self._halted(alarm)
         yield from self._scores(alarm)
         for score, number in self._alarms.items():
             yield self._sample("alarms_total", number, score=score)
         yield self._sample("stops_total", self._stops)
         yield from self._decisions()
         yield from self._outcomes()
-        yield from self._promised()
+        yield from self._promised(is_up)
         yield self._sample(
             "info",
             1,
@@ -173,6 +175,11 @@ class MonitorMetrics:
             task=self._scoring.get("task", ""),
             robot=self._robot,
         )
+
+    def _halted(self, alarm: AlarmReading | None) -> Iterator[Sample]:
+        """Yield whether a halt is latched: one ends by a reset alone, and not by silence."""
+        if alarm is not None or (self._alarm is not None and self._alarm.halted):
+            yield self._sample("halted", self._alarm is not None and self._alarm.halted)
 
     def _scores(self, alarm: AlarmReading | None) -> Iterator[Sample]:
         if alarm is None:
@@ -203,7 +210,7 @@ class MonitorMetrics:
         for label in ("success", "failure"):
             yield self._sample("labels_total", self._given_labels[label], label=label)
 
-    def _promised(self) -> Iterator[Sample]:
+    def _promised(self, is_up: bool) -> Iterator[Sample]:
         for name, key in (
             ("false_alarm_alpha", "alpha"),
             ("calibration_rollouts", "calibration_rollouts"),
@@ -212,7 +219,7 @@ class MonitorMetrics:
             if number is not None:
                 yield self._sample(name, number)
         words = tuple(word.value for word in PromiseWord)
-        known = _one_of(self._promise.get("word"), words)
+        known = _one_of(self._promise.get("word") if is_up else None, words)
         for word in (*words, UNKNOWN):
             yield self._sample("promise_state", word == known, word=word)
         for name in ("evidence", "rollouts", "above_threshold"):

@@ -52,6 +52,10 @@ LONG_CHECK = 1.0
 LOG_PERIOD = 1.0
 """Seconds from one writing of the log to the next, however often labels change."""
 
+LABELS_AT_ONCE = 10
+"""Number of labels of a rollout that do not wait for the next writing: an operator's word is kept
+even if the process is killed right behind it."""
+
 FAILED, NO_OUTCOME, INTERVENTION = "failed", "has no outcome", "a human acted in it"
 NOTHING_YET = not_judged("no rollout has ended yet")
 NO_CHECK = (
@@ -273,9 +277,8 @@ class RolloutResults:
             if since is not None and now - since > LONG_CHECK:
                 # What it finds still counts.
                 self._set_verdict(known, not_judged(f"the check takes more than {LONG_CHECK:g} s"))
-        if now - self._logged_at >= LOG_PERIOD:
+        if now - self._logged_at >= LOG_PERIOD and self._write(is_last=False):
             self._logged_at = now
-            self._write(is_last=False)
 
     def _collect(self) -> None:
         while self._verdicts:
@@ -398,6 +401,8 @@ class RolloutResults:
         known.record = replace(known.record, label=word)
         self._count(known)
         self._change(known)
+        if known.labels <= LABELS_AT_ONCE:
+            self._write_one(known)
         return ""
 
     def _why_unknown(self, rollout: str) -> str:
@@ -427,19 +432,22 @@ class RolloutResults:
             reason = "has no decision"
         self._promise.end_rollout(CountedRollout(finished, reason, known.record.rollout))
 
-    def _write(self, *, is_last: bool) -> None:
-        """Write what is new of rollouts that have ended; what is being checked can wait."""
-        for known in self._known.values():
-            can_wait = known.checked_since is not None and not is_last
-            if not can_wait:
-                self._write_one(known)
+    def _write(self, *, is_last: bool) -> bool:
+        """Write what is new of rollouts that have ended; what is being checked can wait.
 
-    def _write_one(self, known: _Known) -> None:
+        Returns:
+            Whether anything was written.
+        """
+        ready = [each for each in self._known.values() if is_last or each.checked_since is None]
+        return any([self._write_one(known) for known in ready])
+
+    def _write_one(self, known: _Known) -> bool:
         if known.ended is None or known.is_logged:
-            return
+            return False
         known.is_logged = True
         if self._log is not None:
             self._log.write(known.record)
+        return True
 
 
 def _values(record: RolloutRecord, verdict: OutcomeVerdict) -> dict[str, str]:

@@ -81,12 +81,18 @@ def test_alarms_and_stops_are_counted_where_they_begin_with_the_score_that_was_h
 def test_nothing_is_claimed_of_a_silent_monitor():
     metrics = MonitorMetrics("/failure_monitor")
     assert value(read(metrics), "failure_monitor_up") == 0
+    assert value(read(metrics), "failure_monitor_halted") is None
+    metrics.update_promise({"word": "holds"}, is_known=True)
     metrics.update_permit(True, 10.0)
     metrics.update_alarm(reading(AlarmState.NOMINAL, lag=0.5), "", 10.0)
     assert value(read(metrics, 10.5), "failure_monitor_permit") == 1
+    assert value(read(metrics, 10.5), "failure_monitor_halted") == 0
+    assert value(read(metrics, 10.5), "failure_monitor_promise_state", word="holds") == 1
     silent = read(metrics, 10.7)
-    for name in ("up", "permit", "halted"):
+    for name in ("up", "permit"):
         assert value(silent, f"failure_monitor_{name}") == 0
+    assert value(silent, "failure_monitor_halted") is None
+    assert value(silent, "failure_monitor_promise_state", word="unknown") == 1
     assert {n for (name, _), n in silent.items() if name == "failure_monitor_state"} == {0}
     assert value(silent, "failure_monitor_level") is None
     assert value(silent, "failure_monitor_stops_total") == 0
@@ -96,6 +102,10 @@ def test_nothing_is_claimed_of_a_silent_monitor():
     assert value(contested, "failure_monitor_up") == 1
     assert {n for (name, _), n in contested.items() if name == "failure_monitor_state"} == {0}
     assert value(contested, "failure_monitor_level") is None
+    assert value(contested, "failure_monitor_halted") is None
+    # A halt outlasts the process, and so its alarm goes on.
+    metrics.update_alarm(reading(AlarmState.ALARM, halted=True, lag=0.5), "", 17.0)
+    assert value(read(metrics, 60.0), "failure_monitor_halted") == 1
 
 
 def test_a_rollout_counts_once_however_often_more_is_known_of_it():
@@ -126,6 +136,7 @@ def test_a_rollout_counts_once_however_often_more_is_known_of_it():
 
 def test_figures_of_bundle_and_promise_are_those_that_the_monitor_states():
     metrics = MonitorMetrics("/left/failure_monitor")
+    metrics.update_permit(True, 0.0)
     metrics.update_scoring(
         {
             "alpha": "0.1",

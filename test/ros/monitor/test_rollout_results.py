@@ -20,7 +20,12 @@ from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
 from failure_monitor.outcome.verdict import OutcomeVerdict, OutcomeWord
 from failure_monitor.rollout_log.record import RolloutRecord, rollout_name, start_of
 from failure_monitor.ros.common.key_values import read_key_values
-from failure_monitor.ros.monitor.rollout_results import KEPT, MAX_LABELS, RolloutResults
+from failure_monitor.ros.monitor.rollout_results import (
+    KEPT,
+    LABELS_AT_ONCE,
+    MAX_LABELS,
+    RolloutResults,
+)
 from failure_monitor.ros.monitor.running_rollout import Claim
 from failure_monitor.ros.monitor.scoring_worker import ScoringResult
 from failure_monitor.ros.monitor.watched_promise import CountedRollout, WatchedPromise
@@ -403,7 +408,8 @@ def test_the_operators_word_stands_beside_the_claim_and_counts_for_the_promise()
     assert monitor.results.label(True) == ""
     assert monitor.promise.counted["first"].why_left_out == ""
     monitor.say()
-    assert [record.label for record in monitor.log.written] == ["failure", "success"]
+    # The first word at once, again with what the check found, and the second at once.
+    assert [record.label for record in monitor.log.written] == ["failure", "failure", "success"]
 
 
 def test_a_label_belongs_to_the_last_ended_rollout_or_to_the_one_named():
@@ -432,7 +438,9 @@ def test_a_flood_of_contradictory_labels_fills_neither_log_nor_memory():
     monitor.say()
     assert "is none of the last" in monitor.results.label(True, "rollout 0")
     assert len(monitor.results._known) == KEPT
-    assert len(monitor.log.written) == 3 * KEPT, "a line for each rollout, none for each label"
+    lines = 3 * KEPT + LABELS_AT_ONCE
+    assert len(monitor.log.written) == lines, "a line for each rollout, none for each label"
+    assert monitor.log.written[-1].label == monitor.say()[2]["label"]
 
 
 def judged_monitor() -> Monitor:
