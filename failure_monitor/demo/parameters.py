@@ -68,6 +68,11 @@ class PolicyParameters:
     executed_actions: int = parameter(
         0, "Number of actions from one decision to the next; 0 for the policy's own number."
     )
+    states_checkpoint: bool = parameter(
+        True,
+        "Whether policy/format states the checkpoint; without it, rollouts of two tasks may count "
+        "as of one policy.",
+    )
     obey_speed_scale: bool = parameter(False, "Whether to follow the monitor's speed scale.")
     obey_trusted_horizon: bool = parameter(
         False, "Whether to decide again after the actions that the samples agree on."

@@ -46,17 +46,20 @@ class FlowPolicy:
         """The format of its decisions."""
         return self._sampler.policy_format(samples=SAMPLES)
 
-    def describe(self, executed_actions: int) -> PolicyDescription:
+    def describe(
+        self, executed_actions: int = 0, *, states_checkpoint: bool = True
+    ) -> PolicyDescription:
         """Return what the policy states about itself.
 
         Args:
             executed_actions: from one decision to the next; 0 for the policy's own h_exec.
+            states_checkpoint: whether it states of which checkpoint it is.
         """
         contract = self._sampler.contract
         return PolicyDescription(
             policy="flow_matching",
-            checkpoint=self._checkpoint,
-            checkpoint_name=str(self._folder),
+            checkpoint=self._checkpoint if states_checkpoint else "",
+            checkpoint_name=self._folder.name if states_checkpoint else "",
             action_names=self.action_names,
             action_kind=contract.action_kind,
             position_names=contract.position_names or (),

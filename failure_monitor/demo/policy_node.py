@@ -59,7 +59,9 @@ class PolicyNode(Node):
             self,
             action_names=self._policy.action_names,
             frame_id="base",
-            description=self._policy.describe(settings.executed_actions),
+            description=self._policy.describe(
+                settings.executed_actions, states_checkpoint=settings.states_checkpoint
+            ),
         )
         self._commands = self.create_publisher(Float64MultiArray, "policy/command", 10)
         self.create_service(SetBool, "~/pause", self._on_pause)

@@ -61,14 +61,17 @@ class RecordedBags:
     attempts: int
 
 
-def record(task: str, count: int, output: Path, models: Path) -> RecordedBags:
+def record(
+    task: str, count: int, output: Path, models: Path, *, states_checkpoint: bool = True
+) -> RecordedBags:
     """Record `count` successful rollouts of a task into bags in `output`."""
     domain = private_domain()
     os.environ.update(domain)
     output.mkdir(parents=True, exist_ok=True)
     with NodeProcesses(domain, sys.stderr) as nodes:
         nodes.start("demo.robot_node", {"task": task}, {"command": "policy/command"})
-        nodes.start("demo.policy_node", {"task": task, "models": models})
+        policy = {"task": task, "models": models, "states_checkpoint": states_checkpoint}
+        nodes.start("demo.policy_node", policy)
         # The policy is done with a rollout a moment after its end: no need for a longer tail.
         nodes.start("ros.recording.record_node", {"topics": TOPICS, "output": output, "tail": 0.1})
         rclpy.init()
@@ -151,11 +154,23 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder for the bags")
     parser.add_argument("--models", type=Path, help="default: those that come with the package")
     parser.add_argument("--rollouts", type=int, default=30, help="bags of successful rollouts")
+    parser.add_argument(
+        "--no-checkpoint",
+        action="store_true",
+        help="do not state of which checkpoint the policy is, so that rollouts of another task may "
+        "stand for failures of the same policy",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     models = arguments.models or MODELS / arguments.task
     try:
-        done = record(arguments.task, arguments.rollouts, arguments.output, models)
+        done = record(
+            arguments.task,
+            arguments.rollouts,
+            arguments.output,
+            models,
+            states_checkpoint=not arguments.no_checkpoint,
+        )
     except FailureMonitorError as error:
         parser.exit(error.exit_code, f"{error}\n")
     logger.info("%s: %d bags from %d rollouts", arguments.task, done.bags, done.attempts)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,6 @@ from failure_monitor.demo.tasks import TASKS
 from failure_monitor.sources.rollouts import read_rollouts
 
 FORMAT = "policy/format"
-OLDER_TOPICS = tuple(topic for topic in TOPICS if topic != FORMAT)
-"""What the bags of the package hold, which were recorded before policies stated a format."""
 
 
 def check_bag(bag: Path, topics: Sequence[str]) -> None:
@@ -65,7 +64,6 @@ def test_recording_makes_bags_of_successful_rollouts(tmp_path: Path):
     assert [bag.name for bag in bags] == ["rollout_0000", "rollout_0001"]
     for bag in bags:
         check_bag(bag, TOPICS)
-    # So that calibration needs none of the options that the bags of the package need.
     read = read_rollouts(bags)
     assert read.stated_policy is not None
     assert read.stated_policy.checkpoint
@@ -79,7 +77,12 @@ def test_the_package_comes_with_whole_bags_of_every_task(task: str):
     bags = sorted((BAGS / task).iterdir())
     assert len(bags) >= 25
     for bag in bags[::6]:
-        check_bag(bag, OLDER_TOPICS)
+        check_bag(bag, TOPICS)
+    # So that no command needs to be told what the actions are.
+    read = read_rollouts(bags[::6])
+    policy = FlowPolicy(MODELS / task)
+    assert read.stated_policy == policy.describe(states_checkpoint=False)
+    assert replace(read.policy, waits=False) == policy.format
 
 
 def test_models_and_bags_stay_small():
