@@ -157,8 +157,8 @@ def main() -> None:
     parser.add_argument(
         "--no-checkpoint",
         action="store_true",
-        help="do not state of which checkpoint the policy is, so that rollouts of another task may "
-        "stand for failures of the same policy",
+        help="do not state of which checkpoint the policy is, so that rollouts of another task "
+        "may stand for failures of the same policy",
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of one monitor, counted from what it publishes.
 
-Nothing is claimed of a monitor that is silent: its state and permit are 0, its scores are gone, and
-of its halt only one that was known to be latched is left.
+Nothing is claimed of a monitor that is silent: its state and permit are 0, its scores are gone,
+and of its halt only one that was known to be latched is left.
 Counters go on from 0 when this process starts again, as Prometheus expects of them.
 """
 
@@ -41,8 +41,8 @@ FAMILIES = tuple(
         "up": "Whether a message of the monitor came within max_silence.",
         "state": "1 for the state of the alarm; all are 0 while the monitor is silent.",
         "permit": "Whether commands may pass.",
-        "halted": "Whether a halt is latched until it is reset; 1 also while the monitor is silent "
-        "if it was then, else no number.",
+        "halted": "Whether a halt is latched until it is reset; while the monitor is silent 1 if "
+        "it was then, else no number.",
         "level": "The rule's level of the last decision; above 1 is an alarm.",
         "score_ratio": "Each score of the last decision divided by its threshold.",
         "alarms_total": "Times the state became ALARM, by the score that was highest then.",
@@ -53,7 +53,7 @@ FAMILIES = tuple(
         "labels_total": "Labels by operators of how rollouts ended.",
         "false_alarm_alpha": "The false-alarm rate that the bundle promises.",
         "calibration_rollouts": "Rollouts that the promise was calibrated on.",
-        "promise_state": "1 for what is known of the promise; unknown while the monitor is silent.",
+        "promise_state": "1 for what is known of the promise; unknown while it is silent.",
         "promise_evidence": "Evidence against the promise; it is broken at 1.",
         "promise_rollouts": "Rollouts that the state of the promise rests on.",
         "promise_above_threshold": "How many of these exceeded the threshold.",

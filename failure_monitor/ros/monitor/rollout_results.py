@@ -439,7 +439,8 @@ class RolloutResults:
             Whether anything was written.
         """
         ready = [each for each in self._known.values() if is_last or each.checked_since is None]
-        return any([self._write_one(known) for known in ready])
+        written = [self._write_one(known) for known in ready]
+        return any(written)
 
     def _write_one(self, known: _Known) -> bool:
         if known.ended is None or known.is_logged:
