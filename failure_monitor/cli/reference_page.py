@@ -38,7 +38,7 @@ Results go to standard output, progress and complaints to standard error.
 |---|---|
 | 0 | it did what it was asked to |
 | 1 | it cannot: one sentence says what is wrong, where, and what to do; or `check` found something wrong |
-| 2 | it was asked for what is not possible, such as an option that there is none of |
+| 2 | it was asked for what is not possible, such as an option that does not exist |
 | 130 | it was interrupted; nothing was written, but for what `archive` says is in a store |
 
 What several commands share, such as how bags are read, stands once, [below](#options-that-commands-share).
