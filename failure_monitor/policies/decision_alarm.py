@@ -96,9 +96,11 @@ def _check(bundle: Bundle) -> None:
     extras = () if stated is None else stated.extras
     wanting += [f"external:{name}" for name in bundle.external_topics if name not in extras]
     if wanting:
+        rest = ",".join(score.name for score in bundle.scores if score.name not in wanting)
+        others = f"--scores {rest}" if rest else "other scores"
         raise UsageError(
-            f"{', '.join(wanting)} need more than the policy's decisions, which ROS carries: run "
-            "failure_monitor's nodes, or calibrate with other scores"
+            f"{', '.join(wanting)} need more than the policy's decisions, which ROS carries: "
+            f"calibrate with {others}, or run failure_monitor's nodes"
         )
     if bundle.description.black_box is not None:
         raise UsageError(

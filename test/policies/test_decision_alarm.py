@@ -83,8 +83,11 @@ def test_a_policy_s_own_extras_and_tokens_are_scored(rollouts, policy):
         scores=("external:flow_bend", "token_distance"), rule="any", window=1, folds=3, jobs=1
     )
     bundle = calibrate(published, policy, settings)
-    with pytest.raises(UsageError, match="external:flow_bend need more than the policy's"):
+    with pytest.raises(
+        UsageError, match="external:flow_bend need more than the policy's"
+    ) as error:
         DecisionAlarm(bundle, "")
+    assert "calibrate with --scores token_distance, or run" in str(error.value)
     alarm = DecisionAlarm(with_stated_policy(bundle, PolicyDescription(extras=("flow_bend",))), "")
     usual = replace(decisions()[0], extras={"flow_bend": 0.5}, tokens=published[0].tokens[0])
     assert decide(alarm, usual).permit
