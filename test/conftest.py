@@ -119,10 +119,11 @@ def policy() -> PolicyFormat:
     return POLICY
 
 
-# A shell without job control starts what runs in the background with SIGINT ignored, which
-# children
-# inherit: those under test could not be interrupted.
+# What is ignored here is ignored by children, whose interrupts and hang-ups are tested: a shell
+# without job control ignores SIGINT for what runs in the background, and nohup ignores SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,22 @@ import sys
 
 import pytest
 import rclpy
+from rclpy.node import Node
 from std_msgs.msg import Bool
 from testbed.left_over import leave_ros_domain, nodes_ended, processes_ended
 
 pytestmark = pytest.mark.ros
+
+
+class HalfMade(Node):
+    def __init__(self) -> None:
+        super().__init__("half_made")
+        self.create_publisher(Bool, "contradiction", 10)
+        raise ValueError("half-way")
+
+    def destroy_node(self) -> None:
+        self.parts.close()
+        super().destroy_node()
 
 
 def test_nodes_that_a_test_leaves_are_ended_and_those_before_it_are_not():
@@ -23,7 +35,9 @@ def test_nodes_that_a_test_leaves_are_ended_and_those_before_it_are_not():
         with nodes_ended():
             left = rclpy.create_node("left")
             left.create_publisher(Bool, "contradiction", 10)
-            assert before.count_publishers("contradiction") == 1
+            with pytest.raises(ValueError, match="half-way") as _kept:
+                HalfMade()
+            assert before.count_publishers("contradiction") == 2
         assert before.count_publishers("contradiction") == 0
         assert before.get_node_names() == ["before"]
         before.destroy_node()

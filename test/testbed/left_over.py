@@ -54,8 +54,18 @@ def nodes_ended() -> Iterator[None]:
     before = set(_nodes)
     yield
     for node in set(_nodes) - before:
-        with suppress(Exception):
+        try:
             node.destroy_node()
+        except Exception:
+            # One whose making failed half-way lacks what its own end asks for.
+            _destroy(node)
+
+
+def _destroy(node: Any) -> None:
+    from rclpy.node import Node
+
+    with suppress(Exception):
+        Node.destroy_node(node)
 
 
 @contextmanager

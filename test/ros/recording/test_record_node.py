@@ -180,7 +180,7 @@ def test_topic_that_cannot_be_recorded_is_left_out_and_named(robot, tmp_path):
     assert ("/words", "second") in read(tmp_path / "rollout_0001", "/words")
     reason = "'/points': the message type geometry_msgs/msg/Point is not installed"
     assert output.count(reason) == 2, output
-    assert f"rollout_0001 is not complete: {reason}" in output
+    assert f"rollout_0001 is not complete: {reason}" in output, output
 
 
 def test_without_a_folder_it_ends_with_one_sentence(robot: Node):
