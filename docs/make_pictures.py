@@ -11,6 +11,9 @@ sourced ROS 2 with RViz, and on Debian and Ubuntu
     apt-get install --no-install-recommends xvfb imagemagick
 
 To draw an incident again without the demo: python docs/make_pictures.py INCIDENT
+
+The picture in README.md, docs/images/demo.png, is demo_output/rollout_2_displacement.png as
+`make demo` draws it.
 """
 
 from __future__ import annotations
