@@ -97,7 +97,7 @@ def spin_node(make_node: Callable[[], Node]) -> None:
     Raises:
         SystemExit: the node could not go on.
     """
-    code = _run(make_node, sys.argv, last_act=None, on_error=_raise_broken_pipe)
+    code = _run(make_node, sys.argv, ended_by=(FailureMonitorError, BrokenPipeError))
     if code:
         sys.exit(code)
 
@@ -117,24 +117,20 @@ def _reject_other_arguments() -> None:
         )
 
 
-def _raise_broken_pipe(_: Node, error: Exception) -> None:
-    if isinstance(error, BrokenPipeError):
-        raise error
-
-
 def _run(
     make_node: Callable[[], Node],
     arguments: list[str],
     *,
-    last_act: LastAct | None,
-    on_error: OnError | None,
+    last_act: LastAct | None = None,
+    on_error: OnError | None = None,
+    ended_by: tuple[type[Exception], ...] = (FailureMonitorError,),
 ) -> int:
-    """Run a node from start to end; return the exit code."""
+    """Run a node from start to end, or to an error that ends it; return the exit code."""
     if watch_signals():
         return 0
     try:
         start_ros(arguments)
-        spinning = _Spinning(_made(make_node), on_error)
+        spinning = _Spinning(_made(make_node), on_error, ended_by)
         try:
             spinning.spin()
         finally:
@@ -172,9 +168,12 @@ def _print(text: str) -> None:
 class _Spinning:
     """A node and what calls its callbacks."""
 
-    def __init__(self, node: Node, on_error: OnError | None) -> None:
+    def __init__(
+        self, node: Node, on_error: OnError | None, ended_by: tuple[type[Exception], ...]
+    ) -> None:
         self._node = node
         self._on_error = on_error
+        self._ended_by = ended_by
         self._executor = TolerantExecutor(self._log)
         self._executor.add_node(node)
         self._request = watch_signals()
@@ -186,14 +185,14 @@ class _Spinning:
         """Call callbacks until the process is asked to end.
 
         Raises:
-            FailureMonitorError: a callback raised it.
-            Exception: whatever is tried raises it, for `MAX_FAILING` seconds.
+            Exception: a callback raised one that ends the node; or whatever is tried raises one,
+                for `MAX_FAILING` seconds.
         """
         while rclpy.ok() and not self._request:
             try:
                 self._spin_once(MAX_WAIT)
                 self._failing_since = None
-            except FailureMonitorError:
+            except self._ended_by:
                 raise
             except Exception as error:
                 self._log(error)
@@ -249,8 +248,6 @@ class _Spinning:
         if self._on_error is not None:
             try:
                 self._on_error(self._node, error)
-            except BrokenPipeError:
-                raise
             except Exception as further:
                 # It must not keep the node from its last act.
                 self._node.get_logger().error(f"{type(further).__name__}: {further}")

@@ -197,3 +197,16 @@ run.run_node(lambda: Hanging('hanging'), last_act=act)
 def test_threads_and_a_node_that_hang_do_not_keep_the_process_from_its_end():
     done = run(HANGS)
     assert (done.returncode, done.stdout) == (0, "acted\n")
+
+
+def test_a_node_whose_reader_is_gone_ends_without_a_traceback():
+    node = subprocess.Popen(
+        [sys.executable, "-m", "failure_monitor.ros.listening.alarm_lines"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert node.stdout.readline().startswith('{"kind": "graph"')
+    node.stdout.close()
+    assert node.wait(timeout=30) == 0
+    assert node.stderr.read() == ""
