@@ -26,7 +26,7 @@ from std_msgs.msg import Float64MultiArray, Header, String
 from std_srvs.srv import Trigger
 from testbed.check_command import check, lines_of
 from testbed.command_line import COMMAND, run_here
-from testbed.ros_graph import LATCHED, NodeProcess, Observer
+from testbed.ros_graph import LATCHED, NodeProcess, Observer, observing
 
 from failure_monitor.bundle.bundle import save, with_stated_policy
 from failure_monitor.policy_description import PolicyDescription
@@ -75,11 +75,8 @@ class Robot(Observer):
 
 @pytest.fixture
 def robot(policy, rollouts) -> Iterator[Robot]:
-    rclpy.init()
-    robot = Robot(policy, rollouts[0])
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Robot, policy, rollouts[0]) as robot:
+        yield robot
 
 
 @contextmanager

@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-import rclpy
 from std_msgs.msg import Header
 from testbed.black_box_robot import MONITOR, Robot, exported
 from testbed.check_command import SECONDS, check, lines_of
-from testbed.ros_graph import node_process
+from testbed.ros_graph import node_process, observing
 
 from failure_monitor.bundle.bundle import load
 from failure_monitor.ros.common.messages import stamp_message
@@ -44,11 +43,8 @@ class ShowingRobot(Robot):
 
 @pytest.fixture
 def robot(exported):
-    rclpy.init()
-    robot = ShowingRobot(exported)
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(ShowingRobot, exported) as robot:
+        yield robot
 
 
 def test_cameras_are_checked_in_the_place_of_what_the_policy_publishes(robot, exported):

@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rich.console import Console
 from std_msgs.msg import String
 from testbed.command_line import run_here
-from testbed.ros_graph import LATCHED
+from testbed.ros_graph import LATCHED, observing
 
 from failure_monitor.cli.watch_view import BAR_CELLS, draw, headline, sparkline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor, WatchedOutcome
@@ -255,11 +255,8 @@ class Monitor:
 
 @pytest.fixture
 def monitor():
-    rclpy.init()
-    monitor = Monitor("arm")
-    yield monitor
-    monitor.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Monitor, "arm") as monitor:
+        yield monitor
 
 
 class Watching:

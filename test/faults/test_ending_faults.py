@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import rclpy
 from geometry_msgs.msg import Twist, Vector3
 from testbed.faults.executable import (
     NAMES,
@@ -24,6 +23,7 @@ from testbed.faults.executable import (
     wait_until_all_handle_signals,
 )
 from testbed.gate_robot import GateRobot
+from testbed.ros_graph import observing
 
 pytestmark = [pytest.mark.ros, pytest.mark.law(5)]
 
@@ -59,11 +59,8 @@ def started(bundle_folder: Path, tmp_path: Path) -> Iterator[dict[str, Executabl
 
 @pytest.fixture
 def robot() -> Iterator[GateRobot]:
-    rclpy.init()
-    robot = GateRobot({"command_in": Twist})
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(GateRobot, {"command_in": Twist}) as robot:
+        yield robot
 
 
 def assert_all_ended_in_order(started: dict[str, Executable]) -> None:

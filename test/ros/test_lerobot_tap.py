@@ -14,7 +14,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Bool, String
-from testbed.ros_graph import Observer
+from testbed.ros_graph import Observer, observing
 
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
 from failure_monitor.parameters.topics import (
@@ -74,15 +74,12 @@ def checkpoint(tmp_path_factory):
 def observer():
     from testbed.lerobot_policies import ACTIONS
 
-    rclpy.init()
-    observer = Observer(action_names=ACTIONS)
-    observer.listen(EMBEDDING_TOPIC, PointCloud2)
-    observer.listen(ACTION_CHUNKS_TOPIC, PointCloud2)
-    observer.listen(POLICY_FORMAT_TOPIC, String, LATCHED_QOS)
-    observer.listen(ROLLOUT_TOPIC, Bool)
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, action_names=ACTIONS) as observer:
+        observer.listen(EMBEDDING_TOPIC, PointCloud2)
+        observer.listen(ACTION_CHUNKS_TOPIC, PointCloud2)
+        observer.listen(POLICY_FORMAT_TOPIC, String, LATCHED_QOS)
+        observer.listen(ROLLOUT_TOPIC, Bool)
+        yield observer
 
 
 def received(observer, count):

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import rclpy
 import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64, String
-from testbed.ros_graph import Observer
+from testbed.ros_graph import Observer, observing
 
 from failure_monitor.messages.point_cloud import read_action_chunks, read_embedding
 from failure_monitor.parameters.topics import (
@@ -32,13 +31,10 @@ CHUNKS = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
 
 @pytest.fixture
 def observer():
-    rclpy.init()
-    observer = Observer(action_names=["x", "y"])
-    observer.listen(EMBEDDING_TOPIC, PointCloud2)
-    observer.listen(ACTION_CHUNKS_TOPIC, PointCloud2)
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, action_names=["x", "y"]) as observer:
+        observer.listen(EMBEDDING_TOPIC, PointCloud2)
+        observer.listen(ACTION_CHUNKS_TOPIC, PointCloud2)
+        yield observer
 
 
 def of_a_policy(values: np.ndarray) -> torch.Tensor:

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time
@@ -94,6 +94,24 @@ def _header(stamp: int) -> Header:
     return Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9))
 
 
+P = ParamSpec("P")
+HasNode = TypeVar("HasNode")
+
+
+@contextmanager
+def observing(
+    make: Callable[P, HasNode], *arguments: P.args, **named: P.kwargs
+) -> Iterator[HasNode]:
+    """Make what has a node, as `node`, and end it with the block."""
+    rclpy.init()
+    try:
+        observer: Any = make(*arguments, **named)
+        yield observer
+        observer.node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+
+
 class Observer:
     """The test's node: plays the policy, and keeps what it receives, newest last."""
 
@@ -151,6 +169,41 @@ class Observer:
 
     def wait_for_state(self, state: str, timeout: float = DISCOVERY) -> None:
         self.wait_for(lambda: self.state() == state, f"the state {state}", timeout)
+
+    def wait_for_reason(self, reason: str) -> None:
+        self.wait_for(lambda: reason in self.reason(), f"the reason '{reason}'")
+
+    def wait_for_decision(self, number: int) -> dict[str, str]:
+        """Wait until the decision of this number is scored; return what the alarm says of it."""
+        self.wait_for(
+            lambda: self.alarm_values().get("decision") == str(number), f"decision {number}"
+        )
+        return self.alarm_values()
+
+    def repeat_until(
+        self, step: Callable[[], object], condition: Callable[[], Any], what: str
+    ) -> None:
+        """Take a step, such as a decision, ten times a second until something is so."""
+        last = 0.0
+
+        def taken() -> Any:
+            nonlocal last
+            if time.monotonic() - last > 0.1:
+                last = time.monotonic()
+                step()
+            return condition()
+
+        self.wait_for(taken, what)
+
+    def step_until_permitted(self, step: Callable[[], object]) -> None:
+        """Take a step until commands are permitted; reset as soon as the cause is gone."""
+        for _ in range(20):
+            step()
+            if "the cause is gone" in self.reason():
+                self.trigger("/failure_monitor/reset")
+            if self.permitted():
+                return
+        raise AssertionError(f"no recovery: {self.state()}, {self.reason()}")
 
     def wait_for_stop(self, state: str) -> None:
         """Wait until the permit is withdrawn and the alarm gives the reason, in any order."""

@@ -7,9 +7,8 @@ from __future__ import annotations
 from array import array
 
 import pytest
-import rclpy
 from sensor_msgs.msg import Joy
-from testbed.ros_graph import Observer
+from testbed.ros_graph import Observer, observing
 
 from failure_monitor.parameters.intervention import InterventionParameters
 from failure_monitor.ros.common.intervention_input import InterventionInput
@@ -19,11 +18,8 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture
 def observer():
-    rclpy.init()
-    observer = Observer(action_names=["dx"])
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, action_names=["dx"]) as observer:
+        yield observer
 
 
 def test_a_flood_of_activity_is_one_change(observer):

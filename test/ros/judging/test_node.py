@@ -15,14 +15,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import GetParameters, ListParameters
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from testbed.chat_server import ChatServer, chat_server, completion, reply, stream
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import Observer, node_process, observing
 
 from failure_monitor.rollout_log.log_file import read_log
 from failure_monitor.ros.common.key_values import key_values, read_key_values
@@ -69,13 +68,10 @@ class JudgeProcess:
 
 @pytest.fixture
 def observer(policy):
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    observer.listen(OUTCOME, DiagnosticStatus, LATCHED_QOS)
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, policy.action_names) as observer:
+        observer.listen_to_monitor()
+        observer.listen(OUTCOME, DiagnosticStatus, LATCHED_QOS)
+        yield observer
 
 
 def parameters_for(server: ChatServer, **more: object) -> dict[str, object]:
@@ -171,12 +167,9 @@ class Outcomes(Observer):
 
 @pytest.fixture
 def outcomes():
-    rclpy.init()
-    outcomes = Outcomes()
-    outcomes.publisher.publish(DiagnosticStatus())
-    yield outcomes
-    outcomes.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Outcomes) as outcomes:
+        outcomes.publisher.publish(DiagnosticStatus())
+        yield outcomes
 
 
 def test_no_picture_leaves_the_machine_unasked_and_each_rollout_is_asked_of_once(

@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from testbed.prometheus_text import read_metrics, value
-from testbed.ros_graph import NodeProcess, Observer, node_process
+from testbed.ros_graph import NodeProcess, Observer, node_process, observing
 
 from failure_monitor.ros.common.qos import LATCHED_QOS
 
@@ -31,13 +30,10 @@ SETTINGS = {"max_joint_state_age": 0.0, "max_decision_age": 60.0}
 
 @pytest.fixture
 def observer(policy) -> Iterator[Observer]:
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    observer.listen(OUTCOME, DiagnosticStatus, LATCHED_QOS)
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, policy.action_names) as observer:
+        observer.listen_to_monitor()
+        observer.listen(OUTCOME, DiagnosticStatus, LATCHED_QOS)
+        yield observer
 
 
 @pytest.fixture

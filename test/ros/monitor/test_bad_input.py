@@ -54,17 +54,7 @@ class Policy(Observer):
         self.chunks.publish(self.chunks_message(header))
 
     def decide_until(self, condition, what: str) -> None:
-        """Decide several times a second until something is so."""
-        last = 0.0
-
-        def decided() -> bool:
-            nonlocal last
-            if time.monotonic() - last > 0.2:
-                last = time.monotonic()
-                self.decide_now()
-            return condition()
-
-        self.wait_for(decided, what)
+        self.repeat_until(self.decide_now, condition, what)
 
     def make_joints_sound(self) -> None:
         """Let the joint states be as they should, whatever a test that failed left of them."""

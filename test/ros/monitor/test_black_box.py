@@ -27,7 +27,7 @@ from testbed.black_box_robot import (
     exported,
 )
 from testbed.exported_policy import ACTIONS, export_policy
-from testbed.ros_graph import node_process
+from testbed.ros_graph import node_process, observing
 from testbed.scenes import JOINTS
 
 from failure_monitor.bundle.bundle import load, save
@@ -66,11 +66,8 @@ def models(exported: Exported, **parameters) -> dict:
 
 @pytest.fixture
 def compressing_robot(exported):
-    rclpy.init()
-    robot = Robot(exported, is_compressed=True)
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Robot, exported, is_compressed=True) as robot:
+        yield robot
 
 
 def models_of_bundle(exported: Exported, **parameters) -> dict:
@@ -85,11 +82,8 @@ def models_of_bundle(exported: Exported, **parameters) -> dict:
 
 @pytest.fixture
 def robot(exported):
-    rclpy.init()
-    robot = Robot(exported)
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Robot, exported) as robot:
+        yield robot
 
 
 @pytest.mark.parametrize("parameters", [models, models_of_bundle])

@@ -5,11 +5,10 @@
 import time
 
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import Observer, node_process, observing
 
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 
@@ -68,12 +67,9 @@ def stamp(seconds: float) -> Time:
 
 @pytest.fixture
 def simulation(policy, rollouts):
-    rclpy.init()
-    simulation = Simulation(policy, next(rollouts[0].decisions()))
-    simulation.listen_to_monitor()
-    yield simulation
-    simulation.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Simulation, policy, next(rollouts[0].decisions())) as simulation:
+        simulation.listen_to_monitor()
+        yield simulation
 
 
 def test_a_simulated_clock(simulation, bundle_folder):

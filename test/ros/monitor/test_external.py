@@ -5,14 +5,12 @@
 import dataclasses
 import itertools
 import math
-import time
 
 import numpy as np
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Float32, Float64
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import Observer, node_process, observing
 
 from failure_monitor.bundle.bundle import load, save, with_external_topics, with_message_types
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
@@ -39,20 +37,14 @@ class Policy(Observer):
         self.energy.publish(Float64(data=value))
 
     def decide_until(self, condition, what: str, energy: float | None = None) -> None:
-        last = 0.0
+        def decide() -> None:
+            if energy is not None:
+                self.feel(energy)
+            self.decide(self.decision)
 
-        def decided() -> bool:
-            nonlocal last
-            if time.monotonic() - last > 0.1:
-                last = time.monotonic()
-                if energy is not None:
-                    self.feel(energy)
-                self.decide(self.decision)
-            return condition()
+        self.repeat_until(decide, condition, what)
 
-        self.wait_for(decided, what)
-
-    def wait_for_reason(self, reason: str, energy: float | None = None) -> None:
+    def wait_for_stale(self, reason: str, energy: float | None = None) -> None:
         self.decide_until(lambda: reason in self.reason(), f"the reason '{reason}'", energy)
         self.wait_for(lambda: not self.permitted(), "the permit to be withdrawn")
         assert self.state() == "STALE"
@@ -89,13 +81,10 @@ def energy_folder(rollouts, policy, tmp_path_factory):
 
 @pytest.fixture
 def observer(policy, rollouts):
-    rclpy.init()
-    observer = Policy(policy, next(rollouts[0].decisions()))
-    observer.listen_to_monitor()
-    observer.listen("/failure_monitor/normalised_scores/external/energy", Float64)
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Policy, policy, next(rollouts[0].decisions())) as observer:
+        observer.listen_to_monitor()
+        observer.listen("/failure_monitor/normalised_scores/external/energy", Float64)
+        yield observer
 
 
 def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_folder, observer):
@@ -106,7 +95,7 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
         observer.wait_for_monitor_alarm()
 
         # It has never come.
-        observer.wait_for_reason(f"the external score energy is unknown: no message on '{ENERGY}'")
+        observer.wait_for_stale(f"the external score energy is unknown: no message on '{ENERGY}'")
 
         # It is fine.
         observer.recover()
@@ -123,16 +112,16 @@ def test_an_external_score_is_judged_like_any_other_and_fails_closed(energy_fold
 
         # It is not a number.
         for value in (math.nan, math.inf):
-            observer.wait_for_reason(f"the value on '{ENERGY}' is {value}", value)
+            observer.wait_for_stale(f"the value on '{ENERGY}' is {value}", value)
             observer.recover()
 
         # It stops, while decisions go on.
-        observer.wait_for_reason(f"no message on '{ENERGY}' for more than 0.6 s")
+        observer.wait_for_stale(f"no message on '{ENERGY}' for more than 0.6 s")
         observer.recover()
 
         # Two publish it.
         second = observer.node.create_publisher(Float64, ENERGY, 10)
-        observer.wait_for_reason(f"2 publishers on '{ENERGY}'", USUAL)
+        observer.wait_for_stale(f"2 publishers on '{ENERGY}'", USUAL)
         observer.node.destroy_publisher(second)
         observer.recover()
         assert process.is_running

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import rclpy
 from rclpy.node import Node
 from std_msgs.msg import Bool, String
-from testbed.ros_graph import LATCHED, Observer, node_process
+from testbed.ros_graph import LATCHED, Observer, node_process, observing
 from testbed.synthetic import POLICY, STATED
 
 from failure_monitor.bundle.bundle import Bundle, save, with_stated_policy
@@ -46,16 +44,7 @@ class Policy(Observer):
         self.format = None
 
     def decide_until(self, condition, what: str) -> None:
-        last = 0.0
-
-        def decided() -> bool:
-            nonlocal last
-            if time.monotonic() - last > 0.1:
-                last = time.monotonic()
-                self.decide(self.decision)
-            return condition()
-
-        self.wait_for(decided, what)
+        self.repeat_until(lambda: self.decide(self.decision), condition, what)
 
     def expect_stop(self, *reasons: str) -> None:
         """Whatever is decided, nothing is permitted, for these reasons."""
@@ -86,12 +75,9 @@ def stated_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def observer(rollouts) -> Iterator[Policy]:
-    rclpy.init()
-    observer = Policy(next(rollouts[0].decisions()))
-    observer.listen_to_monitor()
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Policy, next(rollouts[0].decisions())) as observer:
+        observer.listen_to_monitor()
+        yield observer
 
 
 @contextmanager

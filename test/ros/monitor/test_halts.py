@@ -7,24 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
-import rclpy
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import node_process
 
 from failure_monitor.bundle.bundle import content_hash, save
 
 MONITOR = "failure_monitor.ros.monitor.node"
 
 pytestmark = [pytest.mark.ros, pytest.mark.law(4)]
-
-
-@pytest.fixture
-def observer(policy):
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
 
 
 @pytest.fixture

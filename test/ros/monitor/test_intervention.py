@@ -3,9 +3,8 @@
 """A human who takes over from the policy, as the monitor takes it."""
 
 import pytest
-import rclpy
 from std_msgs.msg import Bool
-from testbed.ros_graph import LATCHED, Observer, node_process
+from testbed.ros_graph import LATCHED, Observer, node_process, observing
 
 pytestmark = [pytest.mark.ros, pytest.mark.law(12)]
 
@@ -16,18 +15,10 @@ RESET = "/failure_monitor/reset"
 
 @pytest.fixture
 def observer(policy):
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    observer.node.human = observer.node.create_publisher(Bool, "intervention", LATCHED)
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def decision(rollouts):
-    return next(rollouts[0].decisions())
+    with observing(Observer, policy.action_names) as observer:
+        observer.listen_to_monitor()
+        observer.node.human = observer.node.create_publisher(Bool, "intervention", LATCHED)
+        yield observer
 
 
 @pytest.fixture
@@ -50,10 +41,6 @@ def decide_until_permitted(observer, decision, number):
         lambda: observer.alarm_values().get("decision") == str(number) and observer.permitted(),
         f"the verdict on decision {number}",
     )
-
-
-def wait_for_reason(observer, reason):
-    observer.wait_for(lambda: reason in observer.reason(), f"the reason '{reason}'")
 
 
 def test_the_policys_part_ends_and_a_reset_hands_back(observer, decision, parameters):
@@ -81,12 +68,12 @@ def test_the_policys_part_ends_and_a_reset_hands_back(observer, decision, parame
         assert not answer.success
         assert "the cause of the halt persists: a human intervenes" in answer.message
         human(observer, False)
-        wait_for_reason(observer, f"the cause is gone: call ~/reset to go on; it was: {HUMAN}")
+        observer.wait_for_reason(f"the cause is gone: call ~/reset to go on; it was: {HUMAN}")
         # At the very moment of the reset: whoever is first, nothing is permitted.
         human(observer, True)
         assert not observer.trigger(RESET).success
         human(observer, False)
-        wait_for_reason(observer, "the cause is gone")
+        observer.wait_for_reason("the cause is gone")
         assert observer.trigger(RESET).success
         assert not observer.permitted()
         # What the policy does from now on is counted anew.
@@ -98,7 +85,7 @@ def test_a_human_who_was_there_before_the_first_decision(observer, decision, par
     human(observer, True)
     with node_process(MONITOR, **parameters):
         connect(observer)
-        wait_for_reason(observer, "no rollout is running; call ~/start_rollout; a human interv")
+        observer.wait_for_reason("no rollout is running; call ~/start_rollout; a human interv")
         assert observer.alarm_values()["halted"] == "false"
         answer = observer.trigger("/failure_monitor/start_rollout")
         assert answer.message == "halted: call ~/reset before commands can pass"
@@ -113,7 +100,7 @@ def test_two_who_say_it_are_a_contradiction(observer, parameters):
     other = observer.node.create_publisher(Bool, "intervention", 10)
     with node_process(MONITOR, **parameters):
         connect(observer)
-        wait_for_reason(observer, "2 publishers on '/intervention'")
+        observer.wait_for_reason("2 publishers on '/intervention'")
         assert observer.state() == "STALE"
         observer.node.destroy_publisher(other)
 

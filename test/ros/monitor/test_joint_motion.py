@@ -5,26 +5,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
-from builtin_interfaces.msg import Time
-from rclpy.serialization import deserialize_message
-from rosbags.rosbag2 import Reader
-from sensor_msgs.msg import JointState, PointCloud2
-from std_msgs.msg import Header
+from sensor_msgs.msg import JointState
+from testbed import replayed_robot
 from testbed.bags import BEGIN, PERIOD, SECOND, BagBuilder
 from testbed.joint_score import QUANTITIES, JointTelltale
-from testbed.ros_graph import Observer, node_process
+from testbed.replayed_robot import CHUNKS, ReplayedRobot, calibrated_from_bags, known
+from testbed.ros_graph import node_process, observing
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import load, save, with_joints
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
-from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
-from failure_monitor.scores import registry
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
@@ -35,33 +28,17 @@ pytestmark = pytest.mark.ros
 MONITOR = "testbed.joint_score"
 JOINTS, GRIPPER = "/joint_states", "/gripper/joint_states"
 MILLISECOND = SECOND // 1000
-TYPES = {
-    JOINTS: JointState,
-    GRIPPER: JointState,
-    "/policy/embedding": PointCloud2,
-    "/policy/action_chunks": PointCloud2,
-}
 READING = {
     "topics": Topics(more_joints=(GRIPPER,)),
     "action_kind": "delta",
     "executed_actions": 2,
 }
-PARAMETERS = {
-    "rollout_boundaries": "none",
-    "max_joint_state_age": 0.0,
-    "max_decision_age": 10.0,
-    # Stamps here are of no clock.
-    "max_plan_age": 0.0,
-    "max_unscored": 0,
-}
+PARAMETERS = {**replayed_robot.PARAMETERS, "max_unscored": 0}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def known_score():
-    """Make the score known here alone: other tests go over all scores of the registry."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry.SCORES, JointTelltale.name, JointTelltale)
-        yield
+    yield from known(JointTelltale)
 
 
 def write_bag(path: Path, seed: int, decisions: int = 6) -> Path:
@@ -100,99 +77,41 @@ def read(*paths: Path) -> RolloutSet:
 def telltale(tmp_path_factory):
     """A bundle, and a bag of another rollout."""
     folder = tmp_path_factory.mktemp("joints")
-    known = read(*(write_bag(folder / f"rollout_{seed}", seed) for seed in range(9)))
-    settings = CalibrationSettings(scores=(JointTelltale.name,), window=1, folds=3, jobs=1)
-    rollouts = [replace(rollout, success=True) for rollout in known.rollouts]
-    calibrated = with_joints(calibrate(rollouts, known.policy, settings), known.joint_topics)
-    save(calibrated, folder / "bundle")
+    calibrated, found = calibrated_from_bags(folder, write_bag, read, JointTelltale.name)
+    save(with_joints(calibrated, found.joint_topics), folder / "bundle")
     return folder / "bundle", write_bag(folder / "other", 99)
 
 
-class Robot(Observer):
-    """Publishes joint states and decisions."""
+class Robot(ReplayedRobot):
+    """States its joints and its gripper on topics of their own."""
 
     def __init__(self) -> None:
-        super().__init__(POLICY.action_names)
-        self.joints = {
-            topic: self.node.create_publisher(JointState, topic, 100)
-            for topic in (JOINTS, GRIPPER)
-        }
-        self.listen_to_monitor()
-        self._stamp = BEGIN
-        self._decision = next(synthetic_rollout(0).decisions())
-
-    def wait_until_there(self) -> None:
-        self.wait_for_monitor_alarm()
-        for topic, publisher in self.joints.items():
-            self.wait_for(publisher.get_subscription_count, f"the monitor to subscribe to {topic}")
-
-    def publish(self, topic: str, message: object) -> None:
-        others = {"/policy/embedding": self.embeddings, "/policy/action_chunks": self.chunks}
-        if topic == "/policy/embedding":
-            # What came before it has come by then: topics keep no order among one another.
-            self.spin(0.1)
-        (self.joints | others)[topic].publish(message)
-        self.spin(0.02)
-
-    def wait_for_decision(self, number: int) -> dict[str, str]:
-        self.wait_for(
-            lambda: self.alarm_values().get("decision") == str(number), f"decision {number}"
-        )
-        return self.alarm_values()
+        super().__init__({JOINTS: JointState, GRIPPER: JointState})
 
     def state_joints(self, names=("wrist", "elbow"), efforts=(1.0, 2.0), position=0.5) -> None:
         message = JointState(name=names, position=[position] * len(names), effort=list(efforts))
-        message.header = self._header()
+        message.header = self.header()
         self.publish(JOINTS, message)
 
     def state_finger(self, ahead: int = 0) -> None:
         message = JointState(name=["finger"], position=[0.5])
-        message.header = self._header(ahead)
+        message.header = self.header(ahead)
         self.publish(GRIPPER, message)
 
-    def decide(self) -> None:
-        decision, header = self._decision, self._header()
-        self.publish("/policy/embedding", embedding_message(decision.embedding, header))
-        self.publish(
-            "/policy/action_chunks",
-            action_chunks_message(decision.chunks, POLICY.action_names, header),
-        )
-        self._stamp += PERIOD
-
     def recover(self) -> None:
-        for _ in range(20):
+        def step() -> None:
             self.state_finger()
             self.state_joints()
-            self.decide()
+            self.decide_next()
             self.spin(0.1)
-            if "the cause is gone" in self.reason():
-                self.trigger("/failure_monitor/reset")
-            if self.permitted():
-                return
-        raise AssertionError(f"no recovery: {self.state()}, {self.reason()}")
 
-    def wait_for_reason(self, reason: str) -> None:
-        self.wait_for(lambda: reason in self.reason(), f"the reason '{reason}'")
-
-    def _header(self, ahead: int = 0) -> Header:
-        seconds, rest = divmod(self._stamp + ahead, SECOND)
-        return Header(stamp=Time(sec=seconds, nanosec=rest))
+        self.step_until_permitted(step)
 
 
 @pytest.fixture
 def robot():
-    rclpy.init()
-    robot = Robot()
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
-
-
-def messages(bag: Path):
-    """Topic and message, as rclpy has it, in the order in which they were received."""
-    with Reader(bag) as reader:
-        for connection, _, data in reader.messages():
-            yield connection.topic, deserialize_message(bytes(data), TYPES[connection.topic])
+    with observing(Robot) as robot:
+        yield robot
 
 
 def test_live_scores_are_those_of_the_bag_and_of_its_archive(telltale, robot, tmp_path):
@@ -206,9 +125,8 @@ def test_live_scores_are_those_of_the_bag_and_of_its_archive(telltale, robot, tm
     with node_process(MONITOR, bundle=bundle, **PARAMETERS):
         robot.wait_until_there()
         number = 0
-        for topic, message in messages(bag):
-            robot.publish(topic, message)
-            if topic == "/policy/action_chunks":
+        for topic in robot.replay(bag):
+            if topic == CHUNKS:
                 values = robot.wait_for_decision(number)
                 assert float(values[JointTelltale.name]) == pytest.approx(
                     expected[number], rel=1e-4
@@ -240,7 +158,7 @@ def test_what_is_not_known_of_the_joints_is_named_and_nothing_is_permitted(tellt
         robot.state_finger()
         for _ in range(5):
             robot.state_joints(("elbow", "lamp", "wrist"), (1.0, 5.0, 2.0))
-        robot.decide()
+        robot.decide_next()
         robot.spin(0.3)
         assert robot.permitted(), robot.reason()
         for reason, fault in faults.items():
@@ -248,7 +166,7 @@ def test_what_is_not_known_of_the_joints_is_named_and_nothing_is_permitted(tellt
             for _ in range(2):
                 robot.state_finger()
                 fault()
-                robot.decide()
+                robot.decide_next()
             robot.wait_for_reason(f"what the joints did is unknown: {reason}")
             robot.wait_for_stop("STALE")
         assert process.is_running
@@ -261,9 +179,9 @@ def test_two_robots_on_one_topic_are_not_one_however_old_joint_states_may_be(tel
         robot.wait_until_there()
         robot.wait_for(other.get_subscription_count, "the monitor to hear the other robot")
         robot.recover()
-        first = robot.joints[JOINTS]
+        first = robot.publishers[JOINTS]
         for publisher in (other, first, other):
-            robot.joints[JOINTS] = publisher
+            robot.publishers[JOINTS] = publisher
             robot.state_joints()
         robot.wait_for_reason(
             f"several publishers on '{JOINTS}' state the position of wrist, elbow: stop all but"
@@ -288,7 +206,7 @@ def test_a_gripper_whose_topic_is_not_named_is_missing(telltale, robot):
         MONITOR, bundle=telltale[0], more_joint_states_topics=["/other"], **PARAMETERS
     ):
         robot.wait_for_monitor_alarm()
-        robot.wait_for(robot.joints[JOINTS].get_subscription_count, "the monitor to subscribe")
+        robot.wait_for(robot.publishers[JOINTS].get_subscription_count, "the monitor to subscribe")
         robot.state_joints()
         robot.wait_for_reason(f"no message on {JOINTS} or /other states the position of finger")
 

@@ -7,13 +7,12 @@ import signal
 
 import numpy as np
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64, Header
-from testbed.ros_graph import DISCOVERY, Observer, node_process
+from testbed.ros_graph import DISCOVERY, node_process
 
 from failure_monitor.bundle.bundle import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
@@ -21,26 +20,6 @@ from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 MONITOR = "failure_monitor.ros.monitor.node"
 
 pytestmark = pytest.mark.ros
-
-
-@pytest.fixture
-def observer(policy):
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def decision(rollouts):
-    return next(rollouts[0].decisions())
-
-
-@pytest.fixture
-def strange(decision):
-    return dataclasses.replace(decision, embedding=decision.embedding + 5)
 
 
 @pytest.fixture

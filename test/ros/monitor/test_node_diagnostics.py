@@ -5,12 +5,11 @@
 import dataclasses
 
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import Observer, node_process, observing
 
 from failure_monitor.bundle.bundle import content_hash
 
@@ -60,12 +59,9 @@ class Robot(Observer):
 
 @pytest.fixture
 def robot(policy):
-    rclpy.init()
-    robot = Robot(policy)
-    robot.listen_to_monitor()
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Robot, policy) as robot:
+        robot.listen_to_monitor()
+        yield robot
 
 
 def test_diagnostics_tell_rates_losses_and_what_is_scored(robot, bundle_folder, rollouts, bundle):

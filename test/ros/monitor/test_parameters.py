@@ -6,13 +6,12 @@ import re
 from dataclasses import replace
 
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
-from testbed.ros_graph import DISCOVERY, NodeProcess, Observer, node_process
+from testbed.ros_graph import DISCOVERY, NodeProcess, Observer, node_process, observing
 
 from failure_monitor.errors import UsageError
 from failure_monitor.parameters.monitor import SETTABLE, MonitorParameters
@@ -48,17 +47,9 @@ class Operator(Observer):
 
 @pytest.fixture(scope="module")
 def operator(policy):
-    rclpy.init()
-    operator = Operator(policy.action_names)
-    operator.listen_to_monitor()
-    yield operator
-    operator.node.destroy_node()
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def decision(rollouts):
-    return next(rollouts[0].decisions())
+    with observing(Operator, policy.action_names) as operator:
+        operator.listen_to_monitor()
+        yield operator
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@
 import time
 
 import pytest
-import rclpy
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import Observer, node_process, observing
 
 MONITOR = "failure_monitor.ros.monitor.node"
 SECOND = 1_000_000_000
@@ -59,12 +58,9 @@ class Server(Observer):
 
 @pytest.fixture
 def server(policy, rollouts):
-    rclpy.init()
-    server = Server(policy, next(rollouts[0].decisions()))
-    server.listen_to_monitor()
-    yield server
-    server.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Server, policy, next(rollouts[0].decisions())) as server:
+        server.listen_to_monitor()
+        yield server
 
 
 def test_a_plan_that_is_too_old_is_not_executed(bundle_folder, server):

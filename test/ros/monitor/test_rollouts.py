@@ -6,9 +6,8 @@ import dataclasses
 import time
 
 import pytest
-import rclpy
 from std_msgs.msg import Bool, String
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import node_process
 
 from failure_monitor.bundle.bundle import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
@@ -18,40 +17,11 @@ pytestmark = pytest.mark.ros
 MONITOR = "failure_monitor.ros.monitor.node"
 
 
-@pytest.fixture
-def observer(policy):
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def decision(rollouts):
-    return next(rollouts[0].decisions())
-
-
 @pytest.fixture(scope="module")
 def time_varying_folder(time_varying_bundle, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "time_varying"
     save(time_varying_bundle, folder)
     return folder
-
-
-def decide_until(observer, decision, condition, what):
-    """Decide ten times a second until something is so."""
-    last = 0.0
-
-    def decided():
-        nonlocal last
-        if time.monotonic() - last > 0.1:
-            last = time.monotonic()
-            observer.decide(decision)
-        return condition()
-
-    observer.wait_for(decided, what)
 
 
 def wait_for_verdict(observer, number):
@@ -60,10 +30,6 @@ def wait_for_verdict(observer, number):
         lambda: observer.alarm_values().get("decision") == str(number) and observer.permitted(),
         f"the verdict on decision {number}",
     )
-
-
-def wait_for_reason(observer, reason):
-    observer.wait_for(lambda: reason in observer.reason(), f"the reason '{reason}'")
 
 
 @pytest.mark.parametrize("scores", [("rnd_oe",), ("ace", "phase_knn", "elapsed_time")])
@@ -77,7 +43,7 @@ def test_a_bundle_that_follows_the_course_of_a_rollout_is_refused_without_bounda
         save(calibrate(rollouts, policy, settings), folder)
     parameters = {"rollout_boundaries": "none", "max_joint_state_age": 0.0}
     with node_process(MONITOR, bundle=folder, **parameters):
-        wait_for_reason(observer, "must know when a rollout begins")
+        observer.wait_for_reason("must know when a rollout begins")
         assert reason in observer.reason()
         assert "set rollout_boundaries to service, topic or pause" in observer.reason()
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
@@ -106,9 +72,9 @@ def test_by_topic_a_rollout_runs_while_it_says_so(observer, decision, time_varyi
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
         observer.wait_for_monitor_alarm()
         observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
-        wait_for_reason(observer, "no start was received on '/rollout/active'")
+        observer.wait_for_reason("no start was received on '/rollout/active'")
         active.publish(Bool(data=True))
-        wait_for_reason(observer, "no decision since the rollout started")
+        observer.wait_for_reason("no decision since the rollout started")
         for number in range(3):
             observer.decide(decision)
             wait_for_verdict(observer, number)
@@ -116,11 +82,11 @@ def test_by_topic_a_rollout_runs_while_it_says_so(observer, decision, time_varyi
         observer.spin(0.3)
         assert observer.alarm_values()["decision"] == "2", "what is repeated changes nothing"
         active.publish(Bool(data=False))
-        wait_for_reason(observer, "no rollout is running, as '/rollout/active' reports")
+        observer.wait_for_reason("no rollout is running, as '/rollout/active' reports")
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
         assert observer.alarm_values()["halted"] == "false", "an end is no halt"
         active.publish(Bool(data=True))
-        wait_for_reason(observer, "no decision since the rollout started")
+        observer.wait_for_reason("no decision since the rollout started")
         observer.decide(decision)
         wait_for_verdict(observer, 0)
 
@@ -145,23 +111,23 @@ def test_a_topic_may_name_the_task(observer, decision, rollouts, policy, tmp_pat
         observer.wait_for(task.get_subscription_count, "the monitor to subscribe")
         for name in ("pick", "place"):
             task.publish(String(data=name))
-            wait_for_reason(observer, "no decision since")
+            observer.wait_for_reason("no decision since")
             observer.decide(decision)
             wait_for_verdict(observer, 0)
             threshold = float(observer.alarm_values()["ace.threshold"])
             expected = bundle.monitor(name).update(decision).scores[0].threshold
             assert threshold == pytest.approx(expected, rel=1e-4)
         task.publish(String(data="fold"))
-        wait_for_reason(observer, "no threshold for the task 'fold', only for pick, place")
+        observer.wait_for_reason("no threshold for the task 'fold', only for pick, place")
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
         # Nor is what fills every alarm, or makes lines of its own in the log.
         for name in ("x" * 1_000_000, "pick\n[INFO] [failure_monitor]: all is well"):
             task.publish(String(data=name))
-            wait_for_reason(observer, f"has {len(name)} characters, expected at most 500")
+            observer.wait_for_reason(f"has {len(name)} characters, expected at most 500")
             assert observer.reason().isprintable()
             assert len(observer.reason()) < 400
         task.publish(String(data=""))
-        wait_for_reason(observer, "no rollout is running, as '/task' reports")
+        observer.wait_for_reason("no rollout is running, as '/task' reports")
 
 
 def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
@@ -175,17 +141,16 @@ def test_a_pause_ends_a_rollout_without_a_halt_and_the_next_decision_begins_one(
     }
     with node_process(MONITOR, bundle=time_varying_folder, **parameters):
         observer.wait_for_monitor_alarm()
-        wait_for_reason(observer, "the next decision starts one")
+        observer.wait_for_reason("the next decision starts one")
         for _ in range(2):
             observer.decide(decision)
             wait_for_verdict(observer, 0)
-            decide_until(
-                observer,
-                decision,
+            observer.repeat_until(
+                lambda: observer.decide(decision),
                 lambda: int(observer.alarm_values().get("decision", 0)) > 2,
                 "several decisions of one rollout",
             )
-            wait_for_reason(observer, "0.8 s without a decision ended it")
+            observer.wait_for_reason("0.8 s without a decision ended it")
             observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
             assert observer.alarm_values()["halted"] == "false"
 
@@ -203,18 +168,18 @@ def test_an_orchestrator_that_is_restarted_in_the_middle_of_a_rollout_ends_it(
         observer.wait_for(first.get_subscription_count, "the monitor to subscribe")
         for running in (False, True):
             first.publish(Bool(data=running))
-        wait_for_reason(observer, "no decision since")
+        observer.wait_for_reason("no decision since")
         observer.decide(decision)
         wait_for_verdict(observer, 0)
         observer.node.destroy_publisher(first)
         second = observer.node.create_publisher(Bool, "rollout/active", 10)
         observer.wait_for(second.get_subscription_count, "the monitor to subscribe again")
         second.publish(Bool(data=True))
-        wait_for_reason(observer, "another rollout may be under way")
+        observer.wait_for_reason("another rollout may be under way")
         observer.wait_for(lambda: not observer.permitted(), "the permit to be withdrawn")
         for running in (True, False, True):
             second.publish(Bool(data=running))
-        wait_for_reason(observer, "no decision since")
+        observer.wait_for_reason("no decision since")
 
 
 @pytest.mark.law(4)
@@ -229,7 +194,7 @@ def test_a_rollout_that_is_under_way_when_the_monitor_starts_is_not_watched(
         observer.wait_for_monitor_alarm()
         observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
         active.publish(Bool(data=True))
-        wait_for_reason(observer, "a rollout is reported whose start was not received")
+        observer.wait_for_reason("a rollout is reported whose start was not received")
         observer.decide(decision)
         observer.spin(0.3)
         assert observer.state() == "STALE"
@@ -267,14 +232,17 @@ def test_decisions_of_a_rollout_whose_start_was_not_received_start_none(
     observer.decide(decision)
     parameters = {"rollout_boundaries": "pause", "max_joint_state_age": 0.0}
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
-        decide_until(
-            observer,
-            decision,
+        observer.repeat_until(
+            lambda: observer.decide(decision),
             lambda: "whose rollout has started already" in observer.reason(),
             "the reason",
         )
         since = time.monotonic()
-        decide_until(observer, decision, lambda: time.monotonic() - since > 2.0, "two seconds")
+        observer.repeat_until(
+            lambda: observer.decide(decision),
+            lambda: time.monotonic() - since > 2.0,
+            "two seconds",
+        )
         assert not observer.permitted()
         observer.spin(1.5)
         observer.decide(decision)
@@ -292,16 +260,16 @@ def test_a_policy_slower_than_the_pause_is_not_watched_decision_by_decision(
     }
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
         observer.wait_for_monitor_alarm()
-        wait_for_reason(observer, "the next decision starts one")
+        observer.wait_for_reason("the next decision starts one")
         observer.decide(decision)
         wait_for_verdict(observer, 0)
-        wait_for_reason(observer, "0.5 s without a decision ended it")
+        observer.wait_for_reason("0.5 s without a decision ended it")
         for _ in range(2):
             observer.decide(decision)
-            wait_for_reason(observer, "the policy decides more seldom than every 0.5 s")
+            observer.wait_for_reason("the policy decides more seldom than every 0.5 s")
             assert observer.state() == "STALE"
             assert not observer.permitted()
-            wait_for_reason(observer, "0.5 s without a decision ended it")
+            observer.wait_for_reason("0.5 s without a decision ended it")
 
 
 def test_a_pause_that_is_shorter_than_the_time_between_decisions_is_rejected(
@@ -309,13 +277,13 @@ def test_a_pause_that_is_shorter_than_the_time_between_decisions_is_rejected(
 ):
     parameters = {"rollout_boundaries": "pause", "rollout_pause": 0.09}
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
-        wait_for_reason(observer, "'rollout_pause' is 0.09 s, and in calibration up to 0.1 s pass")
+        observer.wait_for_reason("'rollout_pause' is 0.09 s, and in calibration up to 0.1 s pass")
 
 
 def test_a_pause_that_would_always_halt_is_refused(observer, bundle_folder):
     parameters = {"rollout_boundaries": "pause", "rollout_pause": 5.0, "max_decision_age": 1.0}
     with node_process(MONITOR, bundle=bundle_folder, **parameters):
-        wait_for_reason(observer, "'rollout_pause' is 5 s, longer than 'max_decision_age', 1 s")
+        observer.wait_for_reason("'rollout_pause' is 5 s, longer than 'max_decision_age', 1 s")
 
 
 def test_two_publishers_of_the_boundaries_contradict_each_other(observer, decision, bundle_folder):
@@ -325,7 +293,7 @@ def test_two_publishers_of_the_boundaries_contradict_each_other(observer, decisi
         observer.wait_for_monitor_alarm()
         observer.wait_for(active.get_subscription_count, "the monitor to subscribe")
         active.publish(Bool(data=True))
-        wait_for_reason(observer, "no decision since")
+        observer.wait_for_reason("no decision since")
         observer.decide(decision)
         observer.wait_for(observer.permitted, "the permit")
         observer.node.create_publisher(Bool, "rollout/active", 10)

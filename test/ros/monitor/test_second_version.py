@@ -10,14 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from testbed.bags import BEGIN, SUCCESS, BagBuilder
 from testbed.black_box_robot import MONITOR, Robot
 from testbed.command_line import run_here
 from testbed.exported_second_version import PICK, PLACE, export_second_version
-from testbed.ros_graph import node_process
+from testbed.ros_graph import node_process, observing
 from testbed.scenes import scenes
 from testbed.seen_bags import MILLISECOND, TOPICS, write_scene
 
@@ -81,11 +80,8 @@ def parameters(folder: Path, task: str) -> dict:
 
 @pytest.fixture
 def robot():
-    rclpy.init()
-    robot = Robot(SimpleNamespace(observations=scenes(SHOWN)))
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Robot, SimpleNamespace(observations=scenes(SHOWN))) as robot:
+        yield robot
 
 
 def test_the_monitor_scores_what_evaluate_scores(robot, calibrated: Path):

@@ -8,25 +8,23 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from geometry_msgs.msg import Twist
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
+from testbed import replayed_robot
 from testbed.bags import BEGIN, PERIOD, BagBuilder
 from testbed.joint_score import CommandTelltale
-from testbed.ros_graph import Observer, node_process
+from testbed.replayed_robot import calibrated_from_bags, known
+from testbed.ros_graph import Observer, node_process, observing
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import load, save, with_joints, with_message_types
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
-from failure_monitor.scores import registry
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
@@ -41,22 +39,13 @@ READING = {
     "action_kind": "delta",
     "executed_actions": 2,
 }
-PARAMETERS = {
-    "rollout_boundaries": "none",
-    "max_joint_state_age": 0.0,
-    "max_decision_age": 10.0,
-    "max_plan_age": 0.0,
-    "max_unscored": 0,
-}
+PARAMETERS = {**replayed_robot.PARAMETERS, "max_unscored": 0}
 UNKNOWN = f"the commands as sent on '{COMMAND}' are unknown: "
 
 
 @pytest.fixture(scope="module", autouse=True)
 def known_score():
-    """Make the score known here alone: other tests go over all scores of the registry."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry.SCORES, CommandTelltale.name, CommandTelltale)
-        yield
+    yield from known(CommandTelltale)
 
 
 def read(*paths: Path) -> RolloutSet:
@@ -78,12 +67,9 @@ def write_bag(path: Path, seed: int, decisions: int = 6) -> Path:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sent")
-    known = read(*(write_bag(folder / f"rollout_{seed}", seed) for seed in range(9)))
-    settings = CalibrationSettings(scores=(CommandTelltale.name,), window=1, folds=3, jobs=1)
-    rollouts = [replace(rollout, success=True) for rollout in known.rollouts]
-    calibrated = calibrate(rollouts, known.policy, settings)
-    calibrated = with_joints(calibrated, known.joint_topics, known.commands_topic)
-    save(with_message_types(calibrated, known.message_types), folder / "bundle")
+    calibrated, found = calibrated_from_bags(folder, write_bag, read, CommandTelltale.name)
+    calibrated = with_joints(calibrated, found.joint_topics, found.commands_topic)
+    save(with_message_types(calibrated, found.message_types), folder / "bundle")
     return folder / "bundle"
 
 
@@ -140,22 +126,14 @@ class Robot(Observer):
         self._bag.chunks(chunks, stamp, received, names=names)
         self.spin(0.05)
 
-    def wait_for_decision(self, number: int) -> float:
-        self.wait_for(
-            lambda: self.alarm_values().get("decision") == str(number), f"decision {number}"
-        )
-        return float(self.alarm_values()[CommandTelltale.name])
-
     def recover(self) -> None:
         """Go on until commands are permitted, with a command before every decision."""
-        for _ in range(20):
+
+        def step() -> None:
             self.send(0.5, 0.5)
             self.decide()
-            if "the cause is gone" in self.reason():
-                self.trigger("/failure_monitor/reset")
-            if self.permitted():
-                return
-        raise AssertionError(f"no recovery: {self.state()}, {self.reason()}")
+
+        self.step_until_permitted(step)
 
     def wait_for_note(self, note: str) -> None:
         """Wait until this has been a problem, while another one holds the halt."""
@@ -168,21 +146,12 @@ class Robot(Observer):
             f"the note '{note}'",
         )
 
-    def wait_for_reason(self, reason: str) -> None:
-        self.wait_for(lambda: reason in self.reason(), f"the reason '{reason}'")
-
 
 @contextmanager
 def robot_recorded(path: Path) -> Iterator[Robot]:
     """A robot of which all is in the bag once it has ended."""
-    rclpy.init()
-    with BagBuilder(path) as bag:
-        robot = Robot(bag)
-        try:
-            yield robot
-        finally:
-            robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with BagBuilder(path) as bag, observing(Robot, bag) as robot:
+        yield robot
 
 
 @pytest.fixture
@@ -203,7 +172,7 @@ def test_live_commands_are_those_of_the_bag_and_of_its_archive(bundle, tmp_path)
             for index in range((number * 7) % 3 * 5):
                 robot.send(number + 0.1 * index, 0.3)
             robot.decide()
-            live.append(robot.wait_for_decision(number))
+            live.append(float(robot.wait_for_decision(number)[CommandTelltale.name]))
     known = read(tmp_path / "recorded")
     (rollout,) = known.rollouts
     assert rollout.joints is not None

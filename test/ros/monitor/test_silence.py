@@ -3,12 +3,11 @@
 """Inputs that never come: the alarm says who publishes what, and why it does not arrive."""
 
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
-from testbed.ros_graph import LATCHED, Observer, node_process
+from testbed.ros_graph import LATCHED, Observer, node_process, observing
 
 pytestmark = pytest.mark.ros
 
@@ -24,17 +23,11 @@ class Listener(Observer):
         self.node.destroy_publisher(self.chunks)
         self.listen("/failure_monitor/alarm", DiagnosticStatus, LATCHED)
 
-    def wait_for_reason(self, reason: str) -> None:
-        self.wait_for(lambda: reason in self.reason(), f"the reason '{reason}'")
-
 
 @pytest.fixture
 def listener(policy):
-    rclpy.init()
-    listener = Listener(policy)
-    yield listener
-    listener.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Listener, policy) as listener:
+        yield listener
 
 
 def test_the_reason_names_every_input_that_is_missing_and_who_publishes_what(

@@ -3,13 +3,11 @@
 """A policy that publishes action chunks alone is watched; what comes or is missing is told."""
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
-import rclpy
 from sensor_msgs.msg import PointCloud2
-from testbed.ros_graph import Observer, node_process
+from testbed.ros_graph import node_process
 
 from failure_monitor.bundle.bundle import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
@@ -42,38 +40,14 @@ def folder(plain, tmp_path):
     return tmp_path / "bundle"
 
 
-@pytest.fixture
-def observer(policy):
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
-
-
-def decide_until(observer, decision, condition, what: str) -> None:
-    last = 0.0
-
-    def decided() -> bool:
-        nonlocal last
-        if time.monotonic() - last > 0.1:
-            last = time.monotonic()
-            observer.decide(decision)
-        return condition()
-
-    observer.wait_for(decided, what)
-
-
 def test_chunks_alone_are_scored_until_somebody_publishes_an_embedding(folder, plain, observer):
     decision = next(plain[0][0].decisions())
     observer.publish_no_embeddings()
     with node_process(MONITOR, bundle=folder, **PARAMETERS) as process:
         observer.wait_for_monitor_alarm()
         assert not observer.node.count_subscribers("/policy/embedding")
-        decide_until(
-            observer,
-            decision,
+        observer.repeat_until(
+            lambda: observer.decide(decision),
             lambda: observer.permitted() and observer.state() == "NOMINAL",
             "the permit",
         )
@@ -81,9 +55,8 @@ def test_chunks_alone_are_scored_until_somebody_publishes_an_embedding(folder, p
 
         # Another policy, or a new version of this one.
         observer.node.create_publisher(PointCloud2, "policy/embedding", 10)
-        decide_until(
-            observer,
-            decision,
+        observer.repeat_until(
+            lambda: observer.decide(decision),
             lambda: "the bundle was calibrated without" in observer.reason(),
             "the reason",
         )
@@ -97,7 +70,9 @@ def test_it_may_be_allowed(folder, plain, observer):
     with_embedding = dataclasses.replace(decision, embedding=np.ones(4, np.float32))
     with node_process(MONITOR, bundle=folder, **PARAMETERS, embedding_topic="''"):
         observer.wait_for(observer.chunks.get_subscription_count, "the monitor to subscribe")
-        decide_until(observer, with_embedding, observer.permitted, "the permit")
+        observer.repeat_until(
+            lambda: observer.decide(with_embedding), observer.permitted, "the permit"
+        )
 
 
 def test_a_policy_that_stops_publishing_its_embedding_is_stale(
@@ -108,11 +83,10 @@ def test_a_policy_that_stops_publishing_its_embedding_is_stale(
     decision = next(rollouts[0].decisions())
     with node_process(MONITOR, bundle=tmp_path / "bundle", **PARAMETERS):
         observer.wait_for_monitor_alarm()
-        decide_until(observer, decision, observer.permitted, "the permit")
+        observer.repeat_until(lambda: observer.decide(decision), observer.permitted, "the permit")
         observer.publish_no_embeddings()
-        decide_until(
-            observer,
-            decision,
+        observer.repeat_until(
+            lambda: observer.decide(decision),
             lambda: observer.state() == "STALE" and "embedding" in observer.reason(),
             "the reason",
         )

@@ -25,7 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, String
 from testbed.command_line import run_command
 from testbed.repository import ROOT
-from testbed.ros_graph import LATCHED, Observer, node_process
+from testbed.ros_graph import LATCHED, Observer, node_process, observing
 from testbed.small_disk import fill, small_disk
 from testbed.synthetic import POLICY, synthetic_rollout
 
@@ -156,11 +156,8 @@ def recorder(folder: Path, **parameters: object):
 
 @pytest.fixture
 def robot():
-    rclpy.init()
-    robot = Robot()
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Robot) as robot:
+        yield robot
 
 
 def test_what_came_before_and_after_the_alarm_is_in_the_bag(robot, tmp_path):

@@ -5,7 +5,6 @@
 import signal
 
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point
 from rclpy.node import Node
@@ -14,7 +13,7 @@ from rclpy.serialization import deserialize_message
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from std_msgs.msg import Bool, String
-from testbed.ros_graph import LATCHED, Observer, node_process
+from testbed.ros_graph import LATCHED, Observer, node_process, observing
 
 RECORDER = "failure_monitor.ros.recording.record_node"
 
@@ -25,14 +24,11 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture
 def robot():
-    rclpy.init()
-    robot = Observer(action_names=["dx"])
-    robot.active = robot.node.create_publisher(Bool, "rollout/active", LATCHED)
-    robot.words = robot.node.create_publisher(String, "words", 10)
-    robot.active.publish(Bool(data=False))
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, action_names=["dx"]) as robot:
+        robot.active = robot.node.create_publisher(Bool, "rollout/active", LATCHED)
+        robot.words = robot.node.create_publisher(String, "words", 10)
+        robot.active.publish(Bool(data=False))
+        yield robot
 
 
 def run_rollout(robot, *words: str) -> None:

@@ -3,12 +3,11 @@
 """What says where rollouts begin and end divides bags, and no message of it ends a recorder."""
 
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader
 from std_msgs.msg import Bool, Float64, Int32, String
-from testbed.ros_graph import LATCHED, Observer, node_process
+from testbed.ros_graph import LATCHED, Observer, node_process, observing
 
 RECORD = "failure_monitor.ros.recording.record_node"
 INCIDENTS = "failure_monitor.ros.recording.incident_recorder_node"
@@ -20,11 +19,8 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture
 def robot():
-    rclpy.init()
-    robot = Observer(action_names=["dx"])
-    yield robot
-    robot.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, action_names=["dx"]) as robot:
+        yield robot
 
 
 def reporter(robot, kind: type, topic: str = "rollout/active", qos=10):

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64, Header, Int32, String
-from testbed.ros_graph import LATCHED, Observer, node_process
+from testbed.ros_graph import LATCHED, Observer, node_process, observing
 
 from failure_monitor.bundle.bundle import Bundle, load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
@@ -34,15 +32,12 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture
 def observer(policy):
-    rclpy.init()
-    observer = Observer(policy.action_names)
-    observer.listen_to_monitor()
-    observer.listen(SPEED, Float64, LATCHED)
-    observer.listen(HORIZON, Int32)
-    observer.listen(CHUNK, PointCloud2)
-    yield observer
-    observer.node.destroy_node()
-    rclpy.try_shutdown()
+    with observing(Observer, policy.action_names) as observer:
+        observer.listen_to_monitor()
+        observer.listen(SPEED, Float64, LATCHED)
+        observer.listen(HORIZON, Int32)
+        observer.listen(CHUNK, PointCloud2)
+        yield observer
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +53,6 @@ def choosing_bundle(rollouts, policy, tmp_path_factory) -> Path:
 @pytest.fixture
 def bundle(choosing_bundle) -> Bundle:
     return load(choosing_bundle)
-
-
-@pytest.fixture
-def decision(rollouts):
-    return next(rollouts[0].decisions())
-
-
-@pytest.fixture
-def strange(decision):
-    return dataclasses.replace(decision, embedding=decision.embedding + 5)
 
 
 @pytest.fixture
