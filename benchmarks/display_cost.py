@@ -35,7 +35,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from failure_monitor.bundle.bundle import save
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option

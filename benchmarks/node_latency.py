@@ -37,7 +37,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from failure_monitor.bundle.bundle import save, with_models
+from failure_monitor.bundle.additions import with_models
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option

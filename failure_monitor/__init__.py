@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from failure_monitor.bundle.bundle import load as load_bundle
+    from failure_monitor.bundle.folder import load as load_bundle
     from failure_monitor.calibration.from_sources import calibrate
     from failure_monitor.evaluation.from_sources import evaluate
     from failure_monitor.monitoring.monitor import FailureMonitor
@@ -33,7 +33,7 @@ _PLACES = {
     "ReadingOptions": ("sources.reading_options", "ReadingOptions"),
     "calibrate": ("calibration.from_sources", "calibrate"),
     "evaluate": ("evaluation.from_sources", "evaluate"),
-    "load_bundle": ("bundle.bundle", "load"),
+    "load_bundle": ("bundle.folder", "load"),
 }
 """Module and name of what is loaded when it is first used."""
 

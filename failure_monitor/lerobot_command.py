@@ -210,7 +210,7 @@ def _tap(options: WatchOptions) -> Callable[[LoadedPolicy, _Found], Watch]:
 
 
 def _guard(options: WatchOptions) -> Callable[[LoadedPolicy, _Found], Watch]:
-    from failure_monitor.bundle.bundle import load
+    from failure_monitor.bundle.folder import load
     from failure_monitor.policies.guard import guard_policy
 
     # A folder that is no bundle fails here, before a policy is loaded.

@@ -37,7 +37,8 @@ from testbed.faults.table import pytest_terminal_summary  # noqa: F401
 from testbed.left_over import leave_ros_domain, nodes_ended, processes_ended, watch_nodes
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import Bundle, save
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import PolicyFormat, Rollout
 

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor import __version__
-from failure_monitor.bundle.bundle import Bundle, with_outcome_check
+from failure_monitor.bundle.additions import with_outcome_check
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import (
     SCHEMA_VERSION,
     BundleDescription,

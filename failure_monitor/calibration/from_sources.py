@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from failure_monitor.atomic_file import reject_unwritable_folder
-from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle import additions
+from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.calibrate import (
     OUTCOME_ALPHA,
@@ -151,7 +152,7 @@ def calibrate(
     check_choosers(names_of(choose_by))
     if output is not None:
         reject_unwritable_folder(Path(output))
-        bundles.reject_other_content(Path(output))
+        bundle_files.reject_other_content(Path(output))
     if window < 1:
         raise UsageError(f"a window of {window} decisions holds no score: give a number from 1 on")
     actions = StatedActions(
@@ -202,15 +203,15 @@ def calibrate(
         executor=reading.workers,
         report=report,
     )
-    bundle = bundles.with_rule_choice(bundle, why)
-    bundle = bundles.with_external_topics(bundle, reading.topics.external)
-    bundle = bundles.with_stated_policy(bundle, rollout_set.stated_policy)
-    bundle = bundles.with_positions_topic(bundle, rollout_set.positions_topic)
-    bundle = bundles.with_joints(bundle, rollout_set.joint_topics, rollout_set.commands_topic)
+    bundle = additions.with_rule_choice(bundle, why)
+    bundle = additions.with_external_topics(bundle, reading.topics.external)
+    bundle = additions.with_stated_policy(bundle, rollout_set.stated_policy)
+    bundle = additions.with_positions_topic(bundle, rollout_set.positions_topic)
+    bundle = additions.with_joints(bundle, rollout_set.joint_topics, rollout_set.commands_topic)
     for seldom in (*_why_never_permitted(bundle), *_why_seldom(bundle, chosen.rollouts)):
         remarks = (*remarks, seldom)
         report(seldom)
-    bundle = bundles.with_models(
+    bundle = additions.with_models(
         bundle,
         encoder,
         sampler,
@@ -219,9 +220,9 @@ def calibrate(
         matching_tolerance=reading.black_box.matching_tolerance,
         noise_seed=reading.black_box.noise_seed,
     )
-    bundle = bundles.with_message_types(bundle, rollout_set.message_types)
+    bundle = additions.with_message_types(bundle, rollout_set.message_types)
     if output is not None:
-        bundles.save(bundle, Path(output))
+        bundle_files.save(bundle, Path(output))
     return Calibration(bundle, tuple(chosen.rollouts), rollout_set, remarks)
 
 

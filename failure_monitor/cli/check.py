@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from rich.text import Text
 
 from failure_monitor.atomic_file import write_json
-from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle import bundle as bundle
+from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.cli.app import output, progress
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.cli.require_ros import NoListenerError, require_ros
@@ -115,8 +116,8 @@ def check(
 ) -> None:
     """Check whether monitor, gate and policy of a live ROS graph fit together and fit a bundle."""
     require_ros()
-    loaded = None if bundle is None else bundles.load(bundle)
-    sha256 = None if bundle is None else bundles.content_hash(bundle)
+    loaded = None if bundle is None else bundle_files.load(bundle)
+    sha256 = None if bundle is None else bundle_files.content_hash(bundle)
     place = _place(namespace)
     names = _names(
         loaded,
@@ -150,7 +151,7 @@ def _place(namespace: str) -> str:
 
 
 def _names(
-    bundle: bundles.Bundle | None,
+    bundle: bundle.Bundle | None,
     place: str,
     *,
     embedding: str,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from failure_monitor.atomic_file import write_json
-from failure_monitor.bundle import bundle
+from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.cli.app import output
 from failure_monitor.cli.budget_options import BudgetOptions
 from failure_monitor.cli.declaration import Argument, Option
@@ -37,7 +37,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a bundle promises and rests on, how two bundles differ, or what bags hold."""
-    bundles = [path for path in paths if (path / bundle.DESCRIPTION_FILE).is_file()]
+    bundles = [path for path in paths if (path / bundle_files.DESCRIPTION_FILE).is_file()]
     if not bundles:
         found = _inspect_sources(paths, reading, actions)
     elif len(bundles) < len(paths) or len(paths) > 2:
@@ -56,8 +56,8 @@ def inspect(
 def _inspect_bundle(path: Path, budget: BudgetOptions) -> dict[str, Any]:
     from failure_monitor.cli.inspected_bundle import bundle_tables
 
-    inspected = bundle.load(path)
-    sha256 = bundle.content_hash(path)
+    inspected = bundle_files.load(path)
+    sha256 = bundle_files.content_hash(path)
     for table in bundle_tables(inspected, path, sha256, budget.rows(inspected)):
         output.print(table)
     return {"bundle_sha256": sha256, **plain(inspected.description)}
@@ -66,7 +66,7 @@ def _inspect_bundle(path: Path, budget: BudgetOptions) -> dict[str, Any]:
 def _compare_bundles(first: Path, second: Path) -> dict[str, Any]:
     from failure_monitor.cli.bundle_differences import differences, differences_table
 
-    found = differences(bundle.load(first), bundle.load(second))
+    found = differences(bundle_files.load(first), bundle_files.load(second))
     output.print(differences_table(found, first, second))
     return {
         "differences": [

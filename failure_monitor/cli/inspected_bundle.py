@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from failure_monitor.bundle.bundle import DESCRIPTION_FILE, Bundle
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription, RolloutSection, ScoreSection
+from failure_monitor.bundle.folder import DESCRIPTION_FILE
 from failure_monitor.cli.policy_rows import add_policy_rows
 from failure_monitor.cli.promise_table import promise_table
 from failure_monitor.listed_names import list_names

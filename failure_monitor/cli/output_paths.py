@@ -117,7 +117,7 @@ def _holder(top: Path, inner: Path, reader: Parameter) -> Path | None:
     if isinstance(reader.declaration, Option) and not reader.is_list:
         return top  # it names one thing, such as a policy, and no folder of several
     # Only where an output lies in a folder that is read: this loads the readers.
-    from failure_monitor.bundle.bundle import DESCRIPTION_FILE
+    from failure_monitor.bundle.folder import DESCRIPTION_FILE
     from failure_monitor.promise.state_file import PROMISE_SUFFIX
     from failure_monitor.rollout_log.log_file import SUFFIX as LOG_SUFFIX
     from failure_monitor.sources.rollouts import kind_of

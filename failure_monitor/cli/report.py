@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from failure_monitor.bundle.bundle import content_hash
+from failure_monitor.bundle.folder import content_hash
 from failure_monitor.cli.app import output, progress
 from failure_monitor.cli.declaration import Option
 

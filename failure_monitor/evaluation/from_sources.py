@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from failure_monitor.bundle.bundle import Bundle, load
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import load
 from failure_monitor.errors import one_of
 from failure_monitor.evaluation.bundle_reading import reading_for
 from failure_monitor.evaluation.evaluate import GROUP_KEYS, Evaluation

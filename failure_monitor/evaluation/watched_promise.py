@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from failure_monitor.bundle.bundle import Bundle, content_hash, load
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import content_hash, load
 from failure_monitor.decision import InvalidDecisionError, Rollout, in_order_of_time
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.evaluation.bundle_reading import reading_for

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from failure_monitor.bundle.bundle import BundleError, content_hash, load_description
 from failure_monitor.bundle.description import BundleDescription
+from failure_monitor.bundle.folder import BundleError, content_hash, load_description
 from failure_monitor.executors.executor import Executor, Finished, nothing_finished
 from failure_monitor.fleet.incident_bags import IncidentBag
 from failure_monitor.fleet.robot_figures import (

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from failure_monitor.bundle.bundle import DESCRIPTION_FILE
+from failure_monitor.bundle.folder import DESCRIPTION_FILE
 from failure_monitor.errors import UsageError
 from failure_monitor.incidents.folder import UNFINISHED, is_incident
 from failure_monitor.promise.state_file import PROMISE_SUFFIX

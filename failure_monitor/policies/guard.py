@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from failure_monitor.bundle.bundle import Bundle, load
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import load
 from failure_monitor.decision import Verdict
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from failure_monitor.atomic_file import reject_unwritable_folder
-from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription, LineageSection
 from failure_monitor.calibration.calibrate import USUAL_FOLDS, CalibrationSettings, calibrate
@@ -111,10 +111,10 @@ def recalibrate(
     reading = reading or ReadingOptions()
     reading.check()
     stated = read_shares(future) if future not in ("", AS_NEW) else None
-    old, sha256 = bundles.load(bundle_folder), bundles.content_hash(bundle_folder)
+    old, sha256 = bundle_files.load(bundle_folder), bundle_files.content_hash(bundle_folder)
     if output is not None:
         reject_unwritable_folder(output)
-        bundles.reject_other_content(output)
+        bundle_files.reject_other_content(output)
     with reading_for(old, reading) as completed:
         rollout_set = completed.read(
             paths_of(sources),
@@ -164,7 +164,7 @@ def recalibrate(
             "unlike the usual success (`failure-monitor audit`), or accept it by --accept-missed"
         )
     if output is not None:
-        bundles.save(new, output)
+        bundle_files.save(new, output)
     return recalibration
 
 

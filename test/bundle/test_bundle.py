@@ -14,9 +14,10 @@ import yaml
 from testbed.synthetic import synthetic_rollout
 
 from failure_monitor.atomic_file import UnwritableError
-from failure_monitor.bundle import bundle as bundles
-from failure_monitor.bundle.bundle import BundleError, UnknownTaskError, load, save
+from failure_monitor.bundle import folder as bundle_files
+from failure_monitor.bundle.bundle import UnknownTaskError
 from failure_monitor.bundle.description import MIN_DECISION_AGE
+from failure_monitor.bundle.folder import BundleError, load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.policy_models.onnx_file import OnnxFileError
 
@@ -74,7 +75,7 @@ def test_a_time_varying_scale_that_is_not_whole_is_refused(
         arrays = dict(stored)
     change(arrays)
     np.savez(folder / "arrays.npz", **arrays)
-    digest = bundles._sha256((folder / "arrays.npz").read_bytes())
+    digest = bundle_files._sha256((folder / "arrays.npz").read_bytes())
     edit(folder, lambda content: content["files"].update({"arrays.npz": digest}))
     with pytest.raises(BundleError, match=sentence):
         load(folder)
@@ -125,7 +126,7 @@ def test_what_a_probe_is_made_of_is_stored_under_its_name_and_missed_by_it(
         arrays = dict(stored)
     del arrays["probe.1.knn.memory"]
     np.savez(folder / "arrays.npz", **arrays)
-    digest = bundles._sha256((folder / "arrays.npz").read_bytes())
+    digest = bundle_files._sha256((folder / "arrays.npz").read_bytes())
     edit(folder, lambda content: content["files"].update({"arrays.npz": digest}))
     with pytest.raises(BundleError, match="lacks 'memory' of the score probe: calibrate again"):
         load(folder)
@@ -295,7 +296,7 @@ def test_yaml_tags_construct_nothing(folder, tmp_path):
 
 def test_a_pickle_among_the_arrays_is_refused(folder, bundle):
     np.savez(folder / "arrays.npz", evil=np.array([object()], dtype=object))
-    digest = bundles._sha256((folder / "arrays.npz").read_bytes())
+    digest = bundle_files._sha256((folder / "arrays.npz").read_bytes())
     edit(folder, lambda content: content["files"].update({"arrays.npz": digest}))
     with pytest.raises(BundleError, match=r"arrays\.npz holds no arrays"):
         load(folder)
@@ -321,7 +322,7 @@ def test_a_models_weights_are_never_read_from_other_files(bundle, folder, tmp_pa
     weights.data_location = onnx.TensorProto.EXTERNAL
     weights.external_data.add(key="location", value="secret.bin")
     (folder / name).write_bytes(model.SerializeToString())
-    digest = bundles._sha256((folder / name).read_bytes())
+    digest = bundle_files._sha256((folder / name).read_bytes())
     edit(folder, lambda content: content["files"].update({name: digest}))
     with pytest.raises(OnnxFileError, match=r"keeps weights in secret\.bin, which are missing"):
         load(folder)

@@ -17,14 +17,9 @@ from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor import demo
-from failure_monitor.bundle.bundle import (
-    Bundle,
-    BundleError,
-    load,
-    save,
-    with_models,
-    with_positions_topic,
-)
+from failure_monitor.bundle.additions import with_models, with_positions_topic
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import BundleError, load, save
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.messages.measured_positions import PositionsTopic

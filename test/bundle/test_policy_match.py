@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from testbed.synthetic import STATED
 
-from failure_monitor.bundle.bundle import Bundle, with_stated_policy
+from failure_monitor.bundle.additions import with_stated_policy
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription
 from failure_monitor.bundle.policy_match import mismatch
 from failure_monitor.policy_description import PolicyDescription

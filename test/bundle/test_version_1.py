@@ -15,7 +15,7 @@ import pytest
 import yaml
 from testbed.synthetic import synthetic_rollout
 
-from failure_monitor.bundle.bundle import BundleError, load, save
+from failure_monitor.bundle.folder import BundleError, load, save
 from failure_monitor.decision import Rollout
 
 FOLDER = Path(__file__).with_name("version_1")

@@ -11,7 +11,8 @@ import pytest
 from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import Bundle, load, save
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.bundle.promise_text import promise_rows
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.cross_fitting import deal_tasks

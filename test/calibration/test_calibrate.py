@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import Bundle, save
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration import cross_fitting
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, choose
 from failure_monitor.calibration.cross_fitting import deal, order_of_content

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import Bundle, BundleError, UnknownTaskError, load, save
+from failure_monitor.bundle.bundle import Bundle, UnknownTaskError
+from failure_monitor.bundle.folder import BundleError, load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.horizon import calibrate_horizon, leading_actions
 from failure_monitor.decision import Rollout

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load, save
 from failure_monitor.bundle.description import OLDER_THAN_DECISION
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.plan_age import longest_plan_age
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from testbed.command_line import run_command, write_rollout_bag
 from testbed.synthetic import synthetic_rollout
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 from failure_monitor.calibration.audit_text import audited_rollouts
 from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.sources.exclusions import Exclusions, read_exclusions, write_exclusions

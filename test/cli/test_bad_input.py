@@ -14,7 +14,7 @@ import pytest
 from benchmark_parts.synthetic_task import SyntheticTask
 from testbed.command_line import run_here
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 
 TASK = SyntheticTask.of_size(embedding=6, samples=5, horizon=6, actions=2, decisions=8)
 CALIBRATION, TESTS = 12, 4

@@ -28,7 +28,8 @@ from testbed.check_command import check, lines_of
 from testbed.command_line import COMMAND, run_here
 from testbed.ros_graph import LATCHED, NodeProcess, Observer, observing
 
-from failure_monitor.bundle.bundle import save, with_stated_policy
+from failure_monitor.bundle.additions import with_stated_policy
+from failure_monitor.bundle.folder import save
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.ros.common.messages import (
     action_chunks_message,

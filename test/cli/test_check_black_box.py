@@ -13,7 +13,7 @@ from testbed.black_box_robot import MONITOR, Robot, exported
 from testbed.check_command import SECONDS, check, lines_of
 from testbed.ros_graph import node_process, observing
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 from failure_monitor.ros.common.messages import stamp_message
 
 __all__ = ["exported"]

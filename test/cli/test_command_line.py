@@ -14,7 +14,7 @@ from testbed.command_line import run_command, run_here, write_rollout_bag
 from testbed.fiper_episodes import write_folder
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 from failure_monitor.decision import Rollout
 from failure_monitor.sources.rollouts import read_rollouts
 

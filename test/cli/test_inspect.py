@@ -15,7 +15,7 @@ from testbed.bags import ACTIVE, BEGIN, PERIOD, SUCCESS, BagBuilder, decision_ar
 from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle import bundle
+from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.description import BundleDescription
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.schema import read
@@ -35,7 +35,7 @@ def write_bundle(path: Path, *, rollouts: range = range(12), task: str = "", **s
         **{"scores": ("ace", "knn"), "rule": "mean", "folds": 3, "jobs": 1, **settings}
     )
     successes = [replace(synthetic_rollout(seed), task=task) for seed in rollouts]
-    bundle.save(calibrate(successes, POLICY, chosen), path)
+    bundle_files.save(calibrate(successes, POLICY, chosen), path)
     return path
 
 
@@ -59,7 +59,7 @@ def test_a_bundle_tells_its_policy_settings_and_every_rollout(made: Path) -> Non
     assert "a delta; dx, dy span positions" in text
     assert "folds, seed 3, 0" in text
     assert "a decision every 0.1 s" in text
-    assert bundle.content_hash(made) in text
+    assert bundle_files.content_hash(made) in text
     for seed in range(12):
         assert f"rollout {seed} calibration 12 " in text
     size = (made / "arrays.npz").stat().st_size
@@ -69,8 +69,8 @@ def test_a_bundle_tells_its_policy_settings_and_every_rollout(made: Path) -> Non
 def test_a_bundle_in_json_is_its_description(made: Path, tmp_path: Path) -> None:
     said(made, "--json", tmp_path / "bundle.json")
     content = json.loads((tmp_path / "bundle.json").read_text())
-    assert content.pop("bundle_sha256") == bundle.content_hash(made)
-    assert read(BundleDescription, content) == bundle.load(made).description
+    assert content.pop("bundle_sha256") == bundle_files.content_hash(made)
+    assert read(BundleDescription, content) == bundle_files.load(made).description
 
 
 def test_a_changed_bundle_is_refused(made: Path, tmp_path: Path) -> None:

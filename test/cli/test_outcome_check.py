@@ -13,7 +13,7 @@ import pytest
 from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 

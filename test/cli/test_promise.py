@@ -14,7 +14,7 @@ import pytest
 from testbed.command_line import run_here, write_rollout_bag
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle import bundle
+from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 
 DRIFTED = range(100, 112)
@@ -24,7 +24,9 @@ DRIFTED = range(100, 112)
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("made") / "bundle"
     settings = CalibrationSettings(scores=("ace", "knn"), rule="mean", folds=5, jobs=1)
-    bundle.save(calibrate([synthetic_rollout(seed) for seed in range(20)], POLICY, settings), path)
+    bundle_files.save(
+        calibrate([synthetic_rollout(seed) for seed in range(20)], POLICY, settings), path
+    )
     return path
 
 

@@ -16,7 +16,7 @@ from testbed.command_line import run_command
 from testbed.report_pages import failed_rollout
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import content_hash
+from failure_monitor.bundle.folder import content_hash
 from failure_monitor.decision import Rollout
 
 CAMERA, TASK = "/wrist/image_raw/compressed", "/rollout/task"

@@ -14,7 +14,7 @@ from testbed.command_line import run_here, write_rollout_bag
 from testbed.synthetic import POLICY, STATED, synthetic_rollout
 
 from failure_monitor import calibrate, evaluate
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError

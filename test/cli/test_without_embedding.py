@@ -10,7 +10,7 @@ from testbed.bags import BEGIN, EMBEDDING, PERIOD, BagBuilder
 from testbed.command_line import run_here, write_rollout_bag
 from testbed.synthetic import synthetic_rollout, without_embedding
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics

@@ -11,7 +11,8 @@ import pytest
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor import demo
-from failure_monitor.bundle.bundle import Bundle, with_external_topics, with_models
+from failure_monitor.bundle.additions import with_external_topics, with_models
+from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.calibration.from_sources import calibrate
 from failure_monitor.decision import PolicyFormat
 from failure_monitor.errors import UsageError

@@ -25,7 +25,7 @@ from testbed.executed_work import (
 )
 
 from failure_monitor import ReadingOptions, calibrate, evaluate
-from failure_monitor.bundle.bundle import save
+from failure_monitor.bundle.folder import save
 from failure_monitor.errors import UsageError
 from failure_monitor.evaluation.watched_promise import promise_of_sources
 from failure_monitor.executors import process_executor

@@ -18,7 +18,7 @@ from testbed.executed_work import end_on, gpus_here, tell_worker, undated
 from testbed.repository import ROOT
 
 from failure_monitor import ReadingOptions, calibrate, evaluate
-from failure_monitor.bundle.bundle import save
+from failure_monitor.bundle.folder import save
 from failure_monitor.executors import ray_cluster
 from failure_monitor.executors.outcome import WorkerEndedError
 from failure_monitor.executors.ray_cluster import ClusterError, connected, reject_wants

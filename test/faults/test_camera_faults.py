@@ -14,7 +14,7 @@ from testbed.faults.cell import Cell, open_cell
 from testbed.faults.trial import MISSED, SCORED, WITHDRAWN, WITHHELD, Fault
 from testbed.scenes import scenes
 
-from failure_monitor.bundle.bundle import save
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.onnx_file import read_onnx_file

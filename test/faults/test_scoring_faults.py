@@ -14,7 +14,8 @@ from testbed.faults.scoring_model import failing_far_off
 from testbed.faults.trial import SCORED, WITHHELD, Fault
 from testbed.synthetic import POLICY
 
-from failure_monitor.bundle.bundle import Bundle, save
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
 from failure_monitor.scores.base.folded_score import FoldedScore

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from failure_monitor.bundle.bundle import (
+from failure_monitor.bundle.additions import (
     with_external_topics,
     with_message_types,
     with_stated_policy,

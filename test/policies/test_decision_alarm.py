@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from testbed.synthetic import synthetic_rollout
 
-from failure_monitor.bundle.bundle import with_stated_policy
+from failure_monitor.bundle.additions import with_stated_policy
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.alarm import AlarmState

@@ -15,7 +15,7 @@ from testbed.pages import blocks
 from testbed.repository import ROOT
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitoring.stop_debt import CommandError

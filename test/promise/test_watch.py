@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from failure_monitor.bundle.bundle import load
+from failure_monitor.bundle.folder import load
 from failure_monitor.decision import ScoreVerdict, Verdict
 from failure_monitor.promise.finished_rollout import FinishedRollout, LargestValues
 from failure_monitor.promise.martingale import Direction

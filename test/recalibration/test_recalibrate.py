@@ -14,8 +14,9 @@ import pytest
 from testbed.command_line import run_here, write_rollout_bag
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle import bundle as bundles
-from failure_monitor.bundle.bundle import Bundle, content_hash, load
+from failure_monitor.bundle import folder as bundle_files
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import content_hash, load
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Rollout
 from failure_monitor.recalibration.chosen_rollouts import (
@@ -214,7 +215,7 @@ def test_a_failure_that_would_be_missed_from_now_on_is_a_reason_to_refuse(
     assert "would raise no alarm in 1 failed rollouts in which the old one did" in text
     assert not new.exists()
     assert "missed from now on" in said(*sources, "--accept-missed")
-    assert bundles.load(new).description.lineage
+    assert bundle_files.load(new).description.lineage
 
 
 def test_a_date_is_a_date(calibrated, bags):

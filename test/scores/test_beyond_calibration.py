@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from testbed.moving_rollouts import MOVING, moving_rollout
 
-from failure_monitor.bundle.bundle import Bundle, load, save
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import Decision, InvalidDecisionError, Rollout
 from failure_monitor.scores import registry

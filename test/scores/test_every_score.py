@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from testbed.moving_rollouts import MOVING, moving_rollout
 from testbed.synthetic import POLICY
 
-from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import InvalidDecisionError

@@ -10,7 +10,7 @@ import pytest
 from testbed.moving_rollouts import MOVING
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.decision import InvalidDecisionError, Rollout

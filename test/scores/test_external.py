@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.errors import UsageError

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration import cross_fitting
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, choose_failures
 from failure_monitor.calibration.cross_fitting import ProbeRecipe, Recipe

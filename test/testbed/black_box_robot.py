@@ -14,7 +14,8 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Header
 
-from failure_monitor.bundle.bundle import save, with_models
+from failure_monitor.bundle.additions import with_models
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.observation import Observation

@@ -14,8 +14,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from failure_monitor.bundle.bundle import load, load_description, policy_format
+from failure_monitor.bundle.bundle import policy_format
 from failure_monitor.bundle.camera_topics import camera_topics, first_camera_topic
+from failure_monitor.bundle.folder import load, load_description
 from failure_monitor.bundle.input_types import image_type
 from failure_monitor.display.view import MonitorView
 from failure_monitor.errors import FailureMonitorError

@@ -8,15 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from failure_monitor.bundle.bundle import (
-    Bundle,
-    BundleError,
-    UnknownTaskError,
-    content_hash,
-    load,
-)
+from failure_monitor.bundle.bundle import Bundle, UnknownTaskError
 from failure_monitor.bundle.camera_topics import camera_topics
 from failure_monitor.bundle.description import PromiseSection
+from failure_monitor.bundle.folder import BundleError, content_hash, load
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.monitoring.monitor import FailureMonitor

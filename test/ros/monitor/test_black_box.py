@@ -30,7 +30,7 @@ from testbed.exported_policy import ACTIONS, export_policy
 from testbed.ros_graph import node_process, observing
 from testbed.scenes import JOINTS
 
-from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.bundle.input_types import COMPRESSED_IMAGE, IMAGE
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.parameters.monitor import MonitorParameters

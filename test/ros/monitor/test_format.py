@@ -15,7 +15,9 @@ from std_msgs.msg import Bool, String
 from testbed.ros_graph import LATCHED, Observer, node_process, observing
 from testbed.synthetic import POLICY, STATED
 
-from failure_monitor.bundle.bundle import Bundle, save, with_stated_policy
+from failure_monitor.bundle.additions import with_stated_policy
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import save
 from failure_monitor.policy_description import PolicyDescription
 
 pytestmark = pytest.mark.ros

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from testbed.ros_graph import node_process
 
-from failure_monitor.bundle.bundle import content_hash, save
+from failure_monitor.bundle.folder import content_hash, save
 
 MONITOR = "failure_monitor.ros.monitor.node"
 

@@ -17,7 +17,8 @@ from testbed.replayed_robot import CHUNKS, ReplayedRobot, calibrated_from_bags, 
 from testbed.ros_graph import node_process, observing
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load, save, with_joints
+from failure_monitor.bundle.additions import with_joints
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts

@@ -14,7 +14,7 @@ from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64, Header
 from testbed.ros_graph import DISCOVERY, node_process
 
-from failure_monitor.bundle.bundle import load, save
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 
 MONITOR = "failure_monitor.ros.monitor.node"

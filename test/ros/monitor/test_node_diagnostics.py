@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from testbed.ros_graph import Observer, node_process, observing
 
-from failure_monitor.bundle.bundle import content_hash
+from failure_monitor.bundle.folder import content_hash
 
 JOINTS = "input joint_states"
 """Name of their status."""

@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool, String
 from testbed.ros_graph import Observer, node_process
 
-from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.rollout_log.log_file import read_log
 from failure_monitor.ros.common.key_values import read_key_values
@@ -37,7 +37,7 @@ def checked_folder(rollouts, policy, tmp_path_factory) -> Path:
     """A bundle with an outcome check, by which a decision is good for long on a slow machine."""
     slow = [replace(rollout, stamps=200 * rollout.stamps) for rollout in rollouts]
     folder = tmp_path_factory.mktemp("bundles") / "checked"
-    bundles.save(calibrate(slow, policy, SETTINGS), folder)
+    bundle_files.save(calibrate(slow, policy, SETTINGS), folder)
     return folder
 
 
@@ -196,7 +196,7 @@ def test_claims_and_labels_come_by_topic_and_a_flood_of_them_stops_nothing(
 
 
 def test_a_claim_that_comes_late_is_not_judged(rollouts, policy, tmp_path):
-    bundles.save(calibrate(rollouts, policy, SETTINGS), tmp_path / "bundle")
+    bundle_files.save(calibrate(rollouts, policy, SETTINGS), tmp_path / "bundle")
     parameters = {"max_decision_age": 30.0}
     with monitored(policy, tmp_path / "bundle", tmp_path, **parameters) as observer:
         run_rollout(observer, rollouts[0])

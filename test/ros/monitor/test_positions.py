@@ -17,7 +17,8 @@ from testbed.replayed_robot import CHUNKS, PARAMETERS, ReplayedRobot, calibrated
 from testbed.ros_graph import node_process, observing
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load, save, with_positions_topic
+from failure_monitor.bundle.additions import with_positions_topic
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.measured_positions import PositionsTopic
 from failure_monitor.parameters.monitor import MonitorParameters

@@ -9,7 +9,7 @@ import pytest
 from std_msgs.msg import Bool, String
 from testbed.ros_graph import node_process
 
-from failure_monitor.bundle.bundle import save
+from failure_monitor.bundle.folder import save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 
 pytestmark = pytest.mark.ros

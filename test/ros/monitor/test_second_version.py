@@ -20,7 +20,8 @@ from testbed.ros_graph import node_process, observing
 from testbed.scenes import scenes
 from testbed.seen_bags import MILLISECOND, TOPICS, write_scene
 
-from failure_monitor.bundle.bundle import UnknownTaskError, load
+from failure_monitor.bundle.bundle import UnknownTaskError
+from failure_monitor.bundle.folder import load
 from failure_monitor.evaluation.from_sources import evaluate_bundle
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle

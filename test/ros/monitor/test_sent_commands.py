@@ -23,7 +23,8 @@ from testbed.replayed_robot import calibrated_from_bags, known
 from testbed.ros_graph import Observer, node_process, observing
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle.bundle import load, save, with_joints, with_message_types
+from failure_monitor.bundle.additions import with_joints, with_message_types
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet

@@ -12,7 +12,8 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64, Header, Int32, String
 from testbed.ros_graph import LATCHED, Observer, node_process, observing
 
-from failure_monitor.bundle.bundle import Bundle, load, save
+from failure_monitor.bundle.bundle import Bundle
+from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
 from failure_monitor.messages.point_cloud import read_action_chunks
 from failure_monitor.monitoring.response.chosen_chunk import chosen_chunk
