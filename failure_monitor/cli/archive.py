@@ -85,8 +85,8 @@ def _add_to_store(
     wants_numbers: bool,
 ) -> RolloutSet:
     """Add rollouts to a store; return them, with their numbers where these are wanted."""
+    from failure_monitor.sources.agreed_policy import reject_contradiction
     from failure_monitor.sources.rollout_store import StoreWriter, first_part, is_store
-    from failure_monitor.sources.rollouts import reject_contradiction
 
     part = first_part(store) if is_store(store) else None
     stored = None if part is None else options.alone.read([part])

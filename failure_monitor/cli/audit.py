@@ -86,16 +86,13 @@ def _read_each(
     paths: Sequence[Path], reading: Reading, actions: ActionOptions
 ) -> tuple[list[RolloutSet], dict[Path, str]]:
     """Read every source by itself; return the rollouts, and why a source cannot be read."""
+    from failure_monitor.sources.agreed_policy import completed_by_one_another
+    from failure_monitor.sources.found_sources import find_sources
     from failure_monitor.sources.labels import read_labels
     from failure_monitor.sources.reading import SourceProgress, unread
     from failure_monitor.sources.rollout_set import RolloutSet
-    from failure_monitor.sources.rollouts import (
-        SourceError,
-        completed_by_one_another,
-        find_sources,
-        label,
-        log_delays,
-    )
+    from failure_monitor.sources.rollouts import label, log_delays
+    from failure_monitor.sources.source import SourceError
 
     options = reading.options
     options.check()

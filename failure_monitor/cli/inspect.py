@@ -87,7 +87,7 @@ def _inspect_sources(
         topics_table,
     )
     from failure_monitor.sources.bag_topics import topics_of_bags
-    from failure_monitor.sources.rollouts import find_sources
+    from failure_monitor.sources.found_sources import find_sources
 
     topics = topics_of_bags([found.path for found in find_sources(paths)])
     # What is there is shown even if no rollout can be read: then it is needed most.

@@ -120,7 +120,7 @@ def _holder(top: Path, inner: Path, reader: Parameter) -> Path | None:
     from failure_monitor.bundle.folder import DESCRIPTION_FILE
     from failure_monitor.promise.state_file import PROMISE_SUFFIX
     from failure_monitor.rollout_log.log_file import SUFFIX as LOG_SUFFIX
-    from failure_monitor.sources.rollouts import kind_of
+    from failure_monitor.sources.found_sources import kind_of
 
     places = [top.joinpath(*inner.parts[:depth]) for depth in range(len(inner.parts) + 1)]
     return next(

@@ -16,7 +16,7 @@ from pathlib import Path
 from failure_monitor.atomic_file import write_atomically
 from failure_monitor.decision import Rollout
 from failure_monitor.sources.addresses import resolved
-from failure_monitor.sources.rollouts import find_sources
+from failure_monitor.sources.found_sources import find_sources
 from failure_monitor.sources.source import SourceError
 
 SOURCE = "source"

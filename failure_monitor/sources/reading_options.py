@@ -19,10 +19,11 @@ from failure_monitor.parameters.topics import external_topic
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.scores.external import EXTERNAL_PREFIX
 from failure_monitor.scores.registry import score_named
+from failure_monitor.sources.agreed_policy import reject_different_policies
 from failure_monitor.sources.labels import read_labels
 from failure_monitor.sources.reading import Report
 from failure_monitor.sources.rollout_set import RolloutSet
-from failure_monitor.sources.rollouts import Take, label, read_rollouts, reject_different_policies
+from failure_monitor.sources.rollouts import Take, label, read_rollouts
 from failure_monitor.sources.source import (
     BOUNDARY_KINDS,
     TOKENS,

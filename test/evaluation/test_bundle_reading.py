@@ -23,8 +23,7 @@ from failure_monitor.policy_models.onnx_file import OnnxFile, read_onnx_file
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.reading_options import ReadingOptions
 from failure_monitor.sources.rollout_set import RolloutSet
-from failure_monitor.sources.rollouts import SourceError
-from failure_monitor.sources.source import BlackBox, Topics
+from failure_monitor.sources.source import BlackBox, SourceError, Topics
 
 MODELS = Path(demo.__file__).parent / "models"
 ENCODER, SAMPLER = (MODELS / "drawer-open-v3" / f"{name}.onnx" for name in ("encoder", "sampler"))

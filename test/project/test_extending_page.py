@@ -22,7 +22,8 @@ from failure_monitor.monitoring.stop_debt import CommandError
 from failure_monitor.ros.commands import stop
 from failure_monitor.ros.commands.command_type import check_numbers
 from failure_monitor.scores.registry import SCORES
-from failure_monitor.sources.rollouts import SOURCE_KINDS, read_rollouts
+from failure_monitor.sources.found_sources import SOURCE_KINDS
+from failure_monitor.sources.rollouts import read_rollouts
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,11 @@ from failure_monitor.errors import UsageError
 from failure_monitor.executors.executor import SerialExecutor
 from failure_monitor.executors.process_executor import ProcessExecutor
 from failure_monitor.sources import rollout_store
+from failure_monitor.sources.agreed_policy import reject_contradiction
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollout_store import add_to_store
-from failure_monitor.sources.rollouts import read_rollouts, reject_contradiction
+from failure_monitor.sources.rollouts import read_rollouts
 from failure_monitor.sources.source import SourceError, Topics
 
 CONTEXT = multiprocessing.get_context("spawn")
