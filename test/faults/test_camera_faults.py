@@ -84,13 +84,7 @@ def test_the_gate_closes_on_broken_observations(
     moving: Cell, table, name, script, promised, state, reason
 ):
     fault: Fault = table(f"{name}, then well again", promised=promised)
-    fault.closes(
-        lambda: moving.follow(script), gate_reason=WITHHELD, state=state, monitor_reason=reason
-    )
-    assert not moving.reset().success
-    moving.follow("nominal")
-    fault.stays_closed(0.5, gate_reason=WITHHELD, state=state, monitor_reason="the cause is gone")
-    fault.recovers(by_reset=True)
+    fault.halts_until_reset(script, state=state, monitor_reason=reason)
 
 
 def test_the_gate_closes_when_the_robot_s_driver_ends(moving: Cell, table):

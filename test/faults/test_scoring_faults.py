@@ -69,18 +69,7 @@ def cell(failing_bundle: Path) -> Iterator[Cell]:
 
 def test_the_gate_closes_when_the_scoring_raises(moving: Cell, table):
     fault: Fault = table("scoring raises (ONNX Runtime fails), then not", promised=SCORED)
-    fault.closes(
-        lambda: moving.follow("far"),
-        gate_reason=WITHHELD,
-        state="ALARM",
-        monitor_reason="the scoring failed",
-    )
-    assert not moving.reset().success
-    moving.follow("nominal")
-    fault.stays_closed(
-        0.5, gate_reason=WITHHELD, state="ALARM", monitor_reason="the cause is gone"
-    )
-    fault.recovers(by_reset=True)
+    fault.halts_until_reset("far", state="ALARM", monitor_reason="the scoring failed")
     traces = [line for line in moving.monitor.output if "Traceback" in line]
     assert len(traces) == 1, "one for all decisions of that second"
 
@@ -91,18 +80,7 @@ def test_the_gate_closes_when_the_choice_of_a_chunk_raises(
     fault: Fault = table("choice of a chunk raises, then not", promised=SCORED)
     with moving.other_monitor(bundle=bundle_that_cannot_choose, chosen_chunk="pseudo_count"):
         moving.reset_until_moving()
-        fault.closes(
-            lambda: moving.follow("far"),
-            gate_reason=WITHHELD,
-            state="ALARM",
-            monitor_reason="the steering failed",
-        )
-        assert not moving.reset().success
-        moving.follow("nominal")
-        fault.stays_closed(
-            0.5, gate_reason=WITHHELD, state="ALARM", monitor_reason="the cause is gone"
-        )
-        fault.recovers(by_reset=True)
+        fault.halts_until_reset("far", state="ALARM", monitor_reason="the steering failed")
 
 
 @pytest.mark.parametrize("is_renamed", [False, True], ids=["in place", "by another file"])

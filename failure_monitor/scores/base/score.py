@@ -235,8 +235,8 @@ class TransitionScore(Score):
         """
 
 
-class TimedScore(Score):
-    """A score of a decision and of its number in the rollout."""
+class CountedDecisions:
+    """Numbers the decisions of a rollout, for a score that depends on their numbers."""
 
     follows_rollout = True
     _number: int = 0
@@ -249,10 +249,19 @@ class TimedScore(Score):
         """Go on counting from there."""
         self._number = number
 
+    def next_number(self) -> int:
+        """Return the number of the next decision, and count it."""
+        number, self._number = self._number, self._number + 1
+        return number
+
+
+class TimedScore(CountedDecisions, Score):
+    """A score of a decision and of its number in the rollout."""
+
     def update(self, decision: Decision) -> float:
         """Return the score of the next decision."""
-        number, self._number = self._number, self._number + 1
-        return float(self.score_decisions(_as_rollout(decision), np.array([number]))[0])
+        number = np.array([self.next_number()])
+        return float(self.score_decisions(_as_rollout(decision), number)[0])
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the score of every decision, (T,)."""

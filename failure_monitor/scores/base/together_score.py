@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from failure_monitor.decision import Decision, PolicyFormat, Rollout
 from failure_monitor.scores.base.folded_score import FoldedScore
-from failure_monitor.scores.base.score import Score, ScoreState
+from failure_monitor.scores.base.score import CountedDecisions, Score, ScoreState
 
 Together = TypeVar("Together", bound="TogetherScore")
 
@@ -102,24 +102,12 @@ class TogetherScore(Score):
         return self.score_all(rollout)[:, 0]
 
 
-class TimedTogetherScore(TogetherScore):
+class TimedTogetherScore(CountedDecisions, TogetherScore):
     """A score of a decision and of its number in the rollout, of F models at once."""
-
-    follows_rollout = True
-    _number: int = 0
-
-    def start_rollout(self) -> None:
-        """Count from 0."""
-        self._number = 0
-
-    def resume(self, number: int, *, stopped: bool = False) -> None:
-        """Go on counting from there."""
-        self._number = number
 
     def update_all(self, decision: Decision) -> NDArray[np.float64]:
         """Return the score of the next decision by every model, (F,)."""
-        number, self._number = self._number, self._number + 1
-        return self.score_decision(decision, number)
+        return self.score_decision(decision, self.next_number())
 
     def score_all(self, rollout: Rollout) -> NDArray[np.float64]:
         """Return the score of every decision by every model, (T, F)."""

@@ -431,15 +431,20 @@ def joint_states(*positions: float, velocity: tuple[float, ...] = ()) -> JointSt
     return JointState(name=names, position=list(positions), velocity=list(velocity))
 
 
+def move_arm(robot: GateRobot) -> None:
+    """Wait for a gate that can hold the arm, and let a command pass."""
+    robot.wait_until_connected()
+    robot.joints = joint_states(0.1, 0.2, 0.3)
+    robot.wait_until_stopped()
+    robot.open_gate()
+    robot.spin(5 * PERIOD)
+    robot.send(1.0, 2.0)
+    robot.wait_for(robot.passed, "the command")
+
+
 def test_an_array_of_positions_is_held_where_the_robot_is_measured(robot):
     with gate_process(command__safe_command="hold", command__joints=["shoulder", "elbow"]):
-        robot.wait_until_connected()
-        robot.joints = joint_states(0.1, 0.2, 0.3)
-        robot.wait_until_stopped()
-        robot.open_gate()
-        robot.spin(5 * PERIOD)
-        robot.send(1.0, 2.0)
-        robot.wait_for(robot.passed, "the command")
+        move_arm(robot)
         robot.joints = joint_states(0.4, 0.5, 0.6)
         robot.spin(5 * PERIOD)
         robot.close_gate()
@@ -489,13 +494,7 @@ def test_a_robot_that_could_not_be_held_is_not_set_in_motion(robot):
 
 def test_a_moving_robot_that_can_no_longer_be_held_is_held_as_soon_as_it_can_be(robot):
     with gate_process(command__safe_command="hold", command__joints=["shoulder", "elbow"]):
-        robot.wait_until_connected()
-        robot.joints = joint_states(0.1, 0.2, 0.3)
-        robot.wait_until_stopped()
-        robot.open_gate()
-        robot.spin(5 * PERIOD)
-        robot.send(1.0, 2.0)
-        robot.wait_for(robot.passed, "the command")
+        move_arm(robot)
         robot.joints = None
         robot.spin(1.0)
         robot.send(4.0, 5.0)
@@ -512,13 +511,7 @@ def test_a_moving_robot_that_can_no_longer_be_held_is_held_as_soon_as_it_can_be(
 
 def test_a_command_for_other_joints_than_the_first_is_refused_and_the_robot_held(robot):
     with gate_process(command__safe_command="hold", command__joints=["shoulder", "elbow"]):
-        robot.wait_until_connected()
-        robot.joints = joint_states(0.1, 0.2, 0.3)
-        robot.wait_until_stopped()
-        robot.open_gate()
-        robot.spin(5 * PERIOD)
-        robot.send(1.0, 2.0)
-        robot.wait_for(robot.passed, "the command")
+        move_arm(robot)
         robot.send(3.0)
         robot.wait_until_said("it has 1 values and the one before had 2")
         robot.wait_for(lambda: [0.3, 0.1] in values(robot.passed()), "the safe command")

@@ -90,6 +90,24 @@ class Fault:
         self._wait_for_reasons(gate_reason, state, monitor_reason)
         self._stay_closed(closed, DWELL)
 
+    def halts_until_reset(self, script: str, *, state: str, monitor_reason: str) -> None:
+        """Let the policy follow a script until the gate closes, and then decide well again.
+
+        Nothing passes and nothing is reset while the cause persists, nor without a reset after it.
+        """
+        self.closes(
+            lambda: self.cell.follow(script),
+            gate_reason=WITHHELD,
+            state=state,
+            monitor_reason=monitor_reason,
+        )
+        assert not self.cell.reset().success
+        self.cell.follow("nominal")
+        self.stays_closed(
+            0.5, gate_reason=WITHHELD, state=state, monitor_reason="the cause is gone"
+        )
+        self.recovers(by_reset=True)
+
     def stays_closed(
         self, seconds: float, *, gate_reason: str, state: str = "", monitor_reason: str = ""
     ) -> None:
