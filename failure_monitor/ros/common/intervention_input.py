@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -17,9 +18,16 @@ from rclpy.subscription import Subscription
 from failure_monitor.errors import UsageError
 from failure_monitor.messages.teleoperation import BOOL_TYPE, is_active, is_measured
 from failure_monitor.monitoring.intervention import Intervention
+from failure_monitor.monitoring.several_publishers import CONTESTED_MEMORY, SeveralPublishers
 from failure_monitor.parameters.intervention import InterventionParameters
 from failure_monitor.ros.common.incompatible_qos import no_subscription_events
-from failure_monitor.ros.common.message_info import pending_messages, publisher_count
+from failure_monitor.ros.common.message_info import (
+    MessageInfo,
+    pending_messages,
+    publisher_count,
+    sequence_number,
+    with_info,
+)
 from failure_monitor.ros.common.publishers import contradiction, why_unreadable
 from failure_monitor.ros.common.qos import LATCHED_QOS, PERMIT_SUBSCRIPTION_QOS
 from failure_monitor.ros.common.topic_name import full_topic_name
@@ -29,6 +37,9 @@ ACTIVITY_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 LOOK_PERIOD = 0.5
 """Seconds between two looks at who publishes."""
+
+DOUBT_PERIOD = 0.1
+"""Seconds between two looks at who publishes while it is in doubt who said that a human let go."""
 
 
 class InterventionInput:
@@ -62,7 +73,8 @@ class InterventionInput:
         self._settings = settings
         self._on_intervention = on_intervention
         self._changed = changed
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[tuple[Subscription, SeveralPublishers]] = []
+        self._doubted_at = float("-inf")
         self._is_state = settings.type == BOOL_TYPE
         self._looked_at = float("-inf")
         self._unheard = self._contradiction = ""
@@ -81,24 +93,32 @@ class InterventionInput:
             settings.timeout, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._expiry.cancel()
+        self._doubt = node.create_timer(
+            DOUBT_PERIOD, self._settle_doubt, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._doubt.cancel()
 
-    def _subscribe(self, message: Any, quality: QoSProfile) -> Subscription:
+    def _subscribe(
+        self, message: Any, quality: QoSProfile
+    ) -> tuple[Subscription, SeveralPublishers]:
         reads = self._is_state or is_measured(self._settings.type, self._settings.dead_band)
-        return self._node.create_subscription(
+        publishers = SeveralPublishers()
+        subscription = self._node.create_subscription(
             message,
             self.topic,
-            self._on_message,
+            with_info(partial(self._on_message, publishers)),
             quality,
             event_callbacks=no_subscription_events(),
             raw=not reads,
         )
+        return subscription, publishers
 
     def receive_pending(self) -> None:
         """Receive the messages that wait for the executor."""
-        for subscription in self._subscriptions:
-            self._receive_pending(subscription)
+        for subscription, publishers in self._subscriptions:
+            self._receive_pending(subscription, publishers)
 
-    def _receive_pending(self, subscription: Subscription) -> None:
+    def _receive_pending(self, subscription: Subscription, publishers: SeveralPublishers) -> None:
         limit = PERMIT_SUBSCRIPTION_QOS.depth
         try:
             messages = pending_messages(subscription, limit)
@@ -109,11 +129,11 @@ class InterventionInput:
         if len(messages) >= limit - 1:
             # The queue was full: what a human said may have been lost to what came after it.
             self._lose()
-        for message, _ in messages:
-            self._receive(message)
+        for message, info in messages:
+            self._receive(publishers, message, info)
 
-    def _on_message(self, message: Any) -> None:
-        self._receive(message)
+    def _on_message(self, publishers: SeveralPublishers, message: Any, info: MessageInfo) -> None:
+        self._receive(publishers, message, info)
         self.receive_pending()
         self._report()
 
@@ -124,11 +144,42 @@ class InterventionInput:
             self._was_holding = holds
             self._changed()
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, publishers: SeveralPublishers, message: Any, info: MessageInfo) -> None:
+        now = time.monotonic()
         active = is_active(message, self._settings.type, self._settings.dead_band)
-        contested = self._is_state and publisher_count(self._node, self._subscriptions[0]) > 1
-        if self._intervention.update(active, time.monotonic(), contested=contested):
+        contested = self._is_state and self._is_contested(publishers, info, now)
+        if self._intervention.update(active, now, contested=contested):
             self._begin()
+        if self._is_state and active:
+            self._doubt.cancel()
+        elif contested and self._intervention.holds(now):
+            self._doubt_end(now)
+
+    def _doubt_end(self, now: float) -> None:
+        # Several publishers that are counted are no doubt, but a contradiction.
+        if self._doubt.is_canceled() and self._publisher_count() <= 1:
+            self._doubted_at = now
+            self._doubt.reset()
+
+    def _is_contested(self, publishers: SeveralPublishers, info: MessageInfo, now: float) -> bool:
+        """Return whether a message may be of another publisher than the one before it."""
+        number = sequence_number(info)
+        several = publishers.update(number, self._publisher_count(), now)
+        # What a subscription receives first follows nothing that it has received.
+        return several is True or (several is None and number is not None)
+
+    def _publisher_count(self) -> int:
+        subscription, _ = self._subscriptions[0]
+        return publisher_count(self._node, subscription)
+
+    def _settle_doubt(self) -> None:
+        """Take it that a human let go, once whoever said so has long been the only publisher."""
+        if self._publisher_count() > 1:
+            self._doubt.cancel()
+        elif time.monotonic() - self._doubted_at >= CONTESTED_MEMORY:
+            self._doubt.cancel()
+            self._intervention.update(False, time.monotonic())
+            self._report()
 
     def _lose(self) -> None:
         self._intervention.lose(time.monotonic())

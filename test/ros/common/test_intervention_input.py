@@ -1,16 +1,20 @@
 # SPDX-FileCopyrightText: The failure_monitor authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node does for each message that says that a human intervenes."""
+"""What a node makes of each message that says whether a human intervenes."""
 
 from __future__ import annotations
 
+import time
 from array import array
 
 import pytest
 from sensor_msgs.msg import Joy
-from testbed.ros_graph import Observer, observing
+from std_msgs.msg import Bool
+from testbed.ros_graph import LATCHED, Observer, observing
 
+from failure_monitor.monitoring.several_publishers import CONTESTED_MEMORY
 from failure_monitor.parameters.intervention import InterventionParameters
+from failure_monitor.ros.common import intervention_input
 from failure_monitor.ros.common.intervention_input import InterventionInput
 
 pytestmark = pytest.mark.ros
@@ -40,3 +44,48 @@ def test_a_flood_of_activity_is_one_change(observer):
     # Each is known, and a heartbeat for each would drown whoever receives it.
     assert (len(heard), len(changes)) == (5, 1)
     assert intervention.last_reason == "a human intervenes: there is activity on '/joy'"
+
+
+@pytest.mark.law(12)
+def test_who_has_just_begun_to_publish_ends_nothing_by_their_first_word(observer, monkeypatch):
+    counted = [1]  # as long as the middleware has not counted the other, which takes a moment
+    monkeypatch.setattr(intervention_input, "publisher_count", lambda *_: counted[0])
+    received = []
+    intervention = InterventionInput(
+        observer.node,
+        InterventionParameters(),
+        on_intervention=lambda: received.append(1),
+        changed=lambda: None,
+    )
+
+    def publisher():
+        made = observer.node.create_publisher(Bool, "intervention", LATCHED)
+        observer.wait_for(lambda: made.get_subscription_count() == 2, "a listener")
+        return made
+
+    def holds() -> bool:
+        return intervention.holds(time.monotonic())
+
+    human, other = publisher(), publisher()
+    for _ in range(2):
+        human.publish(Bool(data=True))
+        observer.wait_for(holds, "the human")
+        human.publish(Bool(data=False))
+        observer.wait_for(lambda: not holds(), "the human to let go")
+    human.publish(Bool(data=True))
+    observer.wait_for(holds, "the human")
+    other.publish(Bool(data=False))
+    observer.spin(0.05)
+    assert holds()
+    counted[0] = 2
+    observer.spin(0.3)
+    counted[0] = 1
+    observer.spin(CONTESTED_MEMORY + 0.5)
+    assert holds()
+    # Whoever stays the only one is believed after a while, such as a node that was started again.
+    observer.node.destroy_publisher(human)
+    observer.node.destroy_publisher(other)
+    publisher().publish(Bool(data=False))
+    observer.spin(0.05)
+    assert holds()
+    observer.wait_for(lambda: not holds(), "the word of the only publisher")
