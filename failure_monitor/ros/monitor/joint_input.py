@@ -45,6 +45,9 @@ MAX_WITHOUT_COMMANDS = 3
 commands may pass: more than one, as a controller may be given a trajectory that lasts over the
 next decision."""
 
+MAX_LOST_COMMANDS = 0.1
+"""Share of the commands before a decision that may be lost: the mean over the others is near."""
+
 SENT = ("commands",)
 """Stands for all commands of a topic, of which one publisher may send any."""
 
@@ -180,6 +183,7 @@ class _Commands:
         self._sources = JointSources()
         self._was_expected = False
         self._without = 0
+        self._lost_before = 0
         self.topic = MonitoredTopic(
             node,
             COMMAND_TYPES[message_type].message,
@@ -209,6 +213,8 @@ class _Commands:
             JointMotionError: they are not those of calibration, or have stopped.
         """
         motion = self._sent.take(stamp, motion)
+        lost = self.topic.stream.lost - self._lost_before
+        self._lost_before += lost
         was_expected, self._was_expected = self._was_expected, self.may_pass
         # A part of them is none: scores need all values.
         if self._sent.missing and was_expected and self.may_pass:
@@ -217,6 +223,13 @@ class _Commands:
             self._without = 0
         if why := self._sent.fault(motion) or self._why_stopped():
             raise JointMotionError(self._unknown(why))
+        if lost > MAX_LOST_COMMANDS * (lost + self._sent.came):
+            raise JointMotionError(
+                self._unknown(
+                    f"{lost} of {lost + self._sent.came} were lost before this decision: send "
+                    "them less often, or see what keeps this machine or the network busy"
+                )
+            )
         return motion
 
     def problem(self, now: float) -> str:

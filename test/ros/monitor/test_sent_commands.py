@@ -20,12 +20,14 @@ from testbed import replayed_robot
 from testbed.bags import BEGIN, PERIOD, BagBuilder
 from testbed.joint_score import CommandTelltale
 from testbed.replayed_robot import calibrated_from_bags, known
-from testbed.ros_graph import Observer, node_process, observing
+from testbed.ros_graph import DISCOVERY, Observer, node_process, observing
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.additions import with_joints, with_message_types
 from failure_monitor.bundle.folder import load, save
+from failure_monitor.joint_motion import JointMotion, JointMotionError
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
+from failure_monitor.ros.monitor.joint_input import MAX_WAITING, _Commands
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
@@ -261,3 +263,33 @@ def test_the_bundle_keeps_what_it_needs_of_commands(bundle):
     section = load(bundle).description.joints
     assert section is not None
     assert (section.commands, section.commands_topic) == (CommandTelltale.command_names, COMMAND)
+
+
+def test_a_decision_before_which_many_commands_were_lost_is_not_scored():
+    with observing(Observer, POLICY.action_names) as observer:
+        node = observer.node
+        commands = _Commands(node, COMMAND, "std_msgs/msg/Float64MultiArray", ["1 of 1"])
+        publisher = node.create_publisher(Float64MultiArray, COMMAND, QoSProfile(depth=1000))
+
+        def take(count: int) -> JointMotion:
+            wanted = commands.topic.stream.received + min(count, MAX_WAITING)
+            for _ in range(count):
+                publisher.publish(Float64MultiArray(data=[2.0]))
+            end = time.monotonic() + DISCOVERY
+            while commands.topic.stream.received < wanted:
+                assert time.monotonic() < end
+                commands.collect()
+            now = node.get_clock().now().nanoseconds
+            return commands.take(now, JointMotion((), np.zeros(0), np.zeros(0)))
+
+        end = time.monotonic() + DISCOVERY
+        while not publisher.get_subscription_count() or not commands.topic.publishers:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        take(1)
+        nothing = take(0)
+        assert np.isnan(nothing.commands).all()
+        assert take(100).commands == [2.0]
+        with pytest.raises(JointMotionError, match=r"\d+ of 700 were lost before this decision"):
+            take(700)
+        assert take(100).commands == [2.0]
