@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-BOOL_TYPE = "std_msgs/msg/Bool"
-"""The type of a topic that states whether a human intervenes."""
+from failure_monitor.parameters.intervention import BOOL_TYPE, DEVICE_TYPES
 
+__all__ = ["BOOL_TYPE", "USUAL_DEAD_BAND", "USUAL_LASTING", "is_active", "is_measured"]
 
 USUAL_DEAD_BAND = 0.05
 """What a number exceeds when a device is moved, unless stated otherwise."""
@@ -36,11 +36,9 @@ def _stamped_twist(message: Any) -> Iterator[float]:
     return _twist(message.twist)
 
 
-NUMBERS: Mapping[str, Callable[[Any], Iterator[float]]] = {
-    "sensor_msgs/msg/Joy": _joy,
-    "geometry_msgs/msg/Twist": _twist,
-    "geometry_msgs/msg/TwistStamped": _stamped_twist,
-}
+NUMBERS: Mapping[str, Callable[[Any], Iterator[float]]] = dict(
+    zip(DEVICE_TYPES, (_joy, _twist, _stamped_twist), strict=True)
+)
 """Of the types whose messages also come from a device that nobody moves: their numbers."""
 
 

@@ -148,3 +148,8 @@ class OverlayParameters:
         "Whether to show where the picture is unfamiliar, for a bundle with an observation "
         "encoder. The node then loads the encoder and runs it for a quarter of the time.",
     )
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by name."""
+        return {} if self.rate else dict.fromkeys(("image_topic", "heat_map"), "'rate' is 0")

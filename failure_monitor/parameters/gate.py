@@ -119,6 +119,21 @@ class CommandParameters:
         """Whether joint states are ever asked for."""
         return self.measures_joints or (self.commands_positions and self.handover_tolerance > 0)
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by their names in the group."""
+        reasons = {}
+        if self.safe_command != "decelerate":
+            why = f"it is for 'safe_command' decelerate, not {self.safe_command}"
+            reasons["max_deceleration"] = why
+        if self.abilities.needs_joints and self.safe_command != "hold":
+            reasons["joints"] = f"it is for 'safe_command' hold, not {self.safe_command}"
+        elif "hold" not in self.abilities.safe_commands:
+            reasons["joints"] = f"{self.type} has no joints"
+        if not self.commands_positions:
+            reasons["handover_tolerance"] = "its commands are not known to be joint positions"
+        return reasons
+
     def check(self) -> None:
         """Reject a safe command or a speed scale that the type does not have, or that lacks data.
 
@@ -229,6 +244,29 @@ class GateParameters:
     )
     hardware_id: str = parameter("", "Name of the robot or policy in /diagnostics.")
     intervention: InterventionParameters = group(InterventionParameters, "intervention_")
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by their full names."""
+        groups = self.command_groups
+        reasons = {
+            f"{one.name}.{name}": reason for one in groups for name, reason in one.idle.items()
+        }
+        reasons |= self.intervention.idle
+        if not self.intervention.topic:
+            for one in groups:
+                for name in ("at_intervention", "handover_tolerance"):
+                    reasons[f"{one.name}.{name}"] = "'intervention_topic' is empty"
+        if not any(one.scaled for one in groups):
+            why = "'scaled' is false for every command"
+            reasons |= {"speed_scale_topics": why, "speed_scale_lease": why}
+        if not any(one.needs_joint_states for one in groups):
+            why = "no command needs joint states"
+            reasons |= {"joint_states_topic": why, "max_joint_state_age": why}
+        if all(one.safe_command == "nothing" for one in groups):
+            why = "every 'safe_command' is nothing"
+            reasons |= dict.fromkeys(("safe_command_duration", "safe_command_rate"), why)
+        return reasons
 
     def check(self) -> None:
         """Reject lists of topics that are empty or name one twice.

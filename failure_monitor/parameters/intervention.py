@@ -11,6 +11,16 @@ from failure_monitor.errors import UsageError
 from failure_monitor.parameters.parameter import parameter
 from failure_monitor.parameters.topics import INTERVENTION_TOPIC
 
+BOOL_TYPE = "std_msgs/msg/Bool"
+"""The type of a topic that states whether a human intervenes."""
+
+DEVICE_TYPES = (
+    "sensor_msgs/msg/Joy",
+    "geometry_msgs/msg/Twist",
+    "geometry_msgs/msg/TwistStamped",
+)
+"""Types whose messages also come from a device that nobody moves."""
+
 TYPE_NAME = re.compile(r"[a-zA-Z]\w*/msg/[A-Z]\w*")
 
 
@@ -27,7 +37,7 @@ class InterventionParameters:
         heading="A human who takes over from the policy (docs/interventions.md).",
     )
     type: str = parameter(
-        "std_msgs/msg/Bool",
+        BOOL_TYPE,
         "Message type of intervention_topic. Bool: true while a human intervenes, best published "
         "latched. Joy, Twist or TwistStamped: a button that is pressed, or a number beyond "
         "intervention_dead_band. Any other type: a message.",
@@ -44,6 +54,20 @@ class InterventionParameters:
         "intervenes.",
         bounds=(0.05, 60.0),
     )
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by their full names."""
+        unread = "" if self.topic else "'intervention_topic' is empty"
+        timeless = unread or ("it is for all types but Bool" if self.type == BOOL_TYPE else "")
+        is_numeric = self.type in DEVICE_TYPES
+        reasons = {
+            "intervention_type": unread,
+            "intervention_timeout": timeless,
+            "intervention_dead_band": timeless
+            or ("" if is_numeric else "it is for Joy and Twist"),
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
 
     def check(self) -> None:
         """Reject what is no name of a message type.

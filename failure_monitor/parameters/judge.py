@@ -74,6 +74,12 @@ class JudgeParameters:
     )
     timeout: float = parameter(30.0, "Seconds for an answer.", bounds=(0.1, 600.0))
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by name."""
+        names = ("camera_topic", "pictures", "picture_period", "picture_width")
+        return {} if self.send_pictures else dict.fromkeys(names, "'send_pictures' is false")
+
     def check(self) -> None:
         """Reject a judge that could not be asked.
 

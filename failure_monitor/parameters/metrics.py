@@ -41,6 +41,11 @@ class MetricsParameters:
         bounds=(0.1, 5.0),
     )
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by name."""
+        return {} if self.metrics_file else {"file_period": "'metrics_file' is empty"}
+
     def check(self) -> None:
         """Reject a node that would publish nothing, or to a file that nothing reads.
 

@@ -342,6 +342,22 @@ class MonitorParameters:
         """Whether a topic states which task a rollout is of."""
         return self.rollout_boundaries == "topic" and self.rollout_topic_type.endswith("String")
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by name, whatever the bundle is."""
+        boundaries = self.rollout_boundaries
+        reasons = dict(self.intervention.idle)
+        if boundaries != "topic":
+            why = f"it is for 'rollout_boundaries' topic, not {boundaries}"
+            reasons |= {"rollout_topic": why, "rollout_topic_type": why}
+        if boundaries != "pause":
+            reasons["rollout_pause"] = f"it is for 'rollout_boundaries' pause, not {boundaries}"
+        if self.topic_names_task:
+            reasons["task"] = "'rollout_topic' names the task"
+        if self.promise_delta == 0:
+            reasons["promise_without_outcome"] = "'promise_delta' is 0"
+        return reasons
+
     def check(self) -> None:
         """Reject an age without a meaning, and a pause that would halt at every end of a rollout.
 

@@ -208,6 +208,21 @@ def items(
                 )
 
 
+def without_effect(parameters: Any, idle: Mapping[str, str], *, prefix: str = "") -> list[str]:
+    """Return which parameters have another value than their default, and no effect, and why.
+
+    Args:
+        parameters: a dataclass.
+        idle: why a parameter has no effect, by its name in the dataclass; others have one.
+        prefix: what the full names begin with.
+    """
+    return [
+        f"the parameter '{prefix}{name}' has no effect: {idle[name]}"
+        for name, about, value in items(parameters)
+        if name in idle and value != about.default
+    ]
+
+
 def documented(
     kind: type, *, prefix: str = "", name: str = ""
 ) -> Iterator[tuple[str, Specification]]:

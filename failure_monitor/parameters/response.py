@@ -81,6 +81,10 @@ class SpeedParameters:
     )
 
 
+def _reactions(reactions: ReactionParameters) -> set[str]:
+    return {reactions.nominal, reactions.caution, reactions.alarm, reactions.stale}
+
+
 @dataclass(frozen=True)
 class ResponseParameters:
     """What is done about an alarm, but for the stop menu."""
@@ -98,3 +102,16 @@ class ResponseParameters:
             "calibrated with --choose-by",
         },
     )
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by their full names."""
+        used = _reactions(self.reactions)
+        reasons = {}
+        if "replan" not in used:
+            reasons["response.most_replans"] = "no state has the reaction replan"
+        if "slow" not in used:
+            reasons["speed.slow_from"] = "no state has the reaction slow"
+        if not used & {"slow", "replan"}:
+            reasons["speed.slowest"] = "no state has the reaction slow or replan"
+        return reasons

@@ -35,6 +35,16 @@ class StopActionParameters:
     )
     resume: str = parameter("", "For trigger: name of the Trigger service that resumes, if any.")
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by their names in the group."""
+        of_kind = {"value": "set_bool", "resume": "trigger"}
+        return {
+            name: f"it is for 'kind' {kind}, not {self.kind}"
+            for name, kind in of_kind.items()
+            if self.kind != kind
+        }
+
     def check(self) -> None:
         """Reject an entry of no known kind or without a target.
 
@@ -63,3 +73,12 @@ class StopMenuParameters:
     actions: tuple[StopActionParameters, ...] = repeated(
         StopActionParameters, names="halt_menu", prefix="halt."
     )
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Why parameters have no effect beside the others, by their full names."""
+        return {
+            f"halt.{one.name}.{name}": reason
+            for one in self.actions
+            for name, reason in one.idle.items()
+        }

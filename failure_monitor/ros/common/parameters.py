@@ -21,6 +21,7 @@ from failure_monitor.parameters.parameter import (
     build,
     check,
     items,
+    without_effect,
 )
 from failure_monitor.ros.common.rclpy_internals import given_parameters
 from failure_monitor.ros.common.topic_name import full_topic_name
@@ -55,6 +56,9 @@ def load_parameters(
 ) -> P:
     """Declare the parameters of a dataclass on a node, check and return their values.
 
+    Those that were given and have no effect beside the others, by the property `idle` of the
+    dataclass, are logged.
+
     Args:
         node: the node.
         kind: the dataclass.
@@ -72,6 +76,8 @@ def load_parameters(
         check_parameters(node, parameters, prefix=prefix)
     except UsageError as error:
         raise UsageError(f"{node.get_name()}: {error}") from error
+    for sentence in without_effect(parameters, getattr(parameters, "idle", {}), prefix=prefix):
+        node.get_logger().warning(sentence)
     return parameters
 
 

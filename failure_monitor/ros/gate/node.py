@@ -18,6 +18,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
 from failure_monitor.parameters.gate import CommandParameters, GateParameters
+from failure_monitor.parameters.parameter import without_effect
 from failure_monitor.ros.common.incompatible_qos import no_publisher_events
 from failure_monitor.ros.common.intervention_input import InterventionInput
 from failure_monitor.ros.common.parameter_server import ParameterServer
@@ -53,6 +54,7 @@ class GateNode(Node):
     def __init__(self) -> None:
         super().__init__("failure_monitor_gate", start_parameter_services=False)
         self._settings = load_gate_parameters(self)
+        self._idle_parameters: list[str] = []
         self._published: GateStatus | None = None
         self._published_open: bool | None = None
         self._changed_at = time.monotonic()
@@ -79,6 +81,7 @@ class GateNode(Node):
         self._speed_scales = self._make_speed_scales(self._settings)
         self._commands = self._make_commands(self._settings)
         check_overrides(self, {topic for command in self._commands for topic in command.topics})
+        self._idle_parameters = without_effect(self._settings, self._settings.idle)
         self._update()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD, self._tick, clock=steady)
@@ -300,6 +303,8 @@ class GateNode(Node):
                 f"{name}.owed_stop": command.owed_stop,
                 f"{name}.longest_stop": f"{command.longest_stop:.3f}",
             }
+        if self._idle_parameters:
+            values["without_effect"] = "; ".join(self._idle_parameters)
         return values
 
 

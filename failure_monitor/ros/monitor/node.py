@@ -41,6 +41,7 @@ from failure_monitor.ros.monitor.configuration import Configuration
 from failure_monitor.ros.monitor.diagnostics import scoring_message
 from failure_monitor.ros.monitor.halt_mark import HaltMark
 from failure_monitor.ros.monitor.halt_mark_file import halt_mark_file, halt_mark_folder
+from failure_monitor.ros.monitor.idle_parameters import parameters_without_effect
 from failure_monitor.ros.monitor.judge_input import JudgeInput, load_judges
 from failure_monitor.ros.monitor.label_input import LabelInput
 from failure_monitor.ros.monitor.monitored_bundle import MonitoredBundle, load_monitored_bundle
@@ -106,6 +107,7 @@ class MonitorNode(LeanLifecycleNode):
             self, "label_topic", self._settings.label_topic, is_optional=True
         )
         self._labels = LabelInput(self, label_topic, lambda: self._results)
+        self._idle_parameters: list[str] = []
         self._halt_mark: HaltMark | None = None
         self._marked_bundle = ""
         self._outputs = MonitorOutputs(self, self._settings.heartbeat_period)
@@ -160,6 +162,10 @@ class MonitorNode(LeanLifecycleNode):
             return TransitionCallbackReturn.FAILURE
         if monitored.models.warning:
             self.get_logger().warning(monitored.models.warning)
+        self._idle_parameters = parameters_without_effect(self._settings, monitored)
+        for sentence in self._idle_parameters:
+            self.get_logger().warning(sentence)
+        self._idle_parameters += self._response.parameters_without_effect
         self._open_halt_mark(monitored.sha256)
         self._configuration = Configuration.start(monitored, wake=self._scored.trigger)
         self._keep_rollouts(monitored)
@@ -424,7 +430,12 @@ class MonitorNode(LeanLifecycleNode):
             }
             warning = "" if session is None else session.warning()
             statuses.append(
-                scoring_message(self._configuration, counts, warning=warning, **self._identity)
+                scoring_message(
+                    self._configuration,
+                    counts,
+                    warning=warning or "; ".join(self._idle_parameters),
+                    **self._identity,
+                )
             )
         if self._promise is not None:
             statuses.append(self._promise.message(**self._identity))

@@ -12,6 +12,7 @@ from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.decision import Decision, Verdict
 from failure_monitor.monitoring.alarm import Alarm, AlarmStatus
 from failure_monitor.monitoring.response.table import ALLOWED, Reaction, ResponseTable
+from failure_monitor.parameters.parameter import without_effect
 from failure_monitor.parameters.response import ReactionParameters, ResponseParameters
 from failure_monitor.ros.common.parameters import load_parameters
 from failure_monitor.ros.common.services import Rejection, accept
@@ -46,6 +47,11 @@ class Response:
             trigger=reactions.trigger_count,
             release=reactions.release_count,
         )
+
+    @property
+    def parameters_without_effect(self) -> list[str]:
+        """A sentence for each parameter that was given and has no effect."""
+        return without_effect(self._settings, self._settings.idle)
 
     def inform(self, alarm: Alarm) -> None:
         """Tell the alarm what stops and what slows the policy; called before its state is read."""

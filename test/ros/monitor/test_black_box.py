@@ -44,6 +44,7 @@ from failure_monitor.ros.common.parameters import (
     declare_parameters,
     read_parameters,
 )
+from failure_monitor.ros.monitor.idle_parameters import parameters_without_effect
 from failure_monitor.ros.monitor.monitored_bundle import load_monitored_bundle
 
 __all__ = ["exported"]
@@ -316,6 +317,15 @@ def test_what_agrees_with_the_bundle_and_other_topics_may_be_said(exported):
     }
     told = watched(**models_of_bundle(exported, **agreeing))
     assert told.cameras == {"front": "elsewhere/front", "wrist": "elsewhere/wrist/compressed"}
+    # These have an effect; topics of what the monitor makes itself, and of joints, have none.
+    idle = {"embedding_topic": "e", "action_chunks_topic": "c", "more_joint_states_topics": ("j",)}
+    agreeing["image_topics"] = tuple(agreeing["image_topics"])
+    sentences = parameters_without_effect(MonitorParameters(**agreeing, **idle), told)
+    assert [sentence.split("'")[1] for sentence in sentences] == [
+        "embedding_topic",
+        "action_chunks_topic",
+        "more_joint_states_topics",
+    ]
 
 
 @pytest.mark.parametrize(

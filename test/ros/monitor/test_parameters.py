@@ -55,6 +55,7 @@ def operator(policy):
 @pytest.fixture(scope="module")
 def monitor(bundle_folder, operator):
     parameters = {"max_joint_state_age": 0.0, "max_decision_age": 20.0}
+    parameters |= {"commands_topic": "commands", "rollout_pause": 2.0, "noise_seed": 3}
     with node_process(
         MONITOR, rollout_boundaries="none", bundle=bundle_folder, **parameters
     ) as process:
@@ -84,6 +85,23 @@ def test_ages_and_enable_take_effect_at_once(monitor, operator, decision):
     operator.wait_for_stop("STALE")
     assert "no message on '/joint_states' so far" in operator.reason()
     assert operator.set(max_joint_state_age=0.0)[0].successful
+
+
+def test_what_has_no_effect_with_this_bundle_is_said(monitor, operator):
+    def scoring():
+        arrays = operator.received["/diagnostics"]
+        found = [one for each in arrays for one in each.status if one.name.endswith(": scoring")]
+        return found[-1] if found else None
+
+    status = operator.wait_for(scoring, "the diagnostics")
+    assert status.level == DiagnosticStatus.WARN
+    for sentence in (
+        "the parameter 'commands_topic' has no effect: no score of the bundle was calibrated on",
+        "'rollout_pause' has no effect: it is for 'rollout_boundaries' pause, not none",
+        "'noise_seed' has no effect: the monitor runs no sampler",
+    ):
+        assert sentence in status.message
+    assert status.message.count("has no effect") == 3
 
 
 @pytest.mark.parametrize(
