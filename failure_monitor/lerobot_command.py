@@ -130,8 +130,8 @@ def _install(options: WatchOptions, command: Sequence[str]) -> LeRobotHook:
     else:
         raise UsageError(
             "ROS 2 is not found (there is no Python package 'rclpy'): source its setup file, such "
-            "as /opt/ros/jazzy/setup.bash; or name the --bundle that guards the policy in its own "
-            "process, without ROS"
+            "as /opt/ros/jazzy/setup.bash, or install its wheels (docs/installation.md); or name "
+            "the --bundle that guards the policy in its own process, without ROS"
         )
 
     def start_watch(loaded: LoadedPolicy) -> Watch:

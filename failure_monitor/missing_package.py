@@ -85,7 +85,10 @@ def missing_packages_named() -> Iterator[None]:
 
 def _remedy(package: str) -> str:
     if package == "rclpy" or package.endswith(("_msgs", "_srvs", "_interfaces")):
-        return "it belongs to ROS 2: source its setup file, such as /opt/ros/jazzy/setup.bash"
+        return (
+            "it belongs to ROS 2: source its setup file, such as /opt/ros/jazzy/setup.bash, or "
+            "install its wheels (docs/installation.md)"
+        )
     if package in EXTRAS:
         return f"pip install 'failure_monitor[{EXTRAS[package]}]'"
     return f"pip install {DISTRIBUTIONS.get(package, package)}"

@@ -27,5 +27,5 @@ def require_ros() -> None:
     if find_spec("rclpy") is None:
         raise NoListenerError(
             "ROS 2 is not found (there is no Python package 'rclpy'): source its setup file, such "
-            "as /opt/ros/jazzy/setup.bash"
+            "as /opt/ros/jazzy/setup.bash, or install its wheels (docs/installation.md)"
         )
