@@ -30,7 +30,7 @@ from testbed.bags import (
     header,
     write_bag,
 )
-from testbed.command_line import COMMAND
+from testbed.command_line import COMMAND, interrupt_while_it_reads
 
 from failure_monitor.errors import UsageError
 from failure_monitor.executors import process_executor
@@ -300,12 +300,7 @@ def test_a_command_that_is_interrupted_writes_nothing(tmp_path: Path) -> None:
         *("archive", tmp_path / "bags", "--output", tmp_path / "out.npz", "--jobs", "1")
     )
     try:
-        reader = psutil.Process(process.pid)
-        bags = str(tmp_path / "bags")
-        while not any(opened.path.startswith(bags) for opened in reader.open_files()):
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = interrupt_while_it_reads(process, tmp_path / "bags")
     finally:
         process.kill()
     # A shell shows both as 130: Python ends by the signal where it came into code run by `exec`.

@@ -3,11 +3,15 @@
 """The command line, in this process or in one of its own, and bags for it."""
 
 import io
+import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from failure_monitor.cli import main
 from failure_monitor.decision import Rollout
@@ -93,3 +97,12 @@ def run_command(*arguments: object, **settings: object) -> subprocess.CompletedP
         text=True,
         **{"timeout": 240, **settings},
     )
+
+
+def interrupt_while_it_reads(process: subprocess.Popen[str], folder: Path) -> tuple[str, str]:
+    """Interrupt a command when it has opened a file in a folder; return what it printed."""
+    opened = psutil.Process(process.pid).open_files
+    while not any(one.path.startswith(f"{folder}{os.sep}") for one in opened()):
+        assert process.poll() is None, "it ended before it was seen to read"
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=60)
