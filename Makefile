@@ -82,7 +82,7 @@ LEROBOT_NEEDS := 'diffusers<0.36' 'huggingface-hub<0.36' 'einops<0.9' 'draccus==
 test-lerobot: $(LEROBOT)/.set-up ## run the tests that need LeRobot and openpi's client
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(LEROBOT)/bin/python -m pytest \
 		$(IN_PROCESSES) -m lerobot test/policies test/ros/test_lerobot_tap.py test/sources \
-		test/examples $(ARGS)
+		test/examples test/project/test_tutorials.py $(ARGS)
 
 # Sphinx asks for an older docutils than the usual environment may have, so it lies beside it.
 SITE := .venv-site

@@ -7,22 +7,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from testbed.lerobot_process import environment
 from testbed.tutorials import TUTORIALS, Step, prints, run, steps
 
-WITH_NODES = {"node_of_your_own"}
+MARKS = {
+    "node_of_your_own": [pytest.mark.ros],
+    "lerobot_policy": [pytest.mark.ros, pytest.mark.lerobot],
+}
 
 
 def marked(page: Path):
-    return pytest.param(
-        page, id=page.stem, marks=pytest.mark.ros if page.stem in WITH_NODES else pytest.mark.slow
-    )
+    return pytest.param(page, id=page.stem, marks=MARKS.get(page.stem, [pytest.mark.slow]))
 
 
 @pytest.mark.parametrize("page", [marked(page) for page in TUTORIALS])
 def test_a_tutorial_works_and_prints_what_it_shows(page: Path, tmp_path: Path):
     text = page.read_text(encoding="utf-8")
     assert len(steps(text)) > 5
-    for step, output in zip(steps(text), run(text, tmp_path), strict=True):
+    variables = environment(tmp_path) if page.stem == "lerobot_policy" else {}
+    for step, output in zip(steps(text), run(text, tmp_path, variables), strict=True):
         assert prints(step.shown, output), (
             f"{page.name} shows of `{step.command}`\n"
             + "\n".join(step.shown)

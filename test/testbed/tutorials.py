@@ -16,7 +16,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +88,13 @@ def prints(shown: tuple[str, ...], output: str) -> bool:
     return not shown or re.fullmatch("".join(lines), actual) is not None
 
 
-def run(page: str, folder: Path) -> list[str]:
+def run(page: str, folder: Path, variables: Mapping[str, str] | None = None) -> list[str]:
     """Run the steps of a page in an empty folder beside a clone; return what each printed.
+
+    Args:
+        page: the text of the page.
+        folder: gets the folder, the clone and the programs.
+        variables: of the environment, in place of those of this process.
 
     Raises:
         AssertionError: a step failed.
@@ -100,10 +105,11 @@ def run(page: str, folder: Path) -> list[str]:
     _write_programs(programs)
     todo = steps(page)
     script = "".join(f"{step.command}\nprintf '\\036'\n" for step in todo)
+    variables = {**os.environ, **(variables or {})}
     environment = {
-        **os.environ,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        **variables,
+        "PATH": f"{programs}{os.pathsep}{variables['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), variables.get("PYTHONPATH", "")]),
         # What is printed comes in its order, as on a terminal.
         "PYTHONUNBUFFERED": "1",
         "COLUMNS": str(COLUMNS),
