@@ -31,7 +31,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from failure_monitor.calibration.calibrate import USUAL_FOLDS
+from failure_monitor.calibration.settings import USUAL_FOLDS
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.evaluation.metrics import Metrics

@@ -27,8 +27,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, choose
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.calibration.rule_choice import choose_rule
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import Rollout

@@ -36,7 +36,8 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import PolicyFormat, Rollout

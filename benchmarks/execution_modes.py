@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.plan_age import longest_plan_age
 from failure_monitor.calibration.rule_choice import choose_rule
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import ACTION_KINDS, ActionKind, PolicyFormat, Rollout

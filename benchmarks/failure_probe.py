@@ -37,13 +37,11 @@ from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.calibration import cross_fitting
-from failure_monitor.calibration.calibrate import (
-    CalibrationSettings,
-    calibrate,
-    choose,
-)
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.calibration.fitting.fit import fit_score
 from failure_monitor.calibration.rule_choice import choose_rule
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import Decision, PolicyFormat, Rollout

@@ -42,7 +42,8 @@ from testbed.synthetic import POLICY, synthetic_rollout
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 

@@ -39,7 +39,8 @@ from rich.table import Table
 
 from failure_monitor.bundle.additions import with_models
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import Rollout

@@ -28,10 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import USUAL_FOLDS, CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.cross_fitting import deal
 from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
 from failure_monitor.calibration.rule_choice import choose_rule
+from failure_monitor.calibration.settings import USUAL_FOLDS, CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import Rollout

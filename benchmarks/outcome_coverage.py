@@ -29,9 +29,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from failure_monitor.calibration.calibrate import USUAL_FOLDS
 from failure_monitor.calibration.cross_fitting import deal
 from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
+from failure_monitor.calibration.settings import USUAL_FOLDS
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import Rollout

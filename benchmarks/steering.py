@@ -30,8 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.app import run_alone
 from failure_monitor.cli.declaration import Argument, Option
 from failure_monitor.decision import Decision, PolicyFormat, Rollout, Verdict

@@ -39,7 +39,8 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import PolicyFormat, Rollout
 
 # The machine may be busy: the time that an example takes means nothing.

@@ -15,14 +15,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from failure_monitor.calibration.calibrate import (
-    SCALES,
-    USUAL_FOLDS,
-    CalibrationSettings,
-    largest_numbers,
-    scales_of_other_folds,
-)
+from failure_monitor.calibration.calibrate import SCALES, largest_numbers, scales_of_other_folds
 from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe, Series, cross_fit
+from failure_monitor.calibration.settings import USUAL_FOLDS, CalibrationSettings
 from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.monitoring.monitor import windowed_scores
 from failure_monitor.scores.base.folded_score import FoldedScore

@@ -18,11 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from failure_monitor import __version__
-from failure_monitor.calibration.calibrate import (
-    choose,
-    largest_numbers,
-    scales_of_other_folds,
-)
+from failure_monitor.calibration.calibrate import largest_numbers, scales_of_other_folds
+from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.calibration.cross_fitting import HeldOutScores, Recipe, cross_fit
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.metrics import Metrics, RolloutResult, measure

@@ -12,17 +12,12 @@ from failure_monitor.atomic_file import reject_unwritable_folder
 from failure_monitor.bundle import additions
 from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import (
-    OUTCOME_ALPHA,
-    CalibrationSettings,
-    check_choosers,
-    check_outcome_alpha,
-    choose,
-    choose_failures,
-)
 from failure_monitor.calibration.calibrate import calibrate as calibrate_rollouts
+from failure_monitor.calibration.checks import check_choosers, check_outcome_alpha
+from failure_monitor.calibration.chosen_rollouts import choose, choose_failures
 from failure_monitor.calibration.fitting.fit import require_training
 from failure_monitor.calibration.rule_choice import choose_rule
+from failure_monitor.calibration.settings import OUTCOME_ALPHA, CalibrationSettings
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError, one_of
 from failure_monitor.joint_motion import (

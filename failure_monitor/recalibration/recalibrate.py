@@ -12,7 +12,8 @@ from failure_monitor.atomic_file import reject_unwritable_folder
 from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.description import BundleDescription, LineageSection
-from failure_monitor.calibration.calibrate import USUAL_FOLDS, CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import USUAL_FOLDS, CalibrationSettings
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.bundle_reading import reading_for
 from failure_monitor.evaluation.watched_promise import PromiseCourse, promise_course

@@ -18,7 +18,8 @@ from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.bundle import UnknownTaskError
 from failure_monitor.bundle.description import MIN_DECISION_AGE
 from failure_monitor.bundle.folder import BundleError, load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.policy_models.onnx_file import OnnxFileError
 
 

@@ -18,7 +18,8 @@ from failure_monitor.bundle.input_types import (
     image_type,
     number_type,
 )
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.schema import SchemaError
 
 

@@ -14,8 +14,9 @@ from testbed.synthetic import POLICY, synthetic_rollout
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.folder import load, save
 from failure_monitor.bundle.promise_text import promise_rows
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.cross_fitting import deal_tasks
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.cli.budget_options import BudgetOptions
 from failure_monitor.decision import Rollout
 from failure_monitor.monitoring.alarm import Alarm, AlarmState

@@ -12,8 +12,10 @@ from testbed.synthetic import POLICY, synthetic_rollout
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.folder import save
 from failure_monitor.calibration import cross_fitting
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, choose
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.calibration.cross_fitting import deal, order_of_content
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.score import ScoreUndefinedError

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 
 ROLLOUTS = [synthetic_rollout(seed, decisions=8 + seed % 4) for seed in range(20)]
 OTHERS = [synthetic_rollout(seed) for seed in range(100, 110)]

@@ -11,8 +11,9 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle, UnknownTaskError
 from failure_monitor.bundle.folder import BundleError, load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.horizon import calibrate_horizon, leading_actions
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.response.chosen_chunk import chosen_chunk

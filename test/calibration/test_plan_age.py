@@ -10,8 +10,9 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.description import OLDER_THAN_DECISION
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.plan_age import longest_plan_age
+from failure_monitor.calibration.settings import CalibrationSettings
 
 STAMPS = np.array([0.0, 0.4, 0.8, 1.3, 1.7])
 

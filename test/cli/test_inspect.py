@@ -17,7 +17,8 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.description import BundleDescription
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.schema import read
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.rollout_set import RolloutSet

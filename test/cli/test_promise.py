@@ -15,7 +15,8 @@ from testbed.command_line import run_here, write_rollout_bag
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import folder as bundle_files
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 
 DRIFTED = range(100, 112)
 

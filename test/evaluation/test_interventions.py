@@ -11,18 +11,15 @@ from hypothesis import strategies as st
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.calibration.audit import audit
-from failure_monitor.calibration.calibrate import (
-    CalibrationError,
-    CalibrationSettings,
-    calibrate,
-    choose,
-    choose_failures,
-)
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.chosen_rollouts import choose, choose_failures
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.evaluate import evaluate, text_tables
 from failure_monitor.evaluation.watched_promise import promise_course
 from failure_monitor.report.rollout_row import fate
 from failure_monitor.sources.rollout_set import RolloutSet
+from failure_monitor.thresholds.conformal import CalibrationError
 
 T = 12
 ONSETS = st.integers(0, T - 1)

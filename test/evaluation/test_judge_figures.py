@@ -13,7 +13,8 @@ from testbed.command_line import run_here
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.evaluation.evaluate import evaluate, text_tables
 from failure_monitor.evaluation.judge_figures import judge_figures, judge_table
 from failure_monitor.judges.judge import calibrated_judge

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.evaluation.evaluate import evaluate, text_tables
 from failure_monitor.report.headline import evaluated
 from failure_monitor.sources.rollout_set import RolloutSet

@@ -12,7 +12,8 @@ from testbed.moving_rollouts import MOVING, moving_rollout
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.evaluation.watched_promise import (
     PromiseError,

@@ -12,7 +12,8 @@ from testbed.outside_models import DECISIONS, FAILS_AT, SCORES, rollout, scores_
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from examples.external_scores.confidence import confidence_score
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.evaluation.evaluate import evaluate
 from failure_monitor.sources.rollout_set import RolloutSet
 

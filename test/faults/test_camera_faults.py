@@ -15,7 +15,8 @@ from testbed.faults.trial import MISSED, SCORED, WITHDRAWN, WITHHELD, Fault
 from testbed.scenes import scenes
 
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.onnx_file import read_onnx_file
 from failure_monitor.policy_models.replay import black_box_rollout

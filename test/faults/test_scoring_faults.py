@@ -16,7 +16,8 @@ from testbed.synthetic import POLICY
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import Rollout
 from failure_monitor.scores.base.folded_score import FoldedScore
 from failure_monitor.scores.base.score import Score

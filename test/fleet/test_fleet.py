@@ -17,7 +17,8 @@ from testbed.fleet_folders import BEGIN, BUNDLE, RECORD, rollouts, write_inciden
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import bundle as bundles
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.promise.reference import references
 from failure_monitor.promise.state_file import PromiseFile, StoredPromise, StoredRollout
 

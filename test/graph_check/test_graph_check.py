@@ -20,7 +20,8 @@ from failure_monitor.bundle.description import (
     JointsSection,
     PositionsSection,
 )
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.graph_check.expectation import (
     CLOUD,
     FLOAT64,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import ScoreVerdict, Verdict
 from failure_monitor.monitoring.alarm import Alarm, AlarmState
 from failure_monitor.scores.base.score import TimedScore

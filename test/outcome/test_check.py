@@ -11,8 +11,9 @@ import yaml
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle import bundle as bundles
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.joint_motion import JointMotion
 from failure_monitor.outcome.rollout_end import RolloutEnd
 from failure_monitor.outcome.stored_check import StoredEndsError, arrays_of, ends_from

@@ -10,7 +10,8 @@ import pytest
 from testbed.synthetic import synthetic_rollout
 
 from failure_monitor.bundle.additions import with_stated_policy
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.errors import UsageError
 from failure_monitor.monitoring.alarm import AlarmState
 from failure_monitor.policies.decision_alarm import DecisionAlarm

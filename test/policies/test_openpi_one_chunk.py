@@ -10,8 +10,9 @@ import pytest
 from testbed.policy_server import STATE, policy_server
 from testbed.reaching_robot import FORMAT, ReachingPolicy, reach
 
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.rule_choice import choose_rule
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.policies.openpi.client import TappedClient
 
 pytestmark = [pytest.mark.lerobot, pytest.mark.slow]

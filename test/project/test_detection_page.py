@@ -10,7 +10,7 @@ import re
 import pytest
 from testbed.repository import ROOT
 
-from failure_monitor.calibration.calibrate import USUAL_FOLDS, CalibrationSettings
+from failure_monitor.calibration.settings import USUAL_FOLDS, CalibrationSettings
 from failure_monitor.cli.calibrate import calibrate
 from failure_monitor.scores.registry import DEFAULT_SCORES, JOINT_SCORES, SCORES
 from failure_monitor.thresholds.conformal import CEILING

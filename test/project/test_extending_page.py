@@ -16,7 +16,8 @@ from testbed.repository import ROOT
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.monitoring.stop_debt import CommandError
 from failure_monitor.ros.commands import stop

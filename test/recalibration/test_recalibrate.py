@@ -17,7 +17,8 @@ from testbed.synthetic import POLICY, synthetic_rollout
 from failure_monitor.bundle import folder as bundle_files
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.folder import content_hash, load
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import Rollout
 from failure_monitor.recalibration.chosen_rollouts import (
     RecalibrationError,

@@ -18,7 +18,8 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.atomic_file import UnwritableError
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import Rollout
 from failure_monitor.evaluation.metrics import RolloutResult
 from failure_monitor.report.page import ReportError, reject_other_content, render, write

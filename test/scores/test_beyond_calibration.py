@@ -13,7 +13,8 @@ from testbed.moving_rollouts import MOVING, moving_rollout
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import Decision, InvalidDecisionError, Rollout
 from failure_monitor.scores import registry
 from failure_monitor.thresholds.value_limits import ValueLimits

@@ -13,8 +13,9 @@ from testbed.moving_rollouts import MOVING, moving_rollout
 from testbed.synthetic import POLICY
 
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.monitoring.monitor import FailureMonitor, windowed_scores
 from failure_monitor.scores import registry

@@ -11,8 +11,9 @@ from testbed.moving_rollouts import MOVING
 from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.fitting.fit import fit_score
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.scores.base.commanded_places import CommandedPlaces
 from failure_monitor.scores.base.executed_actions import ExecutedActions, usual_actions

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import InvalidDecisionError
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.score import ScoreUndefinedError

@@ -16,10 +16,12 @@ from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.bundle.folder import load, save
 from failure_monitor.calibration import cross_fitting
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate, choose_failures
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.chosen_rollouts import choose_failures
 from failure_monitor.calibration.cross_fitting import ProbeRecipe, Recipe
 from failure_monitor.calibration.fitting import probe as fitting
 from failure_monitor.calibration.fitting.probe import RIDGE, ProbeExample, fit_probe, regress
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import InvalidDecisionError, Rollout
 from failure_monitor.errors import UsageError
 from failure_monitor.scores.base.score import InstantScore, ScoreState, ScoreUndefinedError

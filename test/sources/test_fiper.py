@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from testbed.fiper_episodes import episode, metadata, steps, write_episode, write_folder
 
-from failure_monitor.calibration.calibrate import choose
+from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.decision import Rollout
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources import fiper

@@ -29,7 +29,7 @@ from testbed.lerobot_datasets import (
     write_video,
 )
 
-from failure_monitor.calibration.calibrate import choose
+from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.errors import FailureMonitorError
 from failure_monitor.sources.archive import write_archive
 from failure_monitor.sources.lerobot_frames import FrameReader

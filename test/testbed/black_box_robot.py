@@ -16,7 +16,8 @@ from std_msgs.msg import Header
 
 from failure_monitor.bundle.additions import with_models
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.policy_models.models import ObservationEncoder, PolicySampler
 from failure_monitor.policy_models.observation import Observation
 from failure_monitor.policy_models.onnx_file import read_onnx_file

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.decision import ActionKind, PolicyFormat, Rollout
 from failure_monitor.policies.watch_policy import watch_policy
 from failure_monitor.policies.watched_decision import WatchedDecision

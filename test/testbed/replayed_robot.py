@@ -16,7 +16,8 @@ from rosbags.rosbag2 import Reader
 from std_msgs.msg import Header
 
 from failure_monitor.bundle.bundle import Bundle
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.ros.common.messages import action_chunks_message, embedding_message
 from failure_monitor.scores import registry
 from failure_monitor.scores.base.score import Score

@@ -14,7 +14,8 @@ from testbed.ros_graph import Observer, node_process, observing
 
 from failure_monitor.bundle.additions import with_external_topics, with_message_types
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.policy_description import PolicyDescription
 from failure_monitor.ros.tap import DecisionTap
 

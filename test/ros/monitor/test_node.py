@@ -15,7 +15,8 @@ from std_msgs.msg import Float64, Header
 from testbed.ros_graph import DISCOVERY, node_process
 
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 
 MONITOR = "failure_monitor.ros.monitor.node"
 

@@ -18,7 +18,8 @@ from std_msgs.msg import Bool, String
 from testbed.ros_graph import Observer, node_process
 
 from failure_monitor.bundle import folder as bundle_files
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.rollout_log.log_file import read_log
 from failure_monitor.ros.common.key_values import read_key_values
 from failure_monitor.ros.common.qos import LATCHED_QOS

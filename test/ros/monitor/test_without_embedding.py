@@ -10,7 +10,8 @@ from sensor_msgs.msg import PointCloud2
 from testbed.ros_graph import node_process
 
 from failure_monitor.bundle.folder import save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 
 pytestmark = pytest.mark.ros
 

@@ -14,7 +14,8 @@ from testbed.ros_graph import LATCHED, Observer, node_process, observing
 
 from failure_monitor.bundle.bundle import Bundle
 from failure_monitor.bundle.folder import load, save
-from failure_monitor.calibration.calibrate import CalibrationSettings, calibrate
+from failure_monitor.calibration.calibrate import calibrate
+from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.messages.point_cloud import read_action_chunks
 from failure_monitor.monitoring.response.chosen_chunk import chosen_chunk
 from failure_monitor.ros.common.messages import (
