@@ -244,6 +244,8 @@ class Decision:
 
 def _mean_row(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean of rows (B, N), (N,); as a product it takes a quarter of the time."""
+    if len(rows) == 1:
+        return np.asarray(rows[0])
     return np.asarray(np.ones(len(rows), rows.dtype) @ rows / len(rows))
 
 

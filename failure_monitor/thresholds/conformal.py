@@ -135,7 +135,7 @@ def windowed_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float6
 def mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean over the first axis of what is not NaN, or NaN where all is."""
     is_undefined = np.isnan(values)
-    if not is_undefined.any():
+    if not np.count_nonzero(is_undefined):
         return np.asarray(values.sum(axis=0) / len(values))
     count = (~is_undefined).sum(axis=0)
     total = np.where(is_undefined, 0.0, values).sum(axis=0)
@@ -217,7 +217,7 @@ def combine(rule: Rule, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
     if rule == "mean":
         if scaled.shape[-1] > 1:
             scaled = np.minimum(scaled, CEILING)
-        if not undefined.any():
+        if not np.count_nonzero(undefined):
             return np.asarray(scaled.sum(axis=-1) / scaled.shape[-1])
         count = (~undefined).sum(axis=-1)
         total = np.where(undefined, 0.0, scaled).sum(axis=-1)

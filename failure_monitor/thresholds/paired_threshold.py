@@ -167,7 +167,7 @@ class PairedThreshold:
         """Return the level that each pair gives, (..., n), and whether its rollout lies below."""
         undefined = np.isnan(windowed)
         number = combine(self.rule, self.scale(windowed))[..., self.folds]
-        if not undefined.any():
+        if not np.count_nonzero(undefined):
             floor, room = self._floor_and_room
             return _ratios(number, floor, room, self.limits)
         floor = combine(self.rule, np.where(undefined, np.nan, self._origin))[..., self.folds]
@@ -217,7 +217,7 @@ def _ratios(
     below = number > limits
     ratios = (number - floor) / room
     # Rounding must not part the level from the number of rollouts that lie below.
-    if not below.any():
+    if not np.count_nonzero(below):
         return np.minimum(ratios, 1.0), below
     return np.where(below, np.maximum(ratios, JUST_ABOVE), np.minimum(ratios, 1.0)), below
 

@@ -118,10 +118,10 @@ class ValueLimits:
         return bool(
             np.maximum.reduce(actions) <= smallest
             and np.minimum.reduce(actions) >= -smallest
-            and (np.abs(decision.embedding) <= self.embedding).all()
+            and _are_within(decision.embedding, self.embedding)
             and (
                 decision.positions is None
-                or (len(self.positions) and (np.abs(decision.positions) <= self.positions).all())
+                or (len(self.positions) and _are_within(decision.positions, self.positions))
             )
         )
 
@@ -163,6 +163,11 @@ class ValueLimits:
             "actions": self.actions,
             "positions": self.positions,
         }
+
+
+def _are_within(values: NDArray[np.float32], limits: NDArray[np.float64]) -> bool:
+    """Return whether no value is beyond its limit, or no number."""
+    return bool(np.count_nonzero(np.abs(values) <= limits) == values.size)
 
 
 def _reject(what: str, value: float, limit: float, factor: float, remedy: str) -> NoReturn:

@@ -123,8 +123,9 @@ class NearestNeighbours:
         return 4 * np.array(largest, dtype=np.float32)
 
     @cached_property
-    def _all_models(self) -> NDArray[np.int64]:
-        return np.arange(self.models)[:, np.newaxis]
+    def _remembered(self) -> NDArray[np.bool_]:
+        """What each model remembers, (F, N)."""
+        return np.asarray(self.folds != np.arange(self.models)[:, np.newaxis])
 
     def nearest(
         self,
@@ -156,7 +157,7 @@ class NearestNeighbours:
             places, ordered = places[order], ordered[order]
             if among.start:
                 places = places + among.start
-            remembered = self.folds[places] != self._all_models
+            remembered = self._remembered.take(places, axis=1)
             if about is not None:
                 remembered &= np.abs(self.numbers[places] - about[:, np.newaxis]) <= within
             counts = remembered.cumsum(axis=1)
@@ -177,7 +178,7 @@ class NearestNeighbours:
         self, query: NDArray[np.float32], nearest: Neighbours
     ) -> NDArray[np.float64]:
         """Return the mean distance to those that each model counts, (F,)."""
-        apart = self.memory[nearest.places]
+        apart = self.memory.take(nearest.places, axis=0)
         apart -= query
         distances = np.sqrt(np.einsum("kv,kv->k", apart, apart))
         return np.asarray(nearest.counted.astype(np.float64) @ distances / nearest.count)
