@@ -16,7 +16,7 @@ from testbed.command_line import run_here
 from testbed.fleet_folders import BEGIN, BUNDLE, RECORD, rollouts, write_incident, write_log
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle import folder as bundles
 from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.settings import CalibrationSettings
 from failure_monitor.promise.reference import references

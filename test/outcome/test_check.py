@@ -10,7 +10,7 @@ import pytest
 import yaml
 from testbed.synthetic import POLICY, synthetic_rollout
 
-from failure_monitor.bundle import bundle as bundles
+from failure_monitor.bundle import folder as bundles
 from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.outcome_fitting import EndSettings, fit_outcome_check
 from failure_monitor.calibration.settings import CalibrationSettings
