@@ -133,23 +133,11 @@ def calibrate(
             "the rule 'fiper' learns nothing from failures: choose the rule "
             f"{', '.join(RULES)}, or give no --failures"
         )
-    if not 0 < alpha < 1:
-        raise UsageError(f"an alpha of {alpha:g} is no chance: give a number between 0 and 1")
-    if outcome_alpha is not None and not 0 <= outcome_alpha < 1:
-        raise UsageError(
-            f"an outcome alpha of {outcome_alpha:g} is no chance: give a number below 1, or 0 for "
-            "no outcome check"
-        )
-    if seed < 0:
-        raise UsageError(f"the seed is {seed}: give a number from 0 on")
-    if folds is not None and folds < 2:
-        raise UsageError(f"{folds} folds hold no rollout apart: give a number from 2 on")
+    _reject_numbers(alpha, outcome_alpha, seed, folds, window)
     check_choosers(names_of(choose_by))
     if output is not None:
         reject_unwritable_folder(Path(output))
         bundle_files.reject_other_content(Path(output))
-    if window < 1:
-        raise UsageError(f"a window of {window} decisions holds no score: give a number from 1 on")
     actions = StatedActions(
         action_kind, names_of(position_names), executed_actions, control_period
     )
@@ -198,14 +186,7 @@ def calibrate(
         executor=reading.workers,
         report=report,
     )
-    bundle = additions.with_rule_choice(bundle, why)
-    bundle = additions.with_external_topics(bundle, reading.topics.external)
-    bundle = additions.with_stated_policy(bundle, rollout_set.stated_policy)
-    bundle = additions.with_positions_topic(bundle, rollout_set.positions_topic)
-    bundle = additions.with_joints(bundle, rollout_set.joint_topics, rollout_set.commands_topic)
-    for seldom in (*_why_never_permitted(bundle), *_why_seldom(bundle, chosen.rollouts)):
-        remarks = (*remarks, seldom)
-        report(seldom)
+    bundle = _with_additions(additions.with_rule_choice(bundle, why), rollout_set, reading)
     bundle = additions.with_models(
         bundle,
         encoder,
@@ -216,9 +197,39 @@ def calibrate(
         noise_seed=reading.black_box.noise_seed,
     )
     bundle = additions.with_message_types(bundle, rollout_set.message_types)
+    for seldom in (*_why_never_permitted(bundle), *_why_seldom(bundle, chosen.rollouts)):
+        remarks = (*remarks, seldom)
+        report(seldom)
     if output is not None:
         bundle_files.save(bundle, Path(output))
     return Calibration(bundle, tuple(chosen.rollouts), rollout_set, remarks)
+
+
+def _with_additions(bundle: Bundle, rollout_set: RolloutSet, reading: ReadingOptions) -> Bundle:
+    """Return the bundle with the topics of its scores, and what the policy stated."""
+    bundle = additions.with_external_topics(bundle, reading.topics.external)
+    bundle = additions.with_stated_policy(bundle, rollout_set.stated_policy)
+    bundle = additions.with_positions_topic(bundle, rollout_set.positions_topic)
+    return additions.with_joints(bundle, rollout_set.joint_topics, rollout_set.commands_topic)
+
+
+def _reject_numbers(
+    alpha: float, outcome_alpha: float | None, seed: int, folds: int | None, window: int
+) -> None:
+    """Reject settings that no calibration has."""
+    if not 0 < alpha < 1:
+        raise UsageError(f"an alpha of {alpha:g} is no chance: give a number between 0 and 1")
+    if outcome_alpha is not None and not 0 <= outcome_alpha < 1:
+        raise UsageError(
+            f"an outcome alpha of {outcome_alpha:g} is no chance: give a number below 1, or 0 for "
+            "no outcome check"
+        )
+    if seed < 0:
+        raise UsageError(f"the seed is {seed}: give a number from 0 on")
+    if folds is not None and folds < 2:
+        raise UsageError(f"{folds} folds hold no rollout apart: give a number from 2 on")
+    if window < 1:
+        raise UsageError(f"a window of {window} decisions holds no score: give a number from 1 on")
 
 
 def _merely_claimed(rollouts: Sequence[Rollout]) -> Iterator[str]:
