@@ -78,9 +78,7 @@ def main(
     dealings: Annotated[int, Option(min=1, help="dealings into folds")] = 3,
     folds: Annotated[int, Option(min=2)] = USUAL_FOLDS,
     jobs: Annotated[int, Option(min=1, help="processes that fit at a time")] = 2,
-    networks: Annotated[
-        bool, Option("--networks/--no-networks", help="scores that are trained, which takes hours")
-    ] = True,
+    networks: Annotated[bool, Option(help="scores that are trained, which takes hours")] = True,
     cache: Annotated[
         Path | None,
         Option(help="a folder to keep scores in; empty it when a score has changed"),

@@ -87,16 +87,20 @@ class ScoredArchive:
         maxima = largest_numbers(held_out.series, scales, self.folds, of.rule)
         threshold = paired_threshold(of.rule, scales, maxima, self.folds, alpha)
         ends = np.cumsum([len(series) for series in tests])
-        return self._results(np.split(threshold.level(np.concatenate(tests)), ends[:-1]))
+        return self.at_levels(np.split(threshold.level(np.concatenate(tests)), ends[:-1]))
 
     def control(self, alpha: float) -> tuple[Metrics, dict[str, Metrics]]:
         """Return the figures of a stop-watch."""
+        return self.figures(self.control_results(alpha))
+
+    def control_results(self, alpha: float) -> list[RolloutResult]:
+        """Return what a stop-watch says of every test."""
         lengths = np.array([float(n) for n in self._calibration_lengths()])
         limit = finite_sample_quantile(lengths, alpha)
-        levels = [np.arange(1, len(test) + 1) / limit for test in self.tests]
-        return self.figures(self._results(levels))
+        return self.at_levels([np.arange(1, len(test) + 1) / limit for test in self.tests])
 
-    def _results(self, levels: Sequence[NDArray[np.float64]]) -> list[RolloutResult]:
+    def at_levels(self, levels: Sequence[NDArray[np.float64]]) -> list[RolloutResult]:
+        """Return what levels say of the tests: (T,) of each, above 1 an alarm."""
         early = float(np.median(self._calibration_lengths()))
         return [
             RolloutResult(test.name, bool(test.success), test.group, level, test.stamps, early)
@@ -153,30 +157,65 @@ def score_archive(
     report: Callable[[str], None],
 ) -> ScoredArchive:
     """Fit and apply the scores, or read from the cache what an earlier run found."""
-    rollout_set = read_rollouts([path], Topics())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+    def kept(name: str) -> Path | None:
+        file = f"{digest}-{name}-{folds}-{seed}-{__version__}-folded.npz"
+        return None if cache is None else cache / file
+
+    return score_rollouts(
+        path.stem,
+        read_rollouts([path], Topics()),
+        scores,
+        seed=seed,
+        folds=folds,
+        jobs=jobs,
+        report=report,
+        kept=kept,
+    )
+
+
+def score_rollouts(
+    title: str,
+    rollout_set: RolloutSet,
+    scores: Sequence[str],
+    *,
+    seed: int,
+    folds: int,
+    jobs: int,
+    report: Callable[[str], None],
+    kept: Callable[[str], Path | None] = lambda name: None,
+) -> ScoredArchive:
+    """Fit and apply the scores to rollouts of any source.
+
+    Args:
+        title: what reports call the rollouts.
+        rollout_set: those to calibrate on and those to test on.
+        scores: the names of the scores.
+        seed: of the dealing into folds, and of the training.
+        folds: how many.
+        jobs: how many processes fit at a time.
+        report: receives each step.
+        kept: the file that keeps the values of a score; None for no file.
+    """
     rollouts = choose(rollout_set.rollouts)[0]
     tests = [rollout for rollout in rollout_set.rollouts if rollout.calibration is False]
-    scored = ScoredArchive(path.stem, np.empty(0, np.int64), {}, tests, {}, {})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    scored = ScoredArchive(title, np.empty(0, np.int64), {}, tests, {}, {})
     for name in scores:
-        kept = (
-            None
-            if cache is None
-            else cache / f"{digest}-{name}-{folds}-{seed}-{__version__}-folded.npz"
-        )
-        if kept is None or not kept.is_file():
-            report(f"{path.stem}, dealing {seed}: {name}")
+        file = kept(name)
+        if file is None or not file.is_file():
+            report(f"{title}, dealing {seed}: {name}")
             try:
                 found = _score(name, rollout_set, rollouts, tests, seed, folds, jobs)
             except ScoreUndefinedError as error:
                 scored.undefined[name] = str(error)
                 continue
-            if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                np.savez(kept, **found)
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                np.savez(file, **found)
         else:
-            with np.load(kept) as file:
-                found = dict(file)
+            with np.load(file) as arrays:
+                found = dict(arrays)
         scored.calibration[name] = _split(found["calibration"], rollouts)
         scored.test_scores[name] = _split(found["tests"], tests)
         object.__setattr__(scored, "folds", found["folds"])

@@ -16,8 +16,14 @@ BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-RUN = ("calibration_scale.py", "calibration_time.py", "coverage.py", "latency.py")
-"""Those that tests run."""
+RUN = (
+    "calibration_scale.py",
+    "calibration_time.py",
+    "coverage.py",
+    "latency.py",
+    "published_benchmark.py",
+)
+"""Those that tests run, one of them in test_published_benchmark.py."""
 
 long = pytest.mark.timeout(900)
 
