@@ -49,7 +49,7 @@ DEMO_DATA = [
 
 setup(
     name=PACKAGE,
-    version="0.1.0",
+    version="0.2.0",
     description="Runtime failure prediction for learned robot policies, as ROS 2 nodes",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

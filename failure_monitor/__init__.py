@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from failure_monitor.monitoring.monitor import FailureMonitor
     from failure_monitor.sources.reading_options import ReadingOptions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "FailureMonitor",
