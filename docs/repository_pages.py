@@ -36,7 +36,8 @@ def page_of(path: str) -> str:
         path: from the root of the repository, as `test/README.md`.
     """
     if path.startswith("docs/"):
-        return path.removeprefix("docs/")
+        # Of a folder the contents are the page.
+        return path.removeprefix("docs/") if PurePosixPath(path).suffix else "index.rst"
     return f"{FOLDER}/{path}" + ("" if PurePosixPath(path).suffix in TEXTS else ".md")
 
 

@@ -58,6 +58,13 @@ def test_every_link_of_a_page_is_one_on_the_site(site: Path, monkeypatch: pytest
     monkeypatch.setattr("testbed.pages.ROOT", site)
     pages = [page for page in site.rglob("*.md") if "````" not in page.read_text("utf-8")]
     assert {page: broken for page in pages if (broken := broken_links(page))} == {}
+    to_folders = {
+        (page.relative_to(site).as_posix(), link)
+        for page in pages
+        for link in links(page.read_text(encoding="utf-8"))
+        if not re.match("[a-z]+:|#", link) and (page.parent / link.partition("#")[0]).is_dir()
+    }
+    assert to_folders == set()
     for page in PAGES:
         path = page.relative_to(ROOT).as_posix()
         shown = site / page_of(path)
