@@ -18,7 +18,12 @@ def printable(text: str, limit: int = USUAL_LIMIT) -> str:
         text: any text.
         limit: how many of its characters are kept; dots stand for the rest.
     """
-    kept = "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[:limit]
-    )
+    kept = "".join(one if one.isprintable() else _escape(one) for one in text[:limit])
     return f"{kept}..." if len(text) > limit else kept
+
+
+def _escape(character: str) -> str:
+    # Python holds a byte of a file's name that is no text as one of these.
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

@@ -17,8 +17,8 @@ def test_a_task_is_trained_and_then_recorded_with_the_new_models(
     trained, recorded = [], []
     monkeypatch.setattr(train_policy, "train_task", lambda *arguments: trained.append(arguments))
 
-    def record(*arguments: object) -> record_rollouts.RecordedBags:
-        recorded.append(arguments)
+    def record(*arguments: object, **named: object) -> record_rollouts.RecordedBags:
+        recorded.append((*arguments, named))
         return record_rollouts.RecordedBags(bags=30, attempts=30)
 
     monkeypatch.setattr(record_rollouts, "record", record)
@@ -35,7 +35,7 @@ def test_a_task_is_trained_and_then_recorded_with_the_new_models(
     make_assets.make_assets("drawer-open-v3", tmp_path / "models", tmp_path / "bags")
     models, bags = (tmp_path / kind / "drawer-open-v3" for kind in ("models", "bags"))
     assert trained[0][:2] == ("drawer-open-v3", models)
-    assert recorded == [("drawer-open-v3", 30, bags, models)]
+    assert recorded == [("drawer-open-v3", 30, bags, models, {"states_checkpoint": False})]
     assert not old_bag.exists()
 
 
