@@ -105,7 +105,7 @@ def main(
             scored = score_rollouts(
                 task,
                 rollout_set,
-                scores_of(networks=networks),
+                scores_of(rollout_set, networks=networks),
                 seed=seed,
                 folds=min(USUAL_FOLDS, len(choose(rollout_set.rollouts)[0])),
                 jobs=jobs,

@@ -72,9 +72,14 @@ class Found:
     missing: dict[str, str]
 
 
-def scores_of(*, networks: bool) -> list[str]:
-    """Return the names of the scores that are needed, without those of networks if so."""
-    names = dict.fromkeys((*SINGLE, *BASELINES))
+def default_scores(rollout_set: RolloutSet) -> tuple[str, ...]:
+    """Return the names of the scores that the default rule has for these rollouts."""
+    return choose_rule(choose(rollout_set.rollouts)[0], rollout_set.policy).scores
+
+
+def scores_of(rollout_set: RolloutSet, *, networks: bool) -> list[str]:
+    """Return the names of the scores that are needed; those of networks only if wanted."""
+    names = dict.fromkeys((*SINGLE, *BASELINES, *default_scores(rollout_set)))
     assert names.keys() <= SCORES.keys()
     return [name for name in names if networks or not issubclass(score_named(name), NetworkScore)]
 
@@ -82,7 +87,7 @@ def scores_of(*, networks: bool) -> list[str]:
 def compare(scored: ScoredArchive, rollout_set: RolloutSet, *, alpha: float, seed: int) -> Found:
     """Return what every method says."""
     rollouts = choose(rollout_set.rollouts)[0]
-    default = choose_rule(rollouts, rollout_set.policy).scores
+    default = default_scores(rollout_set)
     rules = {DEFAULT: RuleOf(default, window=WINDOW)}
     if set(default) & set(JOINT_SCORES):
         less = tuple(name for name in default if name not in JOINT_SCORES)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from benchmark_parts.scored_archives import score_rollouts
 from published.figures import FIGURES, draw_again, estimate, exact, false_alarms, figures_of
-from published.methods import BASELINES, DEFAULT, FIPER, OURS, PROBE, compare
+from published.methods import BASELINES, DEFAULT, FIPER, OURS, PROBE, compare, scores_of
 from published.safe import SafeProbe, halves
 from published.shipped import RESULTS, shipped_archives
 from published.tables import markdown
@@ -26,7 +26,7 @@ from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.calibration.settings import USUAL_FOLDS, CalibrationSettings
-from failure_monitor.decision import Rollout
+from failure_monitor.decision import PolicyFormat, Rollout
 from failure_monitor.evaluation.evaluate import evaluate
 from failure_monitor.evaluation.metrics import RolloutResult, measure
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -247,6 +247,33 @@ def test_the_probe_does_not_learn_how_long_failures_last():
         SafeProbe.train(each, seed=0).score_rollout(rollouts[0]) for each in (rollouts, longer)
     ]
     np.testing.assert_array_equal(*scores)
+
+
+def test_the_default_rule_is_compared_for_a_policy_of_one_chunk_without_an_embedding():
+    """It then has scores that are compared nowhere else."""
+    random = np.random.default_rng(2)
+    rollouts = tuple(
+        replace(
+            each,
+            embeddings=np.zeros((len(each), 0), np.float32),
+            chunks=random.normal(size=(len(each), 1, 4, 3)).astype(np.float32),
+            calibration=each.success and place < 24,
+        )
+        for place, each in enumerate(rollouts_of_both_outcomes(36))
+    )
+    policy = PolicyFormat(0, 1, 4, ("x", "y", "z"), executed_actions=2)
+    rollout_set = RolloutSet(policy, rollouts)
+    scored = score_rollouts(
+        "arm",
+        rollout_set,
+        scores_of(rollout_set, networks=False),
+        seed=0,
+        folds=4,
+        jobs=1,
+        report=lambda step: None,
+    )
+    found = compare(scored, rollout_set, alpha=0.1, seed=0)
+    assert len(found.results[DEFAULT]) == len(scored.tests) == 24
 
 
 def test_a_probe_without_failures_to_learn_from_is_rejected():
