@@ -302,11 +302,7 @@ def _read_limits(
     folder: Path, description: BundleDescription, arrays: dict[str, NDArray[np.generic]]
 ) -> ValueLimits:
     policy = policy_format(description)
-    stored = {
-        name.removeprefix(LIMITS): array.astype(np.float64)
-        for name, array in arrays.items()
-        if name.startswith(LIMITS)
-    }
+    stored = {name: array.astype(np.float64) for name, array in _under(LIMITS, arrays).items()}
     # Bundles of older versions have none.
     unknown = ValueLimits.unknown(policy)
     limits = replace(unknown, **stored) if stored else unknown
@@ -372,6 +368,7 @@ def _read_outcome_check(
 
 
 def _under(prefix: str, arrays: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays whose names begin with a prefix, by what follows it."""
     return {
         name.removeprefix(prefix): array
         for name, array in arrays.items()
@@ -388,11 +385,7 @@ def _restored(
     prefix = f"{section.name}."
     state = ScoreState(
         parameters=dict(section.parameters),
-        arrays={
-            name.removeprefix(prefix): array
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        },
+        arrays=_under(prefix, arrays),
         models={
             name.removeprefix(prefix).removesuffix(".onnx"): content
             for name, content in files.items()

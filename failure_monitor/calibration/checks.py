@@ -200,7 +200,13 @@ def check_failures(
     policy: PolicyFormat,
     settings: CalibrationSettings,
 ) -> None:
-    """Reject failures and a probe that do not fit together."""
+    """Reject failures and a probe that do not fit together.
+
+    Raises:
+        CalibrationError: the failures succeeded, are too few, or are also among the successes.
+        InvalidDecisionError: a decision is not of the policy's format.
+        UsageError: the rule has a probe without failures or other scores, or failures without one.
+    """
     if failures and not settings.has_probe:
         raise UsageError(
             f"{len(failures)} failures are given, and none of the scores "

@@ -40,7 +40,11 @@ def without_tasks(rollouts: Sequence[Rollout]) -> list[Rollout]:
 
 
 def by_task(rollouts: Sequence[Rollout]) -> dict[str, NDArray[np.int64]]:
-    """Return the indices of each task's rollouts; unnamed tasks are one task without a name."""
+    """Return the indices of each task's rollouts; unnamed tasks are one task without a name.
+
+    Raises:
+        CalibrationError: some of the rollouts name a task, and others none.
+    """
     tasks = np.array([rollout.task for rollout in rollouts])
     names = [str(task) for task in np.unique(tasks)]
     if len(names) > 1 and "" in names:

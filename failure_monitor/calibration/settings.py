@@ -63,7 +63,7 @@ class CalibrationSettings:
     outcome_alpha: float = OUTCOME_ALPHA
 
     def folds_of(self, rollouts: int) -> int:
-        """Into how many parts so many rollouts are dealt."""
+        """Return into how many parts so many rollouts are dealt."""
         return max(2, min(USUAL_FOLDS, rollouts)) if self.folds is None else self.folds
 
     @property

@@ -35,7 +35,11 @@ def agreed_policy(
     given: PolicyDescription,
     like: PolicyFormat | None,
 ) -> PolicyFormat:
-    """Return the format that all rollouts share, completed by the user or else the sources."""
+    """Return the format that all rollouts share, completed by the user or else the sources.
+
+    Raises:
+        SourceError: Sources, or what is known of the policy, contradict one another.
+    """
     known = describe_format(like) if like is not None else PolicyDescription()
 
     def completed(name: str, what: str) -> Any:
@@ -108,7 +112,11 @@ def stated_policy(
 def reject_contradicting_options(
     given: PolicyDescription, contents: Sequence[SourceContents]
 ) -> None:
-    """Reject what the user gives of the actions, where the policy itself stated something else."""
+    """Reject what the user gives of the actions, where the policy itself stated something else.
+
+    Raises:
+        UsageError: Names the option.
+    """
     for held in contents:
         if not held.rollouts:
             continue
@@ -180,7 +188,11 @@ def agreed(
     statements: Sequence[tuple[tuple[Rollout, ...], Stated | None]],
     wanted: Stated | None = None,
 ) -> Stated | None:
-    """Return what all sources that state it agree on, or else what is wanted."""
+    """Return what all sources that state it agree on, or else what is wanted.
+
+    Raises:
+        SourceError: Two of them state different things, or another than is wanted.
+    """
     stated = [(held[0], value) for held, value in statements if held and value is not None]
     for other, value in stated[1:]:
         if _differ(value, stated[0][1]):

@@ -58,7 +58,11 @@ class ArchiveArrays:
         return name in self._npz.files
 
     def read(self, name: str, kinds: str, sizes: Sequence[Size]) -> Array:
-        """Return the array of that name, with one of these kinds of dtypes and these sizes."""
+        """Return the array of that name, with one of these kinds of dtypes and these sizes.
+
+        Raises:
+            SourceError: It is missing, cannot be read, or is of another kind or size.
+        """
         if name not in self:
             raise SourceError(
                 f"{self.path} has no array '{name}', only {', '.join(sorted(self._npz.files))}: "

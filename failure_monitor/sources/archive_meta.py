@@ -18,7 +18,10 @@ from failure_monitor.sources.source import SourceError
 
 
 class ArchiveMeta:
-    """The items of `meta_json`, each checked when it is read."""
+    """The items of `meta_json`, each checked when it is read.
+
+    All methods raise a SourceError that names an item of another type or range.
+    """
 
     def __init__(self, arrays: ArchiveArrays) -> None:
         path = arrays.path

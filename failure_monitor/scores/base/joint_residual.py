@@ -396,7 +396,11 @@ class _Steps:
         return x, reached - before.states[self.targets]
 
     def of(self, rollout: Rollout) -> Iterable[tuple[Array, Array] | None]:
-        """Yield the step to every decision of a rollout."""
+        """Yield the step to every decision of a rollout.
+
+        Raises:
+            InvalidDecisionError: the joints of a decision are unknown, or are others.
+        """
         before = None
         try:
             for decision in rollout.decisions():

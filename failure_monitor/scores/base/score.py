@@ -206,7 +206,7 @@ class TransitionScore(Score):
         return float(self.compare(before, now, _gap(stamp, decision.stamp))[0])
 
     def score_rollout(self, rollout: Rollout) -> NDArray[np.float64]:
-        """NaN, and the score of every step from one decision to the next; (T,)."""
+        """Return NaN, and the score of every step from one decision to the next; (T,)."""
         seen = self.inputs(rollout)
         scores = self.compare(seen[:-1], seen[1:], np.diff(rollout.nanoseconds))
         return np.concatenate([[np.nan], scores])
