@@ -34,6 +34,12 @@ MONITOR = "failure_monitor"
 JOINT_MEMORY = 16
 """Joint states kept to find the one that belongs to a camera frame."""
 
+GATE_OPEN = "failure_monitor_gate/open"
+"""Whether the gate passes commands."""
+
+GATE_PATIENCE = 2_000_000_000
+"""Nanoseconds from the first decision for which its commands wait for the gate."""
+
 
 class PolicyNode(Node):
     """Acts on camera frames while a rollout runs: the robot's camera sets the pace.
@@ -53,6 +59,8 @@ class PolicyNode(Node):
         self._decided_stamp = 0
         self._speed = 1.0
         self._paused = False
+        self._gate_is_open = False
+        self._has_begun = False
         self._joint_states: deque[JointState] = deque(maxlen=JOINT_MEMORY)
         self._warm_up()
         self._tap = DecisionTap(
@@ -65,6 +73,7 @@ class PolicyNode(Node):
         )
         self._commands = self.create_publisher(Float64MultiArray, "policy/command", 10)
         self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_subscription(Bool, GATE_OPEN, self._on_gate, LATCHED_QOS)
         self.create_subscription(JointState, "joint_states", self._on_joints, JOINT_QOS)
         self.create_subscription(
             CompressedImage, "camera/image_raw/compressed", self._on_image, CAMERA_QOS
@@ -99,6 +108,7 @@ class PolicyNode(Node):
         self._policy.sample(embedding, np.random.default_rng(0))
 
     def _start_execution(self) -> ChunkExecution:
+        self._has_begun = False
         return ChunkExecution(self._policy, self._rng, executed_actions=self._executed_actions)
 
     def _on_rollout(self, message: Bool) -> None:
@@ -139,6 +149,9 @@ class PolicyNode(Node):
         if names == self._policy.action_names and chunks.shape[:2] == (1, self._policy.horizon):
             self._execution.choose(chunks[0])
 
+    def _on_gate(self, message: Bool) -> None:
+        self._gate_is_open = message.data
+
     def _on_joints(self, message: JointState) -> None:
         self._joint_states.append(message)
 
@@ -154,11 +167,25 @@ class PolicyNode(Node):
         # The command first: it must not wait for the inference.
         action = self._execution.act(self._speed)
         if action is not None:
+            if not self._may_begin(stamp_nanoseconds(stamp)):
+                return
             self._commands.publish(Float64MultiArray(data=action.tolist()))
         decision = self._execution.observe(image, joints)
         if decision is not None:
             self._decided_stamp = stamp_nanoseconds(stamp)
             self._tap.publish(decision.embedding, decision.chunks, stamp)
+
+    def _may_begin(self, stamp: int) -> bool:
+        """Return whether the first command may go out: the gate opens with the first decision."""
+        if self._gate_is_open or not self.count_publishers(GATE_OPEN):
+            self._has_begun = True
+        elif not self._has_begun and stamp - self._decided_stamp > GATE_PATIENCE:
+            self._has_begun = True
+            self.get_logger().warning(
+                f"commands although the gate has not opened within {GATE_PATIENCE / 1e9:g} s of "
+                "the first decision, and they are lost: see failure_monitor_gate/state"
+            )
+        return self._has_begun
 
     def _joints_at(self, stamp: Time) -> npt.NDArray[np.float32]:
         """Joint positions (J,) of the joint state nearest to the stamp."""

@@ -67,6 +67,7 @@ class RobotNode(Node):
         self._claimer: Claimer | None = None
         self._claimed = False
         self._active = False
+        self._is_put_off = False
         self._announced = "none"
         self._steps_to_frame = FRAME_STEPS
         self._images = self.create_publisher(
@@ -139,6 +140,9 @@ class RobotNode(Node):
             self._hold.receive(message.data)
         except FailureMonitorError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        if self._is_put_off:
+            self._step()
 
     def _begin_rollout(self) -> None:
         self._plan = self._plan_of({})
@@ -146,7 +150,7 @@ class RobotNode(Node):
             self._simulation.close()
             self._simulation = Simulation(self._plan.task)
         self._simulation.reset(self._plan.seed, self._plan.perturbation)
-        self._hold = CommandHold()
+        self._hold, self._is_put_off = CommandHold(), False
         plan, task = self._plan, self._simulation.task
         self._claimer = Claimer(task, plan.perturbation) if plan.claims else None
         self._claimed = False
@@ -180,6 +184,12 @@ class RobotNode(Node):
         return self.create_timer(CONTROL_PERIOD / self._plan.real_time_factor, self._on_tick)
 
     def _on_tick(self) -> None:
+        self._is_put_off = self._hold.put_off()
+        if not self._is_put_off:
+            self._step()
+
+    def _step(self) -> None:
+        self._is_put_off = False
         action = self._hold.next_action()
         self._simulation.step(action)
         if self._active and self._claimer is not None:
@@ -190,6 +200,8 @@ class RobotNode(Node):
         if self._steps_to_frame == 0:
             self._steps_to_frame = FRAME_STEPS
             self._publish_image(now)
+            if self._active:
+                self._hold.expect()
         if self._active:
             self._follow_rollout()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from failure_monitor.demo.command_hold import CommandHold
+from failure_monitor.demo.command_hold import MAX_UNANSWERED, PATIENCE, CommandHold
 from failure_monitor.demo.tasks import FRAME_STEPS
 from failure_monitor.errors import FailureMonitorError
 
@@ -29,6 +29,27 @@ def test_a_dropped_command_moves_nothing():
     hold.receive(COMMAND)
     hold.drop()
     assert not hold.next_action()[:3].any()
+
+
+def steps_put_off(hold: CommandHold) -> int:
+    hold.expect()
+    count = 0
+    while hold.put_off():
+        count += 1
+    return count
+
+
+def test_the_first_step_after_a_frame_waits_for_its_command_while_frames_are_answered():
+    hold = CommandHold()
+    assert [steps_put_off(hold) for _ in range(2)] == [0, PATIENCE], "none answers the first frame"
+    hold.expect()
+    assert hold.put_off()
+    hold.receive(COMMAND)
+    assert not hold.put_off()
+    unanswered = [steps_put_off(hold) for _ in range(MAX_UNANSWERED + 2)]
+    assert unanswered == [PATIENCE] * MAX_UNANSWERED + [0, 0]
+    hold.receive(COMMAND)
+    assert steps_put_off(hold) == PATIENCE
 
 
 @pytest.mark.parametrize("command", [(0.0, 0.0, 0.0), (0.0, float("nan"), 0.0, 0.0), ()])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
+from rcl_interfaces.msg import Log
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, JointState, PointCloud2
 from std_msgs.msg import Bool, Float64MultiArray, String
@@ -26,6 +27,7 @@ from failure_monitor.demo.node_processes import NodeProcesses
 from failure_monitor.demo.qos import CAMERA_QOS, JOINT_QOS
 from failure_monitor.demo.robot_client import RobotClient
 from failure_monitor.errors import FailureMonitorError
+from failure_monitor.messages.point_cloud import read_action_chunks
 from failure_monitor.ros.common.messages import stamp_nanoseconds
 from failure_monitor.ros.common.qos import DECISION_QOS, LATCHED_QOS
 
@@ -56,6 +58,7 @@ class Graph:
         self._listen("policy/command", Float64MultiArray, 10)
         self._listen("perturbation/active", String, LATCHED_QOS)
         self._listen("rollout/truth", Bool, LATCHED_QOS)
+        self._listen("/rosout", Log, 100)
 
     def _listen(self, topic: str, message_type: type, qos: Any) -> None:
         messages = self.received.setdefault(topic, [])
@@ -139,6 +142,34 @@ def test_an_undisturbed_rollout_succeeds_and_every_decision_is_published(graph: 
     assert len(graph.received["policy/command"]) >= 2 * len(embeddings) - 2
 
 
+def test_the_first_command_waits_until_the_gate_is_open_but_not_for_ever(graph: Graph):
+    gate = graph.node.create_publisher(Bool, "failure_monitor_gate/open", LATCHED_QOS)
+    commands, decisions = graph.received["policy/command"], graph.received["policy/embedding"]
+    gate.publish(Bool(data=False))
+    graph.spin_until(lambda: gate.get_subscription_count() > 0)
+    graph.spin(1.0)
+    graph.forget()
+    graph.robot.begin(UNDISTURBED, TIMEOUT)
+    graph.spin_until(lambda: len(decisions) == 1)
+    graph.spin(0.5)
+    assert (len(commands), len(decisions)) == (0, 1)
+    gate.publish(Bool(data=True))
+    graph.spin_until(lambda: len(commands) > 3)
+    _, chunks = read_action_chunks(graph.received["policy/action_chunks"][0])
+    np.testing.assert_allclose(commands[0].data, chunks[0, 1])
+    gate.publish(Bool(data=False))
+    sent = len(commands)
+    graph.spin_until(lambda: len(commands) > sent + 10)
+    graph.call(Trigger, "robot/stop", Trigger.Request())
+    graph.spin(0.3)
+    graph.forget()
+    graph.robot.begin(UNDISTURBED, TIMEOUT)
+    graph.spin_until(lambda: bool(commands))
+    said = graph.received["/rosout"]
+    graph.spin_until(lambda: any("the gate has not opened within 2 s" in log.msg for log in said))
+    graph.node.destroy_publisher(gate)
+
+
 def test_observations_come_at_rate_with_stamps_frames_and_names(graph: Graph):
     graph.forget()
     graph.spin(1.5)
@@ -188,7 +219,9 @@ def test_a_paused_policy_sends_nothing_and_the_arm_stands_still(graph: Graph):
     graph.robot.begin(UNDISTURBED, TIMEOUT)
     graph.spin_until(lambda: len(graph.received["policy/command"]) > 3)
     assert graph.call(SetBool, "policy/pause", SetBool.Request(data=True)).success
-    graph.spin(0.5)
+    graph.forget()
+    # By the simulation's own steps, which a busy machine slows: 0.75 s to come to rest.
+    graph.spin_until(lambda: len(graph.received["joint_states"]) > 60)
     graph.forget()
     graph.spin(0.5)
     assert not graph.received["policy/command"]
