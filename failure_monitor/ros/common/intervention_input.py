@@ -38,6 +38,9 @@ ACTIVITY_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 LOOK_PERIOD = 0.5
 """Seconds between two looks at who publishes."""
 
+Gid = tuple[int, ...]
+"""What the middleware knows a publisher by."""
+
 DOUBT_PERIOD = 0.1
 """Seconds between two looks at who publishes while it is in doubt who said that a human let go."""
 
@@ -75,6 +78,9 @@ class InterventionInput:
         self._changed = changed
         self._subscriptions: list[tuple[Subscription, SeveralPublishers]] = []
         self._doubted_at = float("-inf")
+        self._held_by: frozenset[Gid] | None = None
+        self._held_number: int | None = None
+        self._is_own_word = False
         self._is_state = settings.type == BOOL_TYPE
         self._looked_at = float("-inf")
         self._unheard = self._contradiction = ""
@@ -148,18 +154,29 @@ class InterventionInput:
         now = time.monotonic()
         active = is_active(message, self._settings.type, self._settings.dead_band)
         contested = self._is_state and self._is_contested(publishers, info, now)
+        number = sequence_number(info)
         if self._intervention.update(active, now, contested=contested):
             self._begin()
-        if self._is_state and active:
-            self._doubt.cancel()
+            self._held_number = number
         elif contested and self._intervention.holds(now):
-            self._doubt_end(now)
+            self._doubt_end(number, now)
 
-    def _doubt_end(self, now: float) -> None:
+    def _doubt_end(self, number: int | None, now: float) -> None:
         # Several publishers that are counted are no doubt, but a contradiction.
         if self._doubt.is_canceled() and self._publisher_count() <= 1:
+            self._remember_who_holds()
+            self._is_own_word = self._held_number is not None and number == self._held_number + 1
             self._doubted_at = now
             self._doubt.reset()
+
+    def _remember_who_holds(self) -> None:
+        """Remember who published when it was last said that a human intervenes."""
+        if self._held_by is None:
+            self._held_by = self._publishers()
+
+    def _publishers(self) -> frozenset[Gid]:
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        return frozenset(tuple(publisher.endpoint_gid) for publisher in publishers)
 
     def _is_contested(self, publishers: SeveralPublishers, info: MessageInfo, now: float) -> bool:
         """Return whether a message may be of another publisher than the one before it."""
@@ -173,20 +190,28 @@ class InterventionInput:
         return publisher_count(self._node, subscription)
 
     def _settle_doubt(self) -> None:
-        """Take it that a human let go, once whoever said so has long been the only publisher."""
+        """Take it that a human let go, once whoever said so has long been the only publisher.
+
+        Who said so may have left again before they were counted: then the only publisher is the
+        one who said that a human intervenes, and has not taken it back.
+        """
         if self._publisher_count() > 1:
             self._doubt.cancel()
         elif time.monotonic() - self._doubted_at >= CONTESTED_MEMORY:
             self._doubt.cancel()
-            self._intervention.update(False, time.monotonic())
-            self._report()
+            if self._is_own_word or not (self._held_by or frozenset()) & self._publishers():
+                self._intervention.update(False, time.monotonic())
+                self._report()
 
     def _lose(self) -> None:
         self._intervention.lose(time.monotonic())
         self._begin()
 
     def _begin(self) -> None:
-        if not self._is_state:
+        if self._is_state:
+            self._doubt.cancel()
+            self._held_by = self._held_number = None
+        else:
             self._expiry.reset()
         if not self._was_holding:
             # However short it is: the next message may say the opposite before that is looked at.
@@ -220,6 +245,8 @@ class InterventionInput:
         if not self.topic or now - self._looked_at < LOOK_PERIOD:
             return
         self._looked_at = now
+        if self._is_state and self._intervention.holds(now):
+            self._remember_who_holds()
         is_reliable = self._is_state
         why = why_unreadable(self._node, self.topic, self._settings.type, is_reliable=is_reliable)
         self._unheard = why and f"whether a human intervenes is not known: {why}"

@@ -89,3 +89,45 @@ def test_who_has_just_begun_to_publish_ends_nothing_by_their_first_word(observer
     observer.spin(0.05)
     assert holds()
     observer.wait_for(lambda: not holds(), "the word of the only publisher")
+
+
+@pytest.mark.law(12)
+def test_who_says_a_word_and_leaves_before_they_are_counted_ends_nothing(observer, monkeypatch):
+    monkeypatch.setattr(intervention_input, "publisher_count", lambda *_: 1)
+    intervention = InterventionInput(
+        observer.node,
+        InterventionParameters(),
+        on_intervention=lambda: None,
+        changed=lambda: None,
+    )
+
+    def publisher():
+        made = observer.node.create_publisher(Bool, "intervention", LATCHED)
+        observer.wait_for(lambda: made.get_subscription_count() == 2, "a listener")
+        return made
+
+    def holds() -> bool:
+        return intervention.holds(time.monotonic())
+
+    human = publisher()
+    human.publish(Bool(data=True))
+    observer.wait_for(holds, "the human")
+    assert intervention.problems(time.monotonic()) == []
+    passer_by = publisher()
+    passer_by.publish(Bool(data=False))
+    observer.spin(0.1)
+    observer.node.destroy_publisher(passer_by)
+    observer.spin(CONTESTED_MEMORY + 0.5)
+    assert holds()
+    # The human's own word follows the one by which they took over, and counts.
+    human.publish(Bool(data=False))
+    observer.wait_for(lambda: not holds(), "the human to let go")
+    # What cannot be read, or was lost, may have been of a human, whoever said the opposite before.
+    human.publish(Bool(data=True))
+    observer.wait_for(holds, "the human")
+    observer.node.destroy_publisher(human)
+    publisher().publish(Bool(data=False))
+    observer.spin(0.1)
+    intervention._lose()
+    observer.spin(CONTESTED_MEMORY + 0.5)
+    assert holds()
