@@ -147,9 +147,14 @@ class SentCommands:
         return replace(motion, command_names=names, commands=sent.means)
 
     @property
+    def has_interval(self) -> bool:
+        """Whether there was a decision before the one that was taken last."""
+        return self._intervals.had_before
+
+    @property
     def missing(self) -> list[str]:
         """The wanted values of which none came for the decision that was taken last."""
-        if self._wanted is None or not self._intervals.had_before:
+        if self._wanted is None or not self.has_interval:
             return []
         counts = zip(self._wanted, self._intervals.counts, strict=True)
         return [name for name, count in counts if not count]
@@ -164,7 +169,7 @@ class SentCommands:
                 f"they lack {list_names(lacking)}, which those of calibration had: name the topic "
                 "of the same commands ('commands_topic'), or calibrate again"
             )
-        if motion.commands is None or not self._intervals.had_before:
+        if motion.commands is None or not self.has_interval:
             return ""
         counts: NDArray[np.int64] = self._intervals.counts
         broken = np.isnan(motion.commands) & (counts > 0)

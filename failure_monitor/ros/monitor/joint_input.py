@@ -223,7 +223,7 @@ class _Commands:
             self._without = 0
         if why := self._sent.fault(motion) or self._why_stopped():
             raise JointMotionError(self._unknown(why))
-        if lost > MAX_LOST_COMMANDS * (lost + self._sent.came):
+        if self._sent.has_interval and lost > MAX_LOST_COMMANDS * (lost + self._sent.came):
             raise JointMotionError(
                 self._unknown(
                     f"{lost} of {lost + self._sent.came} were lost before this decision: send "

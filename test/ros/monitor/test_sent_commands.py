@@ -293,3 +293,7 @@ def test_a_decision_before_which_many_commands_were_lost_is_not_scored():
         with pytest.raises(JointMotionError, match=r"\d+ of 700 were lost before this decision"):
             take(700)
         assert take(100).commands == [2.0]
+        # What was lost between rollouts is of no decision.
+        commands.start_rollout()
+        assert np.isnan(take(700).commands).all()
+        assert take(100).commands == [2.0]
