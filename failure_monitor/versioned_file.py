@@ -52,7 +52,10 @@ class VersionedFile(Generic[T]):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self.error(f"'{path}' cannot be read ({error.strerror})") from None
+            raise self.error(
+                f"'{path}' cannot be read ({error.strerror or error}): let this user read it, or "
+                f"{self.remedy}"
+            ) from None
         if len(text) > MAX_BYTES:
             raise self.error(
                 f"'{path}' holds no {self.what} (it has more than {MAX_BYTES} bytes): "

@@ -228,7 +228,10 @@ def _read(folder: Path, name: str) -> bytes:
             "wrote, whole"
         ) from None
     except OSError as error:
-        raise BundleError(f"cannot read the bundle's file {path}: {error}") from None
+        raise BundleError(
+            f"the bundle's file {path} cannot be read ({error.strerror or error}): let this user "
+            "read it, or copy the bundle again"
+        ) from None
 
 
 def _read_arrays(folder: Path, files: dict[str, bytes]) -> dict[str, NDArray[np.generic]]:

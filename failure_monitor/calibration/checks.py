@@ -41,8 +41,8 @@ def reject_interventions(rollouts: Sequence[Rollout]) -> None:
     helped = [rollout.name for rollout in rollouts if rollout.has_intervention]
     if helped:
         raise CalibrationError(
-            f"a human intervened in {len(helped)} of the rollouts ({list_names(helped)}), which "
-            "are none of the policy's alone: leave them out"
+            f"a human intervened in {len(helped)} of the rollouts ({list_names(helped)}), so "
+            "that these are not the policy's alone: leave them out"
         )
 
 

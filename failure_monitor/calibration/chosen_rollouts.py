@@ -18,7 +18,7 @@ def choose(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[str]]:
 
     Where a source sets rollouts apart for calibration, those of them that succeeded are taken.
     Elsewhere all are that did not fail: one without an outcome counts as successful. One in which
-    a human intervened is none of the policy's alone.
+    a human intervened is left out: it is not the policy's alone.
     """
     remarks = []
     apart = [rollout for rollout in rollouts if rollout.calibration is False]
