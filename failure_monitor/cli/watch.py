@@ -27,6 +27,7 @@ from failure_monitor.cli.require_ros import NoListenerError, require_ros
 from failure_monitor.cli.watch_view import draw, headline
 from failure_monitor.cli.watched_monitor import NodeStatus, WatchedMonitor, WatchedOutcome
 from failure_monitor.monitoring.alarm import AlarmState
+from failure_monitor.monitoring.told_state import ToldState, stale_reason
 
 LISTENER = "failure_monitor.ros.listening.alarm_lines"
 REFRESH = 0.125
@@ -143,8 +144,8 @@ def _show_pictures(
 
 
 def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
-    printed: dict[str, tuple[AlarmState, bool]] = {}
-    told: dict[str, str] = {}
+    printed: dict[str, ToldState] = {}
+    ends: dict[str, str] = {}
     last_nothing = ""
     for event in events:
         now = time.monotonic()
@@ -156,13 +157,20 @@ def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None])
         last_nothing = nothing
         for monitor in [] if nothing else watched.monitors:
             state = (monitor.state(now), monitor.is_silent(now))
-            if printed.get(monitor.name) != state:
-                printed[monitor.name] = state
+            told = printed.setdefault(monitor.name, ToldState())
+            if told.is_new(state, _stale_reason(monitor, now), now):
                 _print_line(headline(monitor, now))
             outcome = monitor.outcome
-            if outcome is not None and outcome.rollout and told.get(monitor.name) != outcome.text:
-                told[monitor.name] = outcome.text
+            if outcome is not None and outcome.rollout and ends.get(monitor.name) != outcome.text:
+                ends[monitor.name] = outcome.text
                 _print_line(f"{monitor.name} {outcome.rollout}: {outcome.text}")
+
+
+def _stale_reason(monitor: WatchedMonitor, now: float) -> str:
+    alarm = monitor.alarm
+    if alarm is None or monitor.is_silent(now):
+        return ""
+    return stale_reason(alarm.state, alarm.reason, alarm.now)
 
 
 def _print_line(line: str) -> None:

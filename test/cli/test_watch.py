@@ -218,6 +218,7 @@ class Monitor:
     def __init__(self, namespace: str = "") -> None:
         self.node = Node("failure_monitor", namespace=namespace)
         self.level = DiagnosticStatus.OK
+        self.reason = "a reason"
         self.alarms = self.node.create_publisher(DiagnosticStatus, "~/alarm", LATCHED)
         self.diagnostics = self.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.outcomes = self.node.create_publisher(DiagnosticStatus, "~/outcome", LATCHED)
@@ -228,7 +229,7 @@ class Monitor:
 
     def _beat(self) -> None:
         said = [KeyValue(key=key, value=value) for key, value in values(0, ace=0.5).items()]
-        self.alarms.publish(DiagnosticStatus(level=self.level, message="a reason", values=said))
+        self.alarms.publish(DiagnosticStatus(level=self.level, message=self.reason, values=said))
 
     def end_rollout(self, message: str, label: str = "none") -> None:
         said = {"rollout": "20261129T034512.120Z-3", "claim": "success", "label": label}
@@ -325,14 +326,17 @@ def test_without_a_terminal_every_change_is_a_line(monitor):
         command.wait_for("/arm/failure_monitor ALARM: a reason", monitor.spin)
         # It says no more: as if it were gone.
         command.wait_for("/arm/failure_monitor STALE: silent", time.sleep)
+        monitor.level = DiagnosticStatus.STALE
+        command.wait_for("/arm/failure_monitor STALE: a reason", monitor.spin)
+        monitor.reason = "another reason"
+        command.wait_for("/arm/failure_monitor STALE: another reason", monitor.spin)
         monitor.level = DiagnosticStatus.OK
-        command.wait_for("STALE", monitor.spin)
-        monitor.spin(1.0)
+        command.wait_for("/arm/failure_monitor NOMINAL: another reason", monitor.spin)
         assert command.interrupt() == 0
         text = command.text
     lines = [line for line in text.splitlines() if "/arm/" in line[:60]]
     states = [line.split()[2].rstrip(":") for line in lines if "last rollout" not in line]
-    assert states == ["NOMINAL", "ALARM", "STALE", "NOMINAL"]
+    assert states == ["NOMINAL", "ALARM", "STALE", "STALE", "STALE", "NOMINAL"]
     assert "Traceback" not in text
     assert "interrupted" not in text
 

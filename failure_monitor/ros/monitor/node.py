@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 
 from failure_monitor.errors import FailureMonitorError, UsageError
 from failure_monitor.monitoring.alarm import AlarmState, AlarmStatus
+from failure_monitor.monitoring.told_state import ToldState, stale_reason
 from failure_monitor.parameters.monitor import MonitorParameters
 from failure_monitor.rollout_log.record import RolloutRecord, rollout_name
 from failure_monitor.ros.common.alarm_message import alarm_message
@@ -77,6 +78,7 @@ class MonitorNode(LeanLifecycleNode):
         self._configuration: Configuration | None = None
         self._session: MonitorSession | None = None
         self._logged_state: AlarmState | None = None
+        self._told = ToldState()
         self._settings = declare_parameters(self, MonitorParameters)
         report_displayed_parameters(self)
         self._time_guard = TimeGuard(self)
@@ -354,8 +356,12 @@ class MonitorNode(LeanLifecycleNode):
         self._outputs.publish_permit(status.permit)
         self._outputs.publish_alarm(self._alarm_message(status))
         self._response.update(status, None if self._session is None else self._session.verdict)
-        if status.state != self._logged_state:
-            self._log_transition(status)
+        stale = stale_reason(status.state, status.reason, status.now)
+        if self._told.is_new(status.state, stale, time.monotonic()):
+            if status.state != self._logged_state:
+                self._log_transition(status)
+            elif stale:
+                self.get_logger().warning(f"still {status.state.value}: {stale}")
         self._follow_rollouts()
 
     def _follow_rollouts(self) -> None:

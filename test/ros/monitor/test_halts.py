@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from testbed.ros_graph import node_process
+from std_msgs.msg import Bool
+from testbed.ros_graph import LATCHED, node_process
 
 from failure_monitor.bundle.folder import content_hash, save
 
@@ -66,6 +67,17 @@ def test_what_an_operator_sees_of_a_mark_and_how_he_ends_it(observer, parameters
         assert observer.trigger("/failure_monitor/reset").success
         observer.wait_for(lambda: observer.alarm_values()["halted"] == "false", "the end of it")
         assert "no decision since the reset" in observer.reason()
+
+
+def test_another_cause_of_the_same_state_is_logged(observer, parameters):
+    human = observer.node.create_publisher(Bool, "intervention", LATCHED)
+    with node_process(MONITOR, **parameters) as process:
+        lines = process.lines()
+        first = next(line for line in lines if "no decision since the rollout started" in line)
+        assert "-> STALE: " in first
+        human.publish(Bool(data=True))
+        another = next(line for line in lines if "still STALE: " in line)
+        assert "a human intervenes: '/intervention' is true" in another
 
 
 def test_that_there_is_none_is_said_at_all_times(observer, parameters, mark):
