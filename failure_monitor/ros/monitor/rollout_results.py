@@ -54,7 +54,7 @@ LOG_PERIOD = 1.0
 
 LABELS_AT_ONCE = 10
 """Number of labels of a rollout that do not wait for the next writing: an operator's word is kept
-even if the process is killed right behind it."""
+as soon as the disk takes it, and a process that is killed a moment later has not lost it."""
 
 FAILED, NO_OUTCOME, INTERVENTION = "failed", "has no outcome", "a human acted in it"
 NOTHING_YET = not_judged("no rollout has ended yet")
