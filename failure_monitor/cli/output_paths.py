@@ -76,6 +76,7 @@ def check_outputs(command: Callable[..., None], values: Mapping[str, Any]) -> No
                     "written there: name a path, or the address of a store"
                 )
             continue  # only writing it tells
+        _reject_replacing_rollouts(path, parameter)
         try:
             if _is_folder(parameter, path):
                 reject_unwritable_folder(path)
@@ -127,12 +128,34 @@ def _holder(top: Path, inner: Path, reader: Parameter) -> Path | None:
         (
             place
             for place in places
-            if (place / DESCRIPTION_FILE).is_file()
+            # In a folder of rollouts a bundle is no source, and may be calibrated again.
+            if (place != top / inner and (place / DESCRIPTION_FILE).is_file())
             or place.name.endswith((LOG_SUFFIX, PROMISE_SUFFIX))
             or (place.exists() and kind_of(place) is not None)
         ),
         None,
     )
+
+
+def _reject_replacing_rollouts(path: Path, writer: Parameter) -> None:
+    """Reject a file that holds rollouts, or is of a source or a bundle, whatever else is read."""
+    if not path.is_file():
+        return
+    # Only where a file is replaced: this loads the readers.
+    from failure_monitor.bundle.folder import DESCRIPTION_FILE
+    from failure_monitor.sources.archive import Archive
+    from failure_monitor.sources.found_sources import kind_of
+
+    file = Path(os.path.realpath(path))
+    # An archive is written again; a store and a dataset have files in folders of their own.
+    kind = kind_of(file)
+    if kind is not None and not (_writes(writer) == EITHER and isinstance(kind, Archive)):
+        raise UsageError(f"{writer.label} {path} is there and holds rollouts: name another place")
+    for folder in file.parents[:2]:
+        if (folder / DESCRIPTION_FILE).is_file() or kind_of(folder) is not None:
+            raise UsageError(
+                f"{writer.label} {path} is there and a file of {folder}: name another place"
+            )
 
 
 def _is_stream(path: Path) -> bool:

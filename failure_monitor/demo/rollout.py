@@ -5,15 +5,17 @@
 Run as `python -m failure_monitor.demo.rollout --task TASK --rollouts N --output FILE.npz`.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
+from failure_monitor.cli.app import run_alone
+from failure_monitor.cli.declaration import Option
 from failure_monitor.decision import Rollout
 from failure_monitor.demo import jpeg
 from failure_monitor.demo.claimer import Claimer
@@ -27,9 +29,8 @@ from failure_monitor.demo.tasks import (
     FRAME_STEPS,
     TASKS,
 )
-from failure_monitor.errors import FailureMonitorError
 from failure_monitor.joint_motion import JointMotion, quantity_names
-from failure_monitor.sources.archive import write_archive
+from failure_monitor.sources.archive import reject_other_name, write_archive
 from failure_monitor.sources.rollout_set import RolloutSet
 
 
@@ -166,46 +167,45 @@ class _JointRecorder:
         )
 
 
-def main() -> None:
+def main(
+    task: Annotated[str, Option(help="what the robot is to do", choices=tuple(sorted(TASKS)))],
+    models: Annotated[
+        Path | None, Option(help="default: those that come with the package")
+    ] = None,
+    rollouts: Annotated[int, Option(help="how many", min=1)] = 20,
+    first_seed: Annotated[int, Option(help="the seed of the first", min=0)] = 0,
+    perturbation: Annotated[
+        str, Option(help="what goes wrong", choices=tuple(sorted(KINDS)))
+    ] = UNDISTURBED.kind,
+    strength: Annotated[float, Option(help="of the perturbation")] = 1.0,
+    onset: Annotated[float, Option(help="of the perturbation, simulated seconds")] = 0.5,
+    claims: Annotated[bool, Option(help="end where success is claimed, true or not")] = False,
+    output: Annotated[
+        Path | None, Option(help="write the rollouts into this archive, .npz", writes="file")
+    ] = None,
+) -> None:
     """Print how many rollouts succeed, and how long they take; write them as an archive."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--task", required=True, choices=sorted(TASKS))
-    parser.add_argument("--models", type=Path, help="default: those that come with the package")
-    parser.add_argument("--rollouts", type=int, default=20)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--perturbation", choices=sorted(KINDS), default="none")
-    parser.add_argument("--strength", type=float, default=1.0)
-    parser.add_argument("--onset", type=float, default=0.5, help="simulated seconds")
-    parser.add_argument(
-        "--claims", action="store_true", help="end where success is claimed, true or not"
-    )
-    parser.add_argument("--output", type=Path, help="write the rollouts into this archive, .npz")
-    arguments = parser.parse_args()
-    try:
-        perturbation = Perturbation(arguments.perturbation, arguments.strength, arguments.onset)
-        policy = FlowPolicy(arguments.models or MODELS / arguments.task)
-        simulation = Simulation(arguments.task)
-    except FailureMonitorError as error:
-        parser.exit(error.exit_code, f"{error}\n")
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.rollouts)
-    rollouts = [
+    if output is not None:
+        reject_other_name(output)
+    disturbed = Perturbation(perturbation, strength, onset)
+    policy = FlowPolicy(models or MODELS / task)
+    simulation = Simulation(task)
+    seeds = range(first_seed, first_seed + rollouts)
+    simulated = [
         roll_out(
             simulation,
             policy,
             seed,
-            perturbation,
-            Claimer(simulation.task, perturbation) if arguments.claims else None,
+            disturbed,
+            Claimer(simulation.task, disturbed) if claims else None,
             frames_standing=1,
         )
         for seed in seeds
     ]
     simulation.close()
-    sys.stdout.write(_summary(rollouts, arguments.task, perturbation))
-    if arguments.output is not None:
-        try:
-            _write(rollouts, seeds, policy, perturbation, arguments.output)
-        except FailureMonitorError as error:
-            parser.exit(error.exit_code, f"{error}\n")
+    sys.stdout.write(_summary(simulated, task, disturbed))
+    if output is not None:
+        _write(simulated, seeds, policy, disturbed, output)
 
 
 def _write(
@@ -244,4 +244,4 @@ def _described(perturbation: Perturbation) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(main)

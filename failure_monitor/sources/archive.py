@@ -85,6 +85,16 @@ def _open(path: Path) -> Iterator[OpenArchive]:
         yield opened.enter_context(npz)
 
 
+def reject_other_name(path: Path) -> None:
+    """Reject a path that does not end as an archive's does.
+
+    Raises:
+        SourceError: The path does not end in `.npz`.
+    """
+    if path.suffix != ".npz":
+        raise SourceError(f"{path} does not end in .npz: name an archive that does")
+
+
 def write_archive(path: Path, rollout_set: RolloutSet) -> None:
     """Write rollouts as an archive, whole or not at all.
 
@@ -96,8 +106,7 @@ def write_archive(path: Path, rollout_set: RolloutSet) -> None:
         SourceError: The path does not end in `.npz`.
         UnwritableError: The archive cannot be written.
     """
-    if path.suffix != ".npz":
-        raise SourceError(f"{path} does not end in .npz: name an archive that does")
+    reject_other_name(path)
     arrays = arrays_of(rollout_set)
     if not is_address(path):
         write_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]

@@ -140,6 +140,39 @@ def test_no_output_goes_into_or_over_what_is_read(tmp_path, monkeypatch, command
     assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"mine"}
     # A file that is no source may lie among them, also for the second time.
     assert "notes.json" not in run_here("inspect", ".", "--json", "notes.json").stderr
+    # So may a bundle that is calibrated again.
+    assert "written over" not in run_here("calibrate", ".", "--output", "bundle").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("inspect bag/bag_0.mcap --json bag/metadata.yaml", "a file of bag:"),
+        ("inspect 'bag/*.mcap' --json link.json", "a file of bag:"),
+        ("inspect none --json set.npz", "holds rollouts"),
+        ("archive none --output bag/bag_0.mcap", "holds rollouts"),
+        ("evaluate none none --json bundle/bundle.yaml", "a file of bundle:"),
+        ("fleet none --html dataset/meta/info.json", "a file of dataset:"),
+        ("archive none --output store/parts/PART.npz", "holds rollouts"),
+    ],
+)
+def test_no_output_replaces_a_recording_that_is_not_read(tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    command = command.replace("PART", "0" * 64)
+    files = (
+        *("bag/metadata.yaml", "bag/bag_0.mcap", "set.npz", "bundle/bundle.yaml"),
+        *("dataset/meta/info.json", "store/store.json", f"store/parts/{'0' * 64}.npz"),
+    )
+    for file in files:
+        Path(file).parent.mkdir(exist_ok=True, parents=True)
+        Path(file).write_text("mine")
+    Path("link.json").symlink_to("bag/metadata.yaml")
+    result = run_here(*command.replace("'", "").split())
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr.replace(f"{tmp_path}/", "")
+    assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"mine"}
+    # An archive is written again.
+    assert "set.npz" not in run_here("archive", "none", "--output", "set.npz").stderr
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,11 @@ def test_rollouts_without_ros_are_written_and_begin_as_those_in_bags(tmp_path: P
     assert (written.success, written.group) == (True, "none")
     np.testing.assert_allclose(written.embeddings[0], bag.embeddings[0], atol=1e-3)
     assert abs(len(written) - len(bag)) <= 2
+    for odd in (["--rollouts", "0"], ["--first-seed", "-1"], ["--output", "none/rollouts.npz"]):
+        done = subprocess.run([*program, *arguments, *odd], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert odd[0] in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_the_same_noise_gives_the_same_chunks(simulation: Simulation, flow_policy: FlowPolicy):
