@@ -49,6 +49,7 @@ from failure_monitor.errors import UsageError
 from failure_monitor.evaluation.metrics import IN_DISTRIBUTION_GROUPS
 from failure_monitor.sources.rollout_set import RolloutSet
 from failure_monitor.sources.rollouts import read_rollouts
+from failure_monitor.thresholds.conformal import rank
 
 assert one_thread
 progress = Console(stderr=True)
@@ -79,7 +80,7 @@ def main(
         list[Path] | None,
         Argument(help="rollouts of one task each; default: those that are shipped"),
     ] = None,
-    alpha: Annotated[float, Option(help="the promised false-alarm rate")] = 0.1,
+    alpha: Annotated[float, Option(above=0, below=1, help="the promised false-alarm rate")] = 0.1,
     dealings: Annotated[int, Option(min=1, help="dealings into folds and halves")] = 3,
     draws: Annotated[int, Option(min=2, help="of the tests, for the intervals")] = 1000,
     networks: Annotated[bool, Option(help="scores that are trained")] = True,
@@ -99,7 +100,7 @@ def main(
     counts, missing = {}, {}
     for place, (task, path) in enumerate(tasks.items()):
         rollout_set = read_rollouts([path])
-        check(path, rollout_set)
+        check(path, rollout_set, alpha)
         measured[task] = []
         for seed in range(dealings):
             scored = score_rollouts(
@@ -142,11 +143,12 @@ def task_name(path: Path) -> str:
     return named.stem if named.suffix == ".npz" else named.name
 
 
-def check(path: Path, rollout_set: RolloutSet) -> None:
-    """Reject rollouts that cannot be tested on.
+def check(path: Path, rollout_set: RolloutSet, alpha: float) -> None:
+    """Reject rollouts that cannot be calibrated or tested on.
 
     Raises:
-        UsageError: none is set apart for tests, or the outcome of one is unknown.
+        UsageError: none is set apart for tests, the outcome of one is unknown, or all have one.
+        CalibrationError: those set apart for calibration are too few for alpha.
     """
     tests = [rollout for rollout in rollout_set.rollouts if rollout.calibration is False]
     unknown = [rollout.name for rollout in tests if rollout.success is None]
@@ -157,6 +159,13 @@ def check(path: Path, rollout_set: RolloutSet) -> None:
             "set apart for calibration and the outcome of all others is known, as FIPER publishes "
             "them"
         )
+    for success, word in ((True, "succeeded"), (False, "failed")):
+        if all(rollout.success is not success for rollout in tests):
+            raise UsageError(
+                f"{path}: none of {len(tests)} test rollouts {word}: give tests of both outcomes, "
+                "which methods are to tell apart"
+            )
+    rank(len(choose(rollout_set.rollouts)[0]), alpha)
 
 
 def counted(scored: ScoredArchive) -> dict[str, float]:

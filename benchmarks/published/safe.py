@@ -56,7 +56,7 @@ class SafeProbe:
             CalibrationError: too few of them failed, or none succeeded.
             ScoreUndefinedError: there are no embeddings, or they never change.
         """
-        failed = torch.tensor([not rollout.success for rollout in rollouts])
+        failed = torch.tensor([not rollout.success for rollout in rollouts], dtype=torch.bool)
         if failed.sum() < MIN_FAILURES or failed.all():
             raise CalibrationError(
                 f"{int(failed.sum())} failed and {int((~failed).sum())} successful rollouts are "

@@ -45,6 +45,8 @@ def terminal_table(
             escape(column),
             justify="left" if column in table.left_aligned else "right",
             no_wrap=is_compact,
+            # A word that is longer than its column goes on in the next line.
+            overflow="fold",
             width=width if is_wide and not is_compact else None,
             min_width=None if is_compact else width,
         )

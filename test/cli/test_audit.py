@@ -20,6 +20,7 @@ from failure_monitor.calibration.audit_text import audited_rollouts
 from failure_monitor.cli.terminal_table import terminal_table
 from failure_monitor.sources.exclusions import Exclusions, read_exclusions, write_exclusions
 from failure_monitor.sources.source import SourceError
+from failure_monitor.text_table import TextTable
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,14 @@ def test_headings_and_numbers_are_whole_in_a_terminal_of_80_columns():
         assert set(column.split()) <= {*words}
     assert {"1234", "1234.5", "100.0", "12.34", "0.50", "0.25", "drop"} <= {*words}
     assert "…" not in "".join(words)
+
+
+def test_a_long_word_of_a_wide_table_goes_on_in_the_next_line():
+    task = "button-press-topdown-v3"
+    columns = ("rollout", "task", *(f"number_{place}" for place in range(8)))
+    table = TextTable("", columns, (("a", task, *"12345678"),), left_aligned=frozenset({"task"}))
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(terminal_table(table))
+    words = shown.get().split()
+    assert {"button-press-top", "down-v3"} <= {*words}

@@ -19,14 +19,17 @@ from published.methods import BASELINES, DEFAULT, FIPER, OURS, PROBE, compare, s
 from published.safe import SafeProbe, halves
 from published.shipped import RESULTS, shipped_archives
 from published.tables import markdown
+from published_benchmark import check
 from testbed.fiper_episodes import episode, metadata, write_episode
 from testbed.repository import ROOT
+from testbed.synthetic import POLICY, synthetic_rollout
 
 from failure_monitor.calibration.calibrate import calibrate
 from failure_monitor.calibration.chosen_rollouts import choose
 from failure_monitor.calibration.rule_choice import choose_rule
 from failure_monitor.calibration.settings import USUAL_FOLDS, CalibrationSettings
 from failure_monitor.decision import PolicyFormat, Rollout
+from failure_monitor.errors import UsageError
 from failure_monitor.evaluation.evaluate import evaluate
 from failure_monitor.evaluation.metrics import RolloutResult, measure
 from failure_monitor.sources.rollout_set import RolloutSet
@@ -145,6 +148,23 @@ def test_rollouts_as_fiper_publishes_them_are_compared(tmp_path):
     }
     assert set(found["methods"]) == expected
     assert "| elapsed time |" in printed
+
+
+def test_rollouts_that_cannot_be_compared_are_rejected_before_any_work():
+    def set_apart(*outcomes: bool, calibrating: int) -> RolloutSet:
+        calibration = [replace(rollout, calibration=True) for rollout in successes[:calibrating]]
+        tests = [replace(successes[0], success=each, calibration=False) for each in outcomes]
+        return RolloutSet(POLICY, (*calibration, *tests))
+
+    successes = [synthetic_rollout(seed) for seed in range(9)]
+    check(Path("task"), set_apart(True, False, calibrating=9), 0.1)
+    with pytest.raises(UsageError, match="task: none of 2 test rollouts failed"):
+        check(Path("task"), set_apart(True, True, calibrating=9), 0.1)
+    with pytest.raises(UsageError, match="task: none of 1 test rollouts succeeded"):
+        check(Path("task"), set_apart(False, calibrating=9), 0.1)
+    for calibrating in (0, 8):
+        with pytest.raises(CalibrationError, match=f"{calibrating} calibration rollouts cannot"):
+            check(Path("task"), set_apart(True, False, calibrating=calibrating), 0.1)
 
 
 def episode_steps(decisions: int, *, seed: int) -> list[dict]:
