@@ -168,14 +168,15 @@ class _JointRecorder:
 
 
 def main(
-    task: Annotated[str, Option(help="what the robot is to do", choices=tuple(sorted(TASKS)))],
+    task: Annotated[str, Option(help=", ".join(sorted(TASKS)), choices=tuple(sorted(TASKS)))],
     models: Annotated[
         Path | None, Option(help="default: those that come with the package")
     ] = None,
     rollouts: Annotated[int, Option(help="how many", min=1)] = 20,
     first_seed: Annotated[int, Option(help="the seed of the first", min=0)] = 0,
     perturbation: Annotated[
-        str, Option(help="what goes wrong", choices=tuple(sorted(KINDS)))
+        str,
+        Option(help=f"what goes wrong: {', '.join(sorted(KINDS))}", choices=tuple(sorted(KINDS))),
     ] = UNDISTURBED.kind,
     strength: Annotated[float, Option(help="of the perturbation")] = 1.0,
     onset: Annotated[float, Option(help="of the perturbation, simulated seconds")] = 0.5,
