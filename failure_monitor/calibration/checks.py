@@ -184,9 +184,7 @@ def check_choosers(names: Sequence[str]) -> None:
 
 
 def _reject_shared(rollouts: Sequence[Rollout], fit_rollouts: Sequence[Rollout]) -> None:
-    fitted = {rollout.sha256 for rollout in fit_rollouts} - {""}
-    shared = [rollout.name for rollout in rollouts if rollout.sha256 in fitted]
-    if shared:
+    if shared := _names_of_shared(rollouts, fit_rollouts):
         raise CalibrationError(
             f"{len(shared)} of the calibration rollouts are also among those to fit on "
             f"({list_names(shared)}): a rollout cannot calibrate scores that were fitted on it; "
@@ -236,9 +234,7 @@ def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> 
             f"{len(succeeded)} of the failures succeeded ({list_names(succeeded)}): leave these "
             "out"
         )
-    known = {rollout.sha256 for rollout in successes} - {""}
-    shared = [rollout.name for rollout in failures if rollout.sha256 in known]
-    if shared:
+    if shared := _names_of_shared(failures, successes):
         raise CalibrationError(
             f"{len(shared)} of the failures are also among the rollouts to calibrate or to fit on "
             f"({list_names(shared)}): a rollout either failed or succeeded; leave each of them "
@@ -249,3 +245,8 @@ def _check_failed(failures: Sequence[Rollout], successes: Sequence[Rollout]) -> 
             f"{len(failures)} failures are too few to learn from: give {MIN_FAILURES} or more, "
             "or calibrate without any"
         )
+
+
+def _names_of_shared(rollouts: Sequence[Rollout], others: Sequence[Rollout]) -> list[str]:
+    known = {rollout.sha256 for rollout in others} - {""}
+    return [rollout.name for rollout in rollouts if rollout.sha256 in known]

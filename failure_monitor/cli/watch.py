@@ -144,7 +144,7 @@ def _show_pictures(
 
 
 def _print_changes(watched: Watched, events: Iterator[Mapping[str, Any] | None]) -> None:
-    printed: dict[str, ToldState] = {}
+    printed: dict[str, ToldState[Any]] = {}
     ends: dict[str, str] = {}
     last_nothing = ""
     for event in events:

@@ -10,9 +10,11 @@ Nothing here reads a clock: callers pass times, in seconds of a monotonic clock.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 from failure_monitor.monitoring.alarm import AlarmState
+
+State = TypeVar("State")
 
 SETTLING = 1.0
 """Seconds from when another cause than the told one first shows until the present one is told. So
@@ -37,16 +39,17 @@ def stale_reason(state: AlarmState, reason: str, now: str) -> str:
     return "; ".join(filter(None, (reason, beside)))
 
 
-class ToldState:
+class ToldState(Generic[State]):
     """The state and the reason that were told last."""
 
     def __init__(self) -> None:
         """Start with nothing told."""
-        self._state: Hashable = None
+        self.state: State | None = None
+        """The state that was told last; None before the first."""
         self._reason = ""
         self._differs_since: float | None = None
 
-    def is_new(self, state: Hashable, reason: str, now: float) -> bool:
+    def is_new(self, state: State, reason: str, now: float) -> bool:
         """Return whether to tell it: another state at once, another reason if it lasts.
 
         Args:
@@ -55,12 +58,12 @@ class ToldState:
             now: the time.
         """
         cause = NUMBER.sub("#", reason)
-        if state == self._state:
+        if state == self.state:
             if cause == self._reason:
                 return False
             if self._differs_since is None:
                 self._differs_since = now
             if now - self._differs_since < SETTLING:
                 return False
-        self._state, self._reason, self._differs_since = state, cause, None
+        self.state, self._reason, self._differs_since = state, cause, None
         return True

@@ -77,8 +77,7 @@ class MonitorNode(LeanLifecycleNode):
         # First: a node whose parameters are rejected is destroyed as it is.
         self._configuration: Configuration | None = None
         self._session: MonitorSession | None = None
-        self._logged_state: AlarmState | None = None
-        self._told = ToldState()
+        self._told: ToldState[AlarmState] = ToldState()
         self._settings = declare_parameters(self, MonitorParameters)
         report_displayed_parameters(self)
         self._time_guard = TimeGuard(self)
@@ -357,9 +356,10 @@ class MonitorNode(LeanLifecycleNode):
         self._outputs.publish_alarm(self._alarm_message(status))
         self._response.update(status, None if self._session is None else self._session.verdict)
         stale = stale_reason(status.state, status.reason, status.now)
+        before = self._told.state
         if self._told.is_new(status.state, stale, time.monotonic()):
-            if status.state != self._logged_state:
-                self._log_transition(status)
+            if status.state != before:
+                self._log_transition(before, status)
             elif stale:
                 self.get_logger().warning(f"still {status.state.value}: {stale}")
         self._follow_rollouts()
@@ -377,11 +377,10 @@ class MonitorNode(LeanLifecycleNode):
             if self._results.has_changed:
                 self._publish_outcome()
 
-    def _log_transition(self, status: AlarmStatus) -> None:
+    def _log_transition(self, before: AlarmState | None, status: AlarmStatus) -> None:
         """Log a change of state once, with its cause, and publish the diagnostics at once."""
-        before = "start" if self._logged_state is None else self._logged_state.value
-        self._logged_state = status.state
-        transition = f"{before} -> {status.state.value}: {status.reason}"
+        left = "start" if before is None else before.value
+        transition = f"{left} -> {status.state.value}: {status.reason}"
         # Two calls, as rclpy does not let one line of code log at two levels.
         if status.permit:
             self.get_logger().info(transition)

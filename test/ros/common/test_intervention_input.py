@@ -46,6 +46,12 @@ def test_a_flood_of_activity_is_one_change(observer):
     assert intervention.last_reason == "a human intervenes: there is activity on '/joy'"
 
 
+def publisher(observer):
+    made = observer.node.create_publisher(Bool, "intervention", LATCHED)
+    observer.wait_for(lambda: made.get_subscription_count() == 2, "a listener")
+    return made
+
+
 @pytest.mark.law(12)
 def test_who_has_just_begun_to_publish_ends_nothing_by_their_first_word(observer, monkeypatch):
     counted = [1]  # as long as the middleware has not counted the other, which takes a moment
@@ -58,15 +64,10 @@ def test_who_has_just_begun_to_publish_ends_nothing_by_their_first_word(observer
         changed=lambda: None,
     )
 
-    def publisher():
-        made = observer.node.create_publisher(Bool, "intervention", LATCHED)
-        observer.wait_for(lambda: made.get_subscription_count() == 2, "a listener")
-        return made
-
     def holds() -> bool:
         return intervention.holds(time.monotonic())
 
-    human, other = publisher(), publisher()
+    human, other = publisher(observer), publisher(observer)
     for _ in range(2):
         human.publish(Bool(data=True))
         observer.wait_for(holds, "the human")
@@ -85,7 +86,7 @@ def test_who_has_just_begun_to_publish_ends_nothing_by_their_first_word(observer
     # Whoever stays the only one is believed after a while, such as a node that was started again.
     observer.node.destroy_publisher(human)
     observer.node.destroy_publisher(other)
-    publisher().publish(Bool(data=False))
+    publisher(observer).publish(Bool(data=False))
     observer.spin(0.05)
     assert holds()
     observer.wait_for(lambda: not holds(), "the word of the only publisher")
@@ -101,19 +102,14 @@ def test_who_says_a_word_and_leaves_before_they_are_counted_ends_nothing(observe
         changed=lambda: None,
     )
 
-    def publisher():
-        made = observer.node.create_publisher(Bool, "intervention", LATCHED)
-        observer.wait_for(lambda: made.get_subscription_count() == 2, "a listener")
-        return made
-
     def holds() -> bool:
         return intervention.holds(time.monotonic())
 
-    human = publisher()
+    human = publisher(observer)
     human.publish(Bool(data=True))
     observer.wait_for(holds, "the human")
     assert intervention.problems(time.monotonic()) == []
-    passer_by = publisher()
+    passer_by = publisher(observer)
     passer_by.publish(Bool(data=False))
     observer.spin(0.1)
     observer.node.destroy_publisher(passer_by)
@@ -126,7 +122,7 @@ def test_who_says_a_word_and_leaves_before_they_are_counted_ends_nothing(observe
     human.publish(Bool(data=True))
     observer.wait_for(holds, "the human")
     observer.node.destroy_publisher(human)
-    publisher().publish(Bool(data=False))
+    publisher(observer).publish(Bool(data=False))
     observer.spin(0.1)
     intervention._lose()
     observer.spin(CONTESTED_MEMORY + 0.5)
